@@ -1,0 +1,1 @@
+"""Engines: with what it is computed: SQL workers, vector indexes, embedders, file readers, the job executor. Imports specs and state."""

@@ -1,0 +1,247 @@
+"""What can go wrong in engines. One tree, so that a caller chooses how much it wants to know:
+
+    EngineError
+    ├── FileError                a source file, with its path
+    │   ├── FileRefused          its content does not fit: path, line, reason (until the file or the spec changes)
+    │   ├── FileUnreadable       the operating system would not give it (retry)
+    │   └── FileChanged          it changed while it was read (retry)
+    ├── QueryError
+    │   ├── QueryInvalid         does not parse, plan or type
+    │   ├── QueryForbidden       asks for more than reading
+    │   ├── QueryTimeout         ran, or planned, for too long
+    │   ├── QueryTooLarge        its text or its result is over the limit
+    │   ├── QueryMemory          wanted more memory than a worker has
+    │   └── QueryCancelled       the client left, or the daemon stops
+    ├── WorkerError
+    │   ├── WorkerCrashed        the process that ran the query died of it
+    │   └── WorkersBusy          no worker became free in time (retry)
+    ├── TableUnknown
+    ├── IndexUnknown
+    ├── IndexNotServing          known, but nothing answers for it yet
+    ├── SearchInvalid            a request that contradicts itself or the index
+    │   ├── ModelMismatch        vectors of another model or dimension
+    │   └── FilterInvalid        a filter that is no condition over the dataset's columns
+    ├── ModelUnavailable         an embedder or LLM that cannot be opened or reached
+    ├── BuildFailed              an index build or corpus that cannot be made from its inputs
+    ├── EngineUnsupported        a format, type or engine that is not built (yet)
+    └── JobError
+        ├── JobFailed            a job's function raised; carries the original's type and text
+        ├── JobCrashed           a job's process died without an answer (retry)
+        └── JobCancelled
+
+Errors of libraries are translated where the library is called, `raise … from` the original. `slug` is stable: it names the problem type towards
+clients. `remedy` is the sentence that says what to do next. Every error here survives pickling.
+Next: `specs/errors.py` for the root, `engines/files/` for who raises the first group.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from specs.errors import LakehouseError
+
+
+class EngineError(LakehouseError):
+    """Something that an engine could not do. message is for people; remedy says the next step, where there is one."""
+
+    slug = "engine-error"
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        """message: one sentence that names the place and the blocker; remedy: the next step."""
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Callable[..., "EngineError"], tuple[type["EngineError"], dict[str, Any]]]:
+        """Rebuilt from its attributes, since a subclass's arguments need not be those of Exception."""
+        return _rebuild, (type(self), dict(self.__dict__, message=self.message))
+
+
+def _rebuild(kind: type[EngineError], attributes: dict[str, Any]) -> EngineError:
+    error = kind.__new__(kind, attributes["message"])
+    error.args = (attributes["message"],)
+    error.__dict__.update(attributes)
+    return error
+
+
+class FileError(EngineError):
+    """A source file and why it was not taken. path is how the operator calls it, relative to the data root."""
+
+    slug = "file-error"
+
+    def __init__(self, path: str, reason: str, *, remedy: str | None = None) -> None:
+        """path: as the operator calls it; reason: without the path, which the message puts before it."""
+        super().__init__(f"{path}: {reason}", remedy=remedy)
+        self.path = path
+        self.reason = reason
+
+
+class FileRefused(FileError):
+    """The file's content does not fit; refused as a whole, until file or spec changes.
+
+    line: of the physical file, from 1, line breaks inside quotes counted; None where no line is to blame.
+    """
+
+    slug = "file-refused"
+
+    def __init__(self, path: str, line: int | None, reason: str, *, remedy: str | None = None) -> None:
+        """path: as the operator calls it; line: of the physical file, from 1, or None; reason: without path and line."""
+        EngineError.__init__(self, f"{path}: {reason}" if line is None else f"{path}:{line}: {reason}", remedy=remedy)
+        self.path = path
+        self.line = line
+        self.reason = reason
+
+
+class FileUnreadable(FileError):
+    """The file cannot be opened or read just now: gone, no permission, an I/O error. Worth a retry."""
+
+    slug = "file-unreadable"
+
+
+class FileChanged(FileError):
+    """The file changed while it was read, so that what was read is nobody's content. Worth a retry."""
+
+    slug = "file-changed"
+
+
+class QueryError(EngineError):
+    """A query that gave no answer."""
+
+    slug = "query-error"
+
+
+class QueryInvalid(QueryError):
+    """The SQL does not parse, names what does not exist, or does not type."""
+
+    slug = "query-invalid"
+
+
+class QueryForbidden(QueryError):
+    """The SQL is understood and asks for more than reading."""
+
+    slug = "query-forbidden"
+
+
+class QueryTimeout(QueryError):
+    """The query planned or ran for longer than allowed; its worker was ended."""
+
+    slug = "query-timeout"
+
+
+class QueryTooLarge(QueryError):
+    """The query's text, or its result in rows or bytes, is over the limit."""
+
+    slug = "query-too-large"
+
+
+class QueryMemory(QueryError):
+    """The query wanted more memory than a worker may have."""
+
+    slug = "query-memory"
+
+
+class QueryCancelled(QueryError):
+    """Nobody waits for the answer any more."""
+
+    slug = "query-cancelled"
+
+
+class WorkerError(EngineError):
+    """A query worker, rather than the query, is the matter."""
+
+    slug = "worker-error"
+
+
+class WorkerCrashed(WorkerError):
+    """The process that ran the query died."""
+
+    slug = "worker-crashed"
+
+
+class WorkersBusy(WorkerError):
+    """No worker became free in time. Worth a retry."""
+
+    slug = "workers-busy"
+
+
+class TableUnknown(EngineError):
+    """No table has this name, or none that this reader may know of."""
+
+    slug = "table-unknown"
+
+
+class IndexUnknown(EngineError):
+    """No index has this name, or none that this reader may know of."""
+
+    slug = "index-unknown"
+
+
+class IndexNotServing(EngineError):
+    """The index is declared and nothing answers for it yet; the message says what it waits for."""
+
+    slug = "index-not-serving"
+
+
+class SearchInvalid(EngineError):
+    """A search request that contradicts itself or the index."""
+
+    slug = "search-invalid"
+
+
+class ModelMismatch(SearchInvalid):
+    """The vectors are of another model, or another dimension, than the index's."""
+
+    slug = "model-mismatch"
+
+
+class FilterInvalid(SearchInvalid):
+    """The filter is no condition over the columns of the index's dataset."""
+
+    slug = "filter-invalid"
+
+
+class ModelUnavailable(EngineError):
+    """An embedder or language model that cannot be opened or reached."""
+
+    slug = "model-unavailable"
+
+
+class BuildFailed(EngineError):
+    """A corpus or an index build that cannot be made from these inputs."""
+
+    slug = "build-failed"
+
+
+class EngineUnsupported(EngineError):
+    """A format, a type or an engine that is not built."""
+
+    slug = "not-supported"
+
+
+class JobError(EngineError):
+    """A job that did not end with a result."""
+
+    slug = "job-error"
+
+
+class JobFailed(JobError):
+    """The job's function raised. kind is the original's class name, detail its JSON-able attributes (path, line, …)."""
+
+    slug = "job-failed"
+
+    def __init__(self, message: str, *, kind: str = "", detail: dict[str, Any] | None = None, remedy: str | None = None) -> None:
+        """message: the original's text; kind: its class name; detail: its JSON-able attributes."""
+        super().__init__(message, remedy=remedy)
+        self.kind = kind
+        self.detail = detail or {}
+
+
+class JobCrashed(JobError):
+    """The job's process died without an answer. Worth a retry."""
+
+    slug = "job-crashed"
+
+
+class JobCancelled(JobError):
+    """Nobody wants the result any more."""
+
+    slug = "job-cancelled"

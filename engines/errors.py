@@ -34,6 +34,8 @@ clients. `remedy` is the sentence that says what to do next. Every error here su
 Next: `specs/errors.py` for the root, `engines/files/` for who raises the first group.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -41,24 +43,18 @@ from specs.errors import LakehouseError
 
 
 class EngineError(LakehouseError):
-    """Something that an engine could not do. message is for people; remedy says the next step, where there is one."""
+    """Something that an engine could not do."""
 
     slug = "engine-error"
 
-    def __init__(self, message: str, *, remedy: str | None = None) -> None:
-        """message: one sentence that names the place and the blocker; remedy: the next step."""
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
-
-    def __reduce__(self) -> tuple[Callable[..., "EngineError"], tuple[type["EngineError"], dict[str, Any]]]:
-        """Rebuilt from its attributes, since a subclass's arguments need not be those of Exception."""
-        return _rebuild, (type(self), dict(self.__dict__, message=self.message))
+    def __reduce__(self) -> tuple[Callable[..., EngineError], tuple[type[EngineError], str, dict[str, Any]]]:
+        """Rebuilt from message and attributes, since a subclass's arguments need not be those of Exception."""
+        return _rebuild, (type(self), str(self), dict(self.__dict__))
 
 
-def _rebuild(kind: type[EngineError], attributes: dict[str, Any]) -> EngineError:
-    error = kind.__new__(kind, attributes["message"])
-    error.args = (attributes["message"],)
+def _rebuild(kind: type[EngineError], message: str, attributes: dict[str, Any]) -> EngineError:
+    error = kind.__new__(kind, message)
+    error.args = (message,)
     error.__dict__.update(attributes)
     return error
 

@@ -46,6 +46,8 @@ class ObjectError(StateError):
 
 
 class ObjectMissing(ObjectError):
+    """Nothing is stored under this key."""
+
     slug = "object-missing"
 
     def __init__(self, bucket: str, key: str) -> None:
@@ -53,6 +55,8 @@ class ObjectMissing(ObjectError):
 
 
 class ObjectExists(ObjectError):
+    """A put-if-absent found the key taken; what is there was not touched."""
+
     slug = "object-exists"
 
     def __init__(self, bucket: str, key: str) -> None:
@@ -72,6 +76,8 @@ class ObjectCorrupt(ObjectError):
 
 
 class KeyInvalid(ObjectError):
+    """The key cannot name an object of this bucket; nothing was read or written."""
+
     slug = "key-invalid"
 
     def __init__(self, bucket: str, key: str, reason: str) -> None:
@@ -90,6 +96,8 @@ class BucketError(StateError):
 
 
 class BucketUnknown(BucketError):
+    """No bucket of this name is attached in this process."""
+
     slug = "bucket-unknown"
 
     def __init__(self, bucket: str) -> None:
@@ -97,6 +105,8 @@ class BucketUnknown(BucketError):
 
 
 class BucketInvalid(BucketError):
+    """The bucket's configuration cannot be opened: a missing root, a backend that is not built."""
+
     slug = "bucket-invalid"
 
 
@@ -124,6 +134,8 @@ class DiskFull(BucketError):
 
 
 class LeaseError(StateError):
+    """About who may write."""
+
     slug = "lease-error"
 
 
@@ -156,14 +168,20 @@ class LeaseLost(LeaseError):
 
 
 class CatalogCorrupt(StateError):
+    """The log or a checkpoint cannot be folded: a gap, an unknown format, a damaged entry."""
+
     slug = "catalog-corrupt"
 
 
 class StreamCorrupt(StateError):
+    """A segment of a stream that is complete, yet unreadable."""
+
     slug = "stream-corrupt"
 
 
 class RequestInvalid(StateError):
+    """An operator's request with an unknown verb or without what its verb needs."""
+
     slug = "request-invalid"
 
 

@@ -29,8 +29,8 @@
         ├── JobCrashed           a job's process died without an answer (retry)
         └── JobCancelled
 
-Errors of libraries are translated where the library is called, `raise … from` the original. `slug` is stable: it names the problem type towards
-clients. `remedy` is the sentence that says what to do next. Every error here survives pickling.
+Errors of libraries are translated where the library is called, `raise … from` the original. `slug` is stable: it names the problem type
+towards clients. `remedy` is the sentence that says what to do next. Every error here survives pickling.
 Next: `specs/errors.py` for the root, `engines/files/` for who raises the first group.
 """
 

@@ -1,0 +1,136 @@
+"""Buckets: which store answers for which name, in this process.
+
+A `BucketConfig` is all that another process needs to open the same store; it travels as JSON to job workers. (A memory bucket
+opened twice is two buckets: it exists for tests.) `probe` says whether a store keeps its promises before it is trusted.
+Refuses to know secrets, specs or the catalog. Next: `local_store.py`, `remote_store.py`, `reader.py`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from state.errors import BucketInvalid, BucketUnknown, ObjectExists, StateError
+from state.local_store import LocalStore
+from state.objects import ObjectStore, check_key
+
+Backend = Literal["local", "memory"]
+BACKENDS: tuple[Backend, ...] = ("local", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketConfig:
+    """Where a bucket is. `root` is an absolute path (local only); `prefix` is put before every key, without slashes at its ends."""
+
+    name: str
+    backend: Backend
+    root: str | None = None
+    prefix: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-able; the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> BucketConfig:
+        """Raises KeyError where a field is missing. `open_store` judges the values."""
+        root = document["root"]
+        prefix = str(document.get("prefix", ""))
+        return cls(str(document["name"]), cast(Backend, document["backend"]), None if root is None else str(root), prefix)
+
+
+def open_store(config: BucketConfig) -> ObjectStore:
+    """No I/O for a local bucket: its folder is made by the first put. Raises BucketInvalid."""
+    if config.prefix:
+        check_key(config.name, config.prefix)
+    if config.backend == "memory":
+        # Imported here: obstore's library is 20 MB, and a command that reads a local lake does without it.
+        from state.remote_store import open_memory
+
+        return open_memory(config.name, config.prefix)
+    if config.backend != "local":
+        raise BucketInvalid(f"Bucket {config.name}: backend {config.backend!r} is not built.", bucket=config.name)
+    if config.root is None or not Path(config.root).is_absolute():
+        raise BucketInvalid(f"Bucket {config.name}: root {config.root!r} is no absolute path.", bucket=config.name)
+    return LocalStore(Path(config.root, config.prefix), config.name)
+
+
+class Buckets:
+    """The attached buckets of a process. Thread-safe."""
+
+    def __init__(self) -> None:
+        """None are attached at first."""
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[BucketConfig, ObjectStore]] = {}
+
+    def attach(self, config: BucketConfig) -> ObjectStore:
+        """Open the bucket under its name, in place of one of another configuration; the same one again changes nothing."""
+        with self._lock:
+            known = self._open.get(config.name)
+            if known is None or known[0] != config:
+                known = (config, open_store(config))
+                self._open[config.name] = known
+            return known[1]
+
+    def detach(self, name: str) -> None:
+        """Forget a bucket; whoever holds its store may finish. No error if it is unknown."""
+        with self._lock:
+            self._open.pop(name, None)
+
+    def store(self, name: str) -> ObjectStore:
+        """Raises BucketUnknown."""
+        with self._lock:
+            known = self._open.get(name)
+        if known is None:
+            raise BucketUnknown(name)
+        return known[1]
+
+    def configs(self) -> Mapping[str, BucketConfig]:
+        """By name, as of now."""
+        with self._lock:
+            return {name: config for name, (config, _) in sorted(self._open.items())}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a store did when tried. `latency` in seconds for one put; `problem` is a sentence, None if all is well."""
+
+    reachable: bool
+    writable: bool
+    conditional_put: bool
+    latency: float
+    problem: StateError | None = None
+
+
+def probe(
+    store: ObjectStore,
+    *,
+    token: Callable[[], str] = lambda: secrets.token_hex(8),
+    clock: Callable[[], float] = time.perf_counter,
+) -> Probe:
+    """Put, lose a second put-if-absent, read back, delete, under `probe/<token>`. Blocking; never raises a StateError."""
+    key = f"probe/{token()}"
+    reachable = writable = False
+    latency = 0.0
+    try:
+        next(store.list("probe/"), None)
+        reachable = True
+        started = clock()
+        store.put(key, b"first", if_absent=True)
+        latency = clock() - started
+        writable = True
+        try:
+            store.put(key, b"second", if_absent=True)
+        except ObjectExists:
+            conditional = store.get(key) == b"first"
+        else:
+            conditional = False
+        store.delete(key)
+    except StateError as error:
+        return Probe(reachable, writable, False, latency, error)
+    return Probe(True, True, conditional, latency)

@@ -1,0 +1,284 @@
+"""A folder as an object store, durable by our own hand.
+
+obstore's LocalStore never calls fsync, and its put-if-absent can leave an empty object behind a power cut. So: write a private
+file in `.tmp/` of the same filesystem, fsync it, link it (if_absent: exactly one link wins) or rename it, fsync the folder. A
+folder that is made is fsynced into its parent first. At every instant the key holds nothing, the old content or the new.
+
+Below the root no symlink is followed and none is listed: an object is what was put, not what somebody points to. (Checked before
+each access; someone who can swap folders during one owns the data anyway.) Names that can be no key are not listed either.
+Empty folders are not objects and stay. Next: `staging.py`, `objects.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing, StateError
+from state.failpoints import declare, hit
+from state.objects import ObjectInfo, check_key
+from state.staging import Staging
+
+STAGED = declare("local-store.staged")
+LINKED = declare("local-store.linked")
+
+STAGING_FOLDER = ".tmp"
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class LocalStore:
+    """Objects below `root`, which is made by the first put. See `ObjectStore` for what the methods promise."""
+
+    def __init__(self, root: Path, name: str | None = None) -> None:
+        """root: absolute; may be a symlink itself. name: what errors call it, by default the root."""
+        self.root = Path(os.path.realpath(root))
+        self._name = name or str(root)
+        self._staging = Staging(self.root / STAGING_FOLDER)
+        self._folders: set[str] = set()  # known to exist, durably
+
+    @property
+    def name(self) -> str:
+        """The bucket's name."""
+        return self._name
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
+        """Four system calls that wait for the disk at most: two fsyncs, and two more for a new folder."""
+        target = self._locate(key)
+        with self._translated("put", target):
+            if if_absent and target.exists():
+                self._refuse_existing(key, target)
+            staged = self._new_staged()
+            try:
+                _write_durably(staged, data)
+                self._publish(key, staged, target, if_absent)
+            finally:
+                staged.unlink(missing_ok=True)
+
+    def stage(self) -> Path:
+        """An empty file below `.tmp/`, on the filesystem of the root."""
+        with self._translated("stage", self.root):
+            staged = self._new_staged()
+            staged.touch(exist_ok=False)
+            return staged
+
+    def put_file(self, key: str, staged: Path, *, if_absent: bool = False) -> None:
+        """Links or renames: the cost does not depend on the size, but for what the disk has not yet written."""
+        try:
+            target = self._locate(key)
+            with self._translated("put", target):
+                _sync(staged, os.O_RDONLY)
+                self._publish(key, staged, target, if_absent)
+        finally:
+            staged.unlink(missing_ok=True)
+
+    def get(self, key: str) -> bytes:
+        """The whole file."""
+        with self._reading("get", key) as path:
+            return path.read_bytes()
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """One open, one seek, one read."""
+        with self._reading("get", key) as path, path.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def head(self, key: str) -> ObjectInfo:
+        """One stat."""
+        with self._reading("head", key) as path:
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise ObjectMissing(self._name, key)
+            return _info(key, found)
+
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
+        """Reads only the folders that the answer can lie in; one stat an object."""
+        base = prefix.rpartition("/")[0]
+        folder = self._locate(base) if base else self.root
+        return self._walk(folder, f"{base}/" if base else "", prefix, after or "")
+
+    def delete(self, key: str) -> None:
+        """Removes the file and fsyncs its folder."""
+        target = self._locate(key)
+        with self._translated("delete", target):
+            try:
+                target.unlink()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return
+            _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+    def path(self, key: str) -> Path | None:
+        """The file itself. Treat it as read-only."""
+        return self._locate(key)
+
+    def sweep_staging(self) -> int:
+        """Remove what processes that died left in `.tmp/`; returns how many there were. Safe at any time, beside any writer."""
+        with self._translated("sweep", self.root):
+            return self._staging.sweep()
+
+    # -- writing
+
+    def _new_staged(self) -> Path:
+        self._make_folder(self.root)
+        return self._staging.new()
+
+    def _publish(self, key: str, staged: Path, target: Path, if_absent: bool) -> None:
+        hit(STAGED)
+        self._make_folder(target.parent)
+        try:
+            self._move(staged, target, if_absent)
+        except FileNotFoundError:
+            # Somebody removed the folder (or all of `.tmp`) behind our back. The staged file decides which.
+            if not staged.exists():
+                raise
+            self._folders.clear()
+            self._make_folder(target.parent)
+            self._move(staged, target, if_absent)
+        except FileExistsError:
+            self._refuse_existing(key, target)
+        hit(LINKED)
+        _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _move(self, staged: Path, target: Path, if_absent: bool) -> None:
+        if if_absent:
+            os.link(staged, target)
+        else:
+            os.replace(staged, target)  # noqa: PTH105  (the same call; Path.replace builds a Path for nothing)
+
+    def _refuse_existing(self, key: str, target: Path) -> None:
+        """The loser may act on the winner's object at once, so it must be durable before the loser hears of it."""
+        if target.is_dir():
+            raise KeyInvalid(self._name, key, "longer keys begin with it")
+        _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        raise ObjectExists(self._name, key)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Create the folder and fsync its name into every folder above it, once per process and folder."""
+        known = str(folder)
+        if known in self._folders:
+            return
+        if folder == self.root:
+            missing = [folder, *(parent for parent in folder.parents if not parent.exists())]
+            folder.mkdir(parents=True, exist_ok=True)
+            for made in missing:
+                _sync(made.parent, os.O_RDONLY | os.O_DIRECTORY)
+        else:
+            self._make_folder(folder.parent)
+            try:
+                folder.mkdir(exist_ok=True)
+            except FileNotFoundError:  # an ancestor that was known has been removed
+                self._folders.clear()
+                self._make_folder(folder.parent)
+                folder.mkdir(exist_ok=True)
+            _sync(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+        self._folders.add(known)
+
+    # -- reading
+
+    def _walk(self, folder: Path, base: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        with self._translated("list", folder):
+            names = _entries(folder)
+        for name in names:
+            key = base + name
+            if key.endswith("/"):
+                inside = key.startswith(prefix) or prefix.startswith(key)
+                if inside and (key > after or after.startswith(key)):
+                    yield from self._walk(folder / name, key, prefix, after)
+            elif key.startswith(prefix) and key > after:
+                try:
+                    found = (folder / name).lstat()
+                except FileNotFoundError:
+                    continue  # deleted meanwhile
+                yield _info(key, found)
+
+    def _locate(self, key: str) -> Path:
+        """The path of a key. Raises KeyInvalid if it leaves the root, passes a symlink, or is in the staging area."""
+        check_key(self._name, key)
+        path = str(self.root)
+        for segment in key.split("/"):
+            if segment == STAGING_FOLDER:
+                raise KeyInvalid(self._name, key, f"`{STAGING_FOLDER}` is where objects are staged")
+            path = f"{path}/{segment}"
+            try:
+                mode = os.lstat(path).st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                break
+            except OSError as error:
+                raise storage_error(error, bucket=self._name, operation="open", path=Path(path)) from error
+            if stat.S_ISLNK(mode):
+                raise KeyInvalid(self._name, key, f"{path} is a symlink, and a bucket holds only what was put into it")
+        return self.root / key
+
+    @contextmanager
+    def _reading(self, operation: str, key: str) -> Iterator[Path]:
+        path = self._locate(key)
+        with self._translated(operation, path):
+            try:
+                yield path
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                raise ObjectMissing(self._name, key) from error
+
+    @contextmanager
+    def _translated(self, operation: str, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                # The root or `.tmp` was removed behind our back: the next call makes them anew.
+                self._folders.clear()
+                self._staging.reopen()
+            raise storage_error(error, bucket=self._name, operation=operation, path=path) from error
+
+
+def storage_error(error: OSError, *, bucket: str, operation: str, path: Path) -> StateError:
+    """One of ours for an OSError on a local disk. Engines that write into a staged file themselves use it, too."""
+    if error.errno in _NO_SPACE:
+        return DiskFull(bucket, str(path))
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        return KeyInvalid(bucket, str(path), "a key that begins with it, or that it begins with, is taken")
+    remedy = "Check the folder's owner and permissions." if error.errno in (errno.EACCES, errno.EPERM) else None
+    return BucketUnavailable(bucket, operation, f"{error.strerror or error} ({path})", remedy=remedy)
+
+
+def _entries(folder: Path) -> list[str]:
+    """Names in key order, those of folders with a slash: `a.b` comes before `a/b`, as it does among keys."""
+    names = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink() or entry.name == STAGING_FOLDER or not entry.name.isprintable():
+                    continue
+                if entry.is_dir():
+                    names.append(f"{entry.name}/")
+                elif entry.is_file():
+                    names.append(entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    names.sort()
+    return names
+
+
+def _info(key: str, found: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(key, found.st_size, found.st_mtime, f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}")
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,63 @@
+"""Which embedder a model's name opens, and what an embedder is.
+
+A model is opened once per process and shared by its threads. Only the built-in one exists so far; a model behind a server becomes one more
+case here. Next: `builtin.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.embedding import builtin
+from engines.errors import EngineUnsupported
+
+Model = str | Mapping[str, str]
+
+
+class Embedder(Protocol):
+    """Texts into vectors of one model. Thread-safe.
+
+    fingerprint names everything the vectors depend on (name, version, weights' digest, dimension, normalisation): vectors of equal
+    fingerprints may be compared, others never. All vectors have length 1, but for a text without tokens, which has the zero vector.
+    """
+
+    @property
+    def name(self) -> str:
+        """As a spec and a search request call the model."""
+
+    @property
+    def fingerprint(self) -> str:
+        """As above."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 (len(texts), dimension), in the texts' order. Blocking."""
+
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
+        """Each token's begin and end in the text, in characters, ascending."""
+
+
+_opened: dict[str, Embedder] = {}
+_opening = threading.Lock()
+
+
+def open_embedder(model: Model = builtin.NAME) -> Embedder:
+    """The embedder of a spec's `embed.model`: "builtin", or {"ollama": name}. Opened on first use, then shared.
+
+    Blocking on first use. Raises EngineUnsupported for a model that is not built, ModelUnavailable for one that cannot be read.
+    """
+    if model != builtin.NAME:
+        name = model if isinstance(model, str) else "/".join(f"{server}: {name}" for server, name in model.items())
+        raise EngineUnsupported(f"The embedding model {name!r} is not supported yet.", remedy=f"Use `model: {builtin.NAME}`.")
+    with _opening:
+        if builtin.NAME not in _opened:
+            _opened[builtin.NAME] = builtin.load()
+        return _opened[builtin.NAME]

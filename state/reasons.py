@@ -1,0 +1,232 @@
+"""Reasons: the closed vocabulary of conditions and events. Stable words for machines; messages are for people.
+
+A reason is CamelCase and means one thing wherever it appears. The text under a constant is its documentation:
+`lakectl explain reasons` prints it, a test holds that every constant has one. A new reason is added here or nowhere.
+Grouped by what they answer: ready, waiting, failed, stalled, held by somebody, unknown, events.
+"""
+
+from __future__ import annotations
+
+# Ready ------------------------------------------------------------------------------------------------------------------------------
+
+SUCCEEDED = "Succeeded"
+"""The world matches the spec; nothing is left to do."""
+
+SUCCEEDED_WITH_REFUSALS = "SucceededWithRefusals"
+"""Served as specified but for what was refused; the message names the first refused file."""
+
+# Waiting: will go on by itself ----------------------------------------------------------------------------------------------------
+
+PROGRESSING = "Progressing"
+"""A step has begun; the next one follows without anybody's help."""
+
+DEPENDENCY_NOT_READY = "DependencyNotReady"
+"""Something that the spec refers to exists but is not ready; the message names it."""
+
+REFERENCE_MISSING = "ReferenceMissing"
+"""The spec refers to an object that no spec declares; the message names it."""
+
+DEPENDENCY_CYCLE = "DependencyCycle"
+"""The object refers to itself through others; the message shows the circle."""
+
+SOURCE_EMPTY = "SourceEmpty"
+"""No file matches the source yet; the first one that does is followed."""
+
+INGESTING = "Ingesting"
+"""Files are being read into the table; the message counts them."""
+
+EMBEDDING = "Embedding"
+"""Texts are being embedded; the message gives share and rate."""
+
+BUILDING = "Building"
+"""A build of the index runs on the executor."""
+
+EVALUATING = "Evaluating"
+"""Recall and latency are being measured against the eval set."""
+
+TUNING = "Tuning"
+"""The budget is being spent on trials."""
+
+COMPACTING = "Compacting"
+"""Deltas are being merged into base files; readers see no difference."""
+
+MIRRORING = "Mirroring"
+"""The rescue bucket is being brought up to date."""
+
+PRUNING = "Pruning"
+"""What no spec wants any more is being removed."""
+
+QUEUED = "Queued"
+"""The step waits for a free worker."""
+
+AWAITING_APPROVAL = "AwaitingApproval"
+"""A plan is held until a person approves it; the message gives the plan's id."""
+
+RETRYING = "Retrying"
+"""The last try failed; the next one is due at the time the message gives."""
+
+# Failed: tried again with growing pauses -----------------------------------------------------------------------------------------------
+
+FAILED = "Failed"
+"""A step failed for a reason that has no word of its own; the message has it."""
+
+BUCKET_UNAVAILABLE = "BucketUnavailable"
+"""The bucket does not answer: unreachable, timed out, permission denied."""
+
+BUCKET_DEGRADED = "BucketDegraded"
+"""The bucket does not answer, its rescue bucket does; reads go on."""
+
+DISK_FULL = "DiskFull"
+"""No space is left under the folder that the message names."""
+
+INGEST_FAILED = "IngestFailed"
+"""Reading a file failed for a reason outside the file; the former rows are still served."""
+
+EMBED_FAILED = "EmbedFailed"
+"""Embedding failed; what was embedded so far is kept."""
+
+BUILD_FAILED = "BuildFailed"
+"""The build failed; the one that serves goes on serving."""
+
+JOB_FAILED = "JobFailed"
+"""A job ended without a result, by a crash or a limit."""
+
+MODEL_UNAVAILABLE = "ModelUnavailable"
+"""The embedding or chat model does not answer or is not there."""
+
+CONFLICT = "Conflict"
+"""Another writer changed the same thing in between; it is observed again."""
+
+# Stalled: until the spec or the source changes --------------------------------------------------------------------------------------------
+
+INVALID_SPEC = "InvalidSpec"
+"""The document does not parse or contradicts itself; the last good one stays in force."""
+
+DUPLICATE_SPEC = "DuplicateSpec"
+"""Two documents declare the same object; the message names both places."""
+
+NO_CONTROLLER = "NoController"
+"""The kind is known, its controller is not built yet."""
+
+NOT_SUPPORTED = "NotSupported"
+"""A backend, engine or field of the spec is not built yet."""
+
+SOURCE_GONE = "SourceGone"
+"""What a rebuild needs to read has gone; the message names it, the former state is served."""
+
+FILE_REFUSED = "FileRefused"
+"""Files do not fit the table and were refused as a whole, with line and reason; the rest is served."""
+
+SCHEMA_CONFLICT = "SchemaConflict"
+"""A change of columns, key or write mode cannot be applied to the data there is."""
+
+OBJECT_MISSING = "ObjectMissing"
+"""An object that the catalog refers to is gone and cannot be rebuilt; the message names it."""
+
+OBJECT_CORRUPT = "ObjectCorrupt"
+"""An object's bytes are not those that were recorded, and cannot be rebuilt."""
+
+STATE_IMMUTABLE = "StateImmutable"
+"""The spec asks for a change that needs a restart or a new object."""
+
+MODEL_MISMATCH = "ModelMismatch"
+"""The model answers with another fingerprint or dimension than the vectors were made with."""
+
+GATE_NOT_MET = "GateNotMet"
+"""No trial reached the quality gate within the budget; nothing was promoted."""
+
+BUDGET_SPENT = "BudgetSpent"
+"""The limits of the budget are used up."""
+
+OUT_OF_MEMORY = "OutOfMemory"
+"""The step needs more memory than the limit allows, so it was refused or stopped."""
+
+# Held by somebody -----------------------------------------------------------------------------------------------------------------
+
+SUSPENDED = "Suspended"
+"""An operator suspended the object; the message says who, why and until when."""
+
+PRUNE_HELD = "PruneHeld"
+"""The removal exceeds maxPrune or a governed dataset; it needs an approval."""
+
+RETAINED = "Retained"
+"""No spec declares it any more; its data is kept and may be adopted again."""
+
+STALE = "Stale"
+"""The data is older than its freshness allows."""
+
+# Unknown ------------------------------------------------------------------------------------------------------------------------------
+
+NOT_OBSERVED = "NotObserved"
+"""Nobody has looked yet."""
+
+DAEMON_GONE = "DaemonGone"
+"""The daemon that observed this no longer lives; what it saw may be out of date."""
+
+# Events: what happened ---------------------------------------------------------------------------------------------------------------
+
+STARTED = "Started"
+"""The daemon began to follow the repository."""
+
+STOPPED = "Stopped"
+"""The daemon ended in an orderly way."""
+
+REVISION_OBSERVED = "RevisionObserved"
+"""A new commit was read."""
+
+REVISION_UNREADABLE = "RevisionUnreadable"
+"""The watched ref or repository cannot be read; the last good revision stays in force."""
+
+SPEC_CHANGED = "SpecChanged"
+"""The object's spec changed with this revision."""
+
+SPEC_REMOVED = "SpecRemoved"
+"""The object's spec is gone with this revision."""
+
+CREATED = "Created"
+"""The object came into being."""
+
+COMMITTED = "Committed"
+"""A new version of the table is visible."""
+
+SOURCE_FILE_GONE = "SourceFileGone"
+"""A file of the source disappeared; its rows stay."""
+
+PROMOTED = "Promoted"
+"""Another build serves the index now."""
+
+ROLLED_BACK = "RolledBack"
+"""The former build serves the index again."""
+
+DRIFT_DETECTED = "DriftDetected"
+"""The world was changed behind the daemon's back; the message shows the difference."""
+
+DRIFT_REPAIRED = "DriftRepaired"
+"""What had drifted is as specified again."""
+
+PRUNED = "Pruned"
+"""The object and what belonged to it were removed."""
+
+ADOPTED = "Adopted"
+"""Retained data was taken over by a spec again."""
+
+RENAMED = "Renamed"
+"""Ownership moved from the former name."""
+
+RESUMED = "Resumed"
+"""An operator lifted the suspension, or its time ran out."""
+
+REQUEST_DONE = "RequestDone"
+"""An operator's request was carried out."""
+
+REQUEST_REFUSED = "RequestRefused"
+"""A request was refused: stale, or not possible."""
+
+REQUEST_FAILED = "RequestFailed"
+"""A request was tried and failed."""
+
+RECOVERED = "Recovered"
+"""A failure ended: the step succeeded after having failed."""
+
+REMOVED = "Removed"
+"""The object is gone for good; its status is closed."""

@@ -1,0 +1,125 @@
+"""What each stream holds: its columns, in order, with their types. Every stream is the SQL table `system.<name>`.
+
+Declarations only, so that importing this costs nothing; `tables.py` turns them into Arrow. Every stream begins with
+`id` (a ULID, ordered as appended, the identity by which a replay is recognised) and `at`. A `json` column holds JSON as
+text in the stream as in SQL; whoever appends may pass the value itself. Columns may be added at the end in later
+versions, never renamed or given another type: old segments are read with today's columns, what they lack is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from state.errors import StateError
+
+ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "json"]
+"""`timestamp` is ISO 8601 text in the stream and an instant in SQL; `json` is text in both."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamColumn:
+    """One column of a stream or system table."""
+
+    name: str
+    type: ColumnType
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSchema:
+    """A stream: `columns` in the order of its SQL table, `names` and `json` for fast checks while appending."""
+
+    name: str
+    summary: str
+    columns: tuple[StreamColumn, ...]
+    names: frozenset[str]
+    json: frozenset[str]
+
+
+class StreamInvalid(StateError):
+    """An append that cannot be: an unknown stream, a column that it does not have, an id that is no ULID."""
+
+    slug = "stream-invalid"
+
+
+def columns(text: str) -> tuple[StreamColumn, ...]:
+    """Columns from "name:type name …"; the type is string where none is given."""
+    pairs = [word.partition(":") for word in text.split()]
+    return tuple(StreamColumn(name, kind or "string") for name, _, kind in pairs)  # type: ignore[arg-type]
+
+
+def _stream(name: str, summary: str, text: str) -> StreamSchema:
+    declared = columns("id at:timestamp " + text)
+    return StreamSchema(
+        name, summary, declared, frozenset(c.name for c in declared), frozenset(c.name for c in declared if c.type == "json")
+    )
+
+
+STATUS = _stream(
+    "status",
+    "Every change of an object's status; the newest row of an object is its state.",
+    """kind name object ready reason message revision applied_revision observed_at:timestamp digest
+    conditions:json detail:json removed:bool""",
+)
+EVENTS = _stream(
+    "events",
+    "What happened and why, in words: type is Normal or Warning, request is the id of the request that caused it.",
+    "kind name object type reason message revision actor request detail:json",
+)
+TRIALS = _stream(
+    "trials",
+    "One measured trial of a recipe: one build, one efSearch, one eval set, one snapshot.",
+    """trial index generation engine params:json fidelity:float64 eval_set snapshot recall_at_1:float64 recall_at_10:float64
+    recall_low:float64 p50_us:float64 p95_us:float64 p99_us:float64 qps:float64 build_seconds:float64 build_cpu_seconds:float64
+    load_seconds:float64 memory_bytes:int64 disk_bytes:int64 proposed_by promoted:bool detail:json""",
+)
+JOURNAL = _stream(
+    "journal",
+    "Changes of existing rows by field; a first load is one row per file with its counts.",
+    "dataset entity field old new op actor source reason revision version:int64 workspace rows:int64",
+)
+ERRORS = _stream(
+    "errors",
+    "Every failed bucket operation, without secrets, and whether the rescue bucket answered.",
+    "bucket op key class message duration_ms:float64 attempt:int64 rescued:bool rescue_bucket detail:json",
+)
+AUDIT = _stream(
+    "audit",
+    "Every read: who, what was touched, with what outcome.",
+    """reader profile role action statement tables:json columns:json filters:json masks:json versions:json rows:int64 bytes:int64
+    duration_ms:float64 outcome reason bucket key model request detail:json""",
+)
+TOOL_CALLS = _stream(
+    "tool_calls",
+    "Every call of a governed tool.",
+    "tool reader profile role arguments:json outcome reason rows:int64 duration_ms:float64 request proposal detail:json",
+)
+JOBS = _stream(
+    "jobs",
+    "Long steps: begun, finished, failed, cancelled, with what they cost.",
+    """job kind object state inputs reason message attempt:int64 done:int64 total:int64 bytes:int64 seconds:float64
+    cpu_seconds:float64 memory_bytes:int64 revision detail:json""",
+)
+REQUESTS = _stream(
+    "requests",
+    "What operators asked for and how it ended: outcome is done, refused or failed; request is its id.",
+    "request verb object actor reason outcome message digest revision payload:json",
+)
+QUARANTINE = _stream(
+    "quarantine",
+    "Rows that violated a contract, with their original text.",
+    "dataset source line:int64 rule reason text digest revision detail:json",
+)
+
+STREAMS: Mapping[str, StreamSchema] = {
+    s.name: s for s in (STATUS, EVENTS, TRIALS, JOURNAL, ERRORS, AUDIT, TOOL_CALLS, JOBS, REQUESTS, QUARANTINE)
+}
+
+
+def schema_of(stream: str) -> StreamSchema:
+    """Raises StreamInvalid, naming the streams there are."""
+    try:
+        return STREAMS[stream]
+    except KeyError:
+        raise StreamInvalid(f"There is no stream {stream!r}.", remedy=f"Streams are {', '.join(sorted(STREAMS))}.") from None

@@ -96,7 +96,9 @@ def _windows(text: str, chunking: Chunking, offsets: Sequence[tuple[int, int]]) 
     while len(offsets) - first > size:
         hard = starts[first + size]
         cut = _cut(text, max(starts[first + size - slack], begin + 1), hard) if slack else hard
-        cut = max(cut, begin + 1)  # one character may be several tokens
+        cut = max(cut, begin + 1)  # one character may be more tokens than a chunk has
+        if cut >= len(text):
+            break
         yield begin, cut
         following = bisect_left(starts, cut)
         back = max(following - overlap, first + 1)

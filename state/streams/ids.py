@@ -75,6 +75,11 @@ def following(text: str) -> str:
     return encode(decode(text) + 1)
 
 
+def preceding(text: str) -> str:
+    """The id before `text`."""
+    return encode(max(decode(text) - 1, 0))
+
+
 class Ulids:
     """A source of ids; thread-safe. `randomness(n)` gives n bytes."""
 

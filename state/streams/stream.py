@@ -185,11 +185,15 @@ class Streams:
         equal these values (json columns as text). Reads no more segments than the answer needs. Blocking while
         iterated. Raises StreamInvalid at once; StreamCorrupt and bucket errors while iterating.
         """
+        records = self.records(stream, since=since, until=until, newest_first=newest_first)
+        return islice(reading.matching(records, where), limit)
+
+    def records(self, stream: str, *, since: Bound = None, until: Bound = None, newest_first: bool = False) -> Iterator[tuple[str, bytes]]:
+        """As `read`, each event as its id and its JSON, unparsed."""
         schema_of(stream)
         within = reading.span(since, until)
         groups = reading.runs(self.store, self._folder, stream, within, newest_first=newest_first)
-        records = reading.merged(groups, within, newest_first=newest_first)
-        return islice(reading.matching(records, where), limit)
+        return reading.merged(groups, within, newest_first=newest_first)
 
     def extent(self, stream: str) -> StreamExtent:
         """Where the stream's events are now; lists names, opens no segment. Blocking."""

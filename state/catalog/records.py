@@ -1,0 +1,397 @@
+"""The facts that the catalog keeps: tables with their files, indexes with their corpora, builds and serving manifests.
+
+Every record is frozen and knows its own JSON form: `to_dict` gives plain JSON values, `from_dict` an equal record again. Both are written
+by hand, since opening a large catalog consists of little else. Mappings inside a record are never modified after it was made.
+
+It refuses to judge: which change may follow which state is decided in `fold.py`, where to read next. `entry.py` holds the changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
+
+import orjson
+
+from state.objects import ObjectRef
+
+Role: TypeAlias = Literal["base", "delta"]
+Scalar: TypeAlias = str | int | float | bool | None
+"""A value as JSON has it: dates and timestamps in ISO 8601, decimals as text; never NaN or infinite, integers within 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. `id` is the Parquet field id: given once in a table's life, kept by renames, never given again."""
+
+    id: int
+    name: str
+    type: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "name": self.name, "type": self.type}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The columns of a table in order, under an id that is unique within the table."""
+
+    id: int
+    columns: tuple[Column, ...]
+
+    def column(self, name: str) -> Column | None:
+        return next((column for column in self.columns if column.name == name), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "columns": [column.to_dict() for column in self.columns]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(data["id"], tuple([Column.from_dict(column) for column in data["columns"]]))
+
+
+NO_COLUMNS = Schema(0, ())
+"""The schema of a table that has none yet: nothing was ingested, or all that was offered has been refused."""
+
+
+class ColumnStats(NamedTuple):
+    """Least and greatest non-null value of a column in one file (None: unknown, or there is none), and its number of nulls."""
+
+    min: Scalar
+    max: Scalar
+    nulls: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One Parquet file of a table.
+
+    `source` is the content digest of the input it was made of; `first_row` the ordinal in that input of its first row; `sequence` says
+    which file's rows win when a key is in several (the greatest). `key_min` and `key_max` are the least and greatest primary key, one
+    value per key column, or None without a primary key.
+    """
+
+    ref: ObjectRef
+    role: Role
+    sequence: int
+    rows: int
+    source: str
+    first_row: int
+    schema_id: int
+    key_min: tuple[Scalar, ...] | None = None
+    key_max: tuple[Scalar, ...] | None = None
+    columns: Mapping[str, ColumnStats] = field(default_factory=dict, hash=False)
+
+    @property
+    def key(self) -> str:
+        return self.ref.key
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "ref": self.ref.to_dict(),
+            "role": self.role,
+            "sequence": self.sequence,
+            "rows": self.rows,
+            "source": self.source,
+            "first_row": self.first_row,
+            "schema_id": self.schema_id,
+            "key_min": None if self.key_min is None else list(self.key_min),
+            "key_max": None if self.key_max is None else list(self.key_max),
+            "columns": {name: {"min": low, "max": high, "nulls": nulls} for name, (low, high, nulls) in self.columns.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        low, high = data["key_min"], data["key_max"]
+        changed = {
+            "ref": ObjectRef.from_dict(data["ref"]),
+            "key_min": None if low is None else tuple(low),
+            "key_max": None if high is None else tuple(high),
+            "columns": {name: ColumnStats(**stats) for name, stats in data["columns"].items()},
+        }
+        return cls(**{**data, **changed})
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A source path and the content last seen there. `present` is False once the path is gone while its rows stay."""
+
+    path: str
+    digest: str
+    size: int
+    mtime_ns: int
+    present: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"path": self.path, "digest": self.digest, "size": self.size, "mtime_ns": self.mtime_ns, "present": self.present}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A source file that was refused as a whole: its content, the line at fault, and the transformation it was refused under."""
+
+    path: str
+    digest: str
+    line: int | None
+    reason: str
+    transformation: str
+
+    def to_dict(self) -> dict[str, Any]:
+        known = {"path": self.path, "digest": self.digest, "line": self.line}
+        return known | {"reason": self.reason, "transformation": self.transformation}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
+
+
+@dataclass(frozen=True)  # no slots: `snapshot` is computed once and kept
+class Table:
+    """What a Dataset holds at one version.
+
+    `files` are in the order they were committed; `schemas` in the order they became current. `version` counts the commits that changed
+    files or schema; `bindings` and `refusals` are keyed by path. `retained` says that no spec stands behind the data any more.
+    """
+
+    name: str
+    version: int = 0
+    bucket: str = ""
+    primary_key: tuple[str, ...] = ()
+    write: str = "append"
+    transformation: str = ""
+    schemas: tuple[Schema, ...] = ()
+    files: tuple[DataFile, ...] = ()
+    bindings: Mapping[str, Binding] = field(default_factory=dict, hash=False)
+    refusals: Mapping[str, Refusal] = field(default_factory=dict, hash=False)
+    retained: bool = False
+
+    @property
+    def schema(self) -> Schema:
+        """The current schema, `NO_COLUMNS` where there is none yet."""
+        return self.schemas[-1] if self.schemas else NO_COLUMNS
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.schema.columns
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files. With deltas, keys that occur in several files count each time."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes in all files."""
+        return sum(file.ref.size for file in self.files)
+
+    @property
+    def data_files(self) -> tuple[DataFile, ...]:
+        """The files in the order in which a reader lets them win: base before delta, then by sequence, then as committed."""
+        return tuple(sorted(self.files, key=lambda file: (file.role != "base", file.sequence)))
+
+    @property
+    def next_sequence(self) -> int:
+        return max((file.sequence for file in self.files), default=0) + 1
+
+    @property
+    def next_column_id(self) -> int:
+        """An id that no column of this table ever had, dropped ones included."""
+        return max((column.id for schema in self.schemas for column in schema.columns), default=0) + 1
+
+    @property
+    def next_schema_id(self) -> int:
+        return max((schema.id for schema in self.schemas), default=0) + 1
+
+    @cached_property
+    def snapshot(self) -> str:
+        """The content's identity: a digest of the files' keys, roles and sequences in order, whatever the version."""
+        parts = [(file.ref.key, file.role, file.sequence) for file in self.files]
+        return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:32]
+
+    def binding(self, path: str) -> Binding | None:
+        return self.bindings.get(path)
+
+    def file(self, key: str) -> DataFile | None:
+        return next((file for file in self.files if file.ref.key == key), None)
+
+    def extended(self, names_and_types: Iterable[tuple[str, str]]) -> Schema:
+        """The current schema with columns added, under ids that are new to this table. See `extend_schema`."""
+        return extend_schema(self.schema, names_and_types, self.next_column_id, schema_id=self.next_schema_id)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "bucket": self.bucket,
+            "primary_key": list(self.primary_key),
+            "write": self.write,
+            "transformation": self.transformation,
+            "schemas": [schema.to_dict() for schema in self.schemas],
+            "files": [file.to_dict() for file in self.files],
+            "bindings": [binding.to_dict() for binding in self.bindings.values()],
+            "refusals": [refusal.to_dict() for refusal in self.refusals.values()],
+            "retained": self.retained,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        changed = {
+            "primary_key": tuple(data["primary_key"]),
+            "schemas": tuple([Schema.from_dict(schema) for schema in data["schemas"]]),
+            "files": tuple([DataFile.from_dict(file) for file in data["files"]]),
+            "bindings": {binding["path"]: Binding.from_dict(binding) for binding in data["bindings"]},
+            "refusals": {refusal["path"]: Refusal.from_dict(refusal) for refusal in data["refusals"]},
+        }
+        return cls(**{**data, **changed})
+
+
+def extend_schema(
+    schema: Schema | None, names_and_types: Iterable[tuple[str, str]], next_id: int, *, schema_id: int | None = None
+) -> Schema:
+    """`schema` with a column appended for every name it lacks; `schema` itself if it lacks none.
+
+    New columns get the ids from `next_id` on (`Table.next_column_id`; 1 for a new table), the result the id `schema_id`, by default the one
+    after `schema`'s. Raises ValueError for a name that is there with another type: changing a type is a decision, not an extension.
+    """
+    current = schema or NO_COLUMNS
+    known = {column.name: column.type for column in current.columns}
+    added: list[Column] = []
+    for name, type_ in names_and_types:
+        if name not in known:
+            known[name] = type_
+            added.append(Column(next_id + len(added), name, type_))
+        elif known[name] != type_:
+            raise ValueError(f"column `{name}` is {known[name]}, not {type_}")
+    if not added and schema is not None:
+        return schema
+    return Schema(current.id + 1 if schema_id is None else schema_id, (*current.columns, *added))
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The embedded chunks of one table snapshot: a Parquet file in `ref`. `digest` is that of its inputs, `rows` counts source rows."""
+
+    digest: str
+    ref: ObjectRef
+    rows: int
+    chunks: int
+    snapshot: str
+    table_version: int
+    fingerprint: str
+    dimension: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "digest": self.digest,
+            "ref": self.ref.to_dict(),
+            "rows": self.rows,
+            "chunks": self.chunks,
+            "snapshot": self.snapshot,
+            "table_version": self.table_version,
+            "fingerprint": self.fingerprint,
+            "dimension": self.dimension,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An index built over a corpus. `digest` is that of its inputs (its bytes are not reproducible), `generation` the recipe's name,
+    None where the recipe was recommended; `files` by role within the engine; `count` vectors; `seconds` it took."""
+
+    digest: str
+    generation: str | None
+    engine: str
+    parameters: Mapping[str, Any] = field(hash=False)
+    corpus: str
+    files: Mapping[str, ObjectRef] = field(hash=False)
+    count: int
+    dimension: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "digest": self.digest,
+            "generation": self.generation,
+            "engine": self.engine,
+            "parameters": dict(self.parameters),
+            "corpus": self.corpus,
+            "files": {name: ref.to_dict() for name, ref in self.files.items()},
+            "count": self.count,
+            "dimension": self.dimension,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "files": {name: ObjectRef.from_dict(ref) for name, ref in data["files"].items()}})
+
+
+@dataclass(frozen=True, slots=True)
+class ServingManifest:
+    """What answers a search: a build (by digest), search parameters, an exact segment of rows since, and row keys that are gone."""
+
+    build: str
+    generation: str | None
+    search: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    segment: tuple[ObjectRef, ...] = ()
+    tombstones: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "build": self.build,
+            "generation": self.generation,
+            "search": dict(self.search),
+            "segment": [ref.to_dict() for ref in self.segment],
+            "tombstones": list(self.tombstones),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        segment = tuple([ObjectRef.from_dict(ref) for ref in data["segment"]])
+        return cls(data["build"], data["generation"], data["search"], segment, tuple(data["tombstones"]))
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRecord:
+    """A logical index: its corpora and builds by digest, what serves now, and what served before (the way back)."""
+
+    name: str
+    corpora: Mapping[str, Corpus] = field(default_factory=dict, hash=False)
+    builds: Mapping[str, Build] = field(default_factory=dict, hash=False)
+    serving: ServingManifest | None = None
+    previous: ServingManifest | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "corpora": [corpus.to_dict() for corpus in self.corpora.values()],
+            "builds": [build.to_dict() for build in self.builds.values()],
+            "serving": None if self.serving is None else self.serving.to_dict(),
+            "previous": None if self.previous is None else self.previous.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        serving, previous = data["serving"], data["previous"]
+        return cls(
+            data["name"],
+            {corpus["digest"]: Corpus.from_dict(corpus) for corpus in data["corpora"]},
+            {build["digest"]: Build.from_dict(build) for build in data["builds"]},
+            None if serving is None else ServingManifest.from_dict(serving),
+            None if previous is None else ServingManifest.from_dict(previous),
+        )

@@ -116,7 +116,7 @@ class ObstoreStore:
     def path(self, key: str) -> Path | None:
         """Always None."""
         check_key(self._name, key)
-        return None  # noqa: RET501  (None is the answer here)
+        return None
 
     def _put(self, key: str, content: bytes | Path, if_absent: bool) -> None:
         mode: Literal["create", "overwrite"] = "create" if if_absent else "overwrite"

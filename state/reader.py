@@ -1,0 +1,215 @@
+"""The one reader of objects: what it returns is what the reference says, or it raises.
+
+Objects of local buckets are opened in place: the size is checked every time, the SHA-256 once for each (path, size, mtime) that this
+process sees. Objects of remote buckets come through a cache on disk, named by content, bounded, verified before they get
+their name. Engines see local paths only, so that retries, rescue buckets and credentials live here and nowhere else.
+Refuses to return unverified bytes, and to write anywhere but in its cache. Next: `objects.py`, `buckets.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from state.buckets import Buckets
+from state.digest_file import sha256_bytes, sha256_file
+from state.errors import ObjectCorrupt, ObjectMissing
+from state.local_store import storage_error
+from state.objects import ObjectRef, ObjectStore
+from state.staging import Staging
+
+PIECE = 8 * 1024 * 1024
+REMEMBERED = 100_000
+# A path that was just handed out may not be open yet, so what was used within these seconds stays, even over the bound.
+GRACE = 60.0
+
+
+class ObjectReader:
+    """Thread-safe; blocking. One a process; several processes may share a cache folder."""
+
+    def __init__(self, buckets: Buckets, cache_dir: Path, max_bytes: int, *, clock: Callable[[], float] = time.time) -> None:
+        """max_bytes: of the cache of remote objects; exceeded only by what is in use. clock: Unix seconds, as files' mtimes are."""
+        self._buckets = buckets
+        self._cache = cache_dir / "objects"
+        self._staging = Staging(cache_dir / ".tmp")
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._verified: OrderedDict[tuple[str, int, int, str], None] = OrderedDict()
+        self._busy: dict[str, _Turn] = {}
+
+    def path(self, ref: ObjectRef) -> Path:
+        """A local file with exactly the bytes of `ref`; read-only. Raises ObjectMissing, ObjectCorrupt and what the store raises.
+
+        A cached file may be removed a minute after it was last asked for; who has it open keeps it.
+        """
+        store = self._buckets.store(ref.bucket)
+        local = store.path(ref.key)
+        if local is None:
+            return self._cached(store, ref)
+        self._check(local, ref)
+        return local
+
+    def read(self, ref: ObjectRef) -> bytes:
+        """The bytes of a small object; raises as `path` does."""
+        store = self._buckets.store(ref.bucket)
+        if store.path(ref.key) is None:
+            return self.path(ref).read_bytes()
+        data = store.get(ref.key)
+        if len(data) != ref.size:
+            raise _corrupt_size(ref, len(data))
+        found = sha256_bytes(data)
+        if found != ref.sha256:
+            raise _corrupt_content(ref, found)
+        return data
+
+    def sweep(self) -> int:
+        """Remove what processes that died left half-downloaded; returns how many there were."""
+        return self._staging.sweep()
+
+    def _check(self, path: Path, ref: ObjectRef) -> None:
+        """Compare size, and content unless this very file was compared before."""
+        identity = _identity(path, ref)
+        if identity[1] != ref.size:
+            raise _corrupt_size(ref, identity[1])
+        if self._knows(identity):
+            return
+        with self._turn(str(path)):
+            if self._knows(identity):
+                return
+            try:
+                found = sha256_file(path)
+            except FileNotFoundError as error:
+                raise ObjectMissing(ref.bucket, ref.key) from error
+            except OSError as error:
+                raise storage_error(error, bucket=ref.bucket, operation="get", path=path) from error
+            if found != ref.sha256:
+                raise _corrupt_content(ref, found)
+            self._remember(identity)
+
+    def _cached(self, store: ObjectStore, ref: ObjectRef) -> Path:
+        path = self._cache / ref.sha256[:2] / ref.sha256
+        with self._turn(ref.sha256):
+            try:
+                self._check(path, ref)
+            except ObjectMissing:
+                self._download(store, ref, path)
+            except ObjectCorrupt:
+                path.unlink(missing_ok=True)  # the cache's copy is damaged, which says nothing about the object
+                self._download(store, ref, path)
+            try:
+                now = self._clock()
+                os.utime(path, (now, path.stat().st_mtime))  # atime is when it was used last; mtime stays its identity
+            except FileNotFoundError:
+                self._download(store, ref, path)
+        return path
+
+    def _download(self, store: ObjectStore, ref: ObjectRef, path: Path) -> None:
+        try:
+            staged = self._staging.new()
+            try:
+                size, found = _copy(store, ref, staged)
+                if size != ref.size:
+                    raise _corrupt_size(ref, size)
+                if found != ref.sha256:
+                    raise _corrupt_content(ref, found)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                staged.replace(path)
+            finally:
+                staged.unlink(missing_ok=True)
+            self._remember(_identity(path, ref))
+            self._evict(keep=path)
+        except OSError as error:
+            raise storage_error(error, bucket=ref.bucket, operation="cache", path=path) from error
+
+    def _evict(self, keep: Path) -> None:
+        """Remove what was used longest ago until the cache is within its bound. Looks at the disk: other processes add, too."""
+        found = []
+        for path in self._cache.glob("??/*"):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            found.append((stat.st_atime, stat.st_size, path))
+        total = sum(size for _, size, _ in found)
+        for used, size, path in sorted(found):
+            if total <= self._max_bytes or used > self._clock() - GRACE:
+                return
+            if path != keep:
+                path.unlink(missing_ok=True)
+                total -= size
+
+    def _knows(self, identity: tuple[str, int, int, str]) -> bool:
+        with self._lock:
+            return identity in self._verified
+
+    def _remember(self, identity: tuple[str, int, int, str]) -> None:
+        with self._lock:
+            self._verified[identity] = None
+            if len(self._verified) > REMEMBERED:
+                self._verified.popitem(last=False)
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        """One thread at a time per name, so that nothing is hashed or downloaded twice at once."""
+        with self._lock:
+            turn = self._busy.setdefault(name, _Turn())
+            turn.waiting += 1
+        try:
+            with turn.lock:
+                yield
+        finally:
+            with self._lock:
+                turn.waiting -= 1
+                if not turn.waiting:
+                    del self._busy[name]
+
+
+class _Turn:
+    __slots__ = ("lock", "waiting")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waiting = 0
+
+
+def _identity(path: Path, ref: ObjectRef) -> tuple[str, int, int, str]:
+    """Path, size, mtime and what was expected: a change of any asks for another look."""
+    try:
+        stat = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ObjectMissing(ref.bucket, ref.key) from error
+    except OSError as error:
+        raise storage_error(error, bucket=ref.bucket, operation="get", path=path) from error
+    return str(path), stat.st_size, stat.st_mtime_ns, ref.sha256
+
+
+def _copy(store: ObjectStore, ref: ObjectRef, target: Path) -> tuple[int, str]:
+    """Bytes written and their SHA-256. Asks for one byte more than there should be, so that a longer object is noticed."""
+    digest = hashlib.sha256()
+    size = 0
+    with target.open("wb") as file:
+        while size <= ref.size:
+            missing = ref.size - size
+            wanted = PIECE if missing > PIECE else missing + 1
+            piece = store.get_range(ref.key, size, wanted)
+            digest.update(piece)
+            file.write(piece)
+            size += len(piece)
+            if len(piece) < wanted:
+                break
+    return size, digest.hexdigest()
+
+
+def _corrupt_size(ref: ObjectRef, found: int) -> ObjectCorrupt:
+    return ObjectCorrupt(ref.bucket, ref.key, expected=f"{ref.size} bytes", found=f"{found} bytes")
+
+
+def _corrupt_content(ref: ObjectRef, found: str) -> ObjectCorrupt:
+    return ObjectCorrupt(ref.bucket, ref.key, expected=f"sha256 {ref.sha256}", found=f"sha256 {found}")

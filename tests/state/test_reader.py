@@ -1,0 +1,179 @@
+"""The one reader: damage is noticed and named, remote objects are cached once, verified and bounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import state.reader
+from state.buckets import BucketConfig, Buckets
+from state.errors import BucketUnknown, ObjectCorrupt, ObjectMissing
+from state.objects import ObjectRef, ObjectStore
+from state.reader import ObjectReader
+
+
+class Clock:
+    """Unix seconds that only move when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_900_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def buckets(tmp_path: Path) -> Buckets:
+    buckets = Buckets()
+    buckets.attach(BucketConfig("lake", "local", str(tmp_path / "lake")))
+    buckets.attach(BucketConfig("far", "memory"))
+    return buckets
+
+
+@pytest.fixture
+def reader(buckets: Buckets, tmp_path: Path, clock: Clock) -> ObjectReader:
+    return ObjectReader(buckets, tmp_path / "cache", 1000, clock=clock)
+
+
+def put(buckets: Buckets, bucket: str, key: str, data: bytes) -> ObjectRef:
+    buckets.store(bucket).put(key, data)
+    return ObjectRef.of(bucket, key, data)
+
+
+def cached(tmp_path: Path) -> set[int]:
+    return {path.stat().st_size for path in (tmp_path / "cache" / "objects").glob("*/*")}
+
+
+def count_downloads(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+    real: Callable[[str, int, int], bytes] = store.get_range
+
+    def counted(key: str, start: int, length: int) -> bytes:
+        calls.append(key)
+        return real(key, start, length)
+
+    monkeypatch.setattr(store, "get_range", counted)
+    return calls
+
+
+def test_local_objects_are_opened_in_place(buckets: Buckets, reader: ObjectReader, tmp_path: Path) -> None:
+    ref = put(buckets, "lake", "a/b", b"table")
+    assert reader.path(ref) == tmp_path / "lake" / "a" / "b"
+    assert reader.read(ref) == b"table"
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("bucket", ["lake", "far"])
+@pytest.mark.parametrize(
+    ("content", "expected", "found"),
+    [
+        (b"tabl", "5 bytes", "4 bytes"),
+        (b"table and more", "5 bytes", "bytes"),
+        (b"", "5 bytes", "0 bytes"),
+        (b"tablE", "sha256 " + ObjectRef.of("", "", b"table").sha256, "sha256 " + ObjectRef.of("", "", b"tablE").sha256),
+    ],
+)
+def test_damage_is_named(buckets: Buckets, reader: ObjectReader, bucket: str, content: bytes, expected: str, found: str) -> None:
+    ref = put(buckets, bucket, "a/b", b"table")
+    buckets.store(bucket).put("a/b", content)
+    for read in (reader.path, reader.read):
+        with pytest.raises(ObjectCorrupt, match=f"{bucket}/a/b is damaged") as caught:
+            read(ref)
+        assert caught.value.expected == expected
+        assert found in caught.value.found
+        assert (caught.value.bucket, caught.value.key) == (bucket, "a/b")
+
+
+@pytest.mark.parametrize("bucket", ["lake", "far"])
+def test_what_is_missing_is_missing(buckets: Buckets, reader: ObjectReader, bucket: str) -> None:
+    for read in (reader.path, reader.read):
+        with pytest.raises(ObjectMissing, match=f"{bucket}/a/b"):
+            read(ObjectRef.of(bucket, "a/b", b"x"))
+        with pytest.raises(BucketUnknown, match="nowhere"):
+            read(ObjectRef.of("nowhere", "a/b", b"x"))
+
+
+def test_damage_after_a_good_read_is_noticed(buckets: Buckets, reader: ObjectReader) -> None:
+    ref = put(buckets, "lake", "a", b"table")
+    path = reader.path(ref)
+    with path.open("r+b") as file:
+        file.truncate(3)
+    with pytest.raises(ObjectCorrupt, match="found 3 bytes"):
+        reader.path(ref)
+    path.write_bytes(b"tablE")
+    os.utime(path, ns=(0, 1))
+    with pytest.raises(ObjectCorrupt, match="sha256"):
+        reader.path(ref)
+
+
+def test_an_object_is_hashed_once(buckets: Buckets, reader: ObjectReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = put(buckets, "lake", "a", b"table")
+    hashed: list[Path] = []
+    real = state.reader.sha256_file
+    monkeypatch.setattr(state.reader, "sha256_file", lambda path: hashed.append(path) or real(path))
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(reader.path, [ref] * 32))) == 1
+    assert len(hashed) == 1
+
+
+def test_remote_objects_are_downloaded_once(buckets: Buckets, reader: ObjectReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = put(buckets, "far", "a", b"table")
+    calls = count_downloads(buckets.store("far"), monkeypatch)
+    with ThreadPoolExecutor(8) as pool:
+        paths = set(pool.map(reader.path, [ref] * 32))
+    assert len(paths) == 1
+    assert paths.pop().read_bytes() == b"table"
+    assert len(calls) == 1
+    assert reader.read(ref) == b"table"
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 25])
+def test_large_objects_come_in_pieces(buckets: Buckets, reader: ObjectReader, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(state.reader, "PIECE", 10)
+    data = bytes(range(size))
+    assert reader.read(put(buckets, "far", "a", data)) == data
+
+
+def test_a_damaged_cache_is_repaired(buckets: Buckets, tmp_path: Path, clock: Clock) -> None:
+    ref = put(buckets, "far", "a", b"table")
+    ObjectReader(buckets, tmp_path / "cache", 1000, clock=clock).path(ref).write_bytes(b"tablE")
+    assert ObjectReader(buckets, tmp_path / "cache", 1000, clock=clock).path(ref).read_bytes() == b"table"
+
+
+def test_nothing_corrupt_enters_the_cache(buckets: Buckets, reader: ObjectReader, tmp_path: Path) -> None:
+    ref = put(buckets, "far", "a", b"table")
+    buckets.store("far").put("a", b"tablE")
+    with pytest.raises(ObjectCorrupt):
+        reader.path(ref)
+    assert cached(tmp_path) == set()
+    assert [path for path in (tmp_path / "cache" / ".tmp").rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_the_cache_is_bounded_and_keeps_what_was_used_last(buckets: Buckets, reader: ObjectReader, tmp_path: Path, clock: Clock) -> None:
+    refs = [put(buckets, "far", str(size), bytes(size)) for size in (300, 301, 302, 303)]
+    for ref in refs[:3]:
+        reader.path(ref)
+        clock.now += 100
+    reader.path(refs[0])
+    clock.now += 100
+    reader.path(refs[3])
+    assert cached(tmp_path) == {300, 302, 303}
+    assert reader.path(refs[1]).stat().st_size == 301
+
+
+def test_what_was_just_handed_out_is_not_taken_away(buckets: Buckets, reader: ObjectReader, clock: Clock) -> None:
+    paths = [reader.path(put(buckets, "far", str(size), bytes(size))) for size in (600, 601, 602)]
+    assert all(path.exists() for path in paths)
+    clock.now += 100
+    reader.path(put(buckets, "far", "new", bytes(10)))
+    assert sum(path.exists() for path in paths) == 1

@@ -1,0 +1,79 @@
+"""Bucket: a place for objects. What is stored in it, and under which keys, is no concern of the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from specs.model import Fault, Part, Spec, dump
+from specs.resource import Key
+from specs.scalars import Duration, Name, Opt, Text
+
+
+class SecretReference(Part):
+    """The name under which the secrets provider knows a credential."""
+
+    secret: Text = Field(description="The name of the secret; its value is never written in a spec.")
+
+
+class LocalBackend(Part):
+    """A folder on this machine."""
+
+    path: Text = Field(description="The folder; a relative path counts from the repository's root.")
+
+
+class S3Backend(Part):
+    """A bucket of Amazon S3 or of any server that speaks its protocol."""
+
+    bucket: Text = Field(description="The bucket's name on the server.")
+    endpoint: Opt[Text] = Field(default=None, description="The server's URL; left out, Amazon's own for the region.")
+    region: Opt[Text] = Field(default=None, description="The region, as in us-east-1.")
+    credentials: Opt[SecretReference] = Field(default=None, description="Where the access key is found; left out, requests are unsigned.")
+
+
+class MemoryBackend(Part):
+    """A bucket that is gone when the process ends: for tests and scratch data."""
+
+
+class Rescue(Part):
+    """Another bucket that answers reads which this one cannot."""
+
+    bucket: Name = Field(description="The rescue bucket's name.")
+    mirror: bool = Field(default=False, description="Whether this bucket's objects are copied there continuously.")
+
+
+class BucketSpec(Spec):
+    """A place for objects: exactly one of local, s3, memory."""
+
+    one_of: ClassVar = ("local", "s3", "memory")
+
+    local: Opt[LocalBackend] = Field(default=None, description="A folder on this machine.")
+    s3: Opt[S3Backend] = Field(default=None, description="An S3-compatible server.")
+    memory: Opt[MemoryBackend] = Field(default=None, description="Memory of the daemon; write `memory: {}`.")
+    prefix: str = Field(default="", description="Put before every key, so that several lakes can share one bucket.")
+    rescue: Opt[Rescue] = Field(default=None, description="The bucket that answers when this one cannot.")
+    timeout: Duration = Field(default=timedelta(seconds=30), description="How long one operation may take before it counts as failed.")
+    retention: Opt[Duration] = Field(
+        default=None, description="How long objects that nothing refers to are kept; left out, the daemon's setting."
+    )
+
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
+        """A prefix stays inside the bucket."""
+        prefix = given.get("prefix")
+        if isinstance(prefix, str) and (prefix.startswith("/") or ".." in prefix.split("/")):
+            yield Fault("`prefix` must be relative and without `..`", ("prefix",))
+
+
+def references(spec: BucketSpec) -> Iterator[Key]:
+    """The rescue bucket."""
+    if spec.rescue is not None:
+        yield Key("Bucket", spec.rescue.bucket)
+
+
+def transformation(spec: BucketSpec) -> Mapping[str, object]:
+    """Where objects are: how long an operation may take changes none of them."""
+    return dump(spec, "local", "s3", "memory", "prefix")

@@ -1,0 +1,80 @@
+"""Where a Dataset's rows come from: files of the repository's machine, a bucket, PostgreSQL, or other datasets."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from specs.kinds.bucket import SecretReference
+from specs.model import Fault, Part, refuse
+from specs.scalars import Duration, Name, OneOrMany, Opt, Text
+
+
+def _encoding(text: str) -> str:
+    try:
+        return codecs.lookup(text).name
+    except LookupError:
+        raise refuse(f"`{text[:40]}` is not an encoding", "write it as in utf-8, latin-1 or cp1252") from None
+
+
+def _glob(pattern: str) -> str:
+    if pattern.startswith("/") or ".." in pattern.split("/"):
+        raise refuse(f"`{pattern[:200]}` must be relative and without `..`", "paths count from the repository's root, or from --data-root")
+    return pattern
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
+Glob = Annotated[str, Field(min_length=1), AfterValidator(_glob)]
+
+
+class Postgres(Part):
+    """Rows of a PostgreSQL table or query."""
+
+    one_of: ClassVar = ("table", "query")
+
+    dsn: SecretReference = Field(description="The secret that holds the connection string.")
+    table: Opt[Text] = Field(default=None, description="The table, with its schema, as in public.team_runs.")
+    query: Opt[Text] = Field(default=None, description="A query whose rows are the dataset.")
+    cursor: Opt[Text] = Field(default=None, description="A column that only grows with changes: later reads ask for newer rows only.")
+    overlap: Duration = Field(
+        default=timedelta(0), description="How far before the last cursor value a read begins again, for rows that were committed late."
+    )
+
+
+class Source(Part):
+    """Where the rows come from: exactly one of files, bucket, postgres, sql; and how files are read."""
+
+    one_of: ClassVar = ("files", "bucket", "postgres", "sql")
+    _of_files: ClassVar = ("format", "encoding", "delimiter", "header")
+
+    files: OneOrMany[Glob] = Field(
+        default=(), description="One glob or several, relative to the repository's root, as in data/candidates/*.csv."
+    )
+    bucket: Opt[Name] = Field(default=None, description="A Bucket whose objects are the files.")
+    prefix: str = Field(default="", description="With `bucket`: the objects' keys begin with this.")
+    postgres: Opt[Postgres] = Field(default=None, description="A PostgreSQL table or query.")
+    sql: Opt[Text] = Field(default=None, description="A query over other datasets; it runs again when they change.")
+    format: Opt[Literal["csv", "tsv", "ndjson", "json", "parquet", "excel", "text", "markdown", "html", "pdf"]] = Field(
+        default=None, description="The files' format; left out, told by their names."
+    )
+    encoding: Opt[Encoding] = Field(
+        default=None, description="The files' text encoding; left out, UTF-8 with or without a byte order mark."
+    )
+    delimiter: Opt[Annotated[str, Field(min_length=1, max_length=1)]] = Field(
+        default=None, description="The character between the cells of a CSV; left out, detected."
+    )
+    header: bool = Field(default=True, description="Whether the first row of a CSV names the columns.")
+
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
+        """What describes files has no place beside other sources."""
+        if "prefix" in given and "bucket" not in given:
+            yield Fault("`source.prefix` needs `source.bucket`", ("prefix",))
+        if "files" not in given and "bucket" not in given:
+            for name in cls._of_files:
+                if name in given:
+                    yield Fault(f"`source.{name}` describes files, and needs `source.files` or `source.bucket`", (name,))

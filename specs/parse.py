@@ -1,0 +1,202 @@
+"""Files of YAML to resources, with an error value for everything that is wrong, each naming file, line and column.
+
+A file with a bad document still yields the others. All errors of a document are reported, in the order of their lines.
+Nothing is raised for bad input, and nothing is read from disk: the text is passed in.
+
+Read next: `specs.yaml_text` (strict YAML), `specs.validation` (sentences), `specs.registry` (kinds).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from specs.metadata import Metadata
+from specs.model import Part
+from specs.registry import API_VERSION, KINDS, digest_of, references_of, transformation_of
+from specs.resource import Key, Origin, Resource
+from specs.scalars import DNS_LABEL
+from specs.schema import Path
+from specs.suggestions import did_you_mean
+from specs.validation import Problem, found, problems_under, validate
+from specs.yaml_text import Document, Mark, read_documents
+
+MAX_DOCUMENT_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 8 * MAX_DOCUMENT_BYTES
+MAX_ERRORS = 25
+"""Errors reported of one document; the rest is counted."""
+_FIELDS = ("apiVersion", "kind", "metadata", "spec")
+_NAME = re.compile(DNS_LABEL)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SpecError:
+    """One thing wrong in a file. line and column are 1-based; key is the object where kind and name could be read."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: str | None = None
+    key: Key | None = None
+
+    def __str__(self) -> str:
+        about = f"{self.key}: " if self.key is not None else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.path}:{self.line}:{self.column}: {about}{self.message}{hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """What came of one file: resources and errors in the order of their lines."""
+
+    path: str
+    resources: tuple[Resource, ...]
+    errors: tuple[SpecError, ...]
+
+    def to_record(self) -> list[Any]:
+        """A JSON-able list for caches by content."""
+        errors = [[e.line, e.column, e.message, e.hint, list(e.key) if e.key else None] for e in self.errors]
+        return [self.path, [resource.to_record() for resource in self.resources], errors]
+
+    @classmethod
+    def from_record(cls, record: list[Any], path: str | None = None) -> ParsedFile:
+        """The file of a record; `path` replaces the recorded one, for the same content elsewhere."""
+        path = path or record[0]
+        errors = tuple(
+            [SpecError(path, line, column, text, hint, Key(*key) if key else None) for line, column, text, hint, key in record[2]]
+        )
+        return cls(path, tuple([Resource.from_record(resource, path) for resource in record[1]]), errors)
+
+
+def parse_file(path: str, text: bytes) -> ParsedFile:
+    """The resources and errors of one file. `path` is only named, never opened."""
+    if len(text) > MAX_FILE_BYTES:
+        message = f"the file has {len(text):,} bytes; at most {MAX_FILE_BYTES:,} are read"
+        return ParsedFile(path, (), (SpecError(path, 1, 1, message, "split it into several files"),))
+    try:
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = text[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
+        return ParsedFile(
+            path, (), (SpecError(path, line, column, f"the byte {text[error.start]:#04x} is not UTF-8", "save the file as UTF-8"),)
+        )
+    resources: list[Resource] = []
+    errors: list[SpecError] = []
+    for document in read_documents(decoded, MAX_DOCUMENT_BYTES):
+        resource, wrong = _read(path, document)
+        errors.extend(wrong)
+        if resource is not None:
+            resources.append(resource)
+    return ParsedFile(path, tuple(resources), tuple(errors))
+
+
+def duplicates(files: Iterable[ParsedFile]) -> tuple[SpecError, ...]:
+    """An error for each resource whose key another one has before it, in the order of path and line; the first stands."""
+    first: dict[Key, Origin] = {}
+    errors: list[SpecError] = []
+    for resource in sorted((r for file in files for r in file.resources), key=lambda r: r.origin):
+        stands = first.setdefault(resource.key, resource.origin)
+        if stands is not resource.origin:
+            message = f"is defined a second time; the one at {stands} stands"
+            errors.append(SpecError(resource.origin.path, resource.origin.line, 1, message, "remove or rename one of them", resource.key))
+    return tuple(errors)
+
+
+def _read(path: str, document: Document) -> tuple[Resource | None, list[SpecError]]:
+    key = _readable_key(document.data)
+    wrong = {(f.line, f.column, f.message, f.hint) for f in document.faults}
+    built: list[Part] = []
+    if not document.broken:
+        for problem in problems_under(tuple(_problems(document, built)), tuple(fault.path for fault in document.faults)):
+            line, column = _place(document.mark, problem)
+            wrong.add((line, column, problem.message, problem.hint))
+    if wrong:
+        ordered = [SpecError(path, *item, key) for item in sorted(wrong, key=lambda item: (item[0], item[1], item[2]))]
+        if len(ordered) > MAX_ERRORS:
+            last = ordered[MAX_ERRORS]
+            more = SpecError(path, last.line, last.column, f"and {len(ordered) - MAX_ERRORS:,} more errors in this document", None, key)
+            ordered = [*ordered[:MAX_ERRORS], more]
+        return None, ordered
+    return _resource(document.data, Origin(path, document.line), built[-1]), []
+
+
+def _resource(data: Mapping[str, Any], origin: Origin, spec: Any) -> Resource:
+    kind = data["kind"]
+    body = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    key = Key(kind, data["metadata"]["name"])
+    return Resource(key, digest_of(data), transformation_of(kind, spec), references_of(kind, spec), origin, body)
+
+
+def _readable_key(data: object) -> Key | None:
+    """Kind and name, where the kind exists and the name is one."""
+    match data:
+        case {"kind": str(kind), "metadata": {"name": str(name)}} if kind in KINDS and _NAME.fullmatch(name):
+            return Key(kind, name)
+    return None
+
+
+def _problems(document: Document, built: list[Part]) -> Iterator[Problem]:
+    """Every problem of a document; the models that came out well are put into `built`, the spec last."""
+    data = document.data
+    if not isinstance(data, dict):
+        yield Problem((), "value", f"a document is an object with {', '.join(_FIELDS)}; found {found(data)}")
+        return
+    yield from _head(data)
+    info = KINDS.get(data["kind"]) if isinstance(data.get("kind"), str) else None
+    for name in data:
+        if name not in _FIELDS:
+            inside = info is not None and name in {field.alias for field in info.model.model_fields.values()}
+            hint = "it belongs in `spec`" if inside else did_you_mean(name, _FIELDS) or f"valid here: {', '.join(_FIELDS)}"
+            yield Problem((name,), "key", f"unknown field `{name[:80]}`", hint)
+    for name, model in (("metadata", Metadata), ("spec", info.model if info else None)):
+        if name not in data:
+            yield Problem((), "value", f"`{name}` is missing")
+        elif model is not None:
+            part, problems = validate(model, data[name], document.mark.children.get(name))
+            built.extend([part] if part is not None else [])
+            for problem in problems:
+                yield _prefixed(name, problem)
+
+
+def _prefixed(name: str, problem: Problem) -> Problem:
+    message = problem.message
+    if name == "metadata" and message.startswith("`"):
+        message = f"`metadata.{message[1:]}"
+    elif name == "metadata" and message.startswith("unknown"):
+        message = f"{message} in `metadata`" if len(problem.path) == 1 else message
+    return Problem((name, *problem.path), problem.at, message, problem.hint)
+
+
+def _head(data: Mapping[str, Any]) -> Iterator[Problem]:
+    version, kind = data.get("apiVersion"), data.get("kind")
+    if "apiVersion" not in data:
+        yield Problem((), "value", "`apiVersion` is missing", f"begin the document with apiVersion: {API_VERSION}")
+    elif version != API_VERSION:
+        yield Problem(("apiVersion",), "value", f"`apiVersion` must be {API_VERSION}; found {found(version)}")
+    if "kind" not in data:
+        yield Problem((), "value", "`kind` is missing", f"one of {', '.join(KINDS)}")
+    elif not isinstance(kind, str):
+        yield Problem(("kind",), "value", f"`kind` needs text; found {found(kind)}")
+    elif kind not in KINDS:
+        yield Problem(("kind",), "value", f"unknown kind {found(kind)}", did_you_mean(kind, KINDS) or f"one of {', '.join(KINDS)}")
+
+
+def _place(mark: Mark, problem: Problem) -> tuple[int, int]:
+    """Line and column of a problem: its key if that is at fault or has no value, else its value; the nearest that exists."""
+    place = (mark.line, mark.column)
+    path: Path = problem.path
+    for number, step in enumerate(path):
+        last = number == len(path) - 1
+        key = mark.keys.get(step) if isinstance(step, str) else None
+        child = mark.children.get(step)
+        if key is not None and (child is None or (last and (problem.at == "key" or child.text == ""))):
+            return key
+        if child is None:
+            return place
+        mark, place = child, (child.line, child.column)
+    return place

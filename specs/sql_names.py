@@ -1,0 +1,80 @@
+"""Which tables and parameters a SQL text names, told from its words alone.
+
+No parser of SQL is at hand here, and none is needed: the answer only orders resources and wakes derived datasets. What a
+query really reads is decided by the query worker. A name after FROM or JOIN counts, unless it is a function, a name of
+the query's own WITH, or qualified (`system.events`).
+
+Read next: `specs.kinds.dataset`, which makes references of these names.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(
+    r"""(?P<skip>\s+|--[^\n]*|/\*.*?\*/)|(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*")"""
+    r"""|(?P<parameter>\$\w+)|(?P<word>[A-Za-z_]\w*)|(?P<other>.)""",
+    re.DOTALL | re.VERBOSE,
+)
+_NOT_TABLES = frozenset({"select", "lateral", "unnest", "values", "where", "on", "using"})
+_FROM_FUNCTIONS = frozenset({"extract", "substring", "substr", "trim", "overlay", "position"})
+_AFTER_TABLES = frozenset({
+    "where", "group", "order", "having", "limit", "offset", "union", "intersect", "except", "on", "using", "select", "window", "qualify",
+})  # fmt: skip
+
+
+def tables_of(sql: str) -> tuple[str, ...]:
+    """The dataset names (hyphens for underscores) of the tables that `sql` reads, sorted, each once."""
+    tokens = _tokens(sql)
+    own = {
+        tokens[i].lower() for i in range(len(tokens) - 2) if tokens[i + 1].lower() == "as" and tokens[i + 2] in ("(", "not", "materialized")
+    }
+    own |= {tokens[i - 1].lower() for i in range(1, len(tokens)) if tokens[i].lower() == "recursive"}
+    own = own if any(token.lower() == "with" for token in tokens) else set()
+    names = (_name(token) for token in _candidates(tokens))
+    return tuple(sorted({name.replace("_", "-") for name in names if name and name not in own}))
+
+
+def parameters_of(sql: str) -> tuple[str, ...]:
+    """The names of the parameters (`$city`) outside strings and comments, sorted, each once."""
+    return tuple(sorted({token[1:] for token in _tokens(sql) if token[0] == "$" and len(token) > 1 and not token[1].isdigit()}))
+
+
+def _tokens(sql: str) -> list[str]:
+    return [match[0] for match in _TOKEN.finditer(sql) if match.lastgroup != "skip"]
+
+
+def _candidates(tokens: list[str]) -> list[str]:
+    """The single words after FROM, JOIN, or a comma of a FROM list."""
+    found: list[str] = []
+    functions: list[bool] = []
+    listing: list[bool] = [False]
+    for i, token in enumerate(tokens):
+        word, before = token.lower(), tokens[i - 1].lower() if i else ""
+        if token == "(":
+            functions.append(before in _FROM_FUNCTIONS)
+            listing.append(False)
+        elif token == ")" and functions:
+            functions.pop()
+            listing.pop()
+        elif word in _AFTER_TABLES:
+            listing[-1] = False
+        names = (
+            word == "join"
+            or (word == "from" and before != "distinct" and not (functions and functions[-1]))
+            or (token == "," and listing[-1])
+        )
+        if names:
+            listing[-1] = True
+            after = [*tokens[i + 1 : i + 3], "", ""]
+            if after[1] not in (".", "("):
+                found.append(after[0])
+    return found
+
+
+def _name(token: str) -> str | None:
+    if token.startswith('"'):
+        return token[1:-1].replace('""', '"')
+    if not re.match(r"[A-Za-z_]", token) or token.lower() in _NOT_TABLES:
+        return None
+    return token.lower()

@@ -1,0 +1,178 @@
+"""pydantic's verdict on plain data, in plain sentences that name the field, what it needs and what was found.
+
+Used for specs and for `lakehouse.yaml` alike. Nothing here knows of files: `specs.parse` adds path and line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from specs.model import RULE, Part
+from specs.scalars import OBJECT_FORM, TEXT_FORM
+from specs.schema import Path, fields_at, places_of
+from specs.suggestions import did_you_mean, nearest
+from specs.yaml_text import Mark
+
+P = TypeVar("P", bound=Part)
+_QUOTED = re.compile(r"'([^']*)'")
+_YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
+_NEEDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "mapping_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("above", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("below", "lt"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of plain data: the path to it, whether the key or the value is at fault, a sentence, a way out."""
+
+    path: Path
+    at: Literal["key", "value"]
+    message: str
+    hint: str | None = None
+
+
+def validate(model: type[P], data: object, mark: Mark | None = None) -> tuple[P | None, tuple[Problem, ...]]:
+    """The model of the data, or None and every problem. `mark` (of the data) lets hints quote what was written."""
+    try:
+        return model.model_validate(data), ()
+    except ValidationError as error:
+        return None, tuple(dict.fromkeys(_problem(model, item, mark) for item in error.errors(include_url=False)))
+
+
+def found(value: object) -> str:
+    """A value in words, shortened."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case int() | float():
+            return f"the number `{value}`"
+        case str():
+            return f"`{value if len(value) <= 60 else value[:57] + '...'}`" if value else "an empty text"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def dotted(path: Path) -> str:
+    """`columns[0].mask` for ("columns", 0, "mask")."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+
+
+def _problem(model: type[Part], item: ErrorDetails, mark: Mark | None) -> Problem:
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    path: Path = tuple(step for step in item["loc"] if step not in (TEXT_FORM, OBJECT_FORM))
+    if path and path[-1] == "[key]":
+        return Problem(
+            path[:-1], "key", f"the name `{path[-2]}` in `{dotted(path[:-2])}` is not valid: it {_sentence(kind, value, context)[0]}"
+        )
+    if kind == "extra_forbidden":
+        return _unknown_field(model, path)
+    if kind == "missing":
+        return Problem(path[:-1], "key", f"`{dotted(path)}` is missing")
+    if kind == RULE and context.get("named"):
+        return Problem(path, "value", context["message"], context.get("hint"))
+    sentence, hint = _sentence(kind, value, context)
+    written = _written(mark, path)
+    return Problem(path, "value", f"`{dotted(path) or 'spec'}` {sentence}", hint or _hint(kind, value, written))
+
+
+def _sentence(kind: str, value: object, context: Mapping[str, Any]) -> tuple[str, str | None]:
+    """What comes after the field's name, and a hint."""
+    if kind == RULE:
+        return context["message"], context.get("hint")
+    if kind == "lakehouse_form":
+        return f"{context.get('custom_error_message', 'is not valid')}; found {found(value)}", None
+    if kind in _NEEDS:
+        return (
+            ("is empty; give it a value or leave it out", None) if value is None else (f"needs {_NEEDS[kind]}; found {found(value)}", None)
+        )
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        return f"must be {words} {context[key]}; found {found(value)}", None
+    if kind == "literal_error":
+        valid = _QUOTED.findall(context["expected"])
+        needed = f"one of {', '.join(valid)}" if len(valid) > 1 else f"`{valid[0]}`"
+        return f"must be {needed}; found {found(value)}", did_you_mean(value, valid) if isinstance(value, str) else None
+    if kind in ("string_too_short", "too_short"):
+        least = context["min_length"]
+        what = "characters" if kind.startswith("string") else "entries"
+        return ("must not be empty" if least == 1 else f"needs at least {least} {what}"), None
+    if kind in ("string_too_long", "too_long"):
+        what = "character" if kind.startswith("string") else "entries"
+        return f"takes at most {context['max_length']} {what}; found {found(value)}", None
+    return f"is not valid; found {found(value)}", None
+
+
+def _unknown_field(model: type[Part], path: Path) -> Problem:
+    name, parent = str(path[-1]), path[:-1]
+    where = f" in `{dotted(parent)}`" if parent else ""
+    valid = fields_at(model, parent)
+    near = nearest(name, valid)
+    places = [place for place in places_of(model, name) if place != dotted(parent)]
+    if near is not None and near.lower() == name.lower().replace("_", "").replace("-", ""):
+        places = []
+    if places:
+        hint: str | None = f"it belongs in `{places[0] or 'spec'}`"
+    elif near is not None:
+        hint = f"did you mean `{near}`?"
+    else:
+        hint = f"valid here: {', '.join(valid)}" if valid else "no field is valid here"
+    return Problem(path, "key", f"unknown field `{name[:80]}`{where}", hint)
+
+
+def _written(mark: Mark | None, path: Path) -> str | None:
+    for step in path:
+        mark = mark.children.get(step) if mark is not None else None
+    return mark.text if mark is not None else None
+
+
+def _hint(kind: str, value: object, written: str | None) -> str | None:
+    """What to write instead, where the intention is plain."""
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
+        return f'write "{written or value}" in quotes'
+    if isinstance(value, str):
+        lowered = value.lower()
+        if kind == "bool_type" and (lowered in _YES or lowered in _NO):
+            return f"write {'true' if lowered in _YES else 'false'}"
+        if kind == "bool_type" and lowered in ("true", "false"):
+            return f"write {lowered} without quotes"
+        if kind in ("int_type", "float_type") and value.replace("_", "").lstrip("+-").isdigit():
+            return f"write {int(value.replace('_', ''))}, plain digits without quotes"
+    if kind in ("list_type", "tuple_type") and isinstance(value, (int, float)):
+        return f"write [{value}]"
+    return None
+
+
+def problems_under(problems: tuple[Problem, ...], spoiled: tuple[Path, ...]) -> Iterator[Problem]:
+    """The problems that are not the consequence of a spoiled path."""
+    for problem in problems:
+        if not any(problem.path[: len(path)] == path for path in spoiled if path):
+            yield problem

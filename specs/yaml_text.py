@@ -33,7 +33,7 @@ _WORDS = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 _CLEARER = {
-    "mapping values are not allowed in this context": "a `key: value` stands where none can be; quote texts with `: `, check the indentation",
+    "mapping values are not allowed in this context": "a `: ` stands where none can be; check the indentation, or quote the text",
     "found character that cannot start any token": "nothing can begin with this character; quote the text, and indent with spaces",
     "found a tab character that violates indentation": "a tab is used for indentation; use spaces",
     "did not find expected ',' or ']'": "a list opened with `[` is not closed, or a comma is missing",

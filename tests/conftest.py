@@ -1,0 +1,36 @@
+"""What every room's tests share: golden files, changed only by `pytest --update-golden`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Texts that are compared with files in the `golden/` folder beside the test."""
+
+    folder: Path
+    update: bool
+
+    def check(self, name: str, text: str) -> None:
+        """Compare `text` with golden/<name>; a missing file is a failure too, unless --update-golden writes it."""
+        path = self.folder / name
+        text = text if text.endswith("\n") else f"{text}\n"
+        if self.update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        assert path.exists(), f"{path} does not exist; look at the text, then run pytest --update-golden:\n{text}"
+        assert text == path.read_text(encoding="utf-8"), f"{path.name} differs; if the change is meant, run pytest --update-golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing with them")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(request.path.parent / "golden", bool(request.config.getoption("--update-golden")))

@@ -105,14 +105,18 @@ class Streams:
         if not event.keys() <= schema.names:
             unknown = ", ".join(sorted(event.keys() - schema.names))
             raise StreamInvalid(f"Stream {stream} has no column {unknown}.", remedy=f"It has {', '.join(c.name for c in schema.columns)}.")
-        id_ = event.get("id") or self.ids()
-        if not is_id(id_):
-            raise StreamInvalid(f"{id_!r} is no event id: ids are ULIDs of 26 capitals and digits.")
-        record = {"id": id_, "at": event.get("at") or iso(self._clock()), **event}
+        given = event.get("id")
+        if given is not None and not is_id(given):
+            raise StreamInvalid(f"{given!r} is no event id: ids are ULIDs of 26 capitals and digits.")
+        id_ = given or self.ids()
+        record = {"id": None, "at": None, **event}  # id first: readers find it without parsing
         record["id"] = id_
-        for column in schema.json & event.keys():
-            if event[column] is not None and not isinstance(event[column], str):
-                record[column] = self._json(stream, event[column]).decode()
+        if record["at"] is None:
+            record["at"] = iso(self._clock())
+        for column in schema.json:
+            value = record.get(column)
+            if value is not None and not isinstance(value, str):
+                record[column] = self._json(stream, value).decode()
         return WalRecord(stream, id_, self._json(stream, record))
 
     def _json(self, stream: str, value: object) -> bytes:

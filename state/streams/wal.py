@@ -143,9 +143,11 @@ def orphans(folder: Path) -> Iterator[WalFile]:
 
 @dataclass(slots=True)
 class _Group:
-    """Lines that share a sync."""
+    """Lines that share a sync. The first appender leads: it waits for the file; each other waits for its own lock to open."""
 
     lines: list[bytes] = field(default_factory=list)
+    waiters: list[Lock] = field(default_factory=list)
+    led: bool = False
     done: bool = False
     error: Exception | None = None
 
@@ -168,12 +170,20 @@ class WriteAhead:
 
     def append(self, lines: bytes) -> None:
         """Returns once `lines` are on the disk. Raises DiskFull or BucketUnavailable; then they are not acknowledged."""
+        waiter = Lock()
         with self._joining:
             group = self._group
             group.lines.append(lines)
-        with self._writing:
-            if not group.done:
-                self._commit()
+            leads, group.led = not group.led, True
+            if not leads:
+                waiter.acquire()
+                group.waiters.append(waiter)
+        if leads:
+            with self._writing:  # meanwhile others join
+                if not group.done:
+                    self._commit()
+        else:
+            waiter.acquire()
         if isinstance(group.error, OSError):
             raise _translated(group.error, "append", self._folder) from group.error
         if group.error is not None:
@@ -226,6 +236,8 @@ class WriteAhead:
             group.error = error
         finally:
             group.done = True
+            for waiter in group.waiters:
+                waiter.release()
 
     def _write(self, data: bytes) -> None:
         file = self._file or self._begin()

@@ -1,0 +1,347 @@
+"""What an object is: the fold of all changes that touched it. Pure.
+
+`apply` gives the state after one change, `fold` the states after the changes of one entry. Both return the very same object where nothing
+changes, so that a commit without effect need not be written. They refuse, by ChangeRefused and before anything is written, what would lose
+or double data: a file removed that is not there, a file key with other content, a column id used twice, a build served that is not known.
+
+A dropped object leaves a small state behind (`gone`) that remembers its table's version, so that versions never repeat under one name.
+Next: `log.py` (entries on storage), `catalog.py` (folding them as they come).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeAlias, assert_never
+
+from state.catalog.entry import (
+    Adopted,
+    Approved,
+    BucketOpened,
+    BuildAdded,
+    Change,
+    CorpusAdded,
+    Dropped,
+    Forgotten,
+    Managed,
+    Renamed,
+    Resumed,
+    Retained,
+    Served,
+    Suspended,
+    TableCommit,
+)
+from state.catalog.records import DataFile, IndexRecord, Schema, Table
+from state.errors import StateError
+
+
+class ChangeRefused(StateError):
+    """The change cannot follow the object's state; nothing was written. Observe again and decide anew."""
+
+    slug = "change-refused"
+    remedy = "Reconcile the object: it is observed again, and what is still missing is done."
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The object is ours, by the spec of this digest; `deletion` says what happens to its data when the spec goes."""
+
+    spec_digest: str
+    deletion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """Who suspended the object and why; `until` in ISO 8601, None: until resumed."""
+
+    by: str
+    why: str
+    until: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Who approved a plan, for inputs of this digest."""
+
+    by: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRecord:
+    """A Bucket as it was opened, without credentials: how to reach it, and whether its conditional puts were seen to hold."""
+
+    name: str
+    config: Mapping[str, Any] = field(hash=False)
+    conditional_put: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "config": dict(self.config), "conditional_put": self.conditional_put}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectState:
+    """All that the catalog knows of one object. `approvals` is keyed by plan id; of `table`, `index`, `bucket` at most one is set.
+
+    `last_version` is the greatest version of a former table of this name.
+    """
+
+    object: str
+    managed: Inventory | None = None
+    suspended: Suspension | None = None
+    approvals: Mapping[str, Approval] = field(default_factory=dict, hash=False)
+    table: Table | None = None
+    index: IndexRecord | None = None
+    bucket: BucketRecord | None = None
+    last_version: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.object.partition("/")[2]
+
+    @property
+    def retained(self) -> bool:
+        """Whether there is data without a spec."""
+        return self.table is not None and self.table.retained
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing is left but the memory of a version."""
+        return not (self.managed or self.suspended or self.approvals or self.table or self.index or self.bucket)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is not set is left out."""
+        parts: dict[str, Any] = {
+            "managed": self.managed and {"spec_digest": self.managed.spec_digest, "deletion": self.managed.deletion},
+            "suspended": self.suspended and {"by": self.suspended.by, "why": self.suspended.why, "until": self.suspended.until},
+            "approvals": {plan: {"by": approval.by, "digest": approval.digest} for plan, approval in self.approvals.items()},
+            "table": self.table and self.table.to_dict(),
+            "index": self.index and self.index.to_dict(),
+            "bucket": self.bucket and self.bucket.to_dict(),
+            "last_version": self.last_version,
+        }
+        return {"object": self.object} | {name: part for name, part in parts.items() if part}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        parts = dict(data)
+        for name, build in _PARTS.items():
+            if name in parts:
+                parts[name] = build(parts[name])
+        return cls(**parts)
+
+
+_PARTS: Mapping[str, Callable[[Any], object]] = {
+    "managed": lambda data: Inventory(**data),
+    "suspended": lambda data: Suspension(**data),
+    "approvals": lambda data: {plan: Approval(**approval) for plan, approval in data.items()},
+    "table": Table.from_dict,
+    "index": IndexRecord.from_dict,
+    "bucket": lambda data: BucketRecord(**data),
+}
+
+Lookup: TypeAlias = Callable[[str], ObjectState | None]
+
+
+def fold(get: Lookup, changes: Iterable[Change]) -> dict[str, ObjectState]:
+    """The states after `changes`, of those objects that they altered; `get` gives the states before. Raises ChangeRefused."""
+    after: dict[str, ObjectState] = {}
+
+    def now(name: str) -> ObjectState:
+        return after.get(name) or get(name) or ObjectState(name)
+
+    for change in changes:
+        state = now(change.object)
+        if isinstance(change, Renamed):
+            source = now(change.source)
+            altered = _rename(state, source)
+            after[change.source] = _drop(source)
+        else:
+            altered = apply(state, change)
+        if altered is not state:
+            after[change.object] = altered
+    return after
+
+
+def apply(state: ObjectState | None, change: Change) -> ObjectState:
+    """The state after one change of this object; `state` itself where it alters nothing. Raises ChangeRefused.
+
+    A Renamed is refused: it reads another object, see `fold`.
+    """
+    state = state or ObjectState(change.object)
+    match change:
+        case TableCommit():
+            return _with_table(state, _commit(state.table or Table(state.name, version=state.last_version), change))
+        case CorpusAdded() | BuildAdded() | Served() | Forgotten():
+            return _with_index(state, _index(state.index or IndexRecord(state.name), change))
+        case Retained() | Adopted():
+            return _retain(state, isinstance(change, Retained))
+        case Dropped():
+            return _drop(state)
+        case Renamed():
+            raise ChangeRefused(f"{change.object} takes over {change.source}, which is folded together with it only.")
+        case _:
+            return _marked(state, change)
+
+
+def _marked(state: ObjectState, change: Managed | Suspended | Resumed | Approved | BucketOpened) -> ObjectState:
+    match change:
+        case Managed():
+            after = replace(state, managed=Inventory(change.spec_digest, change.deletion))
+        case Suspended():
+            after = replace(state, suspended=Suspension(change.by, change.why, change.until))
+        case Resumed():
+            after = replace(state, suspended=None)
+        case Approved():
+            after = replace(state, approvals={**state.approvals, change.plan_id: Approval(change.by, change.digest)})
+        case BucketOpened():
+            after = replace(state, bucket=BucketRecord(state.name, change.config, change.conditional_put))
+        case _:
+            assert_never(change)
+    return state if after == state else after
+
+
+def _with_table(state: ObjectState, table: Table) -> ObjectState:
+    return state if table is state.table else replace(state, table=table)
+
+
+def _with_index(state: ObjectState, index: IndexRecord) -> ObjectState:
+    empty = state.index is None and index == IndexRecord(state.name)
+    return state if empty or index is state.index else replace(state, index=index)
+
+
+def _drop(state: ObjectState) -> ObjectState:
+    if state.gone:
+        return state
+    return ObjectState(state.object, last_version=max(state.last_version, state.table.version if state.table else 0))
+
+
+def _retain(state: ObjectState, retained: bool) -> ObjectState:
+    """Retaining ends the inventory. Without a table there is nothing to retain: what is left of the object is what others said of it."""
+    if state.table is None and not retained:
+        raise ChangeRefused(f"{state.object} has no data to adopt.")
+    table = state.table and (state.table if state.table.retained == retained else replace(state.table, retained=retained))
+    managed = None if retained else state.managed
+    return state if table is state.table and managed is state.managed else replace(state, table=table, managed=managed)
+
+
+def _rename(target: ObjectState, source: ObjectState) -> ObjectState:
+    """What the target becomes. It may be managed already (the inventory comes first), but may not have data of its own."""
+    if source.gone:
+        raise ChangeRefused(f"{source.object} does not exist, so {target.object} cannot take it over.")
+    if target.table or target.index or target.bucket:
+        raise ChangeRefused(f"{target.object} has data of its own, so it cannot take over {source.object}.")
+    version = source.table.version if source.table else 0
+    if 0 < version <= target.last_version:
+        version = target.last_version + 1
+    return ObjectState(
+        target.object,
+        managed=target.managed or source.managed,
+        suspended=target.suspended or source.suspended,
+        approvals={**source.approvals, **target.approvals},
+        table=source.table and replace(source.table, name=target.name, version=version),
+        index=source.index and replace(source.index, name=target.name),
+        bucket=source.bucket and replace(source.bucket, name=target.name),
+        last_version=target.last_version,
+    )
+
+
+def _commit(table: Table, change: TableCommit) -> Table:
+    schemas = _schemas(table, change.schema)
+    files = _files(table, change, frozenset(schema.id for schema in schemas))
+    unbound, accepted = frozenset(change.unbind), frozenset(change.accept)
+    bindings = {path: binding for path, binding in table.bindings.items() if path not in unbound}
+    bindings |= {binding.path: binding for binding in change.bind}
+    refusals = {path: refusal for path, refusal in table.refusals.items() if path not in accepted}
+    refusals |= {refusal.path: refusal for refusal in change.refuse}
+    altered = files is not table.files or schemas is not table.schemas
+    after = replace(
+        table,
+        version=table.version + altered,
+        bucket=change.bucket,
+        primary_key=change.primary_key,
+        write=change.write,
+        transformation=change.transformation,
+        schemas=schemas,
+        files=files,
+        bindings=bindings,
+        refusals=refusals,
+    )
+    return table if after == table else after
+
+
+def _files(table: Table, change: TableCommit, schema_ids: frozenset[int]) -> tuple[DataFile, ...]:
+    """The files after the change. One that is replaced under its own key keeps its place, so that the snapshot stays the same."""
+    if not change.add and not change.remove:
+        return table.files
+    files: dict[str, DataFile | None] = {file.ref.key: file for file in table.files}
+    for key in change.remove:
+        if files.get(key) is None:
+            raise ChangeRefused(f"{change.object} has no file {key} to remove.")
+        files[key] = None
+    for file in change.add:
+        known = files.get(file.ref.key)
+        if known is not None and known != file:
+            raise ChangeRefused(f"{change.object} has the file {file.ref.key} already, with other content.")
+        if file.schema_id not in schema_ids:
+            raise ChangeRefused(f"{change.object} has no schema {file.schema_id}, which file {file.ref.key} was written by.")
+        files[file.ref.key] = file
+    after = tuple([file for file in files.values() if file is not None])
+    return table.files if after == table.files else after
+
+
+def _schemas(table: Table, schema: Schema | None) -> tuple[Schema, ...]:
+    """The schemas after `schema` became current. A former one may come back as it was (a rollback), under its own id."""
+    if schema is None or schema == table.schema:
+        return table.schemas
+    if schema in table.schemas:
+        return (*(known for known in table.schemas if known != schema), schema)
+    where = f"schema {schema.id} of {table.name}"
+    if schema.id < table.next_schema_id:
+        raise ChangeRefused(f"Id {schema.id} was given to another schema of {table.name}; the next is {table.next_schema_id}.")
+    ids = [column.id for column in schema.columns]
+    if len(set(ids)) < len(ids) or len({column.name for column in schema.columns}) < len(ids):
+        raise ChangeRefused(f"Two columns share a name or an id in {where}.")
+    reused = set(range(1, table.next_column_id)) & set(ids) - {column.id for column in table.columns}
+    if reused or min(ids, default=1) < 1:
+        raise ChangeRefused(f"Column ids {sorted(reused) or ids} in {where} were used before; the next is {table.next_column_id}.")
+    return (*table.schemas, schema)
+
+
+def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Forgotten) -> IndexRecord:
+    match change:
+        case CorpusAdded():
+            after = replace(index, corpora={**index.corpora, change.corpus.digest: change.corpus})
+        case BuildAdded():
+            if change.build.corpus not in index.corpora:
+                raise ChangeRefused(f"{change.object} has no corpus {change.build.corpus}, which build {change.build.digest} is over.")
+            after = replace(index, builds={**index.builds, change.build.digest: change.build})
+        case Served():
+            if change.manifest is not None and change.manifest.build not in index.builds:
+                raise ChangeRefused(f"{change.object} has no build {change.manifest.build} to serve.")
+            after = index if change.manifest == index.serving else _serve(index, change)
+        case Forgotten():
+            after = _forget(index, change)
+        case _:
+            assert_never(change)
+    return index if after == index else after
+
+
+def _serve(index: IndexRecord, change: Served) -> IndexRecord:
+    return replace(index, serving=change.manifest, previous=index.serving or index.previous)
+
+
+def _forget(index: IndexRecord, change: Forgotten) -> IndexRecord:
+    unknown = [digest for digest in change.builds if digest not in index.builds]
+    unknown += [digest for digest in change.corpora if digest not in index.corpora]
+    if unknown:
+        raise ChangeRefused(f"{change.object} has no build or corpus {', '.join(unknown)} to forget.")
+    if index.serving is not None and index.serving.build in change.builds:
+        raise ChangeRefused(f"{change.object} serves build {index.serving.build}, so it cannot be forgotten.")
+    builds = {digest: build for digest, build in index.builds.items() if digest not in change.builds}
+    needed = {build.corpus for build in builds.values()} & set(change.corpora)
+    if needed:
+        raise ChangeRefused(f"{change.object} has builds over corpus {', '.join(sorted(needed))}, so it cannot be forgotten.")
+    corpora = {digest: corpus for digest, corpus in index.corpora.items() if digest not in change.corpora}
+    previous = None if index.previous is not None and index.previous.build in change.builds else index.previous
+    return replace(index, corpora=corpora, builds=builds, previous=previous)

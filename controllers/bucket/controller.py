@@ -1,0 +1,105 @@
+"""Bucket's hands: attaches stores in this process and records in the catalog where they are."""
+
+from pathlib import Path
+
+from controllers.bucket import plan as planning
+from controllers.bucket.plan import Observed, Open
+from controllers.outcome import Outcome
+from controllers.step import Started
+from specs.kinds.bucket import BucketSpec
+from specs.resource import Resource
+from state.buckets import BucketConfig, Buckets, probe
+from state.catalog.catalog import Catalog
+from state.catalog.entry import BucketOpened, Dropped
+from state.catalog.fold import ObjectState
+from state.errors import BucketUnavailable, StateError
+
+
+def configuration(name: str, place: planning.Place, data_root: Path) -> BucketConfig | None:
+    """What opens a bucket in any process; None where its backend is not built."""
+    if place.backend == "memory":
+        return BucketConfig(name, "memory", None, place.prefix)
+    if place.backend == "local" and place.path is not None:
+        return BucketConfig(name, "local", str((data_root / place.path).resolve()), place.prefix)
+    return None
+
+
+def attach_recorded(catalog: Catalog, buckets: Buckets, data_root: Path) -> None:
+    """Opens every bucket that the catalog remembers, so that data is readable before, or without, any spec."""
+    for name, state in catalog.objects("Bucket").items():
+        if state.bucket is None:
+            continue
+        recorded = state.bucket.config
+        path = recorded.get("path")
+        place = planning.Place(str(recorded["backend"]), str(path) if path is not None else None, str(recorded.get("prefix", "")))
+        config = configuration(name.partition("/")[2], place, data_root)
+        if config is not None and config.name not in buckets.configs():
+            buckets.attach(config)
+
+
+class BucketController:
+    """See `controllers.controller.Controller`."""
+
+    def __init__(self, catalog: Catalog, buckets: Buckets, data_root: Path) -> None:
+        self._catalog = catalog
+        self._buckets = buckets
+        self._data_root = data_root
+
+    def observe(self, resource: Resource) -> Observed:
+        """The recorded and the attached place, and a light look at the store."""
+        name = resource.key.name
+        record = self._catalog.get(str(resource.key))
+        attached = self._buckets.configs().get(name)
+        return Observed(
+            recorded=dict(record.bucket.config) if record is not None and record.bucket is not None else None,
+            attached=attached,
+            wanted=configuration(name, planning.place(resource.spec_as(BucketSpec)), self._data_root),
+            holds=self._holds(name),
+            problem=self._problem(name) if attached is not None else None,
+        )
+
+    def plan(self, resource: Resource, observed: Observed) -> tuple[Open, ...]:
+        """See `plan.plan`."""
+        return planning.plan(resource, observed)
+
+    def conclude(self, resource: Resource, observed: Observed) -> Outcome:
+        """See `plan.conclude`."""
+        return planning.conclude(resource, observed)
+
+    def act(self, resource: Resource, step: Open, revision: str) -> Started | None:
+        """Raises what the store said when it cannot be reached or written; BucketUnavailable if it breaks its promise."""
+        found = probe(self._buckets.attach(step.config))
+        if found.problem is not None:
+            raise found.problem
+        if not found.conditional_put:
+            raise BucketUnavailable(
+                f"Bucket {resource.key.name} lets a second writer overwrite what was put if absent; the catalog cannot be kept there.",
+                bucket=resource.key.name,
+            )
+        opened = BucketOpened(str(resource.key), step.place.to_dict(), found.conditional_put)
+        self._catalog.commit((opened,), actor="daemon", reason=step.why, revision=revision)
+        return None
+
+    def retire(self, record: ObjectState) -> str:
+        """A bucket whose data is still referred to stays known, so that the data stays readable."""
+        holds = self._holds(record.object.partition("/")[2])
+        return f"stays readable, since {', '.join(holds[:3])} has data in it" if holds else "is forgotten; its objects are not touched"
+
+    def remove(self, record: ObjectState, revision: str) -> None:
+        """Forgets the bucket if nothing lies in it. Objects are never deleted with a bucket."""
+        name = record.object.partition("/")[2]
+        if self._holds(name):
+            return
+        self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
+        self._buckets.detach(name)
+
+    def _holds(self, bucket: str) -> tuple[str, ...]:
+        tables = self._catalog.objects("Dataset").items()
+        return tuple(sorted(name for name, state in tables if state.table is not None and state.table.bucket == bucket and state.table.files))
+
+    def _problem(self, name: str) -> str | None:
+        try:
+            next(iter(self._buckets.store(name).list("probe/")), None)
+        except StateError as error:
+            return error.explain()
+        return None

@@ -1,0 +1,113 @@
+"""What a Bucket needs next; pure. A bucket is opened once and tried before anything trusts it; one that holds tables
+cannot be pointed elsewhere, since their files would seem lost."""
+
+from dataclasses import dataclass
+
+from controllers.outcome import Outcome, Ready, Stalled
+from controllers.step import Work
+from specs.kinds.bucket import BucketSpec
+from specs.model import given_fields
+from specs.resource import Resource
+from state import reasons
+from state.buckets import BucketConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a bucket is, as its spec says it: `path` is relative to the data root where it is relative."""
+
+    backend: str
+    path: str | None
+    prefix: str
+
+    def to_dict(self) -> dict[str, object]:
+        """The form in which the catalog remembers it."""
+        return {"backend": self.backend, "path": self.path, "prefix": self.prefix}
+
+    def words(self) -> str:
+        """For people: `local folder lake`."""
+        place = f"local folder {self.path}" if self.backend == "local" else f"{self.backend} bucket"
+        return f"{place}, prefix {self.prefix}" if self.prefix else place
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world as a Bucket sees it.
+
+    Args:
+        recorded: the place that the catalog remembers; None before the first opening.
+        attached: the configuration that this process uses; None if it uses none.
+        wanted: the configuration that the spec asks for; None where its backend is not built.
+        holds: objects whose data lies here.
+        problem: what a light look at the store found wrong.
+    """
+
+    recorded: dict[str, object] | None
+    attached: BucketConfig | None
+    wanted: BucketConfig | None
+    holds: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Opens the bucket, tries it, and remembers it."""
+
+    why: str
+    config: BucketConfig
+    place: Place
+    work: Work | None = None
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"open {self.place.words()}"
+
+
+def place(spec: BucketSpec) -> Place:
+    """The spec's place."""
+    return Place(_backend(spec), spec.local.path if spec.local else None, spec.prefix or "")
+
+
+def plan(resource: Resource, observed: Observed) -> tuple[Open, ...]:
+    """Open, unless it is open as wanted, or cannot be, or may not be moved."""
+    spec = resource.spec_as(BucketSpec)
+    wanted = observed.wanted
+    if wanted is None or not_built(spec) or moved(spec, observed):
+        return ()
+    if observed.attached != wanted:
+        return (Open("it is not open yet", wanted, place(spec)),)
+    if observed.recorded != place(spec).to_dict():
+        return (Open("the catalog does not know it yet", wanted, place(spec)),)
+    return ()
+
+
+def conclude(resource: Resource, observed: Observed) -> Outcome:
+    """The ending when nothing is left to do."""
+    spec = resource.spec_as(BucketSpec)
+    missing = not_built(spec)
+    if missing:
+        return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
+    if moved(spec, observed):
+        return Stalled(
+            reasons.STATE_IMMUTABLE,
+            f"{', '.join(observed.holds[:3])} has data at the former place; declare a bucket of another name and move them, or undo the change",
+        )
+    if observed.problem is not None:
+        return Stalled(reasons.BUCKET_UNAVAILABLE, observed.problem)
+    return Ready(place(spec).words())
+
+
+def moved(spec: BucketSpec, observed: Observed) -> bool:
+    """Whether the spec points elsewhere while data lies here."""
+    return observed.recorded is not None and observed.recorded != place(spec).to_dict() and bool(observed.holds)
+
+
+def not_built(spec: BucketSpec) -> str | None:
+    """The first thing asked for that this version cannot do, as written in the spec."""
+    if _backend(spec) not in ("local", "memory"):
+        return f"the backend `{_backend(spec)}`"
+    return next((f"`{name}`" for name in given_fields(spec) if name in ("rescue", "retention")), None)
+
+
+def _backend(spec: BucketSpec) -> str:
+    return next(name for name in spec.one_of if getattr(spec, name) is not None)

@@ -1,0 +1,204 @@
+"""Dataset's hands: lists files and looks at the table (`observe`), runs the ingest and commits its result (`act`).
+
+An ingest is one job over all files of a step, and one catalog entry publishes it: readers see all of it or nothing. The
+job's id derives from its inputs, so that a crash between the end of the job and the entry finds the result again.
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from controllers.dataset import plan as planning
+from controllers.dataset.commit import Accepted, commit
+from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
+from controllers.dataset.plan import DatasetStep, Follow, Observed, TakeUp
+from controllers.events import Events
+from controllers.outcome import Outcome
+from controllers.step import Started
+from engines.errors import JobFailed
+from engines.files.batch import Batch, BatchResult
+from engines.jobs.executor import Executor
+from engines.jobs.job import Done, Failed, Job
+from specs.digests import digest
+from specs.kinds.dataset import DatasetSpec
+from specs.resource import Key, Resource
+from state import reasons
+from state.buckets import Buckets
+from state.catalog.catalog import Catalog
+from state.catalog.entry import Adopted, Dropped, Renamed, Retained
+from state.catalog.fold import ObjectState
+from state.catalog.records import Refusal, Table
+from state.errors import BucketUnknown, ObjectMissing
+from state.failpoints import declare, hit
+
+_log = logging.getLogger(__name__)
+
+_BEFORE_COMMIT = declare("dataset.before-commit")
+_AFTER_COMMIT = declare("dataset.after-commit")
+
+
+class DatasetController:
+    """See `controllers.controller.Controller`.
+
+    Args:
+        wanted: the spec in force of another object, None if nobody wants it.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        buckets: Buckets,
+        executor: Executor,
+        files: SourceFiles,
+        events: Events,
+        wanted: Callable[[Key], Resource | None],
+    ) -> None:
+        self._catalog = catalog
+        self._buckets = buckets
+        self._executor = executor
+        self._files = files
+        self._events = events
+        self._wanted = wanted
+
+    def observe(self, resource: Resource) -> Observed:
+        """The table, the files that match, and whether the table's own files are whole."""
+        spec = resource.spec_as(DatasetSpec)
+        table = self._catalog.table(resource.key.name)
+        former, former_wanted = None, False
+        if table is None and spec.renamed_from is not None:
+            former = self._catalog.table(spec.renamed_from)
+            former_wanted = self._wanted(Key("Dataset", spec.renamed_from)) is not None
+        return Observed(
+            table=table,
+            listing=self._files.list(planning.globs(spec)),
+            bucket_attached=self._attached(spec.bucket),
+            damaged=self._damaged(table) if table is not None else frozenset(),
+            former=former,
+            former_wanted=former_wanted,
+        )
+
+    def plan(self, resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
+        """See `plan.plan`."""
+        return planning.plan(resource, observed)
+
+    def conclude(self, resource: Resource, observed: Observed) -> Outcome:
+        """See `plan.conclude`."""
+        return planning.conclude(resource, observed)
+
+    def act(self, resource: Resource, step: DatasetStep, revision: str) -> Started | None:
+        """Takes over a table, or ingests and commits. Raises FileChanged, JobFailed and state errors: all are retried."""
+        name = str(resource.key)
+        match step:
+            case TakeUp(source=None):
+                self._catalog.commit((Adopted(name),), actor="daemon", reason=step.why, revision=revision)
+            case TakeUp(source=source):
+                self._catalog.commit((Renamed(name, source),), actor="daemon", reason=step.why, revision=revision)
+            case Follow():
+                return self._follow(resource, step, revision)
+        return None
+
+    def retire(self, record: ObjectState) -> str:
+        """Data is retained unless the spec said `deletion: delete`."""
+        return "its rows and files are deleted" if self._deletes(record) else "its data is retained"
+
+    def remove(self, record: ObjectState, revision: str) -> None:
+        """Retains or drops the table; a dropped one's objects are deleted after the entry that forgets them."""
+        if not self._deletes(record):
+            self._catalog.commit((Retained(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
+            return
+        self._catalog.commit((Dropped(record.object),), actor="daemon", reason="deletion: delete", revision=revision)
+        if record.table is not None:
+            store = self._buckets.store(record.table.bucket)
+            for file in record.table.files:
+                store.delete(file.key)
+
+    def _deletes(self, record: ObjectState) -> bool:
+        return record.managed is not None and record.managed.deletion == "delete"
+
+    def _attached(self, bucket: str) -> bool:
+        try:
+            self._buckets.store(bucket)
+        except BucketUnknown:
+            return False
+        return True
+
+    def _damaged(self, table: Table) -> frozenset[str]:
+        """Keys of data files that are gone or have another size; contents are verified by whoever reads them."""
+        damaged = set()
+        for file in table.files:
+            try:
+                if self._buckets.store(file.ref.bucket).head(file.key).size != file.ref.size:
+                    damaged.add(file.key)
+            except (ObjectMissing, BucketUnknown):
+                damaged.add(file.key)
+        return frozenset(damaged)
+
+    def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
+        table = self._catalog.table(resource.key.name)
+        result = BatchResult()
+        job = self._job(resource, step, table) if step.ingest else None
+        if job is not None:
+            match self._executor.ensure(job):
+                case Done(result=value):
+                    result = BatchResult.from_dict(value)
+                case Failed() as failed:
+                    self._executor.forget(job.id)
+                    raise failed.error or JobFailed(f"ingest of {resource.key} failed")
+                case running:
+                    return Started(reasons.INGESTING, f"{step.summary()}: {running.describe()}", running.share)
+        self._publish(resource, step, table, result, revision)
+        if job is not None:
+            self._executor.forget(job.id)
+        return None
+
+    def _publish(self, resource: Resource, step: Follow, table: Table | None, result: BatchResult, revision: str) -> None:
+        """One entry for the whole step, then the events that go with it."""
+        by_digest = {file.digest: file for file in step.ingest}
+        accepted = [Accepted(by_digest[digest], parts) for digest, parts in result.files.items()]
+        refused = [Refusal(by_digest[d].path, d, line, reason, step.transformation) for d, (line, reason) in result.refused.items()]
+        change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, accepted, refused, result.schema)
+        hit(_BEFORE_COMMIT)
+        self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
+        hit(_AFTER_COMMIT)
+        for path in step.gone:
+            self._events.record(
+                str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, f"{path} is gone; its rows stay, since the dataset's write mode keeps them", revision
+            )
+        for refusal in refused:
+            place = f"{refusal.path}:{refusal.line}" if refusal.line else refusal.path
+            self._events.record(str(resource.key), "Warning", reasons.FILE_REFUSED, f"{place}: {refusal.reason}", revision)
+
+    def _job(self, resource: Resource, step: Follow, table: Table | None) -> Job:
+        spec = resource.spec_as(DatasetSpec)
+        schema = table.schema if table is not None and not step.reset and table.columns else None
+        files = spec.source.files
+        assert files is not None
+        batch = Batch(
+            dataset=resource.key.name,
+            files=tuple((str(self._files.resolve(file.path)), file.path, file.digest, _format(file)) for file in step.ingest),
+            encoding=files.encoding,
+            delimiter=files.delimiter,
+            header=files.header,
+            schema=schema,
+            next_column_id=table.next_column_id if table is not None else 1,
+            next_schema_id=table.next_schema_id if table is not None else 1,
+            overrides={name: column.type for name, column in spec.columns.items() if column.type is not None},
+            primary_key=tuple(spec.primary_key),
+            write=spec.write,
+            target=self._buckets.config(spec.bucket),
+            key_prefix=f"datasets/{resource.key.name}",
+            transformation=step.transformation,
+        )
+        arguments = batch.to_dict()
+        return Job(
+            id=digest(["ingest", arguments]),
+            kind="ingest",
+            function="engines.files.batch:run",
+            arguments=arguments,
+            weight=sum(file.size for file in step.ingest),
+            object=str(resource.key),
+        )
+
+
+def _format(file: SourceFile) -> str:
+    return FORMATS[PurePosixPath(file.path).suffix.lower()]

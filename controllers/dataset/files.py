@@ -1,0 +1,113 @@
+"""The files that a Dataset's globs match, with their content digests. Reads; decides nothing.
+
+A file is hashed when size, mtime or inode moved; the rest is remembered. What matches but cannot be a source (a
+directory, a link that leads out of the data root, an unknown format) is named with the reason, never skipped in silence.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from state.digest_file import digest_file
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".json": "json",
+    ".parquet": "parquet",
+}
+"""Formats by the last suffix of a file's name."""
+
+_Signature = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file: path relative to the data root, SHA-256 of its content, size in bytes, mtime in nanoseconds."""
+
+    path: str
+    digest: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A path that matches but is no source."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the globs match now, in lexical order of paths."""
+
+    files: tuple[SourceFile, ...] = ()
+    unusable: tuple[Unusable, ...] = ()
+
+
+class SourceFiles:
+    """Lists files below a data root. Blocking and thread-safe; keeps digests of unchanged files in memory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[_Signature, str]] = {}
+
+    def list(self, patterns: Sequence[str]) -> Listing:
+        """The files that any pattern matches. A file that vanishes meanwhile counts as gone."""
+        files: list[SourceFile] = []
+        unusable: list[Unusable] = []
+        for path in sorted({path for pattern in patterns for path in self._matches(pattern)}):
+            try:
+                found = self._look(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                found = Unusable(path, f"cannot be read: {error.strerror}")
+            if isinstance(found, SourceFile):
+                files.append(found)
+            else:
+                unusable.append(found)
+        return Listing(tuple(files), tuple(unusable))
+
+    def forget(self, patterns: Sequence[str]) -> None:
+        """Drops remembered digests, so that the next listing reads the contents again (`lakectl resync`)."""
+        with self._lock:
+            for path in {path for pattern in patterns for path in self._matches(pattern)}:
+                self._known.pop(path, None)
+
+    def resolve(self, path: str) -> Path:
+        """The place of a listed file."""
+        return self._root / path
+
+    def _matches(self, pattern: str) -> Iterator[str]:
+        if pattern.startswith("/") or ".." in pattern.split("/"):
+            return
+        for place in self._root.glob(pattern):
+            yield place.relative_to(self._root).as_posix()
+
+    def _look(self, path: str) -> SourceFile | Unusable:
+        place = self._root / path
+        if not place.resolve().is_relative_to(self._root):
+            return Unusable(path, "is a link that leads out of the data root; copy the file below the root, or set --data-root")
+        if place.is_dir():
+            return Unusable(path, "is a directory; name the files inside it, as in `folder/*.csv`")
+        if not place.is_file():
+            return Unusable(path, "is neither a file nor a link to one")
+        if place.suffix.lower() not in FORMATS:
+            return Unusable(path, f"has no format that is read; known suffixes are {', '.join(FORMATS)}")
+        facts = place.stat()
+        signature = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        with self._lock:
+            known = self._known.get(path)
+        if known is not None and known[0] == signature:
+            return SourceFile(path, known[1], facts.st_size, facts.st_mtime_ns)
+        digest = digest_file(place)
+        with self._lock:
+            self._known[path] = (signature, digest)
+        return SourceFile(path, digest, facts.st_size, facts.st_mtime_ns)

@@ -1,0 +1,229 @@
+"""What an Index needs next; pure. First the corpus of the dataset's present rows, then a build over it, then the pointer.
+
+What serves goes on serving until its successor is there. With `serve: auto` the choice among generations follows a rule
+until trials measure: exact search while the corpus is small, else the graph with the most links, then the broadest
+construction; without any generation the recommended recipe for the size is built.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controllers.outcome import Outcome, Ready, Stalled, Waiting
+from controllers.step import Work
+from specs.kinds.index import IndexSpec, ServeGeneration
+from specs.resource import Resource
+from state import reasons
+from state.catalog.records import Build, IndexRecord, ServingManifest, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A recipe that may serve: its build's digest over the present corpus, and how that build is searched.
+
+    Args:
+        generation: name of the IndexGeneration; None for the recommended recipe.
+        preferred: whether the engine is the recommended one for the size.
+    """
+
+    generation: str | None
+    engine: str
+    parameters: Mapping[str, object] = field(hash=False)
+    search: Mapping[str, object] = field(hash=False)
+    build: str
+    preferred: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world as an Index sees it.
+
+    Args:
+        corpus: digest of the corpus that the present rows ask for; None while the dataset has no table.
+        corpus_weight: bytes of text that embedding reads, about.
+        candidates: recipes over the corpus, once there is one.
+        damaged: digests of corpora and builds whose objects are missing.
+        problem: why the model, columns or bucket cannot be used; None if they can.
+    """
+
+    table: Table | None
+    record: IndexRecord | None
+    corpus: str | None
+    corpus_weight: int
+    candidates: tuple[Candidate, ...]
+    bucket: str
+    damaged: frozenset[str] = frozenset()
+    problem: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Makes the corpus."""
+
+    why: str
+    corpus: str
+    weight: int
+
+    @property
+    def work(self) -> Work | None:
+        """Bytes of text."""
+        return Work("embed", self.weight)
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return "embed the texts that are new or changed"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecommended:
+    """Builds the recipe that is recommended for the size."""
+
+    why: str
+    candidate: Candidate
+    weight: int
+
+    @property
+    def work(self) -> Work | None:
+        """Bytes of vectors."""
+        return Work("build", self.weight)
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"build the recommended {self.candidate.engine} index"
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Moves the pointer."""
+
+    why: str
+    manifest: ServingManifest
+    work: Work | None = None
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"serve {self.manifest.generation or 'the recommended build'} ({self.manifest.build[:8]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Lets go of builds and corpora that are neither served nor kept for a way back."""
+
+    why: str
+    corpora: tuple[str, ...]
+    builds: tuple[str, ...]
+    work: Work | None = None
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"remove {len(self.builds)} old builds and {len(self.corpora)} old corpora"
+
+
+IndexStep = Embed | BuildRecommended | Serve | Forget
+"""What an Index's plan is made of."""
+
+
+def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
+    """The next step, if there is one."""
+    spec = resource.spec_as(IndexSpec)
+    if not_built(spec) or observed.problem or observed.corpus is None:
+        return ()
+    record = observed.record
+    if record is None or observed.corpus not in record.corpora or observed.corpus in observed.damaged:
+        return (Embed(_why_embed(record, observed), observed.corpus, observed.corpus_weight),)
+    chosen = choose(spec, observed)
+    if chosen is None:
+        return _recommended(spec, observed)
+    manifest = ServingManifest(chosen.build, chosen.generation, dict(chosen.search))
+    if record.serving != manifest:
+        return (Serve("it is the best build of the present rows", manifest),)
+    old_builds, old_corpora = _superseded(spec, record, observed.corpus)
+    return (Forget(f"keep: {spec.keep}", old_corpora, old_builds),) if old_builds or old_corpora else ()
+
+
+def choose(spec: IndexSpec, observed: Observed) -> Candidate | None:
+    """The best candidate that is built; None while none is."""
+    builds = observed.record.builds if observed.record is not None else {}
+    ready = [c for c in observed.candidates if c.build in builds and c.build not in observed.damaged]
+    if isinstance(spec.serve, ServeGeneration):
+        return next((c for c in ready if c.generation == spec.serve.generation), None)
+    return max(ready, key=_merit, default=None)
+
+
+def _merit(candidate: Candidate) -> tuple[bool, int, int, str]:
+    def number(name: str) -> int:
+        value = candidate.parameters.get(name, 0)
+        return value if isinstance(value, int) else 0
+
+    return (candidate.preferred, number("m"), number("efConstruction"), candidate.generation or "")
+
+
+def _recommended(spec: IndexSpec, observed: Observed) -> tuple[IndexStep, ...]:
+    own = next((c for c in observed.candidates if c.generation is None), None)
+    if own is None or spec.serve != "auto" or observed.record is None or observed.corpus is None:
+        return ()
+    corpus = observed.record.corpora[observed.corpus]
+    return (BuildRecommended("no IndexGeneration names a recipe", own, corpus.chunks * corpus.dimension * 4),)
+
+
+def _why_embed(record: IndexRecord | None, observed: Observed) -> str:
+    if record is None or not record.corpora:
+        return "nothing is embedded yet"
+    return "the corpus is missing or damaged" if observed.corpus in observed.damaged else "rows, text columns, chunking or model changed"
+
+
+def _superseded(spec: IndexSpec, record: IndexRecord, corpus: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Builds past `keep`, oldest first, and corpora that nothing kept was built over."""
+    pinned = {manifest.build for manifest in (record.serving, record.previous) if manifest is not None}
+    present = {digest for digest, build in record.builds.items() if build.corpus == corpus}
+    spare: list[Build] = [build for digest, build in record.builds.items() if digest not in pinned | present]
+    kept = max(0, spec.keep - len(pinned - present))
+    old = spare[: max(0, len(spare) - kept)]
+    gone = {build.digest for build in old}
+    needed = {build.corpus for digest, build in record.builds.items() if digest not in gone} | {corpus}
+    return tuple(build.digest for build in old), tuple(digest for digest in record.corpora if digest not in needed)
+
+
+def conclude(resource: Resource, observed: Observed) -> Outcome:
+    """The ending when nothing is left to do."""
+    spec = resource.spec_as(IndexSpec)
+    missing = not_built(spec)
+    if missing:
+        return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
+    if observed.problem is not None:
+        return Stalled(*observed.problem)
+    dataset = f"Dataset/{spec.dataset}"
+    if observed.corpus is None or observed.table is None:
+        return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has no rows yet", blocked_by=dataset)
+    record = observed.record
+    chosen = choose(spec, observed)
+    if chosen is None or record is None:
+        return _waiting(spec, observed)
+    corpus = record.corpora[observed.corpus]
+    detail = {
+        "chunks": corpus.chunks,
+        "rows": corpus.rows,
+        "generation": chosen.generation or chosen.build[:8],
+        "build": chosen.build,
+        "engine": chosen.engine,
+        "tableVersion": corpus.table_version,
+    }
+    name = chosen.generation or f"the recommended {chosen.engine} build"
+    return Ready(f"{name} serves {corpus.chunks:,} chunks of {corpus.rows:,} rows", detail)
+
+
+def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:
+    if isinstance(spec.serve, ServeGeneration):
+        name = f"IndexGeneration/{spec.serve.generation}"
+        if all(c.generation != spec.serve.generation for c in observed.candidates):
+            return Waiting(reasons.REFERENCE_MISSING, f"{name} is to serve but is not there, or is of another index; declare it", blocked_by=name)
+        return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} has no build of the present rows yet", blocked_by=name)
+    named = sorted(c.generation for c in observed.candidates if c.generation is not None)
+    blocker = f"IndexGeneration/{named[0]}" if named else None
+    return Waiting(reasons.DEPENDENCY_NOT_READY, "no generation has a build of the present rows yet", blocked_by=blocker)
+
+
+def not_built(spec: IndexSpec) -> str | None:
+    """The first thing asked for that this version cannot do, as written in the spec."""
+    if spec.lexical:
+        return "`lexical: true`"
+    return "`embed: {model: {ollama: …}}`" if spec.embed.model != "builtin" else None

@@ -1,0 +1,86 @@
+"""What an IndexGeneration needs next; pure: its build over the index's present corpus, whoever serves."""
+
+from dataclasses import dataclass
+
+from controllers.index.plan import Candidate
+from controllers.outcome import Outcome, Ready, Stalled, Waiting
+from controllers.step import Work
+from specs.kinds.index_generation import IndexGenerationSpec
+from specs.resource import Resource
+from state import reasons
+from state.catalog.records import IndexRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The world as a generation sees it.
+
+    Args:
+        index_wanted: whether a spec declares the index.
+        corpus: digest of the corpus that the index asks for; None while its dataset has no table.
+        candidate: this recipe over that corpus; None while there is no corpus.
+        damaged: whether the build's objects are missing.
+    """
+
+    index_wanted: bool
+    record: IndexRecord | None
+    corpus: str | None
+    candidate: Candidate | None
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildGeneration:
+    """Builds the recipe."""
+
+    why: str
+    candidate: Candidate
+    weight: int
+
+    @property
+    def work(self) -> Work | None:
+        """Bytes of vectors."""
+        return Work("build", self.weight)
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"build the {self.candidate.engine} index"
+
+
+def plan(resource: Resource, observed: Observed) -> tuple[BuildGeneration, ...]:
+    """Build, if the corpus is there and the build is not."""
+    candidate, record = observed.candidate, observed.record
+    if not_built(resource.spec_as(IndexGenerationSpec)) or candidate is None or record is None or observed.corpus not in record.corpora:
+        return ()
+    if candidate.build in record.builds and not observed.damaged:
+        return ()
+    corpus = record.corpora[observed.corpus]
+    why = "its files are missing or damaged" if observed.damaged else "no build of this recipe over the present rows"
+    return (BuildGeneration(why, candidate, corpus.chunks * corpus.dimension * 4),)
+
+
+def conclude(resource: Resource, observed: Observed) -> Outcome:
+    """The ending when nothing is left to do."""
+    spec = resource.spec_as(IndexGenerationSpec)
+    missing = not_built(spec)
+    if missing:
+        return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; use `flat` or `hnsw`")
+    index = f"Index/{spec.index}"
+    if not observed.index_wanted:
+        return Waiting(reasons.REFERENCE_MISSING, f"{index} is not there; declare it", blocked_by=index)
+    record, candidate = observed.record, observed.candidate
+    if candidate is None or record is None or candidate.build not in record.builds:
+        return Waiting(reasons.DEPENDENCY_NOT_READY, f"{index} has no corpus of the present rows yet", blocked_by=index)
+    build = record.builds[candidate.build]
+    serves = record.serving is not None and record.serving.build == build.digest
+    return Ready(
+        f"{build.count:,} vectors, {'serves' if serves else 'stands by'}",
+        {"build": build.digest, "engine": build.engine, "parameters": dict(build.parameters), "seconds": build.seconds, "serving": serves},
+    )
+
+
+def not_built(spec: IndexGenerationSpec) -> str | None:
+    """The first thing asked for that this version cannot do, as written in the spec."""
+    if spec.lance is not None:
+        return "the engine `lance`"
+    return "`flat: {precision: int8}`" if spec.flat is not None and spec.flat.precision != "float32" else None

@@ -1,0 +1,55 @@
+"""How a reconcile ends: a closed union of values. Surprises are exceptions; expected endings are these.
+
+    Ready    the world matches the spec
+    Waiting  something else has to happen first; that something enqueues the object again, or `until` does
+    Failed   an attempt failed and will be retried with backoff
+    Stalled  nothing will happen until the spec, or the data it names, changes
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Detail = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The world matches. `detail` is shown by `describe`, and by `GET /status`."""
+
+    message: str
+    detail: Detail = field(default_factory=dict)
+    reason: str = "Succeeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not yet. `blocked_by` names the object waited for, if it is one; `seconds` asks for another look then."""
+
+    reason: str
+    message: str
+    blocked_by: str | None = None
+    seconds: float | None = None
+    detail: Detail = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt failed; the loop retries with backoff."""
+
+    reason: str
+    message: str
+    detail: Detail = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Only a changed spec or changed data helps. What was good before keeps serving."""
+
+    reason: str
+    message: str
+    blocked_by: str | None = None
+    detail: Detail = field(default_factory=dict)
+
+
+Outcome = Ready | Waiting | Failed | Stalled
+"""How a reconcile ended."""

@@ -1,0 +1,223 @@
+"""What makes things happen: workers that take keys from the queue, and everything that puts keys in.
+
+Keys come from commits, from data files, from finished jobs, from what the catalog committed, from requests, and from
+time. All of it lives on one event loop; every blocking call runs in a thread. The first error that the loop cannot
+survive (the lease is lost) ends the driver; everything else has become a status long before.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from controllers.outcome import Failed, Outcome, Waiting
+from reconciler.backoff import Backoff
+from reconciler.follow import Follower
+from reconciler.loop import Reconciler
+from reconciler.operator import Operator
+from reconciler.queue import WorkQueue
+from reconciler.sources.source import Source
+from reconciler.watch import DataWatch, watch
+from reconciler.world import World
+from specs.kinds.dataset import DatasetSpec
+from specs.resource import Key
+from state.errors import LeaseLost, StateError
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_REQUESTS_EVERY = 2.0
+_HEARTBEAT_EVERY = 5.0
+_RESYNC_TICK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a driver drives; put together by `reconciler.assembly`."""
+
+    source: Source
+    world: World
+    follower: Follower
+    reconciler: Reconciler
+    queue: WorkQueue
+    backoff: Backoff
+    operator: Operator
+    data_watch: DataWatch
+    heartbeat: Callable[[str | None, datetime | None], None]
+    clock: Callable[[], datetime]
+
+
+class Driver:
+    """Runs until stopped. Made on the event loop it lives on; `wake` may be called from any thread."""
+
+    def __init__(self, parts: Parts, *, reconcilers: int) -> None:
+        self._parts = parts
+        self._threads = CapacityLimiter(reconcilers + 4)
+        self._reconcilers = reconcilers
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._look = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._folders_moved = asyncio.Event()
+        self._relisted_at: datetime | None = None
+        self.first_pass = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follows, visits and watches until `stop`. Raises LeaseLost (in a group) when another writer took over."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(work) for work in self._activities()]
+            await self._stopping.wait()
+            self._parts.queue.close()
+            for task in running:
+                task.cancel()
+
+    def stop(self) -> None:
+        """Ends `run`; visits under way are finished first."""
+        self._stopping.set()
+
+    def poke(self) -> None:
+        """The ref may have moved, or a request may wait. From the event loop only."""
+        self._look.set()
+        self._asked.set()
+
+    def wake(self, names: Iterable[str]) -> None:
+        """Objects whose world changed: a job ended, the catalog committed. From any thread."""
+        keys = [Key(*name.split("/", 1)) for name in names]
+        self._loop.call_soon_threadsafe(self._wake, keys)
+
+    def enqueue(self, keys: Iterable[Key], *, resync: bool = False) -> None:
+        """Asks for visits. From the event loop only."""
+        for key in keys:
+            self._parts.queue.add(key, resync=resync)
+
+    async def advance(self) -> None:
+        """Looks at the ref and enqueues what changed."""
+        pending = await self._in_thread(self._parts.follower.advance)
+        self.enqueue(pending.changed)
+        self.enqueue(pending.quiet, resync=True)
+        if pending.changed or not self.first_pass.is_set():
+            self._aim_data_watch()
+        if self._parts.world.revision is not None:
+            self.first_pass.set()
+
+    def _activities(self) -> Iterable[asyncio.Task[None] | object]:
+        yield self._follow()
+        yield self._obey()
+        yield self._watch_source()
+        yield self._watch_data()
+        yield self._relist()
+        yield self._resync()
+        yield self._beat()
+        for _ in range(self._reconcilers):
+            yield self._work()
+
+    async def _work(self) -> None:
+        """One worker: a key at a time, for ever."""
+        queue = self._parts.queue
+        while True:
+            key = await queue.get()
+            try:
+                visit = await self._in_thread(lambda key=key: self._parts.reconciler.visit(key))
+                if visit is not None:
+                    self._settle(key, visit.outcome)
+            finally:
+                queue.done(key)
+
+    def _settle(self, key: Key, outcome: Outcome) -> None:
+        queue, backoff = self._parts.queue, self._parts.backoff
+        if isinstance(outcome, Failed):
+            queue.add_after(key, backoff.next_delay(key))
+            return
+        backoff.forget(key)
+        queue.forget(key)
+        seconds = getattr(outcome, "seconds", None) if isinstance(outcome, Waiting) else None
+        if seconds is not None:
+            queue.add_after(key, seconds)
+
+    def _wake(self, keys: list[Key]) -> None:
+        """An object in a worker's hands looks again by itself; those that refer to it, and whom it refers to, may gain by it."""
+        queue, world = self._parts.queue, self._parts.world
+        for key in keys:
+            if key not in queue.processing and key in world.objects:
+                queue.add(key)
+            for other in world.dependents(key):
+                queue.add(other)
+
+    async def _follow(self) -> None:
+        """A commit was announced, or might have been missed."""
+        while True:
+            self._look.clear()
+            await self.advance()
+            await self._wait(self._look, self._parts.follower.settings.work.relist)
+
+    async def _obey(self) -> None:
+        """Requests of operators, announced or found."""
+        while True:
+            self._asked.clear()
+            keys = await self._in_thread(self._parts.operator.answer)
+            self.enqueue(keys)
+            await self._wait(self._asked, _REQUESTS_EVERY)
+
+    async def _watch_source(self) -> None:
+        await watch(self._parts.source.watched(), lambda _: self._look.set(), self._stopping)
+
+    async def _watch_data(self) -> None:
+        """Watches the folders of data files, and others when the datasets say so."""
+        data = self._parts.data_watch
+        await self.first_pass.wait()
+        while True:
+            self._folders_moved.clear()
+            await watch(data.folders, lambda paths: self.enqueue(data.concerned(paths)), self._folders_moved)
+            # nothing to watch, or nothing that could be: wait until that changes
+            await self._folders_moved.wait()
+
+    def _aim_data_watch(self) -> None:
+        globs = {resource.key: resource.spec_as(DatasetSpec).source.files for resource in self._parts.world.resources("Dataset")}
+        if self._parts.data_watch.set(globs):
+            self._folders_moved.set()
+
+    async def _relist(self) -> None:
+        """What a lost notification left behind, once in a while."""
+        while True:
+            await asyncio.sleep(self._parts.follower.settings.work.resync)
+            self.enqueue(await self._in_thread(self._parts.follower.relist))
+            self._relisted_at = self._parts.clock()
+
+    async def _resync(self) -> None:
+        """Every object once per `resync`, evenly spread: what was changed behind our back is found, at no visible cost."""
+        owed = 0.0
+        waiting: list[Key] = []
+        while True:
+            await asyncio.sleep(_RESYNC_TICK)
+            objects = self._parts.world.objects
+            owed += len(objects) * _RESYNC_TICK / self._parts.follower.settings.work.resync
+            while owed >= 1:
+                waiting = waiting or list(objects)
+                if not waiting:
+                    break
+                self.enqueue([waiting.pop()], resync=True)
+                owed -= 1
+
+    async def _beat(self) -> None:
+        """Tells readers that this writer lives, and what it has seen."""
+        while True:
+            try:
+                await self._in_thread(lambda: self._parts.heartbeat(self._parts.world.revision, self._relisted_at))
+            except LeaseLost:
+                raise
+            except StateError as error:
+                _log.warning("the heartbeat could not be written: %s", error.explain())
+            await asyncio.sleep(_HEARTBEAT_EVERY)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(event.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await to_thread.run_sync(work, limiter=self._threads)

@@ -1,0 +1,226 @@
+"""From a revision to keys that need work: reads what changed, writes the inventory, prunes, and orders what is left.
+
+Everything here is blocking and called by one thread at a time; the queue is fed by the caller, on the event loop.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from controllers.controller import Retiring
+from reconciler.errors import SourceUnavailable
+from reconciler.prune import PrunePlan, plan_prune
+from reconciler.settings import Settings, load_settings
+from reconciler.sources.source import Source
+from reconciler.status_writer import StatusWriter
+from reconciler.world import SPEC_FILE, World
+from specs.errors import LakehouseError
+from specs.references import order
+from specs.resource import Key
+from state import reasons
+from state.catalog.catalog import Catalog
+from state.catalog.entry import Managed
+from state.failpoints import declare, hit
+
+_log = logging.getLogger(__name__)
+
+_BEFORE_INVENTORY = declare("follow.before-inventory")
+_BEFORE_PRUNE = declare("follow.before-prune")
+_AFTER_PRUNE = declare("follow.after-prune")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Keys to visit: `changed` in dependency order; `quiet` ones were settled before, or are only referred to by what changed."""
+
+    changed: tuple[Key, ...]
+    quiet: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How the watched ref is doing; `problem` is None while it can be read."""
+
+    revision: str | None
+    problem: str | None = None
+
+
+class Follower:
+    """Keeps a world at the watched revision.
+
+    Args:
+        retiring: how objects of a kind end; kinds without an entry leave only the inventory.
+        on_settings: called with new settings when lakehouse.yaml changed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        world: World,
+        catalog: Catalog,
+        statuses: StatusWriter,
+        retiring: dict[str, Retiring],
+        settings: Settings,
+        on_settings: Callable[[Settings], None],
+    ) -> None:
+        self._source = source
+        self._world = world
+        self._catalog = catalog
+        self._statuses = statuses
+        self._retiring = retiring
+        self._on_settings = on_settings
+        self.settings = settings
+        self.state = SourceState(None)
+
+    def advance(self) -> Pending:
+        """Moves to the revision that the ref points at now. What cannot be read leaves the last good world in force."""
+        try:
+            revision = self._source.revision()
+            if revision == self._world.revision:
+                self._recovered(revision)
+                return Pending(())
+            first = self._world.revision is None
+            change = self._world.advance(revision)
+            self._reload_settings(revision)
+        except SourceUnavailable as error:
+            self._unreadable(error)
+            return Pending(())
+        self._recovered(revision)
+        self._inventory(change.changed)
+        self._drop_unmanaged(change.removed)
+        if first or change.removed:
+            self.prune()
+        if first:
+            return self._all()
+        dependents = {key for touched in change.changed | change.removed for key in self._world.dependents(touched)}
+        return Pending(self._ordered(change.changed | dependents), tuple(sorted(change.referred - change.changed - dependents)))
+
+    def relist(self) -> tuple[Key, ...]:
+        """Keys whose recorded status is not of the spec in force: what a lost notification would leave behind."""
+        return tuple(key for key, desired in self._world.objects.items() if not self._statuses.recorded(desired))
+
+    def prune(self) -> PrunePlan:
+        """Removes what nobody wants, or holds it and says so."""
+        wanted = {key: desired.digest for key, desired in self._world.objects.items()}
+        inventory = [state for state in self._catalog.objects().values() if state.managed is not None]
+        plan = plan_prune(inventory, wanted, self._governed(), self.settings.max_prune, self._approvals())
+        revision = self._world.revision or ""
+        for name, why in plan.held.items():
+            self._statuses.note(name, "False", reasons.PRUNE_HELD, f"no spec asks for it, but {why}: `lakectl approve {plan.id}` lets it go", revision)
+        for state in plan.objects:
+            hit(_BEFORE_PRUNE)
+            self._remove(state.object, revision)
+            hit(_AFTER_PRUNE)
+        return plan
+
+    def cyclic(self, key: Key) -> tuple[Key, ...]:
+        """The circle of references that leads from an object back to itself, empty if there is none."""
+        return _circle(key, self._world)
+
+    def _remove(self, name: str, revision: str) -> None:
+        state = self._catalog.get(name)
+        if state is None:
+            return
+        kind, _, object_name = name.partition("/")
+        retiring = self._retiring.get(kind)
+        try:
+            words = retiring.retire(state) if retiring is not None else "nothing was made of it"
+            if retiring is not None:
+                retiring.remove(state, revision)
+            else:
+                self._catalog.drop(name, reason="no spec asks for it", revision=revision)
+        except LakehouseError as error:
+            self._statuses.note(name, "False", reasons.PRUNING, f"no spec asks for it; removing it failed and is tried again: {error.explain()}", revision)
+            return
+        after = self._catalog.get(name)
+        if after is not None and after.retained:
+            self._statuses.note(name, "True", reasons.RETAINED, f"no spec asks for it; {words}", revision)
+        else:
+            self._statuses.remove(Key(kind, object_name), f"no spec asks for it; {words}", revision)
+
+    def _inventory(self, keys: Iterable[Key]) -> None:
+        """One entry that says "these are ours", before anything is done about them."""
+        changes = []
+        for key in sorted(keys):
+            desired = self._world.objects.get(key)
+            if desired is None or desired.resource is None:
+                continue
+            state = self._catalog.get(str(key))
+            deletion = getattr(desired.resource.spec, "deletion", "retain") if key.kind == "Dataset" else "delete"
+            if state is None or state.managed is None or state.managed.deletion != deletion:
+                changes.append(Managed(str(key), desired.resource.digest, deletion))
+        if changes:
+            hit(_BEFORE_INVENTORY)
+            self._catalog.commit(tuple(changes), actor="daemon", reason="inventory", revision=self._world.revision)
+
+    def _drop_unmanaged(self, removed: Iterable[Key]) -> None:
+        """A spec file that became readable again, or a document that never got anywhere, leaves no status behind."""
+        for key in removed:
+            if self._catalog.get(str(key)) is None:
+                words = "its file can be read again, or is gone" if key.kind == SPEC_FILE else "nothing was made of it"
+                self._statuses.remove(key, words, self._world.revision or "")
+
+    def _governed(self) -> frozenset[Key]:
+        return frozenset(
+            reference for resource in self._world.resources("Policy") for reference in resource.references if reference.kind == "Dataset"
+        )
+
+    def _approvals(self) -> frozenset[str]:
+        return frozenset(approval.plan_id for state in self._catalog.objects("Prune").values() for approval in state.approvals)
+
+    def _all(self) -> Pending:
+        changed = [key for key, desired in self._world.objects.items() if not self._statuses.settled(desired)]
+        open_keys = set(changed)
+        return Pending(self._ordered(changed), tuple(key for key in self._world.objects if key not in open_keys))
+
+    def _ordered(self, keys: Iterable[Key]) -> tuple[Key, ...]:
+        """Dependencies first, so that most objects find what they need at their first visit."""
+        wanted = {key: self._world.resource(key) for key in keys if key in self._world.objects}
+        resources = [resource for resource in wanted.values() if resource is not None]
+        found = order(resources)
+        placed = set(found.ordered)
+        return (*found.ordered, *sorted(key for key in wanted if key not in placed))
+
+    def _reload_settings(self, revision: str) -> None:
+        try:
+            settings = load_settings(self._source.settings(revision))
+        except LakehouseError as error:
+            self._statuses.event("Settings/lakehouse", "Warning", reasons.INVALID_SPEC, error.explain(), revision)
+            return
+        if settings != self.settings:
+            self.settings = settings
+            self._on_settings(settings)
+
+    def _unreadable(self, error: SourceUnavailable) -> None:
+        message = f"{error.explain()} The last revision read stays in force."
+        if self.state.problem != message:
+            self._statuses.event("Source/git", "Warning", reasons.REVISION_UNREADABLE, message, self._world.revision)
+        self.state = SourceState(self._world.revision, message)
+
+    def _recovered(self, revision: str) -> None:
+        if self.state.problem is not None:
+            self._statuses.event("Source/git", "Normal", reasons.RECOVERED, f"revision {revision[:12]} can be read again", revision)
+        self.state = SourceState(revision)
+
+
+def _circle(start: Key, world: World) -> tuple[Key, ...]:
+    """Depth first along references; reads only what is reachable."""
+    path: list[Key] = [start]
+    seen: set[Key] = set()
+
+    def walk(key: Key) -> bool:
+        resource = world.resource(key)
+        for reference in resource.references if resource is not None else ():
+            if reference == start:
+                return True
+            if reference in seen:
+                continue
+            seen.add(reference)
+            path.append(reference)
+            if walk(reference):
+                return True
+            path.pop()
+        return False
+
+    return (*path, start) if walk(start) else ()
+

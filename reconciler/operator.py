@@ -1,0 +1,138 @@
+"""Carries out what operators ask of a running daemon. Each request ends as one row of `system.requests` and one event under
+its id, and its object is then removed; a crash in between answers it again, which every verb tolerates.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from controllers.dataset.files import SourceFiles
+from reconciler.follow import Follower
+from reconciler.world import World
+from specs.durations import parse_duration
+from specs.errors import LakehouseError
+from specs.kinds.dataset import DatasetSpec
+from specs.resource import Key
+from state import reasons
+from state.catalog.catalog import Catalog
+from state.catalog.entry import Approved, Resumed, Suspended
+from state.failpoints import declare, hit
+from state.requests import Request, RequestQueue
+from state.streams.stream import Streams
+from state.timestamps import iso
+
+_BEFORE_ANSWER = declare("operator.before-answer")
+_AFTER_ANSWER = declare("operator.after-answer")
+
+
+class Refused(LakehouseError):
+    """The request cannot be carried out, and saying it again does not help."""
+
+    slug = "request-refused"
+
+
+class Operator:
+    """Answers requests, oldest first. Blocking; one thread at a time."""
+
+    def __init__(
+        self,
+        requests: RequestQueue,
+        catalog: Catalog,
+        world: World,
+        follower: Follower,
+        files: SourceFiles,
+        streams: Streams,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._requests = requests
+        self._catalog = catalog
+        self._world = world
+        self._follower = follower
+        self._files = files
+        self._streams = streams
+        self._clock = clock
+
+    def answer(self) -> tuple[Key, ...]:
+        """Carries out everything that waits; returns the keys to look at."""
+        touched: list[Key] = []
+        for request in self._requests.pending():
+            hit(_BEFORE_ANSWER)
+            try:
+                message, keys = self._carry_out(request)
+                self._end(request, "done", message)
+                touched += keys
+            except Refused as error:
+                self._end(request, "refused", error.explain())
+            except LakehouseError as error:
+                self._end(request, "failed", error.explain())
+            hit(_AFTER_ANSWER)
+            self._requests.remove(request.id)
+        return tuple(touched)
+
+    def _carry_out(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        """What was done, in words, and whom it concerns. Raises LakehouseError."""
+        match request.verb:
+            case "approve":
+                return self._approve(request)
+            case "reconcile" if not request.object:
+                return "the watched ref is read again", tuple(self._world.objects)
+            case "reconcile":
+                return "it is looked at now", (self._wanted(request),)
+            case "suspend":
+                return self._suspend(request)
+            case "resume":
+                key = self._wanted(request)
+                self._catalog.commit((Resumed(str(key), request.actor),), actor=request.actor, reason=request.reason)
+                return "it is looked after again", (key,)
+            case "resync":
+                key = self._wanted(request)
+                resource = self._world.resource(key)
+                if key.kind == "Dataset" and resource is not None:
+                    self._files.forget(resource.spec_as(DatasetSpec).source.files)
+                return "its files are read again", (key,)
+            case verb:
+                raise Refused(f"`{verb}` is not built in this version")
+
+    def _suspend(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        key = self._wanted(request)
+        until = request.payload.get("until")
+        if isinstance(request.payload.get("for"), str):
+            until = iso(self._clock() + parse_duration(request.payload["for"]))
+        change = Suspended(str(key), request.actor, request.reason, until)
+        self._catalog.commit((change,), actor=request.actor, reason=request.reason)
+        return f"it is left alone until {until or 'it is resumed'}", (key,)
+
+    def _approve(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        """Approves a prune by its plan's id; refused when the world moved on and the id with it."""
+        plan_id = str(request.payload.get("plan") or request.object)
+        held = self._follower.prune()
+        if not held.held or held.id != plan_id:
+            now = f"what is held now has the plan {held.id}" if held.held else "nothing is held now"
+            raise Refused(f"plan {plan_id} is not what would be done any more: {now}")
+        change = Approved(f"Prune/{plan_id}", plan_id, request.actor, plan_id)
+        self._catalog.commit((change,), actor=request.actor, reason=request.reason)
+        self._follower.prune()
+        return f"{len(held.held)} objects were let go", ()
+
+    def _wanted(self, request: Request) -> Key:
+        key = Key.parse(request.object)
+        if key not in self._world.objects:
+            raise Refused(f"{key} is not declared by any spec")
+        if request.digest is not None and request.digest != self._world.objects[key].digest:
+            raise Refused(f"{key} has changed since this was decided; look at it and ask again")
+        return key
+
+    def _end(self, request: Request, outcome: str, message: str) -> None:
+        """One row and one event; both carry the request's id, so that a repeated answer is recognised."""
+        revision = self._world.revision
+        row = {
+            "request": request.id, "verb": request.verb, "object": request.object, "actor": request.actor, "reason": request.reason,
+            "outcome": outcome, "message": message, "digest": request.digest, "revision": revision, "payload": dict(request.payload),
+        }  # fmt: skip
+        self._streams.append("requests", row)
+        reason = {"done": reasons.REQUEST_DONE, "refused": reasons.REQUEST_REFUSED}.get(outcome, reasons.REQUEST_FAILED)
+        kind, _, name = request.object.partition("/")
+        event = {
+            "object": request.object, "kind": kind, "name": name, "type": "Normal" if outcome == "done" else "Warning", "reason": reason,
+            "message": f"{request.verb}: {message}", "revision": revision, "actor": request.actor, "request": request.id,
+        }  # fmt: skip
+        self._streams.append("events", event)

@@ -1,0 +1,81 @@
+"""Removing what no spec wants any more, by an inventory that was written before the first side effect; pure.
+
+Data is retained unless its spec said otherwise, derived things go. A commit that removes more than `maxPrune` of a kind
+(and more than a single object), or any dataset that a policy governs, is held until somebody approves exactly this plan:
+its id covers what would go, what is wanted in its stead, and the versions observed.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from specs.digests import digest
+from specs.resource import Key
+from state.catalog.fold import ObjectState
+
+_ORDER = ("IndexGeneration", "Index", "Dataset", "Bucket")
+"""Dependents go before what they depend on; kinds without a place here go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """What goes, in order, and whether that needs an approval.
+
+    Args:
+        id: short digest that an approval names.
+        held: objects that may not go without it, with the reason in words.
+    """
+
+    id: str
+    objects: tuple[ObjectState, ...]
+    held: Mapping[str, str]
+
+
+def plan_prune(
+    inventory: Iterable[ObjectState],
+    wanted: Mapping[Key, str],
+    governed: Collection[Key],
+    max_prune: float,
+    approved: Collection[str],
+) -> PrunePlan:
+    """What of the inventory nobody wants.
+
+    Args:
+        inventory: managed objects, as the catalog knows them.
+        wanted: digests of what is wanted, by key.
+        governed: datasets that a policy names, wanted or not.
+        max_prune: share in [0, 1] of a kind that may go unasked.
+        approved: ids of approved plans.
+    """
+    managed = [state for state in inventory if state.managed is not None and not state.retained]
+    surplus = sorted((state for state in managed if _key(state) not in wanted), key=_order)
+    totals = Counter(_key(state).kind for state in managed)
+    going = Counter(_key(state).kind for state in surplus)
+    plan_id = _identity(surplus, wanted)
+    held: dict[str, str] = {}
+    if plan_id not in approved:
+        for state in surplus:
+            key = _key(state)
+            share = going[key.kind] / totals[key.kind]
+            if key in governed:
+                held[state.object] = "a policy governs it"
+            elif going[key.kind] > 1 and share > max_prune:
+                held[state.object] = f"{going[key.kind]} of {totals[key.kind]} {key.kind} objects would go, more than maxPrune {max_prune:.0%}"
+    return PrunePlan(plan_id, tuple(state for state in surplus if state.object not in held), held)
+
+
+def _identity(surplus: list[ObjectState], wanted: Mapping[Key, str]) -> str:
+    kinds = {_key(state).kind for state in surplus}
+    subset = sorted([str(key), text] for key, text in wanted.items() if key.kind in kinds)
+    versions = [[state.object, state.table.version if state.table is not None else 0] for state in surplus]
+    return digest([subset, versions])[:12]
+
+
+def _key(state: ObjectState) -> Key:
+    kind, _, name = state.object.partition("/")
+    return Key(kind, name)
+
+
+def _order(state: ObjectState) -> tuple[int, str]:
+    kind = _key(state).kind
+    return (_ORDER.index(kind) if kind in _ORDER else -1, state.object)

@@ -1,0 +1,145 @@
+"""The few settings: `lakehouse.yaml` at the repository's root, read from the watched commit. One frozen model.
+
+Environment variables override it (`LAKEHOUSE_` and the path in capitals, joined by `_`: `LAKEHOUSE_LISTEN`,
+`LAKEHOUSE_LIMITS_QUERY_SECONDS`); this is the only module that reads the environment or a file of settings. Fields
+marked "restart" are read when the daemon starts; the others follow a commit.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from reconciler.errors import SettingsInvalid
+from specs.durations import parse_duration
+from specs.yaml_source import YamlInvalid, load_plain
+
+_PREFIX = "LAKEHOUSE_"
+
+
+def _seconds(value: object) -> object:
+    return parse_duration(value).total_seconds() if isinstance(value, str) and not value.replace(".", "", 1).isdigit() else value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+"""A duration, written `30s`, `10m`, `1h30m` or as seconds."""
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_camel, populate_by_name=True)
+
+
+class StateSettings(_Model):
+    """Where the state is kept."""
+
+    bucket: str = Field("primary", description="Bucket that holds the catalog log, statuses, streams, requests and the lease. Restart.")
+
+
+class LimitSettings(_Model):
+    """What one request may cost."""
+
+    body_bytes: int = Field(1 << 20, gt=0, description="Largest request body, in bytes. Restart.")
+    query_seconds: Seconds = Field(30.0, description="Longest query, planning included.")
+    query_rows: int = Field(10_000, gt=0, description="Most rows of a result; more are cut off, and the result says so.")
+    query_bytes: int = Field(64 << 20, gt=0, description="Largest result, in bytes; more is cut off, and the result says so.")
+    query_memory_bytes: int = Field(2 << 30, gt=0, description="Resident memory at which a query worker is ended. Restart.")
+    query_workers: int = Field(2, ge=1, description="Query workers at most; one is kept warm. Restart.")
+    waiting_queries: int = Field(64, ge=0, description="Queries that may wait for a worker; more are refused. Restart.")
+    search_k: int = Field(1_000, ge=1, description="Most hits of a search.")
+
+
+class WorkSettings(_Model):
+    """How the daemon works."""
+
+    reconcilers: int = Field(4, ge=1, description="Objects reconciled at once. Restart.")
+    job_workers: int = Field(default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Long jobs at once, a process each. Restart.")
+    inline_bytes: int = Field(8 << 20, ge=0, description="Input up to which a job runs inside the daemon instead of a process. Restart.")
+    resync: Seconds = Field(600.0, description="Every object is observed again this often, to find drift.")
+    relist: Seconds = Field(30.0, description="The watched ref is read again this often, should a notification be lost.")
+    cache_bytes: int = Field(10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
+
+
+class Settings(_Model):
+    """All settings, with their defaults."""
+
+    listen: str = Field("127.0.0.1:8484", description="Address of the HTTP API; port 0 picks a free one. Restart.")
+    state: StateSettings = Field(default_factory=StateSettings, description="Where the state is kept.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one request may cost.")
+    work: WorkSettings = Field(default_factory=WorkSettings, description="How the daemon works.")
+    max_prune: float = Field(
+        0.3, ge=0, le=1, description="Share of a kind's objects that one commit may remove before an approval is asked for."
+    )
+    max_active: int = Field(1, ge=0, description="Local models kept loaded at once.")
+
+
+def load_settings(text: bytes | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the text of lakehouse.yaml and the environment.
+
+    Raises:
+        SettingsInvalid: names the file and line or the variable, the field and what was expected.
+    """
+    document: dict[str, Any] = {}
+    if text is not None and text.strip():
+        try:
+            plain = load_plain("lakehouse.yaml", text)
+        except YamlInvalid as error:
+            raise SettingsInvalid(str(error)) from error
+        if not isinstance(plain, dict):
+            raise SettingsInvalid("lakehouse.yaml: a mapping of settings is needed")
+        document = plain
+    for variable, value in sorted((os.environ if environment is None else environment).items()):
+        if variable.startswith(_PREFIX) and variable not in _OTHER_VARIABLES:
+            _override(document, variable, value)
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise SettingsInvalid(
+            f"lakehouse.yaml: {place}: {first['msg'].lower()}", remedy="`lakectl explain settings` lists all settings."
+        ) from error
+
+
+def armed_failpoints(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Failpoints asked for by `LAKEHOUSE_FAILPOINTS=name=action,name=action` (tests only)."""
+    text = (os.environ if environment is None else environment).get("LAKEHOUSE_FAILPOINTS", "")
+    return dict(item.split("=", 1) for item in text.split(",") if "=" in item)
+
+
+def client_url(environment: Mapping[str, str] | None = None) -> str | None:
+    """The daemon's address as `LAKEHOUSE_URL` gives it, for `lakectl` without `--url`."""
+    return (os.environ if environment is None else environment).get("LAKEHOUSE_URL")
+
+
+_OTHER_VARIABLES = frozenset({"LAKEHOUSE_FAILPOINTS", "LAKEHOUSE_URL"})
+
+
+def _override(document: dict[str, Any], variable: str, value: str) -> None:
+    wanted = variable.removeprefix(_PREFIX)
+    for path in _paths(Settings):
+        if "_".join(re.sub(r"([A-Z])", r"_\1", part).upper() for part in path) == wanted:
+            node = document
+            for part in path[:-1]:
+                node = node.setdefault(part, {})
+            node[path[-1]] = value
+            return
+    raise SettingsInvalid(f"the environment variable {variable} names no setting", remedy="`lakectl explain settings` lists all settings.")
+
+
+def _paths(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, info in model.model_fields.items():
+        path = (*prefix, info.alias or name)
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += _paths(inner, path)
+        else:
+            found.append(path)
+    return found

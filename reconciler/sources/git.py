@@ -1,0 +1,162 @@
+"""Specs from a commit: reads the tree of the watched ref through libgit2, never the working copy.
+
+Works on ordinary clones, linked worktrees and bare repositories. Two trees are compared by walking them side by side
+and skipping equal ids, which costs what changed and not what exists. A revision that is no longer there (a force-push
+followed by a gc) reads as "everything may have changed".
+"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pygit2
+
+from reconciler.errors import RevisionUnknown, SourceUnavailable
+from reconciler.sources.source import SETTINGS_FILE, SPECS_FOLDER, FileChange, Watched, is_spec
+
+_HISTORY_LIMIT = 200
+_Entries = dict[str, pygit2.Object]
+
+
+class GitSource:
+    """A repository and a ref, HEAD unless told otherwise. See `sources.source.Source` for the contract."""
+
+    def __init__(self, path: Path, ref: str = "HEAD") -> None:
+        self._ref = ref
+        # libgit2 handles are not safe to share between threads at once
+        self._lock = threading.Lock()
+        try:
+            found = pygit2.discover_repository(str(path))
+            if found is None:
+                raise SourceUnavailable(
+                    f"{path} is in no git repository", remedy="Create one with `lakectl init`, or name one with --repo."
+                )
+            self._repo = pygit2.Repository(found)
+        except (pygit2.GitError, OSError) as error:
+            raise SourceUnavailable(f"cannot open the git repository at {path}: {error}", remedy=_remedy(error, path)) from error
+
+    @property
+    def root(self) -> Path | None:
+        """The work tree's folder; None for a bare repository."""
+        workdir = self._repo.workdir
+        return Path(workdir) if workdir else None
+
+    @property
+    def folder(self) -> Path:
+        """The repository's own folder (`.git`, or a worktree's below it)."""
+        return Path(self._repo.path)
+
+    def revision(self) -> str:
+        """The commit that the watched ref points at."""
+        return self.resolve(self._ref)
+
+    def resolve(self, name: str) -> str:
+        """The full id of the commit that a ref, a short id or an expression like `HEAD~1` names.
+
+        Raises:
+            RevisionUnknown: where nothing of that name is a commit.
+            SourceUnavailable: where the repository cannot be read.
+        """
+        with self._lock:
+            try:
+                return str(self._repo.revparse_single(name).peel(pygit2.Commit).id)
+            except (KeyError, ValueError, pygit2.InvalidSpecError) as error:
+                raise RevisionUnknown(
+                    f"{name} names no commit in {self._repo.path}", remedy="Check the branch or revision with `git log`."
+                ) from error
+            except (pygit2.GitError, OSError) as error:
+                raise SourceUnavailable(f"cannot read {self._repo.path}: {error}", remedy=_remedy(error, self.folder)) from error
+
+    def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
+        """See `Source.changes`."""
+        with self._lock, _translated(self.folder):
+            before = self._specs(old) if old is not None else None
+            found = list(_compare(before, self._specs(new), SPECS_FOLDER))
+        return tuple(sorted((change for change in found if is_spec(change.path)), key=lambda change: change.path))
+
+    def read(self, blob: str) -> bytes:
+        """See `Source.read`."""
+        with self._lock, _translated(self.folder):
+            return bytes(self._repo[blob].data)
+
+    def settings(self, revision: str) -> bytes | None:
+        """See `Source.settings`."""
+        with self._lock, _translated(self.folder):
+            tree = self._tree(revision)
+            return bytes(tree[SETTINGS_FILE].data) if SETTINGS_FILE in tree else None
+
+    def earlier(self, path: str, revision: str) -> Iterator[str]:
+        """The file's former blobs along first parents, at most 200 commits back."""
+        last = None
+        with self._lock, _translated(self.folder):
+            commit = self._repo[revision]
+            for _ in range(_HISTORY_LIMIT):
+                if not commit.parents:
+                    return
+                commit = commit.parents[0]
+                blob = str(commit.tree[path].id) if path in commit.tree else None
+                if blob not in (None, last):
+                    last = blob
+                    yield blob
+
+    def watched(self) -> tuple[Watched, ...]:
+        """The folders of HEAD and of the refs: a commit moves one of them."""
+        own = common = Path(self._repo.path)
+        pointer = own / "commondir"
+        if pointer.is_file():
+            common = (own / pointer.read_text(encoding="utf-8").strip()).resolve()
+        folders = [Watched(path, False) for path in dict.fromkeys((own, common))] + [Watched(common / "refs", True)]
+        return tuple(folder for folder in folders if folder.path.is_dir())
+
+    def _tree(self, revision: str) -> pygit2.Tree:
+        return self._repo[revision].peel(pygit2.Tree)
+
+    def _specs(self, revision: str) -> pygit2.Tree | None:
+        try:
+            tree = self._tree(revision)
+        except KeyError:
+            return None
+        return tree[SPECS_FOLDER] if SPECS_FOLDER in tree and tree[SPECS_FOLDER].type_str == "tree" else None
+
+
+def _compare(old: pygit2.Tree | None, new: pygit2.Tree | None, prefix: str) -> Iterator[FileChange]:
+    """What differs between two trees; a subtree or file with an equal id is skipped unread."""
+    if old is not None and new is not None and old.id == new.id:
+        return
+    before: _Entries = {entry.name: entry for entry in old} if old is not None else {}
+    after: _Entries = {entry.name: entry for entry in new} if new is not None else {}
+    for name in before.keys() | after.keys():
+        was, now = before.get(name), after.get(name)
+        if was is not None and now is not None and was.id == now.id and was.type_str == now.type_str:
+            continue
+        path = f"{prefix}/{name}"
+        if "tree" in (getattr(was, "type_str", None), getattr(now, "type_str", None)):
+            yield from _compare(_subtree(was), _subtree(now), path)
+        if now is not None and now.type_str == "blob":
+            yield FileChange(path, str(now.id))
+        elif was is not None and was.type_str == "blob":
+            yield FileChange(path, None)
+
+
+def _subtree(entry: pygit2.Object | None) -> pygit2.Tree | None:
+    return entry if entry is not None and entry.type_str == "tree" else None
+
+
+class _translated:
+    """Turns libgit2's failures while reading into SourceUnavailable."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (KeyError, ValueError, OSError, pygit2.GitError)):
+            raise SourceUnavailable(f"cannot read {self._folder}: {error}", remedy=_remedy(error, self._folder)) from error
+
+
+def _remedy(error: BaseException, path: Path) -> str:
+    if "owned by" in str(error):
+        return f"Trust it with `git config --global --add safe.directory {path}`, or run as its owner."
+    return "Check that the folder exists and is readable; `git fsck` tells whether it is whole."

@@ -1,0 +1,119 @@
+"""The one writer of statuses: turns an ending into conditions, and a change of ending into an event.
+
+Conditions follow the Kubernetes convention. Nothing is written where nothing but the time of observation changed; that
+time is kept in memory and told by a running daemon.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from controllers.outcome import Outcome, Ready, Stalled, Waiting
+from reconciler.world import Desired
+from specs.resource import Key
+from state.status import Condition, ConditionType, Status, StatusBook, Truth
+from state.streams.stream import Streams
+from state.timestamps import iso
+
+
+class StatusWriter:
+    """Blocking and thread-safe; one object is recorded by one thread at a time."""
+
+    def __init__(self, book: StatusBook, streams: Streams, clock: Callable[[], datetime]) -> None:
+        self._book = book
+        self._streams = streams
+        self._clock = clock
+        self._observed: dict[str, datetime] = {}
+
+    def record(self, desired: Desired, outcome: Outcome) -> None:
+        """Writes status and event if anything but the time changed. Durable on return."""
+        name, now = str(desired.key), self._clock()
+        self._observed[name] = now
+        before = self._book.get(name)
+        status = _status(desired, outcome, before, now)
+        if not self._book.put(status):
+            return
+        if before is None or (before.ready, before.reason, before.message) != (status.ready, status.reason, status.message):
+            self._event(desired, outcome, status)
+
+    def remove(self, key: Key, message: str, revision: str) -> None:
+        """The object is gone for good; an event says what became of it."""
+        self._book.remove(str(key))
+        self._observed.pop(str(key), None)
+        self._append(str(key), "Normal", "Removed", message, revision)
+
+    def event(self, name: str, kind: str, reason: str, message: str, revision: str | None = None) -> None:
+        """An event that is no change of status. `kind` is Normal or Warning."""
+        self._append(name, kind, reason, message, revision)
+
+    def observed_at(self, name: str) -> datetime | None:
+        """When this process last looked at the object."""
+        return self._observed.get(name)
+
+    def known_revision(self, key: Key, digest: str) -> str | None:
+        """Since which revision this digest of the object has been wanted, as far as recorded."""
+        status = self._book.get(str(key))
+        return status.revision if status is not None and status.digest == digest else None
+
+    def settled(self, desired: Desired) -> bool:
+        """Whether the object was Ready for exactly this spec when it was last looked at, by whichever process."""
+        status = self._book.get(str(desired.key))
+        return status is not None and status.digest == desired.digest and status.ready == "True"
+
+    def recorded(self, desired: Desired) -> bool:
+        """Whether the newest status speaks of exactly this spec."""
+        status = self._book.get(str(desired.key))
+        return status is not None and status.digest == desired.digest
+
+    def note(self, name: str, ready: str, reason: str, message: str, revision: str) -> None:
+        """The status of an object that no spec asks for: retained, or held back from pruning."""
+        before = self._book.get(name)
+        status = Status(
+            object=name, ready=ready, reason=reason, message=message, revision=revision,
+            applied_revision=before.applied_revision if before else None, observed_at=iso(self._clock()), digest="",
+        )  # fmt: skip
+        if self._book.put(status):
+            self._append(name, "Normal" if ready == "True" else "Warning", reason, message, revision)
+
+    def _event(self, desired: Desired, outcome: Outcome, status: Status) -> None:
+        kind = "Normal" if isinstance(outcome, Ready | Waiting) else "Warning"
+        self._append(str(desired.key), kind, status.reason, status.message, desired.revision)
+
+    def _append(self, name: str, kind: str, reason: str, message: str, revision: str | None) -> None:
+        object_kind, _, object_name = name.partition("/")
+        self._streams.append(
+            "events",
+            {
+                "object": name, "kind": object_kind, "name": object_name, "type": kind, "reason": reason,
+                "message": message, "revision": revision, "actor": "daemon",
+            },
+        )  # fmt: skip
+
+
+def _status(desired: Desired, outcome: Outcome, before: Status | None, now: datetime) -> Status:
+    ready: Truth = "True" if isinstance(outcome, Ready) else "False"
+    applied = desired.revision if ready == "True" else (before.applied_revision if before else None)
+    detail = dict(outcome.detail)
+    if isinstance(outcome, Waiting | Stalled) and outcome.blocked_by is not None:
+        detail["blockedBy"] = outcome.blocked_by
+
+    def condition(kind: ConditionType, holds: bool) -> Condition:
+        # the book fills in since when the condition holds
+        truth: Truth = "True" if holds else "False"
+        return Condition(kind, truth, outcome.reason, outcome.message, "", desired.digest, desired.revision)
+
+    return Status(
+        object=str(desired.key),
+        ready=ready,
+        reason=outcome.reason,
+        message=outcome.message,
+        revision=desired.revision,
+        applied_revision=applied,
+        observed_at=iso(now),
+        digest=desired.digest,
+        conditions=(
+            condition("Ready", ready == "True"),
+            condition("Reconciling", not isinstance(outcome, Ready | Stalled)),
+            condition("Stalled", isinstance(outcome, Stalled)),
+        ),
+        detail=detail,
+    )

@@ -1,0 +1,219 @@
+"""What is wanted now: every object of the watched revision, kept up to date by what changed between two revisions.
+
+A document that does not parse leaves the last good one in force: the object keeps its former spec and carries the
+error. After a restart the last good one is looked up in the file's own past. Two documents of one key: the first in
+path order stands, the other is an error. Nothing here looks at the world; see `reconciler.loop` for that.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from reconciler.blob_cache import BlobCache
+from reconciler.sources.source import FileChange, Source
+from specs.parse import ParsedFile, SpecError, parse_file
+from specs.resource import Key, Resource
+
+SPEC_FILE = "SpecFile"
+"""The kind under which a file is listed whose documents cannot even be named."""
+
+_PAST_BLOBS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One object as wanted: the spec in force, what is wrong with its document, and since which revision both stand."""
+
+    key: Key
+    resource: Resource | None
+    errors: tuple[SpecError, ...]
+    revision: str
+
+    @property
+    def digest(self) -> str:
+        """Identifies spec and errors together: equal digests need no second look."""
+        wanted = self.resource.digest if self.resource else ""
+        return wanted if not self.errors else f"{wanted}!{hash_errors(self.errors)}"
+
+
+def hash_errors(errors: tuple[SpecError, ...]) -> str:
+    """A short stable name for a set of errors."""
+    from specs.digests import digest
+
+    return digest([str(error) for error in errors])[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class WorldChange:
+    """What a new revision changed: keys to look at, keys that nobody wants any more, and what both refer or referred to."""
+
+    revision: str
+    changed: frozenset[Key]
+    removed: frozenset[Key]
+    referred: frozenset[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One spec file: what its newest content says, and which resources of it are in force."""
+
+    errors: tuple[SpecError, ...]
+    in_force: Mapping[Key, Resource]
+
+
+class World:
+    """The desired state. Advanced by one thread at a time; `objects` is replaced, never mutated in place.
+
+    Args:
+        known_revision: since which revision a digest of an object has been wanted, as an earlier process recorded it.
+    """
+
+    def __init__(self, source: Source, cache: BlobCache, known_revision: Callable[[Key, str], str | None]) -> None:
+        self._source = source
+        self._cache = cache
+        self._known_revision = known_revision
+        self._files: dict[str, _File] = {}
+        self._places: dict[Key, list[str]] = defaultdict(list)
+        self._dependents: dict[Key, set[Key]] = defaultdict(set)
+        self.revision: str | None = None
+        self.objects: dict[Key, Desired] = {}
+
+    def advance(self, revision: str) -> WorldChange:
+        """Moves to a revision; returns what changed. Blocking. Raises SourceUnavailable, and is then unchanged."""
+        changes = self._source.changes(self.revision, revision)
+        parsed = {change.path: self._parse(change, revision) for change in changes}
+        touched: set[Key] = set()
+        for change in changes:
+            touched |= self._replace(change.path, parsed[change.path])
+        before = {key: self.objects.get(key) for key in touched}
+        for key in touched:
+            self._settle(key, revision)
+        self.revision = revision
+        removed = {key for key, was in before.items() if was is not None and key not in self.objects}
+        changed = {key for key, was in before.items() if key in self.objects and (was is None or was.digest != self.objects[key].digest)}
+        self._cache.save()
+        resources = [desired.resource for key in changed | removed for desired in (before[key], self.objects.get(key)) if desired is not None]
+        referred = {reference for resource in resources if resource is not None for reference in resource.references}
+        return WorldChange(revision, frozenset(changed), frozenset(removed), frozenset(referred & self.objects.keys()))
+
+    def resource(self, key: Key) -> Resource | None:
+        """The spec in force, None if nobody wants the object."""
+        desired = self.objects.get(key)
+        return desired.resource if desired else None
+
+    def resources(self, kind: str | None = None) -> Iterator[Resource]:
+        """All specs in force, of one kind if named."""
+        for key, desired in self.objects.items():
+            if desired.resource is not None and kind in (None, key.kind):
+                yield desired.resource
+
+    def dependents(self, key: Key) -> frozenset[Key]:
+        """Objects whose specs refer to `key`."""
+        return frozenset(self._dependents.get(key, ()))
+
+    def _parse(self, change: FileChange, revision: str) -> _File | None:
+        if change.blob is None:
+            return None
+        parsed = self._parsed(change.path, change.blob)
+        if not parsed.errors:
+            return _File((), _first_of_each(parsed))
+        return _File(parsed.errors, {**self._last_good(parsed, revision), **_first_of_each(parsed)})
+
+    def _parsed(self, path: str, blob: str) -> ParsedFile:
+        known = self._cache.get(path, blob)
+        if known is None and path.endswith(".yml"):
+            return ParsedFile(path, (), (SpecError(path, 1, 1, "spec files end in .yaml, this one would be ignored", "rename it"),))
+        if known is None:
+            known = parse_file(path, self._source.read(blob))
+            self._cache.put(blob, known)
+        return known
+
+    def _last_good(self, parsed: ParsedFile, revision: str) -> dict[Key, Resource]:
+        """Former resources of the documents that do not parse; of the whole file where a document has no name."""
+        named = {error.key for error in parsed.errors}
+        before = self._files.get(parsed.path)
+        if before is not None:
+            former = dict(before.in_force)
+        else:
+            former = {}
+            for blob in islice(self._source.earlier(parsed.path, revision), _PAST_BLOBS):
+                former = {**_first_of_each(self._parsed(parsed.path, blob)), **former}
+                if former and (None in named or named <= former.keys()):
+                    break
+        return former if None in named else {key: former[key] for key in named if key in former}
+
+    def _replace(self, path: str, file: _File | None) -> set[Key]:
+        """Puts a file's new content in place; returns every key it says, or said, anything about."""
+        former = self._files.pop(path, None)
+        touched = _keys(path, former) | _keys(path, file)
+        for key in _keys(path, former):
+            self._places[key].remove(path)
+        if file is not None:
+            self._files[path] = file
+            for key in _keys(path, file):
+                self._places[key].append(path)
+                self._places[key].sort()
+        return touched
+
+    def _settle(self, key: Key, revision: str) -> None:
+        """Recomputes one object from the files that speak of it."""
+        was = self.objects.get(key)
+        if was is not None and was.resource is not None:
+            for reference in was.resource.references:
+                self._dependents[reference].discard(key)
+        places = self._places.get(key)
+        if not places:
+            self._places.pop(key, None)
+            self.objects.pop(key, None)
+            return
+        desired = self._desired(key, places, revision)
+        if was is not None and was.digest == desired.digest:
+            desired = replace(desired, revision=was.revision)
+        self.objects[key] = desired
+        if desired.resource is not None:
+            for reference in desired.resource.references:
+                self._dependents[reference].add(key)
+
+    def _desired(self, key: Key, places: list[str], revision: str) -> Desired:
+        holders = [path for path in places if key in self._files[path].in_force]
+        resource = self._files[holders[0]].in_force[key] if holders else None
+        errors = [error for path in places for error in self._files[path].errors if _concerns(error, key, path)]
+        if resource is not None:
+            errors += [_twice(key, resource, self._files[path].in_force[key]) for path in holders[1:]]
+        desired = Desired(key, resource, tuple(errors), revision)
+        return replace(desired, revision=self._known_revision(key, desired.digest) or revision)
+
+
+def _first_of_each(parsed: ParsedFile) -> dict[Key, Resource]:
+    found: dict[Key, Resource] = {}
+    for resource in parsed.resources:
+        found.setdefault(resource.key, resource)
+    return found
+
+
+def _keys(path: str, file: _File | None) -> set[Key]:
+    """Every key a file speaks of: resources in force, named errors, and the file itself where an error has no name."""
+    if file is None:
+        return set()
+    named = {error.key for error in file.errors if error.key is not None}
+    nameless = any(error.key is None for error in file.errors)
+    return set(file.in_force) | named | ({Key(SPEC_FILE, path)} if nameless else set())
+
+
+def _concerns(error: SpecError, key: Key, path: str) -> bool:
+    """An error without a name concerns its file, and all that the file still holds in force."""
+    if error.key is None:
+        return key.kind != SPEC_FILE or key.name == path
+    return error.key == key
+
+
+def _twice(key: Key, first: Resource, second: Resource) -> SpecError:
+    return SpecError(
+        path=second.origin.path,
+        line=second.origin.line,
+        column=1,
+        message=f"already declared at {first.origin.path}:{first.origin.line}, which stands",
+        hint="remove one of the two, or rename it",
+        key=key,
+    )

@@ -25,6 +25,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
+from specs.wording import found
+
 RULE = "lakehouse_rule"
 """The error type of our own sentences inside pydantic's errors."""
 
@@ -42,10 +44,16 @@ def refuse(message: str, hint: str | None = None) -> PydanticCustomError:
     return PydanticCustomError(RULE, "{message}", {"message": message, "hint": hint, "named": False})
 
 
+def _title(name: str, _: object) -> str:
+    return name.replace("_", " ").strip().capitalize()
+
+
 class Part(BaseModel):
     """An object within a spec. YAML names are the camelCase of the Python names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=to_camel, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, field_title_generator=_title, defer_build=True
+    )
 
     one_of: ClassVar[tuple[str, ...]] = ()
     """YAML names of which exactly one must be given."""
@@ -62,6 +70,8 @@ class Part(BaseModel):
     def _report_every_fault(cls, given: Any, build: ModelWrapValidatorHandler[Part]) -> Part:
         if cls.shorthand is not None and isinstance(given, str):
             given = {cls.shorthand: given}
+        if cls.shorthand is not None and not isinstance(given, (dict, cls)):
+            raise refuse(f"needs its {cls.shorthand} as text, or an object; found {found(given)}")
         if not isinstance(given, dict):
             return build(given)
         faults = [*_exactly_one(cls.one_of, given), *cls.rules(given)]
@@ -118,13 +128,13 @@ def dump(part: Part, *fields: str, mode: Literal["json"] = "json") -> dict[str, 
 
 
 def _exactly_one(names: tuple[str, ...], given: Mapping[str, Any]) -> Iterator[Fault]:
-    found = [name for name in names if name in given]
-    if names and len(found) != 1:
-        yield Fault(f"exactly one of {', '.join(names)} is needed; found {' and '.join(found) or 'none'}")
+    there = [name for name in names if name in given]
+    if names and len(there) != 1:
+        yield Fault(f"exactly one of {', '.join(names)} is needed; found {' and '.join(there) or 'none'}")
 
 
 def _detail(fault: Fault, given: object) -> InitErrorDetails:
-    error = PydanticCustomError(RULE, "{message}", {"message": fault.message, "hint": fault.hint, "named": True})
+    error = PydanticCustomError(RULE, "{message}", {"message": fault.message, "hint": fault.hint, "named": True, "depth": len(fault.at)})
     return InitErrorDetails(type=error, loc=fault.at, input=given)
 
 

@@ -3,7 +3,7 @@
 A file with a bad document still yields the others. All errors of a document are reported, in the order of their lines.
 Nothing is raised for bad input, and nothing is read from disk: the text is passed in.
 
-Read next: `specs.yaml_text` (strict YAML), `specs.validation` (sentences), `specs.registry` (kinds).
+Read next: `specs.yaml_source` (strict YAML), `specs.validation` (sentences), `specs.registry` (kinds).
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from specs.resource import Key, Origin, Resource
 from specs.scalars import DNS_LABEL
 from specs.schema import Path
 from specs.suggestions import did_you_mean
-from specs.validation import Problem, found, problems_under, validate
-from specs.yaml_text import Document, Mark, read_documents
+from specs.validation import Problem, problems_under, validate
+from specs.wording import found, quoted
+from specs.yaml_source import MAX_CHARACTERS, MAX_FAULTS, Document, Mark, read_documents
 
-MAX_DOCUMENT_BYTES = 1024 * 1024
-MAX_FILE_BYTES = 8 * MAX_DOCUMENT_BYTES
-MAX_ERRORS = 25
+MAX_DOCUMENT_BYTES = MAX_CHARACTERS
+MAX_FILE_BYTES = 4 * MAX_DOCUMENT_BYTES
+MAX_ERRORS = MAX_FAULTS
 """Errors reported of one document; the rest is counted."""
 _FIELDS = ("apiVersion", "kind", "metadata", "spec")
 _NAME = re.compile(DNS_LABEL)
@@ -152,7 +153,7 @@ def _problems(document: Document, built: list[Part]) -> Iterator[Problem]:
         if name not in _FIELDS:
             inside = info is not None and name in {field.alias for field in info.model.model_fields.values()}
             hint = "it belongs in `spec`" if inside else did_you_mean(name, _FIELDS) or f"valid here: {', '.join(_FIELDS)}"
-            yield Problem((name,), "key", f"unknown field `{name[:80]}`", hint)
+            yield Problem((name,), "key", f"unknown field {quoted(name)}", hint)
     for name, model in (("metadata", Metadata), ("spec", info.model if info else None)):
         if name not in data:
             yield Problem((), "value", f"`{name}` is missing")
@@ -164,12 +165,16 @@ def _problems(document: Document, built: list[Part]) -> Iterator[Problem]:
 
 
 def _prefixed(name: str, problem: Problem) -> Problem:
-    message = problem.message
-    if name == "metadata" and message.startswith("`"):
+    message, hint = problem.message, problem.hint
+    if name == "spec" and problem.at == "key" and problem.path in (("labels",), ("annotations",), ("name",)):
+        hint = "it belongs in `metadata`"
+    elif name == "metadata" and message.startswith("`spec`"):
+        message = f"`metadata`{message[6:]}"
+    elif name == "metadata" and message.startswith("`"):
         message = f"`metadata.{message[1:]}"
     elif name == "metadata" and message.startswith("unknown"):
         message = f"{message} in `metadata`" if len(problem.path) == 1 else message
-    return Problem((name, *problem.path), problem.at, message, problem.hint)
+    return Problem((name, *problem.path), problem.at, message, hint)
 
 
 def _head(data: Mapping[str, Any]) -> Iterator[Problem]:

@@ -9,12 +9,24 @@ import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PlainSerializer, Strict, Tag, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    Strict,
+    Tag,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
 
 from specs import durations, sizes
 from specs.column_types import PATTERN as COLUMN_TYPE_PATTERN
 from specs.column_types import ColumnTypeInvalid, parse_column_type
 from specs.model import refuse
+from specs.wording import found
 
 T = TypeVar("T")
 
@@ -44,23 +56,31 @@ def _listed(value: Any) -> Any:
 
 
 def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
-    seen: list[T] = []
+    seen: set[T] = set()
     for value in values:
         if value in seen:
             raise refuse(f"names `{value}` twice")
-        seen.append(value)
+        seen.add(value)
     return values
+
+
+class _OneOrManySchema:
+    """Says in JSON Schema that one entry may stand without brackets."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        many = {**handler(schema), "uniqueItems": True}
+        return {"anyOf": [many["items"], many]}
 
 
 def _duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise refuse(f"needs a duration with its unit; found {value!r}", "write it as in 30s, 10m, 1h30m or 7d")
+        raise refuse(f"needs a duration with its unit; found {found(value)}", "write it as in 30s, 10m, 1h30m or 7d")
     try:
         return durations.parse_duration(value)
     except durations.DurationInvalid as error:
-        raise refuse(f"needs a duration; found `{value[:64]}`", "write it as in 30s, 10m, 1h30m or 7d") from error
+        raise refuse(f"needs a duration; found {found(value)}", "write it as in 30s, 10m, 1h30m or 7d") from error
 
 
 def _size(value: Any) -> int:
@@ -69,7 +89,7 @@ def _size(value: Any) -> int:
     try:
         return sizes.parse_size(str(value))
     except sizes.SizeInvalid as error:
-        raise refuse(f"needs a size; found `{str(value)[:64]}`", "write it as in 512MiB or 4GiB") from error
+        raise refuse(f"needs a size; found {found(value)}", "write it as in 512MiB or 4GiB") from error
 
 
 def _column_type(text: str) -> str:
@@ -87,7 +107,7 @@ def _moment(value: Any) -> int | str:
     try:
         return datetime.fromisoformat(str(value)).isoformat()
     except ValueError:
-        raise refuse(f"needs latest, a version or a time; found `{str(value)[:64]}`", "write a time as in 2026-01-31T12:00:00Z") from None
+        raise refuse(f"needs latest, a version or a time; found {found(value)}", "write a time as in 2026-01-31T12:00:00Z") from None
 
 
 def form_of(value: Any) -> str | None:
@@ -109,7 +129,9 @@ Opt = Annotated[T | None, BeforeValidator(_not_empty)]
 """May be left out (None), but may not be written as an empty value."""
 Text = Annotated[str, Field(min_length=1)]
 Sequence = Annotated[tuple[T, ...], Strict(False)]
-OneOrMany = Annotated[tuple[T, ...], Strict(False), BeforeValidator(_listed), AfterValidator(_each_once), Field(min_length=1)]
+OneOrMany = Annotated[
+    tuple[T, ...], Strict(False), Field(min_length=1), BeforeValidator(_listed), AfterValidator(_each_once), _OneOrManySchema()
+]
 """A list of at least one entry, each once; a single entry may be written without brackets."""
 
 NAME_SCHEMA = {"type": "string", "pattern": DNS_LABEL, "x-type": "name"}

@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from datetime import timedelta
+from functools import cache, lru_cache
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from specs.durations import format_duration
 from specs.errors import SpecInvalid
 from specs.metadata import Metadata
 from specs.registry import API_VERSION, KINDS, find_kind
 from specs.suggestions import did_you_mean
 
 Path = tuple[str | int, ...]
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_DIALECT = "http://json-schema.org/draft-07/schema#"
 _ENTRY = "*"
 
 
@@ -92,7 +94,7 @@ def explain(kind: str, path: str | None = None) -> FieldHelp:
             where = ".".join([info.kind, *taken])
             remedy = did_you_mean(name, fields) or (f"Fields there: {', '.join(sorted(fields))}." if fields else "It has no fields.")
             raise FieldUnknown(f"`{where}` has no field `{name[:64]}`.", remedy=remedy)
-        required = name in _object_of(schema, node).get("required", ())
+        required = name in _entries(schema, node).get("required", ())
         node = fields[name]
         taken.append(name)
     if not taken:
@@ -101,10 +103,17 @@ def explain(kind: str, path: str | None = None) -> FieldHelp:
     return _help(schema, node, taken[-1], ".".join(taken[:-1]), required)
 
 
+class _Generator(GenerateJsonSchema):
+    """pydantic's schemas, with durations as specs write them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 @cache
 def model_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The JSON Schema of a model in YAML names, with `$defs`. Shared: not to be changed."""
-    schema: dict[str, Any] = _without_null(model.model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema))
+    schema: dict[str, Any] = _without_null(model.model_json_schema(by_alias=True, schema_generator=_Generator))
     return schema
 
 
@@ -120,7 +129,7 @@ def fields_at(model: type[BaseModel], path: Path) -> tuple[str, ...]:
     return tuple(name for name in _fields(schema, node) if name != _ENTRY)
 
 
-@cache
+@lru_cache(maxsize=256)
 def places_of(model: type[BaseModel], name: str) -> tuple[str, ...]:
     """The dotted paths of objects in a kind in which a field of this YAML name may stand; the empty path is the spec itself."""
     schema = model_schema(model)
@@ -191,6 +200,12 @@ def _object_of(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[st
     return next((form for form in forms if "properties" in form or isinstance(form.get("additionalProperties"), dict)), {})
 
 
+def _entries(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object that a value is, or that each entry of a list is."""
+    items = None if _object_of(schema, node) else _items(schema, node)
+    return _object_of(schema, node) if items is None else _entries(schema, items)
+
+
 def _items(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((form["items"] for form in _choices(schema, node) if isinstance(form.get("items"), dict)), None)
 
@@ -209,7 +224,7 @@ def _fields(schema: Mapping[str, Any], node: Mapping[str, Any]) -> dict[str, Map
 def _help(schema: Mapping[str, Any], node: Mapping[str, Any], name: str, parent: str, required: bool) -> FieldHelp:
     path = f"{parent}.{name}" if parent else name
     inner = "" if not parent and "properties" in node and "$defs" in node else path
-    needed = _object_of(schema, node).get("required", ())
+    needed = _entries(schema, node).get("required", ())
     fields = tuple(_help(schema, field, key, inner, key in needed) for key, field in _fields(schema, node).items() if key != _ENTRY)
     if not fields and _ENTRY in (entries := _fields(schema, node)) and _fields(schema, entries[_ENTRY]):
         fields = (_help(schema, entries[_ENTRY], _ENTRY, inner, False),)
@@ -225,6 +240,8 @@ def type_words(schema: Mapping[str, Any], node: Mapping[str, Any]) -> str:
         word = _form_words(schema, form)
         if word not in words:
             words.append(word)
+    if len(words) == 2 and words[1] == f"list of {words[0]}":
+        return f"{words[0]}, or a list of such"
     return " or ".join(words)
 
 
@@ -234,7 +251,7 @@ def _form_words(schema: Mapping[str, Any], form: Mapping[str, Any]) -> str:
     if "const" in form:
         return f"`{form['const']}`"
     if "enum" in form:
-        return f"one of {', '.join(map(str, form['enum']))}"
+        return f"one of {', '.join(str(entry) for entry in form['enum'] if entry is not None)}"
     match form.get("type"):
         case "array":
             return f"list of {type_words(schema, form['items'])}" if form.get("items") else "list"
@@ -256,15 +273,17 @@ def _form_words(schema: Mapping[str, Any], form: Mapping[str, Any]) -> str:
 def _default_words(node: Mapping[str, Any]) -> str | None:
     if "default" not in node:
         return None
+    if node["default"] in ([], {}, ""):
+        return None
     match node["default"]:
         case bool(value):
             return "true" if value else "false"
-        case [] | {} | "":
-            return None
         case dict(fields):
             shown = {key: value for key, value in fields.items() if value not in (None, [], {})}
             return "{" + ", ".join(f"{key}: {_default_words({'default': value})}" for key, value in shown.items()) + "}"
         case list(entries):
             return "[" + ", ".join(map(str, entries)) + "]"
+        case str(text) if text.isspace():
+            return f'"{text}"'
         case value:
             return str(value)

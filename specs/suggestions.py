@@ -9,23 +9,28 @@ _LONGEST = 64
 
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
-    """The entry of `valid` closest to `word`, ignoring case, hyphens and underscores first; None if none is close."""
+    """The entry of `valid` closest to `word`, whatever the case, hyphens and underscores; None if none is close."""
     if len(word) > _LONGEST:
         return None
     folded = {_fold(entry): entry for entry in sorted(valid, reverse=True)}
-    close = difflib.get_close_matches(_fold(word), folded, n=1, cutoff=0.6)
+    mistaken = _fold(word)
+    close = difflib.get_close_matches(mistaken, folded, n=1, cutoff=0.6)
     if close:
         return folded[close[0]]
-    starts = sorted(
-        entry for key, entry in folded.items() if len(word) > 2 and (key.startswith(_fold(word)) or _fold(word).startswith(key))
-    )
-    return starts[0] if starts else None
+    if len(mistaken) <= 2:
+        return None
+    return min((entry for key, entry in folded.items() if key.startswith(mistaken) or mistaken.startswith(key)), default=None)
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str | None:
     """`did you mean \\`x\\`?`, or None."""
     near = nearest(word, valid)
     return f"did you mean `{near}`?" if near else None
+
+
+def same_but_for_case(word: str, other: str) -> bool:
+    """Whether two words differ in case, hyphens and underscores only."""
+    return _fold(word) == _fold(other)
 
 
 def _fold(word: str) -> str:

@@ -16,10 +16,13 @@ from pydantic_core import ErrorDetails
 from specs.model import RULE, Part
 from specs.scalars import OBJECT_FORM, TEXT_FORM
 from specs.schema import Path, fields_at, places_of
-from specs.suggestions import did_you_mean, nearest
-from specs.yaml_text import Mark
+from specs.suggestions import did_you_mean, nearest, same_but_for_case
+from specs.wording import found, quoted
+from specs.yaml_source import Mark
 
 P = TypeVar("P", bound=Part)
+MAX_PROBLEMS = 100
+"""Problems told in words; more of them help nobody, and looking for near names takes time."""
 _QUOTED = re.compile(r"'([^']*)'")
 _YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
 _NEEDS = {
@@ -61,24 +64,11 @@ def validate(model: type[P], data: object, mark: Mark | None = None) -> tuple[P 
     try:
         return model.model_validate(data), ()
     except ValidationError as error:
-        return None, tuple(dict.fromkeys(_problem(model, item, mark) for item in error.errors(include_url=False)))
-
-
-def found(value: object) -> str:
-    """A value in words, shortened."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return f"`{str(value).lower()}`"
-        case int() | float():
-            return f"the number `{value}`"
-        case str():
-            return f"`{value if len(value) <= 60 else value[:57] + '...'}`" if value else "an empty text"
-        case list() | tuple():
-            return "a list"
-        case _:
-            return "an object"
+        items = [item for item in error.errors(include_url=False) if not _is_a_consequence(item)]
+        problems = list(dict.fromkeys(_problem(model, item, mark) for item in items[:MAX_PROBLEMS]))
+        if len(items) > MAX_PROBLEMS:
+            problems.append(Problem((), "key", f"and {len(items) - MAX_PROBLEMS:,} more errors"))
+        return None, tuple(problems)
 
 
 def dotted(path: Path) -> str:
@@ -98,10 +88,22 @@ def _problem(model: type[Part], item: ErrorDetails, mark: Mark | None) -> Proble
     if kind == "missing":
         return Problem(path[:-1], "key", f"`{dotted(path)}` is missing")
     if kind == RULE and context.get("named"):
-        return Problem(path, "value", context["message"], context.get("hint"))
+        return _of_an_object(path, context)
     sentence, hint = _sentence(kind, value, context)
     written = _written(mark, path)
     return Problem(path, "value", f"`{dotted(path) or 'spec'}` {sentence}", hint or _hint(kind, value, written))
+
+
+def _is_a_consequence(item: ErrorDetails) -> bool:
+    """pydantic also calls a list too short whose entries were refused."""
+    return item["type"] == "too_short" and isinstance(item["input"], list) and len(item["input"]) >= item["ctx"]["min_length"]
+
+
+def _of_an_object(path: Path, context: Mapping[str, Any]) -> Problem:
+    """A fault across fields; the object is named unless it is the whole."""
+    inside = path[: len(path) - context["depth"]]
+    about = f"`{dotted(inside)}`: " if inside else ""
+    return Problem(path, "value", f"{about}{context['message']}", context.get("hint"))
 
 
 def _sentence(kind: str, value: object, context: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -116,7 +118,7 @@ def _sentence(kind: str, value: object, context: Mapping[str, Any]) -> tuple[str
         )
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
-        return f"must be {words} {context[key]}; found {found(value)}", None
+        return f"must be {words} {context[key]:g}; found {found(value)}", None
     if kind == "literal_error":
         valid = _QUOTED.findall(context["expected"])
         needed = f"one of {', '.join(valid)}" if len(valid) > 1 else f"`{valid[0]}`"
@@ -137,7 +139,7 @@ def _unknown_field(model: type[Part], path: Path) -> Problem:
     valid = fields_at(model, parent)
     near = nearest(name, valid)
     places = [place for place in places_of(model, name) if place != dotted(parent)]
-    if near is not None and near.lower() == name.lower().replace("_", "").replace("-", ""):
+    if near is not None and same_but_for_case(name, near):
         places = []
     if places:
         hint: str | None = f"it belongs in `{places[0] or 'spec'}`"
@@ -145,7 +147,7 @@ def _unknown_field(model: type[Part], path: Path) -> Problem:
         hint = f"did you mean `{near}`?"
     else:
         hint = f"valid here: {', '.join(valid)}" if valid else "no field is valid here"
-    return Problem(path, "key", f"unknown field `{name[:80]}`{where}", hint)
+    return Problem(path, "key", f"unknown field {quoted(name)}{where}", hint)
 
 
 def _written(mark: Mark | None, path: Path) -> str | None:
@@ -164,7 +166,7 @@ def _hint(kind: str, value: object, written: str | None) -> str | None:
             return f"write {'true' if lowered in _YES else 'false'}"
         if kind == "bool_type" and lowered in ("true", "false"):
             return f"write {lowered} without quotes"
-        if kind in ("int_type", "float_type") and value.replace("_", "").lstrip("+-").isdigit():
+        if kind in ("int_type", "float_type") and len(value) <= 18 and value.replace("_", "").lstrip("+-").isdigit():
             return f"write {int(value.replace('_', ''))}, plain digits without quotes"
     if kind in ("list_type", "tuple_type") and isinstance(value, (int, float)):
         return f"write [{value}]"

@@ -73,8 +73,8 @@ class Source(Part):
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
         """What describes files has no place beside other sources."""
         if "prefix" in given and "bucket" not in given:
-            yield Fault("`source.prefix` needs `source.bucket`", ("prefix",))
+            yield Fault("`prefix` needs `bucket`", ("prefix",))
         if "files" not in given and "bucket" not in given:
             for name in cls._of_files:
                 if name in given:
-                    yield Fault(f"`source.{name}` describes files, and needs `source.files` or `source.bucket`", (name,))
+                    yield Fault(f"`{name}` describes files, and needs `files` or `bucket`", (name,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from specs.model import Fault, Part, Spec, dump
 from specs.resource import Key
@@ -21,8 +21,10 @@ class MaskValue(Part):
     expression: Opt[Text] = Field(default=None, description="SQL over the row's columns whose value is shown instead.")
 
 
+_MASKS = {"enum": ["null", None, "redact", "lastFour", "firstFour", "hash", "year"]}
 Mask = Annotated[
-    Annotated[Literal["null", "redact", "lastFour", "firstFour", "hash", "year"], Word] | Annotated[MaskValue, Object],
+    Annotated[Literal["null", "redact", "lastFour", "firstFour", "hash", "year"], WithJsonSchema(_MASKS), Word]
+    | Annotated[MaskValue, Object],
     word_or_object("needs one of null, redact, lastFour, firstFour, hash, year, or an object as in {constant: hidden}"),
     # YAML reads an unquoted `null` as nothing; here it is a mask's name.
     BeforeValidator(lambda value: "null" if value is None else value),

@@ -34,7 +34,7 @@ class Space(Part):
         for name in ("m", "efConstruction", "efSearch"):
             match given.get(name):
                 case [int(low), int(high)] if low > high:
-                    yield Fault(f"`space.{name}` needs the smallest value first: {low} > {high}", (name,))
+                    yield Fault(f"`{name}` needs the smallest value first: {low} > {high}", (name,))
 
 
 class Limits(Part):

@@ -20,7 +20,11 @@ from typing import Any
 
 import yaml
 
+from specs.errors import SpecInvalid
+
 MAX_DEPTH = 32
+MAX_CHARACTERS = 1024 * 1024
+MAX_FAULTS = 25
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BOUNDARY = re.compile(r"^---(?=[ \t\n]|$)", re.MULTILINE)
 _DIRECTIVE = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*%")
@@ -79,6 +83,28 @@ class Document:
     broken: bool = False
 
 
+class YamlInvalid(SpecInvalid):
+    """A text that strict reading refuses; the message names every place."""
+
+    slug = "yaml-invalid"
+
+
+def load_plain(path: str, text: str | bytes) -> Any:
+    """The plain data of a file of one document, None if it is empty. Raises YamlInvalid with `path:line:column` of every fault."""
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise YamlInvalid(f"{path}: the file is not UTF-8 at byte {error.start}.", remedy="Save the file as UTF-8.") from error
+    documents = list(read_documents(text.removeprefix("\ufeff"), MAX_CHARACTERS))
+    faults = [f"{path}:{fault.line}:{fault.column}: {fault.message}" for document in documents for fault in document.faults]
+    if len(documents) > 1:
+        faults.append(f"{path}:{documents[1].line}:1: a second document begins here; only one is read")
+    if faults:
+        raise YamlInvalid("\n".join(faults[:MAX_FAULTS]))
+    return documents[0].data if documents else None
+
+
 def read_documents(text: str, max_characters: int) -> Iterator[Document]:
     """The documents of a file in order. Empty ones (data None, no faults) are left out. Never raises for bad input."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -86,7 +112,7 @@ def read_documents(text: str, max_characters: int) -> Iterator[Document]:
     line = 1
     for start, end in zip([0, *starts], [*starts, len(text)], strict=True):
         chunk = text[start:end]
-        if chunk and not chunk.isspace():
+        if chunk.strip() not in ("", "---"):
             for document in _read_chunk(chunk, line, max_characters):
                 if document.data is not None or document.faults:
                     yield document

@@ -84,16 +84,23 @@ class Buckets:
 
     def store(self, name: str) -> ObjectStore:
         """Raises BucketUnknown."""
-        with self._lock:
-            known = self._open.get(name)
-        if known is None:
-            raise BucketUnknown(name)
-        return known[1]
+        return self._attached(name)[1]
+
+    def config(self, name: str) -> BucketConfig:
+        """What another process needs to open it. Raises BucketUnknown."""
+        return self._attached(name)[0]
 
     def configs(self) -> Mapping[str, BucketConfig]:
         """By name, as of now."""
         with self._lock:
             return {name: config for name, (config, _) in sorted(self._open.items())}
+
+    def _attached(self, name: str) -> tuple[BucketConfig, ObjectStore]:
+        with self._lock:
+            known = self._open.get(name)
+        if known is None:
+            raise BucketUnknown(name)
+        return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ def arm(points: Mapping[str, str]) -> None:
     "error" is raised once; later hits pass, so that a retry can be seen to succeed.
     """
     for name, text in points.items():
-        action, _, count = text.partition("@")
-        if action not in ACTIONS or (count and not count.isdecimal()):
+        action, at, count = text.partition("@")
+        if action not in ACTIONS or (at and (not count.isdecimal() or int(count) < 1)):
             message = f"Failpoint {name}: {text!r} is no action; say kill, error, kill@N or error@N."
             raise ValueError(message)
         with _lock:

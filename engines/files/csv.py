@@ -1,0 +1,242 @@
+"""Delimited text, read by pyarrow as columns of text and converted by us (`conversion.py` says why).
+
+The first row names the columns (`header: false`: column_1, …); an unnamed column gets its number. An empty unquoted cell is null, `""`
+is an empty text. Blank lines are skipped, but in a file of one column they are rows. Quoted cells may hold line breaks. A row with too
+few or too many cells, a byte that does not decode, a NUL, a quote that is never closed, a row beyond MAX_ROW_BYTES: each refuses the
+file, with its line. Lines are looked up only then, by `physical_lines.py`. Types are guessed over the head, over rows spread through
+the first block, and over windows through the file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from engines.errors import FileRefused
+from engines.files import inference, physical_lines
+from engines.files.conversion import Unfit, convert, has_nul
+from engines.files.inference import Evidence
+from engines.files.shapes import shorten
+from engines.files.source import MAX_ROW_BYTES, ColumnPlan, Contradicted, Misfit, Reopen, SourceFile
+
+BLOCK_BYTES = 4 << 20
+"""Of the file, read and parsed at once; a row may not be longer, or the block grows once to MAX_ROW_BYTES."""
+WINDOWS, WINDOW_BYTES = 8, 64 << 10
+_TEXTS = pacsv.ConvertOptions(
+    default_column_type=pa.string(), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False, check_utf8=True
+)
+
+
+class CsvReading:
+    """One file; see `source.Reading`. The first block is kept, so that a small file is read once for guessing and converting."""
+
+    def __init__(self, source: SourceFile) -> None:
+        """Opens nothing yet. Raises FileRefused for an unknown encoding."""
+        source.check_encoding()
+        self._size = source.fingerprint().size
+        delimiter = source.options.delimiter or physical_lines.delimiter_of(source)
+        self._source = replace(source, options=replace(source.options, delimiter=delimiter))
+        self._block = BLOCK_BYTES
+        self._names: tuple[str, ...] = ()
+        self._waiting: Iterator[pa.RecordBatch] | None = None
+        self._file: pa.NativeFile | None = None
+
+    def guesses(self) -> Mapping[str, tuple[str, str]]:
+        """By sample; see `inference.py`."""
+        return {guess.name: (guess.type, guess.reason) for guess in inference.decide_all(self.evidence().items())}
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """What a sample of the file shows, by column."""
+        try:
+            texts = self._texts()
+            first = next(texts, None)
+        except Reopen:
+            return self.evidence()
+        found = {name: Evidence() for name in self._names}
+        if first is not None:
+            for name, column in zip(self._names, _spread(first).columns, strict=True):
+                found[name].add_texts(column.to_pylist())
+            for row in self._windows(first.num_columns):
+                for evidence, cell in zip(found.values(), row, strict=True):
+                    evidence.add_texts((cell,))
+            self._waiting = _again(first, texts)
+        return found
+
+    def batches(self, plans: Mapping[str, ColumnPlan]) -> Iterator[pa.RecordBatch]:
+        """See `source.Reading`. After the first contradiction the rest is only examined."""
+        texts, self._waiting = self._waiting or self._texts(), None
+        found: dict[str, tuple[str, str]] = {}
+        row, last = 0, None
+        for batch in texts:
+            columns = [self._convert(column, plans[name], row, found) for name, column in zip(self._names, batch.columns, strict=True)]
+            if not found:
+                yield pa.RecordBatch.from_arrays(columns, names=list(self._names))
+            row, last = row + batch.num_rows, batch
+        if last is not None:
+            self._check_closed(last)
+        if found:
+            raise Contradicted(found)
+
+    def line_of(self, row: int) -> int | None:
+        """By reading again."""
+        return physical_lines.line_of(self._source, row, width=len(self._names))
+
+    def progress(self) -> int:
+        """How far the block reader is."""
+        return self._size if self._file is None or self._file.closed or self._source.compressed else min(self._file.tell(), self._size)
+
+    def _convert(self, column: pa.Array, plan: ColumnPlan, row: int, found: dict[str, tuple[str, str]]) -> pa.Array | None:
+        if has_nul(column):
+            remedy = "Is the file UTF-16? Then set `source.encoding: utf-16`; else remove the byte."
+            raise self._source.refused(physical_lines.nul(self._source), "a NUL byte", remedy=remedy)
+        if plan.name in found:
+            return None
+        try:
+            return convert(column, plan.type, strict=plan.word != "spec")
+        except Unfit as unfit:
+            if plan.word != "guess":
+                raise Misfit(plan, unfit.value, self.line_of(row + unfit.index), row + unfit.index) from None
+            found[plan.name] = ("string", f"text, since row {row + unfit.index + 1} is {shorten(unfit.value)}")
+            return None
+
+    def _texts(self) -> Iterator[pa.RecordBatch]:
+        """All rows as text; sets the names first, when asked for the first batch. Raises FileRefused, Reopen."""
+        width = self._read_header()
+        if not width:
+            return
+        options, path = self._source.options, str(self._source.path)
+        reading = pacsv.ReadOptions(
+            block_size=max(min(self._block, self._size + 1), 1), encoding="utf8" if self._source.is_utf8 else options.encoding,
+            autogenerate_column_names=not options.header,
+        )  # fmt: skip
+        parsing = pacsv.ParseOptions(
+            delimiter=options.delimiter, quote_char=options.quote or False, newlines_in_values=bool(options.quote),
+            ignore_empty_lines=width > 1,
+        )  # fmt: skip
+        try:
+            with self._source.translated():
+                self._file = pa.input_stream(path, compression="gzip") if self._source.compressed else pa.OSFile(path)
+            with self._file, pacsv.open_csv(self._file, reading, parsing, _TEXTS) as reader:
+                yield from reader
+        except (pa.ArrowInvalid, UnicodeError) as error:
+            if not self._is_header_only(error):
+                raise self._explain(error, width) from error
+
+    def _read_header(self) -> int:
+        """Sets the names; returns their number, 0 if there is no row after a header. Raises FileRefused."""
+        options = self._source.options
+        if not self._names:
+            first = next(physical_lines.rows(self._source, blank_rows=False), None)
+            if first is None:
+                if not options.header:
+                    return 0
+                remedy = "Write the column names into the first line, or remove the file."
+                raise self._source.refused(None, "no header: the file is empty", remedy=remedy)
+            self._names = _numbered(len(first.cells)) if not options.header else self._checked(first)
+        return len(self._names)
+
+    def _checked(self, header: physical_lines.Row) -> tuple[str, ...]:
+        names = tuple(cell.strip() or numbered for cell, numbered in zip(header.cells, _numbered(len(header.cells)), strict=True))
+        if any("\0" in name or physical_lines.UNDECODED.search(name) for name in names):
+            raise self._undecodable("the header is no text")
+        name, count = Counter(names).most_common(1)[0]
+        if count > 1:
+            remedy = "Rename one of them, or read the file with `header: false`."
+            raise self._source.refused(header.line, f"the header names `{name}` {count} times", remedy=remedy)
+        return names
+
+    def _explain(self, error: Exception, width: int) -> Exception:
+        """pyarrow's complaint as a refusal with a line, or Reopen where a larger block will do."""
+        text = str(error)
+        if "straddling" in text:
+            if self._block < MAX_ROW_BYTES:
+                self._block = MAX_ROW_BYTES
+                return Reopen()
+            for _ in physical_lines.rows(self._source, blank_rows=False):
+                pass  # raises at the long row
+        elif "UTF8" in text or isinstance(error, UnicodeError):
+            return self._undecodable(text)
+        if row := physical_lines.ragged(self._source, width):
+            cells = f"{len(row.cells)} cell" + ("s" if len(row.cells) != 1 else "")
+            remedy = f"Quote cells that contain `{self._source.options.delimiter}`, or set `source.delimiter`."
+            return self._source.refused(row.line, f"the row has {cells}, the header {width}", remedy=remedy)
+        return self._unclosed() or self._source.refused(None, text)
+
+    def _undecodable(self, text: str) -> FileRefused:
+        found = physical_lines.undecodable(self._source)
+        remedy = physical_lines.encoding_remedy(self._source)
+        if found is None:
+            line = physical_lines.nul(self._source)
+            return self._source.refused(line, "a NUL byte" if line else text, remedy="Is the file UTF-16? Set `source.encoding`.")
+        return self._source.refused(found[0], f"{found[1]} is not {self._source.options.encoding}", remedy=remedy)
+
+    def _is_header_only(self, error: Exception) -> bool:
+        """pyarrow refuses a header without a line end, and blank lines alone."""
+        return "cannot infer number of columns" in str(error) or "Empty CSV file" in str(error)
+
+    def _check_closed(self, last: pa.RecordBatch) -> None:
+        """pyarrow takes a quote that is never closed as closed at the end, and with it the rest of the file as one cell."""
+        value = last.column(last.num_columns - 1)[last.num_rows - 1].as_py()
+        if value is None or not self._source.options.quote or self._ends_with(value):
+            return
+        if refused := self._unclosed():
+            raise refused
+
+    def _ends_with(self, value: str) -> bool:
+        """Whether the file's last bytes are the cell, written the usual way. False says: look closely."""
+        quote, codec = self._source.options.quote, self._source.options.encoding
+        if self._source.compressed or "16" in codec or "32" in codec or len(value) > BLOCK_BYTES:
+            return False
+        bare = value.encode(codec, "replace")
+        quoted = (quote + value.replace(quote, quote * 2) + quote).encode(codec, "replace")
+        with self._source.open_bytes() as file:
+            file.seek(max(0, self._size - len(quoted) - 4096))
+            tail = file.read().rstrip(b"\r\n")
+        mark, delimiter = quote.encode(), (self._source.options.delimiter or ",").encode(codec)
+        if tail.endswith(quoted):
+            before = tail[: -len(quoted)]
+            return before.endswith((delimiter, b"\n", b"\r"))
+        return b"\n" not in bare and mark not in bare and tail.endswith((delimiter + bare, b"\n" + bare, b"\r" + bare))
+
+    def _unclosed(self) -> FileRefused | None:
+        line = physical_lines.open_quote(self._source) if self._source.options.quote else None
+        if line is None:
+            return None
+        remedy = "Close it, or double it where it is meant literally."
+        return self._source.refused(line, "a quote that is opened in this row is never closed", remedy=remedy)
+
+    def _windows(self, width: int) -> Iterator[list[str]]:
+        """Rows from places spread over a large file, but for windows that seem to begin inside a quoted cell."""
+        if self._source.compressed or self._size <= BLOCK_BYTES or not self._source.is_utf8:
+            return
+        limit = max(1, min(inference.SAMPLED_ROWS, inference.SAMPLED_CELLS // width) // WINDOWS)
+        with self._source.open_bytes() as file:
+            for number in range(1, WINDOWS + 1):
+                file.seek((self._size - WINDOW_BYTES) * number // WINDOWS)
+                lines = file.read(WINDOW_BYTES).decode("utf-8", "replace").splitlines(keepends=True)[1:-1][:limit]
+                rows = [row for row in physical_lines.reader(self._source, lines) if row]
+                if all(len(row) == width for row in rows):
+                    yield from rows
+
+
+def _spread(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Half a sample from the head, half evenly from the rest."""
+    limit = max(2, min(inference.SAMPLED_ROWS, inference.SAMPLED_CELLS // batch.num_columns))
+    if batch.num_rows <= limit:
+        return batch
+    head = np.arange(limit // 2)
+    return batch.take(pa.array(np.concatenate([head, np.linspace(limit // 2, batch.num_rows - 1, limit - limit // 2).astype(np.int64)])))
+
+
+def _again(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+def _numbered(width: int) -> tuple[str, ...]:
+    return tuple(f"column_{number}" for number in range(1, width + 1))

@@ -1,0 +1,213 @@
+"""What type a column is, from a sample of its values, conservatively: text unless every value says otherwise.
+
+Text stays text by name (zip, phone, ssn, account, … in the header) and by shape (a leading zero, ten digits that are telephone numbers,
+nine that are social security numbers), since a number that nobody calculates with is a code. Mixed formats are text; an empty column is
+text. Nothing here is trusted: on the way to Parquet every value is checked, and a guess that a later value contradicts gives way to
+text (`ingest.py`). Refuses to guess decimals, lists and what "1" and "yes" mean. Next: `shapes.py` for single values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import orjson
+
+from engines.files import shapes
+from engines.files.shapes import ZONED, shorten
+
+SAMPLED_ROWS = 1_000
+SAMPLED_CELLS = 100_000
+"""A sample of a wide file has fewer rows."""
+
+_CODES = frozenset({
+    "zip", "zipcode", "postal", "postcode", "postalcode", "plz", "phone", "phones", "mobile", "fax", "tel", "telephone",
+    "phonenumber", "ssn", "sin", "tin", "itin", "ein", "npi", "dea", "passport", "iban", "bic", "swift", "routing", "account",
+    "acct", "isbn", "ean", "upc", "gtin", "sku", "imei", "barcode", "vin",
+})  # fmt: skip
+_QUANTITIES = frozenset({
+    "count", "counts", "total", "sum", "avg", "average", "mean", "min", "max", "ratio", "share", "pct", "percent", "minutes",
+    "seconds", "duration", "calls", "balance",
+})  # fmt: skip
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_PHONE = re.compile(r"1?[2-9][0-9]{2}[2-9][0-9]{6}")
+_SSN = re.compile(r"(?!000|666|9)[0-9]{3}(?!00)[0-9]{2}(?!0000)[0-9]{4}")
+_SSN_SAMPLE, _SSN_SPREAD = 20, 10**8
+_KEPT_TEXTS = 2_000
+_IN_WORDS = {
+    "bool": "true or false",
+    "date": "ISO dates",
+    "timestamp": "ISO timestamps without a zone",
+    ZONED: "ISO timestamps with a zone, kept as UTC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnGuess:
+    """A column's type and why, in words for people."""
+
+    name: str
+    type: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What was seen of one column: how many values of each kind, an example of each, and some whole numbers as text."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, object] = field(default_factory=dict)
+    integers: set[str] = field(default_factory=set)
+    nulls: int = 0
+    types: set[str] = field(default_factory=set)
+
+    def add_texts(self, texts: Iterable[str | None]) -> None:
+        """Cells of a delimited file; null and empty ones say nothing."""
+        for text in texts:
+            if not text:
+                self.nulls += 1
+                continue
+            kind = shapes.kind_of(text)
+            self._count(kind, text)
+            if kind == "int64" and len(self.integers) < _KEPT_TEXTS:
+                self.integers.add(text)
+
+    def add_json(self, value: object) -> None:
+        """A value of a JSON document. Texts are texts, but for ISO dates and times; objects and arrays become JSON text."""
+        kind = json_kind(value)
+        if kind is None:
+            self.nulls += 1
+            return
+        self._count(kind, value)
+        if kind == "int64" and len(self.integers) < _KEPT_TEXTS:
+            self.integers.add(str(value))
+
+    def add_type(self, kind: str) -> None:
+        """A file that says itself what its values are."""
+        self.types.add(kind)
+
+    def merge(self, other: Evidence) -> None:
+        """What another file shows of the column."""
+        self.kinds.update(other.kinds)
+        self.examples = {**other.examples, **self.examples}
+        self.integers |= other.integers
+        self.types |= other.types
+        self.nulls += other.nulls
+
+    def _count(self, kind: str, example: object) -> None:
+        self.kinds[kind] += 1
+        if kind not in self.examples:
+            self.examples[kind] = example
+
+
+def json_kind(value: object) -> str | None:
+    """The kind of a parsed JSON value as `Evidence` counts it; None for null."""
+    if isinstance(value, str):
+        if not 10 <= len(value) <= shapes.SHOWN or value[4] != "-":
+            return "string"
+        kind = shapes.kind_of(value)
+        return kind if kind in ("date", "timestamp", ZONED) else "string"
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int64" if -(10**18) < value < 10**18 else "string"
+    if isinstance(value, dict | list):
+        return "json"
+    return shapes.kind_of(str(value)) if not isinstance(value, float) else "float64"
+
+
+def decide(name: str, evidence: Evidence) -> ColumnGuess:
+    """The narrowest type that all evidence bears out."""
+    if evidence.types:
+        return _decide_typed(name, evidence)
+    kind, reason = _decide_kind(name, evidence)
+    return ColumnGuess(name, kind, reason)
+
+
+def decide_all(columns: Iterable[tuple[str, Evidence]]) -> tuple[ColumnGuess, ...]:
+    """One guess a column, in order."""
+    return tuple(decide(name, evidence) for name, evidence in columns)
+
+
+def _decide_typed(name: str, evidence: Evidence) -> ColumnGuess:
+    if len(evidence.types) == 1 and not evidence.kinds:
+        return ColumnGuess(name, next(iter(evidence.types)), "the file says so")
+    if evidence.types <= {"int64", "float64"} and not evidence.kinds:
+        return ColumnGuess(name, "float64", "the files say int64 and float64")
+    named = ", ".join(sorted(evidence.types | set(evidence.kinds)))
+    return ColumnGuess(name, "string", f"text, since the files disagree: {named}")
+
+
+def _decide_kind(name: str, evidence: Evidence) -> tuple[str, str]:
+    kinds, seen = set(evidence.kinds), evidence.kinds.total()
+    if not kinds:
+        return "string", "text, since it is empty in the sample"
+    values = f"{seen} sampled value" + ("s" if seen != 1 else "")
+    if kinds <= {"int64", "float64"}:
+        if code := _code_word(name):
+            return "string", f"text, since `{code}` in the name says that the digits are a code"
+        if shape := _code_shape(evidence.integers) if kinds == {"int64"} else None:
+            return "string", shape
+        if kinds == {"int64"}:
+            return "int64", f"{values}: whole numbers of at most 18 digits without a leading zero"
+        if all(shapes.is_exact(text) for text in evidence.integers):
+            return "float64", f"{values}: decimal numbers that float64 keeps exactly"
+        return "string", "text, since float64 cannot keep the longest whole numbers among its decimals"
+    if len(kinds) == 1:
+        return _decide_single(kinds.pop(), values, evidence)
+    return "string", _mixture(evidence)
+
+
+def _decide_single(kind: str, values: str, evidence: Evidence) -> tuple[str, str]:
+    if kind in _IN_WORDS:
+        return "timestamp" if kind == ZONED else kind, f"{values}: {_IN_WORDS[kind]}"
+    if kind == "json":
+        return "string", f"{values}: objects or arrays, kept as JSON text"
+    example = evidence.examples[kind]
+    return "string", why_text(example) if isinstance(example, str) else f"text, since float64 and int64 cannot keep {shorten(example)}"
+
+
+def why_text(text: str) -> str:
+    """Why a single value makes its column text."""
+    if re.fullmatch(r"0[0-9]+", text):
+        return f"text, since {shorten(text)} begins with a zero"
+    if re.fullmatch(r"-?[0-9]{19,}", text):
+        return f"text, since {shorten(text)} has more than 18 digits"
+    if re.fullmatch(shapes.FLOAT, text):
+        return f"text, since float64 cannot keep {shorten(text)} exactly"
+    return f"text, as {shorten(text)}"
+
+
+def _mixture(evidence: Evidence) -> str:
+    common = evidence.kinds.most_common(4)
+    parts = [f"{count} {'object or array' if kind == 'json' else kind} as {_shown(evidence.examples[kind])}" for kind, count in common]
+    return "text, since the values are mixed: " + ", ".join(parts)
+
+
+def _shown(value: object) -> str:
+    return shorten(orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value)
+
+
+def _code_word(name: str) -> str | None:
+    """The word of a column's name that says "this is a code", unless another word says that it counts something."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    if _QUANTITIES.intersection(words):
+        return None
+    return next((word for word in words if word in _CODES), None)
+
+
+def _code_shape(integers: set[str]) -> str | None:
+    """Why whole numbers are rather telephone or social security numbers; None if they are not."""
+    example = min(integers)
+    if all(_PHONE.fullmatch(text) for text in integers):
+        return f"text, since all values look like telephone numbers, as {shorten(example)}"
+    if len(integers) >= _SSN_SAMPLE and all(_SSN.fullmatch(text) for text in integers):
+        numbers = [int(text) for text in integers]
+        # Numbers handed out in sequence have nine digits too, but lie close together.
+        if max(numbers) - min(numbers) > _SSN_SPREAD:
+            return f"text, since all values look like social security numbers, as {shorten(example)}"
+    return None

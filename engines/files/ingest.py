@@ -1,0 +1,310 @@
+"""One source file -> Parquet parts of a table, or a refusal that names line, column, value and remedy.
+
+A pass reads the file as batches, brings them to the table's columns and writes them. Types come from the table's schema, from the
+spec's overrides, or, for columns that neither knows, from a guess. Where the file itself contradicts a guess, the column becomes text
+and the pass is made again; where it contradicts table or spec, the file is refused as a whole. New columns extend the schema under ids
+that were never used; columns that the file lacks are null, but not in the primary key.
+
+Task and result are JSON-able, since a large file is ingested by another process. Memory does not depend on the file's size. The file
+must not change meanwhile: then nothing is returned but FileChanged, and whoever asked tries again. Next: `source.py`, `csv.py`,
+`table_writer.py`, `sorting.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self, assert_never
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engines.errors import FileChanged, FileRefused
+from engines.files.csv import CsvReading
+from engines.files.inference import ColumnGuess, Evidence, decide_all
+from engines.files.json_lines import JsonReading
+from engines.files.parquet import ParquetReading
+from engines.files.sorting import ORDER_COLUMN, LastRows
+from engines.files.source import ColumnPlan, Contradicted, Format, Misfit, Reading, ReadOptions, Reopen, SourceFile, refusal
+from engines.files.table_writer import HIDDEN, Provenance, TableWriter
+from state.buckets import BucketConfig, open_store
+from state.catalog.records import DataFile, Schema, extend_schema
+from state.objects import ObjectStore
+
+Write = Literal["append", "upsert", "replace"]
+Progress = Callable[[int, int], None]
+"""Told (bytes done, bytes in all), about once a block."""
+
+RESERVED = frozenset({*HIDDEN, ORDER_COLUMN})
+MAX_COLUMNS = 10_000
+_ATTEMPTS = 4
+SURVEYED_RECORDS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class IngestTask:
+    """What to make of one file.
+
+    path: absolute; display_path: as the operator calls it; digest: of the content, as the caller found it together with size and
+    mtime_ns (if these are given, a file that has become another since is FileChanged). schema: the table's, None for its first file; new
+    columns get the ids from next_column_id on, and the extended schema the id next_schema_id. overrides: column -> type, the operator's
+    word for columns that schema does not know (where it does, schema says the type). key_prefix: of the parts' keys.
+    """
+
+    dataset: str
+    path: str
+    display_path: str
+    digest: str
+    format: Format
+    target: BucketConfig
+    key_prefix: str
+    transformation: str
+    options: ReadOptions = field(default_factory=ReadOptions)
+    schema: Schema | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    primary_key: tuple[str, ...] = ()
+    write: Write = "append"
+    next_column_id: int = 1
+    next_schema_id: int = 1
+    size: int | None = None
+    mtime_ns: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return {
+            "dataset": self.dataset,
+            "path": self.path,
+            "display_path": self.display_path,
+            "digest": self.digest,
+            "format": self.format,
+            "target": self.target.to_dict(),
+            "key_prefix": self.key_prefix,
+            "transformation": self.transformation,
+            "options": self.options.to_dict(),
+            "schema": None if self.schema is None else self.schema.to_dict(),
+            "overrides": dict(self.overrides),
+            "primary_key": list(self.primary_key),
+            "write": self.write,
+            "next_column_id": self.next_column_id,
+            "next_schema_id": self.next_schema_id,
+            "size": self.size,
+            "mtime_ns": self.mtime_ns,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Raises KeyError or TypeError for what `to_dict` does not make."""
+        schema = document["schema"]
+        parsed = {
+            "target": BucketConfig.from_dict(document["target"]),
+            "options": ReadOptions.from_dict(document["options"]),
+            "schema": None if schema is None else Schema.from_dict(schema),
+            "primary_key": tuple(document["primary_key"]),
+        }
+        return cls(**{**document, **parsed})
+
+    @property
+    def source(self) -> SourceFile:
+        """The file, to be read."""
+        return SourceFile(Path(self.path), self.display_path, self.format, self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """The parts, stored and in order (none for a file without rows); `sequence` of each is 0 until the catalog gives one.
+
+    rows: in all parts. schema: the task's, or an extension of it. guesses: what was decided here about new columns, and why.
+    warnings: sentences.
+    """
+
+    files: tuple[DataFile, ...]
+    schema: Schema
+    rows: int
+    guesses: tuple[ColumnGuess, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return {
+            "files": [file.to_dict() for file in self.files],
+            "schema": self.schema.to_dict(),
+            "rows": self.rows,
+            "guesses": [[guess.name, guess.type, guess.reason] for guess in self.guesses],
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Raises KeyError for what `to_dict` does not make."""
+        return cls(
+            tuple(DataFile.from_dict(file) for file in document["files"]),
+            Schema.from_dict(document["schema"]),
+            document["rows"],
+            tuple(ColumnGuess(*guess) for guess in document["guesses"]),
+            tuple(document["warnings"]),
+        )
+
+
+def run(task: IngestTask, progress: Progress | None = None, *, store: ObjectStore | None = None) -> IngestResult:
+    """Blocking. store: the target, if the caller has it open.
+
+    Raises FileRefused, FileUnreadable, FileChanged, DiskFull, BucketUnavailable; a part that was stored by then is referred to by nobody.
+    """
+    source = task.source
+    with unchanged(task, source) as size:
+        reading = open_reading(source)
+        guesses = dict(reading.guesses())
+        for _ in range(_ATTEMPTS):
+            attempt = _Attempt(task, reading, guesses, store or open_store(task.target))
+            try:
+                return attempt.run(lambda: progress(min(reading.progress(), size), size) if progress else None)
+            except Contradicted as contradicted:
+                guesses.update(contradicted.types)
+            except Reopen:
+                pass
+            except Misfit as misfit:
+                raise refusal(source, misfit) from None
+        raise source.refused(None, "does not hold still under reading: its types change with every pass")
+
+
+def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = None) -> tuple[ColumnGuess, ...]:
+    """Columns over several files together, in order of appearance, by samples. Blocking. Raises FileRefused, FileUnreadable."""
+    found: dict[str, Evidence] = {}
+    for source in files:
+        reading = open_reading(source)
+        evidence = reading.evidence(SURVEYED_RECORDS) if isinstance(reading, JsonReading) else reading.evidence()
+        for name, more in evidence.items():
+            found.setdefault(name, Evidence()).merge(more)
+    return tuple(
+        ColumnGuess(guess.name, overrides[guess.name], "the spec says so") if overrides and guess.name in overrides else guess
+        for guess in decide_all(found.items())
+    )
+
+
+def open_reading(source: SourceFile) -> CsvReading | JsonReading | ParquetReading:
+    """The reader of the file's format."""
+    match source.format:
+        case "csv":
+            return CsvReading(source)
+        case "json":
+            return JsonReading(source)
+        case "parquet":
+            return ParquetReading(source)
+        case _:
+            assert_never(source.format)
+
+
+@contextmanager
+def unchanged(task: IngestTask, source: SourceFile) -> Iterator[int]:
+    """Yields the size in bytes. Whatever comes of reading a file that changed meanwhile, also a refusal, is FileChanged instead."""
+    before = source.fingerprint()
+    if task.size not in (None, before.size) or task.mtime_ns not in (None, before.mtime_ns):
+        raise FileChanged(source.shown, "has changed since its digest was taken")
+    try:
+        yield before.size
+    except FileRefused as refused:
+        if source.fingerprint() != before:
+            raise FileChanged(source.shown, "changed while it was read") from refused
+        raise
+    if source.fingerprint() != before:
+        raise FileChanged(source.shown, "changed while it was read")
+
+
+class _Attempt:
+    """One pass over the file, with types as far as they are known."""
+
+    def __init__(self, task: IngestTask, reading: Reading, guesses: Mapping[str, tuple[str, str]], store: ObjectStore) -> None:
+        """Raises FileRefused for columns that cannot be."""
+        self._task, self._reading, self._store, self._source = task, reading, store, task.source
+        self._guesses = guesses
+        self._known = {column.name: column.type for column in task.schema.columns} if task.schema else {}
+        self._plans = {name: self._plan(name, kind) for name, (kind, _) in guesses.items()}
+        self._check_columns()
+        new = ((plan.name, plan.type) for plan in self._plans.values())
+        self._schema = extend_schema(task.schema, new, task.next_column_id, schema_id=task.next_schema_id)
+
+    def run(self, told: Callable[[], None]) -> IngestResult:
+        """Raises FileRefused, Misfit, Contradicted, Reopen; then nothing of it is referred to, and nothing staged is left."""
+        task = self._task
+        provenance = Provenance(task.dataset, task.display_path, task.digest, task.transformation)
+        keyed = task.write == "upsert" and bool(task.primary_key)
+        writer = TableWriter(
+            self._store, task.key_prefix, self._schema, provenance, primary_key=task.primary_key, role="delta" if keyed else "base"
+        )
+        rows = LastRows(self._store, task.primary_key) if keyed else None
+        taken = 0
+        try:
+            for batch in self._reading.batches(self._plans):
+                self._check_keys(batch, taken)
+                taken += batch.num_rows
+                (rows.add if rows else writer.write)(batch)
+                told()
+            for batch in rows.sorted() if rows else ():
+                writer.write(batch)
+            files = writer.close()
+        except BaseException:
+            writer.abort()
+            raise
+        finally:
+            if rows:
+                rows.discard()
+        return IngestResult(files, self._schema, writer.rows, self._new_columns(), self._warnings(taken - writer.rows))
+
+    def _plan(self, name: str, guessed: str) -> ColumnPlan:
+        known, said = self._known.get(name), self._task.overrides.get(name)
+        if known is not None:
+            return ColumnPlan(name, known, "spec" if said == known else "table")
+        return ColumnPlan(name, said or guessed, "spec" if said else "guess")
+
+    def _check_columns(self) -> None:
+        for name in self._plans:
+            if name in RESERVED:
+                raise self._source.refused(None, f"column `{name}`: the name is the table's own", remedy="Rename the column in the file.")
+        if len(self._plans) > MAX_COLUMNS:
+            raise self._source.refused(1, f"{len(self._plans)} columns; at most {MAX_COLUMNS} are read", remedy="Is the delimiter right?")
+        for name in self._task.primary_key:
+            if name not in self._plans:
+                has = ", ".join(list(self._plans)[:20]) or "none"
+                remedy = f"Name columns of the file in `primaryKey`; it has {has}."
+                raise self._source.refused(None, f"the primary key's column `{name}` is missing", remedy=remedy)
+            if self._plans[name].type.startswith("list<"):
+                raise self._source.refused(
+                    None, f"the primary key's column `{name}` is a list", remedy="Name another column in `primaryKey`."
+                )
+
+    def _check_keys(self, batch: pa.RecordBatch, first: int) -> None:
+        for name in self._task.primary_key:
+            column = batch.column(name)
+            missing = pc.is_null(column, nan_is_null=True) if column.null_count or pa.types.is_floating(column.type) else None
+            if missing is not None and (found := pc.index(missing, True).as_py()) >= 0:
+                line = self._reading.line_of(first + found)
+                where = "" if line is not None else f" (row {first + found + 1})"
+                remedy = "Give every row a key, or choose another `primaryKey`."
+                raise self._source.refused(line, f"column `{name}` is null, and it is in the primary key{where}", remedy=remedy)
+
+    def _new_columns(self) -> tuple[ColumnGuess, ...]:
+        return tuple(
+            ColumnGuess(plan.name, plan.type, "the spec says so" if plan.word == "spec" else self._guesses[plan.name][1])
+            for plan in self._plans.values()
+            if plan.name not in self._known
+        )
+
+    def _warnings(self, repeated: int) -> tuple[str, ...]:
+        found = []
+        if repeated:
+            found.append(f"{repeated} rows were overtaken by a later row of the same primary key.")
+        known = {column.name for column in self._schema.columns}
+        found += [f"`columns` names `{name}`, which no file has so far." for name in sorted(set(self._task.overrides) - known)]
+        return tuple(found)
+
+
+def first_schema(guesses: Iterable[ColumnGuess]) -> Schema:
+    """The schema of a new table with these columns."""
+    return extend_schema(None, [(guess.name, guess.type) for guess in guesses], 1)
+
+
+def with_sequence(files: Iterable[DataFile], sequence: int) -> tuple[DataFile, ...]:
+    """The parts as the catalog takes them: all of one file share a sequence, since no key is in two of them."""
+    return tuple(replace(file, sequence=sequence) for file in files)

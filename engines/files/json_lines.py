@@ -1,0 +1,150 @@
+"""JSON: one object a line (NDJSON), or objects one after another or in a top-level array, over as many lines as they like.
+
+The columns are the union of all objects' keys, in order of appearance; a missing key is null. The whole file is surveyed before it is
+converted, since the last record may bring a key or a kind that no sample has. Objects and arrays within a record stay as they are, as
+JSON text. Numbers that float64 cannot keep are not rounded: their column is text. Next: `json_objects.py` for the parsing,
+`inference.py` for how kinds become a type.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from engines.files import inference
+from engines.files.conversion import Unfit, convert
+from engines.files.inference import Evidence
+from engines.files.json_objects import read_objects
+from engines.files.shapes import shorten
+from engines.files.source import ColumnPlan, Contradicted, Misfit, SourceFile
+from engines.files.types import arrow_type
+
+BATCH_ROWS = 8_192
+KEPT_BYTES = 1 << 20
+"""A file up to this size is parsed once and kept; a larger one is parsed once to survey and once to convert."""
+Record = tuple[int, dict[str, Any]]
+"""The line on which an object begins, and the object."""
+
+
+class JsonReading:
+    """One file; see `source.Reading`."""
+
+    def __init__(self, source: SourceFile) -> None:
+        """Opens nothing yet. Raises FileRefused for an unknown encoding."""
+        source.check_encoding()
+        self._source = source
+        self._kept: list[Record] | None = None
+        self._read = 0
+
+    def guesses(self) -> Mapping[str, tuple[str, str]]:
+        """By survey of the whole file."""
+        return {guess.name: (guess.type, guess.reason) for guess in inference.decide_all(self.evidence().items())}
+
+    def evidence(self, limit: int | None = None) -> Mapping[str, Evidence]:
+        """What the first `limit` records (all of them by default) show, by column. Raises FileRefused."""
+        records: Iterator[Record] | list[Record] = islice(self._records(), limit)
+        if limit is None and self._source.fingerprint().size <= KEPT_BYTES:
+            self._kept = records = list(records)
+        found: dict[str, Evidence] = {}
+        for _, record in records:
+            for name, value in record.items():
+                if (evidence := found.get(name)) is None:
+                    evidence = found[name] = Evidence()
+                evidence.add_json(value)
+        return found
+
+    def batches(self, plans: Mapping[str, ColumnPlan]) -> Iterator[pa.RecordBatch]:
+        """See `source.Reading`."""
+        records = iter(self._kept) if self._kept is not None else self._records()
+        row = 0
+        while chunk := list(islice(records, BATCH_ROWS)):
+            columns = [_column(chunk, plan, row) for plan in plans.values()]
+            yield pa.RecordBatch.from_arrays(columns, names=list(plans)) if plans else _blank(len(chunk))
+            row += len(chunk)
+
+    def line_of(self, row: int) -> int | None:
+        """By reading again."""
+        return next((line for line, _ in islice(self._records(), row, None)), None)
+
+    def progress(self) -> int:
+        """Bytes parsed in this pass."""
+        return self._read
+
+    def _records(self) -> Iterator[Record]:
+        self._read = 0
+        for line, record, taken in read_objects(self._source):
+            self._read += taken
+            yield line, record
+
+
+def _column(chunk: Sequence[Record], plan: ColumnPlan, row: int) -> pa.Array:
+    values = [record.get(plan.name) for _, record in chunk]
+    try:
+        return _array(values, plan)
+    except Unfit as unfit:
+        if plan.word == "guess":
+            raise Contradicted({plan.name: ("string", f"text, since row {row + unfit.index + 1} is {shorten(unfit.value)}")}) from None
+        raise Misfit(plan, unfit.value, chunk[unfit.index][0], row + unfit.index) from None
+
+
+def _array(values: list[Any], plan: ColumnPlan) -> pa.Array:
+    """Raises Unfit."""
+    target, kinds = arrow_type(plan.type), set(map(type, values)) - {type(None)}
+    if plan.type == "string":
+        return pa.array(values if kinds <= {str} else [as_text(value) for value in values], target)
+    if pa.types.is_list(target):
+        return _lists(values, target)
+    if kinds <= _NATIVE.get(plan.type, frozenset()):
+        if plan.type != "int64" or all(value is None or -(10**18) < value < 10**18 for value in values):
+            return pa.array(values, target)
+    elif plan.word != "spec" and plan.type in _NATIVE and kinds - _ALLOWED[plan.type]:
+        index = next(index for index, value in enumerate(values) if value is not None and type(value) not in _ALLOWED[plan.type])
+        raise Unfit(index, str(as_text(values[index])))
+    return convert(pa.array([as_text(value) for value in values], pa.string()), plan.type, strict=plan.word != "spec")
+
+
+_NATIVE: dict[str, frozenset[type]] = {"int64": frozenset({int}), "float64": frozenset({float}), "bool": frozenset({bool})}
+_ALLOWED: dict[str, frozenset[type]] = {**_NATIVE, "float64": frozenset({float, int, Decimal})}
+
+
+def _lists(values: list[Any], target: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, target)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        for index, value in enumerate(values):
+            try:
+                pa.array([value], target)
+            except (pa.ArrowInvalid, pa.ArrowTypeError):
+                raise Unfit(index, str(as_text(value))) from None
+        raise
+
+
+def as_text(value: object) -> str | None:
+    """A JSON value as a text column keeps it: texts as they are, everything else as compact JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Decimal):
+        return str(value)
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, orjson.JSONEncodeError):  # integers beyond 64 bits, and numbers kept as Decimal
+        return _every_digit(value)
+
+
+def _every_digit(value: object) -> str:
+    """Compact JSON with numbers as long as they are; MAX_DEPTH bounds the recursion."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{_every_digit(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_every_digit, value)) + "]"
+    return str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
+
+
+def _blank(count: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_struct_array(pa.array([{}] * count, pa.struct([])))

@@ -1,0 +1,200 @@
+"""The objects of a JSON file, one by one, with the lines on which they begin.
+
+NDJSON (UTF-8) is parsed a line at a time by orjson. Anything else, a top-level array, objects over several lines, another encoding, is
+scanned incrementally by the standard library in a window that holds one object. Neither rounds: a number that float64 cannot keep is a
+Decimal, an integer is as long as it is. Refuses what is no object, NaN, nesting beyond MAX_DEPTH, and a line or object beyond
+MAX_ROW_BYTES. Next: `json_lines.py`, which makes columns of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from engines.errors import FileRefused
+from engines.files import shapes
+from engines.files.physical_lines import encoding_remedy, too_long
+from engines.files.shapes import shorten
+from engines.files.source import MAX_ROW_BYTES, SourceFile
+
+MAX_DEPTH = 200
+"""Of objects and arrays within a record; below what any JSON writer of ours, or SQL engine, can follow."""
+_CHUNK = 1 << 20
+_LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE]")
+"""What float64 or int64 may not keep; found in texts as well, which then only costs the slower parser."""
+_SPACE = re.compile(r"[ \t\r\n]*")
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_objects(source: SourceFile) -> Iterator[tuple[int, dict[str, Any], int]]:
+    """(line from 1, object, bytes or characters taken) for each object of the file. Raises FileRefused, FileUnreadable."""
+    return _by_line(source) if source.is_utf8 and _has_object_lines(source) else _one_by_one(source)
+
+
+def _has_object_lines(source: SourceFile) -> bool:
+    """Whether the first line that is not blank is an object by itself (or so wrong that its line should be named)."""
+    with source.open_bytes() as file, source.translated():
+        while line := file.readline(MAX_ROW_BYTES + 1):
+            if text := line.removeprefix(_BOM).strip():
+                if text[:1] == b"[":
+                    return False
+                if text[:1] != b"{":
+                    return True
+                try:
+                    return isinstance(orjson.loads(text), dict)
+                except orjson.JSONDecodeError:
+                    return text[-1:] == b"}" and b'"' in text
+    return True
+
+
+def _by_line(source: SourceFile) -> Iterator[tuple[int, dict[str, Any], int]]:
+    number = 0
+    with source.open_bytes() as file, source.translated():
+        while line := file.readline(MAX_ROW_BYTES + 1):
+            number += 1
+            if len(line) > MAX_ROW_BYTES:
+                raise too_long(source, number)
+            text = (line.removeprefix(_BOM) if number == 1 else line).strip()
+            if text:
+                yield number, _parse(source, number, text), len(line)
+
+
+def _parse(source: SourceFile, line: int, text: bytes) -> dict[str, Any]:
+    try:
+        if _LONG_NUMBER.search(text) is None:
+            value = orjson.loads(text)
+        else:
+            value = json.loads(text, parse_float=_exact_number, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise _too_deep(source, line) from error
+    except ValueError as error:  # every JSONDecodeError, UnicodeDecodeError and _no_constant's
+        raise _broken(source, line, f"no valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise _broken(source, line, f"an object is expected, not {shorten(text.decode())}")
+    _check_depth(source, line, value, text.count(b"{") + text.count(b"["))
+    return value
+
+
+def _one_by_one(source: SourceFile) -> Iterator[tuple[int, dict[str, Any], int]]:
+    encoding = "utf-8-sig" if source.is_utf8 else source.options.encoding
+    with source.open_bytes() as file, source.translated():
+        scan = _Scan(source, io.TextIOWrapper(file, encoding=encoding, newline=""))
+        in_array = scan.peek() == "["
+        if in_array:
+            scan.skip(1)
+        while (mark := scan.peek()) and not (in_array and mark == "]"):
+            if mark != "{":
+                raise _broken(source, scan.line, f"an object is expected, not {shorten(scan.ahead())}")
+            line = scan.line
+            yield line, *scan.take()
+            if in_array:
+                scan.separate()
+        if in_array and mark != "]":
+            raise _broken(source, scan.line, "the array never ends")
+
+
+class _Scan:
+    """A window over a text that moves forward, holding what is left of the last object that was tried. line: of the position, from 1."""
+
+    def __init__(self, source: SourceFile, text: io.TextIOWrapper) -> None:
+        self._source, self._text = source, text
+        self._decoder = json.JSONDecoder(parse_float=_exact_number, parse_constant=_no_constant)
+        self._buffer, self._position, self._ended = "", 0, False
+        self.line = 1
+
+    def peek(self) -> str:
+        """The next character that is not white space; "" at the end."""
+        while True:
+            match = _SPACE.match(self._buffer, self._position)
+            assert match is not None
+            self.skip(match.end() - self._position)
+            if self._position < len(self._buffer) or not self._fill(_CHUNK):
+                return self._buffer[self._position : self._position + 1]
+
+    def ahead(self) -> str:
+        """Some of what comes, for a message."""
+        return self._buffer[self._position : self._position + 2 * shapes.SHOWN].split("\n", 1)[0]
+
+    def skip(self, count: int) -> None:
+        """Moves on, counting lines."""
+        self.line += self._buffer.count("\n", self._position, self._position + count)
+        self._position += count
+
+    def separate(self) -> None:
+        """Past the comma between two elements of an array."""
+        mark = self.peek()
+        if mark == ",":
+            self.skip(1)
+        elif mark not in ("]", ""):
+            raise _broken(self._source, self.line, f"`,` or `]` is expected, not {shorten(self.ahead())}")
+
+    def take(self) -> tuple[dict[str, Any], int]:
+        """The object at the position, and its length. A failed attempt doubles what is read, so that all of them cost twice the last."""
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._buffer, self._position)
+                break
+            except RecursionError as error:
+                raise _too_deep(self._source, self.line) from error
+            except json.JSONDecodeError as error:
+                waiting = len(self._buffer) - self._position
+                if waiting > MAX_ROW_BYTES:
+                    reason = f"an object that begins here is longer than {MAX_ROW_BYTES >> 20} MiB, or never closed"
+                    raise _broken(self._source, self.line, reason) from error
+                if not self._fill(max(_CHUNK, waiting)):
+                    line = self.line + self._buffer.count("\n", self._position, error.pos)
+                    raise _broken(self._source, line, f"no valid JSON: {error.msg}") from error
+            except ValueError as error:
+                raise _broken(self._source, self.line, f"no valid JSON: {error}") from error
+        taken = end - self._position
+        text = self._buffer[self._position : end]
+        _check_depth(self._source, self.line, value, text.count("{") + text.count("["))
+        self.skip(taken)
+        assert isinstance(value, dict)
+        return value, taken
+
+    def _fill(self, count: int) -> bool:
+        if self._ended:
+            return False
+        try:
+            more = self._text.read(count)
+        except UnicodeError as error:
+            reason = f"is not {self._source.options.encoding}: {error}"
+            raise self._source.refused(None, reason, remedy=encoding_remedy(self._source)) from error
+        self._buffer, self._position, self._ended = self._buffer[self._position :] + more, 0, not more
+        return bool(more)
+
+
+def _exact_number(text: str) -> float | Decimal:
+    """A JSON number with point or exponent as float, or as Decimal where float64 would round it."""
+    return float(text) if shapes.is_exact(text) else Decimal(text)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _check_depth(source: SourceFile, line: int, value: Any, brackets: int) -> None:
+    """Only texts with many brackets are walked, level by level."""
+    if brackets <= MAX_DEPTH:
+        return
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [part for item in level for part in (item.values() if isinstance(item, dict) else item) if isinstance(part, dict | list)]
+        if not level:
+            return
+    raise _too_deep(source, line)
+
+
+def _too_deep(source: SourceFile, line: int) -> FileRefused:
+    return source.refused(line, f"a record nested deeper than {MAX_DEPTH} levels", remedy="Store what is nested as text, or apart.")
+
+
+def _broken(source: SourceFile, line: int, reason: str) -> FileRefused:
+    return source.refused(line, reason, remedy="A file holds JSON objects: one a line, or in a top-level array.")

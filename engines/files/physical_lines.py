@@ -1,0 +1,163 @@
+"""Where in the physical file something is: a second, slow, exact reading with the standard library's csv, on the way to an error only.
+
+A line is what an editor shows: line breaks inside quotes count. A row is known by the line on which it begins. Memory is bounded by one
+row. Refuses to decide what is an error: `csv.py` does, and asks where.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from engines.files.shapes import shorten
+from engines.files.source import MAX_ROW_BYTES, SourceFile
+
+if TYPE_CHECKING:
+    from _csv import Reader as _Reader
+
+DELIMITERS = ",;\t|"
+HEADER_CHARACTERS = 1 << 20
+ESCAPED = "surrogateescape"
+UNDECODED = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """line: on which it begins, from 1; cells: as text, with undecodable bytes as lone surrogates."""
+
+    line: int
+    cells: list[str]
+
+
+def rows(source: SourceFile, *, blank_rows: bool) -> Iterator[Row]:
+    """Every row, header included; blank lines only with blank_rows. Raises FileRefused for a row beyond MAX_ROW_BYTES or an open quote."""
+    csv.field_size_limit(MAX_ROW_BYTES)
+    options = source.options
+    start = 1
+    with source.open_bytes() as file, source.translated():
+        cells_of = reader(source, _lines(source, _text(source, file)))
+        try:
+            for cells in cells_of:
+                if cells or blank_rows:
+                    yield Row(start, cells)
+                start = cells_of.line_num + 1
+        except csv.Error as error:
+            reason = f"a row that begins here is longer than {MAX_ROW_BYTES >> 20} MiB; perhaps a quote is never closed"
+            raise source.refused(start, reason, remedy="Close the quote, or double it where it is meant literally.") from error
+        except UnicodeError as error:
+            raise source.refused(start, f"is not {options.encoding}: {error}", remedy=encoding_remedy(source)) from error
+
+
+def _text(source: SourceFile, file: IO[bytes]) -> io.TextIOWrapper:
+    encoding = "utf-8-sig" if source.is_utf8 else source.options.encoding
+    return io.TextIOWrapper(file, encoding=encoding, errors=ESCAPED, newline="")
+
+
+def reader(source: SourceFile, lines: Iterable[str]) -> _Reader:
+    """The standard library's reader by the file's options."""
+    delimiter, quote = source.options.delimiter or ",", source.options.quote
+    if not quote:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, quotechar=quote)
+
+
+def _lines(source: SourceFile, text: io.TextIOWrapper) -> Iterator[str]:
+    number = 0
+    while line := text.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        if len(line) > MAX_ROW_BYTES:
+            raise too_long(source, number)
+        yield line
+
+
+def too_long(source: SourceFile, line: int) -> Exception:
+    """The refusal of a line that nobody would hold in memory."""
+    remedy = "Is this the right format? Break the line, or split the value."
+    return source.refused(line, f"a line longer than {MAX_ROW_BYTES >> 20} MiB", remedy=remedy)
+
+
+def ragged(source: SourceFile, width: int) -> Row | None:
+    """The first row that has not `width` cells. (In a file of one column a blank line is a row: an empty cell.)"""
+    return next((row for row in rows(source, blank_rows=width == 1) if len(row.cells) != width and row.cells), None)
+
+
+def line_of(source: SourceFile, row: int, *, width: int) -> int | None:
+    """The line of a data row, counted from 0 after the header (if the options say that there is one)."""
+    wanted = row + (1 if source.options.header else 0)
+    for number, found in enumerate(rows(source, blank_rows=width == 1)):
+        if number == wanted:
+            return found.line
+    return None
+
+
+def delimiter_of(source: SourceFile) -> str:
+    """What separates the cells of the first line: whichever of tab, semicolon, bar and comma is most often outside quotes in it."""
+    with source.open_bytes() as file, source.translated(), io.TextIOWrapper(file, source.options.encoding, ESCAPED, newline="") as text:
+        line = next((line for line in iter(lambda: text.readline(HEADER_CHARACTERS), "") if line.strip()), "")
+    bare = re.sub(r'"[^"]*"?', "", line)
+    return max(DELIMITERS, key=lambda delimiter: (bare.count(delimiter), delimiter == ","))
+
+
+def undecodable(source: SourceFile) -> tuple[int, str] | None:
+    """Line and value of the first cell with bytes that are not in the encoding."""
+    for row in rows(source, blank_rows=False):
+        text = "".join(row.cells)
+        if not text.isascii() and (found := UNDECODED.search(text)):
+            cell = next(cell for cell in row.cells if UNDECODED.search(cell))
+            shown = cell.encode("utf-8", ESCAPED).decode("utf-8", "backslashreplace")
+            return row.line + text.count("\n", 0, found.start()), shorten(shown)
+    return None
+
+
+def nul(source: SourceFile) -> int | None:
+    """The line of the first NUL byte."""
+    line = 1
+    with source.open_bytes() as file, source.translated():
+        while block := file.read(1 << 20):
+            found = block.find(b"\0")
+            if found >= 0:
+                return line + block.count(b"\n", 0, found)
+            line += block.count(b"\n")
+    return None
+
+
+def open_quote(source: SourceFile) -> int | None:
+    """The line of the row whose last cell opens a quote that the file never closes. Exact; reads the whole file."""
+    csv.field_size_limit(MAX_ROW_BYTES)
+    start = 1
+    with source.open_bytes() as file, source.translated():
+        watched = _Watched(_text(source, file))
+        cells_of = reader(source, watched)
+        for _ in cells_of:
+            if watched.ended:  # csv asked for more before it gave this row: a quote was open
+                return start
+            start = cells_of.line_num + 1
+    return None
+
+
+class _Watched:
+    """Lines of a text that remember whether the end was reached."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.ended = False
+
+    def __iter__(self) -> _Watched:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_ROW_BYTES)
+        if not line:
+            self.ended = True
+            raise StopIteration
+        return line
+
+
+def encoding_remedy(source: SourceFile) -> str:
+    """What to do about bytes that do not decode."""
+    other = "latin-1 or cp1252" if source.is_utf8 else "utf-8"
+    return f"Set `source.encoding` to what the file is in ({other}?)."

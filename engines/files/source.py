@@ -1,0 +1,204 @@
+"""A source file as an operator gave it: where it is, how to open it, and whether it stayed what it was.
+
+`Misfit` and `Contradicted` are how a reader says that a value is not of its column's type: the first where somebody else decided the
+type (the table, the spec), so that the file is refused; the second where this very run guessed it, so that the guess gives way and the
+file is read again. Next: `csv.py`, `json_lines.py`, `parquet.py`, the readers; `ingest.py`, which drives them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, Self, cast
+
+import pyarrow as pa
+
+from engines.errors import FileRefused, FileUnreadable
+from engines.files.shapes import shorten
+
+Format = Literal["csv", "json", "parquet"]
+Word = Literal["guess", "table", "spec"]
+"""Who decided a column's type: this run, the table's schema, or an override in the spec."""
+
+MAX_ROW_BYTES = 32 << 20
+"""A line or row beyond this is refused: it is never data, and it would have to be held in memory."""
+
+_SUFFIXES: Mapping[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".ndjson": "json",
+    ".jsonl": "json",
+    ".parquet": "parquet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How the bytes of a CSV (encoding: of JSON as well) are to be read.
+
+    delimiter: one character, None to find it in the first line; quote: one character, "" for none.
+    """
+
+    encoding: str = "utf-8"
+    delimiter: str | None = None
+    header: bool = True
+    quote: str = '"'
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Takes what is there; the rest are defaults."""
+        return cls(**document)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """What a column of the file becomes, and on whose word."""
+
+    name: str
+    type: str
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to read. shown is its path as the operator calls it, which is how errors name it."""
+
+    path: Path
+    shown: str
+    format: Format
+    options: ReadOptions = field(default_factory=ReadOptions)
+
+    def open_bytes(self) -> IO[bytes]:
+        """The content, decompressed if the name ends in .gz. Raises FileRefused, FileUnreadable."""
+        with self.translated():
+            return cast(IO[bytes], gzip.open(self.path, "rb")) if self.compressed else self.path.open("rb")
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it is read through gzip."""
+        return self.path.suffix == ".gz"
+
+    def fingerprint(self) -> Fingerprint:
+        """What stat says, once it is known to be a regular file. Raises FileRefused, FileUnreadable."""
+        with self.translated():
+            found = self.path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise self.refused(None, "is a directory, not a file", remedy="Let the pattern in `source.files` match files.")
+        if not stat.S_ISREG(found.st_mode):
+            raise self.refused(None, "is no regular file", remedy="Let the pattern in `source.files` match regular files.")
+        return Fingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
+
+    def check_encoding(self) -> None:
+        """Raises FileRefused if nothing is known that decodes the encoding's name."""
+        try:
+            known = codecs.lookup(self.options.encoding)._is_text_encoding
+        except LookupError:
+            known = False
+        if not known:
+            reason = f"`{self.options.encoding}` is no encoding that is known here"
+            raise self.refused(None, reason, remedy="Set `source.encoding` to utf-8, latin-1, cp1252, utf-16, …")
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether the bytes are UTF-8 (a byte order mark changes nothing)."""
+        return codecs.lookup(self.options.encoding).name in ("utf-8", "utf-8-sig", "ascii")
+
+    def refused(self, line: int | None, reason: str, *, remedy: str | None = None) -> FileRefused:
+        """The error that refuses this file; to be raised."""
+        return FileRefused(self.shown, line, reason, remedy=remedy)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Errors of the operating system on this file as ours."""
+        try:
+            yield
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise self.refused(None, f"is no complete gzip file ({error})", remedy="Write the file again, whole.") from error
+        except OSError as error:
+            raise FileUnreadable(self.shown, f"cannot be read: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What stat says about a file's content: size in bytes, modification time in ns, inode."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class Misfit(Exception):
+    """A value that cannot be of its column's type. line: of the file, from 1; row: from 0; either may be unknown."""
+
+    def __init__(self, column: ColumnPlan, value: object, line: int | None, row: int | None = None) -> None:
+        super().__init__(column.name)
+        self.column = column
+        self.value = value
+        self.line = line
+        self.row = row
+
+
+class Contradicted(Exception):
+    """Guesses that the rest of the file does not bear out: name -> (the type that does, why). Complete for the file."""
+
+    def __init__(self, types: Mapping[str, tuple[str, str]]) -> None:
+        super().__init__(f"{len(types)} columns")
+        self.types = types
+
+
+class Reopen(Exception):
+    """The reader has adjusted itself (a larger block for a long row) and must start from the beginning."""
+
+
+class Reading(Protocol):
+    """An open source file: what its columns seem to be, and its rows as Arrow batches. Blocking; one pass at a time."""
+
+    def guesses(self) -> Mapping[str, tuple[str, str]]:
+        """Every column of the file in order: name -> (type, why). Raises FileRefused."""
+
+    def batches(self, plans: Mapping[str, ColumnPlan]) -> Iterator[pa.RecordBatch]:
+        """The rows in order, columns named and typed by plan, each present one in file order; a later pass starts anew.
+
+        Raises FileRefused, Misfit, Contradicted (at the end), Reopen.
+        """
+
+    def line_of(self, row: int) -> int | None:
+        """The physical line on which a data row (from 0) begins, found by reading again; None where lines mean nothing."""
+
+    def progress(self) -> int:
+        """About how many bytes of the file were read in this pass."""
+
+
+def refusal(source: SourceFile, misfit: Misfit) -> FileRefused:
+    """What the operator is told about a misfit: column, value, whose type it is, and the way out."""
+    plan = misfit.column
+    whose = "the type the spec gives it" if plan.word == "spec" else "the table's type for it"
+    where = "" if misfit.line is not None or misfit.row is None else f" (row {misfit.row + 1})"
+    reason = f"column `{plan.name}`: {shorten(misfit.value)} is no {plan.type}, {whose}{where}"
+    wider = "float64" if plan.type == "int64" and _is_number(misfit.value) else "string"
+    remedy = f"Correct the value, or say `columns: {{{plan.name}: {wider}}}` in the Dataset's spec, which ingests its files again."
+    return source.refused(misfit.line, reason, remedy=remedy)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def format_of(path: str) -> Format | None:
+    """The format that a file's name says (.gz aside), or None."""
+    name = path.lower().removesuffix(".gz")
+    return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), None)

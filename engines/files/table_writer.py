@@ -1,0 +1,208 @@
+"""Rows in order -> Parquet parts in a bucket, each with what the catalog will say about it.
+
+Rows are gathered to row groups of ROW_GROUP_ROWS (fewer where rows are long), groups to parts of PART_ROWS or PART_BYTES. Column ids
+are Parquet field ids, and the footer says which dataset, source and transformation the rows are of, so that a lost catalog can be
+rebuilt from the files. A part's name derives from the inputs, so that writing it again replaces it by an equal one. A table without
+primary key gets two hidden columns, `_file` and `_row`, which identify its rows.
+
+Refuses to publish half: parts are stored as they fill up, but nobody refers to one before the caller has all. Next: `ingest.py`, the
+caller.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engines.files.statistics import KeyRange, column_stats
+from engines.files.types import arrow_type
+from specs.digests import digest
+from state.catalog.records import DataFile, Role, Schema
+from state.digest_file import sha256_file
+from state.errors import DiskFull
+from state.failpoints import declare, hit
+from state.objects import ObjectRef, ObjectStore
+
+ROW_GROUP_ROWS = 128 * 1024
+ROW_GROUP_BYTES = 64 << 20
+PART_ROWS = 8 * ROW_GROUP_ROWS
+PART_BYTES = 256 << 20
+FILE_COLUMN, ROW_COLUMN = "_file", "_row"
+HIDDEN = (FILE_COLUMN, ROW_COLUMN)
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+PART_WRITTEN = declare("ingest.part-written")
+PART_STORED = declare("ingest.part-stored")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Of what the rows are made: `source` is the content digest, `path` how the operator calls the file."""
+
+    dataset: str
+    path: str
+    source: str
+    transformation: str
+
+
+class TableWriter:
+    """Writes one table's rows of one source. Not thread-safe. Blocking."""
+
+    def __init__(
+        self, store: ObjectStore, prefix: str, schema: Schema, provenance: Provenance, *, primary_key: Sequence[str], role: Role
+    ) -> None:
+        """prefix: of the parts' keys, without a slash at the end. role "delta" says that rows come sorted by the primary key."""
+        self._store, self._prefix, self._schema, self._provenance = store, prefix, schema, provenance
+        self._primary_key, self._role = tuple(primary_key), role
+        self._arrow = parquet_schema(schema, provenance, hidden=not primary_key)
+        self._name = digest([provenance.source, provenance.transformation, schema.to_dict()])
+        self._done: list[DataFile] = []
+        self._part: _Part | None = None
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = self._bytes = self._row = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows taken so far."""
+        return self._row + self._rows
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Rows that follow the former ones. Columns by name, typed as the schema says; a missing one is null. Raises DiskFull."""
+        self._waiting.append(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        while self._rows >= ROW_GROUP_ROWS or (self._bytes >= ROW_GROUP_BYTES and self._rows):
+            self._write_group(min(self._rows, ROW_GROUP_ROWS))
+
+    def close(self) -> tuple[DataFile, ...]:
+        """Writes and stores what is left; the parts in order, none for no rows. `sequence` is 0: the catalog gives it."""
+        if self._rows:
+            self._write_group(self._rows)
+        self._finish_part()
+        return tuple(self._done)
+
+    def abort(self) -> None:
+        """Drops what is not stored yet. Parts that are will be written again under their names, or swept as unreferred."""
+        if self._part is not None:
+            self._part.drop()
+            self._part = None
+
+    def _write_group(self, count: int) -> None:
+        table = pa.Table.from_batches(self._waiting)
+        rest = table.slice(count)
+        self._waiting = rest.to_batches()
+        self._rows, self._bytes = rest.num_rows, rest.nbytes if rest.num_rows else 0
+        group = self._completed(table.slice(0, count))
+        if self._part is None:
+            self._part = _Part(self._store, self._arrow, self._row, KeyRange(self._primary_key))
+        self._part.write(group, sorted_by_key=self._role == "delta")
+        self._row += count
+        if self._part.rows >= PART_ROWS or self._part.size >= PART_BYTES:
+            self._finish_part()
+
+    def _completed(self, table: pa.Table) -> pa.Table:
+        """In the schema's order, with nulls for what the source lacks, and the hidden columns."""
+        present, count = set(table.column_names), table.num_rows
+        columns = [
+            table[field.name] if field.name in present else pa.nulls(count, field.type) for field in self._arrow if field.name not in HIDDEN
+        ]
+        if not self._primary_key:
+            columns += [pa.repeat(self._provenance.source, count), pa.array(np.arange(self._row, self._row + count))]
+        return pa.Table.from_arrays(columns, schema=self._arrow)
+
+    def _finish_part(self) -> None:
+        part, self._part = self._part, None
+        if part is None:
+            return
+        key = f"{self._prefix}/{self._name}-{len(self._done):04d}.parquet"
+        hit(PART_WRITTEN)
+        ref, footer = part.store(key)
+        hit(PART_STORED)
+        self._done.append(
+            DataFile(
+                ref, self._role, 0, part.rows, self._provenance.source, part.first_row, self._schema.id, part.keys.low, part.keys.high,
+                column_stats(footer, [column.name for column in self._schema.columns]),
+            )
+        )  # fmt: skip
+
+
+class _Part:
+    """A Parquet file being written to a staged path."""
+
+    def __init__(self, store: ObjectStore, schema: pa.Schema, first_row: int, keys: KeyRange) -> None:
+        self._store, self.first_row, self.keys, self.rows = store, first_row, keys, 0
+        self._staged = store.stage()
+        with out_of_space(store, self._staged):
+            self._writer = pq.ParquetWriter(
+                self._staged, schema, compression="zstd", compression_level=1, use_dictionary=_dictionaries(schema),
+                column_encoding={ROW_COLUMN: "DELTA_BINARY_PACKED"} if ROW_COLUMN in schema.names else None,
+            )  # fmt: skip
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk so far."""
+        return self._staged.stat().st_size
+
+    def write(self, group: pa.Table, *, sorted_by_key: bool) -> None:
+        """One row group."""
+        with out_of_space(self._store, self._staged):
+            self._writer.write_table(group, row_group_size=group.num_rows)
+        self.keys.add(group, sorted_by_key=sorted_by_key)
+        self.rows += group.num_rows
+
+    def store(self, key: str) -> tuple[ObjectRef, pq.FileMetaData]:
+        """Ends the file and puts it under its key, durably."""
+        with out_of_space(self._store, self._staged):
+            self._writer.close()
+        footer = pq.read_metadata(self._staged)
+        ref = ObjectRef(self._store.name, key, self.size, sha256_file(self._staged))
+        self._store.put_file(key, self._staged)
+        return ref, footer
+
+    def drop(self) -> None:
+        """Ends and removes the file."""
+        with out_of_space(self._store, self._staged):
+            self._writer.close()
+        self._staged.unlink(missing_ok=True)
+
+
+def parquet_schema(schema: Schema, provenance: Provenance, *, hidden: bool) -> pa.Schema:
+    """The Arrow schema of a part: field ids, the hidden columns, and the footer's keys and values."""
+    fields = [pa.field(column.name, arrow_type(column.type), metadata={"PARQUET:field_id": str(column.id)}) for column in schema.columns]
+    if hidden:
+        fields += [pa.field(FILE_COLUMN, pa.string()), pa.field(ROW_COLUMN, pa.int64())]
+    ids = {column.name: column.id for column in schema.columns}
+    return pa.schema(fields, metadata=_footer(ids, schema.id, provenance))
+
+
+def _footer(ids: Mapping[str, int], schema_id: int, provenance: Provenance) -> Mapping[str, bytes]:
+    return {
+        "lakehouse.dataset": provenance.dataset.encode(),
+        "lakehouse.columns": orjson.dumps({"schema": schema_id, "ids": ids}),
+        "lakehouse.source": orjson.dumps({"path": provenance.path, "digest": provenance.source}),
+        "lakehouse.transformation": provenance.transformation.encode(),
+    }
+
+
+def _dictionaries(schema: pa.Schema) -> list[str] | bool:
+    """Every column but `_row`, all of whose values differ."""
+    return [field.name for field in schema if field.name != ROW_COLUMN] if ROW_COLUMN in schema.names else True
+
+
+@contextmanager
+def out_of_space(store: ObjectStore, path: Path) -> Iterator[None]:
+    """A full disk under what pyarrow writes, as ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise DiskFull(store.name, str(path.parent)) from error
+        raise

@@ -1,0 +1,125 @@
+"""A corpus as a build: the vectors as a matrix, the chunks as a table, and what the engine makes of them. A job: blocking.
+
+A build is named by its inputs (`build_digest`): the engine, its build parameters and the corpus. Its bytes differ from run to run. Every
+file is written aside, and moved to its key only when all are finished; the record that the caller keeps refers to them by size and SHA-256,
+so that a build either is whole or is not there. A killed build begins again. Next: `engine.py`, `chunk_table.py`, `matrix.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from engines.vectors.chunk_table import ChunkTable, open_chunk_table, write_chunk_table
+from engines.vectors.corpus_file import check_finite, read_corpus_file, read_facts, vectors_of
+from engines.vectors.engine import Parts, Progress, VectorIndex
+from engines.vectors.matrix import FLOAT, open_matrix
+from engines.vectors.publication import publish, storing
+from engines.vectors.registry import open_engine
+from specs.digests import digest
+from state.buckets import BucketConfig, open_store
+from state.catalog.records import Build, Corpus
+from state.failpoints import declare, hit
+
+FORMAT = 1  # raise it when equal inputs would give another build
+FILE_NAMES = {"vectors": "vectors.f32", "chunks": "chunks.arrow", "graph": "graph.bin"}
+"""What each role's file is called below the build's folder."""
+
+INDEXED = declare("build.indexed")
+STORED = declare("build.stored")
+
+
+def build_digest(engine: str, parameters: Mapping[str, Any], corpus: str) -> str:
+    """The name of the build that these inputs give; parameters: those of `Recipe.build`, complete."""
+    return digest({"format": FORMAT, "engine": engine, "parameters": dict(parameters), "corpus": corpus})
+
+
+@dataclass(frozen=True, slots=True)
+class BuildTask:
+    """What is built, and where it goes. JSON-able.
+
+    corpus_path: the corpus as a local file. parameters: those of `Recipe.build`. threads: more than one is faster, and gives another graph
+    each time. Objects are `<key_prefix>/<digest>/<file>`.
+    """
+
+    corpus: Corpus
+    corpus_path: str
+    generation: str | None
+    engine: str
+    parameters: Mapping[str, Any]
+    target: BucketConfig
+    key_prefix: str
+    threads: int = 1
+
+    @property
+    def digest(self) -> str:
+        """The build's name."""
+        return build_digest(self.engine, self.parameters, self.corpus.digest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `from_dict`."""
+        return {**asdict(self), "corpus": self.corpus.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BuildTask:
+        """Raises KeyError where a field is missing."""
+        changed = {"corpus": Corpus.from_dict(data["corpus"]), "target": BucketConfig.from_dict(data["target"])}
+        return cls(**{**data, **changed})
+
+
+def run(task: BuildTask, progress: Progress, *, clock: Callable[[], float] = time.monotonic) -> Build:
+    """Build and store. progress: in vectors. Raises BuildFailed, EngineUnsupported, DiskFull, BucketUnavailable."""
+    started = clock()
+    engine = open_engine(task.engine)
+    store = open_store(task.target)
+    staged = {"vectors": store.stage(), "chunks": store.stage()}
+    try:
+        with storing(store.name, staged["vectors"]):
+            _write_matrix_and_chunks(task, staged["vectors"], staged["chunks"])
+            matrix = open_matrix(staged["vectors"], task.corpus.chunks, task.corpus.dimension)
+            staged |= engine.build(matrix, task.parameters, store.stage, threads=task.threads, progress=progress)
+        hit(INDEXED)
+        folder = f"{task.key_prefix}/{task.digest}"
+        files = {role: publish(store, f"{folder}/{FILE_NAMES[role]}", path) for role, path in staged.items()}
+    finally:
+        for path in staged.values():
+            path.unlink(missing_ok=True)
+    hit(STORED)
+    return Build(
+        digest=task.digest,
+        generation=task.generation,
+        engine=task.engine,
+        parameters=dict(task.parameters),
+        corpus=task.corpus.digest,
+        files=files,
+        count=task.corpus.chunks,
+        dimension=task.corpus.dimension,
+        seconds=clock() - started,
+    )
+
+
+def open_build(build: Build, paths: Mapping[str, Path], search: Mapping[str, Any]) -> tuple[VectorIndex, ChunkTable]:
+    """The index and the chunks of a build, from local files by role. Blocking. Raises BuildFailed for files that do not fit the record."""
+    others = {role: path for role, path in paths.items() if role not in ("vectors", "chunks")}
+    parts = Parts(paths["vectors"], build.count, build.dimension, others, search)
+    return open_engine(build.engine).open(parts), open_chunk_table(paths["chunks"])
+
+
+def _write_matrix_and_chunks(task: BuildTask, vectors: Path, chunks: Path) -> None:
+    corpus = Path(task.corpus_path)
+    with vectors.open("wb") as matrix:
+        first = 0
+        for batch in write_chunk_table(chunks, read_facts(corpus), _read(corpus)):
+            block = vectors_of(batch)
+            check_finite(block, first)
+            matrix.write(block.astype(FLOAT, copy=False).data)
+            first += len(batch)
+
+
+def _read(corpus: Path) -> Iterator[pa.RecordBatch]:
+    yield from read_corpus_file(corpus, ["key", "number", "text", "vector"])

@@ -1,0 +1,257 @@
+"""A dataset's texts as a corpus: cut into chunks, embedded, kept as one Parquet file. A job: blocking, resumable, in constant memory.
+
+The corpus is named by its inputs (`corpus_digest`): the table's snapshot, the text columns, the chunking and the model's fingerprint. The
+order is that of the scan, by row key. No text is embedded twice by one model: vectors come from former corpora (`reuse`), from parts that a
+killed run of the same job left (`checkpoints.py`), or from an equal text earlier in this run; only what is left goes to the model.
+
+It does not judge rows: a null or blank text gives no chunk. It does not record anything: the caller puts the Corpus into the catalog.
+Next: `corpus_file.py` for the form, `vector_memory.py` for what is known, `builds.py` for what comes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from engines.embedding.chunking import Chunk, Chunking, chunks, join
+from engines.embedding.registry import Embedder, Model, open_embedder
+from engines.errors import BuildFailed
+from engines.vectors.checkpoints import Checkpoints
+from engines.vectors.corpus_file import (
+    Facts,
+    read_corpus_file,
+    read_facts,
+    schema_of,
+    text_hashes,
+    vector_array,
+    vectors_of,
+    write_corpus_file,
+)
+from engines.vectors.engine import Progress, Vectors
+from engines.vectors.publication import publish, storing
+from engines.vectors.vector_memory import VectorMemory
+from specs.digests import digest
+from state.buckets import BucketConfig, open_store
+from state.catalog.records import Corpus
+from state.failpoints import declare, hit
+
+FORMAT = 1  # raise it when equal inputs would give another corpus
+SLICE = 256  # rows between two looks at the checkpoint
+BLOCK = 1024  # chunks embedded at once
+CHECKPOINT = 4096  # chunks in a part
+
+PART_KEPT = declare("corpus.part-kept")
+STORED = declare("corpus.stored")
+
+
+def corpus_digest(snapshot: str, text: Sequence[str], chunk: Chunking, fingerprint: str) -> str:
+    """The name of the corpus that these inputs give."""
+    return digest(
+        {
+            "format": FORMAT,
+            "snapshot": snapshot,
+            "text": list(text),
+            "tokens": chunk.tokens,
+            "overlap": chunk.overlap,
+            "fingerprint": fingerprint,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusTask:
+    """What a corpus is made of, and where it goes. JSON-able.
+
+    source: the table's snapshot, as `engines/sql/scan.py` reads it. rows: in it, for the progress. work: a local folder of this index
+    alone, for checkpoints. reuse: local files of former corpora, any model's. The object's key is `<key_prefix>/<digest>.parquet`.
+    """
+
+    index: str
+    dataset: str
+    source: Mapping[str, Any]
+    snapshot: str
+    table_version: int
+    rows: int
+    text: tuple[str, ...]
+    chunk: Chunking
+    model: Model
+    target: BucketConfig
+    key_prefix: str
+    work: str
+    reuse: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `from_dict`."""
+        return {**asdict(self), "text": list(self.text), "reuse": list(self.reuse)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CorpusTask:
+        """Raises KeyError where a field is missing, BuildFailed for an impossible chunking."""
+        changed = {
+            "text": tuple(data["text"]),
+            "chunk": Chunking(**data["chunk"]),
+            "target": BucketConfig.from_dict(data["target"]),
+            "reuse": tuple(data["reuse"]),
+        }
+        return cls(**{**data, **changed})
+
+
+def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Progress) -> Corpus:
+    """Embed the rows and store the corpus. Blocking.
+
+    rows: batches with a string column `key` and the text columns, the same rows in the same order each time. progress: in rows. Raises
+    BuildFailed, ModelUnavailable, EngineUnsupported, DiskFull, BucketUnavailable.
+    """
+    model = open_embedder(task.model)
+    facts = _facts(task, model)
+    store = open_store(task.target)
+    checkpoints = Checkpoints(Path(task.work), facts.digest)
+    with storing(store.name, checkpoints.folder), VectorMemory(checkpoints.folder / "known.f32", model.dimension) as memory:
+        _recall(memory, task.reuse, facts, checkpoints)
+        maker = _Maker(task, model, memory, schema_of(facts))
+        total = _embed_rows(maker, rows, checkpoints, progress)
+    staged = store.stage()
+    try:
+        with storing(store.name, staged):
+            count = write_corpus_file(staged, facts, checkpoints.batches())
+        reference = publish(store, f"{task.key_prefix}/{facts.digest}.parquet", staged)
+    finally:
+        staged.unlink(missing_ok=True)
+    hit(STORED)
+    checkpoints.remove()
+    return Corpus(
+        digest=facts.digest,
+        ref=reference,
+        rows=total,
+        chunks=count,
+        snapshot=task.snapshot,
+        table_version=task.table_version,
+        fingerprint=facts.fingerprint,
+        dimension=facts.dimension,
+    )
+
+
+def _facts(task: CorpusTask, model: Embedder) -> Facts:
+    return Facts(
+        digest=corpus_digest(task.snapshot, task.text, task.chunk, model.fingerprint),
+        index=task.index,
+        dataset=task.dataset,
+        snapshot=task.snapshot,
+        table_version=task.table_version,
+        text=task.text,
+        tokens=task.chunk.tokens,
+        overlap=task.chunk.overlap,
+        model=task.model,
+        fingerprint=model.fingerprint,
+        dimension=model.dimension,
+    )
+
+
+def _recall(memory: VectorMemory, corpora: Iterable[str], facts: Facts, checkpoints: Checkpoints) -> None:
+    """Learn the vectors of former corpora of the same model, and of this corpus' own finished parts."""
+    for path in map(Path, corpora):
+        if read_facts(path).fingerprint == facts.fingerprint:
+            for batch in read_corpus_file(path, ["text_hash", "vector"]):
+                _learn(memory, batch)
+    for batch in checkpoints.batches():
+        _learn(memory, batch)
+
+
+def _learn(memory: VectorMemory, batch: pa.RecordBatch) -> None:
+    first = {value: row for row, value in reversed(list(enumerate(batch.column("text_hash").to_pylist())))}
+    hashes = list(first)
+    unknown = [value for value, row in zip(hashes, memory.find(hashes).tolist(), strict=True) if row < 0]
+    memory.add(unknown, vectors_of(batch).take([first[value] for value in unknown], axis=0))
+
+
+def _embed_rows(maker: _Maker, rows: Iterable[pa.RecordBatch], checkpoints: Checkpoints, progress: Progress) -> int:
+    """Embed the rows that no part covers yet, part by part; gives the number of all rows."""
+    pending: list[pa.RecordBatch] = []
+    pending_rows = 0
+    for piece in _slices(rows, checkpoints.rows):
+        pending.extend(maker.batches(piece))
+        pending_rows += len(piece)
+        progress(checkpoints.rows + pending_rows, max(maker.task.rows, checkpoints.rows + pending_rows))
+        if sum(map(len, pending)) >= CHECKPOINT:
+            checkpoints.add(pending, maker.schema, pending_rows)
+            hit(PART_KEPT)
+            pending, pending_rows = [], 0
+    if pending_rows:
+        checkpoints.add(pending, maker.schema, pending_rows)
+    return checkpoints.rows
+
+
+def _slices(rows: Iterable[pa.RecordBatch], skip: int) -> Iterator[pa.RecordBatch]:
+    for batch in rows:
+        passed = min(skip, len(batch))
+        skip -= passed
+        for start in range(passed, len(batch), SLICE):
+            yield batch.slice(start, SLICE)
+
+
+class _Maker:
+    """Turns rows into batches of embedded chunks."""
+
+    def __init__(self, task: CorpusTask, model: Embedder, memory: VectorMemory, schema: pa.Schema) -> None:
+        self.task = task
+        self.schema = schema
+        self._model = model
+        self._memory = memory
+
+    def batches(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The chunks of these rows with their vectors, BLOCK at a time."""
+        block: list[Chunk] = []
+        for chunk in self._chunks(rows):
+            block.append(chunk)
+            if len(block) == BLOCK:
+                yield self._batch(block)
+                block = []
+        if block:
+            yield self._batch(block)
+
+    def _chunks(self, rows: pa.RecordBatch) -> Iterator[Chunk]:
+        columns = [_strings(rows, name) for name in self.task.text]
+        for key, *values in zip(_strings(rows, "key"), *columns, strict=True):
+            yield from chunks(key or "", join(values), self.task.chunk, self._model)
+
+    def _batch(self, block: Sequence[Chunk]) -> pa.RecordBatch:
+        texts = [chunk.text for chunk in block]
+        hashes = text_hashes(texts)
+        columns = (
+            pa.array([chunk.row_key for chunk in block], pa.string()),
+            pa.array([chunk.number for chunk in block], pa.int32()),
+            pa.array([chunk.start for chunk in block], pa.int32()),
+            pa.array(texts, pa.string()),
+            pa.array(hashes, self.schema.field("text_hash").type),
+            vector_array(self._vectors(texts, hashes)),
+        )
+        return pa.RecordBatch.from_arrays(list(columns), schema=self.schema)
+
+    def _vectors(self, texts: Sequence[str], hashes: Sequence[bytes]) -> Vectors:
+        """float32 (n, dimension): remembered where the text is known, embedded and remembered where it is not."""
+        text_of = dict(zip(hashes, texts, strict=True))
+        unique = list(text_of)
+        rows = self._memory.find(unique)
+        unknown = (rows < 0).nonzero()[0]
+        if len(unknown):
+            new = [unique[at] for at in unknown]
+            rows[unknown] = self._memory.add(new, self._model.embed([text_of[value] for value in new]))
+        row_of = dict(zip(unique, rows.tolist(), strict=True))
+        return self._memory.take(np.array([row_of[value] for value in hashes], dtype=np.int64))
+
+
+def _strings(rows: pa.RecordBatch, name: str) -> list[str | None]:
+    """The column as text, whatever its type. Raises BuildFailed if there is none of this name."""
+    try:
+        values: list[str | None] = rows.column(name).cast(pa.string()).to_pylist()
+    except KeyError as error:
+        names = ", ".join(found for found in rows.schema.names if found != "key")
+        raise BuildFailed(f"The dataset has no column `{name}`, only {names}.", remedy="Name its text columns in the Index.") from error
+    except pa.ArrowInvalid as error:
+        raise BuildFailed(f"Column `{name}` cannot be read as text: {error}.") from error
+    return values

@@ -1,0 +1,212 @@
+"""One suite of behaviours for every vector engine, and what is hnswlib's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.errors import BuildFailed, EngineUnsupported
+from engines.vectors.engine import Parts, VectorIndex, Vectors
+from engines.vectors.hnsw import HnswIndex
+from engines.vectors.recommend import FLAT_UP_TO, LARGE_FROM, recommend
+from engines.vectors.registry import open_engine
+
+DIMENSION = 16
+ENGINES = ["flat", "hnsw"]
+Make = Callable[..., VectorIndex]
+
+
+def unit(rows: int, seed: int = 0) -> Vectors:
+    vectors = np.random.default_rng(seed).standard_normal((rows, DIMENSION)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def exact(vectors: Vectors, query: Vectors, k: int, allowed: np.ndarray | None = None) -> list[int]:
+    scores = vectors @ query
+    ids = range(len(vectors)) if allowed is None else np.flatnonzero(allowed).tolist()
+    return sorted(ids, key=lambda at: (-scores[at], at))[:k]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    numbers = count()
+
+    def stage() -> Path:
+        path = tmp_path / f"staged-{next(numbers)}"
+        path.touch()
+        return path
+
+    def build(name: str, vectors: Vectors, parameters: Mapping[str, Any] | None = None, threads: int = 1) -> VectorIndex:
+        engine = open_engine(name)
+        recipe = engine.recipe(parameters or {})
+        matrix = stage()
+        matrix.write_bytes(vectors.tobytes())
+        files = engine.build(vectors, recipe.build, stage, threads=threads, progress=lambda done, total: None)
+        return engine.open(Parts(matrix, len(vectors), DIMENSION, files, recipe.search))
+
+    return build
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_nearest_come_first_with_their_cosine(make: Make, name: str) -> None:
+    vectors = unit(500)
+    index = make(name, vectors)
+    for query in unit(20, seed=1):
+        ids, scores = index.search(query, 10)
+        assert ids.dtype == np.int64
+        assert scores.dtype == np.float32
+        assert ids.tolist() == exact(vectors, query, 10)
+        np.testing.assert_allclose(scores, vectors[ids] @ query, atol=1e-6)
+        assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_more_than_there_is_gives_what_there_is(make: Make, name: str, size: int) -> None:
+    index = make(name, unit(size))
+    ids, scores = index.search(unit(1, seed=1)[0], 10)
+    assert sorted(ids.tolist()) == list(range(size))
+    assert len(scores) == size
+    assert (index.size, index.dimension) == (size, DIMENSION)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.1, 0.5, 0.9, 1.0])
+def test_a_filter_gives_k_of_those_allowed(make: Make, name: str, share: float) -> None:
+    vectors = unit(3000)
+    index = make(name, vectors)
+    allowed = np.random.default_rng(2).random(len(vectors)) < share
+    found = 0
+    queries = unit(10, seed=3)
+    for query in queries:
+        ids, scores = index.search(query, 5, allowed)
+        expected = exact(vectors, query, 5, allowed)
+        assert len(ids) == len(scores) == len(expected)
+        assert allowed[ids].all()
+        found += len(set(ids.tolist()) & set(expected))
+    assert found >= 0.9 * len(queries) * min(5, allowed.sum())
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_filter_that_excludes_the_neighbourhood_still_gives_k(make: Make, name: str) -> None:
+    vectors = unit(3000)
+    query = unit(1, seed=1)[0]
+    allowed = np.ones(len(vectors), dtype=np.bool_)
+    allowed[exact(vectors, query, 1500)] = False
+    ids, _ = make(name, vectors).search(query, 10, allowed)
+    assert ids.tolist() == exact(vectors, query, 10, allowed)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_threads_search_at_once(make: Make, name: str) -> None:
+    vectors = unit(1000)
+    index = make(name, vectors)
+    queries = unit(64, seed=1)
+    expected = [index.search(query, 5)[0].tolist() for query in queries]
+    with ThreadPoolExecutor(8) as threads:
+        assert [ids.tolist() for ids, _ in threads.map(lambda query: index.search(query, 5), queries)] == expected
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_it_describes_itself(make: Make, name: str) -> None:
+    described = make(name, unit(100)).describe()
+    assert (described["engine"], described["size"], described["dimension"]) == (name, 100, DIMENSION)
+    assert described["disk_bytes"] >= 100 * DIMENSION * 4
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_unknown_parameters_are_named(name: str) -> None:
+    with pytest.raises(BuildFailed, match="efSerch"):
+        open_engine(name).recipe({"efSerch": 3})
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_matrix_of_another_size_is_refused(make: Make, name: str, tmp_path: Path) -> None:
+    matrix = tmp_path / "matrix"
+    matrix.write_bytes(unit(3).tobytes()[:-1])
+    with pytest.raises(BuildFailed, match="matrix has 191 bytes"):
+        open_engine(name).open(Parts(matrix, 3, DIMENSION, {"graph": matrix}, {}))
+
+
+def test_equal_scores_are_ordered_by_id(make: Make) -> None:
+    vectors = np.repeat(unit(3), 5, axis=0)
+    ids, _ = make("flat", vectors).search(vectors[5], 3)
+    assert ids.tolist() == [5, 6, 7]
+
+
+def test_one_thread_and_one_seed_give_the_same_graph(make: Make, tmp_path: Path) -> None:
+    make("hnsw", unit(500))
+    make("hnsw", unit(500))
+    make("hnsw", unit(500), {"seed": 3})
+    first, second, third = (tmp_path / f"staged-{number}" for number in (1, 3, 5))
+    assert first.read_bytes() == second.read_bytes() != third.read_bytes()
+
+
+def test_threads_build_a_whole_graph(make: Make) -> None:
+    vectors = unit(3000)
+    index = make("hnsw", vectors, threads=2)
+    assert [index.search(vector, 1)[0][0] for vector in vectors[:50]] == list(range(50))
+
+
+def test_ef_is_of_the_search_and_can_be_tuned(make: Make) -> None:
+    index = make("hnsw", unit(100), {"m": 8, "efSearch": 17})
+    assert index.describe()["search"] == {"efSearch": 17}
+    assert index.quick(10)
+    index.tune({"efSearch": 500})
+    assert index.describe()["search"] == {"efSearch": 500}
+    assert not index.quick(10)
+    index.tune({})
+    assert index.describe()["search"] == {"efSearch": 64}
+
+
+def test_where_the_graph_gives_too_few_the_matrix_answers(make: Make) -> None:
+    class Broken:
+        ef = 10
+
+        def knn_query(self, *arguments: object) -> None:
+            raise RuntimeError("Cannot return the results in a contiguous 2D array. Probably ef or M is too small")
+
+    vectors = unit(50)
+    query = unit(1, seed=1)[0]
+    ids, _ = HnswIndex(Broken(), vectors, 0).search(query, 5)
+    assert ids.tolist() == exact(vectors, query, 5)
+
+
+def test_a_damaged_graph_is_refused(tmp_path: Path) -> None:
+    vectors = unit(10)
+    (tmp_path / "matrix").write_bytes(vectors.tobytes())
+    (tmp_path / "graph").write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(BuildFailed, match="cannot be opened as a graph"):
+        open_engine("hnsw").open(Parts(tmp_path / "matrix", 10, DIMENSION, {"graph": tmp_path / "graph"}, {}))
+
+
+def test_progress_ends_at_the_total(tmp_path: Path) -> None:
+    reports: list[tuple[int, int]] = []
+    open_engine("hnsw").build(unit(2500), {}, lambda: tmp_path / "graph", threads=1, progress=lambda *report: reports.append(report))
+    assert reports == [(1024, 2500), (2048, 2500), (2500, 2500)]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "engine", "parameters"),
+    [
+        (0, "flat", {}),
+        (FLAT_UP_TO, "flat", {}),
+        (FLAT_UP_TO + 1, "hnsw", {"m": 32, "efConstruction": 80, "seed": 100}),
+        (LARGE_FROM + 1, "hnsw", {"m": 32, "efConstruction": 160, "seed": 100}),
+    ],
+)
+def test_the_recommended_recipe_is_by_size(chunks: int, engine: str, parameters: Mapping[str, Any]) -> None:
+    assert (recommend(chunks).engine, recommend(chunks).build) == (engine, parameters)
+
+
+def test_engines_to_come_are_refused_by_name() -> None:
+    with pytest.raises(EngineUnsupported, match="'lance'"):
+        open_engine("lance")
+    with pytest.raises(EngineUnsupported, match="precision"):
+        open_engine("flat").recipe({"precision": "int8"})

@@ -1,0 +1,69 @@
+"""The HTTP API put together: explicit parts in, an aiohttp application out.
+
+The order of the middlewares matters: figures see every status, problems translate whatever comes from below, limits count before anything
+costs, the guard names the reader before a handler runs. Routes and their description come from the same list.
+
+It refuses to start anything: parts are made and closed by whoever passes them. Next: `server.py`, which listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from api import datasets, events, health, metrics, openapi, query, search, status
+from api.endpoints import Endpoint
+from api.limits import Limits, bounded
+from api.problems import problems
+from api.reader import guard
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes need. listen_host: where the listener is bound, which decides whom it answers. version: of this software."""
+
+    queries: query.QueryService
+    searches: search.SearchService
+    statuses: status.StatusSource
+    events: events.EventSource
+    catalog: datasets.DatasetCatalog
+    missing: health.Readiness
+    daemon: status.Daemon
+    listen_host: str = "127.0.0.1"
+    version: str = "0"
+    limits: Limits = field(default_factory=Limits)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+def build_app(parts: Parts) -> web.Application:
+    """The application with every route."""
+    middlewares = [
+        metrics.RequestMetrics(parts.registry).middleware(),
+        problems,
+        bounded(parts.limits),
+        guard(parts.listen_host),
+    ]
+    app = web.Application(middlewares=middlewares, client_max_size=parts.limits.body_bytes)
+    for endpoint in endpoints(parts):
+        if endpoint.method == "GET":
+            app.router.add_get(endpoint.path, endpoint.handle)  # and HEAD, whose body aiohttp leaves out
+        else:
+            app.router.add_route(endpoint.method, endpoint.path, endpoint.handle)
+    return app
+
+
+def endpoints(parts: Parts) -> Sequence[Endpoint]:
+    """Every route there is."""
+    described = (
+        *query.endpoints(parts.queries, parts.limits.query_rows),
+        *search.endpoints(parts.searches, parts.limits.search_k),
+        *status.endpoints(parts.statuses, parts.daemon),
+        *events.endpoints(parts.events, parts.limits.page),
+        *datasets.endpoints(parts.catalog),
+        *health.endpoints(parts.missing),
+        *metrics.endpoints(parts.registry),
+    )
+    return (*described, openapi.endpoint(described, parts.version))

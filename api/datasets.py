@@ -1,0 +1,228 @@
+"""GET /catalog/datasets and /catalog/datasets/{name}: what each dataset holds, as the catalog says.
+
+Figures come from the catalog's records; no data file is opened. Opening a large catalog may read shards, so it runs in a thread.
+Next: `state/catalog/records.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import orjson
+from aiohttp import web
+from anyio import to_thread
+from pydantic import Field
+
+from api.bodies import JSON, Document, encoded, read_parameters
+from api.endpoints import Endpoint
+from api.errors import DatasetUnknown
+from api.reader import READER, may
+from engines.reading import Reader, TableName
+from state.catalog.records import Schema, Table
+
+
+class DatasetState(Protocol):
+    """What the catalog knows of one Dataset."""
+
+    @property
+    def table(self) -> Table | None:
+        """None before anything was ingested."""
+
+
+class DatasetCatalog(Protocol):
+    """The catalog, for reading. Blocking."""
+
+    def objects(self, kind: str) -> Mapping[str, DatasetState]:
+        """Every object of the kind."""
+
+    def table(self, name: str) -> Table | None:
+        """The table of a Dataset."""
+
+
+class DatasetColumn(Document):
+    """A column."""
+
+    id: int = Field(description="The Parquet field id; kept by renames, never given again.")
+    name: str
+    type: str
+
+
+class DatasetRow(Document):
+    """A dataset in short."""
+
+    name: str
+    table: str = Field(description="Its name in SQL.")
+    version: int = Field(description="Counts the commits that changed its data or schema.")
+    snapshot: str = Field(description="Identifies the content: equal for equal content, whatever the version.")
+    bucket: str
+    primary_key: list[str]
+    write: str
+    rows: int = Field(description="Rows in all files; a key that occurs in several files counts each time.")
+    bytes: int
+    file_count: int
+    columns: list[DatasetColumn]
+    retained: bool = Field(description="Whether the spec is gone and the data was kept.")
+
+
+class DatasetsAnswer(Document):
+    """All datasets that hold a table, ordered by name."""
+
+    datasets: list[DatasetRow]
+
+
+class DatasetFile(Document):
+    """A Parquet file of the table, in the order in which later ones win."""
+
+    bucket: str
+    key: str
+    size: int
+    sha256: str
+    role: Literal["base", "delta"]
+    sequence: int
+    rows: int
+    source: str = Field(description="The digest of the source file's content.")
+    schema_id: int
+
+
+class DatasetBinding(Document):
+    """A source file and the content last seen there."""
+
+    path: str
+    digest: str
+    size: int
+    present: bool = Field(description="False once the path is gone while its rows stay.")
+
+
+class DatasetRefusal(Document):
+    """A source file that was refused as a whole."""
+
+    path: str
+    line: int | None
+    reason: str
+
+
+class DatasetVersion(Document):
+    """The columns of one version of the schema."""
+
+    schema_id: int
+    columns: list[DatasetColumn]
+
+
+class DatasetAnswer(Document):
+    """A dataset in full."""
+
+    name: str
+    table: str
+    version: int
+    snapshot: str
+    bucket: str
+    primary_key: list[str]
+    write: str
+    rows: int
+    bytes: int
+    file_count: int
+    columns: list[DatasetColumn]
+    retained: bool
+    files: list[DatasetFile]
+    bindings: list[DatasetBinding]
+    refusals: list[DatasetRefusal]
+    versions: list[DatasetVersion] = Field(description="The schema's versions, the current one last.")
+
+
+class NoParameters(Document):
+    """A route without parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRoutes:
+    """Answers both routes."""
+
+    catalog: DatasetCatalog
+
+    async def handle_all(self, request: web.Request) -> web.StreamResponse:
+        """Only what the reader may know of."""
+        read_parameters(request, NoParameters)
+        return encoded(await to_thread.run_sync(self.all, request[READER]))
+
+    async def handle_one(self, request: web.Request) -> web.StreamResponse:
+        """Raises DatasetUnknown, for a forbidden one as well: its very name may be a secret."""
+        read_parameters(request, NoParameters)
+        return encoded(await to_thread.run_sync(self.one, request.match_info["name"], request[READER]))
+
+    def all(self, reader: Reader) -> bytes:
+        """The list as JSON. Blocking."""
+        tables = [state.table for state in self.catalog.objects("Dataset").values() if state.table is not None]
+        rows = [_short(table) for table in tables if _visible(reader, table.name)]
+        return orjson.dumps({"datasets": sorted(rows, key=lambda row: str(row["name"]))})
+
+    def one(self, name: str, reader: Reader) -> bytes:
+        """One dataset as JSON. Blocking. Raises DatasetUnknown."""
+        table = self.catalog.table(name) if _visible(reader, name) else None
+        if table is None:
+            raise DatasetUnknown(f"There is no dataset {name!r}, or nothing was ingested into it yet.")
+        return orjson.dumps(_full(table))
+
+
+def sql_name(name: str) -> str:
+    """A dataset's name in SQL."""
+    return name.replace("-", "_")
+
+
+def _visible(reader: Reader, name: str) -> bool:
+    return may(reader, TableName(sql_name(name)), "describe")
+
+
+def _short(table: Table) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "table": sql_name(table.name),
+        "version": table.version,
+        "snapshot": table.snapshot,
+        "bucket": table.bucket,
+        "primaryKey": list(table.primary_key),
+        "write": table.write,
+        "rows": table.rows,
+        "bytes": table.size,
+        "fileCount": len(table.files),
+        "columns": _columns(table.schema),
+        "retained": table.retained,
+    }
+
+
+def _full(table: Table) -> dict[str, Any]:
+    return _short(table) | {
+        "files": [
+            {
+                **file.ref.to_dict(),
+                "role": file.role,
+                "sequence": file.sequence,
+                "rows": file.rows,
+                "source": file.source,
+                "schemaId": file.schema_id,
+            }
+            for file in table.data_files
+        ],
+        "bindings": [
+            {"path": binding.path, "digest": binding.digest, "size": binding.size, "present": binding.present}
+            for binding in table.bindings.values()
+        ],
+        "refusals": [{"path": refusal.path, "line": refusal.line, "reason": refusal.reason} for refusal in table.refusals.values()],
+        "versions": [{"schemaId": schema.id, "columns": _columns(schema)} for schema in table.schemas],
+    }
+
+
+def _columns(schema: Schema) -> list[dict[str, Any]]:
+    return [{"id": column.id, "name": column.name, "type": column.type} for column in schema.columns]
+
+
+def endpoints(catalog: DatasetCatalog) -> tuple[Endpoint, ...]:
+    """The routes of the catalog."""
+    routes = DatasetRoutes(catalog)
+    path, summary = "/catalog/datasets", "Every dataset with its figures"
+    one, detail = "/catalog/datasets/{name}", "One dataset: columns, files, source files, schemas"
+    return (
+        Endpoint("GET", path, summary, routes.handle_all, {JSON: DatasetsAnswer}, problems=(400,)),
+        Endpoint("GET", one, detail, routes.handle_one, {JSON: DatasetAnswer}, problems=(400, 404)),
+    )

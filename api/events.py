@@ -1,0 +1,116 @@
+"""GET /events: what happened and why, newest first, page by page.
+
+Reading touches objects and write-ahead files, so it runs in a thread. A cursor is the id of the last event of a page: events are ordered
+by id and never change, so a page cannot shift while new events arrive. Next: `state/streams/stream.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+from anyio import to_thread
+from pydantic import Field
+
+from api.bodies import JSON, Document, encoded, read_parameters
+from api.endpoints import Endpoint
+from api.errors import FieldFault, ParametersInvalid
+from api.reader import require
+from engines.reading import TableName
+
+STREAM = "events"
+SYSTEM_EVENTS = TableName("system.events")
+
+
+class EventSource(Protocol):
+    """Streams, for reading."""
+
+    def read(
+        self,
+        stream: str,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Events from `since` on and before `until` (ids or ISO 8601) whose columns equal `where`. Blocking while iterated."""
+
+
+class EventParameters(Document):
+    """Which events; the newest hundred without."""
+
+    object: str | None = Field(None, description="Only events of this object, as Kind/name.")
+    type: str | None = Field(None, description="Normal or Warning.")
+    reason: str | None = Field(None, description="Only events of this reason.")
+    since: str | None = Field(None, description="Only events from this time (ISO 8601) or id on.")
+    limit: int = Field(100, ge=1, description="Events on a page.")
+    cursor: str | None = Field(None, description="`next` of the page before.")
+
+
+class EventRow(Document):
+    """One event."""
+
+    id: str = Field(description="A ULID; later events have greater ones.")
+    at: str
+    object: str | None = None
+    kind: str | None = None
+    name: str | None = None
+    type: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    revision: str | None = None
+    actor: str | None = None
+    request: str | None = Field(None, description="The id of the request that caused it.")
+    detail: Any = None
+
+
+class EventAnswer(Document):
+    """A page of events, newest first."""
+
+    events: list[EventRow]
+    next: str | None = Field(description="The cursor of the next page; null on the last.")
+
+
+@dataclass(frozen=True, slots=True)
+class EventRoute:
+    """Answers GET /events. most: events of a page."""
+
+    source: EventSource
+    most: int
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Raises StreamInvalid for a time or cursor that is none."""
+        require(request, SYSTEM_EVENTS, "read")
+        wanted = read_parameters(request, EventParameters)
+        if wanted.limit > self.most:
+            raise ParametersInvalid([FieldFault("limit", f"must be at most {self.most}")])
+        return encoded(await to_thread.run_sync(self.document, wanted))
+
+    def document(self, wanted: EventParameters) -> bytes:
+        """The page as JSON. Blocking."""
+        where = {name: value for name in ("object", "type", "reason") if (value := getattr(wanted, name)) is not None}
+        # One more than wanted is read, to know whether there is a next page.
+        found = list(
+            self.source.read(STREAM, since=wanted.since, until=wanted.cursor, where=where, limit=wanted.limit + 1, newest_first=True)
+        )
+        page = found[: wanted.limit]
+        following = page[-1]["id"] if len(found) > len(page) else None
+        return orjson.dumps({"events": [_row(event) for event in page], "next": following})
+
+
+def _row(event: Mapping[str, Any]) -> dict[str, Any]:
+    """`detail` is JSON as text in the stream; here it is part of the document."""
+    detail = event.get("detail")
+    return {**event, "detail": orjson.loads(detail) if isinstance(detail, str) else detail}
+
+
+def endpoints(source: EventSource, most: int) -> tuple[Endpoint, ...]:
+    """The route of events."""
+    route = EventRoute(source, most)
+    summary = "What happened, newest first"
+    return (Endpoint("GET", "/events", summary, route.handle, {JSON: EventAnswer}, parameters=EventParameters, problems=(400,)),)

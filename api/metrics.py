@@ -1,0 +1,103 @@
+"""Figures for Prometheus: of requests, counted here; of the loop, counted by the loop into what is declared here.
+
+The registry is passed in: nothing is registered at import, and two apps in one process do not meet. Labels hold route patterns, kinds and
+documented outcomes only, never names or texts of users, so that the number of series stays bounded.
+
+Next: `limits.py`, or the loop in `reconciler/`, which holds a LoopMetrics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from anyio import to_thread
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0 as TEXT
+from prometheus_client.exposition import generate_latest
+
+from api.bodies import encoded
+from api.endpoints import Endpoint
+
+_REQUEST_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_RECONCILE_SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
+
+
+class RequestMetrics:
+    """Requests by route, method and status; seconds by route; how many are being answered."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter("lakehouse_http_requests", "Requests answered.", ("route", "method", "status"), registry=registry)
+        self._seconds = Histogram(
+            "lakehouse_http_request_seconds", "Time to answer.", ("route",), registry=registry, buckets=_REQUEST_SECONDS
+        )
+        self._in_flight = Gauge("lakehouse_http_requests_in_flight", "Requests being answered.", registry=registry)
+        # Looking up a labelled child takes longer than counting: kept by what is counted.
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Counts one answered request."""
+        counter = self._counters.get((route, method, status))
+        if counter is None:
+            counter = self._counters[route, method, status] = self._requests.labels(route, method, str(status))
+        histogram = self._histograms.get(route)
+        if histogram is None:
+            histogram = self._histograms[route] = self._seconds.labels(route)
+        counter.inc()
+        histogram.observe(seconds)
+
+    def middleware(self, clock: Callable[[], float] = time.perf_counter) -> Middleware:
+        """The outermost middleware: sees every status, those of problems too."""
+
+        @web.middleware
+        async def measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+            begin = clock()
+            self._in_flight.inc()
+            status = 499  # what stands if the client left before an answer
+            try:
+                response = await handler(request)
+                status = response.status
+                return response
+            finally:
+                self._in_flight.dec()
+                self.observe(_route(request), _method(request), status, clock() - begin)
+
+        return measured
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "unknown" if resource is None else resource.canonical
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in {"GET", "HEAD", "POST"} else "other"
+
+
+class LoopMetrics:
+    """What the reconcile loop and the executor count.
+
+    queue: keys, by state (queued, processing, waiting). reconciles: by kind and outcome (ready, waiting, failed, stalled).
+    reconcile_seconds: by kind. jobs: by state (queued, running). jobs_finished: by kind of job and outcome (done, failed, cancelled).
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.queue = Gauge("lakehouse_queue_keys", "Keys in the work queue.", ("state",), registry=registry)
+        self.reconciles = Counter("lakehouse_reconciles", "Reconciliations, by how they ended.", ("kind", "outcome"), registry=registry)
+        self.reconcile_seconds = Histogram(
+            "lakehouse_reconcile_seconds", "Time of one reconciliation.", ("kind",), registry=registry, buckets=_RECONCILE_SECONDS
+        )
+        self.jobs = Gauge("lakehouse_jobs", "Jobs that are not finished.", ("state",), registry=registry)
+        self.jobs_finished = Counter("lakehouse_jobs_finished", "Jobs, by how they ended.", ("kind", "outcome"), registry=registry)
+
+
+def endpoints(registry: CollectorRegistry) -> tuple[Endpoint, ...]:
+    """The route that Prometheus scrapes."""
+
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        return encoded(await to_thread.run_sync(generate_latest, registry), TEXT)
+
+    return (Endpoint("GET", "/metrics", "Figures in the text format of Prometheus", metrics, {"text/plain": None}),)

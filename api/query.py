@@ -1,0 +1,145 @@
+"""POST /query: SQL in, rows out, as JSON, CSV or an Arrow stream. What answered is said every time.
+
+The SQL is not looked at here: parsing, planning and running are the query service's, in processes that may die of it. A result that is
+large is encoded in a thread, so that one client's ten thousand rows do not hold up the others.
+
+Next: `engines/sql/service.py` for what runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+import orjson
+from aiohttp import web
+from anyio import to_thread
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from api.bodies import JSON, Document, encoded, preferred, read_body
+from api.csv_text import csv_text
+from api.endpoints import Endpoint
+from api.reader import READER
+from engines.reading import Reader
+
+ARROW = "application/vnd.apache.arrow.stream"
+CSV = "text/csv"
+VERSIONS = "X-Lakehouse-Versions"
+TRUNCATED = "X-Lakehouse-Truncated"
+
+LARGE = 64 << 10
+"""Bytes of an Arrow stream from which on it is worth a thread to encode it otherwise."""
+
+
+class QueryResult(Protocol):
+    """What answered a query: an Arrow IPC stream and what is known about it."""
+
+    @property
+    def ipc(self) -> bytes:
+        """The Arrow IPC stream."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether rows or bytes were cut off at a limit."""
+
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """The version of each table that was read."""
+
+    def columns(self) -> Sequence[Mapping[str, str]]:
+        """name and type of each column, in order."""
+
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """The rows as JSON values. CPU."""
+
+
+class QueryService(Protocol):
+    """Runs SQL for a reader. Raises EngineError."""
+
+    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, max_rows: int | None = None) -> QueryResult:
+        """The result of one read-only statement."""
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, list | dict):
+        raise ValueError("must be text, a number, true, false or null")
+    return value
+
+
+Parameter = Annotated[Any, AfterValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
+
+
+class QueryBody(Document):
+    """A query."""
+
+    sql: str = Field(min_length=1, description="One read-only SQL statement.")
+    params: dict[str, Parameter] = Field(default_factory=dict, description="Values of `$name` placeholders in the statement.")
+    max_rows: int | None = Field(None, ge=1, description="Rows wanted at most; the server's own limit holds anyway.")
+
+
+class QueryColumn(Document):
+    """A column of a result."""
+
+    name: str
+    type: str = Field(description="As in a Dataset's columns: string, int64, float64, bool, date, timestamp, decimal(p,s), ...")
+
+
+class QueryAnswer(Document):
+    """A result as JSON."""
+
+    columns: list[QueryColumn]
+    rows: list[dict[str, Any]] = Field(description="One object a row. Dates as ISO 8601, decimals as text, binary as base64, NaN as null.")
+    truncated: bool = Field(description="Whether rows were cut off at a limit.")
+    versions: dict[str, int] = Field(description="The version of each table that was read.")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRoute:
+    """Answers POST /query. most_rows: of any result."""
+
+    service: QueryService
+    most_rows: int
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Raises what the service raises, and faults of the body."""
+        media_type = preferred(request, (JSON, ARROW, CSV))
+        body = await read_body(request, QueryBody)
+        most = self.most_rows if body.max_rows is None else min(body.max_rows, self.most_rows)
+        result = await self.service.run(body.sql, body.params, request[READER], max_rows=most)
+        if media_type == ARROW:
+            return encoded(result.ipc, ARROW, _facts(result))
+        write = _as_json if media_type == JSON else _as_csv
+        content = write(result) if len(result.ipc) < LARGE else await to_thread.run_sync(write, result)
+        return encoded(content, media_type, None if media_type == JSON else _facts(result))
+
+
+def _as_json(result: QueryResult) -> bytes:
+    content = {"columns": result.columns(), "rows": result.rows(), "truncated": result.truncated, "versions": result.versions}
+    return orjson.dumps(content)
+
+
+def _as_csv(result: QueryResult) -> bytes:
+    return csv_text([column["name"] for column in result.columns()], result.rows()).encode()
+
+
+def _facts(result: QueryResult) -> dict[str, str]:
+    """What JSON says in the document, as headers."""
+    return {VERSIONS: orjson.dumps(result.versions).decode(), TRUNCATED: "true" if result.truncated else "false"}
+
+
+def endpoints(service: QueryService, most_rows: int) -> tuple[Endpoint, ...]:
+    """The route of queries."""
+    headers = {VERSIONS: "Arrow and CSV: the versions as JSON.", TRUNCATED: "Arrow and CSV: `true` if rows were cut off."}
+    return (
+        Endpoint(
+            "POST",
+            "/query",
+            "Run one read-only SQL statement",
+            QueryRoute(service, most_rows).handle,
+            {JSON: QueryAnswer, ARROW: None, CSV: None},
+            body=QueryBody,
+            headers=headers,
+            problems=(400, 403, 404, 406, 413, 415, 422, 503, 504),
+        ),
+    )

@@ -1,0 +1,110 @@
+"""POST /search: the chunks of an index nearest to a text or a vector, with one similarity whatever the engine.
+
+Next: `engines/search.py`, which embeds, filters and ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol, Self
+
+import orjson
+from aiohttp import web
+from pydantic import Field, model_validator
+
+from api.bodies import JSON, Document, encoded, read_body
+from api.endpoints import Endpoint
+from api.errors import FieldFault, FieldsInvalid
+from api.reader import READER
+from engines.reading import Reader
+from engines.search import SearchRequest, SearchResult
+
+MOST_DIMENSIONS = 16_384
+
+
+class SearchService(Protocol):
+    """Searches an index for a reader. Raises EngineError."""
+
+    async def search(self, request: SearchRequest, reader: Reader) -> SearchResult:
+        """The hits, best first."""
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class SearchBody(Document):
+    """A search, by exactly one of text and vector."""
+
+    index: str = Field(min_length=1, description="The Index's name.")
+    text: str | None = Field(None, min_length=1, description="What to look for; embedded by the index's own model.")
+    vector: list[Number] | None = Field(
+        None, min_length=1, max_length=MOST_DIMENSIONS, description="An embedding made by the same model; then `model` should say which."
+    )
+    k: int = Field(10, ge=1, description="Hits wanted.")
+    filter: str | None = Field(None, min_length=1, description="A SQL condition over the dataset's columns; only its rows are searched.")
+    model: str | None = Field(None, min_length=1, description="The model the client believes in; another one is refused.")
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        if (self.text is None) == (self.vector is None):
+            raise ValueError("Exactly one of `text` and `vector` is needed.")
+        return self
+
+
+class SearchHit(Document):
+    """A chunk that was found."""
+
+    key: str = Field(description="The row: its primary key as canonical JSON, or `<file digest>:<row>`.")
+    chunk: int = Field(description="Which chunk of the row's text, from 0.")
+    text: str = Field(description="The chunk's text.")
+    score: float = Field(description="Cosine similarity: higher is better, 1 is equal.")
+
+
+class SearchAnswer(Document):
+    """Hits, best first, and what found them."""
+
+    hits: list[SearchHit]
+    index: str
+    generation: str | None = Field(description="The IndexGeneration that answered; null if the recommended recipe was built without one.")
+    versions: dict[str, int] = Field(description="The version of the dataset that the index holds.")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRoute:
+    """Answers POST /search. most_hits: of any search."""
+
+    service: SearchService
+    most_hits: int
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Raises what the service raises, and faults of the body."""
+        body = await read_body(request, SearchBody)
+        if body.k > self.most_hits:
+            raise FieldsInvalid([FieldFault("k", f"must be at most {self.most_hits}")])
+        wanted = SearchRequest(
+            index=body.index,
+            text=body.text,
+            vector=None if body.vector is None else tuple(body.vector),
+            k=body.k,
+            filter=body.filter,
+            model=body.model,
+        )
+        result = await self.service.search(wanted, request[READER])
+        hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
+        content = {"hits": hits, "index": result.index, "generation": result.generation, "versions": result.versions}
+        return encoded(orjson.dumps(content))
+
+
+def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
+    """The route of searches."""
+    return (
+        Endpoint(
+            "POST",
+            "/search",
+            "Find the chunks of an index nearest to a text or a vector",
+            SearchRoute(service, most_hits).handle,
+            {JSON: SearchAnswer},
+            body=SearchBody,
+            problems=(400, 403, 404, 413, 415, 422, 503, 504),
+        ),
+    )

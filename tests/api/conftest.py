@@ -1,0 +1,207 @@
+"""The API over services that are small and in memory; blockbuster watches that nothing blocks the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from blockbuster import blockbuster_ctx
+
+from api.app import Parts, build_app
+from api.status import Daemon
+from engines.errors import EngineError
+from engines.reading import Reader
+from engines.search import Hit, SearchRequest, SearchResult
+from state.catalog.records import Binding, Column, DataFile, Refusal, Schema, Table
+from state.local_store import LocalStore
+from state.objects import ObjectRef
+from state.status import Status
+from state.streams.stream import Streams
+
+PEOPLE = [{"city": "Chicago", "people": 3, "note": None}, {"city": 'New "York"', "people": 2, "note": ""}]
+
+
+@dataclass
+class Result:
+    """A result over plain rows; says in which thread its rows were asked for."""
+
+    content: list[dict[str, Any]]
+    truncated: bool = False
+    versions: Mapping[str, int] = field(default_factory=lambda: {"people": 7})
+    threads: list[str] = field(default_factory=list)
+
+    @property
+    def ipc(self) -> bytes:
+        table = pa.Table.from_pylist(self.content)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return sink.getvalue().to_pybytes()
+
+    def columns(self) -> list[dict[str, str]]:
+        return [{"name": name, "type": "int64" if name == "people" else "string"} for name in self.content[0]]
+
+    def rows(self) -> list[dict[str, Any]]:
+        self.threads.append(threading.current_thread().name)
+        return self.content
+
+
+@dataclass
+class Queries:
+    """Answers every statement with `result`, or raises `error`, after `gate` opens if there is one."""
+
+    result: Result = field(default_factory=lambda: Result(PEOPLE))
+    error: Exception | None = None
+    gate: asyncio.Event | None = None
+    asked: list[SimpleNamespace] = field(default_factory=list)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, max_rows: int | None = None) -> Result:
+        self.asked.append(SimpleNamespace(sql=sql, params=params, reader=reader, max_rows=max_rows))
+        self.begun.set()
+        if self.gate is not None:
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+@dataclass
+class Searches:
+    """One hit whatever was asked, or `error`."""
+
+    error: EngineError | None = None
+    asked: list[SearchRequest] = field(default_factory=list)
+
+    async def search(self, request: SearchRequest, reader: Reader) -> SearchResult:
+        self.asked.append(request)
+        if self.error is not None:
+            raise self.error
+        hits = (Hit(key='["C-1"]', chunk=0, text="Java and Kafka", score=0.75),)
+        return SearchResult(hits=hits, index=request.index, generation="resumes-g1", versions={"candidates": 3})
+
+
+@dataclass
+class Statuses:
+    rows: list[Status]
+
+    def revision(self) -> str | None:
+        return "abc123"
+
+    def all(self) -> list[Status]:
+        return self.rows
+
+
+@dataclass
+class Catalog:
+    """Reads a file each time, as opening a shard would: in the loop, blockbuster would object."""
+
+    tables: Mapping[str, Table]
+    shard: Path
+
+    def objects(self, kind: str) -> Mapping[str, SimpleNamespace]:
+        self.shard.read_bytes()
+        assert kind == "Dataset"
+        states = {f"Dataset/{name}": SimpleNamespace(table=table) for name, table in self.tables.items()}
+        return {**states, "Dataset/empty": SimpleNamespace(table=None)}
+
+    def table(self, name: str) -> Table | None:
+        self.shard.read_bytes()
+        return self.tables.get(name)
+
+
+def _table() -> Table:
+    first = Schema(1, (Column(1, "job_id", "string"),))
+    second = Schema(2, (Column(1, "job_id", "string"), Column(2, "rate", "float64")))
+    file = DataFile(ObjectRef("primary", "job-orders/1-0000.parquet", 900, "f" * 64), "base", 1, 12, "c0ffee", 0, 2)
+    return Table(
+        name="job-orders",
+        version=4,
+        bucket="primary",
+        primary_key=("job_id",),
+        write="upsert",
+        schemas=(first, second),
+        files=(file,),
+        bindings={"data/a.csv": Binding("data/a.csv", "c0ffee", 1000, 1)},
+        refusals={"data/b.csv": Refusal("data/b.csv", "bad", 7, "a ragged row", "t")},
+    )
+
+
+def _status(kind: str, name: str) -> Status:
+    return Status(f"{kind}/{name}", "True", "Succeeded", "As wanted.", "abc123", "abc123", "2026-11-22T15:51:52.123Z", "d1")
+
+
+@dataclass
+class World:
+    """Everything behind the API in one test."""
+
+    queries: Queries
+    searches: Searches
+    statuses: Statuses
+    streams: Streams
+    catalog: Catalog
+    missing: list[str]
+    parts: Parts
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def streams(tmp_path: Path) -> Iterator[Streams]:
+    opened = Streams(LocalStore(tmp_path / "state"), tmp_path / "wal", lambda: datetime(2026, 11, 22, tzinfo=UTC))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, streams: Streams) -> World:
+    shard = tmp_path / "shard.json"
+    shard.write_bytes(b"{}")
+    queries, searches, missing = Queries(), Searches(), list[str]()
+    statuses = Statuses([_status("Index", "resumes"), _status("Dataset", "candidates"), _status("Bucket", "primary")])
+    catalog = Catalog({"job-orders": _table()}, shard)
+    daemon = Daemon("2026-11-22T15:00:00.000Z", "127.0.0.1:8484", 42)
+    parts = Parts(queries, searches, statuses, streams, catalog, lambda: missing, daemon)
+    return World(queries, searches, statuses, streams, catalog, missing, parts)
+
+
+Open = Callable[..., AbstractAsyncContextManager[TestClient[Any, Any]]]
+
+
+@pytest.fixture
+def opened(world: World) -> Open:
+    """Opens a client of an app whose parts are those of `world`, but for what is given."""
+
+    @asynccontextmanager
+    async def open_client(**changes: Any) -> AsyncIterator[TestClient[Any, Any]]:
+        server = TestServer(build_app(replace(world.parts, **changes)))
+        async with TestClient(server, json_serialize=lambda value: orjson.dumps(value).decode()) as client:
+            with blockbuster_ctx(["api", "engines", "state"]):
+                yield client
+
+    return open_client
+
+
+@pytest.fixture
+async def client(opened: Open) -> AsyncIterator[TestClient[Any, Any]]:
+    async with opened() as client:
+        yield client

@@ -49,8 +49,11 @@ def decode(text: str) -> int:
 
 def first_at(at: datetime) -> str:
     """The lowest id of the millisecond of `at`: ids from then on are not below it."""
-    milliseconds = (at.astimezone(UTC) - _EPOCH) // _MILLISECOND
-    return encode(min(max(milliseconds, 0), (1 << 48) - 1) << 80)
+    return encode(_milliseconds(at) << 80)
+
+
+def _milliseconds(at: datetime) -> int:
+    return min(max((at - _EPOCH) // _MILLISECOND, 0), (1 << 48) - 1)
 
 
 def instant(text: str) -> datetime:
@@ -91,7 +94,7 @@ class Ulids:
 
     def __call__(self) -> str:
         """The next id, above every one given before and every floor."""
-        milliseconds = int(self._clock().timestamp() * 1000)
+        milliseconds = _milliseconds(self._clock())
         with self._lock:
             if milliseconds > self._last >> 80:
                 self._last = milliseconds << 80 | int.from_bytes(self._randomness(10)) >> 1

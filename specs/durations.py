@@ -26,7 +26,7 @@ class DurationInvalid(SpecInvalid):
 
 def parse_duration(text: str) -> timedelta:
     """The length of `text`, at most 100 years. Raises DurationInvalid."""
-    if len(text) > 64 or not _WHOLE.match(text):
+    if len(text) > 64 or not _WHOLE.fullmatch(text):
         raise DurationInvalid(f"`{text[:64]}` is not a duration.", remedy="Write it with a unit, as in 30s, 10m, 1h30m or 7d.")
     micros = sum(float(number) * _MICROSECONDS[unit] for number, unit in _PART.findall(text))
     if micros > _LONGEST / timedelta(microseconds=1):

@@ -41,13 +41,13 @@ def check_name(text: str) -> str:
     if _DNS_LABEL.fullmatch(text):
         return text
     offer = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
-    message = f"`{text[:80]}` is not a name: lower-case letters, digits and hyphens, at most 63, no hyphen at either end"
+    message = f"must be lower-case letters, digits and hyphens, at most 63, no hyphen at either end; found {found(text)}"
     raise refuse(message, f"did you mean `{offer}`?" if offer and len(text) <= 80 else None)
 
 
 def _not_empty(value: Any) -> Any:
     if value is None:
-        raise refuse("is empty; give it a value or leave it out")
+        raise refuse("is empty", "give it a value or leave it out")
     return value
 
 
@@ -96,7 +96,7 @@ def _column_type(text: str) -> str:
     try:
         return parse_column_type(text)
     except ColumnTypeInvalid as error:
-        raise refuse(str(error), error.remedy) from error
+        raise refuse(f"{error}; found {found(text)}", error.remedy) from error
 
 
 def _moment(value: Any) -> int | str:

@@ -120,13 +120,26 @@ def model_schema(model: type[BaseModel]) -> dict[str, Any]:
 def fields_at(model: type[BaseModel], path: Path) -> tuple[str, ...]:
     """The YAML names of the fields that may stand in the object at `path`; empty where any may, or where no object stands."""
     schema = model_schema(model)
-    node: Mapping[str, Any] = schema
+    node = _node_at(schema, path)
+    return tuple(name for name in _fields(schema, node) if name != _ENTRY) if node is not None else ()
+
+
+def may_be_empty_object(model: type[BaseModel], path: Path) -> bool:
+    """Whether `{}` may stand at `path`."""
+    schema = model_schema(model)
+    node = _node_at(schema, path)
+    form = _object_of(schema, node) if node is not None else {}
+    return bool(form) and not form.get("required") and "oneOf" not in form
+
+
+def _node_at(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
+    node: Mapping[str, Any] | None = schema
     for step in path:
-        inner = _items(schema, node) if isinstance(step, int) else _fields(schema, node).get(step) or _fields(schema, node).get(_ENTRY)
-        if inner is None:
-            return ()
-        node = inner
-    return tuple(name for name in _fields(schema, node) if name != _ENTRY)
+        if node is None:
+            return None
+        fields = {} if isinstance(step, int) else _fields(schema, node)
+        node = _items(schema, node) if isinstance(step, int) else fields.get(step) or fields.get(_ENTRY)
+    return node
 
 
 @lru_cache(maxsize=256)
@@ -197,7 +210,7 @@ def _choices(schema: Mapping[str, Any], node: Mapping[str, Any]) -> list[Mapping
 
 def _object_of(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
     forms = _choices(schema, node)
-    return next((form for form in forms if "properties" in form or isinstance(form.get("additionalProperties"), dict)), {})
+    return next((form for form in forms if "properties" in form or "additionalProperties" in form), {})
 
 
 def _entries(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:

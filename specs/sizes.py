@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from specs.errors import SpecInvalid
 
@@ -21,10 +22,10 @@ class SizeInvalid(SpecInvalid):
 
 def parse_size(text: str) -> int:
     """The bytes of `text`. Raises SizeInvalid."""
-    match = _WHOLE.match(text) if len(text) <= 32 else None
+    match = _WHOLE.fullmatch(text) if len(text) <= 32 else None
     if match is None:
         raise SizeInvalid(f"`{text[:32]}` is not a size.", remedy="Write it with a unit, as in 512MiB or 4GiB.")
-    return round(float(match[1]) * _UNITS[match[2]])
+    return round(Decimal(match[1]) * _UNITS[match[2]])
 
 
 def format_size(count: int) -> str:

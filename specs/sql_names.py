@@ -10,9 +10,10 @@ Read next: `specs.kinds.dataset`, which makes references of these names.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _TOKEN = re.compile(
-    r"""(?P<skip>\s+|--[^\n]*|/\*.*?\*/)|(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*")"""
+    r"""(?P<skip>\s+|--[^\n]*|/\*.*?\*/)|(?P<text>'(?:[^']|'')*(?:'|\Z))|(?P<quoted>"(?:[^"]|"")*")"""
     r"""|(?P<parameter>\$\w+)|(?P<word>[A-Za-z_]\w*)|(?P<other>.)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -26,11 +27,7 @@ _AFTER_TABLES = frozenset({
 def tables_of(sql: str) -> tuple[str, ...]:
     """The dataset names (hyphens for underscores) of the tables that `sql` reads, sorted, each once."""
     tokens = _tokens(sql)
-    own = {
-        tokens[i].lower() for i in range(len(tokens) - 2) if tokens[i + 1].lower() == "as" and tokens[i + 2] in ("(", "not", "materialized")
-    }
-    own |= {tokens[i - 1].lower() for i in range(1, len(tokens)) if tokens[i].lower() == "recursive"}
-    own = own if any(token.lower() == "with" for token in tokens) else set()
+    own = set(_own_names(tokens))
     names = (_name(token) for token in _candidates(tokens))
     return tuple(sorted({name.replace("_", "-") for name in names if name and name not in own}))
 
@@ -42,6 +39,17 @@ def parameters_of(sql: str) -> tuple[str, ...]:
 
 def _tokens(sql: str) -> list[str]:
     return [match[0] for match in _TOKEN.finditer(sql) if match.lastgroup != "skip"]
+
+
+def _own_names(tokens: list[str]) -> Iterator[str]:
+    """What stands before `AS (`, a list of columns between them or not: the names of the query's WITH."""
+    for i, token in enumerate(tokens):
+        if i and token.lower() == "as" and "".join(tokens[i + 1 : i + 2]).lower() in ("(", "not", "materialized"):
+            at = i - 1
+            if tokens[at] == ")":
+                at = next((j for j in range(at, 0, -1) if tokens[j] == "("), 0) - 1
+            if at >= 0:
+                yield _name(tokens[at]) or ""
 
 
 def _candidates(tokens: list[str]) -> list[str]:

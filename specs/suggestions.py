@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 _LONGEST = 64
+_SLIP = 0.8
 
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
@@ -28,9 +29,9 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str | None:
     return f"did you mean `{near}`?" if near else None
 
 
-def same_but_for_case(word: str, other: str) -> bool:
-    """Whether two words differ in case, hyphens and underscores only."""
-    return _fold(word) == _fold(other)
+def is_slip(word: str, other: str) -> bool:
+    """Whether one is so close to the other that no other place need be thought of: `efsearch`, `bukcet`."""
+    return difflib.SequenceMatcher(None, _fold(word), _fold(other)).ratio() >= _SLIP
 
 
 def _fold(word: str) -> str:

@@ -15,8 +15,8 @@ from pydantic_core import ErrorDetails
 
 from specs.model import RULE, Part
 from specs.scalars import OBJECT_FORM, TEXT_FORM
-from specs.schema import Path, fields_at, places_of
-from specs.suggestions import did_you_mean, nearest, same_but_for_case
+from specs.schema import Path, fields_at, may_be_empty_object, places_of
+from specs.suggestions import did_you_mean, is_slip, nearest
 from specs.wording import found, quoted
 from specs.yaml_source import Mark
 
@@ -41,6 +41,7 @@ _NEEDS = {
     "model_type": "an object",
     "model_attributes_type": "an object",
 }
+_NOT_TEXT = frozenset({"int_type", "float_type", "bool_type"})
 _BOUNDS = {
     "greater_than_equal": ("at least", "ge"),
     "greater_than": ("above", "gt"),
@@ -80,18 +81,17 @@ def _problem(model: type[Part], item: ErrorDetails, mark: Mark | None) -> Proble
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
     path: Path = tuple(step for step in item["loc"] if step not in (TEXT_FORM, OBJECT_FORM))
     if path and path[-1] == "[key]":
-        return Problem(
-            path[:-1], "key", f"the name `{path[-2]}` in `{dotted(path[:-2])}` is not valid: it {_sentence(kind, value, context)[0]}"
-        )
+        return Problem(path[:-1], "key", f"the name `{path[-2]}` in `{dotted(path[:-2])}` is not valid: it {_sentence(item)[0]}")
     if kind == "extra_forbidden":
         return _unknown_field(model, path)
     if kind == "missing":
         return Problem(path[:-1], "key", f"`{dotted(path)}` is missing")
     if kind == RULE and context.get("named"):
         return _of_an_object(path, context)
-    sentence, hint = _sentence(kind, value, context)
-    written = _written(mark, path)
-    return Problem(path, "value", f"`{dotted(path) or 'spec'}` {sentence}", hint or _hint(kind, value, written))
+    sentence, hint = _sentence(item)
+    if value is None and may_be_empty_object(model, path):
+        hint = f"write `{dotted(path[-1:])}: {{}}`"
+    return Problem(path, "value", f"`{dotted(path) or 'spec'}` {sentence}", hint or _hint(kind, value, _written(mark, path)))
 
 
 def _is_a_consequence(item: ErrorDetails) -> bool:
@@ -106,16 +106,16 @@ def _of_an_object(path: Path, context: Mapping[str, Any]) -> Problem:
     return Problem(path, "value", f"{about}{context['message']}", context.get("hint"))
 
 
-def _sentence(kind: str, value: object, context: Mapping[str, Any]) -> tuple[str, str | None]:
+def _sentence(item: ErrorDetails) -> tuple[str, str | None]:
     """What comes after the field's name, and a hint."""
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
     if kind == RULE:
         return context["message"], context.get("hint")
     if kind == "lakehouse_form":
-        return f"{context.get('custom_error_message', 'is not valid')}; found {found(value)}", None
+        return f"{item['msg']}; found {found(value)}", None
     if kind in _NEEDS:
-        return (
-            ("is empty; give it a value or leave it out", None) if value is None else (f"needs {_NEEDS[kind]}; found {found(value)}", None)
-        )
+        what = found(value) if kind not in _NOT_TEXT or not isinstance(value, str) else f"the text {found(value)}"
+        return (f"is empty; it needs {_NEEDS[kind]}" if value is None else f"needs {_NEEDS[kind]}; found {what}"), None
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
         return f"must be {words} {context[key]:g}; found {found(value)}", None
@@ -138,9 +138,7 @@ def _unknown_field(model: type[Part], path: Path) -> Problem:
     where = f" in `{dotted(parent)}`" if parent else ""
     valid = fields_at(model, parent)
     near = nearest(name, valid)
-    places = [place for place in places_of(model, name) if place != dotted(parent)]
-    if near is not None and same_but_for_case(name, near):
-        places = []
+    places = () if near is not None and is_slip(name, near) else places_of(model, name)
     if places:
         hint: str | None = f"it belongs in `{places[0] or 'spec'}`"
     elif near is not None:
@@ -159,7 +157,7 @@ def _written(mark: Mark | None, path: Path) -> str | None:
 def _hint(kind: str, value: object, written: str | None) -> str | None:
     """What to write instead, where the intention is plain."""
     if kind == "string_type" and isinstance(value, (bool, int, float)):
-        return f'write "{written or value}" in quotes'
+        return f'write "{written or found(value).strip("`")}"'
     if isinstance(value, str):
         lowered = value.lower()
         if kind == "bool_type" and (lowered in _YES or lowered in _NO):

@@ -24,14 +24,14 @@ from specs.errors import SpecInvalid
 
 MAX_DEPTH = 32
 MAX_CHARACTERS = 1024 * 1024
-MAX_FAULTS = 25
+MAX_FAULTS = 50
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BOUNDARY = re.compile(r"^---(?=[ \t\n]|$)", re.MULTILINE)
 _DIRECTIVE = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*%")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
 _NUMBER_START = frozenset("+-.0123456789")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
-_FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|\.|)(?:[eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*|(?=[eE]))|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -134,7 +134,7 @@ def _read_chunk(chunk: str, line: int, max_characters: int) -> Iterator[Document
     except _TooDeep:
         pass
     except yaml.MarkedYAMLError as error:
-        builder.document.faults.append(_syntax_fault(error, line))
+        builder.document.faults.append(_syntax_fault(error, chunk, line))
     except yaml.YAMLError as error:
         builder.document.faults.append(YamlFault(line, 1, f"YAML: {str(error).splitlines()[0]}"))
     else:
@@ -158,15 +158,20 @@ def _refused_at_once(chunk: str, line: int, max_characters: int) -> YamlFault | 
     return None
 
 
-def _syntax_fault(error: yaml.MarkedYAMLError, line: int) -> YamlFault:
-    mark = error.problem_mark or error.context_mark
+def _syntax_fault(error: yaml.MarkedYAMLError, chunk: str, line: int) -> YamlFault:
+    """What libyaml could not read; what is still open where the document ends is shown where it begins."""
+    mark, opened = error.problem_mark, error.context_mark
     problem = error.problem or error.context or "the text is not YAML"
-    hint = None
-    opened = error.context_mark
-    if opened is not None and mark is not None and opened.line != mark.line:
-        hint = f"what it belongs to begins on line {line + opened.line}"
-    message = f"YAML: {_CLEARER.get(problem, problem)}"
-    return YamlFault(line + mark.line, mark.column + 1, message, hint) if mark is not None else YamlFault(line, 1, message, hint)
+    lines = chunk.rstrip("\n").split("\n")
+    if mark is None or (opened is not None and mark.line >= len(lines)):
+        mark = opened
+    if mark is None:
+        return YamlFault(line, 1, f"YAML: {problem}")
+    if lines[min(mark.line, len(lines) - 1)][mark.column : mark.column + 1] == "\t":
+        problem = "found a tab character that violates indentation"
+    hint = f"it begins on line {line + opened.line}" if opened is not None and opened.line < mark.line else None
+    at = min(mark.line, len(lines) - 1)
+    return YamlFault(line + at, mark.column + 1 if at == mark.line else len(lines[at]) + 1, f"YAML: {_CLEARER.get(problem, problem)}", hint)
 
 
 class _TooDeep(Exception):
@@ -300,7 +305,7 @@ def resolve_plain(text: str) -> Any:
     if _INTEGER.fullmatch(text):
         number = int(text)
         return number if -(2**63) <= number < 2**63 else text
-    if _FLOAT.fullmatch(text) and any(character.isdigit() for character in text) and not text.lstrip("+-").isdigit():
+    if _FLOAT.fullmatch(text):
         value = float(text)
         return value if value - value == 0 else text
     return text

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from specs.model import Fault, Part, Spec, dump
+from specs.model import Fault, Part, Spec, dump, refuse
 from specs.resource import Key
 from specs.scalars import Duration, Name, Opt, Text
+
+
+def _name_of_a_secret(given: object) -> object:
+    """Refuses what may be the secret itself, without repeating it."""
+    if isinstance(given, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", given):
+        raise refuse("needs the name of a secret: letters, digits, `-`, `_` and `.`", "keep the value itself out of specs")
+    return given
+
+
+def _no_plain_secret(given: object) -> object:
+    if not isinstance(given, (dict, SecretReference)):
+        raise refuse("needs an object as in {secret: NAME}", "keep the value itself out of specs")
+    return given
 
 
 class SecretReference(Part):
     """The name under which the secrets provider knows a credential."""
 
-    secret: Text = Field(description="The name of the secret; its value is never written in a spec.")
+    secret: Annotated[str, BeforeValidator(_name_of_a_secret)] = Field(
+        description="The name of the secret; its value is never written in a spec."
+    )
+
+
+Secret = Annotated[SecretReference, BeforeValidator(_no_plain_secret)]
 
 
 class LocalBackend(Part):
@@ -31,7 +50,7 @@ class S3Backend(Part):
     bucket: Text = Field(description="The bucket's name on the server.")
     endpoint: Opt[Text] = Field(default=None, description="The server's URL; left out, Amazon's own for the region.")
     region: Opt[Text] = Field(default=None, description="The region, as in us-east-1.")
-    credentials: Opt[SecretReference] = Field(default=None, description="Where the access key is found; left out, requests are unsigned.")
+    credentials: Opt[Secret] = Field(default=None, description="Where the access key is found; left out, requests are unsigned.")
 
 
 class MemoryBackend(Part):

@@ -9,20 +9,21 @@ from pydantic import AfterValidator, Field
 
 from specs.model import Fault, Part, refuse
 from specs.scalars import ColumnType, Duration, OneOrMany, Opt, Sensitivity, Sequence, Text
+from specs.wording import found
 
 _CRON_FIELDS = 5
 
 
 def _cron(text: str) -> str:
     if len(text.split()) != _CRON_FIELDS:
-        raise refuse(f"needs five fields (minute, hour, day, month, weekday); found `{text[:80]}`", 'write it as in "0 2 * * *"')
+        raise refuse(f"needs five fields (minute, hour, day, month, weekday); found {found(text)}", 'write it as in "0 2 * * *"')
     return text
 
 
 def _column_of_dataset(text: str) -> str:
     dataset, dot, column = text.partition(".")
     if not (dataset and dot and column):
-        raise refuse(f"needs a dataset and its column; found `{text[:80]}`", "write it as in candidates.candidate_id")
+        raise refuse(f"needs a dataset and its column; found {found(text)}", "write it as in candidates.candidate_id")
     return text
 
 

@@ -9,21 +9,24 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from specs.kinds.bucket import SecretReference
+from specs.kinds.bucket import Secret
 from specs.model import Fault, Part, refuse
 from specs.scalars import Duration, Name, OneOrMany, Opt, Text
+from specs.wording import found
 
 
 def _encoding(text: str) -> str:
     try:
         return codecs.lookup(text).name
     except LookupError:
-        raise refuse(f"`{text[:40]}` is not an encoding", "write it as in utf-8, latin-1 or cp1252") from None
+        raise refuse(f"must be an encoding; found {found(text)}", "write it as in utf-8, latin-1 or cp1252") from None
 
 
 def _glob(pattern: str) -> str:
     if pattern.startswith("/") or ".." in pattern.split("/"):
-        raise refuse(f"`{pattern[:200]}` must be relative and without `..`", "paths count from the repository's root, or from --data-root")
+        raise refuse(
+            f"must be relative and without `..`; found {found(pattern)}", "paths count from the repository's root, or from --data-root"
+        )
     return pattern
 
 
@@ -36,7 +39,7 @@ class Postgres(Part):
 
     one_of: ClassVar = ("table", "query")
 
-    dsn: SecretReference = Field(description="The secret that holds the connection string.")
+    dsn: Secret = Field(description="The secret that holds the connection string.")
     table: Opt[Text] = Field(default=None, description="The table, with its schema, as in public.team_runs.")
     query: Opt[Text] = Field(default=None, description="A query whose rows are the dataset.")
     cursor: Opt[Text] = Field(default=None, description="A column that only grows with changes: later reads ask for newer rows only.")

@@ -25,6 +25,7 @@ from specs.digests import digest
 from state.buckets import BucketConfig, open_store
 from state.catalog.records import Build, Corpus
 from state.failpoints import declare, hit
+from state.objects import ObjectStore
 
 FORMAT = 1  # raise it when equal inputs would give another build
 FILE_NAMES = {"vectors": "vectors.f32", "chunks": "chunks.arrow", "graph": "graph.bin"}
@@ -72,11 +73,21 @@ class BuildTask:
         return cls(**{**data, **changed})
 
 
-def run(task: BuildTask, progress: Progress, *, clock: Callable[[], float] = time.monotonic) -> Build:
-    """Build and store. progress: in vectors. Raises BuildFailed, EngineUnsupported, DiskFull, BucketUnavailable."""
+def run_job(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """`run` as the executor calls it: a task's `to_dict` in, a Build's out."""
+    return run(BuildTask.from_dict(arguments), progress).to_dict()
+
+
+def run(
+    task: BuildTask, progress: Progress, *, store: ObjectStore | None = None, clock: Callable[[], float] = time.monotonic
+) -> Build:
+    """Build and store. progress: in vectors. store: the target, if the caller has it open.
+
+    Blocking. Raises BuildFailed, EngineUnsupported, DiskFull, BucketUnavailable.
+    """
     started = clock()
     engine = open_engine(task.engine)
-    store = open_store(task.target)
+    store = store or open_store(task.target)
     staged = {"vectors": store.stage(), "chunks": store.stage()}
     try:
         with storing(store.name, staged["vectors"]):

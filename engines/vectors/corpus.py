@@ -39,6 +39,7 @@ from specs.digests import digest
 from state.buckets import BucketConfig, open_store
 from state.catalog.records import Corpus
 from state.failpoints import declare, hit
+from state.objects import ObjectStore
 
 FORMAT = 1  # raise it when equal inputs would give another corpus
 SLICE = 256  # rows between two looks at the checkpoint
@@ -101,15 +102,15 @@ class CorpusTask:
         return cls(**{**data, **changed})
 
 
-def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Progress) -> Corpus:
+def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Progress, *, store: ObjectStore | None = None) -> Corpus:
     """Embed the rows and store the corpus. Blocking.
 
-    rows: batches with a string column `key` and the text columns, the same rows in the same order each time. progress: in rows. Raises
-    BuildFailed, ModelUnavailable, EngineUnsupported, DiskFull, BucketUnavailable.
+    rows: batches with a string column `key` and the text columns, the same rows in the same order each time. progress: in rows. store: the
+    target, if the caller has it open. Raises BuildFailed, ModelUnavailable, EngineUnsupported, DiskFull, BucketUnavailable.
     """
     model = open_embedder(task.model)
     facts = _facts(task, model)
-    store = open_store(task.target)
+    store = store or open_store(task.target)
     checkpoints = Checkpoints(Path(task.work), facts.digest)
     with storing(store.name, checkpoints.folder), VectorMemory(checkpoints.folder / "known.f32", model.dimension) as memory:
         _recall(memory, task.reuse, facts, checkpoints)

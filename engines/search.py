@@ -1,0 +1,297 @@
+"""Search: a text or a vector against whatever serves an index now, filtered by SQL.
+
+A build is opened when its index is first asked, in a thread, and kept. When the serving manifest changes, the next one is loaded and warmed
+while the one before goes on answering, then takes its place; a search works on one build from begin to end, so no answer is mixed, and each
+names the generation and the table version that it comes from. New search parameters of the same build are set without loading.
+
+A short text is embedded (0.02 ms) and a small search done (0.15 ms) right on the event loop: a thread would take longer to answer than the
+work itself. Everything else, filters and long texts among it, runs in threads behind one limiter.
+
+It computes nothing itself: `engines/embedding` makes vectors, `engines/vectors` compares them, the query service says which rows pass a
+filter. It does not decide what serves: the catalog does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import numpy as np
+import pyarrow as pa
+
+from engines.embedding.registry import Embedder, Model, open_embedder
+from engines.errors import EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid
+from engines.reading import ANONYMOUS, IndexName, Reader, decide
+from engines.vectors.builds import open_build
+from engines.vectors.chunk_table import ChunkTable
+from engines.vectors.engine import Mask, VectorIndex, Vectors
+from specs.errors import LakehouseError
+from state.catalog.records import Build, IndexRecord, ServingManifest
+from state.objects import ObjectRef
+
+MOST_HITS = 10_000
+LONGEST_TEXT = 1_000_000  # characters
+SHORT_TEXT = 2_000  # characters that are embedded in less time than a thread takes to answer
+RETRY_AFTER = 5.0  # seconds from a manifest that could not be opened to the next attempt
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What is looked for: exactly one of text and vector. filter: a SQL condition over the dataset's columns. model: whose vectors."""
+
+    index: str
+    text: str | None = None
+    vector: Sequence[float] | None = None
+    k: int = 10
+    filter: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk: its row's key, its number within the row, its text, and its cosine with what was looked for (higher is better)."""
+
+    key: str
+    chunk: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The hits, best first. generation: the recipe's name, None if it was recommended. versions: of the dataset that the build holds."""
+
+    hits: tuple[Hit, ...]
+    index: str
+    generation: str | None
+    versions: Mapping[str, int]
+
+
+class Indexes(Protocol):
+    """The catalog, as far as a search needs it."""
+
+    def index(self, name: str) -> IndexRecord | None:
+        """What is recorded of the index; None if there is none. From memory: called on the event loop."""
+
+
+class Files(Protocol):
+    """The one reader of objects."""
+
+    def path(self, ref: ObjectRef) -> Path:
+        """A verified local file. Blocking."""
+
+
+class Filters(Protocol):
+    """The query service, as far as a search needs it."""
+
+    async def keys(self, dataset: str, filter_sql: str, reader: Reader) -> Sequence[str]:
+        """The keys of the rows that pass. Raises FilterInvalid."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """An open build. model: its embedder, or why there is none."""
+
+    manifest: ServingManifest
+    index: VectorIndex
+    table: ChunkTable
+    model: Embedder | EngineError
+    versions: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    manifest: ServingManifest
+    done: Future[_Serving]
+    since: float
+
+
+class SearchService:
+    """Answers searches. Used on one event loop; close it at the end."""
+
+    def __init__(
+        self,
+        indexes: Indexes,
+        files: Files,
+        filters: Filters,
+        *,
+        why_not: Callable[[str], str | None] = lambda index: None,
+        open_model: Callable[[Model], Embedder] = open_embedder,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """why_not: a sentence on what an index waits for, or None. open_model: blocking. clock: seconds."""
+        self._indexes = indexes
+        self._files = files
+        self._filters = filters
+        self._why_not = why_not
+        self._open_model = open_model
+        self._clock = clock
+        self._held: dict[str, _Serving] = {}
+        self._loading: dict[str, _Loading] = {}
+        # One after the other: two builds that load at once would both be in memory besides those that serve.
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="index-loader")
+        self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
+
+    async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
+        """The hits, best first.
+
+        Raises IndexUnknown, IndexNotServing, SearchInvalid, ModelMismatch, FilterInvalid, and what opening a build raises.
+        """
+        serving = await self._serving(request.index, reader)
+        _check(request, serving)
+        if request.filter is not None:
+            dataset = serving.table.facts.dataset
+            keys = await self._filters.keys(dataset, request.filter, reader)
+            return await anyio.to_thread.run_sync(_answer, request, serving, keys, limiter=self._limiter)
+        if serving.index.quick(request.k) and (request.text is None or len(request.text) <= SHORT_TEXT):
+            return _answer(request, serving)
+        return await anyio.to_thread.run_sync(_answer, request, serving, limiter=self._limiter)
+
+    def close(self) -> None:
+        """Let go of all builds; loads that have not begun are dropped."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
+        self._held.clear()
+
+    async def _serving(self, name: str, reader: Reader) -> _Serving:
+        """What answers for the index now; waits only if nothing did so far."""
+        record = self._indexes.index(name)
+        if record is None or not decide(reader, IndexName(name), "search").whole:  # a policy that hides some of it is not applied here yet
+            self._forget(name)
+            raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+        manifest = record.serving
+        if manifest is None:
+            self._forget(name)
+            reason = self._why_not(name) or "Nothing has been built for it yet."
+            remedy = f"`lakectl why Index/{name}` tells what it waits for."
+            raise IndexNotServing(f"Index {name} does not answer yet: {reason}", remedy=remedy)
+        held = self._held.get(name)
+        if held is not None and (held.manifest is manifest or held.manifest == manifest):
+            return held
+        if held is not None and held.manifest.build == manifest.build:
+            return self._tuned(name, held, manifest)
+        loading = self._load(name, record, manifest)
+        if held is not None:
+            return held
+        return await asyncio.shield(asyncio.wrap_future(loading.done))
+
+    def _forget(self, name: str) -> None:
+        self._held.pop(name, None)
+        self._loading.pop(name, None)
+
+    def _tuned(self, name: str, held: _Serving, manifest: ServingManifest) -> _Serving:
+        held.index.tune(manifest.search)
+        tuned = _Serving(manifest, held.index, held.table, held.model, held.versions)
+        self._held[name] = tuned
+        return tuned
+
+    def _load(self, name: str, record: IndexRecord, manifest: ServingManifest) -> _Loading:
+        """The load of this manifest: the one under way, or a new one. A failed one is repeated, but not at once while another serves."""
+        loading = self._loading.get(name)
+        if loading is not None and loading.manifest == manifest:
+            failed = loading.done.done() and loading.done.exception() is not None
+            if not failed or (name in self._held and self._clock() < loading.since + RETRY_AFTER):
+                return loading
+        loading = _Loading(manifest, self._loader.submit(self._open, name, record, manifest), self._clock())
+        self._loading[name] = loading
+        return loading
+
+    def _open(self, name: str, record: IndexRecord, manifest: ServingManifest) -> _Serving:
+        """Open, warm and hold. Runs in the loader's thread."""
+        try:
+            build = record.builds.get(manifest.build)
+            if build is None:
+                raise IndexNotServing(f"Index {name} is to be served by a build that is gone: {manifest.build}.", remedy="Reconcile it.")
+            serving = self._opened(build, manifest)
+        except LakehouseError as error:
+            _log.warning("Index %s: %s", name, error.explain())
+            raise
+        self._held[name] = serving
+        return serving
+
+    def _opened(self, build: Build, manifest: ServingManifest) -> _Serving:
+        paths = {role: self._files.path(ref) for role, ref in build.files.items()}
+        index, table = open_build(build, paths, manifest.search)
+        facts = table.facts
+        model: Embedder | EngineError
+        try:
+            model = self._open_model(facts.model)
+            if model.fingerprint != facts.fingerprint:
+                model = ModelMismatch(
+                    f"Index {facts.index} holds vectors of {facts.fingerprint}; the model {model.name} here is {model.fingerprint}.",
+                    remedy="Reconcile the index, which embeds its texts again, or search by a vector of its own model.",
+                )
+        except EngineError as error:
+            model = error
+        _warm(index, table, model)
+        return _Serving(manifest, index, table, model, {facts.dataset: facts.table_version})
+
+
+def _check(request: SearchRequest, serving: _Serving) -> None:
+    """Raises SearchInvalid or ModelMismatch."""
+    if (request.text is None) == (request.vector is None):
+        raise SearchInvalid("A search needs exactly one of text and vector.")
+    if not 1 <= request.k <= MOST_HITS:
+        raise SearchInvalid(f"k must be from 1 to {MOST_HITS}, not {request.k}.")
+    if request.text is not None and (not request.text or request.text.isspace()):
+        raise SearchInvalid("The text to look for is empty.")
+    if request.text is not None and len(request.text) > LONGEST_TEXT:
+        raise SearchInvalid(f"The text to look for has {len(request.text)} characters; at most {LONGEST_TEXT} are taken.")
+    if request.model is not None:
+        facts = serving.table.facts
+        names = (facts.fingerprint, facts.model) if isinstance(facts.model, str) else (facts.fingerprint, *facts.model.values())
+        if request.model not in names:
+            raise ModelMismatch(
+                f"Index {request.index} is served by the model {names[1]} ({facts.fingerprint}), not by {request.model}.",
+                remedy=f"Leave `model` out, or name {names[1]}.",
+            )
+
+
+def _answer(request: SearchRequest, serving: _Serving, keys: Sequence[str] | None = None) -> SearchResult:
+    """Embed, search, and look the chunks up. keys: of the only rows to be found. Blocking."""
+    query = _query(request, serving)
+    allowed: Mask | None = None
+    if keys is not None:
+        allowed = serving.table.of_rows(pa.array(keys, pa.string()))
+    ids, scores = serving.index.search(query, request.k, allowed)
+    rows = serving.table.rows(ids)
+    cosines = np.minimum(scores, 1).tolist()  # rounding takes equal texts a little beyond 1
+    hits = tuple([Hit(key, number, text, score) for (key, number, text), score in zip(rows, cosines, strict=True)])
+    return SearchResult(hits, request.index, serving.manifest.generation, serving.versions)
+
+
+def _query(request: SearchRequest, serving: _Serving) -> Vectors:
+    """float32 (dimension,), of length 1. Raises ModelMismatch, SearchInvalid, ModelUnavailable."""
+    if request.text is not None:
+        if isinstance(serving.model, EngineError):
+            raise serving.model
+        embedded: Vectors = serving.model.embed([request.text])[0]
+        return embedded
+    vector = np.asarray(request.vector, dtype=np.float64)
+    dimension = serving.index.dimension
+    if vector.shape != (dimension,):
+        raise ModelMismatch(
+            f"The vector has {vector.size} numbers; index {request.index} needs {dimension}, made by {serving.table.facts.fingerprint}."
+        )
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or length == 0:
+        raise SearchInvalid("The vector to look for must be finite and not all zero.")
+    return (vector / length).astype(np.float32)
+
+
+def _warm(index: VectorIndex, table: ChunkTable, model: Embedder | EngineError) -> None:
+    """One search, so that the first of a client finds pages mapped and libraries ready."""
+    if not isinstance(model, EngineError):
+        model.embed(["warm"])
+    probe = np.full(index.dimension, index.dimension**-0.5, dtype=np.float32)
+    ids, _ = index.search(probe, 10)
+    table.rows(ids)

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     S = TypeVar("S", bound=Spec)
 
-RECORD_FORMAT = 1
-"""Part of every cache key over records: raised when a record or the meaning of a document changes."""
-
 
 class Key(NamedTuple):
     """Kind and name, the identity of a resource; written `Dataset/candidates`.

@@ -48,19 +48,15 @@ SUMMARIES: Mapping[str, str] = {
 """Every table, by its name in the schema `system`."""
 
 
-class CatalogView(Protocol):
-    """The catalog as one entry left it."""
+class CatalogSource(Protocol):
+    """What is asked of the catalog; `seq` numbers the newest entry."""
 
     @property
     def seq(self) -> int: ...
 
     def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]: ...
 
-
-class EntrySource(Protocol):
-    """The catalog's log."""
-
-    def tail(self, after: int) -> Iterator[Entry]: ...
+    def entries(self, after: int = 0) -> Iterator[Entry]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +74,10 @@ class SystemTables:
     `statuses` and `catalog` are asked anew each time, so that they may move on in between.
     """
 
-    def __init__(self, streams: Streams, statuses: StatusBook, catalog: CatalogView, log: EntrySource, folder: Path) -> None:
+    def __init__(self, streams: Streams, statuses: StatusBook, catalog: CatalogSource, folder: Path) -> None:
         self._streams = streams
         self._statuses = statuses
         self._catalog = catalog
-        self._log = log
         self._folder = folder
         self._session = streams.ids()  # versions and numbers mean something within this process only
         self._locks = {name: Lock() for name in SUMMARIES}
@@ -139,7 +134,7 @@ class SystemTables:
 
     def _entries(self) -> Path:
         known = self._log_rows[-1][0] if self._log_rows else 0
-        self._log_rows += [row for entry in self._log.tail(known) for row in log_rows(entry)]
+        self._log_rows += [row for entry in self._catalog.entries(known) for row in log_rows(entry)]
         cover = (self._session, str(len(self._log_rows)))
         return self._keep("catalog", LOG_COLUMNS, cover, lambda: from_rows(self._log_rows, LOG_COLUMNS))
 

@@ -69,7 +69,7 @@ class Catalog:
     def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]:
         return {name: state for name, state in sorted(self.states.items()) if kind is None or name.startswith(f"{kind}/")}
 
-    def tail(self, after: int) -> Iterator[Entry]:
+    def entries(self, after: int = 0) -> Iterator[Entry]:
         yield from self.entries[after:]
 
     def commit(self, *changes: Change, causes: tuple[Cause, ...] = ()) -> None:
@@ -88,7 +88,7 @@ class World:
         self.streams = self.process()
         self.book = StatusBook.load(self.streams, self.clock)
         self.catalog = Catalog()
-        self.tables = SystemTables(self.streams, self.book, self.catalog, self.catalog, self.cache)
+        self.tables = SystemTables(self.streams, self.book, self.catalog, self.cache)
 
     def clock(self) -> datetime:
         return self.now
@@ -287,7 +287,7 @@ def test_a_file_that_a_power_cut_left_is_written_again(world: World, damage: byt
         path.unlink()
     else:
         path.write_bytes(damage)
-    again = SystemTables(world.process(), world.book, world.catalog, world.catalog, world.cache)
+    again = SystemTables(world.process(), world.book, world.catalog, world.cache)
     table = again.table("events")
     assert table is not None
     assert table.num_rows == 1

@@ -111,9 +111,10 @@ class CsvReading:
             return
         options, path = self._source.options, str(self._source.path)
         reading = pacsv.ReadOptions(
-            block_size=max(min(self._block, self._size + 1), 1), encoding="utf8" if self._source.is_utf8 else options.encoding,
+            block_size=min(self._block, self._size + 1) if self._source.is_utf8 and not self._source.compressed else self._block,
+            encoding="utf8" if self._source.is_utf8 else options.encoding,
             autogenerate_column_names=not options.header,
-        )  # fmt: skip
+        )
         parsing = pacsv.ParseOptions(
             delimiter=options.delimiter, quote_char=options.quote or False, newlines_in_values=bool(options.quote),
             ignore_empty_lines=width > 1,
@@ -123,6 +124,9 @@ class CsvReading:
                 self._file = pa.input_stream(path, compression="gzip") if self._source.compressed else pa.OSFile(path)
             with self._file, pacsv.open_csv(self._file, reading, parsing, _TEXTS) as reader:
                 yield from reader
+        except OSError as error:
+            with self._source.translated():
+                raise (EOFError(error) if self._source.compressed else error) from None
         except (pa.ArrowInvalid, UnicodeError) as error:
             if not self._is_header_only(error):
                 raise self._explain(error, width) from error
@@ -217,7 +221,7 @@ class CsvReading:
         limit = max(1, min(inference.SAMPLED_ROWS, inference.SAMPLED_CELLS // width) // WINDOWS)
         with self._source.open_bytes() as file:
             for number in range(1, WINDOWS + 1):
-                file.seek((self._size - WINDOW_BYTES) * number // WINDOWS)
+                file.seek(max(self._size - WINDOW_BYTES, 0) * number // WINDOWS)
                 lines = file.read(WINDOW_BYTES).decode("utf-8", "replace").splitlines(keepends=True)[1:-1][:limit]
                 rows = [row for row in physical_lines.reader(self._source, lines) if row]
                 if all(len(row) == width for row in rows):

@@ -262,6 +262,11 @@ class _Attempt:
         for name in self._plans:
             if name in RESERVED:
                 raise self._source.refused(None, f"column `{name}`: the name is the table's own", remedy="Rename the column in the file.")
+        if self._task.format == "csv":
+            for plan in self._plans.values():
+                if plan.type.startswith("list<"):
+                    remedy = f"Say `columns: {{{plan.name}: string}}` in the Dataset's spec."
+                    raise self._source.refused(None, f"column `{plan.name}`: a CSV has no {plan.type}", remedy=remedy)
         if len(self._plans) > MAX_COLUMNS:
             raise self._source.refused(1, f"{len(self._plans)} columns; at most {MAX_COLUMNS} are read", remedy="Is the delimiter right?")
         for name in self._task.primary_key:

@@ -19,7 +19,7 @@ import orjson
 
 from engines.errors import FileRefused
 from engines.files import shapes
-from engines.files.physical_lines import encoding_remedy, too_long
+from engines.files.physical_lines import encoding_remedy, open_text, too_long
 from engines.files.shapes import shorten
 from engines.files.source import MAX_ROW_BYTES, SourceFile
 
@@ -82,9 +82,8 @@ def _parse(source: SourceFile, line: int, text: bytes) -> dict[str, Any]:
 
 
 def _one_by_one(source: SourceFile) -> Iterator[tuple[int, dict[str, Any], int]]:
-    encoding = "utf-8-sig" if source.is_utf8 else source.options.encoding
-    with source.open_bytes() as file, source.translated():
-        scan = _Scan(source, io.TextIOWrapper(file, encoding=encoding, newline=""))
+    with source.translated(), open_text(source, errors="strict") as text:
+        scan = _Scan(source, text)
         in_array = scan.peek() == "["
         if in_array:
             scan.skip(1)

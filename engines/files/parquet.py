@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engines.errors import FileUnreadable
 from engines.files import inference
 from engines.files.inference import Evidence
 from engines.files.shapes import shorten
 from engines.files.source import ColumnPlan, Contradicted, Misfit, SourceFile
-from engines.files.types import arrow_type, can_widen, from_arrow, is_list, is_structure
+from engines.files.types import arrow_type, can_widen, from_arrow, has_structure, is_list
 
 BATCH_ROWS = 65_536
 
@@ -60,9 +61,9 @@ class ParquetReading:
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[group]):
                     names = batch.schema.names
                     columns = [_fitted(column, plans[name], row) for name, column in zip(names, batch.columns, strict=True)]
-                    yield pa.RecordBatch.from_arrays(columns, names=names)
                     row += batch.num_rows
                     self._share = row / total
+                    yield pa.RecordBatch.from_arrays(columns, names=names)
 
     def line_of(self, row: int) -> int | None:
         """A Parquet file has no lines."""
@@ -85,9 +86,11 @@ class ParquetReading:
     def _opened(self) -> Iterator[pq.ParquetFile]:
         try:
             # Without pre_buffer: it would hold what is read ahead of every row group.
-            with self._source.translated(), pq.ParquetFile(self._source.path, pre_buffer=False) as file:
+            with pq.ParquetFile(self._source.path, pre_buffer=False) as file:
                 yield file
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise FileUnreadable(self._source.shown, f"cannot be read: {error.strerror}") from error
             remedy = "Write the file again, whole and unencrypted."
             raise self._source.refused(None, f"is no readable Parquet file: {error}", remedy=remedy) from error
 
@@ -102,10 +105,17 @@ def _fitted(column: pa.Array, plan: ColumnPlan, row: int) -> pa.Array:
         return _cast(column, arrow_type(plan.type))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
         index = _first_unfit(column, plan)
-    value = column[index].as_py()
+    value = _python(column[index])
     if plan.word == "guess" and plan.type != "string":
         raise Contradicted({plan.name: ("string", f"text, since {plan.type} cannot keep row {row + index + 1}, {shorten(value)}")})
     raise Misfit(plan, value, None, row + index)
+
+
+def _python(value: pa.Scalar) -> object:
+    try:
+        return value.as_py()
+    except ValueError:  # nanoseconds
+        return value.cast(pa.string()).as_py()
 
 
 def _cast(column: pa.Array, target: pa.DataType) -> pa.Array:
@@ -115,7 +125,7 @@ def _cast(column: pa.Array, target: pa.DataType) -> pa.Array:
         column = column.dictionary_decode()
     if column.type == target:
         return column
-    if pa.types.is_string(target) and (is_structure(column.type) or is_list(column.type)):
+    if pa.types.is_string(target) and (has_structure(column.type) or is_list(column.type)):
         values = column.to_pylist(maps_as_pydicts="lossy")
         return pa.array([None if value is None else orjson.dumps(value, default=str).decode() for value in values], target)
     return pc.cast(column, target)

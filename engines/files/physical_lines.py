@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from engines.files.shapes import shorten
 from engines.files.source import MAX_ROW_BYTES, SourceFile
@@ -38,8 +38,8 @@ def rows(source: SourceFile, *, blank_rows: bool) -> Iterator[Row]:
     csv.field_size_limit(MAX_ROW_BYTES)
     options = source.options
     start = 1
-    with source.open_bytes() as file, source.translated():
-        cells_of = reader(source, _lines(source, _text(source, file)))
+    with source.translated(), open_text(source) as text:
+        cells_of = reader(source, _lines(source, text))
         try:
             for cells in cells_of:
                 if cells or blank_rows:
@@ -52,9 +52,10 @@ def rows(source: SourceFile, *, blank_rows: bool) -> Iterator[Row]:
             raise source.refused(start, f"is not {options.encoding}: {error}", remedy=encoding_remedy(source)) from error
 
 
-def _text(source: SourceFile, file: IO[bytes]) -> io.TextIOWrapper:
+def open_text(source: SourceFile, errors: str = ESCAPED) -> io.TextIOWrapper:
+    """The decoded content, line ends as they are, without a byte order mark. To be closed."""
     encoding = "utf-8-sig" if source.is_utf8 else source.options.encoding
-    return io.TextIOWrapper(file, encoding=encoding, errors=ESCAPED, newline="")
+    return io.TextIOWrapper(source.open_bytes(), encoding=encoding, errors=errors, newline="")
 
 
 def reader(source: SourceFile, lines: Iterable[str]) -> _Reader:
@@ -96,7 +97,7 @@ def line_of(source: SourceFile, row: int, *, width: int) -> int | None:
 
 def delimiter_of(source: SourceFile) -> str:
     """What separates the cells of the first line: whichever of tab, semicolon, bar and comma is most often outside quotes in it."""
-    with source.open_bytes() as file, source.translated(), io.TextIOWrapper(file, source.options.encoding, ESCAPED, newline="") as text:
+    with source.translated(), open_text(source) as text:
         line = next((line for line in iter(lambda: text.readline(HEADER_CHARACTERS), "") if line.strip()), "")
     bare = re.sub(r'"[^"]*"?', "", line)
     return max(DELIMITERS, key=lambda delimiter: (bare.count(delimiter), delimiter == ","))
@@ -129,8 +130,8 @@ def open_quote(source: SourceFile) -> int | None:
     """The line of the row whose last cell opens a quote that the file never closes. Exact; reads the whole file."""
     csv.field_size_limit(MAX_ROW_BYTES)
     start = 1
-    with source.open_bytes() as file, source.translated():
-        watched = _Watched(_text(source, file))
+    with source.translated(), open_text(source) as text:
+        watched = _Watched(text)
         cells_of = reader(source, watched)
         for _ in cells_of:
             if watched.ended:  # csv asked for more before it gave this row: a quote was open

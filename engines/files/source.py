@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import stat
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -122,7 +123,7 @@ class SourceFile:
         """Errors of the operating system on this file as ours."""
         try:
             yield
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise self.refused(None, f"is no complete gzip file ({error})", remedy="Write the file again, whole.") from error
         except OSError as error:
             raise FileUnreadable(self.shown, f"cannot be read: {error.strerror or error}") from error

@@ -58,7 +58,7 @@ def from_arrow(arrow: pa.DataType) -> str:
         fits = arrow.precision <= _DECIMAL_DIGITS and 0 <= arrow.scale <= arrow.precision
         return f"decimal({arrow.precision},{arrow.scale})" if fits else "string"
     if is_list(arrow):
-        return f"list<{from_arrow(arrow.value_type)}>"
+        return "string" if has_structure(arrow) else f"list<{from_arrow(arrow.value_type)}>"
     for test, name in _TESTS:
         if test(arrow):
             return name
@@ -70,8 +70,10 @@ def is_list(arrow: pa.DataType) -> bool:
     return any(test(arrow) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view))
 
 
-def is_structure(arrow: pa.DataType) -> bool:
-    """Whether the values have named parts, which a table keeps as JSON text."""
+def has_structure(arrow: pa.DataType) -> bool:
+    """Whether the values have named parts, at whatever depth of lists; a table keeps them as JSON text."""
+    if is_list(arrow):
+        return has_structure(arrow.value_type)
     return bool(pa.types.is_struct(arrow) or pa.types.is_map(arrow) or pa.types.is_union(arrow))
 
 

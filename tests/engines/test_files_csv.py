@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import gzip
+import math
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from engines.errors import FileUnreadable
+from engines.files import csv as reading
+from engines.files import physical_lines
+from engines.files import source as files
+
+
+def test_a_header_names_the_columns_and_cells_get_types(lake):
+    result = lake.ingest("a.csv", "id,name,born,rate,ok,seen\n1,Ann,2001-02-03,1.5,true,2024-01-01T10:00:00\n2,,,,,\n")
+    assert lake.types(result) == {"id": "int64", "name": "string", "born": "date", "rate": "float64", "ok": "bool", "seen": "timestamp"}
+    assert lake.rows(result) == [
+        {"id": 1, "name": "Ann", "born": date(2001, 2, 3), "rate": 1.5, "ok": True, "seen": datetime(2024, 1, 1, 10)},  # noqa: DTZ001
+        {"id": 2, "name": None, "born": None, "rate": None, "ok": None, "seen": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "rows"),
+    [
+        pytest.param('a,b\n"",\n', {}, [{"a": "", "b": None}], id="empty text and null"),
+        pytest.param('a,b\n"1",x\n"",y\n', {}, [{"a": 1, "b": "x"}, {"a": None, "b": "y"}], id="quoted empty number is null"),
+        pytest.param('a,b\r\n1,"x\r\ny"\r\n', {}, [{"a": 1, "b": "x\r\ny"}], id="crlf and a quoted line break"),
+        pytest.param('a,b\n1,"say ""hi"""\n', {}, [{"a": 1, "b": 'say "hi"'}], id="doubled quotes"),
+        pytest.param("\ufeffa,b\n1,é\n", {}, [{"a": 1, "b": "é"}], id="byte order mark"),
+        pytest.param("a;b\n1;x,y\n", {}, [{"a": 1, "b": "x,y"}], id="semicolon found"),
+        pytest.param("a\tb\n1\tx\n", {}, [{"a": 1, "b": "x"}], id="tab found"),
+        pytest.param('"a;b"|c\n1|x\n', {}, [{"a;b": 1, "c": "x"}], id="delimiters in quotes do not count"),
+        pytest.param("a;b\n1;x\n", {"delimiter": ","}, [{"a;b": "1;x"}], id="delimiter given"),
+        pytest.param("1,x\n2,y\n", {"header": False}, [{"column_1": 1, "column_2": "x"}, {"column_1": 2, "column_2": "y"}], id="no header"),
+        pytest.param("a,b\n1,'x\n", {"quote": "'", "delimiter": ";"}, [{"a,b": "1,'x"}], id="another quote within a cell"),
+        pytest.param('a,b\n1,"x\n', {"quote": ""}, [{"a": 1, "b": '"x'}], id="no quotes at all"),
+        pytest.param("a,,c\n1,2,3\n", {}, [{"a": 1, "column_2": 2, "c": 3}], id="unnamed column"),
+        pytest.param(" a , b\n1,2\n", {}, [{"a": 1, "b": 2}], id="names are stripped"),
+        pytest.param("a\n1\n\n2\n", {}, [{"a": 1}, {"a": None}, {"a": 2}], id="a blank line of one column is a row"),
+        pytest.param("a,b\n\n1,2\n\n\n3,4", {}, [{"a": 1, "b": 2}, {"a": 3, "b": 4}], id="blank lines of two are none"),
+        pytest.param("a,b\n", {}, [], id="header only"),
+        pytest.param("a,b", {}, [], id="header without a line end"),
+        pytest.param("é\nö\n".encode("latin-1"), {"encoding": "latin-1"}, [{"é": "ö"}], id="latin-1"),
+        pytest.param("a,b\n€,1\n".encode("cp1252"), {"encoding": "cp1252"}, [{"a": "€", "b": 1}], id="cp1252"),
+        pytest.param("a,b\né,1\n".encode("utf-16"), {"encoding": "utf-16"}, [{"a": "é", "b": 1}], id="utf-16"),
+        pytest.param(gzip.compress(b"a,b\n1,2\n"), {"name": "a.csv.gz"}, [{"a": 1, "b": 2}], id="gzip"),
+    ],
+)
+def test_what_is_read(lake, content, options, rows):
+    name = options.pop("name", "a.csv")
+    assert lake.rows(lake.ingest(name, content, **options)) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "line", "reason"),
+    [
+        pytest.param("", {}, None, "no header", id="empty"),
+        pytest.param("\n\n", {}, None, "no header", id="blank lines alone"),
+        pytest.param("a,b\n1,2\n3\n", {}, 3, "the row has 1 cell, the header 2", id="too few cells"),
+        pytest.param('a,b\n1,"x\ny"\n\n2,3,4\n', {}, 5, "the row has 3 cells", id="too many, after quoted and blank lines"),
+        pytest.param(b"a,b\n1,x\n2,\xe9t\xe9\n", {}, 3, r"`\xe9t\xe9` is not utf-8", id="latin-1 read as utf-8"),
+        pytest.param(b'a,b\n1,"x\n\n\xe9"\n', {}, 4, "is not utf-8", id="the line of the byte, not of the row"),
+        pytest.param(b"a,b\xff\n1,2\n", {}, 1, "is not utf-8", id="header"),
+        pytest.param(b"a,b\n1,\x81\n", {"encoding": "cp1252"}, 2, "is not cp1252", id="cp1252"),
+        pytest.param("a,b\n1,2\n", {"encoding": "klingon"}, None, "`klingon` is no encoding", id="unknown encoding"),
+        pytest.param("a,b,a\n1,2,3\n", {}, 1, "the header names `a` 2 times", id="duplicate names"),
+        pytest.param(b"a,b\n1,2\n3,x\0y\n", {}, 3, "a NUL byte", id="nul"),
+        pytest.param("a,b\n1,2\n".encode("utf-16"), {}, 1, "", id="utf-16 read as utf-8"),
+        pytest.param('a,b\n1,2\n3,"x\n4,5\n', {}, 3, "never closed", id="open quote"),
+        pytest.param('a,b\n1,2\n3,"x', {}, 3, "never closed", id="open quote in the last line"),
+        pytest.param('a,b\n1,2\n3,"x""', {}, 3, "never closed", id="open quote after a doubled one"),
+        pytest.param("a,_row\n1,2\n", {}, None, "`_row`", id="reserved name"),
+        pytest.param(gzip.compress(b"a,b\n1,2\n" * 99)[:-30], {"name": "a.csv.gz"}, None, "no complete gzip", id="truncated gzip"),
+        pytest.param(b"a,b\n1,2\n", {"name": "a.csv.gz"}, None, "no complete gzip", id="no gzip at all"),
+    ],
+)
+def test_what_is_refused(refused, content, options, line, reason):
+    error = refused(options.pop("name", "a.csv"), content, **options)
+    assert reason in error.reason
+    assert error.line == line
+
+
+def test_closed_quotes_at_the_end_are_no_open_quotes(lake, monkeypatch):
+    monkeypatch.setattr(physical_lines, "open_quote", lambda source: pytest.fail("looked closely for nothing"))
+    for ending in ('"x"', '"x\ny"', "x", '""', '"a ""b"""', '"x"\n\n', '"x\n"\n'):
+        assert lake.ingest("a.csv", f"a,b\n1,{ending}").rows == 1
+
+
+def test_folders_and_missing_files(lake, refused):
+    (lake.root / "a.csv").mkdir()
+    assert "directory" in refused("a.csv").reason
+    with pytest.raises(FileUnreadable):
+        lake.ingest("missing.csv")
+
+
+def test_a_long_row_is_read_with_a_larger_block_and_refused_beyond_the_limit(lake, refused, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 1_000)
+    for module in (reading, physical_lines, files):
+        monkeypatch.setattr(module, "MAX_ROW_BYTES", 20_000)
+    short = "".join(f"{number},x\n" for number in range(2_000))
+    result = lake.ingest("a.csv", f"a,b\n{short}7,{'y' * 9_000}\n")
+    assert result.rows == 2_001
+    assert "longer than" in refused("a.csv", f"a,b\n1,x\n{short}7,{'y' * 90_000}\n").reason
+    assert refused("a.csv", f"a,b\n1,x\n{short}7,{'y' * 90_000}\n").line == 2_003
+    assert refused("a.csv", f'a,b\n{short}7,"' + "y\n" * 90_000).line == 2_002
+
+
+def test_a_later_value_turns_a_guess_into_text(lake, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(reading.CsvReading, "_windows", lambda self, width: ())
+    head = "".join(f"{number},{number},2024-01-01,1.5\n" for number in range(3_000))
+    result = lake.ingest("a.csv", f"a,b,c,d\n{head}7,007,2024-01-01,0.12345678901234567890\n8,8,01/02/2024,2\n")
+    assert lake.types(result) == {"a": "int64", "b": "string", "c": "string", "d": "string"}
+    assert result.rows == 3_002
+    assert lake.rows(result)[-2:] == [
+        {"a": 7, "b": "007", "c": "2024-01-01", "d": "0.12345678901234567890"},
+        {"a": 8, "b": "8", "c": "01/02/2024", "d": "2"},
+    ]
+    assert {guess.name: guess.reason for guess in result.guesses}["b"] == "text, since row 3001 is `007`"
+    assert lake.leftovers() == []
+
+
+def test_windows_through_a_large_file_see_what_the_head_does_not(lake, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 10_000)
+    head = "".join(f'{number},"text\n{number}"\n' for number in range(9_000))
+    tail = "".join(f"0{number},x\n" for number in range(9_000))
+    source = lake.task("a.csv", f"a,b\n{head}{tail}").source
+    assert dict(reading.CsvReading(source).guesses())["a"][0] == "string"
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "value"),
+    [
+        ("int64", "007", 7),
+        ("float64", "12E4", 120000.0),
+        ("bool", "0", False),
+        ("decimal(10,2)", "12.5", Decimal("12.50")),
+        ("binary", "ab", b"ab"),
+        ("string", "5", "5"),
+        ("timestamp", "2024-01-01", datetime(2024, 1, 1)),  # noqa: DTZ001
+    ],
+)
+def test_an_override_takes_what_can_be_parsed(lake, kind, cell, value):
+    result = lake.ingest("a.csv", f"a,b\n{cell},x\n", overrides={"a": kind})
+    assert lake.rows(result) == [{"a": value, "b": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [
+        ("int64", "x"),
+        ("int64", "1.5"),
+        ("decimal(4,2)", "1.555"),
+        ("bool", "yes"),
+        ("date", "01/02/2024"),
+        ("date", "0000-01-01"),
+        ("list<int64>", "[1]"),
+    ],
+)
+def test_an_override_that_does_not_fit_refuses_with_the_line(refused, kind, cell):
+    error = refused("a.csv", f'b,a\n"x\ny",\nz,{cell}\n', overrides={"a": kind})
+    if not kind.startswith("list"):
+        assert error.line == 4
+        assert f"column `a`: `{cell}` is no {kind}" in error.reason
+        assert "columns: {a: " in error.remedy
+
+
+def test_zones_move_to_utc_and_do_not_mix(lake):
+    assert lake.rows(lake.ingest("a.csv", "a\n2024-01-01T10:00:00+02:00\n2024-01-01 00:00Z\n")) == [
+        {"a": datetime(2024, 1, 1, 8)},  # noqa: DTZ001
+        {"a": datetime(2024, 1, 1)},  # noqa: DTZ001
+    ]
+    assert lake.types(lake.ingest("b.csv", "a\n2024-01-01T10:00:00+02:00\n2024-01-01 00:00\n")) == {"a": "string"}
+
+
+def test_floats_keep_every_digit_or_stay_text(lake):
+    values = [math.pi, 1e-05, 1 / 3, 123456789.123456, 5e-324, 1.7976931348623157e308]
+    result = lake.ingest("a.csv", "a\n" + "".join(f"{value!r}\n" for value in values))
+    assert lake.types(result) == {"a": "float64"}
+    assert [row["a"] for row in lake.rows(result)] == values
+    assert lake.types(lake.ingest("b.csv", "a\n0.1\n3.14159265358979323846\n")) == {"a": "string"}
+
+
+def test_a_file_in_the_real_sense(lake):
+    """Wide, with more columns than a sample has rows for."""
+    width = 3_000
+    content = ",".join(f"c{number}" for number in range(width)) + "\n" + ",".join("1" for _ in range(width)) + "\n"
+    result = lake.ingest("a.csv", content)
+    assert len(result.schema.columns) == width
+    assert Path(lake.store.path(result.files[0].key)).stat().st_size > 0

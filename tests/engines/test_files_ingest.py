@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import replace
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engines.errors import FileChanged, FileRefused
+from engines.files import ingest, sorting, table_writer
+from engines.files.ingest import IngestResult, IngestTask, first_schema, infer, run, with_sequence
+from state.catalog.records import Column, Schema
+from state.digest_file import sha256_file
+from state.errors import DiskFull, FailpointError
+
+UPSERT = {"primary_key": ("id",), "write": "upsert"}
+
+
+def test_parts_say_what_they_are(lake):
+    result = lake.ingest("a.csv", "id,name\n1,Ann\n3,\n2,Bob\n")
+    (part,) = result.files
+    path = lake.store.path(part.key)
+    assert (part.rows, part.first_row, part.role, part.sequence, part.schema_id) == (3, 0, "base", 0, 1)
+    assert (part.ref.size, part.ref.sha256) == (path.stat().st_size, sha256_file(path))
+    assert {name: tuple(stats) for name, stats in part.columns.items()} == {"id": (1, 3, 0), "name": ("Ann", "Bob", 1)}
+    assert part.key_min is None
+    schema = pq.read_schema(path)
+    assert [(field.name, field.metadata) for field in schema][:2] == [
+        ("id", {b"PARQUET:field_id": b"1"}),
+        ("name", {b"PARQUET:field_id": b"2"}),
+    ]
+    task = lake.task("a.csv")
+    assert schema.metadata[b"lakehouse.dataset"] == b"things"
+    assert schema.metadata[b"lakehouse.transformation"] == b"t1"
+    assert orjson.loads(schema.metadata[b"lakehouse.source"]) == {"path": "a.csv", "digest": task.digest}
+    assert orjson.loads(schema.metadata[b"lakehouse.columns"]) == {"schema": 1, "ids": {"id": 1, "name": 2}}
+
+
+def test_rows_without_a_key_are_known_by_file_and_number(lake):
+    task = lake.task("a.csv", "a\nx\ny\n")
+    rows = lake.table(run(task, store=lake.store), hidden=True).to_pylist()
+    assert rows == [{"a": "x", "_file": task.digest, "_row": 0}, {"a": "y", "_file": task.digest, "_row": 1}]
+    keyed = lake.ingest("a.csv", primary_key=("a",))
+    assert lake.table(keyed, hidden=True).column_names == ["a"]
+
+
+def test_doing_it_again_gives_equal_objects(lake):
+    first = lake.ingest("a.csv", "id,b\n1,x\n")
+    content = lake.store.get(first.files[0].key)
+    assert lake.ingest("a.csv") == first
+    assert lake.store.get(first.files[0].key) == content
+    assert lake.ingest("a.csv", overrides={"b": "binary"}).files[0].key != first.files[0].key
+    assert lake.ingest("a.csv", "id,b\n1,y\n").files[0].key != first.files[0].key
+
+
+def test_task_and_result_travel_as_json(lake):
+    task = lake.task(
+        "a.csv", "id;b\n1;x\n", delimiter=";", overrides={"b": "string"}, schema=Schema(1, (Column(1, "id", "int64"),)), **UPSERT
+    )
+    assert IngestTask.from_dict(json.loads(json.dumps(task.to_dict()))) == task
+    result = run(task, store=lake.store)
+    assert IngestResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_a_new_column_extends_the_schema_and_a_missing_one_is_null(lake):
+    schema = Schema(4, (Column(2, "id", "int64"), Column(5, "b", "string")))
+    given = {"schema": schema, "next_column_id": 9, "next_schema_id": 7}
+    result = lake.ingest("a.csv", "c,id\n1.5,1\n", **given)
+    assert result.schema == Schema(7, (*schema.columns, Column(9, "c", "float64")))
+    assert lake.rows(result) == [{"id": 1, "b": None, "c": 1.5}]
+    assert [guess.name for guess in result.guesses] == ["c"]
+    assert lake.ingest("b.csv", "id\n1\n", **given).schema is schema
+    typed = lake.ingest("c.csv", "id,zip\n1,5\n", overrides={"zip": "int64", "typo": "string"}, **given)
+    assert typed.schema.columns[-1] == Column(9, "zip", "int64")
+    assert typed.warnings == ("`columns` names `typo`, which no file has so far.",)
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "instead"),
+    [("1.5", "int64", "float64"), ("x", "int64", "string"), ("007", "int64", "float64"), ("1", "bool", "string")],
+)
+def test_a_table_s_type_refuses_what_is_wider(refused, cell, kind, instead):
+    error = refused("a.csv", f'n,a\n"x\n",\n\ny,{cell}\n', schema=Schema(1, (Column(1, "n", "string"), Column(2, "a", kind))))
+    assert error.line == 5
+    assert error.reason == f"column `a`: `{cell}` is no {kind}, the table's type for it"
+    assert f"columns: {{a: {instead}}}" in error.remedy
+
+
+def test_int_is_taken_as_float_where_the_table_says_so(lake):
+    schema = Schema(1, (Column(1, "a", "float64"),))
+    assert lake.rows(lake.ingest("a.csv", "a\n3\n", schema=schema)) == [{"a": 3.0}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "reason"),
+    [
+        ("a.csv", 'n,id\n"x\ny",1\nz,\n', 4, "column `id` is null, and it is in the primary key"),
+        ("a.csv", 'n,id\n"x\ny",1\nz,""\n', 4, "column `id` is null"),
+        ("a.csv", "n\n1\n", None, "the primary key's column `id` is missing"),
+        ("a.json", '{"id": 1}\n\n{"n": 1}\n', 3, "column `id` is null"),
+        ("a.json", '[{"id": 1},\n{"id": null}]', 2, "column `id` is null"),
+    ],
+)
+def test_rows_without_their_key_are_refused(refused, name, content, line, reason):
+    error = refused(name, content, **UPSERT)
+    assert error.line == line
+    assert reason in error.reason
+
+
+def test_upserts_are_sorted_and_the_last_row_of_a_key_wins(lake):
+    result = lake.ingest("a.csv", "id,v\n2,a\n10,b\n2,c\n1,d\n", **UPSERT)
+    assert lake.rows(result) == [{"id": 1, "v": "d"}, {"id": 2, "v": "c"}, {"id": 10, "v": "b"}]
+    (part,) = with_sequence(result.files, 5)
+    assert (part.role, part.sequence, part.rows, part.key_min, part.key_max) == ("delta", 5, 3, (1,), (10,))
+    assert result.warnings == ("1 rows were overtaken by a later row of the same primary key.",)
+    two = lake.ingest("b.csv", "k,id,v\n2024-01-01,2,a\n2023-01-01,9,b\n2024-01-01,1,c\n", primary_key=("k", "id"), write="upsert")
+    assert [row["v"] for row in lake.rows(two)] == ["b", "c", "a"]
+    assert (two.files[0].key_min, two.files[0].key_max) == (("2023-01-01", 9), ("2024-01-01", 2))
+
+
+def test_append_keeps_the_file_s_order_and_knows_its_key_range(lake):
+    result = lake.ingest("a.csv", "id,v\n2,z\n10,b\n2,c\n", primary_key=("id", "v"))
+    assert [row["id"] for row in lake.rows(result)] == [2, 10, 2]
+    assert (result.files[0].key_min, result.files[0].key_max) == ((2, "c"), (10, "b"))
+
+
+def test_a_large_file_has_many_groups_and_parts(lake, monkeypatch):
+    monkeypatch.setattr(table_writer, "ROW_GROUP_ROWS", 100)
+    monkeypatch.setattr(table_writer, "PART_ROWS", 400)
+    result = lake.ingest("a.csv", "a,b\n" + "".join(f"{number},x\n" for number in range(1_050)))
+    assert [(part.first_row, part.rows) for part in result.files] == [(0, 400), (400, 400), (800, 250)]
+    assert [part.key[-12:] for part in result.files] == ["0000.parquet", "0001.parquet", "0002.parquet"]
+    footer = pq.read_metadata(lake.store.path(result.files[0].key))
+    assert [footer.row_group(number).num_rows for number in range(footer.num_row_groups)] == [100] * 4
+    hidden = lake.table(result, hidden=True)
+    assert hidden["_row"].to_pylist() == hidden["a"].to_pylist() == list(range(1_050))
+    assert result.files[1].columns["a"] == (400, 799, 0)
+
+
+def test_long_rows_make_small_groups(lake, monkeypatch):
+    monkeypatch.setattr(table_writer, "ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr("engines.files.csv.BLOCK_BYTES", 4_000)
+    result = lake.ingest("a.csv", "a,b\n" + "".join(f"{number},{'x' * 500}\n" for number in range(100)))
+    assert pq.read_metadata(lake.store.path(result.files[0].key)).num_row_groups > 3
+    assert result.rows == 100
+
+
+_KEYS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["", "a", "é", "\U0001f600", "\uffff"])), max_size=120)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(keys=_KEYS, run_rows=st.integers(1, 40), block=st.integers(1, 300), batch=st.integers(1, 30))
+def test_runs_merge_to_what_a_dictionary_says(lake, keys, run_rows, block, batch):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sorting, "RUN_ROWS", run_rows)
+        patch.setattr(sorting, "BLOCK_BYTES", block)
+        rows = sorting.LastRows(lake.store, ("n", "s"))
+        table = pa.table({"n": [n for n, _ in keys], "s": pa.array([s for _, s in keys], pa.string()), "v": range(len(keys))})
+        table = table.cast(pa.schema([("n", pa.int64()), ("s", pa.string()), ("v", pa.int64())]))
+        for part in table.to_batches(max_chunksize=batch):
+            rows.add(part)
+        found = [tuple(row.values()) for part in rows.sorted() for row in part.to_pylist()]
+    assert found == sorted((n, s, v) for (n, s), v in {key: value for value, key in enumerate(keys)}.items())
+    assert lake.leftovers() == []
+
+
+def test_a_large_upsert_spills_and_leaves_nothing(lake, monkeypatch):
+    monkeypatch.setattr(sorting, "RUN_ROWS", 500)
+    monkeypatch.setattr("engines.files.csv.BLOCK_BYTES", 2_000)
+    content = "id,v\n" + "".join(f"{number * 7919 % 1_000},{number}\n" for number in range(3_000))
+    result = lake.ingest("a.csv", content, **UPSERT)
+    assert [(row["id"], row["v"]) for row in lake.rows(result)] == sorted((number * 7919 % 1_000, number) for number in range(2_000, 3_000))
+    assert lake.leftovers() == []
+
+
+def test_a_file_that_changes_is_neither_taken_nor_refused(lake, monkeypatch):
+    task = lake.task("a.csv", "id,b\n1,x\n")
+    stat = (lake.root / "a.csv").stat()
+    with pytest.raises(FileChanged):
+        run(replace(task, size=stat.st_size, mtime_ns=stat.st_mtime_ns - 1), store=lake.store)
+    assert run(replace(task, size=stat.st_size, mtime_ns=stat.st_mtime_ns), store=lake.store).rows == 1
+    with pytest.raises(FileChanged):
+        run(task, lambda done, total: lake.write("a.csv", "id,b\n1,x\n2,y\n") and None, store=lake.store)
+
+    def change_and_refuse(*_):
+        lake.write("a.csv", "id\n1,2,3\n")
+        raise FileRefused("a.csv", 1, "half-written")
+
+    monkeypatch.setattr(ingest.CsvReading, "guesses", change_and_refuse)
+    with pytest.raises(FileChanged):
+        run(task, store=lake.store)
+
+
+def test_a_full_disk_is_one_of_ours_and_leaves_nothing(lake, monkeypatch):
+    def fail(self, *_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
+    with pytest.raises(DiskFull):
+        lake.ingest("a.csv", "a\n1\n")
+    assert lake.leftovers() == []
+
+
+def test_a_run_that_is_cut_off_between_parts_is_healed_by_the_next(lake, monkeypatch):
+    from state import failpoints
+
+    monkeypatch.setattr(table_writer, "ROW_GROUP_ROWS", 10)
+    monkeypatch.setattr(table_writer, "PART_ROWS", 20)
+    content = "a,b\n" + "".join(f"{number},x\n" for number in range(50))
+    whole = lake.ingest("a.csv", content)
+    before = {part.key: lake.store.get(part.key) for part in whole.files}
+    failpoints.arm({table_writer.PART_STORED: "error"})
+    try:
+        with pytest.raises(FailpointError):
+            lake.ingest("a.csv")
+    finally:
+        failpoints.disarm()
+    assert lake.ingest("a.csv") == whole
+    assert {part.key: lake.store.get(part.key) for part in whole.files} == before
+    assert lake.leftovers() == []
+
+
+def test_a_schema_from_several_files(lake):
+    sources = [lake.task("a.csv", "a,b\n1,2\n").source, lake.task("b.csv", "b,c\n2.5,x\n").source]
+    schema = first_schema(infer(sources))
+    assert schema == Schema(1, (Column(1, "a", "int64"), Column(2, "b", "float64"), Column(3, "c", "string")))
+
+
+def test_long_texts_have_short_bounds(lake):
+    longest = chr(0x10FFFF) * 200
+    stats = lake.ingest("a.csv", f"a,b\n{'x' * 200},{longest}\ny{'z' * 300},{longest}\n").files[0].columns
+    low, high, _ = stats["a"]
+    assert low == "x" * 64
+    assert high > "y" + "z" * 300
+    assert len(high) == 64
+    assert stats["b"].max is None
+
+
+def test_columns_without_values_have_no_bounds(lake):
+    assert lake.ingest("a.csv", "a,b\n1,\n").files[0].columns["b"] == (None, None, 1)

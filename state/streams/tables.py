@@ -74,7 +74,7 @@ class SystemTables:
     `statuses` and `catalog` are asked anew each time, so that they may move on in between.
     """
 
-    def __init__(self, streams: Streams, statuses: StatusBook, catalog: CatalogSource, folder: Path) -> None:
+    def __init__(self, streams: Streams, catalog: CatalogSource, statuses: StatusBook, folder: Path) -> None:
         self._streams = streams
         self._statuses = statuses
         self._catalog = catalog

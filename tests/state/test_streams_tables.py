@@ -59,23 +59,23 @@ class Catalog:
     """A catalog and its log, in memory."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.log: list[Entry] = []
         self.states: dict[str, ObjectState] = {}
 
     @property
     def seq(self) -> int:
-        return len(self.entries)
+        return len(self.log)
 
     def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]:
         return {name: state for name, state in sorted(self.states.items()) if kind is None or name.startswith(f"{kind}/")}
 
     def entries(self, after: int = 0) -> Iterator[Entry]:
-        yield from self.entries[after:]
+        yield from self.log[after:]
 
     def commit(self, *changes: Change, causes: tuple[Cause, ...] = ()) -> None:
         self.states |= fold(self.states.get, changes)
         at = "2026-03-01T00:00:00.000Z"
-        self.entries.append(Entry(self.seq + 1, "w", 1, at, "daemon", "SpecChanged", "r1", changes, causes))
+        self.log.append(Entry(self.seq + 1, "w", 1, at, "daemon", "SpecChanged", "r1", changes, causes))
 
 
 class World:
@@ -88,7 +88,7 @@ class World:
         self.streams = self.process()
         self.book = StatusBook.load(self.streams, self.clock)
         self.catalog = Catalog()
-        self.tables = SystemTables(self.streams, self.book, self.catalog, self.cache)
+        self.tables = SystemTables(self.streams, self.catalog, self.book, self.cache)
 
     def clock(self) -> datetime:
         return self.now
@@ -287,7 +287,7 @@ def test_a_file_that_a_power_cut_left_is_written_again(world: World, damage: byt
         path.unlink()
     else:
         path.write_bytes(damage)
-    again = SystemTables(world.process(), world.book, world.catalog, world.cache)
+    again = SystemTables(world.process(), world.catalog, world.book, world.cache)
     table = again.table("events")
     assert table is not None
     assert table.num_rows == 1

@@ -19,7 +19,10 @@ from state.catalog.records import Binding, Build, Corpus, DataFile, Refusal, Sch
 from state.errors import CatalogCorrupt
 
 FORMAT = 1
-RESTORE = "Restore this object from a backup of the state bucket; entries after it are intact and will be read."
+RESTORE = (
+    "Restore this object from a backup of the state bucket. If it is damaged, the log's last and in no backup, delete it: "
+    "the next reconciliation does again what it recorded."
+)
 UPGRADE = "Run the version of Lakehouse that wrote it, or a newer one; if none knows it, restore this object from a backup."
 
 

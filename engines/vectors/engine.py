@@ -46,7 +46,7 @@ class VectorIndex(Protocol):
         """Search from now on with these parameters; those that are not named get their default. Needs no new build."""
 
     def quick(self, k: int) -> bool:
-        """Whether an unfiltered search for k takes less than handing it to another thread would."""
+        """Whether an unfiltered search for k is short enough to be done on an event loop: some 0.3 ms."""
 
     def describe(self) -> Mapping[str, Any]:
         """JSON-able: engine, size, dimension, search parameters, memory_bytes (resident by its own), disk_bytes."""

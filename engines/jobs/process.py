@@ -1,0 +1,84 @@
+"""One worker process as its parent sees it: started, given a job, listened to, ended.
+
+Must be started by a thread that lives as long as the executor: the kernel ends the worker with the thread that made it. Refuses to know
+what jobs mean. Next: `worker.py`, the other end; `executor.py`, the only user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engines.jobs.job import Job
+from state import failpoints
+
+
+class WorkerProcess:
+    """A running `python -m engines.jobs.worker`. `send` and `messages` are for one thread each; the rest is thread-safe."""
+
+    def __init__(self) -> None:
+        """Starts it, without waiting for it to be up. Raises OSError."""
+        self.killed = False
+        # Our own import path, and never the current folder: that is the user's repository, with a `specs/` of its own.
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "engines.jobs.worker", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def send(self, job: Job, arguments: str, results: Path) -> None:
+        """Hands over a job, its arguments as JSON text. No error if the worker is dead: `messages` ends, then."""
+        request = {
+            "id": job.id,
+            "function": job.function,
+            "arguments": arguments,
+            "results": str(results),
+            "failpoints": failpoints.armed(),
+        }
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: reaped, and so closed, meanwhile
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """Blocking; until the process ends. A line that was cut off by its death is dropped."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+    def end(self) -> None:
+        """Asks an idle worker to end in good order; does not wait."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """At once; does not wait. `killed` is set before, so that nobody gives it another job."""
+        self.killed = True
+        self._process.kill()
+
+    def reap(self) -> str:
+        """After `messages` has ended: waits for the process, and says how it ended."""
+        code = self._process.wait()
+        self.end()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        if code >= 0:
+            return f"ended with exit code {code}"
+        name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else f"signal {-code}"
+        return f"was killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")

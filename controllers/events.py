@@ -6,6 +6,6 @@ from typing import Protocol
 class Events(Protocol):
     """Appends to the stream of events; durable on return."""
 
-    def record(self, object: str, type: str, reason: str, message: str, revision: str | None) -> None:  # noqa: A002 - the stream's own words
+    def record_event(self, object: str, type: str, reason: str, message: str, revision: str | None) -> None:  # noqa: A002 - the stream's own words
         """One event; `type` is Normal or Warning, `reason` one of `state.reasons`."""
         ...

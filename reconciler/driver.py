@@ -7,10 +7,10 @@ survive (the lease is lost) ends the driver; everything else has become a status
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
@@ -64,7 +64,17 @@ class Driver:
         self._asked = asyncio.Event()
         self._folders_moved = asyncio.Event()
         self._relisted_at: datetime | None = None
+        self._unvisited: set[Key] = set()
         self.first_pass = asyncio.Event()
+
+    @property
+    def unvisited(self) -> int:
+        """Objects of the first pass that no worker has looked at yet."""
+        return len(self._unvisited)
+
+    def failures(self, key: Key) -> int:
+        """Failed visits of an object in a row."""
+        return self._parts.backoff.failures(key)
 
     async def run(self) -> None:
         """Follows, visits and watches until `stop`. Raises LeaseLost (in a group) when another writer took over."""
@@ -101,10 +111,11 @@ class Driver:
         self.enqueue(pending.quiet, resync=True)
         if pending.changed or not self.first_pass.is_set():
             self._aim_data_watch()
-        if self._parts.world.revision is not None:
+        if self._parts.world.revision is not None and not self.first_pass.is_set():
+            self._unvisited = set(pending.changed)
             self.first_pass.set()
 
-    def _activities(self) -> Iterable[asyncio.Task[None] | object]:
+    def _activities(self) -> Iterable[Coroutine[Any, Any, None]]:
         yield self._follow()
         yield self._obey()
         yield self._watch_source()
@@ -126,6 +137,7 @@ class Driver:
                     self._settle(key, visit.outcome)
             finally:
                 queue.done(key)
+                self._unvisited.discard(key)
 
     def _settle(self, key: Key, outcome: Outcome) -> None:
         queue, backoff = self._parts.queue, self._parts.backoff

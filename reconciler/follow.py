@@ -4,12 +4,12 @@ Everything here is blocking and called by one thread at a time; the queue is fed
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from controllers.controller import Retiring
 from reconciler.errors import SourceUnavailable
-from reconciler.prune import PrunePlan, plan_prune
+from reconciler.prune import PrunePlan, governed, plan_prune
 from reconciler.settings import Settings, load_settings
 from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
@@ -19,7 +19,7 @@ from specs.references import order
 from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Managed
+from state.catalog.entry import Dropped, Managed
 from state.failpoints import declare, hit
 
 _log = logging.getLogger(__name__)
@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 _BEFORE_INVENTORY = declare("follow.before-inventory")
 _BEFORE_PRUNE = declare("follow.before-prune")
 _AFTER_PRUNE = declare("follow.after-prune")
+
+_SOURCE = "Source/git"
+"""The object under which the watched repository is listed while it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +40,11 @@ class Pending:
     quiet: tuple[Key, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """How the watched ref is doing; `problem` is None while it can be read."""
-
-    revision: str | None
-    problem: str | None = None
-
-
 class Follower:
     """Keeps a world at the watched revision.
 
     Args:
         retiring: how objects of a kind end; kinds without an entry leave only the inventory.
-        on_settings: called with new settings when lakehouse.yaml changed.
     """
 
     def __init__(
@@ -59,18 +53,17 @@ class Follower:
         world: World,
         catalog: Catalog,
         statuses: StatusWriter,
-        retiring: dict[str, Retiring],
+        retiring: Mapping[str, Retiring],
         settings: Settings,
-        on_settings: Callable[[Settings], None],
     ) -> None:
         self._source = source
         self._world = world
         self._catalog = catalog
         self._statuses = statuses
         self._retiring = retiring
-        self._on_settings = on_settings
         self.settings = settings
-        self.state = SourceState(None)
+        # a former process may have left the row that says otherwise
+        self._readable = False
 
     def advance(self) -> Pending:
         """Moves to the revision that the ref points at now. What cannot be read leaves the last good world in force."""
@@ -103,7 +96,7 @@ class Follower:
         """Removes what nobody wants, or holds it and says so."""
         wanted = {key: desired.digest for key, desired in self._world.objects.items()}
         inventory = [state for state in self._catalog.objects().values() if state.managed is not None]
-        plan = plan_prune(inventory, wanted, self._governed(), self.settings.max_prune, self._approvals())
+        plan = plan_prune(inventory, wanted, governed(self._world), self.settings.max_prune, self._approvals())
         revision = self._world.revision or ""
         for name, why in plan.held.items():
             self._statuses.note(name, "False", reasons.PRUNE_HELD, f"no spec asks for it, but {why}: `lakectl approve {plan.id}` lets it go", revision)
@@ -121,14 +114,13 @@ class Follower:
         state = self._catalog.get(name)
         if state is None:
             return
-        kind, _, object_name = name.partition("/")
-        retiring = self._retiring.get(kind)
+        retiring = self._retiring.get(name.partition("/")[0])
         try:
             words = retiring.retire(state) if retiring is not None else "nothing was made of it"
             if retiring is not None:
                 retiring.remove(state, revision)
             else:
-                self._catalog.drop(name, reason="no spec asks for it", revision=revision)
+                self._catalog.commit((Dropped(name),), actor="daemon", reason="no spec asks for it", revision=revision)
         except LakehouseError as error:
             self._statuses.note(name, "False", reasons.PRUNING, f"no spec asks for it; removing it failed and is tried again: {error.explain()}", revision)
             return
@@ -136,7 +128,7 @@ class Follower:
         if after is not None and after.retained:
             self._statuses.note(name, "True", reasons.RETAINED, f"no spec asks for it; {words}", revision)
         else:
-            self._statuses.remove(Key(kind, object_name), f"no spec asks for it; {words}", revision)
+            self._statuses.remove(name, f"no spec asks for it; {words}", revision)
 
     def _inventory(self, keys: Iterable[Key]) -> None:
         """One entry that says "these are ours", before anything is done about them."""
@@ -158,15 +150,10 @@ class Follower:
         for key in removed:
             if self._catalog.get(str(key)) is None:
                 words = "its file can be read again, or is gone" if key.kind == SPEC_FILE else "nothing was made of it"
-                self._statuses.remove(key, words, self._world.revision or "")
-
-    def _governed(self) -> frozenset[Key]:
-        return frozenset(
-            reference for resource in self._world.resources("Policy") for reference in resource.references if reference.kind == "Dataset"
-        )
+                self._statuses.remove(str(key), words, self._world.revision or "")
 
     def _approvals(self) -> frozenset[str]:
-        return frozenset(approval.plan_id for state in self._catalog.objects("Prune").values() for approval in state.approvals)
+        return frozenset(plan_id for state in self._catalog.objects("Prune").values() for plan_id in state.approvals)
 
     def _all(self) -> Pending:
         changed = [key for key, desired in self._world.objects.items() if not self._statuses.settled(desired)]
@@ -185,22 +172,19 @@ class Follower:
         try:
             settings = load_settings(self._source.settings(revision))
         except LakehouseError as error:
-            self._statuses.event("Settings/lakehouse", "Warning", reasons.INVALID_SPEC, error.explain(), revision)
+            self._statuses.record_event("Settings/lakehouse", "Warning", reasons.INVALID_SPEC, error.explain(), revision)
             return
-        if settings != self.settings:
-            self.settings = settings
-            self._on_settings(settings)
+        self.settings = settings
 
     def _unreadable(self, error: SourceUnavailable) -> None:
-        message = f"{error.explain()} The last revision read stays in force."
-        if self.state.problem != message:
-            self._statuses.event("Source/git", "Warning", reasons.REVISION_UNREADABLE, message, self._world.revision)
-        self.state = SourceState(self._world.revision, message)
+        message = f"{error.explain()} The last revision that could be read stays in force."
+        self._statuses.note(_SOURCE, "False", reasons.REVISION_UNREADABLE, message, self._world.revision)
+        self._readable = False
 
     def _recovered(self, revision: str) -> None:
-        if self.state.problem is not None:
-            self._statuses.event("Source/git", "Normal", reasons.RECOVERED, f"revision {revision[:12]} can be read again", revision)
-        self.state = SourceState(revision)
+        if not self._readable:
+            self._statuses.remove(_SOURCE, f"revision {revision[:12]} can be read again", revision)
+        self._readable = True
 
 
 def _circle(start: Key, world: World) -> tuple[Key, ...]:

@@ -9,19 +9,22 @@ its traceback in the log, and retried.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from controllers.controller import Controller
 from controllers.outcome import Failed, Outcome, Stalled, Waiting
 from controllers.step import Started, Step
+from engines.errors import BuildFailed, FileError, JobError
 from reconciler.status_writer import StatusWriter
 from reconciler.world import SPEC_FILE, Desired
 from specs.errors import LakehouseError
 from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.errors import LeaseLost, StateError
+from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing
 from state.failpoints import declare, hit
+from state.timestamps import from_iso
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +35,18 @@ _BEFORE_STATUS = declare("loop.before-status")
 _AFTER_STATUS = declare("loop.after-status")
 
 _MOST_ROUNDS = 8
+_PROGRESS_EVERY = 2.0
+"""Seconds after which the progress of a job is told again."""
+
+_REASONS: tuple[tuple[type[LakehouseError], str], ...] = (
+    (DiskFull, reasons.DISK_FULL),
+    (BucketUnavailable, reasons.BUCKET_UNAVAILABLE),
+    (ObjectCorrupt, reasons.OBJECT_CORRUPT),
+    (ObjectMissing, reasons.OBJECT_MISSING),
+    (FileError, reasons.INGEST_FAILED),
+    (BuildFailed, reasons.BUILD_FAILED),
+    (JobError, reasons.JOB_FAILED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +63,22 @@ class Reconciler:
     Args:
         controllers: by kind; every kind has one.
         desired: the object as wanted now, None if nobody wants it.
+        circle: the references that lead from an object back to itself, empty if there are none.
     """
 
     def __init__(
         self,
         controllers: Mapping[str, Controller[Any, Any]],
         desired: Callable[[Key], Desired | None],
+        circle: Callable[[Key], Sequence[Key]],
         catalog: Catalog,
         statuses: StatusWriter,
+        clock: Callable[[], datetime],
     ) -> None:
         self._controllers = controllers
         self._desired = desired
+        self._circle = circle
+        self._clock = clock
         self._catalog = catalog
         self._statuses = statuses
 
@@ -81,10 +101,9 @@ class Reconciler:
             return self._visit(desired)
         except LeaseLost:
             raise
-        except StateError as error:
-            return Visit(Failed(reasons.STORAGE_ERROR, error.explain()), 0)
         except LakehouseError as error:
-            return Visit(Failed(reasons.RECONCILE_FAILED, error.explain()), 0)
+            reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), reasons.FAILED)
+            return Visit(Failed(reason, error.explain()), 0)
         except Exception as error:
             _log.exception("reconciling %s", desired.key)
             return Visit(Failed(reasons.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), 0)
@@ -106,7 +125,7 @@ class Reconciler:
             started = self._act(controller, desired, steps)
             taken += len(steps)
             if started is not None:
-                return Visit(Waiting(started.reason, started.message, detail={"progress": started.progress}), taken)
+                return Visit(Waiting(started.reason, started.message, seconds=_PROGRESS_EVERY, detail={"progress": started.progress}), taken)
         return Visit(Failed(reasons.NOT_CONVERGING, f"still not there after {_MOST_ROUNDS} rounds: {steps[0].summary()}"), taken)
 
     def _act(self, controller: Controller[Any, Any], desired: Desired, steps: Sequence[Step]) -> Started | None:
@@ -124,10 +143,16 @@ class Reconciler:
         record = self._catalog.get(str(desired.key))
         if record is not None and record.suspended is not None:
             held = record.suspended
-            until = f" until {held.until}" if held.until else ""
-            return Stalled(reasons.SUSPENDED, f"suspended by {held.by}{until}: {held.why}")
+            left = (from_iso(held.until) - self._clock()).total_seconds() if held.until else None
+            if left is None:
+                return Stalled(reasons.SUSPENDED, f"suspended by {held.by}: {held.why}")
+            if left > 0:
+                return Waiting(reasons.SUSPENDED, f"suspended by {held.by} until {held.until}: {held.why}", seconds=left)
         if desired.resource is None:
             return Stalled(reasons.INVALID_SPEC, _errors(desired))
+        circle = self._circle(desired.key)
+        if circle:
+            return Stalled(reasons.DEPENDENCY_CYCLE, f"it refers to itself: {' -> '.join(map(str, circle))}; remove one of these references")
         return None
 
 

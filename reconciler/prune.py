@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from reconciler.world import World
 from specs.digests import digest
 from specs.resource import Key
 from state.catalog.fold import ObjectState
@@ -62,6 +63,12 @@ def plan_prune(
             elif going[key.kind] > 1 and share > max_prune:
                 held[state.object] = f"{going[key.kind]} of {totals[key.kind]} {key.kind} objects would go, more than maxPrune {max_prune:.0%}"
     return PrunePlan(plan_id, tuple(state for state in surplus if state.object not in held), held)
+
+
+def governed(world: World) -> frozenset[Key]:
+    """Datasets that a policy names."""
+    policies = world.resources("Policy")
+    return frozenset(reference for resource in policies for reference in resource.references if reference.kind == "Dataset")
 
 
 def _identity(surplus: list[ObjectState], wanted: Mapping[Key, str]) -> str:

@@ -1,7 +1,7 @@
 """The one writer of statuses: turns an ending into conditions, and a change of ending into an event.
 
-Conditions follow the Kubernetes convention. Nothing is written where nothing but the time of observation changed; that
-time is kept in memory and told by a running daemon.
+Conditions follow the Kubernetes convention. Nothing is written where nothing but the time of observation changed; the
+book keeps that time in memory, for a running daemon to tell.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from datetime import datetime
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
 from reconciler.world import Desired
 from specs.resource import Key
+from state import reasons
 from state.status import Condition, ConditionType, Status, StatusBook, Truth
 from state.streams.stream import Streams
 from state.timestamps import iso
@@ -22,51 +23,43 @@ class StatusWriter:
         self._book = book
         self._streams = streams
         self._clock = clock
-        self._observed: dict[str, datetime] = {}
 
     def record(self, desired: Desired, outcome: Outcome) -> None:
         """Writes status and event if anything but the time changed. Durable on return."""
         name, now = str(desired.key), self._clock()
-        self._observed[name] = now
-        before = self._book.get(name)
+        before = self._book.get(name) if name in self._book else None
         status = _status(desired, outcome, before, now)
         if not self._book.put(status):
             return
         if before is None or (before.ready, before.reason, before.message) != (status.ready, status.reason, status.message):
             self._event(desired, outcome, status)
 
-    def remove(self, key: Key, message: str, revision: str) -> None:
-        """The object is gone for good; an event says what became of it."""
-        self._book.remove(str(key))
-        self._observed.pop(str(key), None)
-        self._append(str(key), "Normal", "Removed", message, revision)
+    def remove(self, name: str, message: str, revision: str | None) -> None:
+        """The object is gone for good; an event says what became of it. Nothing happens if it has no status."""
+        if self._book.remove(name):
+            self._append(name, "Normal", reasons.REMOVED, message, revision)
 
-    def event(self, name: str, kind: str, reason: str, message: str, revision: str | None = None) -> None:
-        """An event that is no change of status. `kind` is Normal or Warning."""
-        self._append(name, kind, reason, message, revision)
-
-    def observed_at(self, name: str) -> datetime | None:
-        """When this process last looked at the object."""
-        return self._observed.get(name)
+    def record_event(self, object: str, type: str, reason: str, message: str, revision: str | None = None) -> None:  # noqa: A002
+        """An event that is no change of status; see `controllers.events.Events`."""
+        self._append(object, type, reason, message, revision)
 
     def known_revision(self, key: Key, digest: str) -> str | None:
         """Since which revision this digest of the object has been wanted, as far as recorded."""
         status = self._book.get(str(key))
-        return status.revision if status is not None and status.digest == digest else None
+        return status.revision if status.digest == digest else None
 
     def settled(self, desired: Desired) -> bool:
         """Whether the object was Ready for exactly this spec when it was last looked at, by whichever process."""
         status = self._book.get(str(desired.key))
-        return status is not None and status.digest == desired.digest and status.ready == "True"
+        return status.digest == desired.digest and status.ready == "True"
 
     def recorded(self, desired: Desired) -> bool:
         """Whether the newest status speaks of exactly this spec."""
-        status = self._book.get(str(desired.key))
-        return status is not None and status.digest == desired.digest
+        return self._book.get(str(desired.key)).digest == desired.digest
 
-    def note(self, name: str, ready: str, reason: str, message: str, revision: str) -> None:
+    def note(self, name: str, ready: Truth, reason: str, message: str, revision: str | None) -> None:
         """The status of an object that no spec asks for: retained, or held back from pruning."""
-        before = self._book.get(name)
+        before = self._book.get(name) if name in self._book else None
         status = Status(
             object=name, ready=ready, reason=reason, message=message, revision=revision,
             applied_revision=before.applied_revision if before else None, observed_at=iso(self._clock()), digest="",

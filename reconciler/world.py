@@ -97,6 +97,10 @@ class World:
         referred = {reference for resource in resources if resource is not None for reference in resource.references}
         return WorldChange(revision, frozenset(changed), frozenset(removed), frozenset(referred & self.objects.keys()))
 
+    def desired(self, key: Key) -> Desired | None:
+        """The object as wanted, None if nobody wants it."""
+        return self.objects.get(key)
+
     def resource(self, key: Key) -> Resource | None:
         """The spec in force, None if nobody wants the object."""
         desired = self.objects.get(key)

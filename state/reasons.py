@@ -70,6 +70,12 @@ RETRYING = "Retrying"
 FAILED = "Failed"
 """A step failed for a reason that has no word of its own; the message has it."""
 
+INTERNAL_ERROR = "InternalError"
+"""Something happened that should not; the daemon's log has the traceback. Tried again."""
+
+NOT_CONVERGING = "NotConverging"
+"""The steps were taken and are still wanted: something undoes them. Tried again."""
+
 BUCKET_UNAVAILABLE = "BucketUnavailable"
 """The bucket does not answer: unreachable, timed out, permission denied."""
 

@@ -6,6 +6,7 @@ job's id derives from its inputs, so that a crash between the end of the job and
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from controllers.dataset import plan as planning
@@ -17,6 +18,8 @@ from controllers.outcome import Outcome
 from controllers.step import Started
 from engines.errors import JobFailed
 from engines.files.batch import Batch, BatchResult
+from engines.files.ingest import IngestTask
+from engines.files.source import Format, ReadOptions
 from engines.jobs.executor import Executor
 from engines.jobs.job import Done, Failed, Job
 from specs.digests import digest
@@ -70,7 +73,7 @@ class DatasetController:
             former_wanted = self._wanted(Key("Dataset", spec.renamed_from)) is not None
         return Observed(
             table=table,
-            listing=self._files.list(planning.globs(spec)),
+            listing=self._files.list(spec.source.files, any_suffix=spec.source.format is not None),
             bucket_attached=self._attached(spec.bucket),
             damaged=self._damaged(table) if table is not None else frozenset(),
             former=former,
@@ -161,35 +164,33 @@ class DatasetController:
         self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
         hit(_AFTER_COMMIT)
         for path in step.gone:
-            self._events.record(
+            self._events.record_event(
                 str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, f"{path} is gone; its rows stay, since the dataset's write mode keeps them", revision
             )
         for refusal in refused:
             place = f"{refusal.path}:{refusal.line}" if refusal.line else refusal.path
-            self._events.record(str(resource.key), "Warning", reasons.FILE_REFUSED, f"{place}: {refusal.reason}", revision)
+            self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, f"{place}: {refusal.reason}", revision)
 
     def _job(self, resource: Resource, step: Follow, table: Table | None) -> Job:
         spec = resource.spec_as(DatasetSpec)
         schema = table.schema if table is not None and not step.reset and table.columns else None
-        files = spec.source.files
-        assert files is not None
-        batch = Batch(
+        common = IngestTask(
             dataset=resource.key.name,
-            files=tuple((str(self._files.resolve(file.path)), file.path, file.digest, _format(file)) for file in step.ingest),
-            encoding=files.encoding,
-            delimiter=files.delimiter,
-            header=files.header,
+            path="",
+            display_path="",
+            digest="",
+            format="csv",
+            target=self._buckets.configs()[spec.bucket],
+            key_prefix=f"datasets/{resource.key.name}",
+            transformation=step.transformation,
             schema=schema,
-            next_column_id=table.next_column_id if table is not None else 1,
-            next_schema_id=table.next_schema_id if table is not None else 1,
             overrides={name: column.type for name, column in spec.columns.items() if column.type is not None},
             primary_key=tuple(spec.primary_key),
             write=spec.write,
-            target=self._buckets.config(spec.bucket),
-            key_prefix=f"datasets/{resource.key.name}",
-            transformation=step.transformation,
+            next_column_id=table.next_column_id if table is not None else 1,
+            next_schema_id=table.next_schema_id if table is not None else 1,
         )
-        arguments = batch.to_dict()
+        arguments = Batch(tuple(self._task(common, spec, file) for file in step.ingest)).to_dict()
         return Job(
             id=digest(["ingest", arguments]),
             kind="ingest",
@@ -199,6 +200,15 @@ class DatasetController:
             object=str(resource.key),
         )
 
-
-def _format(file: SourceFile) -> str:
-    return FORMATS[PurePosixPath(file.path).suffix.lower()]
+    def _task(self, common: IngestTask, spec: DatasetSpec, file: SourceFile) -> IngestTask:
+        named = spec.source.format or FORMATS[PurePosixPath(file.path).suffix.lower()]
+        options = ReadOptions(
+            encoding=spec.source.encoding or ReadOptions.encoding,
+            delimiter=spec.source.delimiter or ("\t" if named == "tsv" else None),
+            header=spec.source.header,
+        )
+        form: Format = "parquet" if named == "parquet" else "json" if named in ("json", "ndjson") else "csv"
+        path = str(self._files.resolve(file.path))
+        return replace(
+            common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns, format=form, options=options
+        )

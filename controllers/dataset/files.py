@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from state.digest_file import digest_file
+from state.digest_file import sha256_file
 
 FORMATS = {
     ".csv": "csv",
-    ".tsv": "csv",
+    ".tsv": "tsv",
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
     ".json": "json",
@@ -58,13 +58,16 @@ class SourceFiles:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[_Signature, str]] = {}
 
-    def list(self, patterns: Sequence[str]) -> Listing:
-        """The files that any pattern matches. A file that vanishes meanwhile counts as gone."""
+    def list(self, patterns: Sequence[str], *, any_suffix: bool = False) -> Listing:
+        """The files that any pattern matches. A file that vanishes meanwhile counts as gone.
+
+        any_suffix: the spec names the format, so that a file's name need not.
+        """
         files: list[SourceFile] = []
         unusable: list[Unusable] = []
         for path in sorted({path for pattern in patterns for path in self._matches(pattern)}):
             try:
-                found = self._look(path)
+                found = self._look(path, any_suffix)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -91,7 +94,7 @@ class SourceFiles:
         for place in self._root.glob(pattern):
             yield place.relative_to(self._root).as_posix()
 
-    def _look(self, path: str) -> SourceFile | Unusable:
+    def _look(self, path: str, any_suffix: bool) -> SourceFile | Unusable:
         place = self._root / path
         if not place.resolve().is_relative_to(self._root):
             return Unusable(path, "is a link that leads out of the data root; copy the file below the root, or set --data-root")
@@ -99,7 +102,7 @@ class SourceFiles:
             return Unusable(path, "is a directory; name the files inside it, as in `folder/*.csv`")
         if not place.is_file():
             return Unusable(path, "is neither a file nor a link to one")
-        if place.suffix.lower() not in FORMATS:
+        if not any_suffix and place.suffix.lower() not in FORMATS:
             return Unusable(path, f"has no format that is read; known suffixes are {', '.join(FORMATS)}")
         facts = place.stat()
         signature = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
@@ -107,7 +110,7 @@ class SourceFiles:
             known = self._known.get(path)
         if known is not None and known[0] == signature:
             return SourceFile(path, known[1], facts.st_size, facts.st_mtime_ns)
-        digest = digest_file(place)
+        digest = sha256_file(place)
         with self._lock:
             self._known[path] = (signature, digest)
         return SourceFile(path, digest, facts.st_size, facts.st_mtime_ns)

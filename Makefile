@@ -1,0 +1,48 @@
+# Everything below works on a fresh machine with Python 3.11+, a C++ compiler and the Python package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,demo,bench]'
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/.installed  ## set up .venv with everything
+
+.PHONY: demo
+demo: install  ## the main job on real input; KEEP=1 leaves the daemon running
+	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
+
+.PHONY: test
+test: install  ## run the tests
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: install  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: install  ## run the benchmarks, or one: make bench NAME=ingest
+	$(BIN)/python -m bench $(NAME)
+
+.PHONY: soak
+soak: install  ## the long tests: kill -9 at every step, many times over
+	$(BIN)/python -m pytest -m soak --override-ini 'addopts=--import-mode=importlib --strict-markers --strict-config -ra' --timeout 3600
+
+.PHONY: golden
+golden: install  ## rewrite the golden files; read the diff before committing it
+	$(BIN)/python -m pytest --update-golden -q
+
+.PHONY: clean
+clean:  ## remove what make made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

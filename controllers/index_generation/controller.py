@@ -1,0 +1,69 @@
+"""IndexGeneration's hands: looks at the index's corpus and builds the recipe over it."""
+
+from collections.abc import Callable
+
+from controllers.index.builds import Builds, wanted_corpus
+from controllers.index_generation import plan as planning
+from controllers.index_generation.plan import BuildGeneration, Observed
+from controllers.outcome import Outcome
+from controllers.step import Started
+from engines.vectors.recommend import recommend
+from specs.kinds.index import IndexSpec
+from specs.kinds.index_generation import IndexGenerationSpec
+from specs.resource import Key, Resource
+from state.catalog.catalog import Catalog
+from state.catalog.entry import Dropped
+from state.catalog.fold import ObjectState
+
+
+class IndexGenerationController:
+    """See `controllers.controller.Controller`.
+
+    Args:
+        wanted: the spec in force of an object, None if nobody wants it.
+    """
+
+    def __init__(self, catalog: Catalog, builds: Builds, wanted: Callable[[Key], Resource | None]) -> None:
+        self._catalog = catalog
+        self._builds = builds
+        self._wanted = wanted
+
+    def observe(self, resource: Resource) -> Observed:
+        """The index as it is wanted, its corpus, and this recipe over it."""
+        spec = resource.spec_as(IndexGenerationSpec)
+        index = self._wanted(Key("Index", spec.index))
+        record = self._catalog.index(spec.index)
+        if index is None or planning.not_built(spec):
+            return Observed(index is not None, record, None, None)
+        index_spec = index.spec_as(IndexSpec)
+        table = self._catalog.table(index_spec.dataset)
+        corpus = wanted_corpus(index_spec, table) if table is not None and table.columns else None
+        known = record.corpora.get(corpus) if record is not None and corpus is not None else None
+        if corpus is None or known is None:
+            return Observed(True, record, corpus, None)
+        candidate = self._builds.candidate(resource.key.name, spec, corpus, recommend(known.chunks).engine)
+        build = record.builds.get(candidate.build) if record is not None else None
+        return Observed(True, record, corpus, candidate, build is not None and not self._builds.whole(build.files.values()))
+
+    def plan(self, resource: Resource, observed: Observed) -> tuple[BuildGeneration, ...]:
+        """See `plan.plan`."""
+        return planning.plan(resource, observed)
+
+    def conclude(self, resource: Resource, observed: Observed) -> Outcome:
+        """See `plan.conclude`."""
+        return planning.conclude(resource, observed)
+
+    def act(self, resource: Resource, step: BuildGeneration, revision: str) -> Started | None:
+        """Raises JobFailed and state errors: all are retried."""
+        index = self._wanted(Key("Index", resource.spec_as(IndexGenerationSpec).index))
+        if index is None:
+            return None
+        return self._builds.build(index, step.candidate, step.weight, str(resource.key), revision)
+
+    def retire(self, record: ObjectState) -> str:
+        """A recipe owns nothing: its builds are the index's, which lets go of them in time."""
+        return "its builds stay with the index until they are superseded"
+
+    def remove(self, record: ObjectState, revision: str) -> None:
+        """Only the inventory knows a generation."""
+        self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)

@@ -1,0 +1,173 @@
+"""Several files of one table, read as one: the same columns and types for all, whichever file came first.
+
+A new table's types are guessed over all its files together. If a file contradicts a guess, the column becomes text for all
+of them, and those that were written otherwise are written again. A file that is refused is named with line and reason; the
+others are taken. This is the function that ingest jobs run. Next: `ingest.py` for a single file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from engines.errors import FileRefused
+from engines.files import ingest
+from engines.files.ingest import IngestResult, IngestTask, Progress
+from state.buckets import open_store
+from state.catalog.records import DataFile, Schema, extend_schema
+from state.objects import ObjectStore
+
+_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tasks of one table that agree in all but the file; `schema` is the table's in each, or None in each."""
+
+    tasks: tuple[IngestTask, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return {"tasks": [task.to_dict() for task in self.tasks]}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Raises KeyError or TypeError for what `to_dict` does not make."""
+        return cls(tuple(IngestTask.from_dict(task) for task in document["tasks"]))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """files: the parts of each file that was taken, by content digest, in the order of the tasks. refused: (line, reason) of the
+    others. schema: of all parts; None where no file was taken."""
+
+    files: Mapping[str, tuple[DataFile, ...]] = field(default_factory=dict)
+    refused: Mapping[str, tuple[int | None, str]] = field(default_factory=dict)
+    schema: Schema | None = None
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return {
+            "files": [[digest, [part.to_dict() for part in parts]] for digest, parts in self.files.items()],
+            "refused": [[digest, line, reason] for digest, (line, reason) in self.refused.items()],
+            "schema": None if self.schema is None else self.schema.to_dict(),
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Raises KeyError for what `to_dict` does not make."""
+        schema = document["schema"]
+        return cls(
+            {digest: tuple(DataFile.from_dict(part) for part in parts) for digest, parts in document["files"]},
+            {digest: (line, reason) for digest, line, reason in document["refused"]},
+            None if schema is None else Schema.from_dict(schema),
+            tuple(document["warnings"]),
+        )
+
+
+def run(arguments: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
+    """What an ingest job does: a `Batch` in, a `BatchResult` out, both as JSON. Blocking.
+
+    Raises FileUnreadable, FileChanged (worth a retry), DiskFull, BucketUnavailable; what was stored by then is referred to by nobody.
+    """
+    batch = Batch.from_dict(arguments)
+    return ingest_batch(batch, progress, open_store(batch.tasks[0].target)).to_dict()
+
+
+def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) -> BatchResult:
+    """See `run`."""
+    first = batch.tasks[0]
+    if first.schema is not None or len(batch.tasks) == 1:
+        return _Pass(batch.tasks, first.schema, store, progress).run()
+    schema = _common_schema(batch.tasks)
+    for _ in range(_ROUNDS):
+        attempt = _Pass(batch.tasks, schema, store, progress, soft=True)
+        found = attempt.run()
+        if not attempt.contradicted:
+            return found
+        schema = _widened(schema, attempt.contradicted)
+    return _Pass(batch.tasks, schema, store, progress).run()
+
+
+class _Pass:
+    """All files once, under one schema that may grow by columns. `soft`: note which columns a refused file would need as text."""
+
+    def __init__(
+        self, tasks: Sequence[IngestTask], schema: Schema | None, store: ObjectStore, progress: Progress | None, *, soft: bool = False
+    ) -> None:
+        self._tasks, self._schema, self._store, self._progress, self._soft = tasks, schema, store, progress, soft
+        self._total = sum(task.size or 0 for task in tasks)
+        self._done = 0
+        self.contradicted: set[str] = set()
+
+    def run(self) -> BatchResult:
+        files: dict[str, tuple[DataFile, ...]] = {}
+        refused: dict[str, tuple[int | None, str]] = {}
+        warnings: list[str] = []
+        for task in self._tasks:
+            try:
+                result = self._one(task)
+            except FileRefused as error:
+                refused[task.digest] = (error.line, f"{error.reason}. {error.remedy}" if error.remedy else error.reason)
+            else:
+                if result is not None:
+                    files[task.digest] = result.files
+                    warnings += result.warnings
+                    self._schema = result.schema
+            self._done += task.size or 0
+        return BatchResult(files, refused, self._schema if files else None, tuple(warnings))
+
+    def _one(self, task: IngestTask) -> IngestResult | None:
+        """None where the file fits only with a column of another type, which is noted. Raises FileRefused."""
+        try:
+            return ingest.run(self._under(task, self._schema), self._told, store=self._store)
+        except FileRefused:
+            if not self._soft or self._schema is None:
+                raise
+            alone = ingest.run(replace(task, schema=None), store=self._store)
+            assigned = {column.name: column.type for column in self._schema.columns}
+            differing = {column.name for column in alone.schema.columns if assigned.get(column.name, column.type) != column.type}
+            if not differing:
+                raise
+            self.contradicted |= differing
+            return None
+
+    def _under(self, task: IngestTask, schema: Schema | None) -> IngestTask:
+        if schema is None:
+            return task
+        highest = max((column.id for column in schema.columns), default=0)
+        return replace(
+            task,
+            schema=schema,
+            next_column_id=max(task.next_column_id, highest + 1),
+            next_schema_id=max(task.next_schema_id, schema.id + 1),
+        )
+
+    def _told(self, done: int, _: int) -> None:
+        if self._progress is not None:
+            self._progress(self._done + done, self._total)
+
+
+def _common_schema(tasks: Sequence[IngestTask]) -> Schema:
+    """Columns over all files that can be read at all; the others are refused when their turn comes."""
+    sources = {task.display_path: task.source for task in tasks}
+    while sources:
+        try:
+            guesses = ingest.infer(list(sources.values()), tasks[0].overrides)
+        except FileRefused as error:
+            if sources.pop(error.path, None) is None:
+                raise
+            continue
+        return extend_schema(
+            None, [(guess.name, guess.type) for guess in guesses], tasks[0].next_column_id, schema_id=tasks[0].next_schema_id
+        )
+    return Schema(tasks[0].next_schema_id, ())
+
+
+def _widened(schema: Schema, names: set[str]) -> Schema:
+    """The schema with these columns as text."""
+    columns = [replace(column, type="string") if column.name in names else column for column in schema.columns]
+    return Schema(schema.id, tuple(columns))

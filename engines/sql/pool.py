@@ -1,0 +1,197 @@
+"""Query workers: some warm, more on demand up to a bound, a bounded queue of those who wait, and a new one for each that died.
+
+A worker belongs to one conversation at a time. If the conversation ends while the worker still works on it, because of time, memory, or a
+caller that left, the worker is killed: nothing short of that stops a query for certain. One that has grown is let go as well.
+
+It refuses to know what is said: that is `service.py`. Next: `process.py` for one worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.errors import EngineError, QueryCancelled, WorkersBusy
+from engines.sql.limits import MIB
+from engines.sql.process import WorkerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """most: workers at once. warm: kept even when idle. queue: callers who may wait. idle: seconds until a worker beyond `warm` is let go.
+
+    memory: bytes that a worker's operators may hold before they spill or give up. retire: bytes held while idle that end a worker.
+    """
+
+    most: int = 2
+    warm: int = 1
+    queue: int = 64
+    idle: float = 60.0
+    memory: int = 640 * MIB
+    retire: int = 384 * MIB
+
+
+class WorkerPool:
+    """Used on one event loop. `start` is optional: the first query starts a worker otherwise."""
+
+    def __init__(self, scratch: Path, size: PoolSize = PoolSize()) -> None:  # noqa: B008 - frozen
+        """scratch: a folder of this pool alone, for spilling."""
+        self._scratch = scratch
+        self._size = size
+        self._idle: list[WorkerProcess] = []
+        self._live: set[WorkerProcess] = set()
+        self._starting = 0
+        self._waiting: deque[asyncio.Future[WorkerProcess]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._trim: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the workers that live, for figures and tests."""
+        return tuple(sorted(worker.pid for worker in self._live))
+
+    @property
+    def idle(self) -> int:
+        """Workers that wait for a query."""
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a worker."""
+        return sum(not future.done() for future in self._waiting)
+
+    async def start(self) -> None:
+        """Warm workers are up on return. Raises WorkerCrashed if they cannot be."""
+        await asyncio.gather(*(self._add() for _ in range(self._size.warm - len(self._live) - self._starting)))
+
+    async def close(self) -> None:
+        """No worker lives on return; who waits gets QueryCancelled."""
+        self._closed = True
+        if self._trim is not None:
+            self._trim.cancel()
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(_stopping())
+        for worker in tuple(self._live):
+            self._discard(worker)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @asynccontextmanager
+    async def worker(self, wait: float) -> AsyncIterator[WorkerProcess]:
+        """A worker for one conversation. Raises WorkersBusy after `wait` seconds or when too many wait already, WorkerCrashed, QueryCancelled."""
+        worker = await self._take(wait)
+        try:
+            yield worker
+        finally:
+            self._give_back(worker)
+
+    async def dig(self, worker: WorkerProcess) -> str:
+        """How a worker that ended by itself died, in words."""
+        self._discard(worker)
+        while worker in self._live:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        return worker.cause_of_death
+
+    async def _take(self, wait: float) -> WorkerProcess:
+        if self._closed:
+            raise _stopping()
+        if self._idle:
+            return self._idle.pop()
+        if self.waiting >= self._size.queue:
+            raise WorkersBusy(f"All query workers are busy and {self.waiting} queries wait already.", remedy="Try again in a moment.")
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._provide()
+        try:
+            async with asyncio.timeout(wait):
+                return await future
+        except TimeoutError as error:
+            message = f"No query worker became free within {wait:g} seconds."
+            raise WorkersBusy(message, remedy="Try again in a moment.") from error
+        finally:
+            # A worker may have been handed over in the very moment in which this caller gave up.
+            if future.done() and not future.cancelled() and future.exception() is None and future not in self._waiting:
+                pass
+            elif future in self._waiting:
+                self._waiting.remove(future)
+
+    def _give_back(self, worker: WorkerProcess) -> None:
+        if worker.busy or worker.ended or self._closed or worker.memory() > self._size.retire:
+            self._discard(worker)
+            self._provide()
+        else:
+            self._hand_over(worker)
+
+    def _hand_over(self, worker: WorkerProcess) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(worker)
+                return
+        self._idle.append(worker)
+        if len(self._idle) > self._size.warm and self._trim is None:
+            self._trim = asyncio.get_running_loop().call_later(self._size.idle, self._let_go)
+
+    def _let_go(self) -> None:
+        self._trim = None
+        while len(self._idle) > self._size.warm:
+            self._discard(self._idle[0])
+
+    def _provide(self) -> None:
+        """Start as many workers as are asked for and allowed."""
+        free = len(self._live) + self._starting
+        wanted = max(self.waiting - self._starting, self._size.warm - free, 0)
+        for _ in range(0 if self._closed else min(wanted, self._size.most - free)):
+            self._starting += 1
+            self._run(self._add_for_others())
+
+    async def _add_for_others(self) -> None:
+        self._starting -= 1  # `_add` counts it again, before anything else can run
+        try:
+            await self._add()
+        except EngineError as error:
+            # Not tried again by itself, since it would fail again: the next query does.
+            for future in tuple(self._waiting):
+                if not future.done():
+                    future.set_exception(error)
+
+    async def _add(self) -> None:
+        self._starting += 1
+        try:
+            worker = await WorkerProcess.start(self._scratch, self._size.memory)
+        finally:
+            self._starting -= 1
+        self._live.add(worker)
+        if self._closed:
+            self._discard(worker)
+        else:
+            self._hand_over(worker)
+
+    def _discard(self, worker: WorkerProcess) -> None:
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if worker in self._live and not worker.discarded:
+            worker.discarded = True
+            worker.kill("stopped")
+            self._run(self._bury(worker))
+
+    async def _bury(self, worker: WorkerProcess) -> None:
+        await asyncio.to_thread(worker.bury)
+        self._live.discard(worker)
+        self._provide()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _stopping() -> QueryCancelled:
+    return QueryCancelled("The daemon is stopping.", remedy="Try again when it is back.")

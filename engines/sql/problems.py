@@ -1,0 +1,111 @@
+"""DataFusion's errors in plain words. It has one exception class for everything, so the text decides.
+
+What a text is not known for is still an answer: the innermost cause, without the wrapping. Next: `session.py`, the caller.
+"""
+
+from __future__ import annotations
+
+import re
+
+from engines.sql.protocol import Problem
+
+LONGEST = 600
+CATALOG = "lakehouse"
+LISTING = "SELECT name FROM system.datasets"
+
+_WRAPPING = re.compile(
+    r"^(DataFusion error|Error during planning|Execution error|Schema error|SQL error|Arrow error|Internal error|External error|External"
+    r"|Context|This feature is not implemented|Parquet error|Optimizer rule '\w+' failed|type_coercion): ?"
+)
+_PARSER = re.compile(r'(?:Parser|Tokenizer)Error\("(.*)"\)', re.DOTALL)
+_TABLE = re.compile(r"table '(.+)' not found")
+_FUNCTION = re.compile(r"table function '(.+)' not found")
+_FIELD = re.compile(r"No field named (.+?)\.(?: Did you mean '(.+?)'\?)?\n?(?:\s*Valid fields are (.+)\.)?$", re.DOTALL)
+_PLACEHOLDER = re.compile(r"[Pp]laceholder (?:with name |with id )?'?(\$\w+)'?")
+_NOT_READING = re.compile(r"(DDL|DML|Statement) not supported: ([\w ]+)")
+_STORAGE = ("Object Store error", "ObjectStore", "Parquet error", "No such file", "Invalid Parquet", "ParquetError")
+
+
+class QueryProblem(Exception):  # noqa: N818 - a message to the daemon, which makes the error of it
+    """Why a query gave no result. For an unknown table, message is its name."""
+
+    def __init__(self, problem: Problem, message: str, remedy: str | None = None) -> None:
+        super().__init__(problem, message, remedy)
+        self.problem: Problem = problem
+        self.message = message
+        self.remedy = remedy
+
+
+def invalid(message: str, remedy: str | None = None) -> QueryProblem:
+    """A statement that cannot be."""
+    return QueryProblem("invalid", message, remedy)
+
+
+def translate(error: Exception) -> QueryProblem:
+    """What an exception of DataFusion or pyarrow means."""
+    text = str(error)
+    if "Resources exhausted" in text or isinstance(error, MemoryError):
+        return QueryProblem("memory", "The query needs more memory than it may have.")
+    if any(mark in text for mark in _STORAGE) or isinstance(error, OSError):
+        return QueryProblem("storage", _innermost(text))
+    if found := _NOT_READING.search(text):
+        return QueryProblem("forbidden", f"Only reading is allowed here; this is: {found[2].strip()}.")
+    cause = _innermost(text)
+    if found := _TABLE.search(cause):
+        return QueryProblem("unknown-table", _short_name(found[1]))
+    return _invalid(cause)
+
+
+def _invalid(cause: str) -> QueryProblem:
+    if found := _FUNCTION.search(cause):
+        return invalid(f"There is no table function `{found[1]}`.")
+    if found := _FIELD.search(cause):
+        remedy = f"Did you mean `{found[2]}`?" if found[2] else None
+        return invalid(f"There is no column `{found[1]}`.", _listed(remedy, found[3]))
+    if found := _PLACEHOLDER.search(cause):
+        return invalid(f"No value is given for the parameter {found[1]}.", "Give one in `params`.")
+    if "require unique expression names" in cause:
+        return same_names(re.findall(r'AS "?(\w+)"?"|expression "(?:\w+\.)?(\w+)"', cause))
+    if "only supports a single SQL statement" in cause:
+        return invalid("More than one statement.", "Send one at a time.")
+    if "No SQL statements" in cause:
+        return invalid("There is no statement.")
+    if "information_schema is enabled" in cause:
+        return invalid("SHOW is not available here.", f"Use {LISTING}, or DESCRIBE followed by a table's name.")
+    return invalid(_sentence(cause))
+
+
+def same_names(names: object) -> QueryProblem:
+    """Two result columns of one name. names: what was found, as `re.findall` gives it."""
+    found = sorted({part for match in names if (part := "".join(match))}) if isinstance(names, list) else []
+    which = f" ({', '.join(found)})" if found else ""
+    return invalid(f"Several columns of the result have the same name{which}.", "Give them different names: SELECT a.id AS a_id, b.id AS b_id.")
+
+
+def _innermost(text: str) -> str:
+    cause = text.rpartition("caused by\n")[2].strip()
+    cause = cause.partition("\n\nThis issue was likely caused by a bug")[0]
+    while found := _WRAPPING.match(cause):
+        cause = cause[found.end() :]
+    if found := _PARSER.search(cause):
+        cause = found[1]
+    return cause
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}…"
+    return text if text.endswith((".", "…", "?")) else f"{text}."
+
+
+def _short_name(name: str) -> str:
+    return name.removeprefix(f"{CATALOG}.").removeprefix("public.")
+
+
+def _listed(remedy: str | None, fields: str | None) -> str | None:
+    if not fields:
+        return remedy
+    names = fields.split(", ")
+    more = ", …" if len(names) > 12 else ""
+    return " ".join(filter(None, (remedy, f"Columns: {', '.join(names[:12])}{more}.")))

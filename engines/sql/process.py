@@ -1,0 +1,154 @@
+"""One query worker as the daemon sees it: start, talk, watch its memory, kill. The only module that starts query workers.
+
+A worker is started without the daemon's environment, so that it inherits no secret, and in a session of its own, so that a Ctrl-C in the
+terminal reaches the daemon alone. It refuses to decide when: that is `pool.py`, to read next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import orjson
+
+from engines.errors import WorkerCrashed
+from engines.sql.protocol import Closed, Frame, pack, receive
+
+START_SECONDS = 60.0
+FIRST_LOOK = 0.02  # seconds into a conversation; most are over by then
+LOOK = 0.01
+_ROOT = Path(__file__).resolve().parents[2]
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TAIL = 2_000  # characters of what a worker said at last
+
+End = Literal["memory", "stopped"]
+
+
+class WorkerProcess:
+    """A started worker. Used on one event loop, by one conversation at a time."""
+
+    def __init__(self, process: subprocess.Popen[bytes], scratch: Path, said: IO[bytes], statm: int) -> None:
+        self._process = process
+        self._scratch = scratch
+        self._said = said
+        self._statm = statm
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+        self._watch: asyncio.TimerHandle | None = None
+        self.ended: End | None = None
+        self.busy = False
+
+    @classmethod
+    async def start(cls, scratch: Path, memory: int) -> WorkerProcess:
+        """A warm worker. scratch: where it may make a folder; memory: bytes that operators may hold. Raises WorkerCrashed if it does not come up."""
+        ours, theirs = socket.socketpair()
+        worker = None
+        try:
+            launched = asyncio.ensure_future(asyncio.to_thread(_launch, scratch, memory, theirs))
+            try:
+                worker = await asyncio.shield(launched)
+            except asyncio.CancelledError:
+                worker = await launched
+                raise
+            worker._reader, worker._writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+            async with asyncio.timeout(START_SECONDS):
+                await receive(worker._reader)
+        except BaseException as error:
+            ours.close()
+            said = ""
+            if worker is not None:
+                worker.kill("stopped")
+                said = await asyncio.shield(asyncio.to_thread(worker.bury))
+            if isinstance(error, Closed | TimeoutError):
+                raise WorkerCrashed(f"A query worker did not start: {said or 'it said nothing'}") from error
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
+    def memory(self) -> int:
+        """Bytes that it holds besides mapped files; 0 once it has ended."""
+        try:
+            fields = os.pread(self._statm, 128, 0).split()
+        except OSError:
+            return 0
+        return (int(fields[1]) - int(fields[2])) * _PAGE
+
+    def begin(self, memory: int) -> None:
+        """Before a conversation: from now on the worker is killed when it holds more than this."""
+        self.busy = True
+        self._watch = asyncio.get_running_loop().call_later(FIRST_LOOK, self._look, memory)
+
+    def finish(self) -> None:
+        """After the worker's last word in a conversation: it is ready for the next."""
+        self.busy = False
+        self._unwatch()
+
+    async def ask(self, header: Mapping[str, Any], body: bytes = b"") -> Frame:
+        """Say something and take the answer. Raises Closed if the worker ends instead."""
+        self._writer.write(pack(header, body))
+        return await receive(self._reader)
+
+    def kill(self, why: End) -> None:
+        """End it now. Returns at once; `bury` cleans up."""
+        self.ended = self.ended or why
+        self._unwatch()
+        self._process.kill()
+        with contextlib.suppress(AttributeError):  # it never got that far
+            self._writer.close()
+
+    def bury(self) -> str:
+        """Wait for the end, remove what is left, give its last words. Blocking."""
+        self._process.wait()
+        os.close(self._statm)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        with self._said as said:
+            said.seek(0)
+            return said.read().decode(errors="replace")[-_TAIL:].strip()
+
+    @property
+    def cause_of_death(self) -> str:
+        """In words, for a worker that has been buried."""
+        code = self._process.returncode
+        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+    def _look(self, limit: int) -> None:
+        if self.memory() > limit:
+            self.kill("memory")
+        else:
+            self._watch = asyncio.get_running_loop().call_later(LOOK, self._look, limit)
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+
+def _launch(parent: Path, memory: int, theirs: socket.socket) -> WorkerProcess:
+    parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=parent, prefix="worker-"))
+    said = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - open as long as the worker
+    settings = orjson.dumps({"scratch": str(scratch), "memory": memory}).decode()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "engines.sql.worker", settings],
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd="/",
+            start_new_session=True,
+        )
+    return WorkerProcess(process, scratch, said, os.open(f"/proc/{process.pid}/statm", os.O_RDONLY))

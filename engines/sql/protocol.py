@@ -1,0 +1,80 @@
+"""Frames between the daemon and a query worker: a JSON header and a body of bytes, over one socket.
+
+    daemon -> worker   query    sql, limits                  body: parameters, one Arrow row, or nothing
+    worker -> daemon   names    names                        every table that the statement touches, CTEs left out
+    daemon -> worker   sources  sources                      what the reader may see of them; the rest stays unknown
+    worker -> daemon   result   rows, truncated              body: Arrow IPC stream
+    daemon -> worker   keys     source, filter, limits       answered by a result with one column of row keys
+    worker -> daemon   problem  problem, message, remedy     instead of names or result; the worker is ready for the next query
+
+A worker says `ready` once when it has warmed up. Names come first because what a statement may read is the daemon's to decide, and parsing
+is not safe enough to be done there. Next: `worker.py`, `pool.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import orjson
+
+_LENGTHS = struct.Struct(">IQ")
+
+Problem: TypeAlias = Literal["invalid", "forbidden", "unknown-table", "too-large", "memory", "storage"]
+"""What went wrong with a query in a worker that lives on. storage: a file could not be read, which the daemon looks into."""
+
+
+class Frame(NamedTuple):
+    """A message. header["op"] says which."""
+
+    header: Mapping[str, Any]
+    body: bytes = b""
+
+    @property
+    def op(self) -> str:
+        """What the message is."""
+        return str(self.header["op"])
+
+
+class Closed(Exception):  # noqa: N818 - not an error: how a conversation ends
+    """The other side is gone."""
+
+
+def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
+    """A frame as bytes."""
+    text = orjson.dumps(header)
+    return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
+
+
+async def receive(reader: asyncio.StreamReader) -> Frame:
+    """The next frame. Raises Closed."""
+    try:
+        header, body = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
+        text = await reader.readexactly(header)
+        return Frame(orjson.loads(text), await reader.readexactly(body) if body else b"")
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        raise Closed from error
+
+
+def receive_blocking(connection: socket.socket) -> Frame:
+    """The next frame. Blocking. Raises Closed."""
+    header, body = _LENGTHS.unpack(_exactly(connection, _LENGTHS.size))
+    text = _exactly(connection, header)
+    return Frame(orjson.loads(text), bytes(_exactly(connection, body)) if body else b"")
+
+
+def _exactly(connection: socket.socket, count: int) -> bytearray:
+    data = bytearray(count)
+    view, have = memoryview(data), 0
+    while have < count:
+        try:
+            got = connection.recv_into(view[have:])
+        except ConnectionError as error:
+            raise Closed from error
+        if not got:
+            raise Closed
+        have += got
+    return data

@@ -1,0 +1,50 @@
+"""A stream of batches -> one Arrow IPC stream, cut at a number of rows or bytes. Reads no further than it must."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from engines.sql.merge import plain_schema
+from engines.sql.problems import QueryProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An Arrow IPC stream, its rows, and whether there were more."""
+
+    ipc: bytes
+    rows: int
+    truncated: bool
+
+
+def encode(schema: pa.Schema, batches: Iterable[pa.RecordBatch], rows: int, size: int) -> Encoded:
+    """At most `rows` rows in about `size` bytes. Raises QueryProblem if not even the first row fits."""
+    plain = plain_schema(schema)
+    sink = pa.BufferOutputStream()
+    written, truncated = 0, False
+    with pa.ipc.new_stream(sink, plain) as writer:
+        for raw in batches:
+            if not raw.num_rows:
+                continue
+            batch = raw if raw.schema.equals(plain) else raw.cast(plain)
+            fitting = min(batch.num_rows, rows - written, _rows_within(batch, size - sink.tell()))
+            truncated = fitting < batch.num_rows
+            if fitting:
+                writer.write_batch(batch.slice(0, fitting))
+                written += fitting
+            if truncated:
+                break
+    if truncated and not written and rows:
+        raise QueryProblem("too-large", f"The first row alone is larger than a result may be ({size} bytes).", "Select fewer columns.")
+    return Encoded(sink.getvalue().to_pybytes(), written, truncated)
+
+
+def _rows_within(batch: pa.RecordBatch, size: int) -> int:
+    if batch.nbytes <= size:
+        return int(batch.num_rows)
+    bytes_of: Callable[[int], int] = lambda count: int(batch.slice(0, count).nbytes)  # noqa: E731 - bisect wants a key
+    return bisect_right(range(1, batch.num_rows + 1), size, key=bytes_of)

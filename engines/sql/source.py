@@ -1,0 +1,62 @@
+"""What a table's name resolves to: local folders of Parquet files, or one Arrow file. Plain data that crosses to a worker as JSON.
+
+A table of many files is a folder of symbolic links, because one listing table is far cheaper to plan than a union of many. An upsert
+table with deltas is three folders: base files that no delta can touch, base files that one may, and the deltas, each below
+`__sequence=<n>` so that a row's sequence is known without a column in the file. Next: `tables.py` makes these, `merge.py` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+SEQUENCE = "__sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class LakeTable:
+    """A Dataset at one snapshot.
+
+    name: as SQL calls it. columns: (name, our type) in order. base: folder of files read as they are; touched: folder of base files whose
+    rows a delta may replace; deltas: folder of delta files; merged: the Arrow file that keeps the newest row per key of the deltas, made
+    by whoever needs it first. A folder that would be empty is None; touched and deltas need a primary key.
+    """
+
+    name: str
+    version: int
+    columns: tuple[tuple[str, str], ...]
+    primary_key: tuple[str, ...] = ()
+    base: str | None = None
+    touched: str | None = None
+    deltas: str | None = None
+    merged: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `source_from_dict`."""
+        return {"kind": "lake", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowTable:
+    """A system table: an Arrow IPC file, mapped into memory."""
+
+    name: str
+    path: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `source_from_dict`."""
+        return {"kind": "arrow", **asdict(self)}
+
+
+TableSource: TypeAlias = LakeTable | ArrowTable
+
+
+def source_from_dict(data: Mapping[str, Any]) -> TableSource:
+    """Raises KeyError or TypeError for what `to_dict` did not make."""
+    fields = {name: value for name, value in data.items() if name != "kind"}
+    if data["kind"] == "arrow":
+        return ArrowTable(**fields)
+    return LakeTable(
+        **{**fields, "columns": tuple((name, type_) for name, type_ in fields["columns"]), "primary_key": tuple(fields["primary_key"])}
+    )

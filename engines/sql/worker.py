@@ -1,0 +1,104 @@
+"""A query worker: `python -m engines.sql.worker '{"scratch": …, "memory": …}'`, its socket as standard input. One query at a time.
+
+It dies of what a statement does to it, and the daemon does not. It reads the files it is told and nothing else; it holds no secret, since
+it is started without an environment. It ends when the other end of the socket is closed, whatever it is doing then.
+Next: `protocol.py` for the conversation, `session.py` for the work, `pool.py` for who starts it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from datafusion import DataFrame
+
+from engines.row_keys import row_keys
+from engines.sql.problems import QueryProblem
+from engines.sql.protocol import Closed, Frame, pack, receive_blocking
+from engines.sql.results import Encoded, encode
+from engines.sql.session import Session
+from engines.sql.source import LakeTable, source_from_dict
+
+KEY = pa.schema([("key", pa.string())])
+
+
+def serve(connection: socket.socket, session: Session) -> None:
+    """Answer until the connection is closed."""
+    connection.sendall(pack({"op": "ready"}))
+    with contextlib.suppress(Closed, BrokenPipeError):
+        while True:
+            asked = receive_blocking(connection)
+            try:
+                result = _keys(session, asked) if asked.op == "keys" else _query(session, asked, connection)
+            except QueryProblem as problem:
+                answer = {"op": "problem", "problem": problem.problem, "message": problem.message, "remedy": problem.remedy}
+                connection.sendall(pack(answer))
+            else:
+                connection.sendall(pack({"op": "result", "rows": result.rows, "truncated": result.truncated}, result.ipc))
+
+
+def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded:
+    sql, limits = asked.header["sql"], asked.header["limits"]
+    connection.sendall(pack({"op": "names", "names": session.names(sql)}))
+    sources = [source_from_dict(data) for data in receive_blocking(connection).header["sources"]]
+    with session.frame(sql, _parameters(asked.body), sources) as frame:
+        return encode(frame.schema(), _batches(frame), limits["rows"], limits["bytes"])
+
+
+def _keys(session: Session, asked: Frame) -> Encoded:
+    source, limits = source_from_dict(asked.header["source"]), asked.header["limits"]
+    primary_key = source.primary_key if isinstance(source, LakeTable) else ()
+    with session.identities(source, asked.header["filter"], primary_key) as frame:
+        keys = (pa.record_batch([row_keys(batch, primary_key)], schema=KEY) for batch in _batches(frame))
+        return encode(KEY, keys, limits["rows"], limits["bytes"])
+
+
+def _batches(frame: DataFrame) -> Iterable[pa.RecordBatch]:
+    return (batch.to_pyarrow() for batch in frame.execute_stream())
+
+
+def _parameters(body: bytes) -> dict[str, Any]:
+    """Values by name, from the one row of an Arrow stream."""
+    if not body:
+        return {}
+    row = pa.ipc.open_stream(body).read_next_batch()
+    return {name: row.column(position)[0] for position, name in enumerate(row.schema.names)}
+
+
+def _leave_when_alone(connection: socket.socket) -> None:
+    """End the process once the other side is gone, even in the middle of a statement: DataFusion lets go of the interpreter's lock."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    poll.poll()
+    os._exit(0)
+
+
+def _be_first_to_go() -> None:
+    """Tell the kernel whom to end when memory is short. Not everywhere allowed."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def main() -> None:
+    """Warm up, then serve standard input."""
+    settings = orjson.loads(sys.argv[1])
+    connection = socket.socket(fileno=0)
+    threading.Thread(target=_leave_when_alone, args=(connection,), daemon=True).start()
+    _be_first_to_go()
+    session = Session(Path(settings["scratch"]), settings["memory"])
+    with session.frame("SELECT count(*) AS n, max(value) AS m FROM (VALUES (1), (2)) AS t(value) WHERE value > $low", {"low": pa.scalar(1)}, []) as frame:
+        encode(frame.schema(), _batches(frame), 1, 1 << 20)
+    serve(connection, session)
+
+
+if __name__ == "__main__":
+    main()

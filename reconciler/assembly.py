@@ -1,0 +1,117 @@
+"""Puts a writer together: controllers, world, loop, queue. Nothing runs yet; see `reconciler.driver`.
+
+The one place that knows which controller acts on which kind. A kind without one says so in its status.
+"""
+
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from controllers.bucket.controller import BucketController
+from controllers.controller import Controller, Retiring
+from controllers.dataset.controller import DatasetController
+from controllers.dataset.files import SourceFiles
+from controllers.index.builds import Builds
+from controllers.index.controller import IndexController
+from controllers.index_generation.controller import IndexGenerationController
+from controllers.unsupported import Unsupported
+from engines.jobs.executor import Executor, JobLimits
+from reconciler.backoff import Backoff, BackoffPolicy
+from reconciler.blob_cache import BlobCache
+from reconciler.driver import Driver, Parts
+from reconciler.follow import Follower
+from reconciler.loop import Reconciler
+from reconciler.opening import State
+from reconciler.operator import Operator
+from reconciler.queue import WorkQueue
+from reconciler.settings import Settings
+from reconciler.status_writer import StatusWriter
+from reconciler.watch import DataWatch
+from reconciler.world import World
+from specs.registry import KINDS
+from specs.version import PARSER_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A writer, ready to run on the event loop it was made on."""
+
+    state: State
+    world: World
+    follower: Follower
+    statuses: StatusWriter
+    executor: Executor
+    queue: WorkQueue
+    driver: Driver
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """How each kind is reconciled, and how its objects end."""
+
+    controllers: Mapping[str, Controller[Any, Any]]
+    retiring: Mapping[str, Retiring]
+
+
+def make_world(state: State, statuses: StatusWriter) -> World:
+    """The desired state, empty until it is advanced."""
+    cache = BlobCache(state.place.cache / "specs.json", PARSER_VERSION)
+    return World(state.place.source, cache, statuses.known_revision)
+
+
+def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Executor, files: SourceFiles) -> Kinds:
+    """Every kind's controller."""
+    builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
+    bucket = BucketController(state.catalog, state.buckets, state.place.data_root)
+    dataset = DatasetController(state.catalog, state.buckets, executor, files, statuses, world.resource)
+    index = IndexController(state.catalog, state.buckets, builds, statuses, world.resources)
+    generation = IndexGenerationController(state.catalog, builds, world.resource)
+    built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
+    unsupported = Unsupported()
+    return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built)
+
+
+def assemble(state: State, settings: Settings) -> Assembly:
+    """A writer over an open state. Call it on the event loop; the state must have been opened with the lease."""
+    assert state.lease is not None
+    lease = state.lease
+    statuses = StatusWriter(state.statuses, state.streams, state.clock)
+    world = make_world(state, statuses)
+    woken: list[Driver] = []
+
+    def wake(name: str) -> None:
+        for driver in woken:
+            driver.wake((name,))
+
+    jobs = JobLimits(settings.work.job_workers, settings.work.inline_bytes)
+    executor = Executor(state.place.cache / "jobs", jobs, wake)
+    files = SourceFiles(state.place.data_root)
+    kinds = make_kinds(state, world, statuses, executor, files)
+    follower = Follower(state.place.source, world, state.catalog, statuses, kinds.retiring, settings)
+    reconciler = Reconciler(kinds.controllers, world.desired, follower.cyclic, state.catalog, statuses, state.clock)
+    queue = WorkQueue(time.monotonic)
+    watch = DataWatch(state.place.data_root, (state.place.cache, *state.local_roots))
+
+    def heartbeat(revision: str | None, relisted_at: datetime | None) -> None:
+        lease.heartbeat(revision, relisted_at)
+        state.statuses.checkpoint(if_due=True)
+
+    parts = Parts(
+        source=state.place.source,
+        world=world,
+        follower=follower,
+        reconciler=reconciler,
+        queue=queue,
+        backoff=Backoff(BackoffPolicy(), random.Random()),
+        operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, state.clock),
+        data_watch=watch,
+        heartbeat=heartbeat,
+        clock=state.clock,
+    )
+    driver = Driver(parts, reconcilers=settings.work.reconcilers)
+    woken.append(driver)
+    state.catalog.subscribe(driver.wake)
+    return Assembly(state, world, follower, statuses, executor, queue, driver)

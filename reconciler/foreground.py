@@ -1,0 +1,104 @@
+"""`lakectl apply`: a writer in the foreground that ends when the world matches, or cannot.
+
+Converged means: every object was visited for this revision, nothing waits, no job runs, and all is Ready. What waits for
+something that nobody is making, what is Stalled, and what failed three times in a row ends the wait as a problem.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconciler.assembly import Assembly, assemble
+from reconciler.opening import Housekeeping, open_state
+from reconciler.place import Place
+from reconciler.settings import Settings
+from state import reasons
+from state.status import Status
+
+_LOOK_EVERY = 0.05
+_MOST_FAILURES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is: objects that are Ready of all that are wanted, and what is being worked on, in words."""
+
+    done: int
+    total: int
+    working: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """How it ended. `problems` are the statuses that are not Ready, in the order of `objects`."""
+
+    converged: bool
+    revision: str
+    problems: tuple[Status, ...]
+    objects: tuple[Status, ...]
+    seconds: float
+
+
+async def apply_here(place: Place, settings: Settings, *, timeout: float, told: Callable[[Progress], None]) -> Convergence:
+    """Reconciles the place's revision until it converges, cannot, or `timeout` seconds have passed.
+
+    Raises LeaseHeld where a daemon (or another apply) is at work, and what `open_state` raises.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    state = await asyncio.to_thread(open_state, place, settings, address="")
+    housekeeping = Housekeeping(state)
+    try:
+        assembly = assemble(state, settings)
+        try:
+            driving = asyncio.create_task(assembly.driver.run())
+            try:
+                await _until_quiet(assembly, driving, began + timeout, told)
+            finally:
+                assembly.driver.stop()
+                await driving
+            return _ending(assembly, loop.time() - began)
+        finally:
+            await asyncio.to_thread(assembly.executor.shutdown)
+    finally:
+        await asyncio.to_thread(housekeeping.close)
+
+
+async def _until_quiet(assembly: Assembly, driving: "asyncio.Task[None]", deadline: float, told: Callable[[Progress], None]) -> None:
+    """Returns when nothing moves any more; ends with the driver if that fails."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < deadline and not driving.done():
+        await asyncio.wait((driving,), timeout=_LOOK_EVERY)
+        told(_progress(assembly))
+        if assembly.driver.first_pass.is_set() and _quiet(assembly):
+            return
+
+
+def _quiet(assembly: Assembly) -> bool:
+    queue = assembly.queue
+    if not queue.idle or assembly.executor.jobs():
+        return False
+    return all(assembly.driver.failures(key) >= _MOST_FAILURES for key in queue.delayed)
+
+
+def _progress(assembly: Assembly) -> Progress:
+    names = {str(key) for key in assembly.world.objects}
+    statuses = [status for status in assembly.state.statuses.all() if status.object in names]
+    done = sum(1 for status in statuses if status.ready == "True")
+    busy = {str(key) for key in assembly.queue.processing}
+    working = [(status.object, status.message) for status in statuses if status.object in busy or status.detail.get("progress") is not None]
+    return Progress(done, len(names), tuple(working))
+
+
+def _ending(assembly: Assembly, seconds: float) -> Convergence:
+    wanted = {str(key): desired for key, desired in assembly.world.objects.items()}
+    statuses = {status.object: status for status in assembly.state.statuses.all()}
+    objects = []
+    for name, desired in sorted(wanted.items()):
+        status = statuses.get(name)
+        if status is None or status.digest != desired.digest:
+            status = Status(name, "Unknown", reasons.NOT_OBSERVED, "it was not looked at before the time was up")
+        objects.append(status)
+    extra = [status for name, status in statuses.items() if name not in wanted and status.ready != "True"]
+    problems = [status for status in (*objects, *extra) if status.ready != "True"]
+    return Convergence(not problems, assembly.world.revision or "", tuple(problems), tuple(objects), seconds)

@@ -1,0 +1,40 @@
+"""Figures of the loop for Prometheus: read from the queue and the executor when scraped, counted when a visit ends."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from reconciler.assembly import Assembly
+
+
+class LoopCollector(Collector):
+    """Depths and counts as they are at the moment of a scrape; nothing is kept beside the objects themselves."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        queue = self._assembly.queue
+        keys = GaugeMetricFamily("lakehouse_queue_keys", "Keys in the work queue, by what they wait for.", labels=("state",))
+        keys.add_metric(("waiting",), queue.depth)
+        keys.add_metric(("processing",), len(queue.processing))
+        keys.add_metric(("delayed",), len(queue.delayed))
+        yield keys
+        jobs = GaugeMetricFamily("lakehouse_jobs", "Jobs that run or wait for a worker process.", labels=("state",))
+        states = [job.state for job in self._assembly.executor.jobs()]
+        for state in ("running", "queued"):
+            jobs.add_metric((state,), states.count(state))
+        yield jobs
+        objects = GaugeMetricFamily("lakehouse_objects", "Objects, by whether they are ready.", labels=("ready",))
+        ready = [status.ready for status in self._assembly.state.statuses.all()]
+        for truth in ("True", "False", "Unknown"):
+            objects.add_metric((truth,), ready.count(truth))
+        yield objects
+
+
+def watch_loop(registry: CollectorRegistry, assembly: Assembly) -> None:
+    """Adds the loop's figures to what is scraped."""
+    registry.register(LoopCollector(assembly))

@@ -1,0 +1,152 @@
+"""Opening the state: with the lease, to write it, or without, to read it. Everything that lives as long as the process.
+
+A writer takes the lease, opens the catalog under its epoch, adopts the write-ahead files of dead processes and sweeps what
+they left half-written. A reader takes nothing and waits for nobody.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ulid import ULID
+
+from controllers.bucket.controller import attach_recorded
+from reconciler.place import Place, StatePointer, find_state_bucket, read_pointer, write_pointer
+from reconciler.settings import Settings
+from state.buckets import Buckets
+from state.catalog.catalog import Catalog
+from state.catalog.log import WriterId
+from state.errors import ObjectExists, ObjectMissing, StateError
+from state.lease import Holder, Lease
+from state.objects import ObjectStore
+from state.reader import ObjectReader
+from state.requests import RequestQueue
+from state.status import StatusBook
+from state.streams.stream import Streams
+
+_log = logging.getLogger(__name__)
+
+_STATE_KEY = "state.json"
+
+
+def utc_now() -> datetime:
+    """The one clock that is not passed in: it is passed on from here."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An open state. `lease` is None for readers.
+
+    Args:
+        id: of the state itself, by which a client knows that it talks to the right daemon.
+        store: the state bucket.
+        buckets: every bucket that the catalog knows, attached.
+    """
+
+    id: str
+    place: Place
+    store: ObjectStore
+    buckets: Buckets
+    catalog: Catalog
+    streams: Streams
+    statuses: StatusBook
+    requests: RequestQueue
+    objects: ObjectReader
+    lease: Lease | None
+    clock: Callable[[], datetime] = utc_now
+
+    @property
+    def local_roots(self) -> tuple[Path, ...]:
+        """Folders of local buckets: what is written there is ours."""
+        return tuple(Path(config.root) for config in self.buckets.configs().values() if config.root is not None)
+
+
+def open_state(place: Place, settings: Settings, *, address: str | None) -> State:
+    """Opens the state; `address` is where this process will answer, or None to open it for reading only.
+
+    Raises StateBucketMissing, LeaseHeld (naming the holder), and errors of the state bucket.
+    """
+    pointer = _pointer(place, settings)
+    buckets = Buckets()
+    store = buckets.attach(pointer.config(place.data_root))
+    identity = _identity(store, create=address is not None)
+    if address is not None and pointer.id != identity:
+        write_pointer(place.cache, replace(pointer, id=identity))
+    lease, writer = None, None
+    if address is not None:
+        holder = Holder.this(str(ULID()), host=socket.gethostname(), pid=os.getpid(), address=address)
+        lease = Lease.acquire(store, holder, utc_now)
+        writer = WriterId(holder.id, lease.epoch)
+    streams = Streams(store, place.cache / "wal", utc_now)
+    if lease is not None:
+        streams.adopt()
+    catalog = Catalog.open(store, writer=writer, clock=utc_now)
+    attach_recorded(catalog, buckets, place.data_root)
+    return State(
+        id=identity,
+        place=place,
+        store=store,
+        buckets=buckets,
+        catalog=catalog,
+        streams=streams,
+        statuses=StatusBook.load(streams, utc_now),
+        requests=RequestQueue(store),
+        objects=ObjectReader(buckets, place.cache / "objects", settings.work.cache_bytes),
+        lease=lease,
+    )
+
+
+class Housekeeping:
+    """The thread that moves events to the bucket while a writer runs, and the orderly end of it all."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=state.streams.run, args=(self._stop, self._failed), name="streams", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Flushes streams, checkpoints what changed, and gives the lease back. What cannot be written now is found by the next start."""
+        self._stop.set()
+        self._thread.join()
+        for work in (self._state.statuses.checkpoint, self._state.streams.close, self._state.catalog.checkpoint):
+            self._attempt(work)
+        if self._state.lease is not None:
+            self._attempt(self._state.lease.release)
+
+    def _attempt(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except StateError as error:
+            _log.warning("while closing: %s", error.explain())
+
+    def _failed(self, error: StateError) -> None:
+        _log.warning("events are kept in the write-ahead files for now: %s", error.explain())
+
+
+def _pointer(place: Place, settings: Settings) -> StatePointer:
+    known = read_pointer(place.cache)
+    if known is not None and known.name == settings.state.bucket:
+        return known
+    return StatePointer(settings.state.bucket, find_state_bucket(place.source, settings.state.bucket), "")
+
+
+def _identity(store: ObjectStore, *, create: bool) -> str:
+    """The state's id, made at its first opening for writing; "" while nobody ever wrote."""
+    try:
+        return store.get(_STATE_KEY).decode()
+    except ObjectMissing:
+        if not create:
+            return ""
+    try:
+        store.put(_STATE_KEY, str(ULID()).encode(), if_absent=True)
+    except ObjectExists:
+        _log.debug("another process made the state a moment ago")
+    return store.get(_STATE_KEY).decode()
+

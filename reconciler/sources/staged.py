@@ -1,0 +1,55 @@
+"""Specs as they are staged for the next commit: what the pre-commit hook plans. Read once; a staged tree has no watch and no past."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pygit2
+
+from reconciler.errors import SourceUnavailable
+from reconciler.sources.source import SETTINGS_FILE, FileChange, Watched, is_spec
+
+
+class StagedSource:
+    """The index of a git repository. See `sources.source.Source` for the contract."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            found = pygit2.discover_repository(str(path))
+            if found is None:
+                raise SourceUnavailable(f"{path} is in no git repository", remedy="Run this inside one.")
+            self._repo = pygit2.Repository(found)
+            self._repo.index.read()
+        except (pygit2.GitError, OSError) as error:
+            raise SourceUnavailable(f"cannot read what is staged at {path}: {error}") from error
+
+    @property
+    def root(self) -> Path | None:
+        """The work tree's folder; None for a bare repository."""
+        workdir = self._repo.workdir
+        return Path(workdir) if workdir else None
+
+    def revision(self) -> str:
+        """A name that no commit has."""
+        return "staged"
+
+    def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
+        """Every staged spec file."""
+        found = [FileChange(entry.path, str(entry.id)) for entry in self._repo.index if is_spec(entry.path)]
+        return tuple(sorted(found, key=lambda change: change.path))
+
+    def read(self, blob: str) -> bytes:
+        """See `Source.read`."""
+        return bytes(self._repo[blob].data)
+
+    def settings(self, revision: str) -> bytes | None:
+        """See `Source.settings`."""
+        index = self._repo.index
+        return self.read(str(index[SETTINGS_FILE].id)) if SETTINGS_FILE in index else None
+
+    def earlier(self, path: str, revision: str) -> Iterator[str]:
+        """Nothing: what is wrong now is told now."""
+        return iter(())
+
+    def watched(self) -> tuple[Watched, ...]:
+        """Nothing."""
+        return ()

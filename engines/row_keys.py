@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 FILE_COLUMN = "_file"
 ROW_COLUMN = "_row"
-_ESCAPED = r'[^ !#-\[\]-~]'
+_ESCAPED = r"[^ !#-\[\]-~]"
 """What json.dumps with ensure_ascii does not write as it is."""
 
 

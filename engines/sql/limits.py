@@ -10,8 +10,9 @@ MIB = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Limits:
     """seconds: from the moment a worker takes the query, planning included (QueryTimeout). memory: bytes that its worker may hold besides
-    mapped files (QueryMemory). rows, bytes: of the result, which is cut there and marked truncated. text: characters of SQL (QueryTooLarge).
-    waiting: seconds for a worker to become free (WorkersBusy)."""
+    mapped files (QueryMemory). rows, bytes: of the result, which is cut there and marked truncated. text: characters of SQL
+    (QueryTooLarge). waiting: seconds for a worker to become free (WorkersBusy).
+    """
 
     seconds: float = 30.0
     memory: int = 1024 * MIB

@@ -39,7 +39,7 @@ class PoolSize:
 class WorkerPool:
     """Used on one event loop. `start` is optional: the first query starts a worker otherwise."""
 
-    def __init__(self, scratch: Path, size: PoolSize = PoolSize()) -> None:  # noqa: B008 - frozen
+    def __init__(self, scratch: Path, size: PoolSize = PoolSize()) -> None:
         """scratch: a folder of this pool alone, for spilling."""
         self._scratch = scratch
         self._size = size
@@ -68,7 +68,9 @@ class WorkerPool:
 
     async def start(self) -> None:
         """Warm workers are up on return. Raises WorkerCrashed if they cannot be."""
-        await asyncio.gather(*(self._add() for _ in range(self._size.warm - len(self._live) - self._starting)))
+        missing = max(self._size.warm - len(self._live) - self._starting, 0)
+        self._starting += missing
+        await asyncio.gather(*(self._add() for _ in range(missing)))
 
     async def close(self) -> None:
         """No worker lives on return; who waits gets QueryCancelled."""
@@ -85,7 +87,10 @@ class WorkerPool:
 
     @asynccontextmanager
     async def worker(self, wait: float) -> AsyncIterator[WorkerProcess]:
-        """A worker for one conversation. Raises WorkersBusy after `wait` seconds or when too many wait already, WorkerCrashed, QueryCancelled."""
+        """A worker for one conversation.
+
+        Raises WorkersBusy after `wait` seconds or when too many wait already, WorkerCrashed, QueryCancelled.
+        """
         worker = await self._take(wait)
         try:
             yield worker
@@ -102,24 +107,28 @@ class WorkerPool:
     async def _take(self, wait: float) -> WorkerProcess:
         if self._closed:
             raise _stopping()
-        if self._idle:
-            return self._idle.pop()
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+            self._discard(worker)
         if self.waiting >= self._size.queue:
             raise WorkersBusy(f"All query workers are busy and {self.waiting} queries wait already.", remedy="Try again in a moment.")
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         self._provide()
         try:
             async with asyncio.timeout(wait):
                 return await future
-        except TimeoutError as error:
-            message = f"No query worker became free within {wait:g} seconds."
-            raise WorkersBusy(message, remedy="Try again in a moment.") from error
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._hand_over(future.result())  # it came in the very moment in which this caller gave up
+            if isinstance(error, TimeoutError):
+                message = f"No query worker became free within {wait:g} seconds."
+                raise WorkersBusy(message, remedy="Try again in a moment.") from error
+            raise
         finally:
-            # A worker may have been handed over in the very moment in which this caller gave up.
-            if future.done() and not future.cancelled() and future.exception() is None and future not in self._waiting:
-                pass
-            elif future in self._waiting:
+            if future in self._waiting:
                 self._waiting.remove(future)
 
     def _give_back(self, worker: WorkerProcess) -> None:
@@ -153,7 +162,6 @@ class WorkerPool:
             self._run(self._add_for_others())
 
     async def _add_for_others(self) -> None:
-        self._starting -= 1  # `_add` counts it again, before anything else can run
         try:
             await self._add()
         except EngineError as error:
@@ -163,7 +171,7 @@ class WorkerPool:
                     future.set_exception(error)
 
     async def _add(self) -> None:
-        self._starting += 1
+        """One of those counted in `_starting`."""
         try:
             worker = await WorkerProcess.start(self._scratch, self._size.memory)
         finally:

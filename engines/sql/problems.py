@@ -26,7 +26,7 @@ _NOT_READING = re.compile(r"(DDL|DML|Statement) not supported: ([\w ]+)")
 _STORAGE = ("Object Store error", "ObjectStore", "Parquet error", "No such file", "Invalid Parquet", "ParquetError")
 
 
-class QueryProblem(Exception):  # noqa: N818 - a message to the daemon, which makes the error of it
+class QueryProblem(Exception):
     """Why a query gave no result. For an unknown table, message is its name."""
 
     def __init__(self, problem: Problem, message: str, remedy: str | None = None) -> None:
@@ -79,7 +79,8 @@ def same_names(names: object) -> QueryProblem:
     """Two result columns of one name. names: what was found, as `re.findall` gives it."""
     found = sorted({part for match in names if (part := "".join(match))}) if isinstance(names, list) else []
     which = f" ({', '.join(found)})" if found else ""
-    return invalid(f"Several columns of the result have the same name{which}.", "Give them different names: SELECT a.id AS a_id, b.id AS b_id.")
+    remedy = "Give them aliases: SELECT a.id AS a_id, b.id AS b_id."
+    return invalid(f"Several columns of the result have the same name{which}.", remedy)
 
 
 def _innermost(text: str) -> str:

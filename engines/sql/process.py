@@ -46,10 +46,11 @@ class WorkerProcess:
         self._watch: asyncio.TimerHandle | None = None
         self.ended: End | None = None
         self.busy = False
+        self.discarded = False
 
     @classmethod
     async def start(cls, scratch: Path, memory: int) -> WorkerProcess:
-        """A warm worker. scratch: where it may make a folder; memory: bytes that operators may hold. Raises WorkerCrashed if it does not come up."""
+        """A warm worker. scratch: where it may make a folder; memory: bytes that operators may hold. Raises WorkerCrashed."""
         ours, theirs = socket.socketpair()
         worker = None
         try:
@@ -78,6 +79,11 @@ class WorkerProcess:
         """Of the process."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still answers, as far as is known."""
+        return self.ended is None and not self._reader.at_eof()
+
     def memory(self) -> int:
         """Bytes that it holds besides mapped files; 0 once it has ended."""
         try:
@@ -100,6 +106,11 @@ class WorkerProcess:
         """Say something and take the answer. Raises Closed if the worker ends instead."""
         self._writer.write(pack(header, body))
         return await receive(self._reader)
+
+    def drop(self) -> None:
+        """Instead of sources: let the query be. The worker is ready for the next."""
+        self._writer.write(pack({"op": "drop"}))
+        self.finish()
 
     def kill(self, why: End) -> None:
         """End it now. Returns at once; `bury` cleans up."""
@@ -144,10 +155,10 @@ def _launch(parent: Path, memory: int, theirs: socket.socket) -> WorkerProcess:
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", "engines.sql.worker", settings],
-            stdin=theirs,
+            stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=said,
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(_ROOT)},
             cwd="/",
             start_new_session=True,
         )

@@ -3,6 +3,7 @@
     daemon -> worker   query    sql, limits                  body: parameters, one Arrow row, or nothing
     worker -> daemon   names    names                        every table that the statement touches, CTEs left out
     daemon -> worker   sources  sources                      what the reader may see of them; the rest stays unknown
+                       drop                                  instead of sources: the query is given up, nothing is answered
     worker -> daemon   result   rows, truncated              body: Arrow IPC stream
     daemon -> worker   keys     source, filter, limits       answered by a result with one column of row keys
     worker -> daemon   problem  problem, message, remedy     instead of names or result; the worker is ready for the next query
@@ -39,7 +40,7 @@ class Frame(NamedTuple):
         return str(self.header["op"])
 
 
-class Closed(Exception):  # noqa: N818 - not an error: how a conversation ends
+class Closed(Exception):
     """The other side is gone."""
 
 

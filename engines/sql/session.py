@@ -24,9 +24,9 @@ from datafusion.catalog import CatalogProvider, SchemaProvider, Table
 from engines.row_keys import identity_columns
 from engines.sql.merge import open_table, quote
 from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate
-from engines.sql.source import TableSource
+from engines.sql.source import ArrowTable, TableSource
 
-KEPT_TABLES = 128
+KEPT_TABLES = 64
 _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
 _TOKENS = re.compile(
     r"""[eE]'(?:\\.|''|[^'\\])*' | '(?:''|[^'])*' | "(?:""|[^"])*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
@@ -39,7 +39,7 @@ class Session:
     """Runs statements one after the other. Not thread-safe."""
 
     def __init__(self, scratch: Path | None = None, memory: int | None = None, partitions: int | None = None) -> None:
-        """scratch: folder for spilling, none without one; memory: bytes that operators may hold; partitions: parallelism, by default all cores."""
+        """scratch: folder for spilling, none without one; memory: bytes that operators may hold; partitions: by default all cores."""
         config = SessionConfig().with_create_default_catalog_and_schema(False).with_default_catalog_and_schema(CATALOG, "public")
         if partitions is not None:
             config = config.with_target_partitions(partitions)
@@ -58,7 +58,7 @@ class Session:
         self._seen.asked.clear()
         try:
             self._context.sql_with_options(sql, _READ_ONLY)
-        except Exception as error:  # noqa: BLE001 - DataFusion raises plain Exception
+        except Exception as error:
             if not self._seen.asked:
                 raise translate(error) from error
         # A public table with a dot in its quoted name would be taken for one of another schema; there is none, so it stays unknown.
@@ -76,7 +76,9 @@ class Session:
             yield frame
 
     @contextmanager
-    def identities(self, source: TableSource, condition: str | None, primary_key: Sequence[str], extra: Sequence[str] = ()) -> Iterator[DataFrame]:
+    def identities(
+        self, source: TableSource, condition: str | None, primary_key: Sequence[str], extra: Sequence[str] = ()
+    ) -> Iterator[DataFrame]:
         """The identity columns, and others, of the rows that satisfy a condition: one boolean expression and nothing else."""
         with self._showing([source], identity=True), _translated():
             frame = self._context.table(quote(source.name))
@@ -97,6 +99,8 @@ class Session:
             self._seen.tables.clear()
 
     def _open(self, source: TableSource, *, identity: bool) -> Table:
+        if isinstance(source, ArrowTable):  # replaced with every event, and cheap to map
+            return open_table(source, self._workshop)
         description = orjson.dumps([source.to_dict(), identity])
         table = self._tables.get(description)
         if table is None:
@@ -114,7 +118,8 @@ def check_parameters(sql: str, parameters: Mapping[str, object]) -> None:
     if missing := sorted(used - parameters.keys()):
         raise invalid(f"No value is given for the parameter ${missing[0]}.", "Give one in `params`.")
     if unused := sorted(parameters.keys() - used):
-        raise invalid(f"The statement has no parameter ${unused[0]}.", f"It has: {', '.join(f'${name}' for name in sorted(used)) or 'none'}.")
+        known = ", ".join(f"${name}" for name in sorted(used)) or "none"
+        raise invalid(f"The statement has no parameter ${unused[0]}.", f"It has: {known}.")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from engines.sql.results import Encoded, encode
 from engines.sql.session import Session
 from engines.sql.source import LakeTable, source_from_dict
 
+WARM_UP = "SELECT count(*) AS n, max(value) AS m FROM (VALUES (1), (2)) AS t(value) WHERE value > $low GROUP BY value % 2"
 KEY = pa.schema([("key", pa.string())])
 
 
@@ -39,6 +40,8 @@ def serve(connection: socket.socket, session: Session) -> None:
             asked = receive_blocking(connection)
             try:
                 result = _keys(session, asked) if asked.op == "keys" else _query(session, asked, connection)
+                if result is None:
+                    continue
             except QueryProblem as problem:
                 answer = {"op": "problem", "problem": problem.problem, "message": problem.message, "remedy": problem.remedy}
                 connection.sendall(pack(answer))
@@ -46,10 +49,14 @@ def serve(connection: socket.socket, session: Session) -> None:
                 connection.sendall(pack({"op": "result", "rows": result.rows, "truncated": result.truncated}, result.ipc))
 
 
-def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded:
+def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded | None:
+    """None if the daemon lets the query be."""
     sql, limits = asked.header["sql"], asked.header["limits"]
     connection.sendall(pack({"op": "names", "names": session.names(sql)}))
-    sources = [source_from_dict(data) for data in receive_blocking(connection).header["sources"]]
+    allowed = receive_blocking(connection)
+    if allowed.op == "drop":
+        return None
+    sources = [source_from_dict(data) for data in allowed.header["sources"]]
     with session.frame(sql, _parameters(asked.body), sources) as frame:
         return encode(frame.schema(), _batches(frame), limits["rows"], limits["bytes"])
 
@@ -95,7 +102,7 @@ def main() -> None:
     threading.Thread(target=_leave_when_alone, args=(connection,), daemon=True).start()
     _be_first_to_go()
     session = Session(Path(settings["scratch"]), settings["memory"])
-    with session.frame("SELECT count(*) AS n, max(value) AS m FROM (VALUES (1), (2)) AS t(value) WHERE value > $low", {"low": pa.scalar(1)}, []) as frame:
+    with session.frame(WARM_UP, {"low": pa.scalar(1)}, []) as frame:
         encode(frame.schema(), _batches(frame), 1, 1 << 20)
     serve(connection, session)
 

@@ -1,0 +1,48 @@
+"""A table's rows with their keys, for a job that reads all of it in its own process. Blocking; the same merge as every query.
+
+The order is the same each time for one TableSource: files as committed, then the merged deltas by key. That is why one partition reads, and
+partitions of a union one after the other. It refuses SQL from outside: only columns are chosen here.
+Next: `session.py`, `engines/row_keys.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from engines.errors import EngineError, QueryInvalid
+from engines.row_keys import row_keys
+from engines.sql.merge import plain_schema
+from engines.sql.problems import QueryProblem
+from engines.sql.session import Session
+from engines.sql.source import LakeTable, TableSource, source_from_dict
+
+KEY = "key"
+
+
+def scan(source: TableSource | Mapping[str, Any], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Batches with `key`, the row's key as a string, and the columns, texts as plain strings. source: or what its `to_dict` gave.
+
+    Raises QueryInvalid for an unknown column, or one named `key`; EngineError if a file cannot be read.
+    """
+    table = source_from_dict(source) if isinstance(source, Mapping) else source
+    if KEY in columns:
+        raise QueryInvalid("A column named `key` cannot be scanned beside the rows' keys.", remedy="Rename it in the dataset.")
+    primary_key = table.primary_key if isinstance(table, LakeTable) else ()
+    session = Session(partitions=1)
+    try:
+        with session.identities(table, None, primary_key, columns) as frame:
+            for stream in frame.execute_stream_partitioned():
+                for batch in stream:
+                    yield _keyed(batch.to_pyarrow(), primary_key, columns)
+    except QueryProblem as problem:
+        kind = QueryInvalid if problem.problem == "invalid" else EngineError
+        raise kind(problem.message, remedy=problem.remedy) from problem
+
+
+def _keyed(batch: pa.RecordBatch, primary_key: Sequence[str], columns: Sequence[str]) -> pa.RecordBatch:
+    chosen = batch.select(list(columns))
+    chosen = chosen.cast(plain_schema(chosen.schema))
+    return pa.RecordBatch.from_arrays([row_keys(batch, primary_key), *chosen.columns], names=[KEY, *columns])

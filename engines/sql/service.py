@@ -1,0 +1,274 @@
+"""SQL for readers: what a statement touches is decided here, what it does happens in a worker.
+
+One query is one conversation: the worker names the tables, this passes them through `decide` and resolves those that the reader may see to
+snapshots, the worker runs. A name that a reader may not see is unknown to it, and suggested to nobody. A file that turns out unreadable is
+looked at again and mended where it can be, then the query runs once more.
+
+It refuses to parse SQL. Next: `pool.py`, `protocol.py`, `tables.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn, Protocol
+
+import pyarrow as pa
+
+from engines.errors import (
+    EngineUnsupported,
+    FilterInvalid,
+    QueryError,
+    QueryForbidden,
+    QueryInvalid,
+    QueryMemory,
+    QueryTimeout,
+    QueryTooLarge,
+    TableUnknown,
+    WorkerCrashed,
+)
+from engines.reading import ANONYMOUS, Reader, TableName, decide
+from engines.sql.json_rows import json_rows, type_name
+from engines.sql.limits import MIB, Limits
+from engines.sql.pool import WorkerPool
+from engines.sql.process import WorkerProcess
+from engines.sql.protocol import Closed, Frame
+from engines.sql.source import LakeTable, TableSource
+from engines.sql.tables import dataset_name, sql_name
+from specs.errors import LakehouseError
+from specs.suggestions import nearest
+
+MOST_KEYS = 20_000_000
+MOST_KEY_BYTES = 512 * MIB
+
+
+class Tables(Protocol):
+    """What names stand for. Blocking."""
+
+    def resolve(self, name: TableName, *, fresh: bool = False) -> TableSource | None:
+        """What to read, None if there is no such table. Raises LakehouseError."""
+
+    def names(self) -> Sequence[TableName]:
+        """Every table."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """What answered. ipc: an Arrow IPC stream; count: of its rows; truncated: there were more; versions: of each Dataset that was read."""
+
+    ipc: bytes
+    count: int
+    truncated: bool
+    versions: Mapping[str, int]
+    seconds: float
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow's schema."""
+        return pa.ipc.open_stream(self.ipc).schema
+
+    def table(self) -> pa.Table:
+        """The rows, without a copy."""
+        return pa.ipc.open_stream(self.ipc).read_all()
+
+    def columns(self) -> list[dict[str, str]]:
+        """name and type of each column, in order."""
+        return [{"name": field.name, "type": type_name(field.type)} for field in self.schema]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows as JSON values, see `json_rows.py`. CPU."""
+        return json_rows(self.table())
+
+
+class QueryService:
+    """Used on one event loop."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        pool: WorkerPool,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """limits: of every query, which a caller can only narrow. clock: seconds."""
+        self._tables = tables
+        self._pool = pool
+        self._limits = limits
+        self._clock = clock
+
+    async def run(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        reader: Reader = ANONYMOUS,
+        *,
+        max_rows: int | None = None,
+        max_seconds: float | None = None,
+    ) -> QueryResult:
+        """The result of one read-only statement. params: scalars and lists of scalars, by the names of the statement's `$name`.
+
+        Raises QueryInvalid, QueryForbidden, QueryTimeout, QueryTooLarge, QueryMemory, QueryCancelled, TableUnknown, WorkerCrashed,
+        WorkersBusy, and what reading a table's files raises.
+        """
+        begun = self._clock()
+        limits = self._limits.narrowed(rows=max_rows, seconds=max_seconds)
+        self._check_length(sql)
+        body = encode_parameters(params or {})
+        for fresh in (False, True):
+            async with self._conversation(limits) as worker:
+                answer = await worker.ask({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
+                sources: list[TableSource] = []
+                if answer.op == "names":
+                    sources = await self._sources(answer.header["names"], reader, worker, fresh=fresh)
+                    answer = await worker.ask({"op": "sources", "sources": [source.to_dict() for source in sources]})
+                worker.finish()
+            if answer.op == "result":
+                versions = {dataset_name(source.name): source.version for source in sources if isinstance(source, LakeTable)}
+                header = answer.header
+                return QueryResult(answer.body, header["rows"], header["truncated"], versions, self._clock() - begun)
+            if answer.header["problem"] != "storage":
+                break
+        return await self._refuse(answer, reader)
+
+    async def keys(self, dataset: str, filter_sql: str, reader: Reader = ANONYMOUS) -> pa.Array:
+        """The row keys (`engines/row_keys.py`) of a Dataset that satisfy a condition, one boolean SQL expression; a string array.
+
+        Raises FilterInvalid, TableUnknown, and the limits' errors as `run` does.
+        """
+        self._check_length(filter_sql)
+        name = TableName(sql_name(dataset))
+        for fresh in (False, True):
+            source = await asyncio.to_thread(self._resolve, name, reader, fresh=fresh)
+            if source is None:
+                raise await self._unknown(name.name, reader)
+            async with self._conversation(self._limits) as worker:
+                limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES}
+                answer = await worker.ask({"op": "keys", "source": source.to_dict(), "filter": filter_sql, "limits": limits})
+                worker.finish()
+            if answer.op == "result":
+                if answer.header["truncated"]:
+                    raise QueryTooLarge(f"More than {answer.header['rows']} rows pass the filter.", remedy="Make it narrower.")
+                return pa.ipc.open_stream(answer.body).read_all().column(0).combine_chunks()
+            if answer.header["problem"] != "storage":
+                break
+        if answer.header["problem"] in ("invalid", "unknown-table", "forbidden"):
+            message = answer.header["message"]
+            unreadable = answer.header["problem"] == "unknown-table"
+            raise FilterInvalid("A filter may not read tables." if unreadable else message, remedy=answer.header["remedy"])
+        return await self._refuse(answer, reader)
+
+    @asynccontextmanager
+    async def _conversation(self, limits: Limits) -> AsyncIterator[WorkerProcess]:
+        """A worker under watch. Whoever leaves without `finish` has it killed."""
+        async with self._pool.worker(limits.waiting) as worker:
+            worker.begin(limits.memory)
+            try:
+                async with asyncio.timeout(limits.seconds):
+                    yield worker
+            except TimeoutError as error:
+                remedy = "Ask for less, or for a longer time if the server allows it."
+                raise QueryTimeout(f"The query took more than {limits.seconds:g} seconds and was stopped.", remedy=remedy) from error
+            except Closed as error:
+                if worker.ended == "memory":
+                    raise _too_much_memory(limits.memory) from error
+                cause = await self._pool.dig(worker)
+                message = f"The process that ran the query died of it ({cause})."
+                raise WorkerCrashed(message, remedy="Write the query in another way: very long expressions are a known cause.") from error
+
+    async def _sources(self, names: Sequence[str], reader: Reader, worker: WorkerProcess, *, fresh: bool) -> list[TableSource]:
+        if not names:
+            return []
+        try:
+            return await asyncio.to_thread(self._resolve_all, names, reader, fresh=fresh)
+        except LakehouseError:
+            worker.drop()
+            raise
+
+    def _resolve_all(self, names: Iterable[str], reader: Reader, *, fresh: bool) -> list[TableSource]:
+        found = (self._resolve(TableName(name), reader, fresh=fresh) for name in names)
+        return [source for source in found if source is not None]
+
+    def _resolve(self, name: TableName, reader: Reader, *, fresh: bool) -> TableSource | None:
+        """None if there is no such table for this reader."""
+        decision = decide(reader, name, "read")
+        if not decision.allowed:
+            return None
+        if not decision.whole:
+            raise EngineUnsupported(f"Row filters and masks of `{name}` cannot be applied yet, so it cannot be read.")
+        return self._tables.resolve(name, fresh=fresh)
+
+    def _check_length(self, sql: str) -> None:
+        if len(sql) > self._limits.text:
+            message = f"The statement has {len(sql)} characters; {self._limits.text} are allowed."
+            raise QueryTooLarge(message, remedy="Pass long lists as parameters: `= ANY($names)`.")
+
+    async def _refuse(self, answer: Frame, reader: Reader) -> NoReturn:
+        message, remedy = answer.header["message"], answer.header["remedy"]
+        match answer.header["problem"]:
+            case "unknown-table":
+                raise await self._unknown(message, reader)
+            case "forbidden":
+                raise QueryForbidden(message, remedy=remedy)
+            case "too-large":
+                raise QueryTooLarge(message, remedy=remedy)
+            case "memory":
+                raise _too_much_memory(self._limits.memory)
+            case "storage":
+                remedy = "`lakectl status` tells whether a dataset is damaged."
+                raise QueryError(f"A file of a table cannot be read: {message}", remedy=remedy)
+            case _:
+                raise QueryInvalid(message, remedy=remedy)
+
+    async def _unknown(self, name: str, reader: Reader) -> TableUnknown:
+        names = await asyncio.to_thread(self._tables.names)
+        visible = [str(known) for known in names if decide(reader, known, "read").allowed]
+        near = nearest_names(name, visible)
+        if near:
+            remedy = f"Did you mean {' or '.join(f'`{known}`' for known in near)}?"
+        else:
+            remedy = "`SELECT name FROM system.datasets` lists the tables."
+        return TableUnknown(f"There is no table `{name}`.", remedy=remedy)
+
+
+def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The closest names, closest first; one in another schema counts as close when its last part is."""
+    left = set(known)
+    found: list[str] = []
+    while len(found) < most:
+        near = nearest(name, left) or nearest(name, {entry for entry in left if entry.rpartition(".")[2] == name})
+        tail = {entry.rpartition(".")[2]: entry for entry in left if "." in entry}
+        near = near or tail.get(nearest(name.rpartition(".")[2], tail) or "")
+        if near is None:
+            break
+        found.append(near)
+        left.discard(near)
+    return found
+
+
+def encode_parameters(params: Mapping[str, Any]) -> bytes:
+    """The values as one Arrow row. Raises QueryInvalid for what is neither a scalar nor a list of scalars of one type."""
+    if not params:
+        return b""
+    arrays = []
+    for name, value in params.items():
+        parts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(part, list | tuple | dict | set) for part in parts):
+            raise QueryInvalid(f"The parameter ${name} is neither a value nor a list of values.")
+        try:
+            arrays.append(pa.array([list(value) if isinstance(value, tuple) else value]))
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+            raise QueryInvalid(f"The parameter ${name} has no type that SQL knows, or values of several.") from error
+    row = pa.RecordBatch.from_arrays(arrays, names=list(params))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, row.schema) as writer:
+        writer.write_batch(row)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _too_much_memory(limit: int) -> QueryMemory:
+    message = f"The query needs more memory than it may have ({limit // MIB} MiB)."
+    return QueryMemory(message, remedy="Select fewer rows or columns, or aggregate.")

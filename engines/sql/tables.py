@@ -1,0 +1,101 @@
+"""What a table's name in SQL stands for: `job_orders` is the Dataset job-orders at its newest version, `system.events` a system table.
+
+A Dataset's name has hyphens where SQL has underscores; quoted, `"job-orders"` is the same table. It refuses to say who may read it: that is
+`engines/reading.py`, asked by `service.py` before this is. Next: `views.py`, `source.py`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+from engines.errors import TableUnknown
+from engines.reading import TableName
+from engines.sql.source import ArrowTable, LakeTable, TableSource
+from engines.sql.views import Files, make_view
+from state.catalog.records import Table
+
+REMEMBERED = 4096
+SYSTEM = "system."
+
+
+class Tables(Protocol):
+    """The catalog, as far as SQL needs it. From memory, or nearly so."""
+
+    def table(self, name: str) -> Table | None:
+        """What a Dataset holds now."""
+
+    def objects(self, kind: str | None = None) -> Mapping[str, object]:
+        """What there is, by "Kind/name"."""
+
+
+class SystemFiles(Protocol):
+    """Streams and catalog as Arrow files. Blocking."""
+
+    def names(self) -> tuple[str, ...]:
+        """Every table, without `system.`."""
+
+    def path(self, name: str) -> Path | None:
+        """The file as it is now; None for a name that is none."""
+
+
+def sql_name(dataset: str) -> str:
+    """A Dataset's name in SQL."""
+    return dataset.replace("-", "_")
+
+
+def dataset_name(table: str) -> str:
+    """The Dataset that SQL means."""
+    return table.replace("_", "-")
+
+
+class CatalogTables:
+    """Thread-safe, blocking."""
+
+    def __init__(self, catalog: Tables, files: Files, system: SystemFiles, views: Path) -> None:
+        """views: a folder for links, a cache."""
+        self._catalog = catalog
+        self._files = files
+        self._system = system
+        self._views = views
+        self._known: OrderedDict[tuple[str, str], tuple[Table, LakeTable]] = OrderedDict()
+        self._lock = Lock()
+
+    def names(self) -> list[TableName]:
+        """Every table there is, Datasets first."""
+        datasets = sorted(sql_name(key.partition("/")[2]) for key in self._catalog.objects("Dataset"))
+        return [TableName(name) for name in datasets] + [TableName(SYSTEM + name) for name in self._system.names()]
+
+    def resolve(self, name: TableName, *, fresh: bool = False) -> TableSource | None:
+        """What to read, None if there is no such table. fresh: look at every file again.
+
+        Raises TableUnknown for a table that has no columns yet, and what reading an object raises.
+        """
+        if name.name.startswith(SYSTEM):
+            path = self._system.path(name.name.removeprefix(SYSTEM))
+            return None if path is None else ArrowTable(name.name, str(path))
+        table = None if "." in name.name else self._catalog.table(dataset_name(name.name))
+        if table is None:
+            return None
+        if not table.columns:
+            raise TableUnknown(
+                f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for."
+            )
+        return self._view(table, name.name, fresh)
+
+    def _view(self, table: Table, name: str, fresh: bool) -> LakeTable:
+        key = (table.name, name)
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None and known[0] is table and not fresh:
+                self._known.move_to_end(key)
+                return known[1]
+        view = make_view(table, self._views, self._files, name)
+        with self._lock:
+            self._known[key] = (table, view)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return view

@@ -1,0 +1,126 @@
+"""Snapshots of tables as folders of symbolic links, `<views>/<digest>/{base,touched,deltas/__sequence=<n>}/<number>.parquet`.
+
+A folder is named by exactly the files it links to, so it never changes its meaning and is made once. Which base files a delta can touch is
+told by the key ranges in the catalog, over the key's first column: files that none touches skip the merge.
+It refuses to read Parquet. Next: `tables.py` for names, `merge.py` for what becomes of the folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from engines.sql.source import SEQUENCE, LakeTable
+from state.catalog.records import DataFile, Scalar, Table
+from state.objects import ObjectRef
+
+_ORDERED = ("string", "int64", "float64", "bool", "date")
+"""Types whose catalog values compare as the values do. Decimals and timestamps are text there and do not."""
+
+
+class Files(Protocol):
+    """The one reader of objects."""
+
+    def path(self, ref: ObjectRef) -> Path:
+        """A verified local file. Blocking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A table's files by how they are read."""
+
+    base: tuple[DataFile, ...]
+    touched: tuple[DataFile, ...]
+    deltas: tuple[DataFile, ...]
+
+
+def split(table: Table) -> Split:
+    """Which files are read as they are, which are merged with which. Pure."""
+    base = tuple(file for file in table.files if file.role == "base")
+    deltas = tuple(file for file in table.files if file.role == "delta")
+    if not table.primary_key or not deltas:
+        return Split(table.files, (), ())
+    column = table.schema.column(table.primary_key[0])
+    if column is None or column.type not in _ORDERED:
+        return Split((), base, deltas)
+    ranges = [_range(file) for file in deltas]
+    touched = {file.ref for file in base if any(_overlap(_range(file), other) for other in ranges)}
+    return Split(tuple(file for file in base if file.ref not in touched), tuple(file for file in base if file.ref in touched), deltas)
+
+
+def _range(file: DataFile) -> tuple[Scalar, Scalar]:
+    low = None if file.key_min is None else file.key_min[0]
+    high = None if file.key_max is None else file.key_max[0]
+    return low, high
+
+
+def _overlap(one: tuple[Scalar, Scalar], other: tuple[Scalar, Scalar]) -> bool:
+    """Whether two ranges may share a value. None is unknown."""
+    return not (_less(one[1], other[0]) or _less(other[1], one[0]))
+
+
+def _less(one: Scalar, other: Scalar) -> bool:
+    return one is not None and other is not None and one < other  # type: ignore[operator] # of one column, so of one type
+
+
+def view_name(table: Table) -> str:
+    """What the table's folder is called: a digest of exactly the files it links to."""
+    parts = [(file.ref.bucket, file.ref.key, file.ref.sha256, file.role, file.sequence) for file in table.files]
+    return hashlib.sha256(orjson.dumps([parts, table.primary_key])).hexdigest()[:32]
+
+
+def make_view(table: Table, folder: Path, files: Files, name: str) -> LakeTable:
+    """The links, made or mended, below `folder`. Blocking. name: as SQL calls the table. Raises what reading an object raises."""
+    parts = split(table)
+    top = folder / view_name(table)
+    base = _link(top / "base", {f"{number:08d}.parquet": file for number, file in enumerate(parts.base)}, files)
+    touched = _link(top / "touched", {f"{number:08d}.parquet": file for number, file in enumerate(parts.touched)}, files)
+    deltas = _link(top / "deltas", dict(_delta_names(parts.deltas)), files)
+    columns = tuple((column.name, column.type) for column in table.columns)
+    merged = None if deltas is None else str(top / "merged.arrow")
+    return LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged)
+
+
+def _delta_names(deltas: Sequence[DataFile]) -> Iterable[tuple[str, DataFile]]:
+    return ((f"{SEQUENCE}={file.sequence}/{number:08d}.parquet", file) for number, file in enumerate(deltas))
+
+
+def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files) -> str | None:
+    for relative, file in wanted.items():
+        link, target = folder / relative, files.path(file.ref).absolute()
+        if link.is_symlink() and link.readlink() == target:
+            continue
+        link.parent.mkdir(parents=True, exist_ok=True)
+        aside = link.with_name(f".{link.name}")
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(target)
+        aside.replace(link)
+    return str(folder) if wanted else None
+
+
+class ViewSweep:
+    """Removes folders that no table needs any more, once they have been superfluous for a while: a query may still read one."""
+
+    def __init__(self, folder: Path, grace: float) -> None:
+        """grace: seconds."""
+        self._folder = folder
+        self._grace = grace
+        self._since: dict[str, float] = {}
+
+    def run(self, tables: Iterable[Table], now: float) -> int:
+        """How many folders were removed. now: seconds of any clock that does not go back. Blocking."""
+        if not self._folder.is_dir():
+            return 0
+        needed = {view_name(table) for table in tables}
+        present = {path.name for path in self._folder.iterdir()}
+        self._since = {name: self._since.get(name, now) for name in present - needed}
+        gone = [name for name, since in self._since.items() if now - since >= self._grace]
+        for name in gone:
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+        return len(gone)

@@ -124,7 +124,7 @@ class View:
         return state
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Objects(Mapping[str, ObjectState]):
     """The objects of a view under these names."""
 

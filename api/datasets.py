@@ -20,6 +20,7 @@ from api.endpoints import Endpoint
 from api.errors import DatasetUnknown
 from api.reader import READER, may
 from engines.reading import Reader, TableName
+from engines.sql.tables import sql_name
 from state.catalog.records import Schema, Table
 
 
@@ -103,7 +104,7 @@ class DatasetRefusal(Document):
     reason: str
 
 
-class DatasetVersion(Document):
+class DatasetSchema(Document):
     """The columns of one version of the schema."""
 
     schema_id: int
@@ -128,7 +129,7 @@ class DatasetAnswer(Document):
     files: list[DatasetFile]
     bindings: list[DatasetBinding]
     refusals: list[DatasetRefusal]
-    versions: list[DatasetVersion] = Field(description="The schema's versions, the current one last.")
+    schemas: list[DatasetSchema] = Field(description="The schema's versions, the current one last.")
 
 
 class NoParameters(Document):
@@ -163,11 +164,6 @@ class DatasetRoutes:
         if table is None:
             raise DatasetUnknown(f"There is no dataset {name!r}, or nothing was ingested into it yet.")
         return orjson.dumps(_full(table))
-
-
-def sql_name(name: str) -> str:
-    """A dataset's name in SQL."""
-    return name.replace("-", "_")
 
 
 def _visible(reader: Reader, name: str) -> bool:
@@ -209,7 +205,7 @@ def _full(table: Table) -> dict[str, Any]:
             for binding in table.bindings.values()
         ],
         "refusals": [{"path": refusal.path, "line": refusal.line, "reason": refusal.reason} for refusal in table.refusals.values()],
-        "versions": [{"schemaId": schema.id, "columns": _columns(schema)} for schema in table.schemas],
+        "schemas": [{"schemaId": schema.id, "columns": _columns(schema)} for schema in table.schemas],
     }
 
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from api.bodies import JSON, Document, encoded, read_parameters
 from api.endpoints import Endpoint
 from api.errors import FieldFault, ParametersInvalid
-from api.reader import require
+from api.reader import require_all
 from engines.reading import TableName
 
 STREAM = "events"
@@ -85,7 +85,7 @@ class EventRoute:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises StreamInvalid for a time or cursor that is none."""
-        require(request, SYSTEM_EVENTS, "read")
+        require_all(request, SYSTEM_EVENTS)
         wanted = read_parameters(request, EventParameters)
         if wanted.limit > self.most:
             raise ParametersInvalid([FieldFault("limit", f"must be at most {self.most}")])

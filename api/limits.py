@@ -26,7 +26,7 @@ class Limits:
 
     body_bytes: of a request, decompressed. query_rows: of a result, however many a client asks for. search_k: hits. page: entries of
     one page of events. in_flight: requests answered at once. seconds: a whole request, waiting and reading its body included; it should
-    be longer than a query may take, so that the query's own error arrives first.
+    be longer than a query may wait and run, so that the query's own error arrives first.
     """
 
     body_bytes: int = 1 << 20
@@ -34,7 +34,7 @@ class Limits:
     search_k: int = 1_000
     page: int = 1_000
     in_flight: int = 256
-    seconds: float = 60.0
+    seconds: float = 90.0
 
 
 def bounded(limits: Limits) -> Middleware:

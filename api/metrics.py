@@ -1,9 +1,9 @@
-"""Figures for Prometheus: of requests, counted here; of the loop, counted by the loop into what is declared here.
+"""GET /metrics: figures for Prometheus. Those of requests are counted here; the loop adds its own to the same registry.
 
-The registry is passed in: nothing is registered at import, and two apps in one process do not meet. Labels hold route patterns, kinds and
-documented outcomes only, never names or texts of users, so that the number of series stays bounded.
+The registry is passed in: nothing is registered at import, and two apps in one process do not meet. Labels hold route patterns, methods and
+statuses only, never names or texts of users, so that the number of series stays bounded.
 
-Next: `limits.py`, or the loop in `reconciler/`, which holds a LoopMetrics.
+Next: `app.py` for where the middleware stands, `reconciler/metrics.py` for the figures of the loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from api.bodies import encoded
 from api.endpoints import Endpoint
 
 _REQUEST_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_RECONCILE_SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 
 
 class RequestMetrics:
@@ -75,23 +74,6 @@ def _route(request: web.Request) -> str:
 
 def _method(request: web.Request) -> str:
     return request.method if request.method in {"GET", "HEAD", "POST"} else "other"
-
-
-class LoopMetrics:
-    """What the reconcile loop and the executor count.
-
-    queue: keys, by state (queued, processing, waiting). reconciles: by kind and outcome (ready, waiting, failed, stalled).
-    reconcile_seconds: by kind. jobs: by state (queued, running). jobs_finished: by kind of job and outcome (done, failed, cancelled).
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.queue = Gauge("lakehouse_queue_keys", "Keys in the work queue.", ("state",), registry=registry)
-        self.reconciles = Counter("lakehouse_reconciles", "Reconciliations, by how they ended.", ("kind", "outcome"), registry=registry)
-        self.reconcile_seconds = Histogram(
-            "lakehouse_reconcile_seconds", "Time of one reconciliation.", ("kind",), registry=registry, buckets=_RECONCILE_SECONDS
-        )
-        self.jobs = Gauge("lakehouse_jobs", "Jobs that are not finished.", ("state",), registry=registry)
-        self.jobs_finished = Counter("lakehouse_jobs_finished", "Jobs, by how they ended.", ("kind", "outcome"), registry=registry)
 
 
 def endpoints(registry: CollectorRegistry) -> tuple[Endpoint, ...]:

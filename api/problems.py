@@ -55,6 +55,7 @@ STATUSES: Mapping[type[LakehouseError], int] = {
     engine.QueryTooLarge: 422,
     engine.QueryMemory: 422,
     engine.QueryCancelled: 503,
+    engine.WorkerCrashed: 422,  # of what it was asked to run: the message names the cause
     engine.WorkersBusy: 503,
     engine.TableUnknown: 404,
     engine.IndexUnknown: 404,

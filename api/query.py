@@ -61,20 +61,24 @@ class QueryService(Protocol):
         """The result of one read-only statement."""
 
 
-def _scalar(value: object) -> object:
-    if isinstance(value, list | dict):
-        raise ValueError("must be text, a number, true, false or null")
+def _parameter(value: object) -> object:
+    parts = value if isinstance(value, list) else [value]
+    if any(isinstance(part, list | dict) for part in parts):
+        raise ValueError("must be text, a number, true, false, null, or a list of these")
     return value
 
 
-Parameter = Annotated[Any, AfterValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
+_SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+Parameter = Annotated[Any, AfterValidator(_parameter), WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]})]
 
 
 class QueryBody(Document):
     """A query."""
 
     sql: str = Field(min_length=1, description="One read-only SQL statement.")
-    params: dict[str, Parameter] = Field(default_factory=dict, description="Values of `$name` placeholders in the statement.")
+    params: dict[str, Parameter] = Field(
+        default_factory=dict, description="Values of the `$name` placeholders in the statement; a list is an array: `= ANY($names)`."
+    )
     max_rows: int | None = Field(None, ge=1, description="Rows wanted at most; the server's own limit holds anyway.")
 
 

@@ -67,7 +67,7 @@ def may(reader: Reader, name: TableName | IndexName, action: Action) -> bool:
     return decide(reader, name, action).allowed
 
 
-def require(request: web.Request, name: TableName | IndexName, action: Action) -> None:
-    """Raises ReadRefused unless the request's reader may do this."""
-    if not may(request[READER], name, action):
-        raise ReadRefused(f"You may not {action} {name}.")
+def require_all(request: web.Request, name: TableName) -> None:
+    """Raises ReadRefused unless the request's reader may read every row and value of the table: for routes that can filter nothing."""
+    if not decide(request[READER], name, "read").whole:
+        raise ReadRefused(f"You may not read all of {name}.", remedy="Ask for what you may see with POST /query.")

@@ -84,7 +84,7 @@ class SearchRoute:
         wanted = SearchRequest(
             index=body.index,
             text=body.text,
-            vector=None if body.vector is None else tuple(body.vector),
+            vector=body.vector,
             k=body.k,
             filter=body.filter,
             model=body.model,

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from api.bodies import JSON, Document, encoded, read_parameters
 from api.endpoints import Endpoint
-from api.reader import require
+from api.reader import require_all
 from engines.reading import TableName
 from state.status import Status
 
@@ -88,7 +88,7 @@ class StatusRoute:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """In a thread, since there may be a hundred thousand objects."""
-        require(request, SYSTEM_STATUS, "read")
+        require_all(request, SYSTEM_STATUS)
         wanted = read_parameters(request, StatusParameters)
         return encoded(await to_thread.run_sync(self.document, wanted))
 

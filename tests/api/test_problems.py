@@ -62,7 +62,7 @@ def test_every_error_of_this_room_says_its_own_status() -> None:
         (engine.QueryTooLarge("The text has 2 MB."), 422),
         (engine.QueryTimeout("It took longer than 30 s."), 504),
         (engine.WorkersBusy("All workers are busy."), 503),
-        (engine.WorkerCrashed("The worker died."), 500),
+        (engine.WorkerCrashed("The worker died."), 422),
         (LakehouseError("Something else."), 500),
     ],
 )

@@ -81,7 +81,7 @@ async def test_clients_may_lower_the_row_limit_only(client: Any, world: Any, wan
         ({"sql": ""}, "sql", "at least 1 character"),
         ({"sql": 5}, "sql", "valid string"),
         ({"sql": "SELECT 1", "maxRows": 0}, "maxRows", "greater than or equal to 1"),
-        ({"sql": "SELECT 1", "params": {"a": [1]}}, "params.a", "must be text, a number, true, false or null"),
+        ({"sql": "SELECT 1", "params": {"a": {"b": 1}}}, "params.a", "must be text, a number, true, false, null, or a list of these"),
         ([1], "", "must be a JSON object"),
     ],
 )

@@ -101,7 +101,7 @@ async def test_a_dataset_is_shown_in_full(client: Any) -> None:
     assert [file["key"] for file in content["files"]] == ["job-orders/1-0000.parquet"]
     assert content["bindings"] == [{"path": "data/a.csv", "digest": "c0ffee", "size": 1000, "present": True}]
     assert content["refusals"] == [{"path": "data/b.csv", "line": 7, "reason": "a ragged row"}]
-    assert [version["schemaId"] for version in content["versions"]] == [1, 2]
+    assert [schema["schemaId"] for schema in content["schemas"]] == [1, 2]
 
 
 async def test_an_unknown_dataset_is_a_problem(client: Any) -> None:

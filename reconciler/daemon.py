@@ -75,7 +75,8 @@ async def _serve(state: State, assembly: Assembly, bound: str, since: str, on_up
     """Drives until a signal; tells clients where to find this process meanwhile."""
     url = f"http://{bound}"
     write_daemon(state.place.cache, DaemonAddress(url, os.getpid(), state.id, since, str(state.place.socket)))
-    assembly.statuses.record_event("Daemon/lakehouse", "Normal", reasons.STARTED, f"listens on {url}, epoch {state.lease and state.lease.epoch}")
+    epoch = state.lease.epoch if state.lease is not None else 0
+    assembly.statuses.record_event("Daemon/lakehouse", "Normal", reasons.STARTED, f"listens on {url}, epoch {epoch}")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, assembly.driver.stop)
@@ -112,8 +113,7 @@ async def _socket(path: Path, poke: Callable[[], None]) -> AsyncIterator[None]:
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    await asyncio.to_thread(_make_room, path)
     # the folder may be anybody's; the socket is its owner's alone from the moment it exists
     before = os.umask(0o177)
     try:
@@ -124,4 +124,10 @@ async def _socket(path: Path, poke: Callable[[], None]) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+def _make_room(path: Path) -> None:
+    """A socket that a dead daemon left is in the way of a new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)

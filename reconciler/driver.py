@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -132,7 +133,7 @@ class Driver:
         while True:
             key = await queue.get()
             try:
-                visit = await self._in_thread(lambda key=key: self._parts.reconciler.visit(key))
+                visit = await self._in_thread(partial(self._parts.reconciler.visit, key))
                 if visit is not None:
                     self._settle(key, visit.outcome)
             finally:
@@ -189,7 +190,7 @@ class Driver:
 
     def _aim_data_watch(self) -> None:
         globs = {resource.key: resource.spec_as(DatasetSpec).source.files for resource in self._parts.world.resources("Dataset")}
-        if self._parts.data_watch.set(globs):
+        if self._parts.data_watch.aim(globs):
             self._folders_moved.set()
 
     async def _relist(self) -> None:

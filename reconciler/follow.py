@@ -99,7 +99,8 @@ class Follower:
         plan = plan_prune(inventory, wanted, governed(self._world), self.settings.max_prune, self._approvals())
         revision = self._world.revision or ""
         for name, why in plan.held.items():
-            self._statuses.note(name, "False", reasons.PRUNE_HELD, f"no spec asks for it, but {why}: `lakectl approve {plan.id}` lets it go", revision)
+            message = f"no spec asks for it, but {why}: `lakectl approve {plan.id}` lets it go"
+            self._statuses.note(name, "False", reasons.PRUNE_HELD, message, revision)
         for state in plan.objects:
             hit(_BEFORE_PRUNE)
             self._remove(state.object, revision)
@@ -122,7 +123,8 @@ class Follower:
             else:
                 self._catalog.commit((Dropped(name),), actor="daemon", reason="no spec asks for it", revision=revision)
         except LakehouseError as error:
-            self._statuses.note(name, "False", reasons.PRUNING, f"no spec asks for it; removing it failed and is tried again: {error.explain()}", revision)
+            message = f"no spec asks for it; removing it failed and is tried again: {error.explain()}"
+            self._statuses.note(name, "False", reasons.PRUNING, message, revision)
             return
         after = self._catalog.get(name)
         if after is not None and after.retained:

@@ -39,8 +39,8 @@ class Convergence:
     seconds: float
 
 
-async def apply_here(place: Place, settings: Settings, *, timeout: float, told: Callable[[Progress], None]) -> Convergence:
-    """Reconciles the place's revision until it converges, cannot, or `timeout` seconds have passed.
+async def apply_here(place: Place, settings: Settings, *, seconds: float, told: Callable[[Progress], None]) -> Convergence:
+    """Reconciles the place's revision until it converges, cannot, or so many seconds have passed.
 
     Raises LeaseHeld where a daemon (or another apply) is at work, and what `open_state` raises.
     """
@@ -53,7 +53,7 @@ async def apply_here(place: Place, settings: Settings, *, timeout: float, told: 
         try:
             driving = asyncio.create_task(assembly.driver.run())
             try:
-                await _until_quiet(assembly, driving, began + timeout, told)
+                await _until_quiet(assembly, driving, began + seconds, told)
             finally:
                 assembly.driver.stop()
                 await driving

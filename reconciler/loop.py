@@ -104,7 +104,7 @@ class Reconciler:
         except LakehouseError as error:
             reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), reasons.FAILED)
             return Visit(Failed(reason, error.explain()), 0)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the loop is where surprises end
             _log.exception("reconciling %s", desired.key)
             return Visit(Failed(reasons.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), 0)
 
@@ -125,7 +125,8 @@ class Reconciler:
             started = self._act(controller, desired, steps)
             taken += len(steps)
             if started is not None:
-                return Visit(Waiting(started.reason, started.message, seconds=_PROGRESS_EVERY, detail={"progress": started.progress}), taken)
+                detail = {"progress": started.progress}
+                return Visit(Waiting(started.reason, started.message, seconds=_PROGRESS_EVERY, detail=detail), taken)
         return Visit(Failed(reasons.NOT_CONVERGING, f"still not there after {_MOST_ROUNDS} rounds: {steps[0].summary()}"), taken)
 
     def _act(self, controller: Controller[Any, Any], desired: Desired, steps: Sequence[Step]) -> Started | None:
@@ -152,7 +153,8 @@ class Reconciler:
             return Stalled(reasons.INVALID_SPEC, _errors(desired))
         circle = self._circle(desired.key)
         if circle:
-            return Stalled(reasons.DEPENDENCY_CYCLE, f"it refers to itself: {' -> '.join(map(str, circle))}; remove one of these references")
+            path = " -> ".join(map(str, circle))
+            return Stalled(reasons.DEPENDENCY_CYCLE, f"it refers to itself: {path}; remove one of these references")
         return None
 
 

@@ -80,7 +80,7 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
         write_pointer(place.cache, replace(pointer, id=identity))
     lease, writer = None, None
     if address is not None:
-        holder = Holder.this(str(ULID()), host=socket.gethostname(), pid=os.getpid(), address=address)
+        holder = Holder(str(ULID()), host=socket.gethostname(), pid=os.getpid(), address=address)
         lease = Lease.acquire(store, holder, utc_now)
         writer = WriterId(holder.id, lease.epoch)
     streams = Streams(store, place.cache / "wal", utc_now)

@@ -61,7 +61,8 @@ def plan_prune(
             if key in governed:
                 held[state.object] = "a policy governs it"
             elif going[key.kind] > 1 and share > max_prune:
-                held[state.object] = f"{going[key.kind]} of {totals[key.kind]} {key.kind} objects would go, more than maxPrune {max_prune:.0%}"
+                part = f"{going[key.kind]} of {totals[key.kind]} {key.kind} objects"
+                held[state.object] = f"{part} would go, more than maxPrune {max_prune:.0%}"
     return PrunePlan(plan_id, tuple(state for state in surplus if state.object not in held), held)
 
 

@@ -1,13 +1,14 @@
 """The reading side of a process: queries and searches over an open state, the same for the daemon and for an offline `lakectl`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from engines.search import SearchService
-from engines.sql.pool import PoolLimits, WorkerPool
-from engines.sql.service import QueryLimits, QueryService
+from engines.sql.limits import Limits
+from engines.sql.pool import PoolSize, WorkerPool
+from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables
 from reconciler.opening import State
 from reconciler.settings import Settings
@@ -28,9 +29,10 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
     """Query workers and open indexes, for as long as the block runs."""
     limits = settings.limits
     system = SystemTables(state.streams, state.catalog, state.statuses, state.place.cache / "system")
-    tables = CatalogTables(state.catalog, state.objects, system.path, state.place.cache / "views")
-    pool = WorkerPool(PoolLimits(workers=limits.query_workers, waiting=limits.waiting_queries, memory_bytes=limits.query_memory_bytes))
-    queries = QueryService(pool, tables, QueryLimits(limits.query_seconds, limits.query_rows, limits.query_bytes))
+    tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views")
+    pool = WorkerPool(state.place.cache / "spill", PoolSize(most=limits.query_workers, queue=limits.waiting_queries))
+    each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
+    queries = QueryService(tables, pool, each)
     searches = SearchService(state.catalog, state.objects, queries, why_not=lambda index: state.statuses.get(f"Index/{index}").message)
     try:
         yield Readers(queries, searches)
@@ -39,17 +41,17 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
         await asyncio.shield(pool.close())
 
 
+@dataclass(frozen=True, slots=True)
 class StatusView:
-    """Statuses as a running writer tells them, with the revision it has seen."""
+    """Statuses as a running writer tells them. `seen` gives the newest revision that was looked at."""
 
-    def __init__(self, state: State, revision: object) -> None:
-        self._state = state
-        self._revision = revision
+    state: State
+    seen: Callable[[], str | None]
 
     def revision(self) -> str | None:
-        """The newest revision that was looked at."""
-        return self._revision() if callable(self._revision) else None
+        """See `api.status.StatusSource`."""
+        return self.seen()
 
     def all(self) -> Iterable[Status]:
-        """Every object's status, from memory."""
-        return self._state.statuses.all()
+        """See `api.status.StatusSource`."""
+        return self.state.statuses.all()

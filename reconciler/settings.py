@@ -39,44 +39,44 @@ class _Model(BaseModel):
 class StateSettings(_Model):
     """Where the state is kept."""
 
-    bucket: str = Field("primary", description="Bucket that holds the catalog log, statuses, streams, requests and the lease. Restart.")
+    bucket: str = Field(default="primary", description="Bucket that holds the catalog log, statuses, streams, requests and the lease. Restart.")
 
 
 class LimitSettings(_Model):
     """What one request may cost."""
 
-    body_bytes: int = Field(1 << 20, gt=0, description="Largest request body, in bytes. Restart.")
-    query_seconds: Seconds = Field(30.0, description="Longest query, planning included.")
-    query_rows: int = Field(10_000, gt=0, description="Most rows of a result; more are cut off, and the result says so.")
-    query_bytes: int = Field(64 << 20, gt=0, description="Largest result, in bytes; more is cut off, and the result says so.")
-    query_memory_bytes: int = Field(2 << 30, gt=0, description="Resident memory at which a query worker is ended. Restart.")
-    query_workers: int = Field(2, ge=1, description="Query workers at most; one is kept warm. Restart.")
-    waiting_queries: int = Field(64, ge=0, description="Queries that may wait for a worker; more are refused. Restart.")
-    search_k: int = Field(1_000, ge=1, description="Most hits of a search.")
+    body_bytes: int = Field(default=1 << 20, gt=0, description="Largest request body, in bytes. Restart.")
+    query_seconds: Seconds = Field(default=30.0, description="Longest query, planning included.")
+    query_rows: int = Field(default=10_000, gt=0, description="Most rows of a result; more are cut off, and the result says so.")
+    query_bytes: int = Field(default=64 << 20, gt=0, description="Largest result, in bytes; more is cut off, and the result says so.")
+    query_memory_bytes: int = Field(default=2 << 30, gt=0, description="Resident memory at which a query worker is ended. Restart.")
+    query_workers: int = Field(default=2, ge=1, description="Query workers at most; one is kept warm. Restart.")
+    waiting_queries: int = Field(default=64, ge=0, description="Queries that may wait for a worker; more are refused. Restart.")
+    search_k: int = Field(default=1_000, ge=1, description="Most hits of a search.")
 
 
 class WorkSettings(_Model):
     """How the daemon works."""
 
-    reconcilers: int = Field(4, ge=1, description="Objects reconciled at once. Restart.")
-    job_workers: int = Field(default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Long jobs at once, a process each. Restart.")
-    inline_bytes: int = Field(8 << 20, ge=0, description="Input up to which a job runs inside the daemon instead of a process. Restart.")
-    resync: Seconds = Field(600.0, description="Every object is observed again this often, to find drift.")
-    relist: Seconds = Field(30.0, description="The watched ref is read again this often, should a notification be lost.")
-    cache_bytes: int = Field(10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
+    reconcilers: int = Field(default=4, ge=1, description="Objects reconciled at once. Restart.")
+    job_workers: int = Field(default=os.cpu_count() or 1, ge=1, description="Long jobs at once, a process each; by default one a core. Restart.")
+    inline_bytes: int = Field(default=8 << 20, ge=0, description="Input, in bytes, up to which a job needs no process. Restart.")
+    resync: Seconds = Field(default=600.0, description="Every object is observed again this often, to find drift.")
+    relist: Seconds = Field(default=30.0, description="The watched ref is read again this often, should a notification be lost.")
+    cache_bytes: int = Field(default=10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
 
 
 class Settings(_Model):
     """All settings, with their defaults."""
 
-    listen: str = Field("127.0.0.1:8484", description="Address of the HTTP API; port 0 picks a free one. Restart.")
-    state: StateSettings = Field(default_factory=StateSettings, description="Where the state is kept.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one request may cost.")
-    work: WorkSettings = Field(default_factory=WorkSettings, description="How the daemon works.")
+    listen: str = Field(default="127.0.0.1:8484", description="Address of the HTTP API; port 0 picks a free one. Restart.")
+    state: StateSettings = Field(default=StateSettings(), description="Where the state is kept.")
+    limits: LimitSettings = Field(default=LimitSettings(), description="What one request may cost.")
+    work: WorkSettings = Field(default=WorkSettings(), description="How the daemon works.")
     max_prune: float = Field(
-        0.3, ge=0, le=1, description="Share of a kind's objects that one commit may remove before an approval is asked for."
+        default=0.3, ge=0, le=1, description="Share of a kind's objects that one commit may remove before an approval is asked for."
     )
-    max_active: int = Field(1, ge=0, description="Local models kept loaded at once.")
+    max_active: int = Field(default=1, ge=0, description="Local models kept loaded at once.")
 
 
 def load_settings(text: bytes | None, environment: Mapping[str, str] | None = None) -> Settings:

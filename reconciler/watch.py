@@ -6,11 +6,11 @@ watchfiles' own filter ignores `.git`, so it is off here; `step` is how long it 
 
 import asyncio
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import translate
 from pathlib import Path
-from re import Pattern, compile
 
 from watchfiles import awatch
 
@@ -55,14 +55,14 @@ class DataWatch:
     def __init__(self, root: Path, forbidden: Iterable[Path]) -> None:
         self._root = root
         self._forbidden = tuple(forbidden)
-        self._patterns: dict[Path, list[tuple[Pattern[str], Key]]] = {}
+        self._patterns: dict[Path, list[tuple[re.Pattern[str], Key]]] = {}
 
-    def set(self, globs: Mapping[Key, tuple[str, ...]]) -> bool:
+    def aim(self, globs: Mapping[Key, tuple[str, ...]]) -> bool:
         """Takes over the datasets' globs; returns whether other folders have to be watched now."""
-        patterns: dict[Path, list[tuple[Pattern[str], Key]]] = defaultdict(list)
+        patterns: dict[Path, list[tuple[re.Pattern[str], Key]]] = defaultdict(list)
         for key, its_globs in globs.items():
             for glob in its_globs:
-                patterns[self._folder(glob)].append((compile(_expression(glob)), key))
+                patterns[self._folder(glob)].append((re.compile(_expression(glob)), key))
         differs = patterns.keys() != self._patterns.keys()
         self._patterns = dict(patterns)
         return differs

@@ -93,8 +93,8 @@ class World:
         removed = {key for key, was in before.items() if was is not None and key not in self.objects}
         changed = {key for key, was in before.items() if key in self.objects and (was is None or was.digest != self.objects[key].digest)}
         self._cache.save()
-        resources = [desired.resource for key in changed | removed for desired in (before[key], self.objects.get(key)) if desired is not None]
-        referred = {reference for resource in resources if resource is not None for reference in resource.references}
+        both = [desired for key in changed | removed for desired in (before[key], self.objects.get(key)) if desired is not None]
+        referred = {reference for desired in both if desired.resource is not None for reference in desired.resource.references}
         return WorldChange(revision, frozenset(changed), frozenset(removed), frozenset(referred & self.objects.keys()))
 
     def desired(self, key: Key) -> Desired | None:

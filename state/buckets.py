@@ -1,7 +1,7 @@
 """Buckets: which store answers for which name, in this process.
 
-A `BucketConfig` is all that another process needs to open the same store; it travels as JSON to job workers. (A memory bucket
-opened twice is two buckets: it exists for tests.) `probe` says whether a store keeps its promises before it is trusted.
+A `BucketConfig` is all that another process needs to open the same store; it travels as JSON to job workers. (Memory is
+not shared between processes: such a bucket exists for tests and scratch data.) `probe` says whether a store keeps its promises before it is trusted.
 Refuses to know secrets, specs or the catalog. Next: `local_store.py`, `remote_store.py`, `reader.py`.
 """
 
@@ -25,7 +25,8 @@ BACKENDS: tuple[Backend, ...] = ("local", "memory")
 
 @dataclass(frozen=True, slots=True)
 class BucketConfig:
-    """Where a bucket is. `root` is an absolute path (local only); `prefix` is put before every key, without slashes at its ends."""
+    """Where a bucket is. `root` is an absolute path (local), or whose memory it is: a memory
+    bucket with a root is one bucket for all of this process, without one it is another each time. `prefix` is put before every key, without slashes at its ends."""
 
     name: str
     backend: Backend
@@ -44,6 +45,10 @@ class BucketConfig:
         return cls(str(document["name"]), cast(Backend, document["backend"]), None if root is None else str(root), prefix)
 
 
+_shared: dict[BucketConfig, ObjectStore] = {}
+_sharing = threading.Lock()
+
+
 def open_store(config: BucketConfig) -> ObjectStore:
     """No I/O for a local bucket: its folder is made by the first put. Raises BucketInvalid."""
     if config.prefix:
@@ -52,7 +57,10 @@ def open_store(config: BucketConfig) -> ObjectStore:
         # Imported here: obstore's library is 20 MB, and a command that reads a local lake does without it.
         from state.remote_store import open_memory
 
-        return open_memory(config.name, config.prefix)
+        if config.root is None:
+            return open_memory(config.name, config.prefix)
+        with _sharing:
+            return _shared.setdefault(config, open_memory(config.name, config.prefix))
     if config.backend != "local":
         raise BucketInvalid(f"Bucket {config.name}: backend {config.backend!r} is not built.", bucket=config.name)
     if config.root is None or not Path(config.root).is_absolute():

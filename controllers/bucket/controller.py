@@ -18,7 +18,7 @@ from state.errors import BucketUnavailable, StateError
 def configuration(name: str, place: planning.Place, data_root: Path) -> BucketConfig | None:
     """What opens a bucket in any process; None where its backend is not built."""
     if place.backend == "memory":
-        return BucketConfig(name, "memory", None, place.prefix)
+        return BucketConfig(name, "memory", str(data_root), place.prefix)
     if place.backend == "local" and place.path is not None:
         return BucketConfig(name, "local", str((data_root / place.path).resolve()), place.prefix)
     return None
@@ -73,8 +73,7 @@ class BucketController:
             raise found.problem
         if not found.conditional_put:
             raise BucketUnavailable(
-                f"Bucket {resource.key.name} lets a second writer overwrite what was put if absent; the catalog cannot be kept there.",
-                bucket=resource.key.name,
+                resource.key.name, "put if absent", "a second writer overwrote what was there, so that no catalog can be kept in it"
             )
         opened = BucketOpened(str(resource.key), step.place.to_dict(), found.conditional_put)
         self._catalog.commit((opened,), actor="daemon", reason=step.why, revision=revision)
@@ -94,8 +93,8 @@ class BucketController:
         self._buckets.detach(name)
 
     def _holds(self, bucket: str) -> tuple[str, ...]:
-        tables = self._catalog.objects("Dataset").items()
-        return tuple(sorted(name for name, state in tables if state.table is not None and state.table.bucket == bucket and state.table.files))
+        states = self._catalog.objects("Dataset").values()
+        return tuple(state.object for state in states if state.table is not None and state.table.bucket == bucket and state.table.files)
 
     def _problem(self, name: str) -> str | None:
         try:

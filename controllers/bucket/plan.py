@@ -90,7 +90,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     if moved(spec, observed):
         return Stalled(
             reasons.STATE_IMMUTABLE,
-            f"{', '.join(observed.holds[:3])} has data at the former place; declare a bucket of another name and move them, or undo the change",
+            f"{', '.join(observed.holds[:3])} has data at the former place; undo the change, or declare a bucket of another name",
         )
     if observed.problem is not None:
         return Stalled(reasons.BUCKET_UNAVAILABLE, observed.problem)

@@ -11,7 +11,7 @@ from controllers.dataset.files import SourceFile
 from controllers.dataset.plan import Follow
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.entry import TableCommit
-from state.catalog.records import Binding, DataFile, Refusal, Schema, Table
+from state.catalog.records import Binding, DataFile, Refusal, Role, Schema, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +22,18 @@ class Accepted:
     parts: tuple[DataFile, ...]
 
 
-def commit(
-    name: str, spec: DatasetSpec, table: Table | None, step: Follow, accepted: Sequence[Accepted], refused: Sequence[Refusal], schema: Schema | None
-) -> TableCommit:
-    """The entry that makes the table follow its files.
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The endings of `Follow.ingest`, in its order, and the schema of the accepted files (None where none was read)."""
 
-    Args:
-        name: the object, as in `Dataset/candidates`.
-        table: as it is now; None where there is none.
-        accepted, refused: the endings of `step.ingest`, in its order.
-        schema: of the accepted files; None where none was read.
-    """
+    accepted: tuple[Accepted, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    schema: Schema | None = None
+
+
+def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outcomes: Outcomes) -> TableCommit:
+    """The entry that makes the table follow its files. `name` is the object's; `table` as it is now, None where there is none."""
+    accepted, refused, schema = outcomes.accepted, outcomes.refused, outcomes.schema
     held = {binding.path for binding in table.bindings.values()} if table is not None else set()
     if step.reset and table is not None and any(refusal.path in held for refusal in refused):
         return _only_refusals(name, table, refused)
@@ -71,12 +72,15 @@ def _only_refusals(name: str, table: Table, refused: Sequence[Refusal]) -> Table
 
 def _bindings(step: Follow, bindings: dict[str, Binding], accepted: Sequence[Accepted], refused: Sequence[Refusal]) -> list[Binding]:
     rejected = {refusal.digest for refusal in refused}
-    bound = [Binding(f.path, f.digest, f.size, f.mtime_ns) for f in (*(item.file for item in accepted), *step.bind) if f.digest not in rejected]
+    read = [item.file for item in accepted]
+    bound = [Binding(f.path, f.digest, f.size, f.mtime_ns) for f in (*read, *step.bind) if f.digest not in rejected]
     # a copy of a refused file is refused with it, and says so when it is looked at next
     return bound + [replace(bindings[path], present=False) for path in step.gone]
 
 
-def _removed(spec: DatasetSpec, table: Table | None, step: Follow, after: dict[str, Binding], former: Sequence[DataFile]) -> tuple[str, ...]:
+def _removed(
+    spec: DatasetSpec, table: Table | None, step: Follow, after: dict[str, Binding], former: Sequence[DataFile]
+) -> tuple[str, ...]:
     if table is None:
         return ()
     if step.reset:
@@ -87,7 +91,9 @@ def _removed(spec: DatasetSpec, table: Table | None, step: Follow, after: dict[s
     return tuple(file.key for file in former if file.source in rewritten or (not upsert and file.source not in kept))
 
 
-def _added(spec: DatasetSpec, table: Table | None, step: Follow, accepted: Sequence[Accepted], former: Sequence[DataFile]) -> tuple[DataFile, ...]:
+def _added(
+    spec: DatasetSpec, table: Table | None, step: Follow, accepted: Sequence[Accepted], former: Sequence[DataFile]
+) -> tuple[DataFile, ...]:
     """New parts get the next sequences, one a source file; a repaired file keeps its place, a renewed one becomes newest."""
     sequence = 1 if table is None or step.reset else table.next_sequence
     places = {file.source: file for file in former}
@@ -100,7 +106,7 @@ def _added(spec: DatasetSpec, table: Table | None, step: Follow, accepted: Seque
         if place is not None:
             added += [replace(part, sequence=place.sequence, role=place.role) for part in parts]
             continue
-        role = "delta" if merged and has_base else "base"
+        role: Role = "delta" if merged and has_base else "base"
         added += [replace(part, sequence=sequence, role=role) for part in parts]
         has_base = has_base or bool(parts)
         sequence += 1

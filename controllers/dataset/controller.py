@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from controllers.dataset import plan as planning
-from controllers.dataset.commit import Accepted, commit
+from controllers.dataset.commit import Accepted, Outcomes, commit
 from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
 from controllers.dataset.plan import DatasetStep, Follow, Observed, TakeUp
 from controllers.events import Events
 from controllers.outcome import Outcome
 from controllers.step import Started
-from engines.errors import JobFailed
 from engines.files.batch import Batch, BatchResult
 from engines.files.ingest import IngestTask
 from engines.files.source import Format, ReadOptions
@@ -92,13 +91,12 @@ class DatasetController:
         """Takes over a table, or ingests and commits. Raises FileChanged, JobFailed and state errors: all are retried."""
         name = str(resource.key)
         match step:
-            case TakeUp(source=None):
-                self._catalog.commit((Adopted(name),), actor="daemon", reason=step.why, revision=revision)
             case TakeUp(source=source):
-                self._catalog.commit((Renamed(name, source),), actor="daemon", reason=step.why, revision=revision)
+                change = Adopted(name) if source is None else Renamed(name, source)
+                self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
+                return None
             case Follow():
                 return self._follow(resource, step, revision)
-        return None
 
     def retire(self, record: ObjectState) -> str:
         """Data is retained unless the spec said `deletion: delete`."""
@@ -141,12 +139,13 @@ class DatasetController:
         result = BatchResult()
         job = self._job(resource, step, table) if step.ingest else None
         if job is not None:
+            self._executor.keep_only(job.object, {job.id})
             match self._executor.ensure(job):
                 case Done(result=value):
                     result = BatchResult.from_dict(value)
                 case Failed() as failed:
                     self._executor.forget(job.id)
-                    raise failed.error or JobFailed(f"ingest of {resource.key} failed")
+                    raise failed.error
                 case running:
                     return Started(reasons.INGESTING, f"{step.summary()}: {running.describe()}", running.share)
         self._publish(resource, step, table, result, revision)
@@ -157,16 +156,16 @@ class DatasetController:
     def _publish(self, resource: Resource, step: Follow, table: Table | None, result: BatchResult, revision: str) -> None:
         """One entry for the whole step, then the events that go with it."""
         by_digest = {file.digest: file for file in step.ingest}
-        accepted = [Accepted(by_digest[digest], parts) for digest, parts in result.files.items()]
-        refused = [Refusal(by_digest[d].path, d, line, reason, step.transformation) for d, (line, reason) in result.refused.items()]
-        change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, accepted, refused, result.schema)
+        accepted = tuple(Accepted(by_digest[digest], parts) for digest, parts in result.files.items())
+        refused = tuple(Refusal(by_digest[d].path, d, line, reason, step.transformation) for d, (line, reason) in result.refused.items())
+        outcomes = Outcomes(accepted, refused, result.schema)
+        change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
         hit(_BEFORE_COMMIT)
         self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
         hit(_AFTER_COMMIT)
         for path in step.gone:
-            self._events.record_event(
-                str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, f"{path} is gone; its rows stay, since the dataset's write mode keeps them", revision
-            )
+            message = f"{path} is gone; its rows stay, since the dataset's write mode keeps them"
+            self._events.record_event(str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, message, revision)
         for refusal in refused:
             place = f"{refusal.path}:{refusal.line}" if refusal.line else refusal.path
             self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, f"{place}: {refusal.reason}", revision)
@@ -180,7 +179,7 @@ class DatasetController:
             display_path="",
             digest="",
             format="csv",
-            target=self._buckets.configs()[spec.bucket],
+            target=self._buckets.config(spec.bucket),
             key_prefix=f"datasets/{resource.key.name}",
             transformation=step.transformation,
             schema=schema,
@@ -196,19 +195,19 @@ class DatasetController:
             kind="ingest",
             function="engines.files.batch:run",
             arguments=arguments,
-            weight=sum(file.size for file in step.ingest),
+            # what lies in this process's memory no other process can write
+            weight=0 if self._buckets.config(spec.bucket).backend == "memory" else sum(file.size for file in step.ingest),
             object=str(resource.key),
         )
 
     def _task(self, common: IngestTask, spec: DatasetSpec, file: SourceFile) -> IngestTask:
         named = spec.source.format or FORMATS[PurePosixPath(file.path).suffix.lower()]
         options = ReadOptions(
-            encoding=spec.source.encoding or ReadOptions.encoding,
+            encoding=spec.source.encoding or "utf-8",
             delimiter=spec.source.delimiter or ("\t" if named == "tsv" else None),
             header=spec.source.header,
         )
         form: Format = "parquet" if named == "parquet" else "json" if named in ("json", "ndjson") else "csv"
         path = str(self._files.resolve(file.path))
-        return replace(
-            common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns, format=form, options=options
-        )
+        facts = replace(common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns)
+        return replace(facts, format=form, options=options)

@@ -218,7 +218,7 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     if table.bucket != spec.bucket:
         return Stalled(
             reasons.STATE_IMMUTABLE,
-            f"the table is kept in Bucket/{table.bucket}; moving it to Bucket/{spec.bucket} is not built: declare a dataset of another name there",
+            f"the table is kept in Bucket/{table.bucket} and cannot move to Bucket/{spec.bucket}: declare a dataset of another name there",
         )
     served = f"version {table.version} with {table.rows:,} rows stays served"
     missing = missing_sources(spec, table, observed.listing)

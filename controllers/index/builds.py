@@ -13,7 +13,8 @@ from engines.embedding.chunking import Chunking
 from engines.embedding.registry import open_embedder
 from engines.jobs.executor import Executor
 from engines.jobs.job import Done, Failed, Job
-from engines.sql.tables import CatalogTables
+from engines.sql.tables import sql_name
+from engines.sql.views import make_view
 from engines.vectors.builds import BuildTask, build_digest
 from engines.vectors.corpus import CorpusTask, corpus_digest
 from engines.vectors.engine import Recipe
@@ -22,7 +23,6 @@ from specs.kinds.index import IndexSpec
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.model import dump
 from specs.resource import Resource
-from specs.sql_names import sql_name
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
@@ -47,14 +47,13 @@ def wanted_corpus(spec: IndexSpec, table: Table) -> str:
 class Builds:
     """Blocking; used by both controllers, for one index at a time each."""
 
-    def __init__(self, catalog: Catalog, buckets: Buckets, objects: ObjectReader, executor: Executor, tables: CatalogTables, work: Path) -> None:
-        """work: a local folder for checkpoints of jobs."""
+    def __init__(self, catalog: Catalog, buckets: Buckets, objects: ObjectReader, executor: Executor, cache: Path) -> None:
+        """cache: a local folder for views of tables and for checkpoints of jobs."""
         self._catalog = catalog
         self._buckets = buckets
         self._objects = objects
         self._executor = executor
-        self._tables = tables
-        self._work = work
+        self._cache = cache
 
     def candidate(self, name: str, spec: IndexGenerationSpec, corpus: str, recommended_engine: str) -> Candidate:
         """A generation's recipe over a corpus. Raises EngineUnsupported."""
@@ -85,8 +84,8 @@ class Builds:
         former = [corpus for corpus in record.corpora.values() if self.whole([corpus.ref])] if record is not None else []
         task = CorpusTask(
             index=index.key.name,
-            dataset=sql_name(spec.dataset),
-            source=self._tables.of_table(table).to_dict(),
+            dataset=spec.dataset,
+            source=make_view(table, self._cache / "views", self._objects, sql_name(spec.dataset)).to_dict(),
             snapshot=table.snapshot,
             table_version=table.version,
             rows=table.rows,
@@ -95,7 +94,7 @@ class Builds:
             model=_model(spec),
             target=self._buckets.configs()[spec.bucket or table.bucket],
             key_prefix=f"indexes/{index.key.name}/corpora",
-            work=str(self._work / "corpora" / index.key.name),
+            work=str(self._cache / "corpora" / index.key.name),
             reuse=tuple(str(self._objects.path(corpus.ref)) for corpus in former),
         )
         job = Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), table.size, str(index.key))

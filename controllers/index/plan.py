@@ -215,7 +215,8 @@ def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:
     if isinstance(spec.serve, ServeGeneration):
         name = f"IndexGeneration/{spec.serve.generation}"
         if all(c.generation != spec.serve.generation for c in observed.candidates):
-            return Waiting(reasons.REFERENCE_MISSING, f"{name} is to serve but is not there, or is of another index; declare it", blocked_by=name)
+            message = f"{name} is to serve but is not there, or is of another index; declare it"
+            return Waiting(reasons.REFERENCE_MISSING, message, blocked_by=name)
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} has no build of the present rows yet", blocked_by=name)
     named = sorted(c.generation for c in observed.candidates if c.generation is not None)
     blocker = f"IndexGeneration/{named[0]}" if named else None

@@ -50,7 +50,7 @@ class BuildGeneration:
 def plan(resource: Resource, observed: Observed) -> tuple[BuildGeneration, ...]:
     """Build, if the corpus is there and the build is not."""
     candidate, record = observed.candidate, observed.record
-    if not_built(resource.spec_as(IndexGenerationSpec)) or candidate is None or record is None or observed.corpus not in record.corpora:
+    if not_built(resource.spec_as(IndexGenerationSpec)) or candidate is None or record is None or observed.corpus is None:
         return ()
     if candidate.build in record.builds and not observed.damaged:
         return ()

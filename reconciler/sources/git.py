@@ -15,7 +15,6 @@ from reconciler.errors import RevisionUnknown, SourceUnavailable
 from reconciler.sources.source import SETTINGS_FILE, SPECS_FOLDER, FileChange, Watched, is_spec
 
 _HISTORY_LIMIT = 200
-_Entries = dict[str, pygit2.Object]
 
 
 class GitSource:
@@ -77,19 +76,19 @@ class GitSource:
     def read(self, blob: str) -> bytes:
         """See `Source.read`."""
         with self._lock, _translated(self.folder):
-            return bytes(self._repo[blob].data)
+            return read_blob(self._repo, blob)
 
     def settings(self, revision: str) -> bytes | None:
         """See `Source.settings`."""
         with self._lock, _translated(self.folder):
             tree = self._tree(revision)
-            return bytes(tree[SETTINGS_FILE].data) if SETTINGS_FILE in tree else None
+            return read_blob(self._repo, str(tree[SETTINGS_FILE].id)) if SETTINGS_FILE in tree else None
 
     def earlier(self, path: str, revision: str) -> Iterator[str]:
         """The file's former blobs along first parents, at most 200 commits back."""
         last = None
         with self._lock, _translated(self.folder):
-            commit = self._repo[revision]
+            commit = self._repo[revision].peel(pygit2.Commit)
             for _ in range(_HISTORY_LIMIT):
                 if not commit.parents:
                     return
@@ -116,15 +115,14 @@ class GitSource:
             tree = self._tree(revision)
         except KeyError:
             return None
-        return tree[SPECS_FOLDER] if SPECS_FOLDER in tree and tree[SPECS_FOLDER].type_str == "tree" else None
+        return _subtree(tree[SPECS_FOLDER]) if SPECS_FOLDER in tree else None
 
 
 def _compare(old: pygit2.Tree | None, new: pygit2.Tree | None, prefix: str) -> Iterator[FileChange]:
     """What differs between two trees; a subtree or file with an equal id is skipped unread."""
     if old is not None and new is not None and old.id == new.id:
         return
-    before: _Entries = {entry.name: entry for entry in old} if old is not None else {}
-    after: _Entries = {entry.name: entry for entry in new} if new is not None else {}
+    before, after = _entries(old), _entries(new)
     for name in before.keys() | after.keys():
         was, now = before.get(name), after.get(name)
         if was is not None and now is not None and was.id == now.id and was.type_str == now.type_str:
@@ -138,8 +136,20 @@ def _compare(old: pygit2.Tree | None, new: pygit2.Tree | None, prefix: str) -> I
             yield FileChange(path, None)
 
 
+def _entries(tree: pygit2.Tree | None) -> dict[str, pygit2.Object]:
+    return {entry.name or "": entry for entry in tree} if tree is not None else {}
+
+
 def _subtree(entry: pygit2.Object | None) -> pygit2.Tree | None:
-    return entry if entry is not None and entry.type_str == "tree" else None
+    return entry if isinstance(entry, pygit2.Tree) else None
+
+
+def read_blob(repository: pygit2.Repository, blob: str) -> bytes:
+    """The content of a blob. Raises KeyError if there is none of this id."""
+    found = repository[blob]
+    if not isinstance(found, pygit2.Blob):
+        raise KeyError(blob)
+    return bytes(found.data)
 
 
 class _translated:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pygit2
 
 from reconciler.errors import SourceUnavailable
+from reconciler.sources.git import read_blob
 from reconciler.sources.source import SETTINGS_FILE, FileChange, Watched, is_spec
 
 
@@ -39,7 +40,7 @@ class StagedSource:
 
     def read(self, blob: str) -> bytes:
         """See `Source.read`."""
-        return bytes(self._repo[blob].data)
+        return read_blob(self._repo, blob)
 
     def settings(self, revision: str) -> bytes | None:
         """See `Source.settings`."""

@@ -26,7 +26,7 @@ Format = Literal["csv", "json", "parquet"]
 Word = Literal["guess", "table", "spec"]
 """Who decided a column's type: this run, the table's schema, or an override in the spec."""
 
-MAX_ROW_BYTES = 32 << 20
+MAX_ROW_BYTES = 16 << 20
 """A line or row beyond this is refused: it is never data, and it would have to be held in memory."""
 
 _SUFFIXES: Mapping[str, Format] = {

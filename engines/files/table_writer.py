@@ -128,6 +128,8 @@ class TableWriter:
         hit(PART_WRITTEN)
         ref, footer = part.store(key)
         hit(PART_STORED)
+        if part.rows >= ROW_GROUP_ROWS:
+            pa.default_memory_pool().release_unused()  # or a daemon keeps for ever what one large file needed
         self._done.append(
             DataFile(
                 ref, self._role, 0, part.rows, self._provenance.source, part.first_row, self._schema.id, part.keys.low, part.keys.high,

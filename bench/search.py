@@ -225,8 +225,8 @@ def _service(world: World, search: Mapping[str, Any]) -> SearchService:
             return record
 
     class Filters:
-        async def keys(self, dataset: str, filter_sql: str, reader: object) -> Sequence[str]:
-            return []
+        async def keys(self, dataset: str, filter_sql: str, reader: object) -> pa.Array:
+            return pa.array([], pa.string())
 
     return SearchService(Catalog(), ObjectReader(buckets, CACHE, 0), Filters())
 

@@ -95,8 +95,8 @@ class Files(Protocol):
 class Filters(Protocol):
     """The query service, as far as a search needs it."""
 
-    async def keys(self, dataset: str, filter_sql: str, reader: Reader) -> Sequence[str]:
-        """The keys of the rows that pass. Raises FilterInvalid."""
+    async def keys(self, dataset: str, filter_sql: str, reader: Reader) -> pa.Array:
+        """The keys of the rows that pass, a string array. Raises FilterInvalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +257,12 @@ def _check(request: SearchRequest, serving: _Serving) -> None:
             )
 
 
-def _answer(request: SearchRequest, serving: _Serving, keys: Sequence[str] | None = None) -> SearchResult:
+def _answer(request: SearchRequest, serving: _Serving, keys: pa.Array | None = None) -> SearchResult:
     """Embed, search, and look the chunks up. keys: of the only rows to be found. Blocking."""
     query = _query(request, serving)
     allowed: Mask | None = None
     if keys is not None:
-        allowed = serving.table.of_rows(pa.array(keys, pa.string()))
+        allowed = serving.table.of_rows(keys)
     ids, scores = serving.index.search(query, request.k, allowed)
     rows = serving.table.rows(ids)
     cosines = np.minimum(scores, 1).tolist()  # rounding takes equal texts a little beyond 1

@@ -19,7 +19,7 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from engines.errors import ModelUnavailable
 
 NAME = "builtin"
 _MODEL = "l2_supercat_256"
+_TENSOR = "embedding.weight"
 _POOLING = "1"  # raise it when the same weights would give other vectors
 _SPACE = "\u2581"  # how the vocabulary writes a space
 _BATCH = 512  # texts encoded at once: enough to pay for the call, few enough to hold their tokens
@@ -83,34 +84,49 @@ def load() -> StaticEmbedder:
     """The built-in embedder from the installed package's files: some 0.15 s and 35 MB. Blocking. Raises ModelUnavailable."""
     # Tokenizing in parallel would take both cores from the daemon, and warns whenever the process forks later on.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    folder = _package_folder()
-    weights_file = folder / "weights" / f"{_MODEL}.safetensors"
-    tokenizer_file = folder / "tokenizers" / "l2_supercat_tokenizer_config.json"
+    files = _files()
     try:
-        with safe_open(str(weights_file), framework="np") as tensors:
-            weights = np.ascontiguousarray(tensors.get_tensor("embedding.weight"), dtype=np.float32)
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        digest = _digest(weights_file, tokenizer_file)
+        with safe_open(str(files.weights), framework="np") as tensors:
+            weights = np.ascontiguousarray(tensors.get_tensor(_TENSOR), dtype=np.float32)
     except (OSError, SafetensorError, ValueError) as error:
-        raise ModelUnavailable(f"The built-in embedding model cannot be read from {folder}: {error}.", remedy=_REMEDY) from error
-    except Exception as error:  # the tokenizers library raises bare Exception for an unreadable file
-        raise ModelUnavailable(f"The built-in tokenizer cannot be read from {folder}: {error}.", remedy=_REMEDY) from error
+        raise _unreadable(files.weights, error) from error
+    try:
+        tokenizer = Tokenizer.from_file(str(files.tokenizer))
+    except Exception as error:  # the library raises nothing more special for an unreadable file
+        raise _unreadable(files.tokenizer, error) from error
     _cut_at_spaces(tokenizer, weights.shape[0])
-    return StaticEmbedder(weights, tokenizer, f"{NAME}/{_MODEL}/{_POOLING}/{digest}/{weights.shape[1]}/unit")
+    return StaticEmbedder(weights, tokenizer, fingerprint())
 
 
-def _package_folder() -> Path:
+def fingerprint() -> str:
+    """What `load().fingerprint` is, without loading: 10 ms. Blocking. Raises ModelUnavailable."""
+    files = _files()
+    digest = hashlib.sha256()
+    try:
+        for file in files:
+            digest.update(file.read_bytes())
+        with safe_open(str(files.weights), framework="np") as tensors:
+            dimension = tensors.get_slice(_TENSOR).get_shape()[1]
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(files.weights.parent, error) from error
+    return f"{NAME}/{_MODEL}/{_POOLING}/{digest.hexdigest()[:16]}/{dimension}/unit"
+
+
+class _Files(NamedTuple):
+    weights: Path
+    tokenizer: Path
+
+
+def _files() -> _Files:
     found = find_spec("wordllama")  # of a top-level package: finds it without running it
     if found is None or found.origin is None:
         raise ModelUnavailable("The built-in embedding model is not installed.", remedy=_REMEDY)
-    return Path(found.origin).parent
+    folder = Path(found.origin).parent
+    return _Files(folder / "weights" / f"{_MODEL}.safetensors", folder / "tokenizers" / "l2_supercat_tokenizer_config.json")
 
 
-def _digest(*files: Path) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+def _unreadable(path: Path, error: Exception) -> ModelUnavailable:
+    return ModelUnavailable(f"The built-in embedding model cannot be read from {path}: {error}.", remedy=_REMEDY)
 
 
 def _cut_at_spaces(tokenizer: Tokenizer, rows: int) -> None:

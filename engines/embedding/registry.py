@@ -46,6 +46,7 @@ class Embedder(Protocol):
 
 
 _opened: dict[str, Embedder] = {}
+_fingerprints: dict[str, str] = {}
 _opening = threading.Lock()
 
 
@@ -54,10 +55,24 @@ def open_embedder(model: Model = builtin.NAME) -> Embedder:
 
     Blocking on first use. Raises EngineUnsupported for a model that is not built, ModelUnavailable for one that cannot be read.
     """
-    if model != builtin.NAME:
-        name = model if isinstance(model, str) else "/".join(f"{server}: {name}" for server, name in model.items())
-        raise EngineUnsupported(f"The embedding model {name!r} is not supported yet.", remedy=f"Use `model: {builtin.NAME}`.")
+    name = _supported(model)
     with _opening:
-        if builtin.NAME not in _opened:
-            _opened[builtin.NAME] = builtin.load()
-        return _opened[builtin.NAME]
+        if name not in _opened:
+            _opened[name] = builtin.load()
+        return _opened[name]
+
+
+def fingerprint(model: Model = builtin.NAME) -> str:
+    """What `open_embedder(model).fingerprint` is, without loading the model: for whoever only compares. Blocking; raises as that does."""
+    name = _supported(model)
+    with _opening:
+        if name not in _fingerprints:
+            _fingerprints[name] = builtin.fingerprint()
+        return _fingerprints[name]
+
+
+def _supported(model: Model) -> str:
+    if model == builtin.NAME:
+        return builtin.NAME
+    name = model if isinstance(model, str) else "/".join(f"{server}: {name}" for server, name in model.items())
+    raise EngineUnsupported(f"The embedding model {name!r} is not supported yet.", remedy=f"Use `model: {builtin.NAME}`.")

@@ -73,11 +73,6 @@ class BuildTask:
         return cls(**{**data, **changed})
 
 
-def run_job(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """`run` as the executor calls it: a task's `to_dict` in, a Build's out."""
-    return run(BuildTask.from_dict(arguments), progress).to_dict()
-
-
 def run(
     task: BuildTask, progress: Progress, *, store: ObjectStore | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Build:

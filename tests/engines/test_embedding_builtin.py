@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engines.embedding import builtin
-from engines.embedding.registry import open_embedder
+from engines.embedding.registry import fingerprint, open_embedder
 from engines.errors import EngineUnsupported, ModelUnavailable
 
 TEXTS = [
@@ -100,7 +100,7 @@ def test_the_fingerprint_names_everything_the_vectors_depend_on() -> None:
     name, model, pooling, digest, dimension, norm = open_embedder().fingerprint.split("/")
     assert (name, model, pooling, dimension, norm) == ("builtin", "l2_supercat_256", "1", "256", "unit")
     assert len(digest) == 16
-    assert builtin.load().fingerprint == open_embedder().fingerprint
+    assert builtin.load().fingerprint == open_embedder().fingerprint == fingerprint()
 
 
 def test_wordllama_itself_is_not_imported_and_a_fork_gives_no_warning() -> None:
@@ -124,16 +124,20 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     assert "wordllama" in caught.value.explain()
 
 
-@pytest.mark.parametrize("damaged", ["weights/l2_supercat_256.safetensors", "tokenizers/l2_supercat_tokenizer_config.json"])
+@pytest.mark.parametrize("damaged", ["weights", "tokenizer"])
 def test_damaged_files_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damaged: str) -> None:
-    for file in builtin._package_folder().glob("[wt]*/l2*"):
-        (tmp_path / file.parent.name).mkdir()
-        (tmp_path / file.parent.name / file.name).symlink_to(file)
-    (tmp_path / damaged).unlink()
-    (tmp_path / damaged).write_bytes(b"nothing of the kind")
-    monkeypatch.setattr(builtin, "_package_folder", lambda: tmp_path)
-    with pytest.raises(ModelUnavailable, match="cannot be read"):
+    broken = tmp_path / damaged
+    broken.write_bytes(b"nothing of the kind")
+    files = builtin._files()._replace(**{damaged: broken})
+    monkeypatch.setattr(builtin, "_files", lambda: files)
+    with pytest.raises(ModelUnavailable, match=f"cannot be read from {broken}"):
         builtin.load()
+
+
+def test_missing_files_have_no_fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(builtin, "_files", lambda: builtin._Files(tmp_path / "weights", tmp_path / "tokenizer"))
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        builtin.fingerprint()
 
 
 def test_models_to_come_are_refused_by_name() -> None:

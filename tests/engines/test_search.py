@@ -75,11 +75,11 @@ class Files:
 class Filters:
     """Passes the rows whose key contains the filter's text."""
 
-    async def keys(self, dataset: str, filter_sql: str, reader: Reader) -> Sequence[str]:
+    async def keys(self, dataset: str, filter_sql: str, reader: Reader) -> pa.Array:
         assert (dataset, reader) == ("candidates", ANONYMOUS)
         if filter_sql == "nonsense":
             raise FilterInvalid("No such column: nonsense.")
-        return [f"[{at}]" for at, text in enumerate(TEXTS) if filter_sql in text]
+        return pa.array([f"[{at}]" for at, text in enumerate(TEXTS) if filter_sql in text], pa.string())
 
 
 @dataclass

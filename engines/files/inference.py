@@ -36,6 +36,7 @@ _PHONE = re.compile(r"1?[2-9][0-9]{2}[2-9][0-9]{6}")
 _SSN = re.compile(r"(?!000|666|9)[0-9]{3}(?!00)[0-9]{2}(?!0000)[0-9]{4}")
 _SSN_SAMPLE, _SSN_SPREAD = 20, 10**8
 _KEPT_TEXTS = 2_000
+_NUMBERS = frozenset({"int64", "float64"})
 _IN_WORDS = {
     "bool": "true or false",
     "date": "ISO dates",
@@ -147,9 +148,9 @@ def _decide_kind(name: str, evidence: Evidence) -> tuple[str, str]:
     if not kinds:
         return "string", "text, since it is empty in the sample"
     values = f"{seen} sampled value" + ("s" if seen != 1 else "")
-    if kinds <= {"int64", "float64"}:
-        if code := _code_word(name):
-            return "string", f"text, since `{code}` in the name says that the digits are a code"
+    if kinds & _NUMBERS and kinds <= {*_NUMBERS, "string"} and (code := _code_word(name)):
+        return "string", f"text, since `{code}` in the name says that the digits are a code"
+    if kinds <= _NUMBERS:
         if shape := _code_shape(evidence.integers) if kinds == {"int64"} else None:
             return "string", shape
         if kinds == {"int64"}:

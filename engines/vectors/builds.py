@@ -73,9 +73,7 @@ class BuildTask:
         return cls(**{**data, **changed})
 
 
-def run(
-    task: BuildTask, progress: Progress, *, store: ObjectStore | None = None, clock: Callable[[], float] = time.monotonic
-) -> Build:
+def run(task: BuildTask, progress: Progress, *, store: ObjectStore | None = None, clock: Callable[[], float] = time.monotonic) -> Build:
     """Build and store. progress: in vectors. store: the target, if the caller has it open.
 
     Blocking. Raises BuildFailed, EngineUnsupported, DiskFull, BucketUnavailable.

@@ -8,25 +8,38 @@ Next: `app.py`.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 GRACE_SECONDS = 30.0
+BACKLOG = 128
 
 
-@asynccontextmanager
-async def serving(app: web.Application, host: str, port: int, *, grace: float = GRACE_SECONDS) -> AsyncIterator[str]:
-    """Listens while the block runs; gives "host:port", with the port that was really bound if 0 was asked for.
+def listener(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one. Bound before anything else is opened, so that a taken address costs nothing.
 
     Raises OSError if the address cannot be bound.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def address(bound: socket.socket) -> str:
+    """host:port as it is really bound."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@asynccontextmanager
+async def serving(app: web.Application, bound: socket.socket, *, grace: float = GRACE_SECONDS) -> AsyncIterator[None]:
+    """Answers on the socket while the block runs, and closes it."""
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=grace)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        bound = runner.addresses[0]
-        yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+        await web.SockSite(runner, bound).start()
+        yield
     finally:
         await runner.cleanup()

@@ -6,10 +6,10 @@ on the same state is refused with the first one's name. `on_up` is told once the
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -17,19 +17,24 @@ from prometheus_client import CollectorRegistry
 from api.app import Parts as ApiParts
 from api.app import build_app
 from api.limits import Limits
-from api.server import serving
+from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
 from reconciler.assembly import Assembly, assemble
 from reconciler.metrics import watch_loop
 from reconciler.opening import Housekeeping, State, open_state, utc_now
 from reconciler.place import DaemonAddress, Place, remove_daemon, write_daemon
-from reconciler.reading import StatusView, reading
+from reconciler.reading import Readers, StatusView, reading
 from reconciler.settings import Settings, load_settings
 from specs.version import VERSION
 from state import reasons
 from state.timestamps import iso
 
-_log = logging.getLogger(__name__)
+DAEMON = "Daemon/lakehouse"
+"""The object of the daemon's own events."""
+
+_WAIT_FOR_WORKER = 30.0
+_MARGIN = 30.0
+"""Seconds by which a request may take longer than its query: the query's own error is to arrive first."""
 
 
 def daemon_settings(place: Place, listen: str | None) -> Settings:
@@ -41,53 +46,56 @@ def daemon_settings(place: Place, listen: str | None) -> Settings:
 async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], None]) -> None:
     """Runs until SIGTERM or SIGINT. Raises LeaseHeld, StateBucketMissing, OSError (the address is taken), LeaseLost."""
     host, _, port = settings.listen.rpartition(":")
-    state = await asyncio.to_thread(open_state, place, settings, address=f"http://{settings.listen}")
-    housekeeping = Housekeeping(state)
-    try:
+    async with AsyncExitStack() as stack:
+        bound = stack.enter_context(listener(host.strip("[]"), int(port)))
+        url = f"http://{address(bound)}"
+        state = await asyncio.to_thread(open_state, place, settings, address=url)
+        stack.push_async_callback(asyncio.to_thread, Housekeeping(state).close)
         assembly = assemble(state, settings)
-        try:
-            async with reading(state, settings) as readers, _socket(place.socket, assembly.driver.poke):
-                registry = CollectorRegistry()
-                watch_loop(registry, assembly)
-                since = iso(utc_now())
-                parts = ApiParts(
-                    queries=readers.queries,
-                    searches=readers.searches,
-                    statuses=StatusView(state, lambda: assembly.world.revision),
-                    events=state.streams,
-                    catalog=state.catalog,
-                    missing=lambda: _missing(assembly),
-                    daemon=DaemonFacts(since, settings.listen, os.getpid()),
-                    listen_host=host.strip("[]"),
-                    version=VERSION,
-                    limits=_limits(settings),
-                    registry=registry,
-                )
-                async with serving(build_app(parts), host.strip("[]"), int(port)) as bound:
-                    await _serve(state, assembly, bound, since, on_up)
-        finally:
-            await asyncio.to_thread(assembly.executor.shutdown)
-    finally:
-        await asyncio.to_thread(housekeeping.close)
+        stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
+        readers = await stack.enter_async_context(reading(state, settings))
+        await stack.enter_async_context(_socket(place.socket, assembly.driver.poke))
+        facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
+        app = build_app(_api(state, assembly, readers, facts, settings))
+        await stack.enter_async_context(serving(app, bound))
+        where = DaemonAddress(url, facts.pid, state.id, facts.since, str(place.socket))
+        await _serve(state, assembly, where, on_up)
 
 
-async def _serve(state: State, assembly: Assembly, bound: str, since: str, on_up: Callable[[str], None]) -> None:
+def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts, settings: Settings) -> ApiParts:
+    registry = CollectorRegistry()
+    watch_loop(registry, assembly)
+    return ApiParts(
+        queries=readers.queries,
+        searches=readers.searches,
+        statuses=StatusView(state, lambda: assembly.world.revision),
+        events=state.streams,
+        catalog=state.catalog,
+        missing=lambda: _missing(assembly),
+        daemon=facts,
+        listen_host=settings.listen.rpartition(":")[0].strip("[]"),
+        version=VERSION,
+        limits=_limits(settings),
+        registry=registry,
+    )
+
+
+async def _serve(state: State, assembly: Assembly, where: DaemonAddress, on_up: Callable[[str], None]) -> None:
     """Drives until a signal; tells clients where to find this process meanwhile."""
-    url = f"http://{bound}"
-    write_daemon(state.place.cache, DaemonAddress(url, os.getpid(), state.id, since, str(state.place.socket)))
     epoch = state.lease.epoch if state.lease is not None else 0
-    assembly.statuses.record_event("Daemon/lakehouse", "Normal", reasons.STARTED, f"listens on {url}, epoch {epoch}")
+    await asyncio.to_thread(write_daemon, state.place.cache, where)
+    await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Normal", reasons.STARTED, f"answers at {where.url}, epoch {epoch}")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, assembly.driver.stop)
     try:
-        on_up(url)
+        on_up(where.url)
         await assembly.driver.run()
     finally:
-        remove_daemon(state.place.cache, os.getpid())
+        await asyncio.to_thread(remove_daemon, state.place.cache, where.pid)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-    assembly.statuses.record_event("Daemon/lakehouse", "Normal", reasons.STOPPED, "stopped in good order")
+    await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Normal", reasons.STOPPED, "stopped in good order")
 
 
 def _missing(assembly: Assembly) -> Sequence[str]:
@@ -100,7 +108,8 @@ def _missing(assembly: Assembly) -> Sequence[str]:
 
 def _limits(settings: Settings) -> Limits:
     limits = settings.limits
-    return Limits(body_bytes=limits.body_bytes, query_rows=limits.query_rows, search_k=limits.search_k)
+    whole = limits.query_seconds + _WAIT_FOR_WORKER + _MARGIN
+    return Limits(body_bytes=limits.body_bytes, query_rows=limits.query_rows, search_k=limits.search_k, seconds=whole)
 
 
 @contextlib.asynccontextmanager

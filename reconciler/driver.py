@@ -78,13 +78,16 @@ class Driver:
         return self._parts.backoff.failures(key)
 
     async def run(self) -> None:
-        """Follows, visits and watches until `stop`. Raises LeaseLost (in a group) when another writer took over."""
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(work) for work in self._activities()]
-            await self._stopping.wait()
-            self._parts.queue.close()
-            for task in running:
-                task.cancel()
+        """Follows, visits and watches until `stop`. Raises LeaseLost when another writer took over."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(work) for work in self._activities()]
+                await self._stopping.wait()
+                self._parts.queue.close()
+                for task in running:
+                    task.cancel()
+        except* LeaseLost as lost:
+            raise lost.exceptions[0] from None
 
     def stop(self) -> None:
         """Ends `run`; visits under way are finished first."""
@@ -164,16 +167,27 @@ class Driver:
         """A commit was announced, or might have been missed."""
         while True:
             self._look.clear()
-            await self.advance()
+            await self._despite_storage(self.advance)
             await self._wait(self._look, self._parts.follower.settings.work.relist)
 
     async def _obey(self) -> None:
         """Requests of operators, announced or found."""
         while True:
             self._asked.clear()
-            keys = await self._in_thread(self._parts.operator.answer)
-            self.enqueue(keys)
+            await self._despite_storage(self._answer)
             await self._wait(self._asked, _REQUESTS_EVERY)
+
+    async def _answer(self) -> None:
+        self.enqueue(await self._in_thread(self._parts.operator.answer))
+
+    async def _despite_storage(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What storage refuses now (a full disk, a bucket that is away) is tried again with the next turn."""
+        try:
+            await work()
+        except LeaseLost:
+            raise
+        except StateError as error:
+            _log.warning("%s", error.explain())
 
     async def _watch_source(self) -> None:
         await watch(self._parts.source.watched(), lambda _: self._look.set(), self._stopping)
@@ -218,13 +232,11 @@ class Driver:
     async def _beat(self) -> None:
         """Tells readers that this writer lives, and what it has seen."""
         while True:
-            try:
-                await self._in_thread(lambda: self._parts.heartbeat(self._parts.world.revision, self._relisted_at))
-            except LeaseLost:
-                raise
-            except StateError as error:
-                _log.warning("the heartbeat could not be written: %s", error.explain())
+            await self._despite_storage(self._heartbeat)
             await asyncio.sleep(_HEARTBEAT_EVERY)
+
+    async def _heartbeat(self) -> None:
+        await self._in_thread(partial(self._parts.heartbeat, self._parts.world.revision, self._relisted_at))
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
         try:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from controllers.controller import Retiring
-from reconciler.errors import SourceUnavailable
+from reconciler.errors import ReconcilerError, RevisionUnknown, SourceUnavailable
 from reconciler.prune import PrunePlan, governed, plan_prune
 from reconciler.settings import Settings, load_settings
 from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
-from reconciler.world import SPEC_FILE, World
+from reconciler.world import SPEC_FILE, World, WorldChange
 from specs.errors import LakehouseError
 from specs.references import order
 from specs.resource import Key
@@ -64,26 +64,38 @@ class Follower:
         self.settings = settings
         # a former process may have left the row that says otherwise
         self._readable = False
+        self._owed: WorldChange | None = None
+        self._first = False
 
     def advance(self) -> Pending:
-        """Moves to the revision that the ref points at now. What cannot be read leaves the last good world in force."""
+        """Moves to the revision that the ref points at now. What cannot be read leaves the last good world in force.
+
+        Raises errors of storage; then nothing is lost: what the revision changed stays owed to the next call.
+        """
         try:
             revision = self._source.revision()
-            if revision == self._world.revision:
-                self._recovered(revision)
-                return Pending(())
-            first = self._world.revision is None
-            change = self._world.advance(revision)
-            self._reload_settings(revision)
-        except SourceUnavailable as error:
+            if revision != self._world.revision:
+                first = self._world.revision is None
+                change = self._world.advance(revision)
+                self._owed = change if self._owed is None else self._owed.and_then(change)
+                self._first = self._first or first
+                self._reload_settings(revision)
+        except (SourceUnavailable, RevisionUnknown) as error:
             self._unreadable(error)
             return Pending(())
         self._recovered(revision)
+        if self._owed is None:
+            return Pending(())
+        pending = self._take_over(self._owed)
+        self._owed, self._first = None, False
+        return pending
+
+    def _take_over(self, change: WorldChange) -> Pending:
         self._inventory(change.changed)
         self._drop_unmanaged(change.removed)
-        if first or change.removed:
+        if self._first or change.removed:
             self.prune()
-        if first:
+        if self._first:
             return self._all()
         dependents = {key for touched in change.changed | change.removed for key in self._world.dependents(touched)}
         return Pending(self._ordered(change.changed | dependents), tuple(sorted(change.referred - change.changed - dependents)))
@@ -178,7 +190,7 @@ class Follower:
             return
         self.settings = settings
 
-    def _unreadable(self, error: SourceUnavailable) -> None:
+    def _unreadable(self, error: ReconcilerError) -> None:
         message = f"{error.explain()} The last revision that could be read stays in force."
         self._statuses.note(_SOURCE, "False", reasons.REVISION_UNREADABLE, message, self._world.revision)
         self._readable = False

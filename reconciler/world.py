@@ -53,6 +53,12 @@ class WorldChange:
     removed: frozenset[Key]
     referred: frozenset[Key]
 
+    def and_then(self, later: "WorldChange") -> "WorldChange":
+        """Both changes as one: what came back is changed, what went away is removed."""
+        changed = (self.changed - later.removed) | later.changed
+        removed = (self.removed - later.changed) | later.removed
+        return WorldChange(later.revision, changed, removed, self.referred | later.referred)
+
 
 @dataclass(frozen=True, slots=True)
 class _File:

@@ -9,30 +9,32 @@ import aiohttp
 import pytest
 
 from api.app import build_app
-from api.server import serving
+from api.server import address, listener, serving
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_free_port_is_bound_and_named(world: Any) -> None:
-    async with serving(build_app(world.parts), "127.0.0.1", 0) as address, aiohttp.ClientSession() as session:
-        assert (await session.get(f"http://{address}/healthz")).status == 200
+    bound = listener("127.0.0.1", 0)
+    async with serving(build_app(world.parts), bound), aiohttp.ClientSession() as session:
+        assert (await session.get(f"http://{address(bound)}/healthz")).status == 200
 
 
 async def test_requests_in_flight_finish_and_new_ones_are_refused(world: Any) -> None:
     world.queries.gate = asyncio.Event()
     stop, stopped = asyncio.Event(), asyncio.Event()
-    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def serve() -> None:
-        async with serving(build_app(world.parts), "127.0.0.1", 0) as bound:
-            address.set_result(bound)
+        bound = listener("127.0.0.1", 0)
+        async with serving(build_app(world.parts), bound):
+            up.set_result(address(bound))
             await stop.wait()
         stopped.set()
 
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
         tasks.create_task(serve())
-        url = f"http://{await address}"
+        url = f"http://{await up}"
         asking = tasks.create_task(session.post(f"{url}/query", json={"sql": "SELECT 1"}))
         await world.queries.begun.wait()
         stop.set()
@@ -52,9 +54,10 @@ async def _ask_until_closed(session: aiohttp.ClientSession, url: str) -> None:
 
 async def test_a_client_that_leaves_cancels_its_query(world: Any) -> None:
     world.queries.gate = asyncio.Event()
-    async with serving(build_app(world.parts), "127.0.0.1", 0) as address:
+    bound = listener("127.0.0.1", 0)
+    async with serving(build_app(world.parts), bound):
         session = aiohttp.ClientSession()
-        asking = asyncio.create_task(session.post(f"http://{address}/query", json={"sql": "SELECT 1"}))
+        asking = asyncio.create_task(session.post(f"http://{address(bound)}/query", json={"sql": "SELECT 1"}))
         await world.queries.begun.wait()
         asking.cancel()
         await session.close()

@@ -1,0 +1,25 @@
+"""The few environment variables of the client. Settings of the lakehouse are read by `reconciler.settings`, at ten times the start-up."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """`url`: LAKEHOUSE_URL. `no_color`: NO_COLOR is set to anything, or TERM is dumb. `columns`: COLUMNS, if it is a number."""
+
+    url: str | None = None
+    no_color: bool = False
+    columns: int | None = None
+
+
+def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
+    """As the process was started."""
+    given = os.environ if variables is None else variables
+    columns = given.get("COLUMNS", "")
+    return Environment(
+        url=given.get("LAKEHOUSE_URL") or None,
+        no_color=bool(given.get("NO_COLOR")) or given.get("TERM") == "dumb",
+        columns=int(columns) if columns.isdigit() and int(columns) > 0 else None,
+    )

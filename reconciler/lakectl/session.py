@@ -1,0 +1,29 @@
+"""What every command gets: the terminal, the global options, and the present."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from reconciler.lakectl.here import Here, find_here
+from reconciler.lakectl.terminal import Terminal
+
+
+def utc_now() -> datetime:
+    """The clock of a real session."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of `lakectl`. `url` is what --url or LAKEHOUSE_URL said, None if neither did."""
+
+    terminal: Terminal
+    repo: Path | None = None
+    url: str | None = None
+    data_root: Path | None = None
+    clock: Callable[[], datetime] = utc_now
+
+    def here(self) -> Here:
+        """The lakehouse that is meant. Raises NoLakehouse."""
+        return find_here(self.repo, self.data_root)

@@ -1,0 +1,64 @@
+"""Every command in one table: what `lakectl --help` lists, without importing any of them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Needs = Literal["daemon", "no daemon", "either"]
+
+NEEDS: dict[Needs, str] = {
+    "daemon": "Needs a running daemon.",
+    "no daemon": "Needs no running daemon.",
+    "either": "Asks a running daemon, and works without one.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its module below `reconciler.lakectl.commands`, and one line about it."""
+
+    name: str
+    module: str
+    summary: str
+    needs: Needs
+    group: str
+
+
+_START, _FOLLOW, _LOOK, _READ, _STEER, _LEARN = (
+    "Begin",
+    "Make it happen",
+    "See what is",
+    "Read data",
+    "Step in",
+    "Find out more",
+)
+
+COMMANDS: tuple[Command, ...] = (
+    Command("init", "init", "make a new repository of specs", "no daemon", _START),
+    Command("try", "try_file", "a data file in, a lakehouse and a first answer out", "no daemon", _START),
+    Command("daemon", "daemon", "follow the repository and answer over HTTP", "no daemon", _FOLLOW),
+    Command("apply", "apply", "reconcile until it matches, in the foreground", "either", _FOLLOW),
+    Command("plan", "plan", "what would change, why, and what it costs", "no daemon", _FOLLOW),
+    Command("undo", "undo", "revert the last commit of specs and follow it", "either", _FOLLOW),
+    Command("status", "status", "one row an object: state, reason, revisions, age", "either", _LOOK),
+    Command("get", "get", "the objects of a kind, with what counts for it", "either", _LOOK),
+    Command("describe", "describe", "all that is known of one object", "either", _LOOK),
+    Command("why", "why", "what an object waits for, down to the one blocker", "either", _LOOK),
+    Command("events", "events", "what happened, and why", "either", _LOOK),
+    Command("wait", "wait", "until objects are ready, or gone", "either", _LOOK),
+    Command("query", "query", "run one read-only SQL statement", "either", _READ),
+    Command("search", "search", "find texts of an index by meaning", "either", _READ),
+    Command("reconcile", "reconcile", "look at an object again, now", "either", _STEER),
+    Command("suspend", "suspend", "leave an object alone for a while", "either", _STEER),
+    Command("resume", "resume", "look after a suspended object again", "either", _STEER),
+    Command("approve", "approve", "let a held plan go ahead", "either", _STEER),
+    Command("explain", "explain", "the fields of a kind, the reasons, the settings", "no daemon", _LEARN),
+    Command("schema", "schema", "JSON Schemas of all kinds, for editors", "no daemon", _LEARN),
+    Command("completion", "completion", "completion for bash, zsh or tcsh", "no daemon", _LEARN),
+    Command("version", "version", "the version of this program", "no daemon", _LEARN),
+    Command("help", "help", "about lakectl, or about one command", "no daemon", _LEARN),
+)
+
+
+def find_command(name: str) -> Command | None:
+    """The command of exactly this name."""
+    return next((command for command in COMMANDS if command.name == name), None)

@@ -1,0 +1,101 @@
+"""Where output goes: its width, whether it takes colours, and how text is fitted to it.
+
+Styles are a few ANSI codes of our own: importing rich costs a fifth of what `lakectl status` may take in all. Tables of
+data and live progress use rich, where it is needed.
+"""
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TextIO
+
+from reconciler.lakectl.environment import Environment
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+_NARROWEST = 40
+_DEFAULT_WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """`interactive`: a person looks at `out` as it is written. `unicode`: `out` can show more than ASCII."""
+
+    out: TextIO
+    err: TextIO
+    width: int = _DEFAULT_WIDTH
+    color: bool = False
+    interactive: bool = False
+    unicode: bool = True
+
+    def line(self, text: str = "") -> None:
+        """One line, or several, of the answer."""
+        print(text, file=self.out)
+
+    def note(self, text: str) -> None:
+        """Something beside the answer: it never mixes with what a program reads."""
+        self.out.flush()
+        print(text, file=self.err, flush=True)
+
+    def style(self, text: str, *names: str) -> str:
+        """The text in these styles, where there are colours."""
+        if not self.color or not names or not text:
+            return text
+        return f"\x1b[{';'.join(_CODES[name] for name in names)}m{text}\x1b[0m"
+
+    def mark(self, fancy: str, plain: str) -> str:
+        """A sign, or its ASCII stand-in."""
+        return fancy if self.unicode else plain
+
+    def cut(self, text: str, width: int) -> str:
+        """At most `width` columns on one line, with an ellipsis where something is left out."""
+        flat = text if text.isprintable() else " ".join(text.split())
+        if text_width(flat) <= width:
+            return flat
+        return fit(flat, max(width - 1, 0)).rstrip() + self.mark("…", "~")
+
+    def wrap(self, text: str, indent: int, most: int | None = None) -> list[str]:
+        """Lines no wider than the terminal, indented; after `most` lines an ellipsis."""
+        width = max(self.width - indent, _NARROWEST // 2)
+        lines = textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False) or [""]
+        if most is not None and len(lines) > most:
+            lines = [*lines[: most - 1], self.cut(f"{lines[most - 1]} {lines[most]}", width)]
+        return [" " * indent + line for line in lines]
+
+
+def text_width(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # here, since nearly all text is ASCII
+
+    return cell_len(text)
+
+
+def fit(text: str, width: int) -> str:
+    """The text cut or padded to exactly `width` columns."""
+    if text.isascii():
+        return text[:width].ljust(width)
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width)
+
+
+def columns(rows: Iterable[tuple[str, ...]]) -> list[int]:
+    """The width of each column of rows of equal length."""
+    return [max(map(text_width, cells)) for cells in zip(*rows, strict=True)]
+
+
+def open_terminal(environment: Environment, *, no_color: bool) -> Terminal:
+    """The process's own output. Colours only for a person, and only if nobody said no."""
+    interactive = sys.stdout.isatty()
+    width = environment.columns or (shutil.get_terminal_size().columns if interactive else _DEFAULT_WIDTH)
+    return Terminal(
+        out=sys.stdout,
+        err=sys.stderr,
+        width=max(width, _NARROWEST),
+        color=interactive and not no_color and not environment.no_color,
+        interactive=interactive,
+        unicode=(sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf8sig"),
+    )

@@ -24,9 +24,9 @@ from reconciler.metrics import watch_loop
 from reconciler.opening import Housekeeping, State, open_state, utc_now
 from reconciler.place import DaemonAddress, Place, remove_daemon, write_daemon
 from reconciler.reading import Readers, StatusView, reading
-from reconciler.settings import Settings, load_settings
+from reconciler.settings import Settings, armed_failpoints, load_settings
 from specs.version import VERSION
-from state import reasons
+from state import failpoints, reasons
 from state.timestamps import iso
 
 DAEMON = "Daemon/lakehouse"
@@ -45,6 +45,7 @@ def daemon_settings(place: Place, listen: str | None) -> Settings:
 
 async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], None]) -> None:
     """Runs until SIGTERM or SIGINT. Raises LeaseHeld, StateBucketMissing, OSError (the address is taken), LeaseLost."""
+    failpoints.arm(armed_failpoints())
     host, _, port = settings.listen.rpartition(":")
     async with AsyncExitStack() as stack:
         bound = stack.enter_context(listener(host.strip("[]"), int(port)))

@@ -4,9 +4,12 @@ A file is hashed when size, mtime or inode moved; the rest is remembered. What m
 directory, a link that leads out of the data root, an unknown format) is named with the reason, never skipped in silence.
 """
 
+import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 
 from state.digest_file import sha256_file
@@ -65,9 +68,10 @@ class SourceFiles:
         """
         files: list[SourceFile] = []
         unusable: list[Unusable] = []
+        folders: dict[Path, bool] = {}
         for path in sorted({path for pattern in patterns for path in self._matches(pattern)}):
             try:
-                found = self._look(path, any_suffix)
+                found = self._look(path, any_suffix, folders)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -91,20 +95,25 @@ class SourceFiles:
     def _matches(self, pattern: str) -> Iterator[str]:
         if pattern.startswith("/") or ".." in pattern.split("/"):
             return
+        if not has_magic(pattern):
+            # most datasets name one file, and a glob of one would look at every folder on the way
+            if os.path.lexists(self._root / pattern):
+                yield pattern
+            return
         for place in self._root.glob(pattern):
             yield place.relative_to(self._root).as_posix()
 
-    def _look(self, path: str, any_suffix: bool) -> SourceFile | Unusable:
+    def _look(self, path: str, any_suffix: bool, folders: dict[Path, bool]) -> SourceFile | Unusable:
         place = self._root / path
-        if not place.resolve().is_relative_to(self._root):
+        if not self._inside(place, folders):
             return Unusable(path, "is a link that leads out of the data root; copy the file below the root, or set --data-root")
-        if place.is_dir():
+        facts = place.stat()
+        if stat.S_ISDIR(facts.st_mode):
             return Unusable(path, "is a directory; name the files inside it, as in `folder/*.csv`")
-        if not place.is_file():
+        if not stat.S_ISREG(facts.st_mode):
             return Unusable(path, "is neither a file nor a link to one")
         if not any_suffix and place.suffix.lower() not in FORMATS:
             return Unusable(path, f"has no format that is read; known suffixes are {', '.join(FORMATS)}")
-        facts = place.stat()
         signature = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
         with self._lock:
             known = self._known.get(path)
@@ -114,3 +123,10 @@ class SourceFiles:
         with self._lock:
             self._known[path] = (signature, digest)
         return SourceFile(path, digest, facts.st_size, facts.st_mtime_ns)
+
+    def _inside(self, place: Path, folders: dict[Path, bool]) -> bool:
+        """Whether the path, all links followed, stays below the root. `folders` remembers, for one listing."""
+        parent = folders.get(place.parent)
+        if parent is None:
+            parent = folders[place.parent] = place.parent.resolve().is_relative_to(self._root)
+        return parent if not place.is_symlink() else place.resolve().is_relative_to(self._root)

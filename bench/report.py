@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,17 +18,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench.bars import Bar
 from bench.calibrate import REFERENCE, calibrate
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("pyarrow", "numpy", "datafusion", "hnswlib", "obstore", "aiohttp", "pydantic", "duckdb")
 
 
-def write(name: str, figures: Mapping[str, Any], *, seed: int | None = None, data: str = "", threads: int | None = None) -> Path:
+def write(
+    name: str,
+    figures: Mapping[str, Any],
+    *,
+    bars: Sequence[Bar] = (),
+    seed: int | None = None,
+    data: str = "",
+    threads: int | None = None,
+) -> Path:
     """figures: JSON-able, units in the names. data: what was measured on, in words. threads: that the measured code may use."""
+    calibration = calibrate()
     document = {
         "name": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bars": [bar.judged(calibration) for bar in bars],
         "figures": figures,
         "data": data,
         "seed": seed,
@@ -36,7 +47,7 @@ def write(name: str, figures: Mapping[str, Any], *, seed: int | None = None, dat
         "load": [round(value, 2) for value in os.getloadavg()],
         "machine": machine(),
         "versions": versions(),
-        "calibration": {"measured": calibrate(), "reference": REFERENCE},
+        "calibration": {"measured": calibration, "reference": REFERENCE},
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"

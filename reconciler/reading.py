@@ -52,6 +52,6 @@ class StatusView:
         """See `api.status.StatusSource`."""
         return self.seen()
 
-    def all(self) -> Iterable[Status]:
+    def all(self, kind: str | None = None, name: str | None = None) -> Iterable[Status]:
         """See `api.status.StatusSource`."""
-        return self.state.statuses.all()
+        return self.state.statuses.all(kind, name)

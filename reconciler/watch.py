@@ -9,7 +9,9 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from fnmatch import translate
+from functools import cached_property
 from pathlib import Path
 
 from watchfiles import awatch
@@ -44,6 +46,21 @@ async def _watch(paths: list[Path], recursive: bool, changed: Callable[[set[Path
         _log.warning("cannot watch %s, changes are seen at the next relist: %s", ", ".join(map(str, paths)), error)
 
 
+@dataclass(frozen=True)
+class _Aim:
+    """A dataset's glob and the folder watched for it; `there` unless a folder that is yet to come would be nearer."""
+
+    key: Key
+    glob: str
+    folder: Path
+    there: bool
+
+    @cached_property
+    def expression(self) -> re.Pattern[str]:
+        """Compiled when the first file changes, which for most globs is never."""
+        return re.compile(_expression(self.glob))
+
+
 class DataWatch:
     """Which datasets a changed file concerns, and which folders have to be watched for that.
 
@@ -55,25 +72,42 @@ class DataWatch:
     def __init__(self, root: Path, forbidden: Iterable[Path]) -> None:
         self._root = root
         self._forbidden = tuple(forbidden)
-        self._patterns: dict[Path, list[tuple[re.Pattern[str], Key]]] = {}
+        self._aims: dict[tuple[Key, str], _Aim] = {}
+        self._patterns: dict[Path, list[_Aim]] = {}
+        self._above: dict[Path, list[Path]] = {}
 
     def aim(self, globs: Mapping[Key, tuple[str, ...]]) -> bool:
-        """Takes over the datasets' globs; returns whether other folders have to be watched now."""
-        patterns: dict[Path, list[tuple[re.Pattern[str], Key]]] = defaultdict(list)
+        """Takes over the datasets' globs; returns whether other folders have to be watched now.
+
+        Only what is new, or waits for a folder, is looked at: most commits change one of a thousand datasets.
+        """
+        aims: dict[tuple[Key, str], _Aim] = {}
+        patterns: dict[Path, list[_Aim]] = defaultdict(list)
         for key, its_globs in globs.items():
             for glob in its_globs:
-                patterns[self._folder(glob)].append((re.compile(_expression(glob)), key))
+                known = self._aims.get((key, glob))
+                aim = known if known is not None and known.there else self._aim(key, glob)
+                aims[key, glob] = aim
+                patterns[aim.folder].append(aim)
         differs = patterns.keys() != self._patterns.keys()
-        self._patterns = dict(patterns)
+        self._aims, self._patterns = aims, dict(patterns)
+        if differs:
+            self._above = defaultdict(list)
+            for folder in patterns:
+                for outer in (folder, *folder.parents):
+                    self._above[outer].append(folder)
         return differs
 
     @property
     def folders(self) -> tuple[Watched, ...]:
         """Outermost folders only: what lies below one is watched with it. The root itself is watched without depth."""
         found: list[Path] = []
+        outer = None
+        # a folder sorts right before all that lies below it
         for folder in sorted(self._patterns):
-            if not any(folder.is_relative_to(outer) for outer in found if outer != self._root):
+            if outer is None or not folder.is_relative_to(outer):
                 found.append(folder)
+                outer = folder if folder != self._root else None
         return tuple(Watched(folder, folder != self._root) for folder in found if folder.is_dir())
 
     def concerned(self, paths: Iterable[Path]) -> set[Key]:
@@ -82,26 +116,26 @@ class DataWatch:
         for path in paths:
             if any(path.is_relative_to(folder) for folder in self._forbidden):
                 continue
-            for folder, patterns in self._patterns.items():
-                if folder.is_relative_to(path):
-                    keys.update(key for _, key in patterns)
-                elif path.is_relative_to(folder):
+            for folder in self._above.get(path, ()):
+                keys.update(aim.key for aim in self._patterns[folder])
+            for folder in path.parents:
+                if folder in self._patterns:
                     relative = path.relative_to(self._root).as_posix()
                     exact = path.suffix != ""
-                    keys.update(key for pattern, key in patterns if not exact or pattern.fullmatch(relative))
+                    keys.update(aim.key for aim in self._patterns[folder] if not exact or aim.expression.fullmatch(relative))
         return keys
 
-    def _folder(self, glob: str) -> Path:
+    def _aim(self, key: Key, glob: str) -> _Aim:
         """The deepest existing folder that holds everything the glob can match."""
         parts: list[str] = []
         for part in glob.split("/")[:-1]:
             if _WILD & set(part):
                 break
             parts.append(part)
-        folder = self._root.joinpath(*parts)
+        wanted = folder = self._root.joinpath(*parts)
         while folder != self._root and not folder.is_dir():
             folder = folder.parent
-        return folder
+        return _Aim(key, glob, folder, folder == wanted)
 
 
 def _expression(glob: str) -> str:

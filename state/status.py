@@ -265,11 +265,16 @@ class StatusBook:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def all(self, kind: str | None = None) -> list[Status]:
-        """Every status, or those of one kind, by object."""
+    def all(self, kind: str | None = None, name: str | None = None) -> list[Status]:
+        """Every status, or those of a kind and of a name, by object."""
+        if kind is not None and name is not None:
+            line = self._lines.get(f"{kind}/{name}")
+            return [] if line is None else [_status(line)]
+        start, end = f"{kind or ''}/", f"/{name or ''}"
         with self._lock:
-            lines = sorted((name, line) for name, line in self._lines.items() if kind is None or name.startswith(f"{kind}/"))
-        return [_status(line) for _, line in lines]
+            every = list(self._lines.items())
+        wanted = [(key, line) for key, line in every if (kind is None or key.startswith(start)) and (name is None or key.endswith(end))]
+        return [_status(line) for _, line in sorted(wanted)]
 
     def lines(self) -> list[bytes]:
         """Every status as its line in the stream, for tables."""

@@ -104,8 +104,8 @@ class Statuses:
     def revision(self) -> str | None:
         return "abc123"
 
-    def all(self) -> list[Status]:
-        return self.rows
+    def all(self, kind: str | None = None, name: str | None = None) -> list[Status]:
+        return [row for row in self.rows if kind in {None, row.kind} and name in {None, row.name}]
 
 
 @dataclass

@@ -33,6 +33,7 @@ from reconciler.watch import DataWatch
 from reconciler.world import World
 from specs.registry import KINDS
 from specs.version import PARSER_VERSION
+from state.discards import Discards
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,10 @@ def make_world(state: State, statuses: StatusWriter) -> World:
 def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Executor, files: SourceFiles) -> Kinds:
     """Every kind's controller."""
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
+    discards = Discards(state.store, state.buckets)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root)
-    dataset = DatasetController(state.catalog, state.buckets, executor, files, statuses, world.resource)
-    index = IndexController(state.catalog, state.buckets, builds, statuses, world.resources)
+    dataset = DatasetController(state.catalog, state.buckets, discards, executor, files, statuses, world.resource)
+    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resources)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
     unsupported = Unsupported()

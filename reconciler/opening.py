@@ -11,18 +11,23 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from ulid import ULID
 
 from controllers.bucket.controller import attach_recorded
+from engines.jobs.results import JobResults
 from reconciler.place import Place, StatePointer, find_state_bucket, read_pointer, write_pointer
 from reconciler.settings import Settings
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
+from state.discards import Discards
+from state.discards import Place as DiscardedPlace
 from state.errors import ObjectExists, ObjectMissing, StateError
 from state.lease import Holder, Lease
+from state.local_store import LocalStore
 from state.objects import ObjectStore
 from state.reader import ObjectReader
 from state.requests import RequestQueue
@@ -32,6 +37,8 @@ from state.streams.stream import Streams
 _log = logging.getLogger(__name__)
 
 _STATE_KEY = "state.json"
+_KEPT_RESULTS = 7 * 24 * 3600.0
+"""Seconds for which the result of a job is kept that nobody came for."""
 
 
 def utc_now() -> datetime:
@@ -88,6 +95,10 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
         streams.adopt()
     catalog = Catalog.open(store, writer=writer, clock=utc_now)
     attach_recorded(catalog, buckets, place.data_root)
+    objects = ObjectReader(buckets, place.cache / "objects", settings.work.cache_bytes)
+    if lease is not None:
+        Discards(store, buckets).settle(_referred(catalog))
+        _sweep(place, buckets, objects)
     return State(
         id=identity,
         place=place,
@@ -97,9 +108,34 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
         streams=streams,
         statuses=StatusBook.load(streams, utc_now),
         requests=RequestQueue(store),
-        objects=ObjectReader(buckets, place.cache / "objects", settings.work.cache_bytes),
+        objects=objects,
         lease=lease,
     )
+
+
+def _referred(catalog: Catalog) -> Callable[[DiscardedPlace], bool]:
+    """Whether the catalog, as it is, refers to an object. Looks only if asked."""
+
+    @cache
+    def all_of_them() -> frozenset[DiscardedPlace]:
+        tables = [state.table for state in catalog.objects("Dataset").values() if state.table is not None]
+        indexes = [state.index for state in catalog.objects("Index").values() if state.index is not None]
+        refs = [file.ref for table in tables for file in table.files]
+        refs += [corpus.ref for index in indexes for corpus in index.corpora.values()]
+        refs += [ref for index in indexes for build in index.builds.values() for ref in build.files.values()]
+        return frozenset((ref.bucket, ref.key) for ref in refs)
+
+    return lambda place: place in all_of_them()
+
+
+def _sweep(place: Place, buckets: Buckets, objects: ObjectReader) -> None:
+    """Removes what processes that died left half-written, and results of jobs that nobody came for."""
+    for name in buckets.configs():
+        store = buckets.store(name)
+        if isinstance(store, LocalStore):
+            store.sweep_staging()
+    objects.sweep()
+    JobResults(place.cache / "jobs").sweep(_KEPT_RESULTS, lambda: utc_now().timestamp())
 
 
 class Housekeeping:

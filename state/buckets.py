@@ -128,12 +128,16 @@ def probe(
     token: Callable[[], str] = lambda: secrets.token_hex(8),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Probe:
-    """Put, lose a second put-if-absent, read back, delete, under `probe/<token>`. Blocking; never raises a StateError."""
+    """Put, lose a second put-if-absent, read back, delete, under `probe/<token>`. Blocking; never raises a StateError.
+
+    Removes what probes that were killed left there: one that runs beside this may fail of that, and is repeated.
+    """
     key = f"probe/{token()}"
     reachable = writable = False
     latency = 0.0
     try:
-        next(store.list("probe/"), None)
+        for left in store.list("probe/"):
+            store.delete(left.key)
         reachable = True
         started = clock()
         store.put(key, b"first", if_absent=True)

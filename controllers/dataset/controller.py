@@ -5,7 +5,7 @@ job's id derives from its inputs, so that a crash between the end of the job and
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -30,6 +30,7 @@ from state.catalog.catalog import Catalog
 from state.catalog.entry import Adopted, Dropped, Renamed, Retained
 from state.catalog.fold import ObjectState
 from state.catalog.records import Refusal, Table
+from state.discards import Discards, Place
 from state.errors import BucketUnknown, ObjectMissing
 from state.failpoints import declare, hit
 
@@ -50,6 +51,7 @@ class DatasetController:
         self,
         catalog: Catalog,
         buckets: Buckets,
+        discards: Discards,
         executor: Executor,
         files: SourceFiles,
         events: Events,
@@ -57,6 +59,7 @@ class DatasetController:
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
+        self._discards = discards
         self._executor = executor
         self._files = files
         self._events = events
@@ -103,15 +106,25 @@ class DatasetController:
         return "its rows and files are deleted" if self._deletes(record) else "its data is retained"
 
     def remove(self, record: ObjectState, revision: str) -> None:
-        """Retains or drops the table; a dropped one's objects are deleted after the entry that forgets them."""
+        """Retains or drops the table; a dropped one's objects, those of former versions too, are deleted after the entry that forgets it."""
+        self._executor.keep_only(record.object, frozenset())
         if not self._deletes(record):
             self._catalog.commit((Retained(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
             return
-        self._catalog.commit((Dropped(record.object),), actor="daemon", reason="deletion: delete", revision=revision)
-        if record.table is not None:
-            store = self._buckets.store(record.table.bucket)
-            for file in record.table.files:
-                store.delete(file.key)
+        with self._discards.after(self._everything(record)):
+            self._catalog.commit((Dropped(record.object),), actor="daemon", reason="deletion: delete", revision=revision)
+
+    def _everything(self, record: ObjectState) -> Iterator[Place]:
+        """Its data files and all objects below its own folder, but for those that moved to another table with its name."""
+        table = record.table
+        if table is None:
+            return
+        others = [state.table for state in self._catalog.objects("Dataset").values() if state.object != record.object]
+        taken = {file.ref.key for other in others if other is not None for file in other.files}
+        yield from ((file.ref.bucket, file.ref.key) for file in table.files)
+        for info in self._buckets.store(table.bucket).list(f"datasets/{record.name}/"):
+            if info.key not in taken:
+                yield table.bucket, info.key
 
     def _deletes(self, record: ObjectState) -> bool:
         return record.managed is not None and record.managed.deletion == "delete"

@@ -129,6 +129,10 @@ class Builds:
         hit(_AFTER_BUILD)
         return None
 
+    def abandon(self, name: str) -> None:
+        """Ends the jobs of an object that nobody wants any more."""
+        self._executor.keep_only(name, frozenset())
+
     def _run(self, job: Job, reason: str, doing: str) -> Started | Mapping[str, Any]:
         self._executor.keep_only(job.object, {job.id})
         match self._executor.ensure(job):

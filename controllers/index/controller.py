@@ -4,7 +4,7 @@ Both kinds of job are named by the digest of their inputs; their results are rec
 `Builds`, shared with the generations' controller, knows how a recipe becomes a build.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from controllers.events import Events
 from controllers.index import plan as planning
@@ -23,6 +23,7 @@ from state.catalog.catalog import Catalog
 from state.catalog.entry import Dropped, Forgotten, Served
 from state.catalog.fold import ObjectState
 from state.catalog.records import IndexRecord, Table
+from state.discards import Discards, Place
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 
@@ -38,10 +39,17 @@ class IndexController:
     """
 
     def __init__(
-        self, catalog: Catalog, buckets: Buckets, builds: Builds, events: Events, resources: Callable[[str], Iterable[Resource]]
+        self,
+        catalog: Catalog,
+        buckets: Buckets,
+        discards: Discards,
+        builds: Builds,
+        events: Events,
+        resources: Callable[[str], Iterable[Resource]],
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
+        self._discards = discards
         self._builds = builds
         self._events = events
         self._resources = resources
@@ -93,10 +101,10 @@ class IndexController:
         return "its vectors and builds are removed; they can be made again"
 
     def remove(self, record: ObjectState, revision: str) -> None:
-        """Drops the record, then deletes what it referred to."""
-        self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
-        if record.index is not None:
-            self._delete(_objects(record.index, record.index.corpora, record.index.builds))
+        """Ends its jobs and drops the record, then deletes what was made for it, recorded or not."""
+        self._builds.abandon(record.object)
+        with self._discards.after(self._everything(record)):
+            self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 
     def _problem(self, spec: IndexSpec, table: Table, bucket: str) -> tuple[str, str] | None:
         has = {column.name: column.type for column in table.columns}
@@ -136,16 +144,18 @@ class IndexController:
         self._events.record_event(str(resource.key), "Normal", reasons.PROMOTED, step.summary(), revision)
 
     def _forget(self, resource: Resource, step: Forget, revision: str) -> None:
-        """The entry first: what nothing refers to any more may be deleted at leisure."""
         record = self._catalog.index(resource.key.name)
+        refs = _objects(record, step.corpora, step.builds) if record is not None else []
         change = Forgotten(str(resource.key), step.corpora, step.builds)
-        self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
-        if record is not None:
-            self._delete(_objects(record, step.corpora, step.builds))
+        with self._discards.after((ref.bucket, ref.key) for ref in refs):
+            self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
 
-    def _delete(self, refs: Iterable[ObjectRef]) -> None:
-        for ref in refs:
-            self._buckets.store(ref.bucket).delete(ref.key)
+    def _everything(self, record: ObjectState) -> Iterator[Place]:
+        """All objects below the index's own folder, wherever it has one."""
+        index = record.index
+        for bucket in {ref.bucket for ref in _objects(index, index.corpora, index.builds)} if index is not None else ():
+            for info in self._buckets.store(bucket).list(f"indexes/{record.name}/"):
+                yield bucket, info.key
 
 
 def _objects(record: IndexRecord, corpora: Iterable[str], builds: Iterable[str]) -> list[ObjectRef]:

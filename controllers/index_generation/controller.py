@@ -65,5 +65,6 @@ class IndexGenerationController:
         return "its builds stay with the index until they are superseded"
 
     def remove(self, record: ObjectState, revision: str) -> None:
-        """Only the inventory knows a generation."""
+        """Only the inventory knows a generation, and perhaps a job."""
+        self._builds.abandon(record.object)
         self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)

@@ -34,6 +34,8 @@ def identity_columns(primary_key: Sequence[str]) -> tuple[str, ...]:
 
 def row_keys(rows: pa.RecordBatch | pa.Table, primary_key: Sequence[str]) -> Any:
     """The keys of the rows, in order: a pa.StringArray (of a table, chunked). Raises KeyError if an identity column is missing."""
+    if isinstance(rows, pa.Table):
+        return pa.chunked_array([row_keys(batch, primary_key) for batch in rows.to_batches()], pa.string())
     if not primary_key:
         return pc.binary_join_element_wise(_plain(rows.column(FILE_COLUMN)), rows.column(ROW_COLUMN).cast(pa.string()), ":")
     parts: list[Any] = ["["]

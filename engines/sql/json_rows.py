@@ -64,14 +64,14 @@ def _any(value: Any) -> Any:
             return value
         case float():
             return _number(value)
+        case pa.MonthDayNano():  # a tuple, too
+            return f"{value.months} months {value.days} days {value.nanoseconds} ns"
         case date() | time():  # a datetime is a date
             return value.isoformat()
         case bytes():
             return base64.b64encode(value).decode()
         case dict():
             return {name: _any(part) for name, part in value.items()}
-        case tuple() if hasattr(value, "_asdict"):  # an interval
-            return str(value)
         case list() | tuple():
             return [_any(part) for part in value]
         case _:

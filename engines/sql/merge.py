@@ -22,7 +22,7 @@ from datafusion.catalog import Table
 
 from engines.files.types import arrow_type
 from engines.row_keys import identity_columns
-from engines.sql.source import SEQUENCE, ArrowTable, LakeTable, TableSource
+from engines.sql.source import SEQUENCE, ArrowTable, Folder, LakeTable, TableSource
 
 MERGED_ROWS = 64 * 1024
 """Rows of a batch in a merged file."""
@@ -61,11 +61,12 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
 def merged_deltas(source: LakeTable, schema: pa.Schema, context: SessionContext) -> Path:
     """The Arrow file with the newest row per key of the deltas, sorted by key. Blocking; two who make it at once make the same."""
     assert source.merged is not None
+    assert source.deltas is not None
     path = Path(source.merged)
     if path.exists():
         return path
     builder = SessionContext()
-    builder.register_parquet("deltas", str(source.deltas), schema=schema, table_partition_cols=[(SEQUENCE, pa.int64())])
+    builder.register_parquet("deltas", source.deltas.path, schema=schema, table_partition_cols=[(SEQUENCE, pa.int64())])
     name = f"deltas_{os.getpid()}"
     context.register_table(name, _table(builder, "deltas"))
     keys = ", ".join(map(quote, source.primary_key))
@@ -98,6 +99,21 @@ def _write(path: Path, schema: pa.Schema, batches: Any) -> None:
         Path(staged).unlink(missing_ok=True)
 
 
+def check_files(source: LakeTable) -> None:
+    """Raises FileNotFoundError unless every file is where it should be. Some microseconds a file, paid by every query."""
+    for folder in (source.base, source.touched, source.deltas):
+        if folder is not None and (found := _count(folder.path)) != folder.files:
+            raise FileNotFoundError(f"{folder.files - found} of {folder.files} files of {source.name} are gone")
+
+
+def _count(folder: str) -> int:
+    try:
+        with os.scandir(folder) as entries:
+            return sum(_count(entry.path) if entry.is_dir(follow_symlinks=False) else entry.is_file() for entry in entries)
+    except FileNotFoundError:
+        return 0
+
+
 def view_schema(columns: Sequence[tuple[str, str]]) -> pa.Schema:
     """Arrow's schema of our columns, texts as views, which DataFusion compares and groups faster."""
     return pa.schema([(name, _VIEWS.get(type_, arrow_type(type_))) for name, type_ in columns])
@@ -126,11 +142,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _register_folder(builder: SessionContext, name: str, folder: str | None, schema: pa.Schema) -> None:
+def _register_folder(builder: SessionContext, name: str, folder: Folder | None, schema: pa.Schema) -> None:
     if folder is None:
         builder.register_record_batches(name, [[_empty(schema)]])
     else:
-        builder.register_parquet(name, folder, schema=schema)
+        builder.register_parquet(name, folder.path, schema=schema)
 
 
 def _register_arrow(builder: SessionContext, name: str, path: Path) -> None:

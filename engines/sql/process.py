@@ -81,8 +81,9 @@ class WorkerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it still answers, as far as is known."""
-        return self.ended is None and not self._reader.at_eof()
+        """Whether it has not ended, by itself or by us."""
+        # A process whose first thread has ended holds nothing any more, but is not over for the kernel before its others have.
+        return self.ended is None and self._process.poll() is None and self.memory() > 0
 
     def memory(self) -> int:
         """Bytes that it holds besides mapped files; 0 once it has ended."""

@@ -22,7 +22,7 @@ from datafusion import DataFrame, RuntimeEnvBuilder, SessionConfig, SessionConte
 from datafusion.catalog import CatalogProvider, SchemaProvider, Table
 
 from engines.row_keys import identity_columns
-from engines.sql.merge import open_table, quote
+from engines.sql.merge import check_files, open_table, quote
 from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate
 from engines.sql.source import ArrowTable, TableSource
 
@@ -101,6 +101,7 @@ class Session:
     def _open(self, source: TableSource, *, identity: bool) -> Table:
         if isinstance(source, ArrowTable):  # replaced with every event, and cheap to map
             return open_table(source, self._workshop)
+        check_files(source)
         description = orjson.dumps([source.to_dict(), identity])
         table = self._tables.get(description)
         if table is None:

@@ -15,6 +15,14 @@ SEQUENCE = "__sequence"
 
 
 @dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of links to Parquet files, and how many there must be: a listing passes over a link whose file is gone without a word."""
+
+    path: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
 class LakeTable:
     """A Dataset at one snapshot.
 
@@ -27,9 +35,9 @@ class LakeTable:
     version: int
     columns: tuple[tuple[str, str], ...]
     primary_key: tuple[str, ...] = ()
-    base: str | None = None
-    touched: str | None = None
-    deltas: str | None = None
+    base: Folder | None = None
+    touched: Folder | None = None
+    deltas: Folder | None = None
     merged: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,6 +65,6 @@ def source_from_dict(data: Mapping[str, Any]) -> TableSource:
     fields = {name: value for name, value in data.items() if name != "kind"}
     if data["kind"] == "arrow":
         return ArrowTable(**fields)
-    return LakeTable(
-        **{**fields, "columns": tuple((name, type_) for name, type_ in fields["columns"]), "primary_key": tuple(fields["primary_key"])}
-    )
+    folders = {name: Folder(**fields[name]) for name in ("base", "touched", "deltas") if fields[name] is not None}
+    columns = tuple((name, type_) for name, type_ in fields["columns"])
+    return LakeTable(**{**fields, **folders, "columns": columns, "primary_key": tuple(fields["primary_key"])})

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import orjson
 
-from engines.sql.source import SEQUENCE, LakeTable
+from engines.sql.source import SEQUENCE, Folder, LakeTable
 from state.catalog.records import DataFile, Scalar, Table
 from state.objects import ObjectRef
 
@@ -91,7 +91,7 @@ def _delta_names(deltas: Sequence[DataFile]) -> Iterable[tuple[str, DataFile]]:
     return ((f"{SEQUENCE}={file.sequence}/{number:08d}.parquet", file) for number, file in enumerate(deltas))
 
 
-def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files) -> str | None:
+def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files) -> Folder | None:
     for relative, file in wanted.items():
         link, target = folder / relative, files.path(file.ref).absolute()
         if link.is_symlink() and link.readlink() == target:
@@ -101,7 +101,7 @@ def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files) -> str | N
         aside.unlink(missing_ok=True)
         aside.symlink_to(target)
         aside.replace(link)
-    return str(folder) if wanted else None
+    return Folder(str(folder), len(wanted)) if wanted else None
 
 
 class ViewSweep:

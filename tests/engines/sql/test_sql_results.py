@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from engines.sql.json_rows import json_rows, type_name
+from engines.sql.problems import QueryProblem
+from engines.sql.results import encode
+
+SCHEMA = pa.schema([("text", pa.string_view()), ("n", pa.int64())])
+
+
+def batches(count: int, rows: int, text: str = "x") -> Iterator[pa.RecordBatch]:
+    for number in range(count):
+        yield pa.record_batch([pa.array([text] * rows, pa.string_view()), pa.array([number] * rows)], schema=SCHEMA)
+
+
+def read(ipc: bytes) -> pa.Table:
+    return pa.ipc.open_stream(ipc).read_all()
+
+
+@pytest.mark.parametrize(("limit", "truncated"), [(29, True), (30, False), (31, False), (10, True), (0, True)])
+def test_rows_are_cut_and_the_cut_is_told(limit: int, truncated: bool) -> None:
+    result = encode(SCHEMA, batches(3, 10), limit, 1 << 20)
+    assert (result.rows, result.truncated) == (min(limit, 30), truncated)
+    assert read(result.ipc).num_rows == result.rows
+    assert read(result.ipc).schema.types == [pa.string(), pa.int64()]
+
+
+def test_bytes_are_cut_within_a_batch() -> None:
+    result = encode(SCHEMA, batches(3, 100, "y" * 1000), 1000, 50_000)
+    assert result.truncated
+    assert 30 < result.rows < 60
+    assert len(result.ipc) < 60_000
+
+
+def test_no_more_is_read_than_needed() -> None:
+    source = batches(1_000_000, 10)
+    assert encode(SCHEMA, source, 15, 1 << 20).rows == 15
+    assert next(source).column("n")[0].as_py() == 2
+
+
+def test_a_row_that_cannot_fit_is_an_error() -> None:
+    with pytest.raises(QueryProblem) as caught:
+        encode(SCHEMA, batches(1, 1, "z" * 10_000), 10, 1000)
+    assert caught.value.problem == "too-large"
+
+
+def test_no_rows_are_a_result_too() -> None:
+    result = encode(SCHEMA, iter(()), 10, 1000)
+    assert (result.rows, result.truncated, read(result.ipc).column_names) == (0, False, ["text", "n"])
+
+
+VALUES: list[tuple[pa.Array, str, list[Any]]] = [
+    (pa.array([1, None, 2**63 - 1]), "int64", [1, None, 9223372036854775807]),
+    (pa.array([2**64 - 1], pa.uint64()), "decimal(20,0)", [18446744073709551615]),
+    (pa.array([1.5, float("nan"), float("inf"), None]), "float64", [1.5, None, None, None]),
+    (pa.array([True, None]), "bool", [True, None]),
+    (pa.array(["a", None]), "string", ["a", None]),
+    (pa.array(["a"]).dictionary_encode(), "string", ["a"]),
+    (pa.array([date(2024, 1, 31)]), "date", ["2024-01-31"]),
+    (pa.array([datetime.fromisoformat("2024-01-31T10:00:00.5")]), "timestamp", ["2024-01-31T10:00:00.500000"]),
+    (pa.array([1700000000000000001], pa.timestamp("ns")), "timestamp", ["2023-11-14T22:13:20"]),
+    (pa.array([datetime(2024, 1, 31, tzinfo=UTC)], pa.timestamp("ms", "UTC")), "timestamp", ["2024-01-31T00:00:00+00:00"]),
+    (pa.array([Decimal("1.50"), Decimal("0E-2")], pa.decimal128(10, 2)), "decimal(10,2)", ["1.50", "0.00"]),
+    (pa.array([b"\x00\xff"]), "binary", ["AP8="]),
+    (pa.array([["a", None], None, []]), "list<string>", [["a", None], None, []]),
+    (pa.array([[float("nan")]]), "list<float64>", [[None]]),
+    (
+        pa.array([{"a": date(2024, 1, 1), "b": [b"x"]}]),
+        "struct<a: date32[day], b: list<item: binary>>",
+        [{"a": "2024-01-01", "b": ["eA=="]}],
+    ),
+    (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), "map<string, int64>", [[["k", 1]]]),
+    (pa.array([time(10, 30)], pa.time64("ns")), "time64[ns]", ["10:30:00"]),
+    (pa.array([timedelta(seconds=1)]), "duration[us]", [1_000_000]),
+    (pa.nulls(1), "null", [None]),
+]
+
+
+@pytest.mark.parametrize(("array", "kind", "values"), VALUES, ids=[str(array.type) for array, _, _ in VALUES])
+def test_values_as_json(array: pa.Array, kind: str, values: list[Any]) -> None:
+    assert type_name(array.type) == kind
+    rows = json_rows(pa.table({"x": array}))
+    assert rows == [{"x": value} for value in values]
+    assert orjson.loads(orjson.dumps(rows)) == rows
+
+
+def test_an_interval_is_text() -> None:
+    array = pa.array([pa.MonthDayNano([1, 2, 3])])
+    assert json_rows(pa.table({"x": array})) == [{"x": "1 months 2 days 3 ns"}]

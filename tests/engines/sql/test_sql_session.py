@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from engines.sql.problems import QueryProblem, translate
+from engines.sql.session import Session, check_parameters
+
+NAMES: list[tuple[str, list[str]]] = [
+    ("SELECT 1", []),
+    ("SELECT * FROM a JOIN b USING (x)", ["a", "b"]),
+    ("WITH a AS (SELECT * FROM c) SELECT * FROM a, (SELECT * FROM d WHERE y IN (SELECT y FROM e)) q", ["c", "d", "e"]),
+    ("WITH a AS (SELECT * FROM a) SELECT * FROM a", ["a"]),
+    ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r", []),
+    ("SELECT (SELECT max(x) FROM f), EXISTS (SELECT 1 FROM g), CASE WHEN 1 IN (SELECT 1 FROM h) THEN 1 END", ["f", "g", "h"]),
+    ("SELECT * FROM k1, LATERAL (SELECT * FROM k2 WHERE k2.z = 1)", ["k1", "k2"]),
+    ("SELECT * FROM system.events", ["system.events"]),
+    ("SELECT * FROM public.a UNION SELECT * FROM lakehouse.public.b", ["a", "b"]),
+    ('SELECT * FROM "job-orders", "People"', ["People", "job-orders"]),
+    ("SELECT * FROM Job_Orders", ["job_orders"]),
+    ('SELECT * FROM "system.events"', []),
+    ("SELECT * FROM '/etc/passwd'", ["/etc/passwd"]),
+    ("SELECT * FROM '/etc/passwd.csv'", []),
+    ("EXPLAIN SELECT * FROM a", ["a"]),
+    ("DESCRIBE a", ["a"]),
+]
+
+
+@pytest.mark.parametrize(("sql", "names"), NAMES, ids=[sql for sql, _ in NAMES])
+def test_every_table_that_a_statement_touches_is_named(sql: str, names: list[str]) -> None:
+    assert Session().names(sql) == names
+
+
+@pytest.fixture
+def people(lake: Any) -> list[Any]:
+    lake.create("people", {"id": "int64", "city": "string"}, ["id"])
+    lake.add("people", [{"id": n, "city": "ab"[n % 2]} for n in range(10)])
+    return [lake.source("people")]
+
+
+def refused(sql: str, sources: list[Any], params: dict[str, Any] | None = None) -> QueryProblem:
+    session = Session()
+    with pytest.raises(QueryProblem) as caught:  # noqa: PT012 - any of these may be where it ends
+        session.names(sql)
+        with session.frame(sql, {name: pa.scalar(value) for name, value in (params or {}).items()}, sources) as frame:
+            frame.collect()
+    assert "DataFusion" not in caught.value.message
+    return caught.value
+
+
+REFUSED: list[tuple[str, str, str]] = [
+    ("", "invalid", "There is no statement."),
+    ("SELEC 1", "invalid", "Expected: an SQL statement, found: SELEC at Line: 1, Column: 1."),
+    ("SELECT 1; SELECT 2", "invalid", "More than one statement."),
+    ("SELECT nope FROM people", "invalid", "There is no column `nope`."),
+    ("SELECT id FROM people GROUP BY city", "invalid", "must appear in the GROUP BY"),
+    ("SELECT foo(id) FROM people", "invalid", "Invalid function 'foo'"),
+    ("SELECT * FROM read_parquet('/x')", "invalid", "There is no table function `read_parquet`."),
+    ("SELECT id, id FROM people", "invalid", "Several columns of the result have the same name (id)."),
+    ("SELECT 1 AS a, 2 AS a", "invalid", "Several columns of the result have the same name (a)."),
+    ("SELECT a.id, b.id FROM people a JOIN people b USING (id)", "invalid", "Several columns of the result have the same name (id)."),
+    ("SELECT * FROM people a JOIN people b USING (id)", "invalid", "Several columns of the result have the same name (city)."),
+    ("SELECT cast(city AS int) FROM people", "invalid", "Cannot cast string"),
+    ("SELECT 1 / (id - id) FROM people", "invalid", "Divide by zero error."),
+    ("SHOW TABLES", "invalid", "SHOW is not available here."),
+    ("SELECT * FROM nobody", "unknown-table", "nobody"),
+    ("SELECT * FROM information_schema.df_settings", "unknown-table", "information_schema.df_settings"),
+    ("SELECT * FROM other.schema.t", "unknown-table", "other.schema.t"),
+    ("CREATE TABLE z AS SELECT 1", "forbidden", "Only reading is allowed here"),
+    ("CREATE EXTERNAL TABLE z STORED AS CSV LOCATION '/etc/passwd'", "forbidden", "Only reading is allowed here"),
+    ("DROP TABLE people", "forbidden", "Only reading is allowed here"),
+    ("INSERT INTO people VALUES (1, 'a')", "forbidden", "Only reading is allowed here"),
+    ("COPY people TO '/tmp/x.csv'", "forbidden", "Only reading is allowed here"),
+    ("COPY (SELECT 1) TO '/tmp/x.csv'", "forbidden", "Only reading is allowed here"),
+    ("SET datafusion.execution.batch_size = 1", "forbidden", "Only reading is allowed here"),
+    ("PREPARE p AS SELECT 1", "forbidden", "Only reading is allowed here"),
+    ("EXPLAIN COPY people TO '/tmp/x.csv'", "forbidden", "Only reading is allowed here"),
+    ("EXPLAIN ANALYZE INSERT INTO people VALUES (1, 'a')", "forbidden", "Only reading is allowed here"),
+]
+
+
+@pytest.mark.parametrize(("sql", "problem", "message"), REFUSED, ids=[sql for sql, _, _ in REFUSED])
+def test_what_is_refused_and_how(people: list[Any], sql: str, problem: str, message: str) -> None:
+    found = refused(sql, people)
+    assert found.problem == problem
+    assert message in found.message
+
+
+def test_a_mistaken_column_is_answered_with_the_nearest(people: list[Any]) -> None:
+    assert refused("SELECT citi FROM people", people).remedy == "Did you mean `people.city`? Columns: people.id, people.city."
+
+
+def test_nothing_of_a_query_is_left_for_the_next(people: list[Any]) -> None:
+    session = Session()
+    for _ in range(2):
+        with session.frame("SELECT count(*) AS n FROM people", {}, people) as frame:
+            assert frame.to_pydict() == {"n": [10]}
+    with pytest.raises(QueryProblem, match="people"), session.frame("SELECT * FROM people", {}, []):
+        pass
+
+
+PARAMETERS: list[tuple[str, dict[str, Any], Any]] = [
+    ("SELECT $a + $b AS x", {"a": 1, "b": 2}, 3),
+    ("SELECT $1 AS x", {"1": "it's; DROP TABLE people --"}, "it's; DROP TABLE people --"),
+    ("SELECT count(*) AS x FROM people WHERE city = $city", {"city": "a"}, 5),
+    ("SELECT count(*) AS x FROM people WHERE id = ANY($ids)", {"ids": [1, 2, 77]}, 2),
+    ("SELECT count(*) AS x FROM people WHERE array_has($ids, id)", {"ids": []}, 0),
+    ("SELECT count(*) AS x FROM people WHERE city = $city", {"city": None}, 0),
+    ("SELECT count(*) AS x FROM people LIMIT $n", {"n": 1}, 10),
+    ("SELECT '$no' || \"city\" || $$ $no $$ AS x /* $no */ FROM people WHERE id = 0 -- $no", {}, "$noa $no "),
+    (r"SELECT E'it\'s $no' AS x", {}, "it's $no"),
+]
+
+
+@pytest.mark.parametrize(("sql", "params", "value"), PARAMETERS, ids=[sql for sql, _, _ in PARAMETERS])
+def test_parameters_are_values(people: list[Any], sql: str, params: dict[str, Any], value: Any) -> None:
+    session = Session()
+    session.names(sql)
+    with session.frame(sql, {name: pa.scalar(given) for name, given in params.items()}, people) as frame:
+        assert frame.to_pydict()["x"] == [value]
+
+
+def test_a_missing_and_an_unused_parameter_are_named() -> None:
+    with pytest.raises(QueryProblem, match="No value is given for the parameter \\$b"):
+        check_parameters("SELECT $a, $b", {"a": 1})
+    with pytest.raises(QueryProblem, match="has no parameter \\$c") as caught:
+        check_parameters("SELECT $a", {"a": 1, "c": 1})
+    assert caught.value.remedy == "It has: $a."
+
+
+FILTERS: list[tuple[str, int | None]] = [
+    ("id = 1", 1),
+    ("people.city = 'a' AND id > 3", 3),
+    ("true", 10),
+    ("id = 1 -- and so on", 1),
+    ("id = 1; SELECT 1", None),
+    ("id = 1) OR (1 = 1", None),
+    ("id = 1 UNION SELECT 1", None),
+    ("id IN (SELECT id FROM people)", None),
+    ("EXISTS (SELECT 1 FROM system.audit)", None),
+    ("id", None),
+    ("*", None),
+    ("count(*) > 1", None),
+    ("id = $x", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("condition", "rows"), FILTERS, ids=[sql for sql, _ in FILTERS])
+def test_a_filter_is_one_condition_and_nothing_else(people: list[Any], condition: str, rows: int | None) -> None:
+    session = Session()
+
+    def count() -> int:
+        with session.identities(people[0], condition, ["id"]) as frame:
+            return sum(batch.num_rows for batch in frame.collect())
+
+    if rows is None:
+        with pytest.raises(QueryProblem) as caught:
+            count()
+        assert caught.value.problem in ("invalid", "unknown-table")
+    else:
+        assert count() == rows
+
+
+TEXTS: list[tuple[str, str]] = [
+    ("DataFusion error: Resources exhausted: Failed to allocate", "memory"),
+    ("External error: Resources exhausted: x", "memory"),
+    ("DataFusion error: Object Store error: Object at location /x/y.parquet not found", "storage"),
+    ("Arrow error: Parquet argument error: Parquet error: EOF", "storage"),
+    ("something never seen", "invalid"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), TEXTS)
+def test_texts_are_sorted_by_what_they_mean(text: str, problem: str) -> None:
+    assert translate(Exception(text)).problem == problem

@@ -23,6 +23,7 @@ from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
 from reconciler.driver import Driver, Parts
 from reconciler.follow import Follower
+from reconciler.job_desk import JobDesk
 from reconciler.loop import Reconciler
 from reconciler.opening import State
 from reconciler.operator import Operator
@@ -82,14 +83,9 @@ def assemble(state: State, settings: Settings) -> Assembly:
     lease = state.lease
     statuses = StatusWriter(state.statuses, state.streams, state.clock)
     world = make_world(state, statuses)
-    woken: list[Driver] = []
-
-    def wake(name: str) -> None:
-        for driver in woken:
-            driver.wake((name,))
-
+    desk = JobDesk(state.streams)
     jobs = JobLimits(settings.work.job_workers, settings.work.inline_bytes)
-    executor = Executor(state.place.cache / "jobs", jobs, wake)
+    executor = Executor(state.place.cache / "jobs", jobs, desk.ended)
     files = SourceFiles(state.place.data_root)
     kinds = make_kinds(state, world, statuses, executor, files)
     follower = Follower(state.place.source, world, state.catalog, statuses, kinds.retiring, settings)
@@ -114,6 +110,6 @@ def assemble(state: State, settings: Settings) -> Assembly:
         clock=state.clock,
     )
     driver = Driver(parts, reconcilers=settings.work.reconcilers)
-    woken.append(driver)
+    desk.wake = driver.wake
     state.catalog.subscribe(driver.wake)
     return Assembly(state, world, follower, statuses, executor, queue, driver)

@@ -7,15 +7,16 @@ survive (the lease is lost) ends the driver; everything else has become a status
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from controllers.outcome import Failed, Outcome, Waiting
+from controllers.outcome import Failed, Outcome, Ready, Waiting
 from reconciler.backoff import Backoff
 from reconciler.follow import Follower
 from reconciler.loop import Reconciler
@@ -52,6 +53,20 @@ class Parts:
     clock: Callable[[], datetime]
 
 
+@dataclass(slots=True)
+class Tally:
+    """Visits so far, and their seconds, by kind and ending. Written on the event loop, read by whoever wants figures."""
+
+    visits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def count(self, kind: str, outcome: Outcome, seconds: float) -> None:
+        """One visit."""
+        label = (kind, type(outcome).__name__.lower())
+        self.visits[label] += 1
+        self.seconds[label] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
+
+
 class Driver:
     """Runs until stopped. Made on the event loop it lives on; `wake` may be called from any thread."""
 
@@ -66,6 +81,8 @@ class Driver:
         self._folders_moved = asyncio.Event()
         self._relisted_at: datetime | None = None
         self._unvisited: set[Key] = set()
+        self.ready: set[Key] = set()
+        self.tally = Tally()
         self.first_pass = asyncio.Event()
 
     @property
@@ -135,16 +152,19 @@ class Driver:
         queue = self._parts.queue
         while True:
             key = await queue.get()
+            begun = self._loop.time()
             try:
                 visit = await self._in_thread(partial(self._parts.reconciler.visit, key))
                 if visit is not None:
                     self._settle(key, visit.outcome)
+                    self.tally.count(key.kind, visit.outcome, self._loop.time() - begun)
             finally:
                 queue.done(key)
                 self._unvisited.discard(key)
 
     def _settle(self, key: Key, outcome: Outcome) -> None:
         queue, backoff = self._parts.queue, self._parts.backoff
+        (self.ready.add if isinstance(outcome, Ready) else self.ready.discard)(key)
         if isinstance(outcome, Failed):
             queue.add_after(key, backoff.next_delay(key))
             return

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engines.jobs.job import JobInfo
 from reconciler.assembly import Assembly, assemble
 from reconciler.opening import Housekeeping, open_state
 from reconciler.place import Place
@@ -82,12 +83,15 @@ def _quiet(assembly: Assembly) -> bool:
 
 
 def _progress(assembly: Assembly) -> Progress:
-    names = {str(key) for key in assembly.world.objects}
-    statuses = [status for status in assembly.state.statuses.all() if status.object in names]
-    done = sum(1 for status in statuses if status.ready == "True")
-    busy = {str(key) for key in assembly.queue.processing}
-    working = [(status.object, status.message) for status in statuses if status.object in busy or status.detail.get("progress") is not None]
-    return Progress(done, len(names), tuple(working))
+    """From the driver's own sets: decoding statuses many times a second would cost more than the work."""
+    jobs = {job.object: job for job in assembly.executor.jobs()}
+    working = {str(key): "" for key in sorted(assembly.queue.processing)}
+    working |= {name: f"{job.kind}: {_share(job)}" for name, job in jobs.items()}
+    return Progress(len(assembly.driver.ready), len(assembly.world.objects), tuple(working.items()))
+
+
+def _share(job: JobInfo) -> str:
+    return f"{job.done / job.total:.0%}" if job.total else job.state
 
 
 def _ending(assembly: Assembly, seconds: float) -> Convergence:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from reconciler.assembly import Assembly
@@ -28,6 +28,14 @@ class LoopCollector(Collector):
         for state in ("running", "queued"):
             jobs.add_metric((state,), states.count(state))
         yield jobs
+        tally = self._assembly.driver.tally
+        visits = CounterMetricFamily("lakehouse_reconciles", "Visits of objects, by how they ended.", labels=("kind", "outcome"))
+        seconds = CounterMetricFamily("lakehouse_reconcile_seconds", "Seconds spent in visits.", labels=("kind", "outcome"))
+        for label, count in list(tally.visits.items()):
+            visits.add_metric(label, count)
+            seconds.add_metric(label, tally.seconds[label])
+        yield visits
+        yield seconds
         objects = GaugeMetricFamily("lakehouse_objects", "Objects, by whether they are ready.", labels=("ready",))
         ready = [status.ready for status in self._assembly.state.statuses.all()]
         for truth in ("True", "False", "Unknown"):

@@ -39,27 +39,27 @@ class _Model(BaseModel):
 class StateSettings(_Model):
     """Where the state is kept."""
 
-    bucket: str = Field(default="primary", description="Bucket that holds the catalog log, statuses, streams, requests and the lease. Restart.")
+    bucket: str = Field(default="primary", description="Bucket of the catalog log, statuses, streams, requests, lease. Restart.")
 
 
 class LimitSettings(_Model):
     """What one request may cost."""
 
     body_bytes: int = Field(default=1 << 20, gt=0, description="Largest request body, in bytes. Restart.")
-    query_seconds: Seconds = Field(default=30.0, description="Longest query, planning included.")
-    query_rows: int = Field(default=10_000, gt=0, description="Most rows of a result; more are cut off, and the result says so.")
-    query_bytes: int = Field(default=64 << 20, gt=0, description="Largest result, in bytes; more is cut off, and the result says so.")
-    query_memory_bytes: int = Field(default=2 << 30, gt=0, description="Resident memory at which a query worker is ended. Restart.")
+    query_seconds: Seconds = Field(default=30.0, description="Longest query, planning included. Restart.")
+    query_rows: int = Field(default=10_000, gt=0, description="Most rows of a result; it is cut there, and says so. Restart.")
+    query_bytes: int = Field(default=64 << 20, gt=0, description="Largest result, in bytes; it is cut there, and says so. Restart.")
+    query_memory_bytes: int = Field(default=1 << 30, gt=0, description="Resident memory at which a query worker is ended. Restart.")
     query_workers: int = Field(default=2, ge=1, description="Query workers at most; one is kept warm. Restart.")
     waiting_queries: int = Field(default=64, ge=0, description="Queries that may wait for a worker; more are refused. Restart.")
-    search_k: int = Field(default=1_000, ge=1, description="Most hits of a search.")
+    search_k: int = Field(default=1_000, ge=1, description="Most hits of a search. Restart.")
 
 
 class WorkSettings(_Model):
     """How the daemon works."""
 
     reconcilers: int = Field(default=4, ge=1, description="Objects reconciled at once. Restart.")
-    job_workers: int = Field(default=os.cpu_count() or 1, ge=1, description="Long jobs at once, a process each; by default one a core. Restart.")
+    job_workers: int = Field(default=os.cpu_count() or 1, ge=1, description="Long jobs at once, a process each; one a core. Restart.")
     inline_bytes: int = Field(default=8 << 20, ge=0, description="Input, in bytes, up to which a job needs no process. Restart.")
     resync: Seconds = Field(default=600.0, description="Every object is observed again this often, to find drift.")
     relist: Seconds = Field(default=30.0, description="The watched ref is read again this often, should a notification be lost.")

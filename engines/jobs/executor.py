@@ -27,7 +27,7 @@ from engines.jobs.durations import Durations
 from engines.jobs.entry import Entry
 from engines.jobs.failure import Failure
 from engines.jobs.function import call
-from engines.jobs.job import Done, Job, JobInfo, JobState
+from engines.jobs.job import Done, Ended, Job, JobInfo, JobState
 from engines.jobs.process import WorkerProcess
 from engines.jobs.results import JobResults
 from state.failpoints import declare, hit
@@ -48,7 +48,7 @@ class JobLimits:
     idle_seconds: float = 30.0
 
 
-def _tell_nobody(_: str) -> None:
+def _tell_nobody(_: Ended) -> None:
     return None
 
 
@@ -63,12 +63,13 @@ class Executor:
         self,
         directory: Path,
         limits: JobLimits | None = None,
-        on_finished: Callable[[str], None] = _tell_nobody,
+        on_finished: Callable[[Ended], None] = _tell_nobody,
         *,
         clock: Clock = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """directory: for results and durations. on_finished: called with the job's object, from a thread of ours; must not raise."""
+        """directory: for results and durations. on_finished: called from a thread of ours; must not raise. Not told of small
+        jobs that nobody else waited for."""
         limits = limits or JobLimits()
         self._inline_limit = limits.inline_limit
         self._on_finished = on_finished
@@ -196,7 +197,7 @@ class Executor:
     def _announce(self, entry: Entry) -> None:
         try:
             hit(ENDED)
-            self._on_finished(entry.job.object)
+            self._on_finished(Ended(entry.job, entry.attempts, self._monotonic() - entry.began, entry.failure))
         except Exception:  # noqa: BLE001  (a caller's mistake must not end the thread that listens to a worker)
             _log.exception("Telling %s that its job ended failed; the next relist will find it.", entry.job.object)
 

@@ -95,6 +95,16 @@ JobState = Done | Running | Queued | Failed
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """What is told when a job has ended: `seconds` of its last run, and the failure if it failed."""
+
+    job: Job
+    attempts: int
+    seconds: float
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobInfo:
     """One row of `system.jobs`: a job that runs or waits. `started` is None while it waits; `eta` in seconds from now."""
 

@@ -17,7 +17,7 @@ import pytest
 
 from engines.errors import FileRefused, JobCancelled, JobCrashed, JobFailed
 from engines.jobs.executor import Executor, JobLimits
-from engines.jobs.job import Done, Failed, Job, JobState, Queued, Running
+from engines.jobs.job import Done, Ended, Failed, Job, JobState, Queued, Running
 from engines.jobs.worker import RESULT_WRITTEN
 from state.errors import ObjectCorrupt
 from state.failpoints import declared
@@ -36,7 +36,7 @@ class Bench:
     """An executor, and the objects whose jobs have ended."""
 
     def __init__(self, directory: Path, **limits: Any) -> None:
-        self.finished: Queue[str] = Queue()
+        self.finished: Queue[Ended] = Queue()
         self.directory = directory
         self.executor = Executor(directory, JobLimits(**{"workers": 2, "idle_seconds": 60.0, **limits}), self.finished.put)
 
@@ -153,7 +153,7 @@ def test_a_small_job_asked_for_by_two_threads_runs_once_and_both_hear_of_it(benc
         assert not bench.executor.cancel(task.id)
         opened(task)
         assert isinstance(first.result(), Done)
-    assert bench.finished.get(timeout=10) == task.object
+    assert bench.finished.get(timeout=10).job.object == task.object
     assert bench.executor.ensure(task) == first.result()
     bench.executor.forget(task.id)
 
@@ -184,7 +184,7 @@ def test_at_most_so_many_run_and_the_rest_wait_in_order(bench: Bench, tmp_path: 
     assert not Path(tasks[3].arguments["log"]).exists()
     for task in tasks:
         opened(task)
-    assert {bench.finished.get(timeout=30) for _ in tasks} == {task.object for task in tasks}
+    assert {bench.finished.get(timeout=30).job.object for _ in tasks} == {task.object for task in tasks}
     assert len(bench.executor.worker_pids()) == 2
 
 
@@ -328,8 +328,8 @@ def test_what_is_no_job_is_refused_to_the_caller(bench: Bench) -> None:
 def test_a_callback_that_fails_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     calls: Queue[str] = Queue()
 
-    def stumble(name: str) -> None:
-        calls.put(name)
+    def stumble(end: Ended) -> None:
+        calls.put(end.job.object)
         raise RuntimeError("oops")
 
     executor = Executor(tmp_path, JobLimits(1), stumble)

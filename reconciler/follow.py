@@ -92,7 +92,7 @@ class Follower:
 
     def _take_over(self, change: WorldChange) -> Pending:
         self._inventory(change.changed)
-        self._drop_unmanaged(change.removed)
+        self._drop_unmanaged(change.removed | (self._forgotten() if first else frozenset()))
         if self._first or change.removed:
             self.prune()
         if self._first:
@@ -166,6 +166,11 @@ class Follower:
                 words = "its file can be read again, or is gone" if key.kind == SPEC_FILE else "nothing was made of it"
                 self._statuses.remove(str(key), words, self._world.revision or "")
 
+    def _forgotten(self) -> frozenset[Key]:
+        """Objects with a status that nobody wants or knows: a former process ended between removing one and saying so."""
+        names = (name for name in self._statuses.names() if name != _SOURCE)
+        return frozenset(key for key in map(_key, names) if key not in self._world.objects)
+
     def _approvals(self) -> frozenset[str]:
         return frozenset(plan_id for state in self._catalog.objects("Prune").values() for plan_id in state.approvals)
 
@@ -199,6 +204,11 @@ class Follower:
         if not self._readable:
             self._statuses.remove(_SOURCE, f"revision {revision[:12]} can be read again", revision)
         self._readable = True
+
+
+def _key(name: str) -> Key:
+    kind, _, rest = name.partition("/")
+    return Key(kind, rest)
 
 
 def _circle(start: Key, world: World) -> tuple[Key, ...]:

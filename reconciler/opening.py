@@ -185,4 +185,3 @@ def _identity(store: ObjectStore, *, create: bool) -> str:
     except ObjectExists:
         _log.debug("another process made the state a moment ago")
     return store.get(_STATE_KEY).decode()
-

@@ -1,5 +1,5 @@
 """Carries out what operators ask of a running daemon. Each request ends as one row of `system.requests` and one event under
-its id, and its object is then removed; a crash in between answers it again, which every verb tolerates.
+its id, and its object is then removed; a crash before the row answers it again, which every verb tolerates, one after it does not.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,10 @@ from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Approved, Resumed, Suspended
+from state.errors import LeaseLost
 from state.failpoints import declare, hit
 from state.requests import Request, RequestQueue
+from state.streams.ids import is_id
 from state.streams.stream import Streams
 from state.timestamps import iso
 
@@ -55,18 +57,31 @@ class Operator:
         """Carries out everything that waits; returns the keys to look at."""
         touched: list[Key] = []
         for request in self._requests.pending():
-            hit(_BEFORE_ANSWER)
-            try:
-                message, keys = self._carry_out(request)
-                self._end(request, "done", message)
-                touched += keys
-            except Refused as error:
-                self._end(request, "refused", error.explain())
-            except LakehouseError as error:
-                self._end(request, "failed", error.explain())
-            hit(_AFTER_ANSWER)
+            if not self._answered(request):
+                hit(_BEFORE_ANSWER)
+                touched += self._answer(request)
+                hit(_AFTER_ANSWER)
             self._requests.remove(request.id)
         return tuple(touched)
+
+    def _answer(self, request: Request) -> tuple[Key, ...]:
+        try:
+            message, keys = self._carry_out(request)
+        except Refused as error:
+            self._end(request, "refused", error.explain())
+        except LeaseLost:
+            raise
+        except LakehouseError as error:
+            self._end(request, "failed", error.explain())
+        else:
+            self._end(request, "done", message)
+            return keys
+        return ()
+
+    def _answered(self, request: Request) -> bool:
+        """Whether a former process, or an attempt that could not remove the object, ended this request already."""
+        since = request.id if is_id(request.id) else None
+        return next(self._streams.read("requests", since=since, where={"request": request.id}), None) is not None
 
     def _carry_out(self, request: Request) -> tuple[str, tuple[Key, ...]]:
         """What was done, in words, and whom it concerns. Raises LakehouseError."""
@@ -128,11 +143,10 @@ class Operator:
             "request": request.id, "verb": request.verb, "object": request.object, "actor": request.actor, "reason": request.reason,
             "outcome": outcome, "message": message, "digest": request.digest, "revision": revision, "payload": dict(request.payload),
         }  # fmt: skip
-        self._streams.append("requests", row)
         reason = {"done": reasons.REQUEST_DONE, "refused": reasons.REQUEST_REFUSED}.get(outcome, reasons.REQUEST_FAILED)
         kind, _, name = request.object.partition("/")
         event = {
             "object": request.object, "kind": kind, "name": name, "type": "Normal" if outcome == "done" else "Warning", "reason": reason,
             "message": f"{request.verb}: {message}", "revision": revision, "actor": request.actor, "request": request.id,
         }  # fmt: skip
-        self._streams.append("events", event)
+        self._streams.commit([self._streams.encode("requests", row), self._streams.encode("events", event)])

@@ -43,6 +43,10 @@ class StatusWriter:
         """An event that is no change of status; see `controllers.events.Events`."""
         self._append(object, type, reason, message, revision)
 
+    def names(self) -> list[str]:
+        """Of all objects that have a status."""
+        return self._book.names()
+
     def known_revision(self, key: Key, digest: str) -> str | None:
         """Since which revision this digest of the object has been wanted, as far as recorded."""
         status = self._book.get(str(key))

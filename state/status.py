@@ -265,6 +265,11 @@ class StatusBook:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def names(self) -> list[str]:
+        """Every object that has a status; nothing is decoded."""
+        with self._lock:
+            return sorted(self._lines)
+
     def all(self, kind: str | None = None, name: str | None = None) -> list[Status]:
         """Every status, or those of a kind and of a name, by object."""
         if kind is not None and name is not None:

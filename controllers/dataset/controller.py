@@ -106,7 +106,7 @@ class DatasetController:
         return "its rows and files are deleted" if self._deletes(record) else "its data is retained"
 
     def remove(self, record: ObjectState, revision: str) -> None:
-        """Retains or drops the table; a dropped one's objects, those of former versions too, are deleted after the entry that forgets it."""
+        """Retains or drops the table; a dropped one's objects, of former versions too, are deleted after the entry that forgets it."""
         self._executor.keep_only(record.object, frozenset())
         if not self._deletes(record):
             self._catalog.commit((Retained(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)

@@ -1,10 +1,10 @@
 """Turns what reading the files gave into one catalog entry; pure. What `plan.Follow` promised is settled here.
 
 A refused file changes nothing but the list of refusals: the rows of its path's former content stay. If a table is made
-anew and a file that it holds now is refused, the table stays as it is.
+anew and a path or content that it holds now is refused, the table stays as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controllers.dataset.files import SourceFile
@@ -34,15 +34,18 @@ class Outcomes:
 def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outcomes: Outcomes) -> TableCommit:
     """The entry that makes the table follow its files. `name` is the object's; `table` as it is now, None where there is none."""
     accepted, refused, schema = outcomes.accepted, outcomes.refused, outcomes.schema
-    held = {binding.path for binding in table.bindings.values()} if table is not None else set()
-    if step.reset and table is not None and any(refusal.path in held for refusal in refused):
+    if step.reset and table is not None and _holds_any(table, refused):
         return _only_refusals(name, table, refused)
+    rejected = frozenset(refusal.digest for refusal in refused)
     former = () if step.reset or table is None else table.files
     bindings = {} if step.reset or table is None else dict(table.bindings)
-    binds = _bindings(step, bindings, accepted, refused)
-    after = {**{path: b for path, b in bindings.items() if path not in step.unbind}, **{b.path: b for b in binds}}
-    remove = _removed(spec, table, step, after, former)
-    add = _added(spec, table, step, accepted, former)
+    binds = _bindings(step, bindings, accepted, rejected)
+    # what a refused file was to be read again for stays as it is, its binding included
+    unbind = tuple(path for path in step.unbind if bindings[path].digest not in rejected)
+    after = {**{path: b for path, b in bindings.items() if path not in unbind}, **{b.path: b for b in binds}}
+    rewritten = ({file.digest for file in step.renew} | step.repair) - rejected
+    remove = _removed(spec, table, step, after, rewritten)
+    add = _added(spec, table, step, accepted, [file for file in former if file.source in rewritten])
     return TableCommit(
         object=name,
         transformation=step.transformation,
@@ -53,7 +56,7 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
         add=add,
         remove=remove,
         bind=tuple(binds),
-        unbind=tuple(_unbound(step, table, after)),
+        unbind=tuple(path for path in table.bindings if path not in after) if table is not None and step.reset else unbind,
         refuse=tuple(refused),
         accept=tuple(_accepted(table, step, accepted)),
     )
@@ -70,8 +73,12 @@ def _only_refusals(name: str, table: Table, refused: Sequence[Refusal]) -> Table
     )
 
 
-def _bindings(step: Follow, bindings: dict[str, Binding], accepted: Sequence[Accepted], refused: Sequence[Refusal]) -> list[Binding]:
-    rejected = {refusal.digest for refusal in refused}
+def _holds_any(table: Table, refused: Sequence[Refusal]) -> bool:
+    contents = {binding.digest for binding in table.bindings.values()}
+    return any(refusal.path in table.bindings or refusal.digest in contents for refusal in refused)
+
+
+def _bindings(step: Follow, bindings: Mapping[str, Binding], accepted: Sequence[Accepted], rejected: Collection[str]) -> list[Binding]:
     read = [item.file for item in accepted]
     bound = [Binding(f.path, f.digest, f.size, f.mtime_ns) for f in (*read, *step.bind) if f.digest not in rejected]
     # a copy of a refused file is refused with it, and says so when it is looked at next
@@ -79,46 +86,54 @@ def _bindings(step: Follow, bindings: dict[str, Binding], accepted: Sequence[Acc
 
 
 def _removed(
-    spec: DatasetSpec, table: Table | None, step: Follow, after: dict[str, Binding], former: Sequence[DataFile]
+    spec: DatasetSpec, table: Table | None, step: Follow, after: Mapping[str, Binding], rewritten: Collection[str]
 ) -> tuple[str, ...]:
     if table is None:
         return ()
     if step.reset:
         return tuple(file.key for file in table.files)
     kept = {binding.digest for binding in after.values()}
-    rewritten = set(step.renew) | set(step.repair)
     upsert = spec.write == "upsert"
-    return tuple(file.key for file in former if file.source in rewritten or (not upsert and file.source not in kept))
+    return tuple(file.key for file in table.files if file.source in rewritten or (not upsert and file.source not in kept))
 
 
 def _added(
-    spec: DatasetSpec, table: Table | None, step: Follow, accepted: Sequence[Accepted], former: Sequence[DataFile]
+    spec: DatasetSpec, table: Table | None, step: Follow, accepted: Sequence[Accepted], rewritten: Sequence[DataFile]
 ) -> tuple[DataFile, ...]:
-    """New parts get the next sequences, one a source file; a repaired file keeps its place, a renewed one becomes newest."""
+    """New parts get the next sequences, one a content, in lexical order of the paths that bring it (the last one, if several do).
+
+    A content that is repaired keeps its place, one that is renewed becomes newest.
+    """
     sequence = 1 if table is None or step.reset else table.next_sequence
-    places = {file.source: file for file in former}
-    merged = spec.write == "upsert"
-    has_base = any(file.role == "base" for file in former)
+    moving = {file.digest for file in step.renew}
+    places = {file.source: file for file in rewritten if file.source not in moving}
+    leaving = {file.source for file in rewritten} - places.keys()
+    stays = table is not None and not step.reset and any(file.source not in leaving for file in table.files)
+    # only what nothing precedes may be a base: readers let every delta win over it
+    role: Role = "delta" if spec.write == "upsert" and stays else "base"
     added: list[DataFile] = []
-    renewed = [(source, tuple(file for file in former if file.source == source)) for source in step.renew]
-    for source, parts in [*((item.file.digest, item.parts) for item in accepted), *renewed]:
-        place = places.get(source) if source in step.repair else None
+    for source, parts in _in_order(step, accepted, rewritten):
+        place = places.get(source)
         if place is not None:
             added += [replace(part, sequence=place.sequence, role=place.role) for part in parts]
             continue
-        role: Role = "delta" if merged and has_base else "base"
         added += [replace(part, sequence=sequence, role=role) for part in parts]
-        has_base = has_base or bool(parts)
+        role = "delta" if spec.write == "upsert" and parts else role
         sequence += 1
     return tuple(added)
 
 
-def _unbound(step: Follow, table: Table | None, after: dict[str, Binding]) -> list[str]:
-    if table is None:
-        return []
-    if step.reset:
-        return [path for path in table.bindings if path not in after]
-    return list(step.unbind)
+def _in_order(step: Follow, accepted: Sequence[Accepted], rewritten: Sequence[DataFile]) -> list[tuple[str, tuple[DataFile, ...]]]:
+    """Contents with their parts, by the last path that brings them in this step."""
+    brought = {item.file.digest: item.file.path for item in accepted}
+    parts: dict[str, tuple[DataFile, ...]] = {}
+    for former in rewritten:
+        parts[former.source] = (*parts.get(former.source, ()), former)
+    parts |= {item.file.digest: item.parts for item in accepted}
+    for file in step.renew:
+        if file.digest in parts:
+            brought[file.digest] = max(file.path, brought.get(file.digest, ""))
+    return [(source, parts[source]) for source in sorted(brought, key=brought.__getitem__)]
 
 
 def _accepted(table: Table | None, step: Follow, accepted: Sequence[Accepted]) -> list[str]:

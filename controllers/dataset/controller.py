@@ -80,6 +80,7 @@ class DatasetController:
             damaged=self._damaged(table) if table is not None else frozenset(),
             former=former,
             former_wanted=former_wanted,
+            bucket_declared=self._wanted(Key("Bucket", spec.bucket)) is not None,
         )
 
     def plan(self, resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:

@@ -76,6 +76,9 @@ class SourceFiles:
                 continue
             except OSError as error:
                 found = Unusable(path, f"cannot be read: {error.strerror}")
+            except RuntimeError:
+                # what pathlib makes of links in a circle
+                found = Unusable(path, "is a link that leads back to itself")
             if isinstance(found, SourceFile):
                 files.append(found)
             else:

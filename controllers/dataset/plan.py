@@ -25,6 +25,7 @@ class Observed:
 
     Args:
         damaged: keys of data files that are missing or have another size than recorded.
+        bucket_declared: whether a spec declares the bucket, so that it will be attached soon.
         former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
     """
 
@@ -34,6 +35,7 @@ class Observed:
     damaged: frozenset[str] = frozenset()
     former: Table | None = None
     former_wanted: bool = False
+    bucket_declared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Follow:
         ingest: files to read, in lexical order of their paths.
         bind: files whose content the table holds already.
         gone: paths that vanished and keep their rows; `unbind`: paths whose binding ends.
-        renew: content digests whose rows become the newest without being read again (upsert).
+        renew: files whose content the table holds and whose rows become the newest again (upsert).
         repair: content digests whose data files are damaged and are written again.
         reset: the table is made anew by another transformation; nothing of it is kept.
     """
@@ -69,7 +71,7 @@ class Follow:
     bind: tuple[SourceFile, ...] = ()
     gone: tuple[str, ...] = ()
     unbind: tuple[str, ...] = ()
-    renew: tuple[str, ...] = ()
+    renew: tuple[SourceFile, ...] = ()
     repair: frozenset[str] = field(default_factory=frozenset)
     reset: bool = False
 
@@ -98,6 +100,7 @@ DatasetStep = TakeUp | Follow
 def transformation(spec: DatasetSpec) -> str:
     """Digest of all that decides what a file's rows become; globs, bucket, owners and descriptions do not."""
     return digest(reading(spec))
+
 
 def plan(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
     """The next step, if there is one; see the module's docstring."""
@@ -137,26 +140,25 @@ def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: fro
     broken = {file.source for file in table.files if file.ref.key in damaged}
     ingest: list[SourceFile] = []
     bind: list[SourceFile] = []
-    renew: list[str] = []
+    renew: list[SourceFile] = []
     repair: set[str] = set()
     coming: set[str] = set()
     for file in listing.files:
-        binding = table.binding(file.path)
         if (file.path, file.digest) in refused:
             continue
+        binding = table.binding(file.path)
+        other = binding is None or binding.digest != file.digest
+        known = file.digest in held or file.digest in coming
         if file.digest in broken and file.digest not in repair:
             ingest.append(file)
             repair.add(file.digest)
-        elif binding is None or binding.digest != file.digest:
-            if file.digest not in held and file.digest not in coming:
-                ingest.append(file)
-                coming.add(file.digest)
-                continue
+        elif other and not known:
+            ingest.append(file)
+            coming.add(file.digest)
+        elif binding is None or other or not binding.present:
             bind.append(file)
-            if binding is not None and write == "upsert":
-                renew.append(file.digest)
-        elif not binding.present:
-            bind.append(file)
+        if write == "upsert" and binding is not None and other and known:
+            renew.append(file)
     gone, unbind = _vanished(write, table, listing)
     if not (ingest or bind or gone or unbind):
         return None
@@ -167,8 +169,11 @@ def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: fro
 
 
 def _vanished(write: str, table: Table, listing: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Paths that are gone and keep their rows, and paths whose binding ends: moved, or no longer part of a `replace`."""
-    there = {file.path for file in listing.files}
+    """Paths that are gone and keep their rows, and paths whose binding ends: moved, or no longer part of a `replace`.
+
+    What matches but cannot be read now is not gone: its rows stay until it is readable again.
+    """
+    there = {file.path for file in listing.files} | {path.path for path in listing.unusable}
     contents = {file.digest for file in listing.files}
     gone, unbind = [], []
     for binding in table.bindings.values():
@@ -198,6 +203,8 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
     if not observed.bucket_attached:
         name = f"Bucket/{spec.bucket}"
+        if observed.bucket_declared:
+            return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} is not open", blocked_by=name)
         return Waiting(reasons.REFERENCE_MISSING, f"{name} is not there; declare it, or name another bucket", blocked_by=name)
     if observed.table is None:
         return _without_table(spec, observed)

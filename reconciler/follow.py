@@ -66,6 +66,7 @@ class Follower:
         self._readable = False
         self._owed: WorldChange | None = None
         self._first = False
+        self._unpruned = False
 
     def advance(self) -> Pending:
         """Moves to the revision that the ref points at now. What cannot be read leaves the last good world in force.
@@ -85,6 +86,8 @@ class Follower:
             return Pending(())
         self._recovered(revision)
         if self._owed is None:
+            if self._unpruned:
+                self.prune()
             return Pending(())
         pending = self._take_over(self._owed)
         self._owed, self._first = None, False
@@ -92,7 +95,7 @@ class Follower:
 
     def _take_over(self, change: WorldChange) -> Pending:
         self._inventory(change.changed)
-        self._drop_unmanaged(change.removed | (self._forgotten() if first else frozenset()))
+        self._drop_unmanaged(change.removed | (self._forgotten() if self._first else frozenset()))
         if self._first or change.removed:
             self.prune()
         if self._first:
@@ -113,6 +116,7 @@ class Follower:
         for name, why in plan.held.items():
             message = f"no spec asks for it, but {why}: `lakectl approve {plan.id}` lets it go"
             self._statuses.note(name, "False", reasons.PRUNE_HELD, message, revision)
+        self._unpruned = False
         for state in plan.objects:
             hit(_BEFORE_PRUNE)
             self._remove(state.object, revision)
@@ -137,6 +141,7 @@ class Follower:
         except LakehouseError as error:
             message = f"no spec asks for it; removing it failed and is tried again: {error.explain()}"
             self._statuses.note(name, "False", reasons.PRUNING, message, revision)
+            self._unpruned = True
             return
         after = self._catalog.get(name)
         if after is not None and after.retained:

@@ -1,7 +1,7 @@
 """Buckets: which store answers for which name, in this process.
 
-A `BucketConfig` is all that another process needs to open the same store; it travels as JSON to job workers. (Memory is
-not shared between processes: such a bucket exists for tests and scratch data.) `probe` says whether a store keeps its promises before it is trusted.
+A `BucketConfig` is all that another process needs to open the same store; it travels as JSON to job workers. (Memory is not shared
+between processes: such a bucket exists for tests and scratch data.) `probe` says whether a store keeps its promises before it is trusted.
 Refuses to know secrets, specs or the catalog. Next: `local_store.py`, `remote_store.py`, `reader.py`.
 """
 
@@ -25,8 +25,8 @@ BACKENDS: tuple[Backend, ...] = ("local", "memory")
 
 @dataclass(frozen=True, slots=True)
 class BucketConfig:
-    """Where a bucket is. `root` is an absolute path (local), or whose memory it is: a memory
-    bucket with a root is one bucket for all of this process, without one it is another each time. `prefix` is put before every key, without slashes at its ends."""
+    """Where a bucket is. `root` is an absolute path (local), or whose memory it is: a memory bucket with a root is one bucket for all of
+    this process, without one it is another each time. `prefix` is put before every key, without slashes at its ends."""
 
     name: str
     backend: Backend

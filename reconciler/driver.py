@@ -130,7 +130,7 @@ class Driver:
         pending = await self._in_thread(self._parts.follower.advance)
         self.enqueue(pending.changed)
         self.enqueue(pending.quiet, resync=True)
-        if pending.changed or not self.first_pass.is_set():
+        if not self.first_pass.is_set() or any(key.kind == "Dataset" for key in pending.changed):
             self._aim_data_watch()
         if self._parts.world.revision is not None and not self.first_pass.is_set():
             self._unvisited = set(pending.changed)

@@ -72,6 +72,7 @@ class DataWatch:
     def __init__(self, root: Path, forbidden: Iterable[Path]) -> None:
         self._root = root
         self._forbidden = tuple(forbidden)
+        self._globs: Mapping[Key, tuple[str, ...]] = {}
         self._aims: dict[tuple[Key, str], _Aim] = {}
         self._patterns: dict[Path, list[_Aim]] = {}
         self._above: dict[Path, list[Path]] = {}
@@ -81,6 +82,8 @@ class DataWatch:
 
         Only what is new, or waits for a folder, is looked at: most commits change one of a thousand datasets.
         """
+        if globs == self._globs and all(aim.there for aim in self._aims.values()):
+            return False
         aims: dict[tuple[Key, str], _Aim] = {}
         patterns: dict[Path, list[_Aim]] = defaultdict(list)
         for key, its_globs in globs.items():
@@ -90,7 +93,7 @@ class DataWatch:
                 aims[key, glob] = aim
                 patterns[aim.folder].append(aim)
         differs = patterns.keys() != self._patterns.keys()
-        self._aims, self._patterns = aims, dict(patterns)
+        self._globs, self._aims, self._patterns = globs, aims, dict(patterns)
         if differs:
             self._above = defaultdict(list)
             for folder in patterns:

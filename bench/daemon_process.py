@@ -21,13 +21,6 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 LAKECTL = (sys.executable, "-P", "-m", "reconciler.lakectl.main")
-_DAEMON = """
-import asyncio, pathlib, sys
-from reconciler.daemon import daemon_settings, run_daemon
-from reconciler.place import locate
-place = locate(pathlib.Path(sys.argv[1]))
-asyncio.run(run_daemon(place, daemon_settings(place, "127.0.0.1:0"), print))
-"""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -77,7 +70,7 @@ class DaemonProcess:
     def __enter__(self) -> Self:
         self._address.unlink(missing_ok=True)
         self.started = time.perf_counter()
-        command = (sys.executable, "-P", "-c", _DAEMON, str(self._folder))
+        command = (*LAKECTL, "--repo", str(self._folder), "daemon", "--listen", "127.0.0.1:0")
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._folder, env=environment(), stdout=log, stderr=log)
         self.pid = self._process.pid

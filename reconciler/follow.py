@@ -20,6 +20,7 @@ from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Dropped, Managed
+from state.errors import LeaseLost
 from state.failpoints import declare, hit
 
 _log = logging.getLogger(__name__)
@@ -138,6 +139,8 @@ class Follower:
                 retiring.remove(state, revision)
             else:
                 self._catalog.commit((Dropped(name),), actor="daemon", reason="no spec asks for it", revision=revision)
+        except LeaseLost:
+            raise
         except LakehouseError as error:
             message = f"no spec asks for it; removing it failed and is tried again: {error.explain()}"
             self._statuses.note(name, "False", reasons.PRUNING, message, revision)

@@ -20,7 +20,7 @@ from typing import Any, Self
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-LAKECTL = (sys.executable, "-P", "-m", "reconciler.lakectl.main")
+LAKECTL = (sys.executable, "-P", "-m", "reconciler.lakectl")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

@@ -4,7 +4,7 @@
 
 `datasets` are 1 000 resources with data. `documents` and `files` are 100 000 without any, a hundred to a file or one: what is measured
 there does not depend on what an object is, and ingesting as many would take longer than it would tell. CPU is the daemon's own over all
-commits, less what it takes over the same time without any. Nothing is polled meanwhile: an answer over all objects costs more than a commit.
+commits, less what it takes over the same time without any. Nothing is polled meanwhile: that would cost more than a commit.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class PoolSize:
     queue: int = 64
     idle: float = 60.0
     memory: int = 640 * MIB
-    retire: int = 384 * MIB
+    retire: int = 256 * MIB
 
 
 class WorkerPool:

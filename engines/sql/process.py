@@ -150,7 +150,8 @@ class WorkerProcess:
 
 def _launch(parent: Path, memory: int, theirs: socket.socket) -> WorkerProcess:
     parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=parent, prefix="worker-"))
+    _sweep(parent)
+    scratch = Path(tempfile.mkdtemp(dir=parent, prefix=f"worker-{os.getpid()}-"))
     said = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - open as long as the worker
     settings = orjson.dumps({"scratch": str(scratch), "memory": memory}).decode()
     with theirs:
@@ -164,3 +165,11 @@ def _launch(parent: Path, memory: int, theirs: socket.socket) -> WorkerProcess:
             start_new_session=True,
         )
     return WorkerProcess(process, scratch, said, os.open(f"/proc/{process.pid}/statm", os.O_RDONLY))
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what the workers of daemons that were killed had spilled. A process that took a dead one's number only delays that."""
+    for folder in parent.glob("worker-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -249,12 +249,23 @@ async def test_a_worker_inherits_no_secret_and_ends_with_its_owner(monkeypatch: 
     await pool.close()
 
 
+async def test_what_killed_daemons_left_is_removed(tmp_path: Path) -> None:
+    for name in ("worker-4194305-dead", f"worker-{os.getppid()}-alive", "other"):
+        (tmp_path / name).mkdir()
+    pool = WorkerPool(tmp_path)
+    await pool.start()
+    await pool.close()
+    assert sorted(os.listdir(tmp_path)) == ["other", f"worker-{os.getppid()}-alive"]  # noqa: PTH208
+
+
 async def test_a_pool_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, city_lake: Any) -> None:
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines" / "__init__.py").write_text("raise ImportError('broken on purpose')")
     monkeypatch.setattr("engines.sql.process._ROOT", tmp_path)
     pool = WorkerPool(tmp_path / "scratch", PoolSize(most=1))
-    with pytest.raises(WorkerCrashed, match="No module named 'engines'"):
+    with pytest.raises(WorkerCrashed, match="broken on purpose"):
         await QueryService(city_lake.resolver, pool).run("SELECT 1")
-    with pytest.raises(WorkerCrashed, match="No module named 'engines'"):
+    with pytest.raises(WorkerCrashed, match="broken on purpose"):
         await pool.start()
     await pool.close()
 

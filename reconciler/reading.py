@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from engines.search import SearchService
 from engines.sql.limits import Limits
@@ -13,7 +12,6 @@ from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables
 from reconciler.opening import State
 from reconciler.settings import Settings
-from state.staging import Staging
 from state.status import Status
 from state.streams.tables import SystemTables
 
@@ -30,11 +28,9 @@ class Readers:
 async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
     """Query workers and open indexes, for as long as the block runs."""
     limits = settings.limits
-    staging = Staging(state.place.cache / "spill")
-    spill = await asyncio.to_thread(_room, staging)
     system = SystemTables(state.streams, state.catalog, state.statuses, state.place.cache / "system")
     tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views")
-    pool = WorkerPool(spill, PoolSize(most=limits.query_workers, queue=limits.waiting_queries))
+    pool = WorkerPool(state.place.cache / "spill", PoolSize(most=limits.query_workers, queue=limits.waiting_queries))
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
     queries = QueryService(tables, pool, each)
     searches = SearchService(state.catalog, state.objects, queries, why_not=lambda index: state.statuses.get(f"Index/{index}").message)
@@ -43,13 +39,6 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
     finally:
         searches.close()
         await asyncio.shield(pool.close())
-        await asyncio.to_thread(staging.close)
-
-
-def _room(staging: Staging) -> Path:
-    """A folder of this process alone for what queries spill; what dead processes left is removed."""
-    staging.sweep()
-    return staging.new()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import secrets
 import shutil
 import threading
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
 LOCK_SUFFIX = ".lock"
@@ -30,7 +29,6 @@ class Staging:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._folder: Path | None = None
-        self._end: Callable[[], object] | None = None
         self._pid = 0
 
     def new(self) -> Path:
@@ -40,13 +38,6 @@ class Staging:
         if folder is None or self._pid != os.getpid():
             folder = self._open()
         return folder / str(next(self._numbers))
-
-    def close(self) -> None:
-        """Remove the folder with all that is left in it; happens by itself when this goes. Another `new` opens another."""
-        with self._lock:
-            self._folder = None
-            if self._end is not None:
-                self._end()
 
     def reopen(self) -> None:
         """Forget the folder, after somebody removed it; the next `new` makes another."""
@@ -71,7 +62,7 @@ class Staging:
             folder.mkdir()
             self._pid = os.getpid()
             self._folder = folder
-            self._end = weakref.finalize(self, _close, folder, handle, self._pid)
+            weakref.finalize(self, _close, folder, handle, self._pid)
             return folder
 
 

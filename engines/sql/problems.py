@@ -11,7 +11,7 @@ from engines.sql.protocol import Problem
 
 LONGEST = 600
 CATALOG = "lakehouse"
-LISTING = "SELECT name FROM system.datasets"
+LISTING = "SELECT table_name FROM system.datasets"
 
 _WRAPPING = re.compile(
     r"^(DataFusion error|Error during planning|Execution error|Schema error|SQL error|Arrow error|Internal error|External error|External"

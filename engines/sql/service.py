@@ -34,6 +34,7 @@ from engines.reading import ANONYMOUS, Reader, TableName, decide
 from engines.sql.json_rows import json_rows, type_name
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import WorkerPool
+from engines.sql.problems import LISTING
 from engines.sql.process import WorkerProcess
 from engines.sql.protocol import Closed, Frame
 from engines.sql.source import LakeTable, TableSource
@@ -227,10 +228,7 @@ class QueryService:
         names = await asyncio.to_thread(self._tables.names)
         visible = [str(known) for known in names if decide(reader, known, "read").allowed]
         near = nearest_names(name, visible)
-        if near:
-            remedy = f"Did you mean {' or '.join(f'`{known}`' for known in near)}?"
-        else:
-            remedy = "`SELECT name FROM system.datasets` lists the tables."
+        remedy = f"Did you mean {' or '.join(f'`{known}`' for known in near)}?" if near else f"`{LISTING}` lists the tables."
         return TableUnknown(f"There is no table `{name}`.", remedy=remedy)
 
 

@@ -344,3 +344,11 @@ def test_limits_only_shrink() -> None:
     limits = Limits(rows=10, seconds=5, bytes=MIB)
     assert limits.narrowed(rows=100, seconds=1) == replace(limits, seconds=1)
     assert limits.narrowed() == limits
+
+
+def test_the_statement_that_lists_tables_is_one() -> None:
+    from engines.sql.problems import LISTING
+    from state.streams.catalog_tables import CATALOG_TABLES
+
+    column, _, table = LISTING.removeprefix("SELECT ").partition(" FROM system.")
+    assert column in {declared.name for declared in CATALOG_TABLES[table].columns}

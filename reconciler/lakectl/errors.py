@@ -1,14 +1,14 @@
 """What `lakectl` refuses by itself; everything else it shows comes from other rooms. Each ends as one sentence and exit code 2.
 
-    ReconcilerError
-    └── LakectlError
-        ├── UsageInvalid        a command, option or argument that is none
-        ├── NoLakehouse         no repository here, or none that anybody has reconciled
-        ├── ObjectUnknown       no object of this name
-        ├── DaemonUnreachable   an address was given, and nothing answers there
-        ├── DaemonProblem       the daemon answered with a problem document
-        ├── InTheWay            a file that would be overwritten
-        └── GitRefused          git did not do what was needed
+ReconcilerError
+└── LakectlError
+    ├── UsageInvalid        a command, option or argument that is none
+    ├── NoLakehouse         no repository here, or none that anybody has reconciled
+    ├── ObjectUnknown       no object of this name
+    ├── DaemonUnreachable   an address was given, and nothing answers there
+    ├── DaemonProblem       the daemon answered with a problem document
+    ├── InTheWay            a file that would be overwritten
+    └── GitRefused          git did not do what was needed
 """
 
 from reconciler.errors import ReconcilerError

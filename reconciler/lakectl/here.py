@@ -58,9 +58,7 @@ def find_here(repo: Path | None, data_root: Path | None, start: Path | None = No
     if root is None and (begin / _SPECS).is_dir():
         root = begin
     if root is None:
-        raise NoLakehouse(
-            f"{begin} is in no git repository.", remedy="Make one with `lakectl init`, or name one: `lakectl --repo PATH …`."
-        )
+        raise NoLakehouse(f"{begin} is in no git repository.", remedy="Make one with `lakectl init`, or name one: `lakectl --repo PATH …`.")
     return Here(root, (data_root or root).resolve())
 
 

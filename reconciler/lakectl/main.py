@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # whoever read us has enough; the interpreter must not fail on its last flush
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     return code
 

@@ -1,0 +1,127 @@
+"""`lakectl explain`: what may stand in a spec, what a reason means, which settings there are. All from the code that decides."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.options import Parser, add_output
+from reconciler.lakectl.output import emit
+from reconciler.lakectl.session import Session
+from reconciler.lakectl.terminal import Terminal
+from specs.registry import KINDS
+from specs.schema import FieldHelp, explain
+from specs.suggestions import did_you_mean
+
+USAGE = "[KIND[.FIELD…] | reasons | REASON | settings] [-o FORMAT]"
+DESCRIPTION = """
+The fields of a kind, or of one field; what the reasons in status and events mean; the settings
+in lakehouse.yaml. Without anything: the kinds there are.
+"""
+EXAMPLES = """
+lakectl explain
+lakectl explain Dataset
+lakectl explain dataset.source
+lakectl explain FileRefused
+lakectl explain settings
+"""
+
+
+def options(parser: Parser) -> None:
+    """What to explain."""
+    parser.add_argument("what", nargs="?", metavar="WHAT", help="a kind, a kind's field, `reasons`, a reason, or `settings`")
+    add_output(parser)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """Raises KindUnknown, FieldUnknown, UsageInvalid."""
+    document, lines = _found(args.what, session.terminal)
+    if args.output != "table":
+        emit(session.terminal, document, args.output)
+        return 0
+    for line in lines:
+        session.terminal.line(line)
+    return 0
+
+
+def _found(what: str | None, terminal: Terminal) -> tuple[Any, Iterator[str]]:
+    if what is None:
+        kinds = {kind: info.summary for kind, info in KINDS.items()}
+        return kinds, _glossary(kinds, terminal, "kinds; `lakectl explain KIND` shows the fields of one")
+    folded = what.lower()
+    if folded == "settings":
+        from reconciler.lakectl.settings_help import settings_rows
+
+        rows = settings_rows()
+        return [asdict(row) for row in rows], _fields(rows, terminal, 0)
+    if folded in ("reasons", "reason"):
+        known = reasons()
+        return known, _glossary(known, terminal, "reasons, as status and events give them")
+    known = reasons()
+    reason = next((name for name in known if name.lower() == folded), None)
+    if reason is not None:
+        return {reason: known[reason]}, _glossary({reason: known[reason]}, terminal, "")
+    kind, _, path = what.partition(".")
+    if not any(kind.lower() in (name.lower(), info.plural) for name, info in KINDS.items()):
+        hint = did_you_mean(kind, [*KINDS, *known, "settings", "reasons"])
+        raise UsageInvalid(f"there is nothing to explain about `{what}`{f'; {hint}' if hint else ''}", remedy=f"Kinds: {', '.join(KINDS)}.")
+    field = explain(kind, path or None)
+    return asdict(field), _page(field, kind, terminal)
+
+
+def reasons() -> dict[str, str]:
+    """Every reason with the sentence that stands under it in `state.reasons`."""
+    import ast
+    from inspect import getsource
+    from itertools import pairwise
+
+    from state import reasons as module
+
+    body = ast.parse(getsource(module)).body
+    found = {}
+    for statement, following in pairwise(body):
+        if isinstance(statement, ast.Assign) and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            found[str(ast.literal_eval(statement.value))] = " ".join(str(following.value.value).split())
+    return found
+
+
+def _glossary(words: dict[str, str], terminal: Terminal, title: str) -> Iterator[str]:
+    if title:
+        yield from [terminal.style(title, "dim"), ""]
+    width = max(map(len, words)) + 2
+    for word, text in words.items():
+        first, *rest = terminal.wrap(text, width)
+        yield f"{terminal.style(word, 'bold')}{' ' * (width - len(word))}{first[width:]}"
+        yield from rest
+
+
+def _page(field: FieldHelp, kind: str, terminal: Terminal) -> Iterator[str]:
+    if field.path:
+        yield terminal.style(f"{kind[:1].upper()}{kind[1:]}.{field.path}" if kind not in KINDS else f"{kind}.{field.path}", "bold")
+        yield from _about(field, terminal, 0)
+    else:
+        yield terminal.style(field.name, "bold")
+    yield from terminal.wrap(field.description, 0)
+    if field.fields:
+        yield ""
+        yield from _fields(field.fields, terminal, 0)
+
+
+def _fields(fields: tuple[FieldHelp, ...], terminal: Terminal, depth: int) -> Iterator[str]:
+    for field in fields:
+        lead = "  " * depth
+        facts = (
+            [field.type] + (["required"] if field.required else []) + ([f"default {field.default}"] if field.default is not None else [])
+        )
+        first, *rest = terminal.wrap(", ".join(facts), len(lead) + len(field.name) + 2)
+        yield f"{lead}{terminal.style(field.name, 'bold')}  {terminal.style(first.strip(), 'cyan')}"
+        yield from (terminal.style(line, "cyan") for line in rest)
+        if field.description:
+            yield from terminal.wrap(field.description, len(lead) + 4)
+        yield from _fields(field.fields, terminal, depth + 1)
+
+
+def _about(field: FieldHelp, terminal: Terminal, indent: int) -> Iterator[str]:
+    facts = [field.type] + (["required"] if field.required else []) + ([f"default {field.default}"] if field.default is not None else [])
+    yield from (terminal.style(line, "cyan") for line in terminal.wrap(", ".join(facts), indent))

@@ -1,0 +1,116 @@
+"""`lakectl get`: the objects of a kind, with the figures that matter for it."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.lakectl.names import PLURALS, find_kind, unknown_object
+from reconciler.lakectl.observation import Gone, Observation, observer
+from reconciler.lakectl.options import Parser, add_output
+from reconciler.lakectl.output import emit
+from reconciler.lakectl.session import Session
+from reconciler.lakectl.status_table import banner
+from reconciler.lakectl.terminal import Terminal, columns, fit, text_width
+from reconciler.lakectl.words import LOOKS, age, sign, standing, state_words
+from state.status import Status
+
+USAGE = "KIND | KIND/NAME [-o FORMAT]"
+DESCRIPTION = """
+The objects of a kind with what counts for it: rows, files and version of a Dataset, chunks and
+the generation that serves an Index. KIND may be written as in `Dataset`, `dataset`, `datasets`.
+"""
+EXAMPLES = """
+lakectl get datasets
+lakectl get index/resumes -o yaml
+"""
+
+_DETAILS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "Dataset": (("ROWS", "rows"), ("FILES", "files"), ("VERSION", "version")),
+    "Index": (("CHUNKS", "chunks"), ("ROWS", "rows"), ("ENGINE", "engine"), ("GENERATION", "generation")),
+    "IndexGeneration": (("ENGINE", "engine"), ("SECONDS", "seconds"), ("SERVING", "serving")),
+}
+"""Heads and the names of details that stand below them."""
+_LONGEST_NAME = 30
+
+
+def options(parser: Parser) -> None:
+    """What to list."""
+    parser.add_argument("what", metavar="KIND|KIND/NAME", help="a kind, its plural, or one object")
+    add_output(parser, "wide")
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """Raises UsageInvalid, ObjectUnknown."""
+    word, _, name = args.what.partition("/")
+    kind = find_kind(word)
+    knows = observer(session)
+    statuses = knows.described(kind, name or None)
+    if name and not statuses:
+        raise unknown_object(f"{kind}/{name}", [status.object for status in knows.described(kind)])
+    seen = knows.look("-")
+    shown = Observation(seen.revision, statuses, seen.writer, seen.gone, seen.note)
+    if args.output in ("json", "yaml"):
+        documents = [status.describe() for status in shown.current()]
+        emit(session.terminal, documents[0] if name else {"revision": seen.revision, "objects": documents}, args.output)
+        return 0
+    if seen.gone is not None:
+        for line in banner(shown, session.terminal, session.clock()):
+            session.terminal.line(line)
+    if not statuses:
+        session.terminal.line(f"There are no {PLURALS.get(kind, kind)}.")
+        return 0
+    _table(kind, shown, session, wide=args.output == "wide")
+    return 0
+
+
+def _table(kind: str, shown: Observation, session: Session, *, wide: bool) -> None:
+    terminal = session.terminal
+    details = _DETAILS.get(kind, ())
+    heads = ("NAME", *[head for head, _ in details], "SEEN")
+    rows = []
+    for status in shown.statuses:
+        figures = tuple(figure(status.detail.get(name)) for _, name in details)
+        name = status.name if wide else terminal.cut(status.name, _LONGEST_NAME)
+        rows.append((name, *figures, age(session.clock(), status.observed_at)))
+    widths = columns([heads, *rows])
+    right = {at for at in range(1, len(heads)) if at == len(heads) - 1 or all(row[at][:1].isdigit() or row[at] == "-" for row in rows)}
+    left = 3 + sum(widths) + 2 * len(widths)
+    terminal.line(terminal.style("   " + _joined(heads, widths, right) + "  STATE", "bold"))
+    for status, row in zip(shown.statuses, rows, strict=True):
+        terminal.line(_line(status, _joined(row, widths, right), left, shown.gone, terminal, wide=wide))
+
+
+def _line(status: Status, cells: str, left: int, gone: Gone | None, terminal: Terminal, *, wide: bool) -> str:
+    state = standing(status)
+    words = state_words(status)
+    if state != "ready" and status.message:
+        words = f"{words}: {status.message}" if ":" not in words else f"{words}; {status.message}"
+    if gone is not None and state != "unknown":
+        words = f"was {words[:1].lower()}{words[1:]}"
+    words = words if wide else terminal.cut(words, terminal.width - left)
+    if gone is not None:
+        return terminal.style(f"?  {cells}  {words}", "dim")
+    return f"{sign(terminal, state)}  {cells}  {terminal.style(words, LOOKS[state].color) if state != 'ready' else words}"
+
+
+def _joined(cells: tuple[str, ...], widths: list[int], right: set[int]) -> str:
+    padded = [
+        " " * (width - text_width(cell)) + cell if at in right else fit(cell, width)
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded)
+
+
+def figure(value: Any) -> str:
+    """A detail as a cell."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.1f}"
+        case _:
+            return str(value)

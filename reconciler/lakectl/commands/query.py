@@ -1,0 +1,76 @@
+"""`lakectl query`: one SQL statement, answered by the daemon, or without one by a query worker of its own."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.options import Parser, add_output, count
+from reconciler.lakectl.output import emit
+from reconciler.lakectl.reading_here import query_document
+from reconciler.lakectl.result_table import result_table
+from reconciler.lakectl.session import Session
+
+USAGE = "SQL [-p NAME=VALUE] [-n ROWS] [-o FORMAT]"
+DESCRIPTION = """
+Run one read-only SQL statement over the datasets (a hyphen in a name is an underscore in SQL) and
+over system.status, system.events, system.files and the other system tables. `-` reads the
+statement from standard input. Values go in as parameters, never into the text: write $name and
+give -p name=value; a value that is JSON (5, true, "05") is taken as such, all else as text.
+"""
+EXAMPLES = """
+lakectl query "SELECT count(*) FROM candidates"
+lakectl query "SELECT * FROM call_log WHERE city = \\$city" -p city=Chicago -o json
+lakectl query - < report.sql -o csv > report.csv
+lakectl query "SELECT object, message FROM system.status WHERE ready <> 'True'"
+"""
+
+
+def options(parser: Parser) -> None:
+    """The statement, its parameters, the form of its answer."""
+    parser.add_argument("sql", metavar="SQL", help="the statement, or - to read it from standard input")
+    parser.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be given many times")
+    parser.add_argument("-n", "--max-rows", metavar="ROWS", type=count, help="at most so many rows (the daemon's own limit holds anyway)")
+    add_output(parser, "csv")
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """Raises UsageInvalid, DaemonProblem, EngineError."""
+    sql = sys.stdin.read() if args.sql == "-" else args.sql
+    if not sql.strip():
+        raise UsageInvalid("lakectl query: the statement is empty.")
+    body: dict[str, Any] = {"sql": sql, "params": parameters(args.param)}
+    if args.max_rows is not None:
+        body["maxRows"] = args.max_rows
+    answer = query_document(session, body)
+    if args.output == "csv":
+        from api.csv_text import csv_text
+
+        session.terminal.out.write(csv_text([column["name"] for column in answer["columns"]], answer["rows"]))
+        if answer["truncated"]:
+            session.terminal.note("note: rows were cut off at the limit; say -n, or raise limits.queryRows in lakehouse.yaml.")
+    elif args.output != "table":
+        emit(session.terminal, answer, args.output)
+    else:
+        result_table(answer, session.terminal)
+    return 0
+
+
+def parameters(given: list[str]) -> dict[str, Any]:
+    """`name=value` pairs. Raises UsageInvalid."""
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageInvalid(f"lakectl query: `{text}` is no parameter.", remedy="Write it as in -p city=Chicago.")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, bool | int | float | str) else text

@@ -1,0 +1,89 @@
+"""`lakectl status`: what the loop last saw of every object, and whether anybody still looks."""
+
+import argparse
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from reconciler.lakectl.observation import Observation, observer
+from reconciler.lakectl.options import Parser, add_output, duration
+from reconciler.lakectl.output import emit
+from reconciler.lakectl.session import Session
+from reconciler.lakectl.status_table import table
+
+USAGE = "[KIND | KIND/NAME] [--watch] [-o FORMAT]"
+DESCRIPTION = """
+One row an object: its state and the reason, the commit of its spec (SPEC), the last commit
+that was applied (APPLIED), and how long ago it was looked at (SEEN). What is not ready tells
+why below its row. Without a daemon it shows what was seen last, and that nobody looks any more.
+"""
+EXAMPLES = """
+lakectl status
+lakectl status --watch
+lakectl status Dataset/candidates -o wide
+lakectl status -o json | jq '.objects[] | select(.ready != "True")'
+"""
+_EVERY = 1.0
+
+
+def options(parser: Parser) -> None:
+    """Which objects, and how often."""
+    parser.add_argument("object", nargs="?", metavar="KIND/NAME", help="only this object, or the objects of this kind")
+    parser.add_argument("-w", "--watch", action="store_true", help="go on showing it until interrupted")
+    parser.add_argument("--every", metavar="DURATION", type=duration, default=_EVERY, help="with --watch: how often to look (default: 1s)")
+    add_output(parser, "wide")
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """0 whatever the objects' state: see `lakectl wait` for a verdict."""
+    kind, _, name = (args.object or "").partition("/")
+    if kind:
+        from reconciler.lakectl.names import find_kind
+
+        kind = find_kind(kind)
+
+    def look() -> Observation:
+        return observer(session).look(kind or None, name or None)
+
+    if args.watch:
+        _watch(look, args, session)
+    else:
+        _show(look(), args.output, session)
+    return 0
+
+
+def _show(observation: Observation, form: str, session: Session) -> None:
+    if form in ("json", "yaml"):
+        emit(session.terminal, observation.to_document(), form)
+        return
+    for line in table(observation, session.terminal, session.clock(), wide=form == "wide"):
+        session.terminal.line(line)
+
+
+def _watch(look: Callable[[], Observation], args: argparse.Namespace, session: Session) -> None:
+    """On a terminal the picture is repainted; into a pipe goes a new one whenever something changed."""
+    terminal = session.terminal
+    if not terminal.interactive or args.output in ("json", "yaml"):
+        last = None
+        while True:
+            seen = look()
+            told = [(s.object, s.ready, s.reason, s.message, s.applied_revision) for s in seen.statuses]
+            facts = (seen.revision, seen.gone is None, told)
+            if facts != last:
+                _show(seen, args.output, session)
+                terminal.out.flush()
+                last = facts
+            time.sleep(args.every)
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    def picture(now: datetime) -> Text:
+        lines = table(look(), terminal, now, wide=args.output == "wide")
+        return Text.from_ansi("\n".join(lines), no_wrap=True)
+
+    console = Console(file=terminal.out, no_color=not terminal.color, highlight=False)
+    with Live(picture(session.clock()), console=console, auto_refresh=False, screen=True) as live:
+        while True:
+            time.sleep(args.every)
+            live.update(picture(session.clock()), refresh=True)

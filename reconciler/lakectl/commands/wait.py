@@ -1,0 +1,129 @@
+"""`lakectl wait`: for scripts: until something is so, or time is up."""
+
+import argparse
+import time
+from collections.abc import Callable
+
+from reconciler.lakectl.errors import NoLakehouse, UsageInvalid
+from reconciler.lakectl.here import read_head
+from reconciler.lakectl.names import find_object
+from reconciler.lakectl.observation import Observation, observer
+from reconciler.lakectl.options import Parser, add_output, duration
+from reconciler.lakectl.output import emit
+from reconciler.lakectl.session import Session
+from reconciler.lakectl.status_table import rows
+from reconciler.lakectl.words import short, span
+from state.status import Status
+
+USAGE = "[--for CONDITION] (KIND/NAME … | --all) [--timeout DURATION]"
+DESCRIPTION = """
+Wait until objects are ready (the default), have a condition, or are gone. Ends with 0 when it
+is so, with 1 when time is up, telling what is not so. Waiting for all takes the commit at HEAD
+into account: if the daemon has not read it, that is waited for first.
+"""
+EXAMPLES = """
+lakectl wait --all
+lakectl wait Dataset/candidates Index/resumes --timeout 10m
+lakectl wait --for condition=Stalled Dataset/broken
+lakectl wait --for deleted Index/old
+lakectl wait --all --revision $(git rev-parse HEAD)
+"""
+_TIMEOUT = 300.0
+_EVERY = 0.2
+_SETTLES_WITHIN = 3.0
+"""Seconds in which a daemon that follows HEAD has read it; one that follows another ref never does."""
+
+Test = Callable[[Status | None], bool]
+
+
+def options(parser: Parser) -> None:
+    """For what, of which objects, how long."""
+    parser.add_argument("objects", nargs="*", metavar="KIND/NAME", help="the objects")
+    parser.add_argument("--all", action="store_true", help="every object")
+    parser.add_argument("--for", dest="state", metavar="CONDITION", default="ready", help="ready, deleted, or condition=TYPE[=STATUS]")
+    parser.add_argument("--revision", metavar="COMMIT", help="only once this commit has been read")
+    parser.add_argument("--timeout", metavar="DURATION", type=duration, default=_TIMEOUT, help="give up after so long (default: 5m)")
+    add_output(parser)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """0 or 1. Raises UsageInvalid."""
+    if args.all == bool(args.objects):
+        raise UsageInvalid("lakectl wait: name objects, or say --all.", remedy="See `lakectl wait --help`.")
+    names = [find_object(word) for word in args.objects]
+    holds = test_of(args.state)
+    began = time.monotonic()
+    revision, patience = _revision(args.revision, session)
+    warned = False
+    while True:
+        seen = observer(session).look()
+        waited = time.monotonic() - began
+        read = revision is None or seen.revision == revision or waited > patience
+        unmet = _unmet(seen, names, holds, args.state)
+        if read and not unmet:
+            return _ended(True, seen, (), waited, args.output, session)
+        if seen.gone is not None and not warned:
+            session.terminal.note(f"{seen.gone.words(session.clock())} Waiting for one to start.")
+            warned = True
+        if waited > args.timeout:
+            return _ended(False, seen, unmet, waited, args.output, session)
+        time.sleep(_EVERY)
+
+
+def test_of(text: str) -> Test:
+    """What has to hold of a status; None stands for an object without one. Raises UsageInvalid."""
+    folded = text.lower()
+    if folded == "ready":
+        return lambda status: status is not None and status.ready == "True"
+    if folded in ("deleted", "delete"):
+        return lambda status: status is None
+    kind, _, wanted = text.partition("=")[2].partition("=")
+    if not folded.startswith("condition=") or kind.capitalize() not in ("Ready", "Reconciling", "Stalled"):
+        raise UsageInvalid(
+            f"lakectl wait: `{text}` cannot be waited for.", remedy="Say ready, deleted, or condition=Ready, condition=Stalled, …"
+        )
+    truth = wanted.capitalize() or "True"
+    if kind.capitalize() == "Ready":
+        return lambda status: status is not None and status.ready == truth
+    return lambda status: status is not None and any(c.type == kind.capitalize() and c.status == truth for c in status.conditions)
+
+
+def _revision(given: str | None, session: Session) -> tuple[str | None, float]:
+    """The commit that must have been read, and for how long that is insisted on."""
+    if given is not None:
+        return given, float("inf")
+    try:
+        return (read_head(session.here().root), _SETTLES_WITHIN) if session.url is None else (None, 0.0)
+    except NoLakehouse:
+        return None, 0.0
+
+
+def _unmet(seen: Observation, names: list[str], holds: Test, state: str) -> tuple[Status, ...]:
+    """What does not hold yet. Where nobody looks any more nothing is ready."""
+    current = {status.object: status for status in seen.current()}
+    if not names:
+        unmet = tuple(status for status in current.values() if not holds(status))
+        return unmet if current or state.lower().startswith("delete") else (Status("-", "Unknown", "NotObserved", "no object is known"),)
+    missing = Status("", "Unknown", "NotObserved", "nothing is known of it")
+    return tuple(
+        current.get(name) or Status(name, missing.ready, missing.reason, missing.message) for name in names if not holds(current.get(name))
+    )
+
+
+def _ended(met: bool, seen: Observation, unmet: tuple[Status, ...], waited: float, form: str, session: Session) -> int:
+    terminal = session.terminal
+    if form != "table":
+        document = {"met": met, "seconds": round(waited, 3), "revision": seen.revision, "unmet": [s.to_document() for s in unmet]}
+        emit(terminal, document, form)
+        return 0 if met else 1
+    if met:
+        terminal.line(
+            f"{terminal.style(terminal.mark('✔', '+'), 'green')}  so it is, at commit {short(seen.revision)}, after {span(waited)}"
+        )
+        return 0
+    if unmet:
+        for line in rows(Observation(seen.revision, unmet, writer=seen.writer), terminal, session.clock(), wide=False):
+            terminal.line(line)
+        terminal.line()
+    terminal.line(f"{terminal.style(terminal.mark('✘', 'x'), 'red')}  not so after {span(waited)}")
+    return 1

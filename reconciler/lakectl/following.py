@@ -1,0 +1,101 @@
+"""Watching a running daemon until it has followed a commit: for `apply` beside it, and after `undo`."""
+
+import time
+from collections.abc import Callable
+
+from reconciler.errors import DaemonRefused
+from reconciler.foreground import Convergence, Progress
+from reconciler.lakectl.asking import AskedDaemon, find_daemon
+from reconciler.lakectl.here import Here
+from reconciler.lakectl.observation import Observation, Writer
+from reconciler.lakectl.progress import progress_shown
+from reconciler.lakectl.requests import ask
+from reconciler.lakectl.session import Session
+from reconciler.lakectl.words import short, standing
+from reconciler.place import Place
+from state.lease import is_alive
+
+_LOOK_EVERY = 0.1
+_NOTICED_WITHIN = 5.0
+"""Seconds that a daemon has to read a commit it was told of; it takes a tenth of one."""
+_STANDS = 1.0
+"""Seconds that a picture without progress must stand before it is called the end."""
+
+
+def running_daemon(here: Here, session: Session) -> Writer | None:
+    """The daemon at work on this state, None if nobody is; an `apply` elsewhere is refused by the lease itself."""
+    from reconciler.lakectl.here import read_pointer
+    from reconciler.lakectl.lake import Lake, open_lake
+
+    if read_pointer(here) is None:
+        return None
+    lake = open_lake(here, session.clock)
+    heartbeat = lake.heartbeat() if isinstance(lake, Lake) else None
+    if heartbeat is None or not heartbeat.holder.address or not is_alive(heartbeat, session.clock()):
+        return None
+    return Writer(heartbeat.holder.address, heartbeat.holder.pid, heartbeat.holder.host)
+
+
+def follow(here: Here, place: Place, writer: Writer, timeout: float, session: Session) -> Convergence:
+    """Asks the daemon to look again, and waits for the place's commit. Raises DaemonRefused where it follows another one."""
+    daemon = find_daemon(here, session.clock)
+    if daemon is None:
+        raise DaemonRefused(
+            f"a daemon (process {writer.pid} on {writer.host}, {writer.url}) holds this state, but cannot be asked from here.",
+            remedy="Run this where it runs, or stop it first.",
+        )
+    revision = place.source.revision()
+    began = time.monotonic()
+    ask(here, session, "reconcile", "", reason="lakectl apply", wait=min(timeout, _NOTICED_WITHIN))
+    _until_read(daemon, revision, writer)
+    with progress_shown(session.terminal) as told:
+        seen = _until_settled(daemon, revision, began + timeout, told)
+    problems = tuple(status for status in seen.statuses if status.ready != "True")
+    return Convergence(not problems and seen.revision == revision, revision, problems, seen.statuses, time.monotonic() - began)
+
+
+def _until_read(daemon: AskedDaemon, revision: str, writer: Writer) -> None:
+    deadline = time.monotonic() + _NOTICED_WITHIN
+    while (follows := daemon.look().revision) != revision:
+        if time.monotonic() > deadline:
+            raise DaemonRefused(
+                f"the daemon (process {writer.pid}, {daemon.client.url}) follows commit {short(follows)}, not {short(revision)}.",
+                remedy="It applies what its own ref names: commit there, or stop it and apply this yourself.",
+            )
+        time.sleep(_LOOK_EVERY)
+
+
+def _until_settled(daemon: AskedDaemon, revision: str, deadline: float, told: Callable[[Progress], None]) -> Observation:
+    """The last look: everything ready, or nothing left that goes on by itself."""
+    since, before = time.monotonic(), None
+    while True:
+        seen = daemon.look()
+        told(_progress(seen))
+        picture = [(status.object, status.ready, status.reason, status.message) for status in seen.statuses]
+        now = time.monotonic()
+        if picture != before:
+            since, before = now, picture
+        if now > deadline or (now - since > _STANDS and _ended(seen)) or _converged(seen, revision):
+            return seen
+        time.sleep(_LOOK_EVERY)
+
+
+def _converged(seen: Observation, revision: str) -> bool:
+    return seen.revision == revision and bool(seen.statuses) and all(status.ready == "True" for status in seen.statuses)
+
+
+def _ended(seen: Observation) -> bool:
+    """Whether nothing moves by itself any more: what waits, waits for something that does not move either."""
+    return all(
+        status.ready == "True" or standing(status) in ("stalled", "held") or _waits_for_people(status.reason) for status in seen.statuses
+    )
+
+
+def _waits_for_people(reason: str) -> bool:
+    return reason in ("DependencyNotReady", "ReferenceMissing", "DependencyCycle", "SourceEmpty")
+
+
+def _progress(seen: Observation) -> Progress:
+    done = sum(1 for status in seen.statuses if status.ready == "True")
+    moving = [(s.object, s.message) for s in seen.statuses if s.ready != "True" and standing(s) == "waiting"]
+    return Progress(done, len(seen.statuses), tuple(moving))

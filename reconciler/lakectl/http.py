@@ -1,0 +1,67 @@
+"""Talking to a daemon by the standard library: JSON in, JSON out, and problem documents as errors."""
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from reconciler.lakectl.errors import DaemonProblem, DaemonUnreachable, UsageInvalid
+
+PREFIX = "urn:lakehouse:problem:"
+_ANSWER_SECONDS = 10.0
+_QUERY_SECONDS = 600.0
+
+
+class DaemonClient:
+    """One daemon. Blocking; a connection a request, since there are few."""
+
+    def __init__(self, url: str, timeout: float = _ANSWER_SECONDS) -> None:
+        """Raises UsageInvalid for what is no http address."""
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageInvalid(f"`{url}` is no address of a daemon.", remedy="Write it as in http://127.0.0.1:8484.")
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        self._host, self._port, self._secure = parts.hostname, port, parts.scheme == "https"
+        self._path = parts.path.rstrip("/")
+        self._timeout = timeout
+
+    def get(self, path: str, parameters: Mapping[str, str | int | None] | None = None) -> Any:
+        """The document at a path; parameters that are None are left out. Raises DaemonUnreachable, DaemonProblem."""
+        given = {name: value for name, value in (parameters or {}).items() if value is not None}
+        return self._ask("GET", f"{path}?{urlencode(given)}" if given else path, None, self._timeout)
+
+    def post(self, path: str, document: Mapping[str, Any]) -> Any:
+        """The answer to a document; waits as long as the daemon's own limits allow. Raises as `get`."""
+        return self._ask("POST", path, json.dumps(document).encode(), _QUERY_SECONDS)
+
+    def _ask(self, method: str, path: str, body: bytes | None, timeout: float) -> Any:
+        kind = HTTPSConnection if self._secure else HTTPConnection
+        connection = kind(self._host, self._port, timeout=timeout)
+        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body is not None else {})
+        try:
+            connection.request(method, self._path + path, body, headers)
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, HTTPException) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            remedy = "Start it with `lakectl daemon`, or leave out --url and LAKEHOUSE_URL to read the state without one."
+            raise DaemonUnreachable(f"no daemon answers at {self.url}: {why.lower()}.", remedy=remedy) from error
+        finally:
+            connection.close()
+        return self._read(response.status, content)
+
+    def _read(self, status: int, content: bytes) -> Any:
+        try:
+            document = json.loads(content)
+        except ValueError as error:
+            raise DaemonUnreachable(f"what answers at {self.url} is no daemon of Lakehouse.") from error
+        if status < 400:
+            return document
+        slug = str(document.get("type", "")).removeprefix(PREFIX)
+        message = str(document.get("detail") or f"the daemon answered with status {status}.")
+        raise DaemonProblem(message, type=slug, status=status, remedy=document.get("remedy"))

@@ -1,0 +1,76 @@
+"""Queries and searches by the daemon if there is one, else in this process over the open state: the same documents either way."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reconciler.lakectl.here import Here
+from reconciler.lakectl.http import DaemonClient
+from reconciler.lakectl.session import Session
+
+if TYPE_CHECKING:
+    from reconciler.opening import State
+    from reconciler.settings import Settings
+
+
+def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of POST /query. Raises DaemonProblem, EngineError, and what opening the state raises."""
+    client = _daemon(session)
+    if client is not None:
+        answered: dict[str, Any] = client.post("/query", body)
+        return answered
+    state, settings = open_here(session.here())
+
+    async def ask() -> dict[str, Any]:
+        from engines.reading import ANONYMOUS
+        from reconciler.reading import reading
+
+        async with reading(state, settings) as readers:
+            most = body.get("maxRows")
+            limit = settings.limits.query_rows if most is None else min(most, settings.limits.query_rows)
+            result = await readers.queries.run(body["sql"], body["params"], ANONYMOUS, max_rows=limit)
+            rows = [dict(row) for row in result.rows()]
+            columns = [dict(column) for column in result.columns()]
+            return {"columns": columns, "rows": rows, "truncated": result.truncated, "versions": dict(result.versions)}
+
+    return asyncio.run(ask())
+
+
+def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of POST /search. Raises as `query_document`."""
+    client = _daemon(session)
+    if client is not None:
+        answered: dict[str, Any] = client.post("/search", {name: value for name, value in body.items() if value is not None})
+        return answered
+    state, settings = open_here(session.here())
+
+    async def ask() -> dict[str, Any]:
+        from engines.reading import ANONYMOUS
+        from engines.search import SearchRequest
+        from reconciler.reading import reading
+
+        async with reading(state, settings) as readers:
+            result = await readers.searches.search(SearchRequest(**body), ANONYMOUS)
+            hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
+            return {"hits": hits, "index": result.index, "generation": result.generation, "versions": dict(result.versions)}
+
+    return asyncio.run(ask())
+
+
+def open_here(here: Here) -> "tuple[State, Settings]":
+    """The whole state, for reading, and the settings at HEAD. Raises StateBucketMissing, SourceUnavailable, …"""
+    from reconciler.lakectl.specs_here import place_of, settings_of
+    from reconciler.opening import open_state
+
+    place = place_of(here)
+    settings = settings_of(place)
+    return open_state(place, settings, address=None), settings
+
+
+def _daemon(session: Session) -> DaemonClient | None:
+    if session.url is not None:
+        return DaemonClient(session.url)
+    from reconciler.lakectl.asking import find_daemon
+
+    found = find_daemon(session.here(), session.clock)
+    return found.client if found is not None else None

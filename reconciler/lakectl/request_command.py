@@ -1,0 +1,44 @@
+"""What the commands share that leave a request: their options, and how its end is told."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.options import Parser, add_output, duration
+from reconciler.lakectl.output import emit
+from reconciler.lakectl.requests import ask
+from reconciler.lakectl.session import Session
+
+_TIMEOUT = 30.0
+_SIGNS = {"done": ("✔", "+", "green"), "stored": ("◌", "~", "yellow"), "waiting": ("◌", "~", "yellow")}
+
+
+def add_request_options(parser: Parser, *, reason: str) -> None:
+    """`reason` is what is noted where none is given."""
+    parser.add_argument("--reason", metavar="TEXT", default=reason, help="why; kept with the event")
+    parser.add_argument("--timeout", metavar="DURATION", type=duration, default=_TIMEOUT, help="wait so long for the answer (default: 30s)")
+    add_output(parser)
+
+
+def carry_out(session: Session, args: argparse.Namespace, verb: str, object_: str, payload: Mapping[str, Any] | None = None) -> int:
+    """Leaves the request and tells how it ended: 0 done or stored, 1 refused, failed or not answered in time."""
+    if session.url is not None:
+        raise UsageInvalid(
+            f"lakectl {verb} works through the state bucket, not through --url or LAKEHOUSE_URL.",
+            remedy="Leave the address out, and run it in the repository.",
+        )
+    answer = ask(session.here(), session, verb, object_, reason=args.reason, payload=payload, wait=args.timeout)
+    if args.output != "table":
+        document = {"request": answer.id, "verb": verb, "object": object_ or None, "outcome": answer.outcome, "message": answer.message}
+        emit(session.terminal, document, args.output)
+    else:
+        terminal = session.terminal
+        fancy, plain, color = _SIGNS.get(answer.outcome, ("✘", "x", "red"))
+        about = f"{object_}: " if object_ else ""
+        said = f"{about}{answer.message}" if answer.outcome != "refused" else f"{about}refused: {answer.message}"
+        first, *rest = terminal.wrap(said, 3)
+        terminal.line(f"{terminal.style(terminal.mark(fancy, plain), color)}  {first[3:]}")
+        for line in rest:
+            terminal.line(line)
+    return 0 if answer.outcome in ("done", "stored") else 1

@@ -1,0 +1,88 @@
+"""Leaving a request for the daemon, waking it, and waiting for its answer.
+
+A request is an object in the state bucket; its end is a row of the stream `requests` under its id. Without a daemon it
+stays there, and the next one carries it out: whoever asks is told so.
+"""
+
+import getpass
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.lakectl.here import Here, read_address
+from reconciler.lakectl.lake import Lake, require_lake
+from reconciler.lakectl.session import Session
+from state.lease import is_alive
+from state.requests import Request, RequestQueue
+from state.streams.ids import Ulids
+from state.timestamps import iso
+
+_LOOK_EVERY = 0.02
+_LONGEST_PAUSE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a request ended: outcome is done, refused, failed, `waiting` (not answered in time) or `stored` (nobody is there to answer)."""
+
+    id: str
+    outcome: str
+    message: str
+
+
+def ask(
+    here: Here, session: Session, verb: str, object_: str, *, reason: str, payload: Mapping[str, Any] | None = None, wait: float
+) -> Answer:
+    """Submits, pokes, waits at most `wait` seconds. Raises NoLakehouse, RequestInvalid, state errors."""
+    lake = require_lake(here, session.clock)
+    request = Request(
+        id=Ulids(session.clock)(),
+        verb=verb,
+        object=object_,
+        actor=actor(),
+        reason=reason,
+        payload=dict(payload or {}),
+        at=iso(session.clock()),
+    )
+    RequestQueue(lake.store).submit(request)
+    heartbeat = lake.heartbeat()
+    if heartbeat is None or not is_alive(heartbeat, session.clock()):
+        return Answer(request.id, "stored", "nobody is reconciling now; the next daemon carries it out")
+    poke(here)
+    return _answer(lake, request.id, time.monotonic() + wait)
+
+
+def actor() -> str:
+    """Who asks: user@host."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "somebody"  # a container whose user has no name
+    return f"{user}@{socket.gethostname()}"
+
+
+def poke(here: Here) -> bool:
+    """Wakes the daemon of this repository; False if there is none. A lost poke costs it two seconds, nothing else."""
+    address = read_address(here)
+    if address is None:
+        return False
+    with suppress(OSError), closing(socket.socket(socket.AF_UNIX)) as line:
+        line.settimeout(1)
+        line.connect(address.socket)
+        return True
+    return False
+
+
+def _answer(lake: Lake, request: str, deadline: float) -> Answer:
+    pause = _LOOK_EVERY
+    while True:
+        row = next(lake.streams.read("requests", since=request, where={"request": request}), None)
+        if row is not None:
+            return Answer(request, row["outcome"], row["message"])
+        if time.monotonic() > deadline:
+            return Answer(request, "waiting", "not answered yet; the daemon carries it out when it comes to it")
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -1,0 +1,28 @@
+"""The settings of lakehouse.yaml as a tree of fields, for `lakectl explain settings`."""
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from reconciler.settings import Settings
+from specs.schema import FieldHelp, model_schema, type_words
+
+
+def settings_rows() -> tuple[FieldHelp, ...]:
+    """Every setting, sections with what is in them."""
+    return _rows(Settings, "")
+
+
+def _rows(model: type[BaseModel], prefix: str) -> tuple[FieldHelp, ...]:
+    return tuple(_row(name, info, model, prefix) for name, info in model.model_fields.items())
+
+
+def _row(name: str, info: FieldInfo, model: type[BaseModel], prefix: str) -> FieldHelp:
+    shown = info.alias or name
+    path = f"{prefix}.{shown}" if prefix else shown
+    inner = info.annotation
+    description = info.description or ""
+    if isinstance(inner, type) and issubclass(inner, BaseModel):
+        return FieldHelp(shown, path, "section", False, None, description, _rows(inner, path))
+    schema = model_schema(model)
+    default = info.get_default(call_default_factory=True, validated_data={})
+    return FieldHelp(shown, path, type_words(schema, schema["properties"][shown]), False, str(default), description)

@@ -1,0 +1,67 @@
+"""The specs of this repository, read and parsed: for commands that tell where an object is declared, or what nobody has looked at yet."""
+
+from dataclasses import dataclass
+
+from reconciler.blob_cache import BlobCache
+from reconciler.lakectl.here import Here, Pointer
+from reconciler.place import Place, StatePointer, find_state_bucket, locate
+from reconciler.settings import Settings, load_settings
+from reconciler.world import Desired, World
+from specs.resource import Key
+from specs.version import PARSER_VERSION
+from state import reasons
+from state.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class SpecsHere:
+    """What the commit at HEAD asks for (or the folder, where there is no git)."""
+
+    revision: str
+    world: World
+
+    def desired(self, object_: str) -> Desired | None:
+        """The object as wanted, None if no spec declares it."""
+        return self.world.desired(Key(*object_.split("/", 1)))
+
+    def names(self) -> list[str]:
+        """Every object that is declared."""
+        return sorted(str(key) for key in self.world.objects)
+
+
+def place_of(here: Here, ref: str = "HEAD") -> Place:
+    """The place with its source opened. Raises SourceUnavailable."""
+    return locate(here.root, ref, here.data_root)
+
+
+def settings_of(place: Place) -> Settings:
+    """The settings at the place's revision. Raises SettingsInvalid, SourceUnavailable."""
+    return load_settings(place.source.settings(place.source.revision()))
+
+
+def read_specs(here: Here) -> SpecsHere:
+    """Raises SourceUnavailable, RevisionUnknown (a repository without commits)."""
+    place = place_of(here)
+    world = World(place.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
+    revision = place.source.revision()
+    world.advance(revision)
+    return SpecsHere(revision, world)
+
+
+def wanted(here: Here) -> tuple[Status, ...]:
+    """Every declared object, as one that nobody has observed."""
+    specs = read_specs(here)
+    return tuple(
+        Status(name, "Unknown", reasons.NOT_OBSERVED, "nobody has looked at it yet", specs.revision, digest=desired.digest)
+        for name in specs.names()
+        if (desired := specs.desired(name)) is not None
+    )
+
+
+def state_bucket(here: Here) -> Pointer | None:
+    """Where the specs keep the state; None where that is no folder of this machine. Raises StateBucketMissing, SourceUnavailable."""
+    place = place_of(here)
+    name = settings_of(place).state.bucket
+    found = StatePointer(name, find_state_bucket(place.source, name), "")
+    config = found.config(place.data_root)
+    return Pointer(config, "") if config.backend == "local" else None

@@ -1,0 +1,38 @@
+"""What git says of the work tree, asked of its command line: it honours hooks, identities and settings that libgit2 does not."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.lakectl.errors import GitRefused
+
+SPEC_PATHS = ("specs", "lakehouse.yaml")
+
+
+def git(root: Path, *words: str, check: bool = True) -> str:
+    """What a git command printed, without surrounding space. Raises GitRefused where it fails and `check` is set, or git is missing."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise GitRefused("the program `git` is not on the path.", remedy="Install git.") from error
+    if check and done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise GitRefused(f"`git {' '.join(words[:2])}` failed: {said[-1] if said else f'exit code {done.returncode}'}")
+    return done.stdout.strip("\n")
+
+
+def succeeds(root: Path, *words: str) -> bool:
+    """Whether a git command ends with 0. Raises GitRefused where git is missing."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise GitRefused("the program `git` is not on the path.", remedy="Install git.") from error
+    return done.returncode == 0
+
+
+def uncommitted_specs(root: Path, paths: Sequence[str] = SPEC_PATHS) -> list[str]:
+    """Paths of specs and settings that differ from HEAD, new ones included; none where there is no work tree."""
+    if not succeeds(root, "rev-parse", "--is-inside-work-tree"):
+        return []
+    lines = git(root, "status", "--porcelain", "--untracked-files=all", "--", *paths, check=False).splitlines()
+    return [line[3:] for line in lines]

@@ -68,9 +68,9 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     """Every kind's controller."""
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
     discards = Discards(state.store, state.buckets)
-    bucket = BucketController(state.catalog, state.buckets, state.place.data_root)
+    bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket)
     dataset = DatasetController(state.catalog, state.buckets, discards, executor, files, statuses, world.resource)
-    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resources)
+    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.generations)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
     unsupported = Unsupported()
@@ -106,6 +106,7 @@ def assemble(state: State, settings: Settings) -> Assembly:
         backoff=Backoff(BackoffPolicy(), random.Random()),
         operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, state.clock),
         data_watch=watch,
+        data_root=state.place.data_root,
         heartbeat=heartbeat,
         clock=state.clock,
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -23,7 +24,7 @@ from reconciler.loop import Reconciler
 from reconciler.operator import Operator
 from reconciler.queue import WorkQueue
 from reconciler.sources.source import Source
-from reconciler.watch import DataWatch, watch
+from reconciler.watch import DataWatch, existing, watch
 from reconciler.world import World
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key
@@ -35,6 +36,7 @@ _T = TypeVar("_T")
 _REQUESTS_EVERY = 2.0
 _HEARTBEAT_EVERY = 5.0
 _RESYNC_TICK = 1.0
+_AFTER_NEW_FOLDER = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Parts:
     backoff: Backoff
     operator: Operator
     data_watch: DataWatch
+    data_root: Path
     heartbeat: Callable[[str | None, datetime | None], None]
     clock: Callable[[], datetime]
 
@@ -213,13 +216,25 @@ class Driver:
         await watch(self._parts.source.watched(), lambda _: self._look.set(), self._stopping)
 
     async def _watch_data(self) -> None:
-        """Watches the folders of data files, and others when the datasets say so."""
-        data = self._parts.data_watch
+        """Watches the folders of data files; anew when the datasets name others, or a folder comes that was missing."""
+        data, root = self._parts.data_watch, self._parts.data_root
         await self.first_pass.wait()
         while True:
             self._folders_moved.clear()
-            await watch(data.folders, lambda paths: self.enqueue(data.concerned(paths)), self._folders_moved)
-            # nothing to watch, or nothing that could be: wait until that changes
+            prefixes = data.prefixes()
+            folders = await self._in_thread(partial(existing, prefixes, root))
+            missing = prefixes - {folder.path for folder in folders}
+
+            def changed(paths: set[Path], missing: frozenset[Path] = missing) -> None:
+                keys = data.concerned(paths)
+                self.enqueue(keys)
+                if any(prefix.is_relative_to(path) for path in paths for prefix in missing):
+                    # what arrives before the new watch does is found a moment later
+                    for key in keys:
+                        self._parts.queue.add_after(key, _AFTER_NEW_FOLDER)
+                    self._folders_moved.set()
+
+            await watch(folders, changed, self._folders_moved)
             await self._folders_moved.wait()
 
     def _aim_data_watch(self) -> None:

@@ -53,9 +53,12 @@ class StatusWriter:
         return status.revision if status.digest == digest else None
 
     def settled(self, desired: Desired) -> bool:
-        """Whether the object was Ready for exactly this spec when it was last looked at, by whichever process."""
+        """Whether exactly this spec ended as Ready or Stalled when it was last looked at, by whichever process."""
         status = self._book.get(str(desired.key))
-        return status.digest == desired.digest and status.ready == "True"
+        if status.digest != desired.digest:
+            return False
+        stalled = status.condition("Stalled")
+        return status.ready == "True" or (stalled is not None and stalled.status == "True")
 
     def recorded(self, desired: Desired) -> bool:
         """Whether the newest status speaks of exactly this spec."""

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
-from functools import cached_property
+from glob import escape, has_magic
 from pathlib import Path
 
 from watchfiles import awatch
@@ -23,7 +23,6 @@ _log = logging.getLogger(__name__)
 
 _STEP_MS = 20
 _DEBOUNCE_MS = 200
-_WILD = frozenset("*?[")
 
 
 async def watch(folders: Iterable[Watched], changed: Callable[[set[Path]], None], stop: asyncio.Event) -> None:
@@ -46,23 +45,8 @@ async def _watch(paths: list[Path], recursive: bool, changed: Callable[[set[Path
         _log.warning("cannot watch %s, changes are seen at the next relist: %s", ", ".join(map(str, paths)), error)
 
 
-@dataclass(frozen=True)
-class _Aim:
-    """A dataset's glob and the folder watched for it; `there` unless a folder that is yet to come would be nearer."""
-
-    key: Key
-    glob: str
-    folder: Path
-    there: bool
-
-    @cached_property
-    def expression(self) -> re.Pattern[str]:
-        """Compiled when the first file changes, which for most globs is never."""
-        return re.compile(_expression(self.glob))
-
-
 class DataWatch:
-    """Which datasets a changed file concerns, and which folders have to be watched for that.
+    """Which datasets a changed file concerns, and which folders have to be watched for that. Used on one event loop.
 
     Args:
         root: the data root, resolved.
@@ -73,45 +57,24 @@ class DataWatch:
         self._root = root
         self._forbidden = tuple(forbidden)
         self._globs: Mapping[Key, tuple[str, ...]] = {}
-        self._aims: dict[tuple[Key, str], _Aim] = {}
-        self._patterns: dict[Path, list[_Aim]] = {}
-        self._above: dict[Path, list[Path]] = {}
+        self._exact: dict[Path, set[Key]] = defaultdict(set)
+        self._wild: dict[str, _Wild] = {}
 
     def aim(self, globs: Mapping[Key, tuple[str, ...]]) -> bool:
-        """Takes over the datasets' globs; returns whether other folders have to be watched now.
+        """Takes over the datasets' globs; returns whether other folders have to be watched now. Costs what differs."""
+        before = self.prefixes()
+        for key in globs.keys() | self._globs.keys():
+            was, now = self._globs.get(key, ()), globs.get(key, ())
+            for glob in was if was != now else ():
+                self._drop(glob, key)
+            for glob in now if was != now else ():
+                self._add(glob, key)
+        self._globs = globs
+        return self.prefixes() != before
 
-        Only what is new, or waits for a folder, is looked at: most commits change one of a thousand datasets.
-        """
-        if globs == self._globs and all(aim.there for aim in self._aims.values()):
-            return False
-        aims: dict[tuple[Key, str], _Aim] = {}
-        patterns: dict[Path, list[_Aim]] = defaultdict(list)
-        for key, its_globs in globs.items():
-            for glob in its_globs:
-                known = self._aims.get((key, glob))
-                aim = known if known is not None and known.there else self._aim(key, glob)
-                aims[key, glob] = aim
-                patterns[aim.folder].append(aim)
-        differs = patterns.keys() != self._patterns.keys()
-        self._globs, self._aims, self._patterns = globs, aims, dict(patterns)
-        if differs:
-            self._above = defaultdict(list)
-            for folder in patterns:
-                for outer in (folder, *folder.parents):
-                    self._above[outer].append(folder)
-        return differs
-
-    @property
-    def folders(self) -> tuple[Watched, ...]:
-        """Outermost folders only: what lies below one is watched with it. The root itself is watched without depth."""
-        found: list[Path] = []
-        outer = None
-        # a folder sorts right before all that lies below it
-        for folder in sorted(self._patterns):
-            if outer is None or not folder.is_relative_to(outer):
-                found.append(folder)
-                outer = folder if folder != self._root else None
-        return tuple(Watched(folder, folder != self._root) for folder in found if folder.is_dir())
+    def prefixes(self) -> frozenset[Path]:
+        """Folders that hold everything the globs can match, existing or not."""
+        return frozenset({path.parent for path in self._exact} | {wild.prefix for wild in self._wild.values()})
 
     def concerned(self, paths: Iterable[Path]) -> set[Key]:
         """Datasets that one of the changed paths may concern; a folder that came or went concerns all below it."""
@@ -119,28 +82,74 @@ class DataWatch:
         for path in paths:
             if any(path.is_relative_to(folder) for folder in self._forbidden):
                 continue
-            for folder in self._above.get(path, ()):
-                keys.update(aim.key for aim in self._patterns[folder])
-            for folder in path.parents:
-                if folder in self._patterns:
-                    relative = path.relative_to(self._root).as_posix()
-                    exact = path.suffix != ""
-                    keys.update(aim.key for aim in self._patterns[folder] if not exact or aim.expression.fullmatch(relative))
+            keys |= self._exact.get(path, set())
+            for wild in self._wild.values():
+                if wild.prefix.is_relative_to(path) or (path.is_relative_to(wild.prefix) and wild.may_match(path)):
+                    keys |= wild.keys
+            if not path.suffix:
+                keys.update(key for exact, its_keys in self._exact.items() if exact.is_relative_to(path) for key in its_keys)
         return keys
 
-    def _aim(self, key: Key, glob: str) -> _Aim:
-        """The deepest existing folder that holds everything the glob can match."""
-        parts: list[str] = []
-        for part in glob.split("/")[:-1]:
-            if _WILD & set(part):
-                break
-            parts.append(part)
-        wanted = folder = self._root.joinpath(*parts)
-        while folder != self._root and not folder.is_dir():
+    def _add(self, glob: str, key: Key) -> None:
+        if not has_magic(glob):
+            self._exact[self._root / glob].add(key)
+            return
+        wild = self._wild.get(glob)
+        if wild is None:
+            wild = self._wild[glob] = _Wild(_prefix(self._root, glob), re.compile(_expression(self._root, glob)), set())
+        wild.keys.add(key)
+
+    def _drop(self, glob: str, key: Key) -> None:
+        if not has_magic(glob):
+            path = self._root / glob
+            self._exact[path].discard(key)
+            if not self._exact[path]:
+                del self._exact[path]
+            return
+        self._wild[glob].keys.discard(key)
+        if not self._wild[glob].keys:
+            del self._wild[glob]
+
+
+def existing(prefixes: Iterable[Path], root: Path) -> tuple[Watched, ...]:
+    """The folders to watch for what lies below `prefixes`: each one's deepest existing folder, outermost only. Blocking.
+
+    The root itself is watched without depth: it holds everything, the lake among it.
+    """
+    deepest = set()
+    for prefix in prefixes:
+        folder = prefix
+        while folder != root and not folder.is_dir():
             folder = folder.parent
-        return _Aim(key, glob, folder, folder == wanted)
+        deepest.add(folder)
+    found: list[Path] = []
+    # a folder sorts right before all that lies below it
+    for folder in sorted(deepest - {root}):
+        if not found or not folder.is_relative_to(found[-1]):
+            found.append(folder)
+    watched = tuple(Watched(folder, True) for folder in found)
+    return (Watched(root, False), *watched) if root in deepest else watched
 
 
-def _expression(glob: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Wild:
+    """A glob with wildcards: the folder above them, the paths it may match, and whose it is."""
+
+    prefix: Path
+    pattern: re.Pattern[str]
+    keys: set[Key]
+
+    def may_match(self, path: Path) -> bool:
+        """A path without a suffix may be a folder of files that match."""
+        return not path.suffix or self.pattern.fullmatch(str(path)) is not None
+
+
+def _prefix(root: Path, glob: str) -> Path:
+    parts = glob.split("/")[:-1]
+    first = next((position for position, part in enumerate(parts) if has_magic(part)), len(parts))
+    return root.joinpath(*parts[:first])
+
+
+def _expression(root: Path, glob: str) -> str:
     """A regular expression no stricter than the glob: `*` may cross folders, which at worst looks once too often."""
-    return translate(glob.replace("**/", "*"))
+    return translate(f"{escape(str(root))}/{glob.replace('**/', '*')}")

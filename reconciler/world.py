@@ -5,6 +5,7 @@ error. After a restart the last good one is looked up in the file's own past. Tw
 path order stands, the other is an error. Nothing here looks at the world; see `reconciler.loop` for that.
 """
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -82,6 +83,7 @@ class World:
         self._files: dict[str, _File] = {}
         self._places: dict[Key, list[str]] = defaultdict(list)
         self._dependents: dict[Key, set[Key]] = defaultdict(set)
+        self._linking = threading.Lock()
         self.revision: str | None = None
         self.objects: dict[Key, Desired] = {}
 
@@ -93,8 +95,11 @@ class World:
         for change in changes:
             touched |= self._replace(change.path, parsed[change.path])
         before = {key: self.objects.get(key) for key in touched}
-        for key in touched:
-            self._settle(key, revision)
+        objects = dict(self.objects)
+        with self._linking:
+            for key in touched:
+                self._settle(objects, key, revision)
+        self.objects = objects
         self.revision = revision
         removed = {key for key, was in before.items() if was is not None and key not in self.objects}
         changed = {key for key, was in before.items() if key in self.objects and (was is None or was.digest != self.objects[key].digest)}
@@ -120,7 +125,15 @@ class World:
 
     def dependents(self, key: Key) -> frozenset[Key]:
         """Objects whose specs refer to `key`."""
-        return frozenset(self._dependents.get(key, ()))
+        with self._linking:
+            return frozenset(self._dependents.get(key, ()))
+
+    def generations(self, index: Key) -> Iterator[Resource]:
+        """The specs in force of an index's generations, by name."""
+        for key in sorted(self.dependents(index)):
+            resource = self.resource(key) if key.kind == "IndexGeneration" else None
+            if resource is not None:
+                yield resource
 
     def _parse(self, change: FileChange, revision: str) -> _File | None:
         if change.blob is None:
@@ -166,21 +179,21 @@ class World:
                 self._places[key].sort()
         return touched
 
-    def _settle(self, key: Key, revision: str) -> None:
+    def _settle(self, objects: dict[Key, Desired], key: Key, revision: str) -> None:
         """Recomputes one object from the files that speak of it."""
-        was = self.objects.get(key)
+        was = objects.get(key)
         if was is not None and was.resource is not None:
             for reference in was.resource.references:
                 self._dependents[reference].discard(key)
         places = self._places.get(key)
         if not places:
             self._places.pop(key, None)
-            self.objects.pop(key, None)
+            objects.pop(key, None)
             return
         desired = self._desired(key, places, revision)
         if was is not None and was.digest == desired.digest:
             desired = replace(desired, revision=was.revision)
-        self.objects[key] = desired
+        objects[key] = desired
         if desired.resource is not None:
             for reference in desired.resource.references:
                 self._dependents[reference].add(key)

@@ -10,8 +10,9 @@ from specs.kinds.bucket import BucketSpec
 from specs.resource import Resource
 from state.buckets import BucketConfig, Buckets, probe
 from state.catalog.catalog import Catalog
-from state.catalog.entry import BucketOpened, Dropped
+from state.catalog.entry import BucketOpened, Dropped, Retained
 from state.catalog.fold import ObjectState
+from state.catalog.records import IndexRecord
 from state.errors import BucketUnavailable, StateError
 
 
@@ -38,12 +39,17 @@ def attach_recorded(catalog: Catalog, buckets: Buckets, data_root: Path) -> None
 
 
 class BucketController:
-    """See `controllers.controller.Controller`."""
+    """See `controllers.controller.Controller`.
 
-    def __init__(self, catalog: Catalog, buckets: Buckets, data_root: Path) -> None:
+    Args:
+        state_bucket: name of the bucket that holds the state: it never moves, and is never let go of.
+    """
+
+    def __init__(self, catalog: Catalog, buckets: Buckets, data_root: Path, state_bucket: str) -> None:
         self._catalog = catalog
         self._buckets = buckets
         self._data_root = data_root
+        self._state_bucket = state_bucket
 
     def observe(self, resource: Resource) -> Observed:
         """The recorded and the attached place, and a light look at the store."""
@@ -85,16 +91,21 @@ class BucketController:
         return f"stays readable, since {', '.join(holds[:3])} has data in it" if holds else "is forgotten; its objects are not touched"
 
     def remove(self, record: ObjectState, revision: str) -> None:
-        """Forgets the bucket if nothing lies in it. Objects are never deleted with a bucket."""
+        """Forgets the bucket, or only its spec while something lies in it. Objects are never deleted with a bucket."""
         name = record.object.partition("/")[2]
-        if self._holds(name):
-            return
-        self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
-        self._buckets.detach(name)
+        holds = self._holds(name)
+        change = Retained(record.object) if holds else Dropped(record.object)
+        self._catalog.commit((change,), actor="daemon", reason="no spec asks for it", revision=revision)
+        if not holds:
+            self._buckets.detach(name)
 
     def _holds(self, bucket: str) -> tuple[str, ...]:
-        states = self._catalog.objects("Dataset").values()
-        return tuple(state.object for state in states if state.table is not None and state.table.bucket == bucket and state.table.files)
+        """What has data here: datasets, indexes, and the state."""
+        tables = {name: state.table for name, state in self._catalog.objects("Dataset").items()}
+        found = [name for name, table in tables.items() if table is not None and table.bucket == bucket and table.files]
+        indexes = {name: state.index for name, state in self._catalog.objects("Index").items()}
+        found += [name for name, index in indexes.items() if index is not None and bucket in _buckets_of(index)]
+        return (("the state",) if bucket == self._state_bucket else ()) + tuple(found)
 
     def _problem(self, name: str) -> str | None:
         try:
@@ -102,3 +113,8 @@ class BucketController:
         except StateError as error:
             return error.explain()
         return None
+
+
+def _buckets_of(index: IndexRecord) -> set[str]:
+    refs = [corpus.ref for corpus in index.corpora.values()] + [ref for build in index.builds.values() for ref in build.files.values()]
+    return {ref.bucket for ref in refs}

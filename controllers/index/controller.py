@@ -16,7 +16,7 @@ from engines.errors import EngineError
 from engines.vectors.recommend import recommend
 from specs.kinds.index import IndexSpec
 from specs.kinds.index_generation import IndexGenerationSpec
-from specs.resource import Resource
+from specs.resource import Key, Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
@@ -35,7 +35,7 @@ class IndexController:
     """See `controllers.controller.Controller`.
 
     Args:
-        resources: the specs in force of a kind.
+        generations: the specs in force of an index's generations.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class IndexController:
         discards: Discards,
         builds: Builds,
         events: Events,
-        resources: Callable[[str], Iterable[Resource]],
+        generations: Callable[[Key], Iterable[Resource]],
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
         self._discards = discards
         self._builds = builds
         self._events = events
-        self._resources = resources
+        self._generations = generations
 
     def observe(self, resource: Resource) -> Observed:
         """The dataset's table, the index's record, and every recipe over the corpus that is wanted."""
@@ -120,10 +120,8 @@ class IndexController:
         known = record.corpora.get(corpus) if record is not None else None
         recommended = recommend(known.chunks if known is not None else 0)
         named = False
-        for generation in self._resources("IndexGeneration"):
+        for generation in self._generations(resource.key):
             spec = generation.spec_as(IndexGenerationSpec)
-            if spec.index != resource.key.name:
-                continue
             named = True
             try:
                 yield self._builds.candidate(generation.key.name, spec, corpus, recommended.engine)

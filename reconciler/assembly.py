@@ -19,6 +19,7 @@ from controllers.index.controller import IndexController
 from controllers.index_generation.controller import IndexGenerationController
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
+from engines.sql.views import ViewSweep
 from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
 from reconciler.driver import Driver, Parts
@@ -35,6 +36,10 @@ from reconciler.world import World
 from specs.registry import KINDS
 from specs.version import PARSER_VERSION
 from state.discards import Discards
+
+
+_VIEWS_KEPT = 24 * 3600.0
+"""Seconds that the links to a former version stay: longer than any query or embedding job reads by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,12 @@ def assemble(state: State, settings: Settings) -> Assembly:
         lease.heartbeat(revision, relisted_at)
         state.statuses.checkpoint(if_due=True)
 
+    views = ViewSweep(state.place.cache / "views", _VIEWS_KEPT)
+
+    def tidy() -> None:
+        tables = [held.table for held in state.catalog.objects("Dataset").values() if held.table is not None]
+        views.run(tables, time.monotonic())
+
     parts = Parts(
         source=state.place.source,
         world=world,
@@ -108,6 +119,7 @@ def assemble(state: State, settings: Settings) -> Assembly:
         data_watch=watch,
         data_root=state.place.data_root,
         heartbeat=heartbeat,
+        tidy=tidy,
         clock=state.clock,
     )
     driver = Driver(parts, reconcilers=settings.work.reconcilers)

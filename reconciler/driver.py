@@ -248,6 +248,7 @@ class Driver:
             await asyncio.sleep(self._parts.follower.settings.work.resync)
             self.enqueue(await self._in_thread(self._parts.follower.relist))
             self._relisted_at = self._parts.clock()
+            await self._in_thread(self._parts.tidy)
 
     async def _resync(self) -> None:
         """Every object once per `resync`, evenly spread: what was changed behind our back is found, at no visible cost."""

@@ -16,6 +16,10 @@ from state.status import Status
 from state.streams.tables import SystemTables
 
 
+_OF_OPERATORS = 0.6
+"""Share of a worker's memory that operators may hold before they spill; the rest is decoding, results and the process itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Readers:
     """What answers reads."""
@@ -30,7 +34,9 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
     limits = settings.limits
     system = SystemTables(state.streams, state.catalog, state.statuses, state.place.cache / "system")
     tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views")
-    pool = WorkerPool(state.place.cache / "spill", PoolSize(most=limits.query_workers, queue=limits.waiting_queries))
+    operators = int(limits.query_memory_bytes * _OF_OPERATORS)
+    size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)
+    pool = WorkerPool(state.place.cache / "spill", size)
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
     queries = QueryService(tables, pool, each)
     searches = SearchService(state.catalog, state.objects, queries, why_not=lambda index: state.statuses.get(f"Index/{index}").message)

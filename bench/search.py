@@ -181,7 +181,7 @@ def measure_service(world: World, texts: Sequence[str], search: Mapping[str, Any
     bare = hnswlib.Index(space="ip", dim=world.index.dimension)
     bare.load_index(str(world.paths["graph"]))
     bare.set_ef(search["efSearch"])
-    wordllama = _wordllama()
+    wordllama = bare_embedder()
     ours = open_embedder()
     times: dict[str, list[float]] = {"service": [], "service_by_thread": [], "bare_sum": [], "bare_wordllama": [], "builtin_embedder": []}
 
@@ -231,7 +231,8 @@ def _service(world: World, search: Mapping[str, Any]) -> SearchService:
     return SearchService(Catalog(), ObjectReader(buckets, CACHE, 0), Filters())
 
 
-def _wordllama() -> Any:
+def bare_embedder() -> Any:
+    """wordllama itself, without its download and without its way with the root logger."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     import wordllama
@@ -244,7 +245,7 @@ def _wordllama() -> Any:
 def measure_embedding(texts: Sequence[str]) -> dict[str, float]:
     """Texts a CPU second in a batch, ours beside wordllama's."""
     rates = {}
-    wordllama = _wordllama()
+    wordllama = bare_embedder()
     for name, embed in (("wordllama", lambda: wordllama.embed(list(texts), norm=True)), ("ours", lambda: open_embedder().embed(texts))):
         embed()
         with Stopwatch() as watch:

@@ -37,7 +37,6 @@ from specs.registry import KINDS
 from specs.version import PARSER_VERSION
 from state.discards import Discards
 
-
 _VIEWS_KEPT = 24 * 3600.0
 """Seconds that the links to a former version stay: longer than any query or embedding job reads by them."""
 

@@ -53,6 +53,7 @@ class Parts:
     data_watch: DataWatch
     data_root: Path
     heartbeat: Callable[[str | None, datetime | None], None]
+    tidy: Callable[[], None]
     clock: Callable[[], datetime]
 
 

@@ -15,7 +15,6 @@ from reconciler.settings import Settings
 from state.status import Status
 from state.streams.tables import SystemTables
 
-
 _OF_OPERATORS = 0.6
 """Share of a worker's memory that operators may hold before they spill; the rest is decoding, results and the process itself."""
 

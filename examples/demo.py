@@ -35,15 +35,16 @@ LAKECTL = str(Path(sys.executable).parent / "lakectl")
 PATIENCE = 120.0
 """Seconds that anything may take before the demo gives up."""
 
-NEVER_PLACED = """\
-SELECT c.candidate_id AS id, c.first_name, c.last_name, c.title, count(*) AS calls
+NEVER_PLACED = """
+SELECT c.candidate_id AS id, c.first_name, c.last_name, c.title,
+       count(*) AS calls
 FROM candidates c JOIN call_log l ON l.candidate_id = c.candidate_id
 WHERE c.title ILIKE '%java dev%' AND lower(trim(c.city)) = 'chicago'
   AND NOT EXISTS (SELECT 1 FROM placements p
                   WHERE p.candidate_id = c.candidate_id)
 GROUP BY 1, 2, 3, 4 HAVING count(*) >= 5
 ORDER BY calls DESC, id LIMIT 8"""
-QUESTION = "keep objects from being deleted for seven years"
+QUESTION = "rotate an encryption key every year"
 
 GENERATION = """\
 apiVersion: lakehouse/v1
@@ -52,7 +53,7 @@ metadata: {name: resumes-g2}
 spec: {index: resumes, hnsw: {m: 24, efConstruction: 160, efSearch: 64}}
 """
 NEWCOMER = {
-    "candidate_id": "CAND-900001", "first_name": "Ada", "last_name": "Keeper", "city": "Chicago", "state": "IL", "zip": "60614",
+    "candidate_id": "C-900001", "first_name": "Ada", "last_name": "Keeper", "city": "Chicago", "state": "IL", "zip": "60614",
     "title": "Java Developer", "skills": "Java;Kafka", "status": "active", "registered": "2025-06-01",
     "resume": "Kept the clocks of forty lighthouses in step with a Java service, and wrote down how.",
 }  # fmt: skip
@@ -206,8 +207,8 @@ def look(daemon: Daemon) -> None:
         raise Unexpected("nobody was found")
     heading("Six thousand texts of documentation, by meaning")
     show("search", "docs", QUESTION, "-k", "3")
-    if "s3/" not in daemon.search("docs", QUESTION)[1]:
-        raise Unexpected("the best hit is not about object storage")
+    if "kms/" not in daemon.search("docs", QUESTION)[1]:
+        raise Unexpected("the best hit is not about keys")
 
 
 def change(daemon: Daemon) -> None:
@@ -275,7 +276,7 @@ def stop_former() -> None:
 def show(*words: str) -> None:
     """Runs `lakectl` as it would be typed. Raises Unexpected if it does not end with 0."""
     typed = " ".join(word if word.replace("-", "").isalnum() else f'"{word}"' for word in words)
-    console.print(f"\n[bold]$ lakectl {typed}[/]", markup=True)
+    console.print(f"\n[bold]$ lakectl {typed}[/]", soft_wrap=True)
     console.file.flush()
     code = subprocess.run([LAKECTL, "--repo", str(DEMO), *words], check=False).returncode
     if code != 0:

@@ -52,12 +52,13 @@ class State:
 
     Args:
         id: of the state itself, by which a client knows that it talks to the right daemon.
-        store: the state bucket.
+        bucket: name of the state bucket; `store` is its store.
         buckets: every bucket that the catalog knows, attached.
     """
 
     id: str
     place: Place
+    bucket: str
     store: ObjectStore
     buckets: Buckets
     catalog: Catalog
@@ -102,6 +103,7 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     return State(
         id=identity,
         place=place,
+        bucket=pointer.name,
         store=store,
         buckets=buckets,
         catalog=catalog,

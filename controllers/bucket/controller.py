@@ -8,7 +8,7 @@ from controllers.outcome import Outcome
 from controllers.step import Started
 from specs.kinds.bucket import BucketSpec
 from specs.resource import Resource
-from state.buckets import BucketConfig, Buckets, probe
+from state.buckets import BucketConfig, Buckets, open_store, probe
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BucketOpened, Dropped, Retained
 from state.catalog.fold import ObjectState
@@ -55,12 +55,14 @@ class BucketController:
         """The recorded and the attached place, and a light look at the store."""
         name = resource.key.name
         record = self._catalog.get(str(resource.key))
+        recorded = dict(record.bucket.config) if record is not None and record.bucket is not None else None
         attached = self._buckets.configs().get(name)
+        place = planning.place(resource.spec_as(BucketSpec))
         return Observed(
-            recorded=dict(record.bucket.config) if record is not None and record.bucket is not None else None,
+            recorded=recorded,
             attached=attached,
-            wanted=configuration(name, planning.place(resource.spec_as(BucketSpec)), self._data_root),
-            holds=self._holds(name),
+            wanted=configuration(name, place, self._data_root),
+            holds=self._holds(name) if recorded not in (None, place.to_dict()) else (),
             problem=self._problem(name) if attached is not None else None,
         )
 
@@ -74,13 +76,14 @@ class BucketController:
 
     def act(self, resource: Resource, step: Open, revision: str) -> Started | None:
         """Raises what the store said when it cannot be reached or written; BucketUnavailable if it breaks its promise."""
-        found = probe(self._buckets.attach(step.config))
+        found = probe(open_store(step.config))
         if found.problem is not None:
             raise found.problem
         if not found.conditional_put:
             raise BucketUnavailable(
                 resource.key.name, "put if absent", "a second writer overwrote what was there, so that no catalog can be kept in it"
             )
+        self._buckets.attach(step.config)
         opened = BucketOpened(str(resource.key), step.place.to_dict(), found.conditional_put)
         self._catalog.commit((opened,), actor="daemon", reason=step.why, revision=revision)
         return None

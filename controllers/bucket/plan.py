@@ -38,7 +38,7 @@ class Observed:
         recorded: the place that the catalog remembers; None before the first opening.
         attached: the configuration that this process uses; None if it uses none.
         wanted: the configuration that the spec asks for; None where its backend is not built.
-        holds: objects whose data lies here.
+        holds: whose data lies here; only asked for where the spec names another place than the recorded one.
         problem: what a light look at the store found wrong.
     """
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from controllers.index.builds import Builds, wanted_corpus
+from controllers.index.plan import not_built as index_not_built
 from controllers.index_generation import plan as planning
 from controllers.index_generation.plan import BuildGeneration, Observed
 from controllers.outcome import Outcome
@@ -37,7 +38,8 @@ class IndexGenerationController:
             return Observed(index is not None, record, None, None)
         index_spec = index.spec_as(IndexSpec)
         table = self._catalog.table(index_spec.dataset)
-        corpus = wanted_corpus(index_spec, table) if table is not None and table.columns else None
+        embeds = table is not None and table.columns and index_not_built(index_spec) is None
+        corpus = wanted_corpus(index_spec, table) if table is not None and embeds else None
         known = record.corpora.get(corpus) if record is not None and corpus is not None else None
         if corpus is None or known is None:
             return Observed(True, record, corpus, None)

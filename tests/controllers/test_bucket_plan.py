@@ -1,0 +1,191 @@
+"""A bucket is opened, tried, remembered; and neither moved nor let go of while something lies in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controllers.bucket.controller import BucketController, attach_recorded
+from controllers.bucket.plan import Observed, Open, Place, conclude, place, plan
+from controllers.outcome import Ready, Stalled
+from specs.kinds.bucket import BucketSpec
+from specs.parse import parse_file
+from specs.resource import Resource
+from state import reasons
+from state.buckets import BucketConfig, Buckets
+from state.catalog.catalog import Catalog
+from state.catalog.entry import CorpusAdded, Managed, TableCommit
+from state.catalog.log import WriterId
+from state.catalog.records import Column, Corpus, DataFile, Schema
+from state.errors import StateError
+from state.local_store import LocalStore
+from state.objects import ObjectRef
+
+
+def bucket(spec: str, name: str = "lake") -> Resource:
+    text = f"apiVersion: lakehouse/v1\nkind: Bucket\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    parsed = parse_file("specs/lake.yaml", text.encode())
+    assert not parsed.errors, parsed.errors
+    return parsed.resources[0]
+
+
+LOCAL = bucket("{local: {path: lake}, prefix: a}")
+PLACE = place(LOCAL.spec_as(BucketSpec))
+CONFIG = BucketConfig("lake", "local", "/data/lake", "a")
+
+
+@pytest.mark.parametrize(
+    ("observed", "why"),
+    [
+        (Observed(None, None, CONFIG), "it is not open yet"),
+        (Observed(None, CONFIG, CONFIG), "the catalog does not know it yet"),
+        (Observed(PLACE.to_dict(), None, CONFIG), "it is not open yet"),
+        (Observed(Place("local", "old", "").to_dict(), BucketConfig("lake", "local", "/data/old", ""), CONFIG), "it is not open yet"),
+    ],
+)
+def test_it_is_opened(observed: Observed, why: str) -> None:
+    (step,) = plan(LOCAL, observed)
+    assert (step.why, step.summary(), step.config) == (why, "open local folder lake, prefix a", CONFIG)
+
+
+def test_it_is_ready_when_it_is_open_and_known() -> None:
+    observed = Observed(PLACE.to_dict(), CONFIG, CONFIG)
+    assert plan(LOCAL, observed) == ()
+    assert conclude(LOCAL, observed) == Ready("local folder lake, prefix a")
+
+
+def test_a_bucket_with_data_does_not_move() -> None:
+    observed = Observed(Place("local", "old", "").to_dict(), BucketConfig("lake", "local", "/data/old", ""), CONFIG, ("Dataset/people",))
+    assert plan(LOCAL, observed) == ()
+    outcome = conclude(LOCAL, observed)
+    assert isinstance(outcome, Stalled)
+    assert outcome.reason == reasons.STATE_IMMUTABLE
+    assert outcome.message.startswith("Dataset/people has data at the former place")
+
+
+def test_a_bucket_that_cannot_be_looked_at_says_so() -> None:
+    outcome = conclude(LOCAL, Observed(PLACE.to_dict(), CONFIG, CONFIG, (), "permission denied"))
+    assert outcome == Stalled(reasons.BUCKET_UNAVAILABLE, "permission denied")
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ("{s3: {bucket: b}}", "the backend `s3`"),
+        ("{local: {path: x}, rescue: {bucket: other}}", "`rescue`"),
+        ("{local: {path: x}, retention: 30d}", "`retention`"),
+    ],
+)
+def test_what_is_not_built_is_named(spec: str, named: str) -> None:
+    resource = bucket(spec)
+    observed = Observed(None, None, CONFIG)
+    assert plan(resource, observed) == ()
+    outcome = conclude(resource, observed)
+    assert isinstance(outcome, Stalled)
+    assert (outcome.reason, outcome.message.partition(" is not built")[0]) == (reasons.NOT_SUPPORTED, named)
+
+
+class Desk:
+    """The controller over a real catalog, as a process has it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.catalog = Catalog.open(LocalStore(root / "state"), writer=WriterId("w", 1))
+        self.buckets = Buckets()
+        self.controller = BucketController(self.catalog, self.buckets, root, "primary")
+
+    def converge(self, resource: Resource) -> object:
+        self.catalog.commit((Managed(str(resource.key), resource.digest, "delete"),), actor="t", reason="t")
+        for _ in range(3):
+            observed = self.controller.observe(resource)
+            steps = self.controller.plan(resource, observed)
+            if not steps:
+                return self.controller.conclude(resource, observed)
+            for step in steps:
+                assert isinstance(step, Open)
+                assert self.controller.act(resource, step, "r1") is None
+        raise AssertionError(steps)
+
+    def fill(self, name: str) -> None:
+        ref = ObjectRef(name, "datasets/people/1.parquet", 1, "")
+        schema = Schema(1, (Column(1, "a", "string"),))
+        change = TableCommit("Dataset/people", "t", name, schema=schema, add=(DataFile(ref, "base", 1, 1, "d", 0, 1),))
+        self.catalog.commit((change,), actor="t", reason="t")
+
+    def embed(self, name: str) -> None:
+        corpus = Corpus("c", ObjectRef(name, "indexes/people/1", 1, ""), 1, 1, "s", 1, "f", 2)
+        self.catalog.commit((CorpusAdded("Index/people", corpus),), actor="t", reason="t")
+
+    def remove(self, name: str) -> str:
+        record = self.catalog.get(f"Bucket/{name}")
+        assert record is not None
+        words = self.controller.retire(record)
+        self.controller.remove(record, "r2")
+        return words
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.mark.parametrize("spec", ["{local: {path: lake}}", "{local: {path: lake}, prefix: a/b}", "{memory: {}}"])
+def test_it_is_attached_and_remembered(desk: Desk, spec: str) -> None:
+    assert isinstance(desk.converge(bucket(spec)), Ready)
+    desk.buckets.store("lake").put("x", b"1")
+    seq = desk.catalog.seq
+    assert isinstance(desk.converge(bucket(spec)), Ready)
+    assert desk.catalog.seq == seq
+    again = Buckets()
+    attach_recorded(desk.catalog, again, desk.root)
+    assert again.configs() == desk.buckets.configs()
+    assert again.store("lake").get("x") == b"1"
+
+
+@pytest.mark.parametrize("fill", ["fill", "embed"])
+def test_it_moves_only_while_it_is_empty(desk: Desk, fill: str) -> None:
+    desk.converge(bucket("{local: {path: one}}"))
+    assert isinstance(desk.converge(bucket("{local: {path: two}}")), Ready)
+    getattr(desk, fill)("lake")
+    outcome = desk.converge(bucket("{local: {path: three}}"))
+    assert isinstance(outcome, Stalled)
+    assert desk.buckets.config("lake").root == str(desk.root / "two")
+    assert isinstance(desk.converge(bucket("{local: {path: two}}")), Ready)
+
+
+def test_the_state_stays_where_it_is(desk: Desk) -> None:
+    desk.converge(bucket("{local: {path: one}}", "primary"))
+    outcome = desk.converge(bucket("{local: {path: two}}", "primary"))
+    assert isinstance(outcome, Stalled)
+    assert outcome.message.startswith("the state has data at the former place")
+    assert desk.remove("primary") == "stays readable, since the state has data in it"
+    assert "primary" in desk.buckets.configs()
+
+
+def test_an_empty_one_is_forgotten(desk: Desk) -> None:
+    desk.converge(bucket("{local: {path: one}}"))
+    assert desk.remove("lake") == "is forgotten; its objects are not touched"
+    assert desk.catalog.get("Bucket/lake") is None
+    assert "lake" not in desk.buckets.configs()
+
+
+def test_one_with_data_stays_readable_and_leaves_the_inventory(desk: Desk) -> None:
+    """Else every later plan would want to remove it again."""
+    desk.converge(bucket("{local: {path: one}}"))
+    desk.fill("lake")
+    assert desk.remove("lake") == "stays readable, since Dataset/people has data in it"
+    record = desk.catalog.get("Bucket/lake")
+    assert record is not None
+    assert (record.managed, record.bucket is not None) == (None, True)
+    assert "lake" in desk.buckets.configs()
+
+
+def test_a_place_that_cannot_be_written_is_an_error_and_is_not_used(desk: Desk) -> None:
+    desk.converge(bucket("{local: {path: one}}"))
+    (desk.root / "file").write_text("")
+    resource = bucket("{local: {path: file/below}}")
+    (step,) = desk.controller.plan(resource, desk.controller.observe(resource))
+    with pytest.raises(StateError):
+        desk.controller.act(resource, step, "r1")
+    assert desk.buckets.config("lake").root == str(desk.root / "one")

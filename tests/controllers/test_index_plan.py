@@ -1,0 +1,323 @@
+"""An index embeds, builds, serves and forgets, one step at a time; what serves goes on serving until its successor is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controllers.index import plan as index
+from controllers.index.plan import BuildRecommended, Candidate, Embed, Forget, Observed, Serve
+from controllers.index_generation import plan as generation
+from controllers.index_generation.plan import BuildGeneration
+from controllers.outcome import Ready, Stalled, Waiting
+from specs.kinds.index import IndexSpec
+from specs.parse import parse_file
+from specs.resource import Resource
+from state import reasons
+from state.catalog.entry import BuildAdded, CorpusAdded, Forgotten, Served
+from state.catalog.fold import ObjectState, apply
+from state.catalog.records import Build, Column, Corpus, IndexRecord, Schema, ServingManifest, Table
+from state.objects import ObjectRef
+
+NAME = "Index/resumes"
+TABLE = Table("people", 3, "primary", schemas=(Schema(1, (Column(1, "resume", "string"),)),))
+
+
+def parsed(kind: str, name: str, spec: str) -> Resource:
+    text = f"apiVersion: lakehouse/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    file = parse_file("specs/x.yaml", text.encode())
+    assert not file.errors, file.errors
+    return file.resources[0]
+
+
+def index_of(more: str = "") -> Resource:
+    return parsed("Index", "resumes", f"{{dataset: people, text: [resume]{more}}}")
+
+
+AUTO = index_of()
+PINNED = index_of(", serve: {generation: g1}")
+
+
+def ref(key: str) -> ObjectRef:
+    return ObjectRef("primary", key, 1, "")
+
+
+def corpus(name: str) -> Corpus:
+    return Corpus(name, ref(name), 5, 7, "s", 3, "f", 4)
+
+
+def build(candidate: Candidate, over: str) -> Build:
+    files = {"graph": ref(candidate.build)}
+    return Build(candidate.build, candidate.generation, candidate.engine, candidate.parameters, over, files, 7, 4, 1.0)
+
+
+def candidate(
+    name: str | None, over: str, engine: str = "hnsw", parameters: Mapping[str, object] | None = None, preferred: bool = False
+) -> Candidate:
+    return Candidate(name, engine, parameters or {}, {"efSearch": 64} if engine == "hnsw" else {}, f"{name}@{over}", preferred)
+
+
+def record(corpora: str = "", builds: tuple[tuple[Candidate, str], ...] = (), serving: Candidate | None = None) -> IndexRecord:
+    state = ObjectState(NAME)
+    for name in corpora.split():
+        state = apply(state, CorpusAdded(NAME, corpus(name)))
+    for made, over in builds:
+        state = apply(state, BuildAdded(NAME, build(made, over)))
+    if serving is not None:
+        state = apply(state, Served(NAME, manifest(serving)))
+    return state.index or IndexRecord("resumes")
+
+
+def manifest(chosen: Candidate) -> ServingManifest:
+    return ServingManifest(chosen.build, chosen.generation, dict(chosen.search))
+
+
+def observed(known: IndexRecord | None, *candidates: Candidate, want: str | None = "c1", **facts: Any) -> Observed:
+    return Observed(TABLE, known, want, 1000, candidates, "primary", **facts)
+
+
+G1 = candidate("g1", "c1")
+OWN = candidate(None, "c1", "flat", preferred=True)
+
+
+class TestSteps:
+    def test_first_the_corpus(self) -> None:
+        (step,) = index.plan(AUTO, observed(None))
+        assert step == Embed("nothing is embedded yet", "c1", 1000)
+        assert step.work is not None
+        assert (step.work.kind, step.work.weight) == ("embed", 1000)
+
+    def test_again_when_the_rows_changed(self) -> None:
+        (step,) = index.plan(AUTO, observed(record("c0")))
+        assert isinstance(step, Embed)
+        assert step.why == "rows, text columns, chunking or model changed"
+
+    def test_again_when_it_is_damaged(self) -> None:
+        (step,) = index.plan(AUTO, observed(record("c1"), damaged=frozenset({"c1"})))
+        assert isinstance(step, Embed)
+        assert step.why == "the corpus is missing or damaged"
+
+    def test_then_the_recommended_build(self) -> None:
+        (step,) = index.plan(AUTO, observed(record("c1"), OWN))
+        assert step == BuildRecommended("no IndexGeneration names a recipe", OWN, 7 * 4 * 4)
+        assert step.summary() == "build the recommended flat index"
+
+    def test_not_if_a_generation_is_to_come(self) -> None:
+        assert index.plan(AUTO, observed(record("c1"), G1)) == ()
+
+    def test_not_if_a_generation_is_pinned(self) -> None:
+        assert index.plan(PINNED, observed(record("c1"), OWN)) == ()
+
+    def test_then_the_pointer(self) -> None:
+        (step,) = index.plan(AUTO, observed(record("c1", ((G1, "c1"),)), G1))
+        assert step == Serve("it is the best build of the present rows", manifest(G1))
+        assert step.summary() == "serve g1 (g1@c1)"
+
+    def test_other_search_parameters_only_move_the_pointer(self) -> None:
+        known = record("c1", ((G1, "c1"),), G1)
+        (step,) = index.plan(AUTO, observed(known, replace(G1, search={"efSearch": 200})))
+        assert step == Serve("it is the best build of the present rows", ServingManifest(G1.build, "g1", {"efSearch": 200}))
+
+    def test_then_nothing(self) -> None:
+        now = observed(record("c1", ((G1, "c1"),), G1), G1)
+        assert index.plan(AUTO, now) == ()
+        outcome = index.conclude(AUTO, now)
+        assert isinstance(outcome, Ready)
+        assert outcome.message == "g1 serves 7 chunks of 5 rows"
+
+    def test_a_damaged_build_is_built_again(self) -> None:
+        known = record("c1", ((OWN, "c1"),), OWN)
+        (step,) = index.plan(AUTO, observed(known, OWN, damaged=frozenset({OWN.build})))
+        assert isinstance(step, BuildRecommended)
+
+    def test_a_sound_one_takes_over_meanwhile(self) -> None:
+        other = candidate("g2", "c1")
+        known = record("c1", ((G1, "c1"), (other, "c1")), other)
+        (step,) = index.plan(AUTO, observed(known, G1, other, damaged=frozenset({other.build})))
+        assert isinstance(step, Serve)
+        assert step.manifest == manifest(G1)
+
+    def test_what_serves_stays_while_its_successor_is_built(self) -> None:
+        old = candidate("g1", "c0")
+        known = record("c0 c1", ((old, "c0"),), old)
+        assert index.plan(AUTO, observed(known, G1)) == ()
+        outcome = index.conclude(AUTO, observed(known, G1))
+        assert isinstance(outcome, Waiting)
+        assert (outcome.reason, outcome.blocked_by) == (reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1")
+
+
+class TestChoice:
+    spec = AUTO.spec_as(IndexSpec)
+
+    def test_only_what_is_built(self) -> None:
+        assert index.choose(self.spec, observed(record("c1"), G1)) is None
+        assert index.choose(self.spec, observed(None, G1)) is None
+
+    @pytest.mark.parametrize(
+        ("better", "worse"),
+        [
+            (candidate("a", "c1", "flat", preferred=True), candidate("b", "c1", "hnsw", {"m": 64})),
+            (candidate("a", "c1", "hnsw", {"m": 32}), candidate("b", "c1", "hnsw", {"m": 16, "efConstruction": 500})),
+            (candidate("a", "c1", "hnsw", {"m": 16, "efConstruction": 200}), candidate("b", "c1", "hnsw", {"m": 16, "efConstruction": 80})),
+            (candidate("b", "c1"), candidate("a", "c1")),
+        ],
+    )
+    def test_the_better_recipe(self, better: Candidate, worse: Candidate) -> None:
+        known = record("c1", ((better, "c1"), (worse, "c1")))
+        assert index.choose(self.spec, observed(known, better, worse)) == better
+        assert index.choose(self.spec, observed(known, worse, better)) == better
+
+    def test_the_pinned_one_whatever_is_better(self) -> None:
+        better = candidate("g2", "c1", "flat", preferred=True)
+        known = record("c1", ((G1, "c1"), (better, "c1")))
+        assert index.choose(PINNED.spec_as(IndexSpec), observed(known, G1, better)) == G1
+
+    def test_no_other_instead_of_the_pinned_one(self) -> None:
+        other = candidate("g2", "c1")
+        known = record("c1", ((other, "c1"),))
+        assert index.choose(PINNED.spec_as(IndexSpec), observed(known, G1, other)) is None
+
+
+class TestForgetting:
+    def history(self, length: int, keep: int) -> tuple[IndexRecord, Observed, Resource]:
+        """`length` corpora, one after another, each built and served."""
+        state = ObjectState(NAME)
+        for number in range(length):
+            made = candidate("g1", f"c{number}")
+            for change in (
+                CorpusAdded(NAME, corpus(f"c{number}")),
+                BuildAdded(NAME, build(made, f"c{number}")),
+                Served(NAME, manifest(made)),
+            ):
+                state = apply(state, change)
+        assert state.index is not None
+        last = f"c{length - 1}"
+        return state.index, observed(state.index, candidate("g1", last), want=last), index_of(f", keep: {keep}")
+
+    def test_what_is_past_keep_goes_oldest_first(self) -> None:
+        _, now, resource = self.history(6, 3)
+        (step,) = index.plan(resource, now)
+        assert step == Forget("keep: 3", ("c0", "c1"), ("g1@c0", "g1@c1"))
+        assert step.summary() == "remove 2 old builds and 2 old corpora"
+
+    def test_nothing_goes_before(self) -> None:
+        _, now, resource = self.history(4, 3)
+        assert index.plan(resource, now) == ()
+
+    def test_the_way_back_stays(self) -> None:
+        known, now, resource = self.history(5, 1)
+        (step,) = index.plan(resource, now)
+        assert isinstance(step, Forget)
+        assert known.previous is not None
+        assert known.previous.build not in step.builds
+        assert step.builds == ("g1@c0", "g1@c1", "g1@c2")
+
+    def test_builds_of_the_present_rows_stay_whoever_serves(self) -> None:
+        others = tuple((candidate(f"g{n}", "c1"), "c1") for n in range(6))
+        known = record("c1", others, others[5][0])
+        assert index.plan(index_of(", keep: 1"), observed(known, *(c for c, _ in others))) == ()
+
+    def test_a_corpus_without_builds_goes(self) -> None:
+        known = record("c0 c1", ((G1, "c1"),), G1)
+        (step,) = index.plan(AUTO, observed(known, G1))
+        assert step == Forget("keep: 3", ("c0",), ())
+
+    @given(length=st.integers(1, 9), keep=st.integers(1, 5))
+    def test_the_catalog_accepts_it_and_then_nothing_is_left_to_forget(self, length: int, keep: int) -> None:
+        known, now, resource = self.history(length, keep)
+        steps = index.plan(resource, now)
+        state = ObjectState(NAME, index=known)
+        for step in steps:
+            assert isinstance(step, Forget)
+            state = apply(state, Forgotten(NAME, step.corpora, step.builds))
+        assert state.index is not None
+        assert index.plan(resource, replace(now, record=state.index)) == ()
+        assert len(state.index.builds) == min(length, keep + 1)
+
+
+class TestEndings:
+    @pytest.mark.parametrize(
+        ("resource", "now", "reason", "blocker"),
+        [
+            (AUTO, Observed(None, None, None, 0, (), ""), reasons.DEPENDENCY_NOT_READY, "Dataset/people"),
+            (AUTO, observed(record("c1"), G1), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),
+            (AUTO, observed(record("c1")), reasons.DEPENDENCY_NOT_READY, None),
+            (PINNED, observed(record("c1"), G1), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),
+            (PINNED, observed(record("c1"), OWN), reasons.REFERENCE_MISSING, "IndexGeneration/g1"),
+        ],
+    )
+    def test_waiting_names_its_blocker(self, resource: Resource, now: Observed, reason: str, blocker: str | None) -> None:
+        assert index.plan(resource, now) == ()
+        outcome = index.conclude(resource, now)
+        assert isinstance(outcome, Waiting)
+        assert (outcome.reason, outcome.blocked_by) == (reason, blocker)
+
+    def test_a_column_that_cannot_be_indexed(self) -> None:
+        now = observed(None, problem=(reasons.INVALID_SPEC, "text column `resume` does not exist"))
+        assert index.plan(AUTO, now) == ()
+        assert index.conclude(AUTO, now) == Stalled(reasons.INVALID_SPEC, "text column `resume` does not exist")
+
+    @pytest.mark.parametrize(
+        ("more", "named"), [(", lexical: true", "`lexical: true`"), (", embed: {model: {ollama: nomic}}", "`embed: {model: {ollama: …}}`")]
+    )
+    def test_what_is_not_built_is_named(self, more: str, named: str) -> None:
+        resource = index_of(more)
+        assert index.plan(resource, observed(None)) == ()
+        outcome = index.conclude(resource, observed(None))
+        assert isinstance(outcome, Stalled)
+        assert (outcome.reason, outcome.message.startswith(named)) == (reasons.NOT_SUPPORTED, True)
+
+
+class TestGeneration:
+    spec = parsed("IndexGeneration", "g1", "{index: resumes, hnsw: {m: 16}}")
+
+    def observed(self, known: IndexRecord | None, **facts: Any) -> generation.Observed:
+        return generation.Observed(**{"index_wanted": True, "record": known, "corpus": "c1", "candidate": G1, **facts})
+
+    def test_builds_over_the_present_corpus(self) -> None:
+        (step,) = generation.plan(self.spec, self.observed(record("c1")))
+        assert step == BuildGeneration("no build of this recipe over the present rows", G1, 7 * 4 * 4)
+        assert step.summary() == "build the hnsw index"
+
+    def test_builds_again_what_is_damaged(self) -> None:
+        (step,) = generation.plan(self.spec, self.observed(record("c1", ((G1, "c1"),)), damaged=True))
+        assert step.why == "its files are missing or damaged"
+
+    @pytest.mark.parametrize(("serving", "words"), [(G1, "serves"), (None, "stands by")])
+    def test_is_ready_whoever_serves(self, serving: Candidate | None, words: str) -> None:
+        now = self.observed(record("c1", ((G1, "c1"),), serving))
+        assert generation.plan(self.spec, now) == ()
+        outcome = generation.conclude(self.spec, now)
+        assert isinstance(outcome, Ready)
+        assert outcome.message == f"7 vectors, {words}"
+
+    @pytest.mark.parametrize(
+        ("facts", "reason"),
+        [
+            ({"index_wanted": False, "corpus": None, "candidate": None}, reasons.REFERENCE_MISSING),
+            ({"corpus": None, "candidate": None}, reasons.DEPENDENCY_NOT_READY),
+            ({"candidate": None}, reasons.DEPENDENCY_NOT_READY),
+        ],
+    )
+    def test_waits_for_its_index(self, facts: dict[str, Any], reason: str) -> None:
+        now = self.observed(None, **facts)
+        assert generation.plan(self.spec, now) == ()
+        outcome = generation.conclude(self.spec, now)
+        assert isinstance(outcome, Waiting)
+        assert (outcome.reason, outcome.blocked_by) == (reason, "Index/resumes")
+
+    @pytest.mark.parametrize(
+        ("spec", "named"), [("lance: {}", "the engine `lance`"), ("flat: {precision: int8}", "`flat: {precision: int8}`")]
+    )
+    def test_what_is_not_built_is_named(self, spec: str, named: str) -> None:
+        resource = parsed("IndexGeneration", "g1", f"{{index: resumes, {spec}}}")
+        now = self.observed(record("c1"))
+        assert generation.plan(resource, now) == ()
+        outcome = generation.conclude(resource, now)
+        assert isinstance(outcome, Stalled)
+        assert (outcome.reason, outcome.message.startswith(named)) == (reasons.NOT_SUPPORTED, True)

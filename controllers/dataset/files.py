@@ -73,7 +73,9 @@ class SourceFiles:
             try:
                 found = self._look(path, any_suffix, folders)
             except FileNotFoundError:
-                continue
+                if not (self._root / path).is_symlink():
+                    continue
+                found = Unusable(path, "is a link that leads nowhere")
             except OSError as error:
                 found = Unusable(path, f"cannot be read: {error.strerror}")
             except RuntimeError:

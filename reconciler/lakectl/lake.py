@@ -42,7 +42,7 @@ class Lake:
         revision = heartbeat.revision if heartbeat is not None else None
         now = self.clock()
         if heartbeat is None or not is_alive(heartbeat, now):
-            return Observation(revision, statuses, gone=Gone(heartbeat), note=self._unread(revision, statuses))
+            return Observation(revision, statuses, gone=Gone(heartbeat), note=self._unread(revision))
         holder = heartbeat.holder
         writer = Writer(holder.address, holder.pid, holder.host)
         silent = heartbeat.age(now) > _SILENT
@@ -61,9 +61,9 @@ class Lake:
         newest = self.streams.read("events", since=since, where=filters, newest_first=True)
         return tuple(islice(newest, limit))[::-1]
 
-    def _unread(self, revision: str | None, statuses: tuple[Status, ...]) -> str:
+    def _unread(self, revision: str | None) -> str:
         head = read_head(self.here.root)
-        if head is None or head == revision or (revision or "").startswith("dir-") or any(head == status.revision for status in statuses):
+        if head is None or revision is None or head == revision or revision.startswith("dir-"):
             return ""
         return f"Nobody has read commit {short(head)}, where HEAD is now."
 

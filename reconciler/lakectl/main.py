@@ -15,6 +15,9 @@ from specs.errors import LakehouseError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from reconciler.lakectl.session import Session
 
 FAILED, INTERRUPTED = 2, 130
@@ -52,10 +55,10 @@ def main(words: Sequence[str] | None = None) -> int:
     return code
 
 
-def run(words: Sequence[str], terminal: Terminal, environment: Environment) -> int:
-    """One call of `lakectl`, on any terminal."""
+def run(words: Sequence[str], terminal: Terminal, environment: Environment, clock: "Callable[[], datetime] | None" = None) -> int:
+    """One call of `lakectl`, on any terminal; clock: the present, the real one if None."""
     try:
-        return _run(words, terminal, environment)
+        return _run(words, terminal, environment, clock)
     except LakehouseError as error:
         show_error(terminal, str(error), error.remedy)
     except BrokenPipeError:
@@ -114,7 +117,7 @@ def overview(terminal: Terminal) -> str:
     return "\n".join(lines)
 
 
-def _run(words: Sequence[str], terminal: Terminal, environment: Environment) -> int:
+def _run(words: Sequence[str], terminal: Terminal, environment: Environment, clock: "Callable[[], datetime] | None") -> int:
     before, name, after = split(words)
     given = top_parser().read(before)
     if name is None:
@@ -134,8 +137,8 @@ def _run(words: Sequence[str], terminal: Terminal, environment: Environment) -> 
     if args.help:
         terminal.line(parser.format_help().rstrip())
         return 0
-    from reconciler.lakectl.session import Session
+    from reconciler.lakectl.session import Session, utc_now
 
     found = {**vars(given), **vars(args)}
-    session = Session(terminal, found["repo"], found["url"] or environment.url, found["data_root"])
+    session = Session(terminal, found["repo"], found["url"] or environment.url, found["data_root"], clock or utc_now)
     return module.run(args, session)

@@ -44,7 +44,8 @@ def picture(progress: Progress, terminal: Terminal) -> list[str]:
     bar = terminal.style(terminal.mark("━", "=") * full, "green") + terminal.style(terminal.mark("━", "-") * (width - full), "dim")
     lines = [f"{bar}  {progress.done:,} of {number(progress.total, 'object')} ready"]
     for name, message in progress.working[:_SHOWN]:
-        lines.append(f"  {terminal.style(name, 'cyan')}  {terminal.cut(message, terminal.width - len(name) - 4)}")
+        told = terminal.cut(message or "at work", terminal.width - len(name) - 4)
+        lines.append(f"  {terminal.style(name, 'cyan')}  {told}")
     if len(progress.working) > _SHOWN:
         lines.append(terminal.style(f"  and {number(len(progress.working) - _SHOWN, 'more', 'more')}", "dim"))
     return lines

@@ -6,11 +6,14 @@ from datetime import datetime
 
 from reconciler.lakectl.observation import Observation
 from reconciler.lakectl.terminal import Terminal, columns, fit
-from reconciler.lakectl.words import LOOKS, Standing, age, number, short, sign, standing, state_words
+from reconciler.lakectl.words import LOOKS, Standing, age, number, reason_words, short, sign, standing
+from state import reasons
 from state.status import Status
 
-_HEADS = ("OBJECT", "SPEC", "APPLIED", "SEEN", "STATE")
-_LONGEST_NAME = 34
+_HEADS = ("OBJECT", "STATE", "SPEC", "APPLIED", "SEEN")
+_LONGEST_NAME, _SHORTEST_NAME = 28, 12
+_BESIDE = 46
+"""Columns that the rest of a row takes at least, some of its message included."""
 _MESSAGE_LINES = 3
 _INDENT = 5
 
@@ -44,24 +47,35 @@ def banner(observation: Observation, terminal: Terminal, now: datetime) -> Itera
 
 
 def rows(observation: Observation, terminal: Terminal, now: datetime, *, wide: bool) -> Iterator[str]:
-    """A head and a row an object."""
-    cells = [_cells(status, terminal, now, wide=wide) for status in observation.statuses]
-    widths = columns([_HEADS[:4], *[row[:4] for row in cells]])
+    """A head and a row an object; what is not ready says why below its row, in full sentences."""
+    current = observation.gone is None
+    longest = max(min(_LONGEST_NAME, terminal.width - _BESIDE), _SHORTEST_NAME)
+    cells = [_cells(status, terminal, now, longest=None if wide else longest, current=current) for status in observation.statuses]
+    widths = columns([_HEADS, *cells])
     left = 3 + sum(widths) + 2 * len(widths)
-    yield terminal.style("   " + "  ".join([*map(fit, _HEADS[:4], widths), _HEADS[4]]), "bold")
+    yield terminal.style("   " + "  ".join(map(fit, _HEADS, widths)).rstrip(), "bold")
     for status, row in zip(observation.statuses, cells, strict=True):
-        state: Standing = standing(status)
-        current = observation.gone is None
-        text = row[4] if current or state == "unknown" else f"was {row[4][:1].lower()}{row[4][1:]}"
-        head = f"{fit(row[0], widths[0])}  {fit(row[1], widths[1])}  {fit(row[2], widths[2])}  {row[3].rjust(widths[3])}  "
-        told = text if wide else terminal.cut(text, terminal.width - left)
-        color = LOOKS[state].color
+        state = standing(status)
+        beside, below = _told(status, state, wide=wide)
+        name, word, spec, applied = (fit(cell, width) for cell, width in zip(row[:4], widths[:4], strict=True))
+        told = beside if wide else terminal.cut(beside, terminal.width - left)
         if current:
-            yield f"{sign(terminal, state)}  {head}{terminal.style(told, color) if state != 'ready' else told}"
+            word = terminal.style(word, LOOKS[state].color)
+            yield f"{sign(terminal, state)}  {name}  {word}  {spec}  {applied}  {row[4].rjust(widths[4])}  {told}".rstrip()
         else:
-            yield terminal.style(f"{terminal.mark('?', '?')}  {head}{told}", "dim")
-        if state not in ("ready", "unknown") and status.message:
-            yield from (terminal.wrap(status.message, _INDENT, _MESSAGE_LINES) if not wide else [" " * _INDENT + status.message])
+            yield terminal.style(f"?  {name}  {word}  {spec}  {applied}  {row[4].rjust(widths[4])}  {told}".rstrip(), "dim")
+        if below:
+            yield from terminal.wrap(below, _INDENT, _MESSAGE_LINES)
+
+
+def _told(status: Status, state: Standing, *, wide: bool) -> tuple[str, str]:
+    """What stands beside the figures, and what below them: a ready object needs no second line."""
+    if state == "ready":
+        plain = status.reason in (reasons.SUCCEEDED, "")
+        return (status.message if plain else f"{reason_words(status.reason)}: {status.message}"), ""
+    reason = reason_words(status.reason)
+    text = reason if not status.message else status.message if status.message.startswith(reason) else f"{reason}: {status.message}"
+    return (text, "") if wide or state == "unknown" else ("", text)
 
 
 def summary(observation: Observation, terminal: Terminal) -> str:
@@ -72,12 +86,12 @@ def summary(observation: Observation, terminal: Terminal) -> str:
     return terminal.style(f"{number(total, 'object')}: {', '.join(words)}", "dim")
 
 
-def _cells(status: Status, terminal: Terminal, now: datetime, *, wide: bool) -> tuple[str, ...]:
-    state = state_words(status)
-    if standing(status) == "ready" and status.message:
-        state = f"{state}: {status.message}"
-    name = status.object if wide else terminal.cut(status.object, _LONGEST_NAME)
-    return (name, short(status.revision), short(status.applied_revision), age(now, status.observed_at), state)
+def _cells(status: Status, terminal: Terminal, now: datetime, *, longest: int | None, current: bool) -> tuple[str, ...]:
+    state = standing(status)
+    word = LOOKS[state].word
+    shown = word if current or state == "unknown" else f"was {word.lower()}"
+    name = status.object if longest is None else terminal.cut(status.object, longest)
+    return (name, shown, short(status.revision), short(status.applied_revision), age(now, status.observed_at))
 
 
 def _writer_line(observation: Observation, terminal: Terminal, now: datetime) -> str:

@@ -106,6 +106,11 @@ def span(seconds: float) -> str:
     return f"{left}s"
 
 
+def took(seconds: float) -> str:
+    """How long something took, exactly enough: `0.4s`, `12s`, `3m`."""
+    return f"{seconds:.1f}s" if seconds < 10 else span(seconds)
+
+
 def cost(seconds: float) -> str:
     """About how long something takes: `under 1s`, `about 40s`, `about 12m`."""
     return "under 1s" if seconds < 1 else f"about {span(seconds)}"

@@ -16,7 +16,7 @@ from reconciler.lakectl.progress import progress_shown
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.specs_here import place_of, settings_of
 from reconciler.lakectl.status_table import rows, summary
-from reconciler.lakectl.words import number, short, span
+from reconciler.lakectl.words import number, short, took
 from reconciler.lakectl.work_tree import uncommitted_specs
 from reconciler.place import Place, locate
 from reconciler.settings import armed_failpoints
@@ -97,14 +97,14 @@ def show(ended: Convergence, form: str, session: Session, writer: Writer | None)
             terminal.line(line)
         terminal.line()
         sign = terminal.style(terminal.mark("✔", "+"), "green", "bold")
-        terminal.line(f"{sign}  {summary(seen, terminal)}; commit {short(ended.revision)} converged in {span(ended.seconds)}.")
+        terminal.line(f"{sign}  {summary(seen, terminal)}; commit {short(ended.revision)} converged in {took(ended.seconds)}.")
         return 0
     for line in rows(Observation(ended.revision, ended.problems, writer=seen.writer), terminal, session.clock(), wide=False):
         terminal.line(line)
     terminal.line()
     done = sum(1 for status in ended.objects if status.ready == "True")
     sign = terminal.style(terminal.mark("✘", "x"), "red", "bold")
-    ready = f"{done} of {number(len(ended.objects), 'object')} ready after {span(ended.seconds)}"
+    ready = f"{done} of {number(len(ended.objects), 'object')} ready after {took(ended.seconds)}"
     terminal.line(f"{sign}  Commit {short(ended.revision)} did not converge: {ready}.")
     terminal.line(f"   `lakectl why {ended.problems[0].object}` shows what the first one waits for." if ended.problems else "")
     return 1

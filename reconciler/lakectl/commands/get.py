@@ -30,7 +30,8 @@ _DETAILS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "IndexGeneration": (("ENGINE", "engine"), ("SECONDS", "seconds"), ("SERVING", "serving")),
 }
 """Heads and the names of details that stand below them."""
-_LONGEST_NAME = 30
+_LONGEST_NAME, _SHORTEST_NAME = 30, 8
+_STATE_WIDTH = 16
 
 
 def options(parser: Parser) -> None:
@@ -67,11 +68,10 @@ def _table(kind: str, shown: Observation, session: Session, *, wide: bool) -> No
     terminal = session.terminal
     details = _DETAILS.get(kind, ())
     heads = ("NAME", *[head for head, _ in details], "SEEN")
-    rows = []
-    for status in shown.statuses:
-        figures = tuple(figure(status.detail.get(name)) for _, name in details)
-        name = status.name if wide else terminal.cut(status.name, _LONGEST_NAME)
-        rows.append((name, *figures, age(session.clock(), status.observed_at)))
+    figures = [(*[figure(s.detail.get(name)) for _, name in details], age(session.clock(), s.observed_at)) for s in shown.statuses]
+    beside = sum(width + 2 for width in columns([heads[1:], *figures])) + _STATE_WIDTH
+    longest = max(min(_LONGEST_NAME, terminal.width - beside), _SHORTEST_NAME)
+    rows = [(s.name if wide else terminal.cut(s.name, longest), *cells) for s, cells in zip(shown.statuses, figures, strict=True)]
     widths = columns([heads, *rows])
     right = {at for at in range(1, len(heads)) if at == len(heads) - 1 or all(row[at][:1].isdigit() or row[at] == "-" for row in rows)}
     left = 3 + sum(widths) + 2 * len(widths)

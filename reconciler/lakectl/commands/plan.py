@@ -14,6 +14,7 @@ from reconciler.place import Place
 from reconciler.planning import Plan, PlannedObject, PlannedPrune, check_offline, make_plan
 from reconciler.sources.directory import DirectorySource
 from reconciler.sources.staged import StagedSource
+from state import reasons
 
 USAGE = "[PATH | REVISION | --staged] [--offline] [-o FORMAT]"
 DESCRIPTION = """
@@ -76,7 +77,8 @@ def _place(args: argparse.Namespace, session: Session) -> tuple[Place, str]:
 def page(plan: Plan, of: str, terminal: Terminal, *, offline: bool) -> Iterator[str]:
     """The plan for people: what changes first, then what cannot, then errors, then one line about it all."""
     changing = [planned for planned in plan.objects if planned.steps]
-    stuck = [planned for planned in plan.objects if not planned.steps and planned.state != "ready"]
+    # what does not parse is told among the errors, with every fault
+    stuck = [p for p in plan.objects if not p.steps and p.state != "ready" and p.reason != reasons.INVALID_SPEC]
     for planned in changing:
         yield from _changing(planned, terminal)
     for item in plan.prune:

@@ -13,9 +13,9 @@ from reconciler.lakectl.status_table import table
 
 USAGE = "[KIND | KIND/NAME] [--watch] [-o FORMAT]"
 DESCRIPTION = """
-One row an object: its state and the reason, the commit of its spec (SPEC), the last commit
-that was applied (APPLIED), and how long ago it was looked at (SEEN). What is not ready tells
-why below its row. Without a daemon it shows what was seen last, and that nobody looks any more.
+One row an object: its state, the commit of its spec (SPEC), the last commit that was applied
+(APPLIED), and how long ago it was looked at (SEEN). What is not ready tells why below its row.
+ Without a daemon it shows what was seen last, and that nobody looks any more.
 """
 EXAMPLES = """
 lakectl status

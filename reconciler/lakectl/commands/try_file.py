@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     """0 with an answer; 1 if the file could not be ingested. Raises InTheWay, UsageInvalid, FileRefused."""
     if not args.file.is_file():
         raise UsageInvalid(f"lakectl try: {args.file} is no file.", remedy="Name a data file.")
-    name = dataset_name(args.name or args.file.name)
+    name = dataset_name(args.name or args.file.name.split(".")[0] or args.file.name)
     root = (args.into or Path(name)).resolve()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InTheWay(f"{root} exists already; nothing was written.", remedy="Choose another folder with --into.")
@@ -84,9 +84,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 
 def dataset_name(text: str) -> str:
-    """A DNS label of a file's name. Raises UsageInvalid where nothing is left of it."""
-    stem = text.split(".")[0] or text
-    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:63].strip("-")
+    """A DNS label of any text. Raises UsageInvalid where nothing is left of it."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
     if not name:
         raise UsageInvalid(f"lakectl try: no dataset can be named after `{text}`.", remedy="Give it a name with --name.")
     return name

@@ -12,7 +12,7 @@ from reconciler.lakectl.options import Parser, add_output, duration
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.status_table import rows
-from reconciler.lakectl.words import short, span
+from reconciler.lakectl.words import short, took
 from state.status import Status
 
 USAGE = "[--for CONDITION] (KIND/NAME … | --all) [--timeout DURATION]"
@@ -118,12 +118,12 @@ def _ended(met: bool, seen: Observation, unmet: tuple[Status, ...], waited: floa
         return 0 if met else 1
     if met:
         terminal.line(
-            f"{terminal.style(terminal.mark('✔', '+'), 'green')}  so it is, at commit {short(seen.revision)}, after {span(waited)}"
+            f"{terminal.style(terminal.mark('✔', '+'), 'green')}  so it is, at commit {short(seen.revision)}, after {took(waited)}"
         )
         return 0
     if unmet:
         for line in rows(Observation(seen.revision, unmet, writer=seen.writer), terminal, session.clock(), wide=False):
             terminal.line(line)
         terminal.line()
-    terminal.line(f"{terminal.style(terminal.mark('✘', 'x'), 'red')}  not so after {span(waited)}")
+    terminal.line(f"{terminal.style(terminal.mark('✘', 'x'), 'red')}  not so after {took(waited)}")
     return 1

@@ -191,7 +191,11 @@ def _stair(link: Link, depth: int, terminal: Terminal) -> Iterator[str]:
     status = link.status
     state = standing(status)
     lead = "" if depth == 0 else "   " * (depth - 1) + terminal.mark("└─ ", "`- ")
-    place = f"  {terminal.style(link.source, 'dim')}" if link.source else ""
-    words = terminal.style(state_words(status), LOOKS[state].color)
-    yield f"{lead}{sign(terminal, state)}  {terminal.style(status.object, 'bold')}  {words}{place}"
+    words = state_words(status)
+    head = f"{lead}{sign(terminal, state)}  {terminal.style(status.object, 'bold')}  {terminal.style(words, LOOKS[state].color)}"
+    used = len(lead) + len(status.object) + len(words) + 5
+    beside = bool(link.source) and used + 2 + len(link.source) <= terminal.width
+    yield f"{head}  {terminal.style(link.source, 'dim')}" if beside else head
+    if link.source and not beside:
+        yield " " * (3 * depth + 3) + terminal.style(link.source, "dim")
     yield from terminal.wrap(status.message, 3 * depth + 3) if status.message else ()

@@ -195,7 +195,8 @@ class Driver:
             await self._wait(self._look, self._parts.follower.settings.work.relist)
 
     async def _obey(self) -> None:
-        """Requests of operators, announced or found."""
+        """Requests of operators, announced or found, once it is known what there is to ask about."""
+        await self.first_pass.wait()
         while True:
             self._asked.clear()
             await self._despite_storage(self._answer)

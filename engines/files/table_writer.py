@@ -172,8 +172,10 @@ class _Part:
 
     def drop(self) -> None:
         """Removes the file; what goes wrong with ending it matters to nobody."""
-        with suppress(OSError, pa.ArrowException):
+        # RuntimeError: a writer that could not end has no footer to collect
+        with suppress(OSError, RuntimeError, pa.ArrowException):
             self._writer.close()
+        with suppress(OSError, pa.ArrowException):
             self._file.close()
         self._staged.unlink(missing_ok=True)
 

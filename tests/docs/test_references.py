@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*/*.md")))
 IN_A_LAKE = (
     ".lakehouse/", "lake/", "data/", "catalog/", "streams/", "requests/", "lease/", "datasets/", "indexes/", "wal/", "specs/people.yaml",
-    "src/",
+    "src/", ".venv/",
 )  # fmt: skip
 """Paths of a user's repository or bucket, not of this one."""
 

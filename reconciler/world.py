@@ -1,10 +1,11 @@
 """What is wanted now: every object of the watched revision, kept up to date by what changed between two revisions.
 
 A document that does not parse leaves the last good one in force: the object keeps its former spec and carries the
-error. After a restart the last good one is looked up in the file's own past. Two documents of one key: the first in
+error. The last good one is looked up in the file's own past, so that a restart changes nothing. Two documents of one key: the first in
 path order stands, the other is an error. Nothing here looks at the world; see `reconciler.loop` for that.
 """
 
+import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +13,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from reconciler.blob_cache import BlobCache
+from reconciler.errors import RevisionUnknown
 from reconciler.sources.source import FileChange, Source
-from specs.parse import ParsedFile, SpecError, parse_file
+from specs.parse import ParsedFile, SpecError, duplicates, parse_file
 from specs.resource import Key, Resource
+
+_log = logging.getLogger(__name__)
 
 SPEC_FILE = "SpecFile"
 """The kind under which a file is listed whose documents cannot even be named."""
@@ -63,10 +67,11 @@ class WorldChange:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One spec file: what its newest content says, and which resources of it are in force."""
+    """One spec file: what its newest content says, and which resources of it are in force; `older` ones are of former contents."""
 
     errors: tuple[SpecError, ...]
     in_force: Mapping[Key, Resource]
+    older: frozenset[Key] = frozenset()
 
 
 class World:
@@ -89,7 +94,7 @@ class World:
 
     def advance(self, revision: str) -> WorldChange:
         """Moves to a revision; returns what changed. Blocking. Raises SourceUnavailable, and is then unchanged."""
-        changes = self._source.changes(self.revision, revision)
+        changes = self._changes(revision)
         parsed = {change.path: self._parse(change, revision) for change in changes}
         touched: set[Key] = set()
         for change in changes:
@@ -135,13 +140,24 @@ class World:
             if resource is not None:
                 yield resource
 
+    def _changes(self, revision: str) -> tuple[FileChange, ...]:
+        """What differs from the revision in force; against nothing, if that is there no more (a force-push, then a gc)."""
+        if self.revision is not None:
+            try:
+                return self._source.changes(self.revision, revision)
+            except RevisionUnknown:
+                _log.info("revision %s is gone; everything is compared", self.revision)
+        listed = self._source.changes(None, revision)
+        there = {change.path for change in listed}
+        return (*listed, *(FileChange(path, None) for path in self._files if path not in there))
+
     def _parse(self, change: FileChange, revision: str) -> _File | None:
         if change.blob is None:
             return None
         parsed = self._parsed(change.path, change.blob)
-        if not parsed.errors:
-            return _File((), _first_of_each(parsed))
-        return _File(parsed.errors, {**self._last_good(parsed, revision), **_first_of_each(parsed)})
+        former = self._former(change.path, revision) if parsed.errors else {}
+        in_force = _in_force(parsed, former)
+        return _File(parsed.errors, in_force, frozenset(in_force) - {resource.key for resource in parsed.resources})
 
     def _parsed(self, path: str, blob: str) -> ParsedFile:
         known = self._cache.get(path, blob)
@@ -150,21 +166,21 @@ class World:
         if known is None:
             known = parse_file(path, self._source.read(blob))
             self._cache.put(blob, known)
-        return known
+        twice = duplicates((known,)) if len({resource.key for resource in known.resources}) < len(known.resources) else ()
+        return replace(known, errors=(*known.errors, *twice)) if twice else known
 
-    def _last_good(self, parsed: ParsedFile, revision: str) -> dict[Key, Resource]:
-        """Former resources of the documents that do not parse; of the whole file where a document has no name."""
-        named = {error.key for error in parsed.errors}
-        before = self._files.get(parsed.path)
-        if before is not None:
-            former = dict(before.in_force)
-        else:
-            former = {}
-            for blob in islice(self._source.earlier(parsed.path, revision), _PAST_BLOBS):
-                former = {**_first_of_each(self._parsed(parsed.path, blob)), **former}
-                if former and (None in named or named <= former.keys()):
-                    break
-        return former if None in named else {key: former[key] for key in named if key in former}
+    def _former(self, path: str, revision: str) -> dict[Key, Resource]:
+        """What of a file was in force before, by its own past; where that does not reach back to a good version, by memory too."""
+        past: list[ParsedFile] = []
+        for blob in islice(self._source.earlier(path, revision), _PAST_BLOBS):
+            past.append(self._parsed(path, blob))
+            if not past[-1].errors:
+                break
+        former: dict[Key, Resource] = {}
+        for parsed in reversed(past):
+            former = _in_force(parsed, former)
+        held = self._files.get(path)
+        return former if held is None or (past and not past[-1].errors) else {**held.in_force, **former}
 
     def _replace(self, path: str, file: _File | None) -> set[Key]:
         """Puts a file's new content in place; returns every key it says, or said, anything about."""
@@ -201,11 +217,18 @@ class World:
     def _desired(self, key: Key, places: list[str], revision: str) -> Desired:
         holders = [path for path in places if key in self._files[path].in_force]
         resource = self._files[holders[0]].in_force[key] if holders else None
-        errors = [error for path in places for error in self._files[path].errors if _concerns(error, key, path)]
+        errors = [error for path in places for error in self._files[path].errors if _concerns(error, key, path, self._files[path])]
         if resource is not None:
             errors += [_twice(key, resource, self._files[path].in_force[key]) for path in holders[1:]]
         desired = Desired(key, resource, tuple(errors), revision)
         return replace(desired, revision=self._known_revision(key, desired.digest) or revision)
+
+
+def _in_force(parsed: ParsedFile, former: Mapping[Key, Resource]) -> dict[Key, Resource]:
+    """What parses, and the former specs of what does not: of the whole file where a document has no name."""
+    named = {error.key for error in parsed.errors}
+    kept = {key: resource for key, resource in former.items() if None in named or key in named}
+    return {**kept, **_first_of_each(parsed)}
 
 
 def _first_of_each(parsed: ParsedFile) -> dict[Key, Resource]:
@@ -224,10 +247,10 @@ def _keys(path: str, file: _File | None) -> set[Key]:
     return set(file.in_force) | named | ({Key(SPEC_FILE, path)} if nameless else set())
 
 
-def _concerns(error: SpecError, key: Key, path: str) -> bool:
-    """An error without a name concerns its file, and all that the file still holds in force."""
+def _concerns(error: SpecError, key: Key, path: str, file: _File) -> bool:
+    """An error without a name concerns its file, and what the file holds in force only because its document is not to be found."""
     if error.key is None:
-        return key.kind != SPEC_FILE or key.name == path
+        return key in file.older or key == Key(SPEC_FILE, path)
     return error.key == key
 
 

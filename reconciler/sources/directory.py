@@ -10,10 +10,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.errors import SourceUnavailable
+from reconciler.errors import RevisionUnknown, SourceUnavailable
 from reconciler.sources.source import SETTINGS_FILE, SPECS_FOLDER, FileChange, Watched, is_spec
 
 _Signature = tuple[int, int]
+_REMEMBERED = 4
+"""Revisions that `changes` can be asked about."""
 
 
 class DirectorySource:
@@ -43,15 +45,20 @@ class DirectorySource:
             whole.update(f"\0{path}\0{blob}".encode())
         revision = f"dir-{whole.hexdigest()[:40]}"
         with self._lock:
-            # only the newest two can be asked for: the one in force and the one that follows
-            self._revisions = {name: self._revisions[name] for name in list(self._revisions)[-1:]} | {revision: files}
+            # the one in force is among the newest, however often a reading of one that followed failed
+            former = [known for known in self._revisions if known != revision][1 - _REMEMBERED :]
+            self._revisions = {known: self._revisions[known] for known in former} | {revision: files}
         return revision
 
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
         """See `Source.changes`."""
         with self._lock:
-            before = self._revisions.get(old, {}) if old is not None else {}
-            after = self._revisions.get(new, {})
+            if old is not None and old not in self._revisions:
+                raise RevisionUnknown(f"what {self._root} held as {old} is not remembered")
+            if new not in self._revisions:
+                raise SourceUnavailable(f"{self._root} changed while it was read")
+            before = self._revisions[old] if old is not None else {}
+            after = self._revisions[new]
         differing = {path: after.get(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
         return tuple(FileChange(path, differing[path]) for path in sorted(differing))
 
@@ -79,9 +86,15 @@ class DirectorySource:
 
     def _paths(self) -> list[str]:
         found = []
-        for folder, _, names in os.walk(self._root / SPECS_FOLDER):
+        for folder, _, names in os.walk(self._root / SPECS_FOLDER, onerror=self._refuse):
             found += [(Path(folder) / name).relative_to(self._root).as_posix() for name in names]
         return sorted(path for path in found if is_spec(path))
+
+    def _refuse(self, error: OSError) -> None:
+        """A folder that cannot be listed is not an empty one: nothing may be removed for it."""
+        raise SourceUnavailable(
+            f"cannot read {error.filename}: {error.strerror}", remedy="Check that it exists and is readable."
+        ) from error
 
     def _blob(self, path: str) -> str:
         try:

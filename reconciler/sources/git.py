@@ -1,8 +1,8 @@
 """Specs from a commit: reads the tree of the watched ref through libgit2, never the working copy.
 
 Works on ordinary clones, linked worktrees and bare repositories. Two trees are compared by walking them side by side
-and skipping equal ids, which costs what changed and not what exists. A revision that is no longer there (a force-push
-followed by a gc) reads as "everything may have changed".
+and skipping equal ids, which costs what changed and not what exists. Only files count: links and submodules are neither
+followed nor read.
 """
 
 import threading
@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import FileMode
 
 from reconciler.errors import RevisionUnknown, SourceUnavailable
 from reconciler.sources.source import SETTINGS_FILE, SPECS_FOLDER, FileChange, Watched, is_spec
 
 _HISTORY_LIMIT = 200
+FILES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.TREE)
+"""Modes of tree entries that count."""
 
 
 class GitSource:
@@ -69,8 +72,8 @@ class GitSource:
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
         """See `Source.changes`."""
         with self._lock, _translated(self.folder):
-            before = self._specs(old) if old is not None else None
-            found = list(_compare(before, self._specs(new), SPECS_FOLDER))
+            before = self._specs(self._former(old)) if old is not None else None
+            found = list(_compare(before, self._specs(self._tree(new)), SPECS_FOLDER))
         return tuple(sorted((change for change in found if is_spec(change.path)), key=lambda change: change.path))
 
     def read(self, blob: str) -> bytes:
@@ -86,17 +89,17 @@ class GitSource:
 
     def earlier(self, path: str, revision: str) -> Iterator[str]:
         """The file's former blobs along first parents, at most 200 commits back."""
-        last = None
+        found: list[str] = []
         with self._lock, _translated(self.folder):
             commit = self._repo[revision].peel(pygit2.Commit)
             for _ in range(_HISTORY_LIMIT):
-                if not commit.parents:
-                    return
+                if not commit.parents or path not in commit.parents[0].tree:
+                    break
                 commit = commit.parents[0]
-                blob = str(commit.tree[path].id) if path in commit.tree else None
-                if blob not in (None, last):
-                    last = blob
-                    yield blob
+                blob = str(commit.tree[path].id)
+                if found[-1:] != [blob]:
+                    found.append(blob)
+        return iter(found)
 
     def watched(self) -> tuple[Watched, ...]:
         """The folders of HEAD and of the refs: a commit moves one of them."""
@@ -110,11 +113,13 @@ class GitSource:
     def _tree(self, revision: str) -> pygit2.Tree:
         return self._repo[revision].peel(pygit2.Tree)
 
-    def _specs(self, revision: str) -> pygit2.Tree | None:
+    def _former(self, revision: str) -> pygit2.Tree:
         try:
-            tree = self._tree(revision)
-        except KeyError:
-            return None
+            return self._tree(revision)
+        except KeyError as error:
+            raise RevisionUnknown(f"{revision} is in {self._repo.path} no more") from error
+
+    def _specs(self, tree: pygit2.Tree) -> pygit2.Tree | None:
         return _subtree(tree[SPECS_FOLDER]) if SPECS_FOLDER in tree else None
 
 
@@ -137,7 +142,7 @@ def _compare(old: pygit2.Tree | None, new: pygit2.Tree | None, prefix: str) -> I
 
 
 def _entries(tree: pygit2.Tree | None) -> dict[str, pygit2.Object]:
-    return {entry.name or "": entry for entry in tree} if tree is not None else {}
+    return {entry.name or "": entry for entry in tree if entry.filemode in FILES} if tree is not None else {}
 
 
 def _subtree(entry: pygit2.Object | None) -> pygit2.Tree | None:

@@ -42,7 +42,10 @@ class Source(Protocol):
         ...
 
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
-        """Spec files that differ, in path order; all files of `new` where `old` is None or no longer readable."""
+        """Spec files that differ, in path order; all files of `new` where `old` is None.
+
+        Raises RevisionUnknown where `old` is there no more, SourceUnavailable where `new` cannot be read.
+        """
         ...
 
     def read(self, blob: str) -> bytes:
@@ -54,7 +57,7 @@ class Source(Protocol):
         ...
 
     def earlier(self, path: str, revision: str) -> Iterator[str]:
-        """Blobs that the file had before `revision`, newest first, as far back as is cheap."""
+        """Blobs that the file had before `revision`, newest first, as far back as is cheap, and as it was there without a gap."""
         ...
 
     def watched(self) -> tuple[Watched, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pygit2
 
 from reconciler.errors import SourceUnavailable
-from reconciler.sources.git import read_blob
+from reconciler.sources.git import FILES, read_blob
 from reconciler.sources.source import SETTINGS_FILE, FileChange, Watched, is_spec
 
 
@@ -35,7 +35,7 @@ class StagedSource:
 
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
         """Every staged spec file."""
-        found = [FileChange(entry.path, str(entry.id)) for entry in self._repo.index if is_spec(entry.path)]
+        found = [FileChange(entry.path, str(entry.id)) for entry in self._repo.index if is_spec(entry.path) and entry.mode in FILES]
         return tuple(sorted(found, key=lambda change: change.path))
 
     def read(self, blob: str) -> bytes:

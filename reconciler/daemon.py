@@ -27,6 +27,7 @@ from reconciler.reading import Readers, StatusView, reading
 from reconciler.settings import Settings, armed_failpoints, load_settings
 from specs.version import VERSION
 from state import failpoints, reasons
+from state.errors import StateError
 from state.timestamps import iso
 
 DAEMON = "Daemon/lakehouse"
@@ -96,7 +97,8 @@ async def _serve(state: State, assembly: Assembly, where: DaemonAddress, on_up: 
         await asyncio.to_thread(remove_daemon, state.place.cache, where.pid)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-    await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Normal", reasons.STOPPED, "stopped in good order")
+    with contextlib.suppress(StateError):  # a full disk is no reason to end in disorder
+        await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Normal", reasons.STOPPED, "stopped in good order")
 
 
 def _missing(assembly: Assembly) -> Sequence[str]:

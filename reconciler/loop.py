@@ -22,7 +22,7 @@ from specs.errors import LakehouseError
 from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing
+from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.timestamps import from_iso
 
@@ -92,7 +92,15 @@ class Reconciler:
             return None
         visit = self._guarded(desired)
         hit(_BEFORE_STATUS)
-        self._statuses.record(desired, visit.outcome)
+        try:
+            self._statuses.record(desired, visit.outcome)
+        except LeaseLost:
+            raise
+        except StateError as error:
+            # what cannot be written down now is told from memory, and tried again
+            _log.warning("the status of %s cannot be recorded: %s", desired.key, error.explain())
+            visit = Visit(visit.outcome if isinstance(visit.outcome, Failed) else _failed(error), visit.steps)
+            self._statuses.show(desired, visit.outcome)
         hit(_AFTER_STATUS)
         return visit
 
@@ -102,8 +110,7 @@ class Reconciler:
         except LeaseLost:
             raise
         except LakehouseError as error:
-            reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), reasons.FAILED)
-            return Visit(Failed(reason, error.explain()), 0)
+            return Visit(_failed(error), 0)
         except Exception as error:  # noqa: BLE001 - the loop is where surprises end
             _log.exception("reconciling %s", desired.key)
             return Visit(Failed(reasons.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), 0)
@@ -156,6 +163,10 @@ class Reconciler:
             path = " -> ".join(map(str, circle))
             return Stalled(reasons.DEPENDENCY_CYCLE, f"it refers to itself: {path}; remove one of these references")
         return None
+
+
+def _failed(error: LakehouseError) -> Failed:
+    return Failed(next((reason for kind, reason in _REASONS if isinstance(error, kind)), reasons.FAILED), error.explain())
 
 
 def _with_errors(desired: Desired, outcome: Outcome) -> Outcome:

@@ -34,6 +34,12 @@ class StatusWriter:
         if before is None or (before.ready, before.reason, before.message) != (status.ready, status.reason, status.message):
             self._event(desired, outcome, status)
 
+    def show(self, desired: Desired, outcome: Outcome) -> None:
+        """Tells the ending from memory only, while nothing can be written."""
+        name = str(desired.key)
+        before = self._book.get(name) if name in self._book else None
+        self._book.show(_status(desired, outcome, before, self._clock()))
+
     def remove(self, name: str, message: str, revision: str | None) -> None:
         """The object is gone for good; an event says what became of it. Nothing happens if it has no status."""
         if self._book.remove(name):

@@ -304,6 +304,13 @@ class StatusBook:
             written += [status for status, _ in prepared]
         return tuple(written)
 
+    def show(self, status: Status) -> None:
+        """As `put`, but in memory only: for what cannot be made durable now. Lost with the process; the next `put` that differs is written."""
+        with self._lock:
+            new = _carried(self._known(status.object), status, status.observed_at or iso(self._clock()))
+            self._lines[status.object] = self._streams.encode(STREAM, _event(new)).json
+            self._version += 1
+
     def remove(self, object_: str) -> bool:
         """Closes the status of an object that is gone for good; False if there is none. Durable on return."""
         with self._lock:
@@ -338,10 +345,13 @@ class StatusBook:
             self._changes -= changes
         return True
 
+    def _known(self, object_: str) -> Status | None:
+        line = self._lines.get(object_)
+        return None if line is None else _status(line)
+
     def _prepare(self, status: Status) -> tuple[Status, WalRecord] | None:
         """The status as it will be and its line; None if it is as it was. `_lock` is held."""
-        line = self._lines.get(status.object)
-        old = None if line is None else _status(line)
+        line, old = self._lines.get(status.object), self._known(status.object)
         new = _carried(old, status, status.observed_at or iso(self._clock()))
         if old is None or line is None or not same(old, new):
             record = self._streams.encode(STREAM, _event(new))

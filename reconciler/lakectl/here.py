@@ -4,14 +4,15 @@
 files are read: `.git`, `.lakehouse/state.json`, `.lakehouse/daemon.json`.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.lakectl.errors import NoLakehouse
-from state.buckets import BucketConfig
+
+if TYPE_CHECKING:
+    from state.buckets import BucketConfig
 
 CACHE_FOLDER = ".lakehouse"
 _SPECS = "specs"
@@ -34,7 +35,7 @@ class Here:
 class Pointer:
     """Where the state is, as the last writer left word."""
 
-    config: BucketConfig
+    config: "BucketConfig"
     id: str
 
 
@@ -72,6 +73,8 @@ def read_pointer(here: Here) -> Pointer | None:
     found = _read_json(here.cache / "state.json")
     if found is None:
         return None
+    from state.buckets import BucketConfig
+
     try:
         place, name = found["place"], str(found["name"])
         root = str((here.data_root / place["path"]).resolve()) if place["path"] is not None else None
@@ -121,6 +124,8 @@ def _alive(pid: int) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
+    import json
+
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from reconciler.lakectl.here import read_address
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.words import clock_words, span
 from state import reasons
@@ -99,16 +100,19 @@ def _outdated(status: Status) -> Status:
 
 def observer(session: Session) -> Observer:
     """The daemon if one can be found, else the bucket. Raises NoLakehouse, DaemonUnreachable for an address that was given."""
-    from reconciler.lakectl.asking import AskedDaemon, find_daemon
-
+    # imported where they are needed: without a daemon nobody needs HTTP
     if session.url is not None:
+        from reconciler.lakectl.asking import AskedDaemon
         from reconciler.lakectl.http import DaemonClient
 
         return AskedDaemon(DaemonClient(session.url), None)
     here = session.here()
-    found = find_daemon(here, session.clock)
-    if found is not None:
-        return found
+    if read_address(here) is not None:
+        from reconciler.lakectl.asking import find_daemon
+
+        found = find_daemon(here, session.clock)
+        if found is not None:
+            return found
     from reconciler.lakectl.lake import open_lake
 
     return open_lake(here, session.clock)

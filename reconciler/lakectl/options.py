@@ -4,6 +4,7 @@ Global options stand before the command or after it. Everything that is wrong is
 """
 
 import argparse
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from reconciler.lakectl.table import COMMANDS, NEEDS, Command
 from specs.durations import parse_duration
 from specs.errors import SpecInvalid
 
+_WIDTH = 80
 _WITH_VALUE = frozenset({"--repo", "--url", "--data-root"})
 
 
@@ -21,7 +23,7 @@ class HelpFormat(argparse.RawDescriptionHelpFormatter):
     """80 columns, and options written once: `-o, --output FORMAT`, whatever the version of Python."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=80)
+        super().__init__(prog, max_help_position=28, width=_WIDTH)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
@@ -112,11 +114,21 @@ def add_globals(parser: argparse.ArgumentParser, *, default: Any = None) -> None
 
 def command_parser(command: Command, usage: str, description: str, examples: str) -> Parser:
     """The parser of one command, with its help; its own options are for the caller to add."""
-    text = f"{description.strip()}\n\n{NEEDS[command.needs]}"
+    text = "\n\n".join([*map(_filled, description.strip().split("\n\n")), NEEDS[command.needs]])
     epilog = "examples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines())
-    parser = Parser(f"lakectl {command.name}", usage=f"lakectl {command.name} {usage}".rstrip(), description=text, epilog=epilog)
+    call = f"lakectl {command.name} {usage}".rstrip()
+    # argparse writes "usage: " before it
+    lines = textwrap.wrap(call, _WIDTH - 7, subsequent_indent=" " * (8 + len(f"lakectl {command.name}")), break_on_hyphens=False)
+    parser = Parser(f"lakectl {command.name}", usage="\n".join(lines), description=text, epilog=epilog)
     parser._optionals.title = "options"
     return parser
+
+
+def _filled(paragraph: str) -> str:
+    """A paragraph as wide as the help; one whose lines are indented stays as it is."""
+    if "\n    " in paragraph:
+        return paragraph
+    return textwrap.fill(" ".join(paragraph.split()), _WIDTH, break_on_hyphens=False)
 
 
 def split(words: Sequence[str]) -> tuple[list[str], str | None, list[str]]:

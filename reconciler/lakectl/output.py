@@ -1,6 +1,5 @@
 """Answers for programs: one document, as JSON or YAML, the same whatever the terminal."""
 
-import json
 from typing import Any
 
 from reconciler.lakectl.terminal import Terminal
@@ -16,6 +15,8 @@ def emit(terminal: Terminal, document: Any, form: str) -> None:
 def render(document: Any, form: str) -> str:
     """The text of a document, without a line feed at its end."""
     if form == "json":
+        import json
+
         return json.dumps(document, indent=2, ensure_ascii=False)
     import yaml
 

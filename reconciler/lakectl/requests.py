@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from reconciler.lakectl.here import Here, read_address
@@ -22,6 +23,8 @@ from state.timestamps import iso
 
 _LOOK_EVERY = 0.02
 _LONGEST_PAUSE = 0.25
+_CLOCKS_AGREE = timedelta(minutes=10)
+"""How far the clocks of whoever asks and whoever answers may be apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def ask(
     if heartbeat is None or not is_alive(heartbeat, session.clock()):
         return Answer(request.id, "stored", "nobody is reconciling now; the next daemon carries it out")
     poke(here)
-    return _answer(lake, request.id, time.monotonic() + wait)
+    return _answer(lake, request.id, session.clock() - _CLOCKS_AGREE, time.monotonic() + wait)
 
 
 def actor() -> str:
@@ -76,10 +79,10 @@ def poke(here: Here) -> bool:
     return False
 
 
-def _answer(lake: Lake, request: str, deadline: float) -> Answer:
+def _answer(lake: Lake, request: str, since: datetime, deadline: float) -> Answer:
     pause = _LOOK_EVERY
     while True:
-        row = next(lake.streams.read("requests", since=request, where={"request": request}), None)
+        row = next(lake.streams.read("requests", since=since, where={"request": request}), None)
         if row is not None:
             return Answer(request, row["outcome"], row["message"])
         if time.monotonic() > deadline:

@@ -66,20 +66,25 @@ class Terminal:
 
 def text_width(text: str) -> int:
     """Columns that a text takes on a terminal."""
-    if text.isascii():
+    if _narrow(text):
         return len(text)
-    from rich.cells import cell_len  # here, since nearly all text is ASCII
+    from rich.cells import cell_len  # here, since nearly all text does without
 
     return cell_len(text)
 
 
 def fit(text: str, width: int) -> str:
     """The text cut or padded to exactly `width` columns."""
-    if text.isascii():
+    if _narrow(text):
         return text[:width].ljust(width)
     from rich.cells import set_cell_size
 
     return set_cell_size(text, width)
+
+
+def _narrow(text: str) -> bool:
+    """Whether each character surely takes one column: Latin letters, and the signs that are set here."""
+    return text.isascii() or all(character < "\u0300" or character in "…–—“”‘’·" for character in text)
 
 
 def columns(rows: Iterable[tuple[str, ...]]) -> list[int]:

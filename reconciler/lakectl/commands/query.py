@@ -21,9 +21,9 @@ give -p name=value; a value that is JSON (5, true, "05") is taken as such, all e
 """
 EXAMPLES = """
 lakectl query "SELECT count(*) FROM candidates"
-lakectl query "SELECT * FROM call_log WHERE city = \\$city" -p city=Chicago -o json
+lakectl query 'SELECT * FROM candidates WHERE city = $city' -p city=Chicago
 lakectl query - < report.sql -o csv > report.csv
-lakectl query "SELECT object, message FROM system.status WHERE ready <> 'True'"
+lakectl query "SELECT object, reason FROM system.status" -o json
 """
 
 

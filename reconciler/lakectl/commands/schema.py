@@ -12,8 +12,9 @@ from specs.schema import json_schemas
 
 USAGE = "export DIR [-o FORMAT]"
 DESCRIPTION = """
-Write the JSON Schema of every kind, and lakehouse.json for documents of any kind. An editor with
-a YAML language server completes and checks a spec that begins with
+Write the JSON Schema of every kind, and lakehouse.json for documents of any
+kind. An editor with a YAML language server completes and checks a spec that
+begins with
     # yaml-language-server: $schema=../.schemas/lakehouse.json
 """
 EXAMPLES = "lakectl schema export .schemas"

@@ -17,7 +17,7 @@ over the columns of the index's dataset.
 """
 EXAMPLES = """
 lakectl search resumes "java developer who knows kubernetes"
-lakectl search resumes "warehouse work" -k 3 --filter "city = 'Chicago'" -o json
+lakectl search resumes "warehouse work" -k 3 --filter "city = 'Chicago'"
 """
 
 

@@ -16,8 +16,8 @@ Leave an object alone: nothing is ingested, built or removed for it until it is 
 time is up. What is served stays served. Who, why and until when are shown in its status.
 """
 EXAMPLES = """
-lakectl suspend Dataset/candidates --reason "export is being repaired" --for 2h
-lakectl suspend Index/resumes --reason "no load during the demo" --until 2026-12-01T18:00:00Z
+lakectl suspend Dataset/candidates --reason "export is repaired" --for 2h
+lakectl suspend Index/resumes --reason demo --until 2026-12-01T18:00:00Z
 """
 
 

@@ -1,0 +1,196 @@
+"""A daemon over HTTP: a real socket with canned documents stands in for it, so that what is sent and read is what is tested."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from reconciler.lakectl.errors import DaemonProblem, DaemonUnreachable
+from reconciler.lakectl.http import DaemonClient
+from state import reasons
+
+if TYPE_CHECKING:
+    from conftest import Lakehouse, Said
+
+ROW = {
+    "kind": "Dataset", "name": "people", "ready": "True", "reason": "Succeeded", "message": "3 rows from 1 file, version 1",
+    "revision": "a" * 40, "appliedRevision": "a" * 40, "observedAt": "2026-03-01T11:59:58.000Z", "digest": "d",
+}  # fmt: skip
+STATUS = {"revision": "a" * 40, "objects": [ROW], "daemon": {"since": "2026-03-01T10:00:00.000Z", "listen": "127.0.0.1:8484", "pid": 4711}}
+ANSWER = {
+    "columns": [{"name": "city", "type": "string"}, {"name": "people", "type": "int64"}],
+    "rows": [{"city": "Chicago", "people": 3}, {"city": None, "people": 12}],
+    "truncated": True,
+    "versions": {"people": 1},
+}
+HITS = {
+    "hits": [{"key": '["c1"]', "chunk": 0, "text": "writes kafka streams in java", "score": 0.4539}],
+    "index": "resumes", "generation": "resumes-g1", "versions": {"people": 1},
+}  # fmt: skip
+
+
+class Daemon(ThreadingHTTPServer):
+    """Answers a path by the document in `answers`, and remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.answers: dict[str, Any] = {"/status": STATUS, "/query": ANSWER, "/search": HITS}
+        self.asked: list[tuple[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answering(BaseHTTPRequestHandler):
+    server: Daemon
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing."""
+
+    def do_GET(self) -> None:
+        self.answer({name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()})
+
+    def do_POST(self) -> None:
+        self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def answer(self, given: Any) -> None:
+        path = urlsplit(self.path).path
+        self.server.asked.append((path, given))
+        found = self.server.answers[path]
+        document = found(given) if callable(found) else found
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self.send_response(document.get("status", 200) if isinstance(document, dict) and "type" in document else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    server = Daemon()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_a_daemon_says(daemon: Daemon, lakectl: Callable[..., Said], golden: Any) -> None:
+    said = "".join(
+        lakectl("--url", daemon.url, *words).all
+        for words in (["status"], ["query", "SELECT 1"], ["search", "resumes", "java"], ["query", "SELECT 1", "-o", "csv"])
+    )
+    golden.check("daemon.txt", said.replace(daemon.url, "http://127.0.0.1:8484"))
+
+
+def test_documents_are_handed_on_as_they_are(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    assert lakectl("--url", daemon.url, "query", "SELECT $a", "-p", "a=1", "-n", "5", "-o", "json").document == ANSWER
+    assert daemon.asked[-1] == ("/query", {"sql": "SELECT $a", "params": {"a": 1}, "maxRows": 5})
+    assert lakectl("--url", daemon.url, "search", "resumes", "java", "-k", "3", "-o", "json").document == HITS
+    assert daemon.asked[-1] == ("/search", {"index": "resumes", "text": "java", "k": 3})
+    status = lakectl("--url", daemon.url, "status", "-o", "json").document
+    assert (status["revision"], status["objects"]) == (STATUS["revision"], STATUS["objects"])
+
+
+def test_problems_keep_sentence_and_remedy(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    problem = {"type": "urn:lakehouse:problem:table-unknown", "title": "x", "status": 404, "detail": "No table x.", "remedy": "Try y."}
+    daemon.answers["/query"] = problem
+    said = lakectl("--url", daemon.url, "query", "SELECT 1")
+    assert (said.code, said.err) == (2, "error: No table x.\n       Try y.\n")
+    with pytest.raises(DaemonProblem) as raised:
+        DaemonClient(daemon.url).post("/query", {})
+    assert (raised.value.type, raised.value.status) == ("table-unknown", 404)
+
+
+def test_something_else_at_the_address(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    daemon.answers["/status"] = b"<html>hello</html>"
+    assert "is no daemon of Lakehouse" in lakectl("--url", daemon.url, "status").err
+
+
+def test_nobody_at_the_address() -> None:
+    with pytest.raises(DaemonUnreachable, match="no daemon answers at"):
+        DaemonClient("127.0.0.1:1").get("/status")
+
+
+def test_events_are_asked_for_page_by_page(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    events = [
+        {"id": f"{n:026}", "at": "2026-03-01T11:00:00.000Z", "object": "Dataset/x", "reason": "Committed", "message": str(n)}
+        for n in range(250)
+    ]
+
+    def page(given: dict[str, str]) -> dict[str, Any]:
+        before = [event for event in events[::-1] if event["id"] < given.get("cursor", "9")][: int(given["limit"])]
+        return {"events": before, "next": before[-1]["id"] if before[-1]["id"] > events[0]["id"] else None}
+
+    daemon.answers["/events"] = page
+    found = lakectl("--url", daemon.url, "events", "-n", "150", "-o", "json").document["events"]
+    assert [event["message"] for event in found] == [str(n) for n in range(100, 250)]
+
+
+def test_details_of_a_daemon_elsewhere_come_by_sql(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    row = {
+        "object": "Dataset/people", "ready": "True", "reason": "Succeeded", "message": "3 rows", "revision": "a" * 40,
+        "applied_revision": "a" * 40, "observed_at": "2026-03-01T11:59:58", "digest": "d", "conditions": "[]",
+        "detail": '{"rows": 3, "version": 1, "files": 1}',
+    }  # fmt: skip
+    daemon.answers["/query"] = ANSWER | {"rows": [row]}
+    said = lakectl("--url", daemon.url, "get", "datasets").out
+    assert "people     3      1        1    2s  Ready" in said
+    assert daemon.asked[0][1]["params"] == {"kind": "Dataset", "name": ""}
+
+
+def left_by(daemon: Daemon, lakehouse: Lakehouse, *, state: str | None = None) -> None:
+    """What a daemon in this very process would have left in the repository, with the lease it would hold."""
+    from state.lease import Holder, Lease
+
+    Lease.acquire(lakehouse.store, Holder("d2", "here", os.getpid(), daemon.url), lakehouse.clock)
+    left = {
+        "url": daemon.url,
+        "pid": os.getpid(),
+        "state": state or lakehouse.id,
+        "since": "2026-03-01T10:00:00.000Z",
+        "socket": "/nowhere",
+    }
+    (lakehouse.root / ".lakehouse/daemon.json").write_text(json.dumps(left))
+
+
+def test_the_daemon_of_the_repository_is_asked(daemon: Daemon, lakehouse: Lakehouse) -> None:
+    left_by(daemon, lakehouse)
+    assert "Dataset/people" in lakehouse.call("status").out
+    assert daemon.asked == [("/status", {})]
+
+
+def test_a_daemon_of_another_state_is_not_asked(daemon: Daemon, lakehouse: Lakehouse) -> None:
+    left_by(daemon, lakehouse, state="another")
+    lakehouse.put("Dataset/own", reasons.SUCCEEDED, "1 row")
+    assert "Dataset/own" in lakehouse.call("status").out
+    assert daemon.asked == []
+
+
+def test_a_daemon_that_does_not_answer_is_not_called_dead(daemon: Daemon, lakehouse: Lakehouse) -> None:
+    lakehouse.put("Dataset/own", reasons.SUCCEEDED, "1 row")
+    left_by(daemon, lakehouse)
+    daemon.answers["/status"] = b"not yet"
+    said = lakehouse.call("status", clock=lakehouse.clock).out
+    assert "lives, but does not answer" in " ".join(said.split())
+    assert "✔  Dataset/own" in said
+
+
+def test_details_of_the_daemon_here_are_read_from_its_bucket(daemon: Daemon, lakehouse: Lakehouse) -> None:
+    lakehouse.put("Dataset/people", reasons.SUCCEEDED, "3 rows", detail={"rows": 3, "version": 1, "files": 1})
+    left_by(daemon, lakehouse)
+    said = lakehouse.call("get", "Dataset/people").out
+    # the daemon's own time of observation, the bucket's figures
+    assert "people     3      1        1    2s  Ready" in said
+    assert {path for path, _ in daemon.asked} == {"/status"}

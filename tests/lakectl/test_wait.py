@@ -1,0 +1,52 @@
+"""`lakectl wait`: yes, no, and what is not so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Lakehouse
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["Dataset/candidates", "bucket/primary"],
+        ["--for", "condition=Stalled", "Dataset/call-log"],
+        ["--for", "condition=Stalled=False", "Dataset/notes"],
+        ["--for", "condition=ready=false", "Dataset/notes"],
+        ["--for", "deleted", "Dataset/never-was"],
+        ["--for", "Ready", "Dataset/candidates", "--revision", "4f1c0de" + "0" * 33],
+    ],
+)
+def test_what_is_so(alive: Lakehouse, words: list[str]) -> None:
+    assert alive.call("wait", *words).code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--all"],
+        ["Dataset/notes"],
+        ["Dataset/nobody"],
+        ["--for", "deleted", "Dataset/notes"],
+        ["Dataset/candidates", "--revision", "another"],
+    ],
+)
+def test_what_is_not_so(alive: Lakehouse, words: list[str]) -> None:
+    said = alive.call("wait", *words, "--timeout", "0")
+    assert said.code == 1
+    assert "not so after" in said.out
+
+
+def test_what_is_not_so_for_programs(alive: Lakehouse) -> None:
+    said = alive.call("wait", "Dataset/notes", "--timeout", "0", "-o", "json")
+    assert (said.document["met"], said.document["unmet"][0]["reason"]) == (False, "SourceEmpty")
+
+
+def test_nothing_is_ready_without_a_daemon(dead: Lakehouse) -> None:
+    said = dead.call("wait", "Dataset/candidates", "--timeout", "0")
+    assert said.code == 1
+    assert "Waiting for one to start" in said.err

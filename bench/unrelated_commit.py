@@ -108,7 +108,7 @@ def relist(folder: Path) -> dict[str, float]:
             state = open_state(place, settings, address="")
         housekeeping = Housekeeping(state)
         try:
-            assembly = assemble(state, settings)
+            assembly = await assemble(state, settings)
             with Stopwatch() as advancing:
                 assembly.follower.advance()
             with Stopwatch() as listing:

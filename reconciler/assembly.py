@@ -3,6 +3,7 @@
 The one place that knows which controller acts on which kind. A kind without one says so in its status.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -81,8 +82,12 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built)
 
 
-def assemble(state: State, settings: Settings) -> Assembly:
-    """A writer over an open state. Call it on the event loop; the state must have been opened with the lease."""
+async def assemble(state: State, settings: Settings) -> Assembly:
+    """A writer over an open state, for the running event loop. The state must have been opened with the lease."""
+    return await asyncio.to_thread(_assemble, state, settings, asyncio.get_running_loop())
+
+
+def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop) -> Assembly:
     assert state.lease is not None
     lease = state.lease
     statuses = StatusWriter(state.statuses, state.streams, state.clock)
@@ -121,7 +126,7 @@ def assemble(state: State, settings: Settings) -> Assembly:
         tidy=tidy,
         clock=state.clock,
     )
-    driver = Driver(parts, reconcilers=settings.work.reconcilers)
+    driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
     desk.wake = driver.wake
     state.catalog.subscribe(driver.wake)
     return Assembly(state, world, follower, statuses, executor, queue, driver)

@@ -53,7 +53,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         url = f"http://{address(bound)}"
         state = await asyncio.to_thread(open_state, place, settings, address=url)
         stack.push_async_callback(asyncio.to_thread, Housekeeping(state).close)
-        assembly = assemble(state, settings)
+        assembly = await assemble(state, settings)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
         readers = await stack.enter_async_context(reading(state, settings))
         await stack.enter_async_context(_socket(place.socket, assembly.driver.poke))

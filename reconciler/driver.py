@@ -72,13 +72,13 @@ class Tally:
 
 
 class Driver:
-    """Runs until stopped. Made on the event loop it lives on; `wake` may be called from any thread."""
+    """Runs until stopped, on one event loop; `wake` may be called from any thread."""
 
-    def __init__(self, parts: Parts, *, reconcilers: int) -> None:
+    def __init__(self, parts: Parts, loop: asyncio.AbstractEventLoop, *, reconcilers: int) -> None:
         self._parts = parts
         self._threads = CapacityLimiter(reconcilers + 4)
         self._reconcilers = reconcilers
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._stopping = asyncio.Event()
         self._look = asyncio.Event()
         self._asked = asyncio.Event()

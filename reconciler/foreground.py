@@ -50,7 +50,7 @@ async def apply_here(place: Place, settings: Settings, *, seconds: float, told: 
     state = await asyncio.to_thread(open_state, place, settings, address="")
     housekeeping = Housekeeping(state)
     try:
-        assembly = assemble(state, settings)
+        assembly = await assemble(state, settings)
         try:
             driving = asyncio.create_task(assembly.driver.run())
             try:

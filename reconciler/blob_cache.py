@@ -29,8 +29,13 @@ class BlobCache:
         record = self._used.get(name) or self._records.get(name)
         if record is None:
             return None
+        try:
+            found = ParsedFile.from_record(record, path)
+        except (ValueError, TypeError, LookupError):
+            # another's, or damaged: as good as none
+            return None
         self._used[name] = record
-        return ParsedFile.from_record(record, path)
+        return found
 
     def put(self, blob: str, parsed: ParsedFile) -> None:
         """Remembers a parsed file."""
@@ -53,7 +58,7 @@ class BlobCache:
             return {}
         try:
             header, records = orjson.loads(self._path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             return {}
         return records if header == self._header and isinstance(records, dict) else {}
 

@@ -13,14 +13,24 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from reconciler.errors import SettingsInvalid
-from specs.durations import parse_duration
-from specs.yaml_source import YamlInvalid, load_plain
+from specs.durations import DurationInvalid, parse_duration
+from specs.suggestions import did_you_mean
+from specs.yaml_source import MAX_CHARACTERS, Mark, YamlInvalid, load_plain, read_documents
 
+_FILE = "lakehouse.yaml"
 _PREFIX = "LAKEHOUSE_"
+_HELP = "`lakectl explain settings` lists all settings."
+
+_Path = tuple[str, ...]
 
 
 def _seconds(value: object) -> object:
-    return parse_duration(value).total_seconds() if isinstance(value, str) and not value.replace(".", "", 1).isdigit() else value
+    if not isinstance(value, str) or value.replace(".", "", 1).isdigit():
+        return value
+    try:
+        return parse_duration(value).total_seconds()
+    except DurationInvalid as error:
+        raise ValueError(error.explain()) from error
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
@@ -85,26 +95,24 @@ def load_settings(text: bytes | None, environment: Mapping[str, str] | None = No
     Raises:
         SettingsInvalid: names the file and line or the variable, the field and what was expected.
     """
-    document: dict[str, Any] = {}
-    if text is not None and text.strip():
-        try:
-            plain = load_plain("lakehouse.yaml", text)
-        except YamlInvalid as error:
-            raise SettingsInvalid(str(error)) from error
-        if not isinstance(plain, dict):
-            raise SettingsInvalid("lakehouse.yaml: a mapping of settings is needed")
-        document = plain
+    text = text or b""
+    try:
+        document = load_plain(_FILE, text)
+    except YamlInvalid as error:
+        raise SettingsInvalid(str(error)) from error
+    if not isinstance(document, dict | None):
+        raise SettingsInvalid(f"{_FILE}:1:1: settings are an object, as in `maxPrune: 0.3`", remedy=_HELP)
+    document = document or {}
+    overridden: dict[_Path, str] = {}
     for variable, value in sorted((os.environ if environment is None else environment).items()):
         if variable.startswith(_PREFIX) and variable not in _OTHER_VARIABLES:
-            _override(document, variable, value)
+            path = _path_of(variable)
+            overridden[path] = variable
+            _put(document, path, value)
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise SettingsInvalid(
-            f"lakehouse.yaml: {place}: {first['msg'].lower()}", remedy="`lakectl explain settings` lists all settings."
-        ) from error
+        raise _invalid(error, text, overridden) from error
 
 
 def armed_failpoints(environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -121,20 +129,54 @@ def client_url(environment: Mapping[str, str] | None = None) -> str | None:
 _OTHER_VARIABLES = frozenset({"LAKEHOUSE_FAILPOINTS", "LAKEHOUSE_URL"})
 
 
-def _override(document: dict[str, Any], variable: str, value: str) -> None:
+def _path_of(variable: str) -> _Path:
     wanted = variable.removeprefix(_PREFIX)
     for path in _paths(Settings):
         if "_".join(re.sub(r"([A-Z])", r"_\1", part).upper() for part in path) == wanted:
-            node = document
-            for part in path[:-1]:
-                node = node.setdefault(part, {})
-            node[path[-1]] = value
+            return path
+    raise SettingsInvalid(f"the environment variable {variable} names no setting", remedy=_HELP)
+
+
+def _put(document: dict[str, Any], path: _Path, value: str) -> None:
+    """Nothing, where the file has something else than an object on the way: that is told by validation."""
+    node = document
+    for part in path[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
             return
-    raise SettingsInvalid(f"the environment variable {variable} names no setting", remedy="`lakectl explain settings` lists all settings.")
+    node[path[-1]] = value
 
 
-def _paths(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
+def _invalid(error: ValidationError, text: bytes, overridden: Mapping[_Path, str]) -> SettingsInvalid:
+    """The first fault, with its place: the variable, or file, line and column of the value (of the key, if that is at fault)."""
+    first = error.errors()[0]
+    path = tuple(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if first["type"] == "extra_forbidden":
+        siblings = [known[len(path) - 1] for known in _paths(Settings) if known[: len(path) - 1] == path[:-1]]
+        message = "there is no such setting" + (f"; {hint}" if (hint := did_you_mean(path[-1], siblings)) else "")
+    if path in overridden:
+        where = f"the environment variable {overridden[path]}"
+    else:
+        where = ":".join(map(str, (_FILE, *_place(text, path, first["type"] == "extra_forbidden"))))
+    return SettingsInvalid(f"{where}: {'.'.join(path)}: {message}", remedy=_HELP)
+
+
+def _place(text: bytes, path: _Path, key: bool) -> tuple[int, int]:
+    """Line and column of what `path` leads to; the nearest that exists."""
+    mark = next((document.mark for document in read_documents(text.decode("utf-8-sig"), MAX_CHARACTERS)), Mark(1, 1))
+    for number, part in enumerate(path):
+        if key and number == len(path) - 1 and part in mark.keys:
+            return mark.keys[part]
+        if part not in mark.children:
+            break
+        mark = mark.children[part]
+    return mark.line, mark.column
+
+
+def _paths(model: type[BaseModel], prefix: _Path = ()) -> list[_Path]:
+    found: list[_Path] = []
     for name, info in model.model_fields.items():
         path = (*prefix, info.alias or name)
         inner = info.annotation

@@ -1,0 +1,130 @@
+"""Settings: every field by file and by variable, and errors that name the place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from reconciler.errors import SettingsInvalid
+from reconciler.settings import Settings, armed_failpoints, client_url, load_settings
+
+GIVEN: dict[str, tuple[str, Any]] = {
+    "listen": ("0.0.0.0:9000", "0.0.0.0:9000"),
+    "state.bucket": ("vault", "vault"),
+    "limits.bodyBytes": ("1", 1),
+    "limits.queryRows": ("2", 2),
+    "limits.queryBytes": ("3", 3),
+    "limits.queryMemoryBytes": ("4", 4),
+    "limits.queryWorkers": ("5", 5),
+    "limits.waitingQueries": ("0", 0),
+    "limits.querySeconds": ("1m", 60.0),
+    "limits.searchK": ("6", 6),
+    "work.reconcilers": ("7", 7),
+    "work.jobWorkers": ("8", 8),
+    "work.inlineBytes": ("0", 0),
+    "work.resync": ("1h30m", 5400.0),
+    "work.relist": ("2.5", 2.5),
+    "work.cacheBytes": ("9", 9),
+    "maxPrune": ("1", 1.0),
+    "maxActive": ("10", 10),
+}
+
+
+def paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        inner, path = info.annotation, f"{prefix}{info.alias or name}"
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from paths(inner, f"{path}.")
+        else:
+            yield path
+
+
+def value(settings: Settings, path: str) -> Any:
+    found: Any = settings.model_dump(by_alias=True)
+    for part in path.split("."):
+        found = found[part]
+    return found
+
+
+def variable(path: str) -> str:
+    return "LAKEHOUSE_" + "".join(f"_{c}" if c.isupper() else "_" if c == "." else c.upper() for c in path)
+
+
+def test_every_setting_is_tried_here() -> None:
+    assert set(paths(Settings)) == GIVEN.keys()
+
+
+@pytest.mark.parametrize("path", GIVEN)
+def test_in_the_file(path: str) -> None:
+    text, expected = GIVEN[path]
+    *outer, last = path.split(".")
+    document = "".join(f"{part}:\n  " for part in outer) + f"{last}: {text}\n"
+    settings = load_settings(document.encode(), {})
+    assert value(settings, path) == expected
+    assert settings != Settings()
+
+
+@pytest.mark.parametrize("path", GIVEN)
+def test_in_the_environment(path: str) -> None:
+    text, expected = GIVEN[path]
+    settings = load_settings(b"listen: 1.2.3.4:5\nlimits: {queryRows: 77}\n", {variable(path): text, "PATH": "x"})
+    assert value(settings, path) == expected
+    assert value(settings, "limits.queryRows") == (2 if path == "limits.queryRows" else 77)
+
+
+@pytest.mark.parametrize("text", [None, b"", b"  \n", b"# nothing\n", b"\xef\xbb\xbf", b"---\n", b"{}"])
+def test_defaults(text: bytes | None) -> None:
+    assert load_settings(text, {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "message"),
+    [
+        ("listn: x\n", {}, "lakehouse.yaml:1:1: listn: there is no such setting; did you mean `listen`?"),
+        (
+            "limits:\n  # few\n  queryRow: 1\n",
+            {},
+            "lakehouse.yaml:3:3: limits.queryRow: there is no such setting; did you mean `queryRows`?",
+        ),
+        ("limits:\n  queryRows: many\n", {}, "lakehouse.yaml:2:14: limits.queryRows: input should be a valid integer"),
+        ("limits: {queryRows: 0}\n", {}, "lakehouse.yaml:1:21: limits.queryRows: input should be greater than 0"),
+        ("maxPrune: 30\n", {}, "lakehouse.yaml:1:11: maxPrune: input should be less than or equal to 1"),
+        ("work: {resync: 5x}\n", {}, "lakehouse.yaml:1:16: work.resync: `5x` is not a duration. Write it with a unit"),
+        ("work: {resync: 0s}\n", {}, "lakehouse.yaml:1:16: work.resync: input should be greater than 0"),
+        ("work: 5\n", {}, "lakehouse.yaml:1:7: work: input should be"),
+        ("work: 5\n", {"LAKEHOUSE_WORK_RESYNC": "5s"}, "lakehouse.yaml:1:7: work: input should be"),
+        ("work:\n", {"LAKEHOUSE_WORK_RECONCILERS": "0"}, "lakehouse.yaml:1:"),
+        ("- listen\n", {}, "lakehouse.yaml:1:1: settings are an object"),
+        ("a: 1\na: 2\n", {}, "lakehouse.yaml:2:1: `a` is given twice"),
+        ("a: [\n", {}, "lakehouse.yaml:1:5: YAML"),
+        ("listen: x\n---\nlisten: y\n", {}, "lakehouse.yaml:3:1: a second document begins here"),
+        ("", {"LAKEHOUSE_MAX_PRUNE": "much"}, "the environment variable LAKEHOUSE_MAX_PRUNE: maxPrune: input should be a valid number"),
+        ("", {"LAKEHOUSE_WORK_RELIST": "-1s"}, "the environment variable LAKEHOUSE_WORK_RELIST: work.relist: `-1s` is not"),
+        ("", {"LAKEHOUSE_MAXPRUNE": "1"}, "the environment variable LAKEHOUSE_MAXPRUNE names no setting"),
+    ],
+)
+def test_errors_name_the_place(text: str, environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(text.encode(), environment)
+    assert str(caught.value).startswith(message)
+
+
+def test_not_utf8() -> None:
+    with pytest.raises(SettingsInvalid, match="not UTF-8"):
+        load_settings(b"listen: \xff\n", {})
+
+
+def test_variables_that_are_no_settings() -> None:
+    environment = {"LAKEHOUSE_FAILPOINTS": "a=kill,b=error@2,nonsense", "LAKEHOUSE_URL": "http://x"}
+    assert load_settings(None, environment) == Settings()
+    assert armed_failpoints(environment) == {"a": "kill", "b": "error@2"}
+    assert armed_failpoints({}) == {}
+    assert (client_url(environment), client_url({})) == ("http://x", None)
+
+
+def test_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().max_prune = 0.5  # type: ignore[misc]

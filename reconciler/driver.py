@@ -215,7 +215,8 @@ class Driver:
             _log.warning("%s", error.explain())
 
     async def _watch_source(self) -> None:
-        await watch(self._parts.source.watched(), lambda _: self._look.set(), self._stopping)
+        folders = await self._in_thread(self._parts.source.watched)
+        await watch(folders, lambda _: self._look.set(), self._stopping)
 
     async def _watch_data(self) -> None:
         """Watches the folders of data files; anew when the datasets name others, or a folder comes that was missing."""

@@ -29,11 +29,12 @@ async def watch(folders: Iterable[Watched], changed: Callable[[set[Path]], None]
     """Calls `changed` with the paths of every burst until `stop` is set. A folder that cannot be watched is left to the relist."""
     by_depth: dict[bool, list[Path]] = defaultdict(list)
     for folder in folders:
-        if folder.path.is_dir():
-            by_depth[folder.recursive].append(folder.path)
+        by_depth[folder.recursive].append(folder.path)
     async with asyncio.TaskGroup() as tasks:
         for recursive, paths in by_depth.items():
-            tasks.create_task(_watch(paths, recursive, changed, stop))
+            present = await asyncio.to_thread(lambda paths: [path for path in paths if path.is_dir()], paths)
+            if present:
+                tasks.create_task(_watch(present, recursive, changed, stop))
 
 
 async def _watch(paths: list[Path], recursive: bool, changed: Callable[[set[Path]], None], stop: asyncio.Event) -> None:

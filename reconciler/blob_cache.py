@@ -61,4 +61,3 @@ class BlobCache:
         except (OSError, ValueError, TypeError):
             return {}
         return records if header == self._header and isinstance(records, dict) else {}
-

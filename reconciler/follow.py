@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from controllers.controller import Retiring
 from reconciler.errors import ReconcilerError, RevisionUnknown, SourceUnavailable
-from reconciler.prune import PrunePlan, governed, plan_prune
+from reconciler.prune import PrunePlan, governed, moving, plan_prune
 from reconciler.settings import Settings, load_settings
 from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
@@ -70,6 +70,7 @@ class Follower:
         self._owed: WorldChange | None = None
         self._first = False
         self._unpruned = False
+        self._held = False
 
     def advance(self) -> Pending:
         """Moves to the revision that the ref points at now. What cannot be read leaves the last good world in force.
@@ -100,7 +101,8 @@ class Follower:
     def _take_over(self, change: WorldChange) -> Pending:
         self._inventory(change.changed)
         self._drop_unmanaged(change.removed | (self._forgotten() if self._first else frozenset()))
-        if self._first or change.removed:
+        self._close_renamed(change.changed)
+        if self._first or change.removed or self._held:
             self.prune()
         if self._first:
             return self._all()
@@ -115,7 +117,10 @@ class Follower:
         """Removes what nobody wants, or holds it and says so."""
         wanted = {key: desired.digest for key, desired in self._world.objects.items()}
         inventory = [state for state in self._catalog.objects().values() if state.managed is not None]
-        plan = plan_prune(inventory, wanted, governed(self._world), self.settings.max_prune, self._approvals())
+        renamed = moving(self._world.resources("Dataset"), self._catalog.table).keys() - wanted.keys()
+        plan = plan_prune(inventory, wanted, governed(self._world), self.settings.max_prune, self._approvals(), renamed)
+        # what is wanted is part of the plan's id, so that the next commit may change it
+        self._held = bool(plan.held)
         revision = self._world.revision or ""
         for name, why in plan.held.items():
             message = f"no spec asks for it, but {why}: `lakectl approve {plan.id}` lets it go"
@@ -178,6 +183,13 @@ class Follower:
                 words = "its file can be read again, or is gone" if key.kind == SPEC_FILE else "nothing was made of it"
                 self._statuses.remove(str(key), words, self._world.revision or "")
 
+    def _close_renamed(self, changed: Iterable[Key]) -> None:
+        """What moves to another name is an object of its own no more, whether it was wanted until now or retained."""
+        resources = [resource for key in changed if (resource := self._world.resource(key)) is not None]
+        for former, name in moving(resources, self._catalog.table).items():
+            if former not in self._world.objects:
+                self._statuses.remove(str(former), f"its data moves to {name}", self._world.revision)
+
     def _forgotten(self) -> frozenset[Key]:
         """Objects with a status that nobody wants or knows: a former process ended between removing one and saying so."""
         names = (name for name in self._statuses.names() if name != _SOURCE)
@@ -235,23 +247,24 @@ def _without_collector() -> Iterator[None]:
 
 
 def _circle(start: Key, world: World) -> tuple[Key, ...]:
-    """Depth first along references; reads only what is reachable."""
+    """Depth first along references; reads only what is reachable, however long the chain."""
     path: list[Key] = [start]
+    ahead = [iter(_references(start, world))]
     seen: set[Key] = set()
-
-    def walk(key: Key) -> bool:
-        resource = world.resource(key)
-        for reference in resource.references if resource is not None else ():
-            if reference == start:
-                return True
-            if reference in seen:
-                continue
+    while ahead:
+        reference = next(ahead[-1], None)
+        if reference == start:
+            return (*path, start)
+        if reference is None:
+            ahead.pop()
+            path.pop()
+        elif reference not in seen:
             seen.add(reference)
             path.append(reference)
-            if walk(reference):
-                return True
-            path.pop()
-        return False
+            ahead.append(iter(_references(reference, world)))
+    return ()
 
-    return (*path, start) if walk(start) else ()
 
+def _references(key: Key, world: World) -> tuple[Key, ...]:
+    resource = world.resource(key)
+    return resource.references if resource is not None else ()

@@ -17,7 +17,7 @@ from reconciler.assembly import make_kinds, make_world
 from reconciler.blob_cache import BlobCache
 from reconciler.opening import open_state
 from reconciler.place import Place
-from reconciler.prune import governed, plan_prune
+from reconciler.prune import governed, moving, plan_prune
 from reconciler.settings import Settings
 from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
@@ -106,7 +106,8 @@ def make_plan(place: Place, settings: Settings) -> Plan:
         kinds = make_kinds(state, world, statuses, executor, SourceFiles(place.data_root))
         objects = tuple(_plan_one(kinds.controllers, executor, desired) for desired in _ordered(world))
         wanted = {key: desired.digest for key, desired in world.objects.items()}
-        pruned = plan_prune(state.catalog.objects().values(), wanted, governed(world), settings.max_prune, ())
+        renamed = moving(world.resources("Dataset"), state.catalog.table).keys() - wanted.keys()
+        pruned = plan_prune(state.catalog.objects().values(), wanted, governed(world), settings.max_prune, (), renamed)
         going = [PlannedPrune(item.object, _becomes(kinds.retiring, item), None) for item in pruned.objects]
         held = [PlannedPrune(name, f"held until `lakectl approve {pruned.id}`", why) for name, why in pruned.held.items()]
         return Plan(revision, objects, (*going, *held), _errors(world), _warnings(world))
@@ -171,4 +172,3 @@ def _warnings(world: World) -> tuple[str, ...]:
         if reference not in world.objects
     ]
     return tuple(missing)
-

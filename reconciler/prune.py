@@ -6,13 +6,15 @@ its id covers what would go, what is wanted in its stead, and the versions obser
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.world import World
 from specs.digests import digest
-from specs.resource import Key
+from specs.kinds.dataset import DatasetSpec
+from specs.resource import Key, Resource
 from state.catalog.fold import ObjectState
+from state.catalog.records import Table
 
 _ORDER = ("IndexGeneration", "Index", "Dataset", "Bucket")
 """Dependents go before what they depend on; kinds without a place here go first."""
@@ -38,6 +40,7 @@ def plan_prune(
     governed: Collection[Key],
     max_prune: float,
     approved: Collection[str],
+    moving: Collection[Key] = (),
 ) -> PrunePlan:
     """What of the inventory nobody wants.
 
@@ -47,8 +50,9 @@ def plan_prune(
         governed: datasets that a policy names, wanted or not.
         max_prune: share in [0, 1] of a kind that may go unasked.
         approved: ids of approved plans.
+        moving: datasets whose data a wanted one takes over under its own name; they go with that.
     """
-    managed = [state for state in inventory if state.managed is not None and not state.retained]
+    managed = [state for state in inventory if state.managed is not None and not state.retained and _key(state) not in moving]
     surplus = sorted((state for state in managed if _key(state) not in wanted), key=_order)
     totals = Counter(_key(state).kind for state in managed)
     going = Counter(_key(state).kind for state in surplus)
@@ -70,6 +74,19 @@ def governed(world: World) -> frozenset[Key]:
     """Datasets that a policy names."""
     policies = world.resources("Policy")
     return frozenset(reference for resource in policies for reference in resource.references if reference.kind == "Dataset")
+
+
+def moving(resources: Iterable[Resource], table: Callable[[str], Table | None]) -> dict[Key, Key]:
+    """Datasets whose `renamedFrom` is still to be carried out: the former key to the new one. `table` gives what a name holds."""
+    found: dict[Key, Key] = {}
+    for resource in resources:
+        # typed specs are dear, and few datasets were ever renamed
+        if resource.key.kind != "Dataset" or '"renamedFrom"' not in resource.body:
+            continue
+        former = resource.spec_as(DatasetSpec).renamed_from
+        if former is not None and table(resource.key.name) is None and table(former) is not None:
+            found[Key("Dataset", former)] = resource.key
+    return found
 
 
 def _identity(surplus: list[ObjectState], wanted: Mapping[Key, str]) -> str:

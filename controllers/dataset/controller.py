@@ -98,6 +98,8 @@ class DatasetController:
             case TakeUp(source=source):
                 change = Adopted(name) if source is None else Renamed(name, source)
                 self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
+                reason = reasons.ADOPTED if source is None else reasons.RENAMED
+                self._events.record_event(name, "Normal", reason, step.summary(), revision)
                 return None
             case Follow():
                 return self._follow(resource, step, revision)

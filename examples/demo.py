@@ -27,6 +27,7 @@ from typing import Any
 import psutil
 import pygit2
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 EXAMPLES = Path(__file__).resolve().parent
@@ -83,14 +84,16 @@ def main() -> int:
             stay(daemon)
         else:
             stop(daemon)
-    except (Unexpected, KeyboardInterrupt) as ending:
-        if daemon is not None:
-            daemon.end()
-        console.print(
-            f"\n[red bold]The demo failed:[/] {ending}" if isinstance(ending, Unexpected) else "\nInterrupted; the daemon is stopped."
-        )
-        return 1
-    return 0
+    except Unexpected as problem:
+        said = f"[red bold]The demo failed:[/] {escape(str(problem))}"
+    except KeyboardInterrupt:
+        said = "Interrupted; nothing is left running."
+    else:
+        return 0
+    if daemon is not None:
+        daemon.end()
+    console.print(f"\n{said}", soft_wrap=True)
+    return 1
 
 
 def lay_out() -> None:
@@ -132,6 +135,10 @@ class Daemon:
         with (DEMO / "daemon.log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         (DEMO / "daemon.pid").write_text(f"{self.process.pid}\n")
+        self.url = ""
+
+    def answering(self) -> None:
+        """Waits until it does."""
         self.url = until("the daemon answers", self._address)
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -182,6 +189,7 @@ def converge(daemon: Daemon, revision: str) -> None:
     columns = (TextColumn("  "), BarColumn(28), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True)
     began = time.monotonic()
+    daemon.answering()
     with bar:
         task = bar.add_task("objects ready", total=wanted)
 
@@ -276,7 +284,7 @@ def stop_former() -> None:
 def show(*words: str) -> None:
     """Runs `lakectl` as it would be typed. Raises Unexpected if it does not end with 0."""
     typed = " ".join(word if word.replace("-", "").isalnum() else f'"{word}"' for word in words)
-    console.print(f"\n[bold]$ lakectl {typed}[/]", soft_wrap=True)
+    console.print(f"\n[bold]$ lakectl {escape(typed)}[/]", soft_wrap=True)
     console.file.flush()
     code = subprocess.run([LAKECTL, "--repo", str(DEMO), *words], check=False).returncode
     if code != 0:

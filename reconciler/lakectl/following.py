@@ -1,7 +1,7 @@
 """Watching a running daemon until it has followed a commit: for `apply` beside it, and after `undo`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from reconciler.errors import DaemonRefused
 from reconciler.foreground import Convergence, Progress
@@ -11,8 +11,10 @@ from reconciler.lakectl.observation import Observation, Writer
 from reconciler.lakectl.progress import progress_shown
 from reconciler.lakectl.requests import ask
 from reconciler.lakectl.session import Session
+from reconciler.lakectl.specs_here import visited, wanted_digests
 from reconciler.lakectl.words import short, standing
 from reconciler.place import Place
+from state import reasons
 from state.lease import is_alive
 
 _LOOK_EVERY = 0.1
@@ -20,6 +22,9 @@ _NOTICED_WITHIN = 5.0
 """Seconds that a daemon has to read a commit it was told of; it takes a tenth of one."""
 _STANDS = 1.0
 """Seconds that a picture without progress must stand before it is called the end."""
+
+_STANDING = (reasons.DEPENDENCY_NOT_READY, reasons.REFERENCE_MISSING, reasons.DEPENDENCY_CYCLE, reasons.SOURCE_EMPTY)
+"""What waits for a person, or for something that does."""
 
 
 def running_daemon(here: Here, session: Session) -> Writer | None:
@@ -44,14 +49,15 @@ def follow(here: Here, place: Place, writer: Writer, timeout: float, session: Se
             f"a daemon (process {writer.pid} on {writer.host}, {writer.url}) holds this state, but cannot be asked from here.",
             remedy="Run this where it runs, or stop it first.",
         )
-    revision = place.source.revision()
+    revision, wanted = place.source.revision(), wanted_digests(place)
     began = time.monotonic()
     ask(here, session, "reconcile", "", reason="lakectl apply", wait=min(timeout, _NOTICED_WITHIN))
     _until_read(daemon, revision, writer)
     with progress_shown(session.terminal) as told:
-        seen = _until_settled(daemon, revision, began + timeout, told)
+        seen = _until_settled(daemon, wanted, began + timeout, told)
     problems = tuple(status for status in seen.statuses if status.ready != "True")
-    return Convergence(not problems and seen.revision == revision, revision, problems, seen.statuses, time.monotonic() - began)
+    converged = not problems and visited(seen.statuses, wanted)
+    return Convergence(converged, revision, problems, seen.statuses, time.monotonic() - began)
 
 
 def _until_read(daemon: AskedDaemon, revision: str, writer: Writer) -> None:
@@ -65,7 +71,7 @@ def _until_read(daemon: AskedDaemon, revision: str, writer: Writer) -> None:
         time.sleep(_LOOK_EVERY)
 
 
-def _until_settled(daemon: AskedDaemon, revision: str, deadline: float, told: Callable[[Progress], None]) -> Observation:
+def _until_settled(daemon: AskedDaemon, wanted: Mapping[str, str], deadline: float, told: Callable[[Progress], None]) -> Observation:
     """The last look: everything ready, or nothing left that goes on by itself."""
     since, before = time.monotonic(), None
     while True:
@@ -75,24 +81,19 @@ def _until_settled(daemon: AskedDaemon, revision: str, deadline: float, told: Ca
         now = time.monotonic()
         if picture != before:
             since, before = now, picture
-        if now > deadline or (now - since > _STANDS and _ended(seen)) or _converged(seen, revision):
+        done = visited(seen.statuses, wanted)
+        if now > deadline or (done and (_ready(seen) or (now - since > _STANDS and _ended(seen)))):
             return seen
         time.sleep(_LOOK_EVERY)
 
 
-def _converged(seen: Observation, revision: str) -> bool:
-    return seen.revision == revision and bool(seen.statuses) and all(status.ready == "True" for status in seen.statuses)
+def _ready(seen: Observation) -> bool:
+    return all(status.ready == "True" for status in seen.statuses)
 
 
 def _ended(seen: Observation) -> bool:
     """Whether nothing moves by itself any more: what waits, waits for something that does not move either."""
-    return all(
-        status.ready == "True" or standing(status) in ("stalled", "held") or _waits_for_people(status.reason) for status in seen.statuses
-    )
-
-
-def _waits_for_people(reason: str) -> bool:
-    return reason in ("DependencyNotReady", "ReferenceMissing", "DependencyCycle", "SourceEmpty")
+    return all(status.ready == "True" or status.reason in _STANDING or standing(status) in ("stalled", "held") for status in seen.statuses)
 
 
 def _progress(seen: Observation) -> Progress:

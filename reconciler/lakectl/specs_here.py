@@ -1,5 +1,6 @@
 """The specs of this repository, read and parsed: for commands that tell where an object is declared, or what nobody has looked at yet."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.blob_cache import BlobCache
@@ -46,6 +47,19 @@ def read_specs(here: Here) -> SpecsHere:
     revision = place.source.revision()
     world.advance(revision)
     return SpecsHere(revision, world)
+
+
+def wanted_digests(place: Place) -> dict[str, str]:
+    """What each object's status says once it was looked at for this revision: a digest by object. Raises SourceUnavailable."""
+    world = World(place.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
+    world.advance(place.source.revision())
+    return {str(key): desired.digest for key, desired in world.objects.items()}
+
+
+def visited(statuses: Iterable[Status], wanted: Mapping[str, str]) -> bool:
+    """Whether everything was looked at for that revision: an older status may be Ready for what is no longer asked for."""
+    found = {status.object: status.digest for status in statuses}
+    return all(found.get(name) == digest for name, digest in wanted.items())
 
 
 def wanted(here: Here) -> tuple[Status, ...]:

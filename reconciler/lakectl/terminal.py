@@ -83,8 +83,8 @@ def fit(text: str, width: int) -> str:
 
 
 def _narrow(text: str) -> bool:
-    """Whether each character surely takes one column: Latin letters, and the signs that are set here."""
-    return text.isascii() or all(character < "\u0300" or character in "…–—“”‘’·" for character in text)
+    """Whether each character surely takes one column: Latin letters, dashes, quotes, ellipses."""
+    return text.isascii() or all(character < "\u0300" or "\u2010" <= character <= "\u2026" for character in text)
 
 
 def columns(rows: Iterable[tuple[str, ...]]) -> list[int]:

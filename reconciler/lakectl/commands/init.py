@@ -80,9 +80,9 @@ def _tell(root: Path, paths: list[str], written: list[str], kept: list[str], com
     terminal.line(f"A lakehouse in {terminal.style(str(root), 'bold')}")
     terminal.line()
     for path in paths:
-        terminal.line(f"  {path:<24}{terminal.style(_ABOUT[path], 'dim')}")
+        terminal.line(f"  {path:<26}{terminal.style(_ABOUT[path], 'dim')}")
     if written:
-        terminal.line(f"  {'git hooks':<24}{terminal.style(', '.join(written), 'dim')}")
+        terminal.line(f"  {'git hooks':<26}{terminal.style(', '.join(written), 'dim')}")
     if kept:
         terminal.note(
             f"note: git hooks that exist are kept: {', '.join(kept)}; add `lakectl plan --offline --staged` to pre-commit yourself."

@@ -31,7 +31,7 @@ def options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    """0 reverted (and followed, if somebody follows), 1 if it did not converge. Raises GitRefused."""
+    """0 reverted, and followed if somebody follows: what else is not ready is shown, but is no fault of this. Raises GitRefused."""
     if session.url is not None:
         raise UsageInvalid("lakectl undo works on the repository, not through --url or LAKEHOUSE_URL.", remedy="Leave the address out.")
     here = session.here()
@@ -60,8 +60,9 @@ def _follow(here: Here, undone: str, made: str, title: str, args: argparse.Names
     ended = following.follow(here, place_of(here), writer, args.timeout, session)
     if args.output != "table":
         emit(session.terminal, document | {"followed": ended.converged}, args.output)
-        return 0 if ended.converged else 1
-    return show(ended, "table", session, writer)
+        return 0
+    show(ended, "table", session, writer)
+    return 0
 
 
 def _last_commit(root: Path) -> str:

@@ -4,13 +4,15 @@ import argparse
 import time
 from collections.abc import Callable
 
-from reconciler.lakectl.errors import NoLakehouse, UsageInvalid
+from reconciler.errors import RevisionUnknown, SourceUnavailable
+from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.here import read_head
 from reconciler.lakectl.names import find_object
 from reconciler.lakectl.observation import Observation, observer
 from reconciler.lakectl.options import Parser, add_output, duration
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
+from reconciler.lakectl.specs_here import place_of, visited, wanted_digests
 from reconciler.lakectl.status_table import rows
 from reconciler.lakectl.words import short, took
 from state.status import Status
@@ -54,11 +56,12 @@ def run(args: argparse.Namespace, session: Session) -> int:
     holds = test_of(args.state)
     began = time.monotonic()
     revision, patience = _revision(args.revision, session)
+    wanted = _wanted(revision, session)
     warned = False
     while True:
         seen = observer(session).look()
         waited = time.monotonic() - began
-        read = revision is None or seen.revision == revision or waited > patience
+        read = waited > patience if seen.revision != revision else visited(seen.statuses, wanted)
         unmet = _unmet(seen, names, holds, args.state)
         if read and not unmet:
             return _ended(True, seen, (), waited, args.output, session)
@@ -92,10 +95,18 @@ def _revision(given: str | None, session: Session) -> tuple[str | None, float]:
     """The commit that must have been read, and for how long that is insisted on."""
     if given is not None:
         return given, float("inf")
+    head = read_head(session.here().root) if session.url is None else None
+    return (head, _SETTLES_WITHIN) if head is not None else (None, -1.0)
+
+
+def _wanted(revision: str | None, session: Session) -> dict[str, str]:
+    """What the objects' statuses must be about at that commit; nothing where it cannot be read from here."""
+    if revision is None or session.url is not None:
+        return {}
     try:
-        return (read_head(session.here().root), _SETTLES_WITHIN) if session.url is None else (None, 0.0)
-    except NoLakehouse:
-        return None, 0.0
+        return wanted_digests(place_of(session.here(), revision))
+    except (RevisionUnknown, SourceUnavailable):
+        return {}
 
 
 def _unmet(seen: Observation, names: list[str], holds: Test, state: str) -> tuple[Status, ...]:

@@ -1,0 +1,244 @@
+"""Commands that work on a repository: init, plan, apply, try, undo. Real git and engines, small data."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from reconciler.lakectl.commands.try_file import dataset_name, first_query
+from reconciler.lakectl.survey import Survey, survey
+
+if TYPE_CHECKING:
+    from conftest import Said
+
+    Lakectl = Callable[..., Said]
+
+ROOT = Path(__file__).parents[2]
+NOTE = "Writes stream processors in Java and keeps them running through every night shift "
+PEOPLE = "id,city,note\n" + "".join(f"{n},{'Chicago' if n % 3 else 'Boston'},{NOTE * (n % 2 + 1)}\n" for n in range(12))
+DATASET = """\
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: people}
+spec: {bucket: primary, source: {files: "data/people/*.csv"}}
+"""
+BROKEN = DATASET.replace("source:", "sourc:")
+
+
+def git(*words: str, folder: Path | None = None, check: bool = True) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout.strip() if done.returncode == 0 else f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+
+
+@pytest.fixture
+def made(in_folder: Path, lakectl: Lakectl) -> Path:
+    """A new repository with its first commit, and a data file."""
+    assert lakectl("init", "--commit").code == 0
+    (in_folder / "data/people").mkdir(parents=True)
+    (in_folder / "data/people/a.csv").write_text(PEOPLE)
+    return in_folder
+
+
+def commit(folder: Path, name: str, text: str, message: str = "Say it") -> str:
+    (folder / "specs" / name).write_text(text)
+    git("add", "specs")
+    git("commit", "-q", "--no-verify", "-m", message)
+    return git("rev-parse", "HEAD")
+
+
+def plain(text: str, folder: Path) -> str:
+    """Without what differs from run to run."""
+    return text.replace(str(folder), "/here")
+
+
+class TestInit:
+    def test_what_is_made(self, in_folder: Path, lakectl: Lakectl, golden: Any) -> None:
+        said = lakectl("init")
+        golden.check("init.txt", plain(said.all, in_folder))
+        assert git("status", "--porcelain").splitlines() == ["?? .gitignore", "?? .schemas/", "?? lakehouse.yaml", "?? specs/"]
+        assert (in_folder / "specs/example.yaml").read_text().startswith("# yaml-language-server: $schema=../.schemas/lakehouse.json\n")
+        assert lakectl("plan", "--offline").code == 0
+
+    def test_nothing_is_overwritten(self, made: Path, lakectl: Lakectl, golden: Any) -> None:
+        before = (made / "lakehouse.yaml").read_text()
+        golden.check("init-in-the-way.txt", plain(lakectl("init").all, made))
+        assert (made / "lakehouse.yaml").read_text() == before
+
+    def test_one_file_in_the_way_stops_all(self, in_folder: Path, lakectl: Lakectl) -> None:
+        (in_folder / "lakehouse.yaml").write_text("mine\n")
+        said = lakectl("init")
+        assert (said.code, "lakehouse.yaml exists already" in said.err) == (2, True)
+        assert [path.name for path in in_folder.iterdir()] == ["lakehouse.yaml"]
+
+    def test_hooks_and_ignored_files_of_others_stay(self, in_folder: Path, lakectl: Lakectl) -> None:
+        git("init", "-q")
+        hook = in_folder / ".git/hooks/pre-commit"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\n")
+        (in_folder / ".gitignore").write_text("*.log")
+        said = lakectl("init", "-o", "json")
+        assert said.document["keptHooks"] == ["pre-commit"]
+        assert hook.read_text() == "#!/bin/sh\n"
+        assert (in_folder / ".gitignore").read_text().startswith("*.log\n")
+
+    def test_the_example_is_valid_once_uncommented(self, made: Path, lakectl: Lakectl) -> None:
+        lines = (made / "specs/example.yaml").read_text().splitlines()
+        text = "\n".join(line.removeprefix("# ") for line in lines if line.startswith("# ") and not line.startswith("# yaml"))
+        text = "\n".join(line for line in text.splitlines() if not line.startswith("Every "))
+        (made / "specs/example.yaml").write_text(text + "\n")
+        said = lakectl("plan", "--offline")
+        assert (said.code, said.out) == (0, "✔  The specs of the working tree are valid.\n")
+
+    def test_the_hook_stops_errors_only(self, made: Path) -> None:
+        (made / "specs/people.yaml").write_text(BROKEN)
+        git("add", "specs")
+        refused = git("commit", "-q", "-m", "Broken", check=False)
+        assert refused.startswith("exit 1")
+        assert "unknown field `sourc`" in refused
+        (made / "specs/people.yaml").write_text(DATASET)
+        git("add", "specs")
+        git("commit", "-q", "-m", "Mended")
+
+
+class TestPlan:
+    def test_changes(self, made: Path, lakectl: Lakectl, golden: Any) -> None:
+        (made / "specs/people.yaml").write_text(
+            f"{DATASET}---\napiVersion: lakehouse/v1\nkind: Index\nmetadata: {{name: notes}}\nspec: {{dataset: people, text: [note]}}\n"
+            "---\napiVersion: lakehouse/v1\nkind: Index\nmetadata: {name: lost}\nspec: {dataset: nobody, text: [note]}\n"
+        )
+        said = lakectl("plan")
+        golden.check("plan.txt", said.all)
+        assert said.code == 1
+        assert lakectl("plan", "-o", "json").document["changes"] is True
+
+    def test_errors(self, made: Path, lakectl: Lakectl, golden: Any) -> None:
+        (made / "specs/people.yaml").write_text(BROKEN)
+        golden.check("plan-errors.txt", lakectl("plan").all + lakectl("plan", "--offline").all)
+
+    def test_commits_and_folders(self, made: Path, lakectl: Lakectl) -> None:
+        commit(made, "people.yaml", DATASET)
+        assert "Dataset/people" in lakectl("plan", "HEAD", "-o", "json").out
+        assert "Dataset/people" not in lakectl("plan", "HEAD~1", "-o", "json").out
+        assert "Dataset/people" in lakectl("plan", str(made), "-o", "json").out
+        said = lakectl("plan", "nowhere")
+        assert (said.code, "names no commit" in said.err) == (2, True)
+
+    def test_after_apply_nothing_is_left(self, made: Path, lakectl: Lakectl) -> None:
+        commit(made, "people.yaml", DATASET)
+        assert lakectl("apply").code == 0
+        said = lakectl("plan")
+        assert (said.code, said.out) == (0, "✔  Nothing to do for the working tree.\n")
+
+
+class TestApply:
+    def test_it_converges_and_answers_offline(self, made: Path, lakectl: Lakectl) -> None:
+        revision = commit(made, "people.yaml", DATASET)
+        said = lakectl("apply", "-o", "json")
+        assert (said.code, said.document["converged"], said.document["revision"]) == (0, True, revision)
+        assert {row["ready"] for row in said.document["objects"]} == {"True"}
+        answer = lakectl("query", "SELECT count(*) AS n FROM people", "-o", "json").document
+        assert answer["rows"] == [{"n": 12}]
+        assert answer["versions"] == {"people": 1}
+        assert {row["ready"] for row in lakectl("status", "-o", "json").document["objects"]} == {"Unknown"}
+        assert "specs/people.yaml:1" in lakectl("describe", "Dataset/people").out
+
+    def test_reasons_are_told_where_it_does_not(self, made: Path, lakectl: Lakectl) -> None:
+        commit(made, "people.yaml", DATASET.replace("data/people", "data/nothing"))
+        said = lakectl("apply")
+        assert said.code == 1
+        assert "source empty: no file matches data/nothing/*.csv" in " ".join(said.out.split())
+        assert "`lakectl why Dataset/people`" in said.out
+
+    def test_what_is_not_committed_is_noted(self, made: Path, lakectl: Lakectl) -> None:
+        (made / "specs/people.yaml").write_text(DATASET)
+        assert "specs/people.yaml is not committed" in lakectl("apply").err
+
+
+class TestUndo:
+    def test_the_last_commit_of_specs_is_reverted(self, made: Path, lakectl: Lakectl) -> None:
+        commit(made, "people.yaml", DATASET, "Add people")
+        (made / "README").write_text("unrelated\n")
+        git("add", "README")
+        git("commit", "-q", "-m", "Unrelated")
+        said = lakectl("undo")
+        assert said.code == 0
+        assert "“Add people”" in said.out
+        assert not (made / "specs/people.yaml").exists()
+        assert lakectl("undo", "-o", "json").document["title"] == 'Revert "Add people"'
+        assert (made / "specs/people.yaml").exists()
+
+    def test_it_refuses(self, made: Path, lakectl: Lakectl, golden: Any) -> None:
+        first = git("rev-parse", "--short=7", "HEAD")
+        said = [lakectl("undo").all.replace(first, "FIRST")]
+        commit(made, "people.yaml", DATASET)
+        (made / "specs/people.yaml").write_text(BROKEN)
+        said.append(lakectl("undo").all)
+        golden.check("undo-refused.txt", "\n".join(said))
+
+    def test_a_conflict_leaves_everything_as_it_was(self, made: Path, lakectl: Lakectl) -> None:
+        commit(made, "people.yaml", DATASET)
+        changed = commit(made, "people.yaml", DATASET.replace("primary", "other"), "Change")
+        (made / "lakehouse.yaml").write_text("maxPrune: 0.5\n")
+        git("commit", "-qam", "Settings", "--no-verify")
+        git("revert", "--no-edit", changed)
+        head = git("rev-parse", "HEAD")
+        # the revert of a revert applies; nothing to conflict with, so a later edit of the same line is made first
+        (made / "specs/people.yaml").write_text(DATASET.replace("primary", "third"))
+        git("commit", "-qam", "Third", "--no-verify")
+        git("commit", "-q", "--allow-empty", "-m", "Empty")
+        assert lakectl("undo").code == 0
+        assert (made / "specs/people.yaml").read_text() == DATASET
+        assert head != git("rev-parse", "HEAD")
+
+
+class TestTry:
+    def test_data_in_answer_out(self, in_folder: Path, lakectl: Lakectl, golden: Any) -> None:
+        (in_folder / "People 2025.csv").write_text(PEOPLE)
+        said = lakectl("try", "People 2025.csv")
+        head = git("rev-parse", "--short=7", "HEAD", folder=in_folder / "people-2025")
+        golden.check("try.txt", plain(said.all, in_folder).replace(head, "COMMIT1"))
+        golden.check("try-spec.yaml", (in_folder / "people-2025/specs/people-2025.yaml").read_text())
+        assert git("status", "--porcelain", folder=in_folder / "people-2025") == ""
+
+    def test_a_file_of_another_encoding(self, in_folder: Path, lakectl: Lakectl) -> None:
+        (in_folder / "orte.csv").write_bytes("id;ort\n1;Köln\n2;Nürnberg\n".encode("latin-1"))
+        said = lakectl("try", "orte.csv", "-o", "json")
+        assert said.document["answer"]["rows"] == [{"id": 1, "ort": "Köln"}, {"id": 2, "ort": "Nürnberg"}]
+
+    def test_a_file_that_cannot_be_read_is_refused_before_anything_is_made(self, in_folder: Path, lakectl: Lakectl) -> None:
+        (in_folder / "torn.csv").write_text('a,b\n1,"2\n')
+        said = lakectl("try", "torn.csv")
+        assert said.code == 2
+        assert "torn.csv:2" in said.err
+        assert not (in_folder / "torn").exists()
+
+    def test_a_folder_in_the_way(self, in_folder: Path, lakectl: Lakectl) -> None:
+        (in_folder / "a.csv").write_text("x\n1\n")
+        (in_folder / "a").mkdir()
+        (in_folder / "a/b").write_text("mine")
+        said = lakectl("try", "a.csv")
+        assert (said.code, "exists already" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize(("text", "name"), [("People 2025", "people-2025"), ("__x__", "x"), ("Ünïcode", "n-code"), ("a" * 80, "a" * 63)])
+def test_dataset_names(text: str, name: str) -> None:
+    assert dataset_name(text) == name
+
+
+def test_surveys(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(PEOPLE)
+    found = survey(path)
+    assert (found.text, found.group, found.encoding) == ("note", "city", None)
+    assert [(column.name, column.type) for column in found.columns] == [("id", "int64"), ("city", "string"), ("note", "string")]
+    assert first_query("people", found).startswith("SELECT city, count(*)")
+    odd = Survey((), None, None, 'my "City"', None)
+    assert '"my ""City"""' in first_query("2025-q1", odd)
+    assert 'FROM "2025_q1"' in first_query("2025-q1", odd)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 EXAMPLES = Path(__file__).resolve().parent
 DEMO = EXAMPLES.parent / ".demo"
 LAKECTL = str(Path(sys.executable).parent / "lakectl")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
+"""Without settings that are meant for another lakehouse."""
 PATIENCE = 120.0
 """Seconds that anything may take before the demo gives up."""
 
@@ -133,7 +136,7 @@ class Daemon:
     def __init__(self) -> None:
         command = [LAKECTL, "--repo", str(DEMO), "daemon", "--listen", "127.0.0.1:0"]
         with (DEMO / "daemon.log").open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True)
         (DEMO / "daemon.pid").write_text(f"{self.process.pid}\n")
         self.url = ""
 
@@ -286,7 +289,7 @@ def show(*words: str) -> None:
     typed = " ".join(word if word.replace("-", "").isalnum() else f'"{word}"' for word in words)
     console.print(f"\n[bold]$ lakectl {escape(typed)}[/]", soft_wrap=True)
     console.file.flush()
-    code = subprocess.run([LAKECTL, "--repo", str(DEMO), *words], check=False).returncode
+    code = subprocess.run([LAKECTL, "--repo", str(DEMO), *words], env=ENVIRONMENT, check=False).returncode
     if code != 0:
         raise Unexpected(f"lakectl {words[0]} ended with {code}")
 

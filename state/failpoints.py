@@ -55,7 +55,7 @@ def hit(name: str) -> None:
 def arm(points: Mapping[str, str]) -> None:
     """Add {name: action}: "kill" or "error", at the first hit; "kill@3" at the third. Raises ValueError for another action.
 
-    "error" is raised once; later hits pass, so that a retry can be seen to succeed.
+    "error" is raised once; later hits pass, so that a retry can be seen to succeed. What is armed alike already goes on counting.
     """
     for name, text in points.items():
         action, at, count = text.partition("@")
@@ -63,6 +63,8 @@ def arm(points: Mapping[str, str]) -> None:
             message = f"Failpoint {name}: {text!r} is no action; say kill, error, kill@N or error@N."
             raise ValueError(message)
         with _lock:
+            if name in _armed and _armed[name].text == text:
+                continue
             _armed[name] = _Trap(action, int(count or 1), text)
 
 

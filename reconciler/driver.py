@@ -203,7 +203,10 @@ class Driver:
             await self._wait(self._asked, _REQUESTS_EVERY)
 
     async def _answer(self) -> None:
-        self.enqueue(await self._in_thread(self._parts.operator.answer))
+        keys = await self._in_thread(self._parts.operator.answer)
+        self.enqueue(keys)
+        if keys:
+            self._look.set()
 
     async def _despite_storage(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """What storage refuses now (a full disk, a bucket that is away) is tried again with the next turn."""

@@ -114,7 +114,8 @@ class Follower:
         return tuple(key for key, desired in self._world.objects.items() if not self._statuses.recorded(desired))
 
     def prune(self) -> PrunePlan:
-        """Removes what nobody wants, or holds it and says so."""
+        """Removes what nobody wants, or holds it and says so. Only once it is known what is wanted."""
+        assert self._world.revision is not None
         wanted = {key: desired.digest for key, desired in self._world.objects.items()}
         inventory = [state for state in self._catalog.objects().values() if state.managed is not None]
         renamed = moving(self._world.resources("Dataset"), self._catalog.table).keys() - wanted.keys()

@@ -2,13 +2,14 @@
 its id, and its object is then removed; a crash before the row answers it again, which every verb tolerates, one after it does not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from controllers.dataset.files import SourceFiles
 from reconciler.follow import Follower
 from reconciler.world import World
-from specs.durations import parse_duration
+from specs.durations import DurationInvalid, parse_duration
 from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key
@@ -20,7 +21,7 @@ from state.failpoints import declare, hit
 from state.requests import Request, RequestQueue
 from state.streams.ids import is_id
 from state.streams.stream import Streams
-from state.timestamps import iso
+from state.timestamps import from_iso, iso
 
 _BEFORE_ANSWER = declare("operator.before-answer")
 _AFTER_ANSWER = declare("operator.after-answer")
@@ -54,8 +55,15 @@ class Operator:
         self._clock = clock
 
     def answer(self) -> tuple[Key, ...]:
-        """Carries out everything that waits; returns the keys to look at."""
+        """Carries out everything that waits; returns the keys to look at. Nothing, before it is known what is wanted."""
         touched: list[Key] = []
+        if self._world.revision is None:
+            return ()
+        for damaged in self._requests.damaged():
+            unread = Request(damaged.id, "unknown", "", "unknown", "")
+            if not self._answered(unread):
+                self._end(unread, "failed", damaged.reason)
+            self._requests.remove(damaged.id)
         for request in self._requests.pending():
             if not self._answered(request):
                 hit(_BEFORE_ANSWER)
@@ -109,12 +117,19 @@ class Operator:
 
     def _suspend(self, request: Request) -> tuple[str, tuple[Key, ...]]:
         key = self._wanted(request)
-        until = request.payload.get("until")
-        if isinstance(request.payload.get("for"), str):
-            until = iso(self._clock() + parse_duration(request.payload["for"]))
+        until = self._until(request.payload)
         change = Suspended(str(key), request.actor, request.reason, until)
         self._catalog.commit((change,), actor=request.actor, reason=request.reason)
         return f"it is left alone until {until or 'it is resumed'}", (key,)
+
+    def _until(self, payload: Mapping[str, Any]) -> str | None:
+        """When the suspension ends by itself. Raises Refused."""
+        try:
+            if payload.get("for") is not None:
+                return iso(self._clock() + parse_duration(str(payload["for"])))
+            return None if payload.get("until") is None else iso(from_iso(str(payload["until"])))
+        except (DurationInvalid, ValueError, OverflowError) as error:
+            raise Refused(f"`until` and `for` need an instant and a duration: {error}") from error
 
     def _approve(self, request: Request) -> tuple[str, tuple[Key, ...]]:
         """Approves a prune by its plan's id; refused when the world moved on and the id with it."""

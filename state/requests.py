@@ -2,7 +2,8 @@
 
 `requests/<ulid>.json` is put once by whoever asks, read by the daemon, and removed after the event that says how it ended is durable. Ids
 sort by time, so the oldest comes first. A payload means what its verb makes of it; this module only knows the verbs.
-Refuses to act on anything, and to lose a request: one that cannot be read is listed by `damaged`, so that it can end as an event, too.
+Other names in that folder are none of its business. Refuses to act on anything, and to lose a request: one that cannot be read is listed
+by `damaged`, so that it can end as an event, too.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class RequestQueue:
 
     def _read(self) -> Iterator[Request | Damaged]:
         for info in self._store.list(_PREFIX):
+            if not info.key.endswith(".json"):
+                continue
             name = info.key.removeprefix(_PREFIX).removesuffix(".json")
             try:
                 yield _parse(name, self._store.get(info.key))

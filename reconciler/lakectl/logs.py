@@ -2,9 +2,7 @@
 
 import json
 import logging
-import sys
 from datetime import UTC, datetime
-from typing import TextIO
 
 from reconciler.lakectl.terminal import Terminal
 
@@ -41,9 +39,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def start_log(form: str, level: str, terminal: Terminal, stream: TextIO | None = None) -> None:
+def start_log(form: str, level: str, terminal: Terminal) -> None:
     """Takes over the root logger of this process."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(terminal.out)
     handler.setFormatter(JsonLines() if form == "json" else TextLines(terminal))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -72,7 +72,7 @@ def run(words: Sequence[str], terminal: Terminal, environment: Environment, cloc
 def show_error(terminal: Terminal, message: str, remedy: str | None) -> None:
     """What is wrong, and on a line of its own what to do."""
     # Only the part that stands alone is coloured: messages are copied into tickets.
-    terminal.note(f"{terminal.style('error:', 'red', 'bold')} {message}")
+    terminal.note(f"{terminal.beside.style('error:', 'red', 'bold')} {message}")
     if remedy:
         terminal.note(f"       {remedy}")
 

@@ -16,14 +16,15 @@ _SHOWN = 5
 @contextmanager
 def progress_shown(terminal: Terminal, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[Progress], None]]:
     """Gives what is to be told of progress, as often as it likes."""
-    if not terminal.interactive:
-        yield _plain(terminal, clock)
+    screen = terminal.beside
+    if not screen.interactive:
+        yield _plain(screen, clock)
         return
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    console = Console(file=terminal.err, no_color=not terminal.color, highlight=False)
+    console = Console(file=screen.out, no_color=not screen.color, highlight=False)
     with Live(Text("reading the specs …"), console=console, auto_refresh=False, transient=True) as live:
         last = [-_EVERY]
 
@@ -31,7 +32,7 @@ def progress_shown(terminal: Terminal, clock: Callable[[], float] = time.monoton
             now = clock()
             if now - last[0] >= _EVERY:
                 last[0] = now
-                live.update(Text.from_ansi("\n".join(picture(progress, terminal)), no_wrap=True), refresh=True)
+                live.update(Text.from_ansi("\n".join(picture(progress, screen)), no_wrap=True), refresh=True)
 
         yield told
 

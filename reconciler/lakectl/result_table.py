@@ -1,33 +1,72 @@
 """Results of queries and searches as tables that fit the terminal."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.lakectl.terminal import Terminal
+from reconciler.lakectl.terminal import Terminal, fit, text_width
 from reconciler.lakectl.words import number
 
 _NUMBERS = ("int", "uint", "float", "decimal")
+_READABLE = 10
+_GAP = 2
+_NULL = "null"
 
 
 def result_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
-    """The rows of a query's document, numbers to the right, and what answered."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    columns = answer["columns"]
-    table = Table(box=box.SIMPLE_HEAD if terminal.unicode else box.ASCII, show_edge=False, pad_edge=False, header_style="bold")
-    for column in columns:
-        right = str(column["type"]).startswith(_NUMBERS)
-        table.add_column(Text(column["name"]), justify="right" if right else "left", overflow="ellipsis", no_wrap=len(columns) > 1)
-    for row in answer["rows"]:
-        table.add_row(*[_cell(row[column["name"]]) for column in columns])
-    console = Console(file=terminal.out, width=terminal.width, no_color=not terminal.color, highlight=False, force_terminal=terminal.color)
-    if columns:
-        console.print(table)
+    """The rows of a query's document and what answered: a table, or one field a line where the columns are too many for one."""
+    names = [column["name"] for column in answer["columns"]]
+    rows = [[_text(row[name]) for name in names] for row in answer["rows"]]
+    if names and _too_wide(names, rows, terminal.width):
+        _records(names, rows, terminal)
+    elif names:
+        _table(answer["columns"], rows, terminal)
     terminal.line(terminal.style(_caption(answer), "dim"))
+
+
+def _too_wide(names: list[str], rows: list[list[str]], width: int) -> bool:
+    """Whether some column would get less than a few characters."""
+    needed = [min(max(map(text_width, cells)), _READABLE) for cells in zip(names, *rows, strict=True)]
+    return sum(needed) + _GAP * (len(needed) - 1) > width
+
+
+def _table(columns: Sequence[Mapping[str, str]], rows: list[list[str]], terminal: Terminal) -> None:
+    names = [column["name"] for column in columns]
+    widths = _widths(names, rows, terminal.width)
+    right = [column["type"].startswith(_NUMBERS) for column in columns]
+    terminal.line(terminal.style(_line(names, widths, right, terminal).rstrip(), "bold"))
+    terminal.line(terminal.style(terminal.mark("─", "-") * (sum(widths) + _GAP * (len(widths) - 1)), "dim"))
+    for row in rows:
+        terminal.line(_line(row, widths, right, terminal).rstrip())
+
+
+def _widths(names: list[str], rows: list[list[str]], width: int) -> list[int]:
+    """As wide as the contents; where that is too wide, the widest columns give way, evenly."""
+    found = [min(max(map(text_width, cells)), width) for cells in zip(names, *rows, strict=True)]
+    surplus = sum(found) + _GAP * (len(found) - 1) - width
+    for _ in range(surplus):
+        widest = max(range(len(found)), key=found.__getitem__)
+        found[widest] -= 1
+    return found
+
+
+def _line(cells: list[str], widths: list[int], right: list[bool], terminal: Terminal) -> str:
+    fitted = []
+    for cell, width, to_right in zip(cells, widths, right, strict=True):
+        text = terminal.cut(cell, width)
+        padded = " " * (width - text_width(text)) + text if to_right else fit(text, width)
+        fitted.append(terminal.style(padded, "dim") if cell == _NULL else padded)
+    return (" " * _GAP).join(fitted)
+
+
+def _records(names: list[str], rows: list[list[str]], terminal: Terminal) -> None:
+    left = max(map(text_width, names)) + 2
+    for number_, row in enumerate(rows, 1):
+        terminal.line(terminal.style(f"row {number_}", "dim"))
+        for name, cell in zip(names, row, strict=True):
+            told = terminal.cut(cell, max(terminal.width - left, _READABLE))
+            terminal.line(f"{terminal.style(fit(name, left), 'bold')}{terminal.style(told, 'dim') if cell == _NULL else told}")
+        terminal.line()
 
 
 def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
@@ -43,20 +82,19 @@ def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     terminal.line(terminal.style(f"{number(len(answer['hits']), 'hit')} of {answer['index']}{by}; {versions}", "dim"))
 
 
-def _cell(value: Any) -> Any:
-    from rich.text import Text
-
+def _text(value: Any) -> str:
+    """A value on one line."""
     match value:
         case None:
-            return Text("null", style="dim")
+            return _NULL
         case str():
-            return Text(value)
+            return value if value.isprintable() else " ".join(value.split())
         case bool():
-            return Text("true" if value else "false")
+            return "true" if value else "false"
         case dict() | list():
-            return Text(json.dumps(value, ensure_ascii=False))
+            return json.dumps(value, ensure_ascii=False)
         case _:
-            return Text(str(value))
+            return str(value)
 
 
 def _caption(answer: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from reconciler.lakectl.environment import Environment
@@ -20,7 +20,10 @@ _DEFAULT_WIDTH = 80
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """`interactive`: a person looks at `out` as it is written. `unicode`: `out` can show more than ASCII."""
+    """`interactive`: a person looks at `out` as it is written. `unicode`: `out` can show more than ASCII.
+
+    `color_beside` and `interactive_beside` say the same of `err`, which may go elsewhere.
+    """
 
     out: TextIO
     err: TextIO
@@ -28,6 +31,13 @@ class Terminal:
     color: bool = False
     interactive: bool = False
     unicode: bool = True
+    color_beside: bool = False
+    interactive_beside: bool = False
+
+    @property
+    def beside(self) -> "Terminal":
+        """What `err` is, as a terminal of its own."""
+        return replace(self, out=self.err, color=self.color_beside, interactive=self.interactive_beside)
 
     def line(self, text: str = "") -> None:
         """One line, or several, of the answer."""
@@ -94,13 +104,16 @@ def columns(rows: Iterable[tuple[str, ...]]) -> list[int]:
 
 def open_terminal(environment: Environment, *, no_color: bool) -> Terminal:
     """The process's own output. Colours only for a person, and only if nobody said no."""
-    interactive = sys.stdout.isatty()
-    width = environment.columns or (shutil.get_terminal_size().columns if interactive else _DEFAULT_WIDTH)
+    interactive, beside = sys.stdout.isatty(), sys.stderr.isatty()
+    colors = not no_color and not environment.no_color
+    width = environment.columns or (shutil.get_terminal_size().columns if interactive or beside else _DEFAULT_WIDTH)
     return Terminal(
         out=sys.stdout,
         err=sys.stderr,
         width=max(width, _NARROWEST),
-        color=interactive and not no_color and not environment.no_color,
+        color=interactive and colors,
         interactive=interactive,
         unicode=(sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf8sig"),
+        color_beside=beside and colors,
+        interactive_beside=beside,
     )

@@ -44,7 +44,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """0 after an orderly end. Raises LeaseHeld, LeaseLost, DaemonRefused, SettingsInvalid, SourceUnavailable, …"""
-    logs.start_log(args.log_format, args.log_level, session.terminal)
+    logs.start_log(args.log_format, args.log_level, session.terminal.beside)
     place = place_of(session.here(), args.ref)
     settings = daemon_settings(place, args.listen)
     lost = _run(place, settings)

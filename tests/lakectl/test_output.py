@@ -1,0 +1,133 @@
+"""Tables of data, progress and logs: what fits, what is cut, what a log line is."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.foreground import Progress
+from reconciler.lakectl.commands.daemon import _leaves
+from reconciler.lakectl.logs import start_log
+from reconciler.lakectl.progress import picture, progress_shown
+from reconciler.lakectl.result_table import result_table
+from reconciler.lakectl.terminal import Terminal, fit, text_width
+from specs.errors import LakehouseError
+from state.errors import DiskFull, LeaseLost
+
+
+def terminal(width: int = 80, **facts: Any) -> Terminal:
+    return Terminal(io.StringIO(), io.StringIO(), width=width, **facts)
+
+
+def shown(answer: dict[str, Any], width: int = 80) -> str:
+    screen = terminal(width)
+    result_table(answer, screen)
+    assert isinstance(screen.out, io.StringIO)
+    return screen.out.getvalue()
+
+
+def answer(*rows: dict[str, Any]) -> dict[str, Any]:
+    columns = [{"name": name, "type": "int64" if isinstance(value, int) else "string"} for name, value in rows[0].items()]
+    return {"columns": columns, "rows": list(rows), "truncated": False, "versions": {}}
+
+
+CELLS = st.none() | st.integers() | st.text(max_size=90) | st.booleans() | st.lists(st.integers(), max_size=3)
+
+
+@given(st.lists(st.fixed_dictionaries({f"c{n}": CELLS for n in range(4)}), min_size=1, max_size=4), st.integers(40, 120))
+def test_no_table_is_wider_than_the_terminal(rows: list[dict[str, Any]], width: int) -> None:
+    assert all(text_width(line) <= width for line in shown(answer(*rows), width).split("\n"))
+
+
+def test_many_columns_become_lines() -> None:
+    text = shown(answer({f"column_{n}": "some text" for n in range(12)}))
+    assert "row 1\ncolumn_0   some text\n" in text
+
+
+def test_a_cell_is_one_line() -> None:
+    assert "two lines\n" in shown(answer({"a": "two\n lines", "b": 1}, {"a": "x", "b": 22})).replace("two lines   1", "two lines\n")
+
+
+def test_a_result_without_rows_has_its_columns() -> None:
+    text = shown({"columns": [{"name": "city", "type": "string"}], "rows": [], "truncated": False, "versions": {}})
+    assert text.splitlines() == ["city", "────", "0 rows"]
+
+
+@given(st.text(max_size=40), st.integers(0, 30))
+def test_text_is_fitted_exactly(text: str, width: int) -> None:
+    flat = " ".join(text.split()) if not text.isprintable() else text
+    assert text_width(fit(flat, width)) == width
+    assert text_width(terminal().cut(text, width)) <= max(width, 1)
+
+
+def test_progress_names_what_is_at_work() -> None:
+    working = tuple((f"Dataset/d{n}", "ingest: 41%" if n else "") for n in range(7))
+    lines = picture(Progress(3, 10, working), terminal(60))
+    assert "3 of 10 objects ready" in lines[0]
+    assert lines[1].split() == ["Dataset/d0", "at", "work"]
+    assert lines[-1].strip() == "and 2 more"
+    assert max(map(text_width, lines)) <= 60
+
+
+def test_progress_in_a_pipe_is_a_line_now_and_then() -> None:
+    now = [0.0]
+    screen = terminal()
+    with progress_shown(screen, lambda: now[0]) as told:
+        for second in range(10):
+            now[0] = float(second)
+            told(Progress(second // 4, 2, (("Dataset/x", "ingest"),)))
+            told(Progress(second // 4, 2, (("Dataset/x", "ingest"),)))
+    assert isinstance(screen.err, io.StringIO)
+    assert screen.err.getvalue().splitlines() == [
+        "0/2 ready; Dataset/x: ingest",
+        "1/2 ready; Dataset/x: ingest",
+        "2/2 ready; Dataset/x: ingest",
+    ]
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield root
+    root.handlers[:], root.level = before[0], before[1]
+
+
+def test_log_lines(root_logger: logging.Logger) -> None:
+    for form in ("text", "json"):
+        screen = terminal()
+        start_log(form, "info", screen)
+        logging.getLogger("x").warning("the disk is %s", "full")
+        logging.getLogger("x").debug("unheard")
+        assert isinstance(screen.out, io.StringIO)
+        (line,) = screen.out.getvalue().splitlines()
+        if form == "json":
+            found = json.loads(line)
+            assert (found["level"], found["logger"], found["message"]) == ("warning", "x", "the disk is full")
+        else:
+            assert line.endswith("warning  the disk is full")
+
+
+def test_a_traceback_is_one_line_of_json(root_logger: logging.Logger) -> None:
+    screen = terminal()
+    start_log("json", "info", screen)
+    try:
+        raise ValueError("nobody expected this")
+    except ValueError:
+        logging.getLogger("x").exception("it failed")
+    assert isinstance(screen.out, io.StringIO)
+    (line,) = screen.out.getvalue().splitlines()
+    assert "nobody expected this" in json.loads(line)["error"]
+
+
+def test_errors_of_ours_are_found_in_groups() -> None:
+    inner = ExceptionGroup("tasks", [LeaseLost("lost", epoch=1)])
+    found = _leaves(ExceptionGroup[LakehouseError]("all", [inner, DiskFull("primary", "x")]))  # type: ignore[list-item]
+    assert [type(error) for error in found] == [LeaseLost, DiskFull]

@@ -3,7 +3,7 @@ its id, and its object is then removed; a crash before the row answers it again,
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from controllers.dataset.files import SourceFiles
@@ -19,12 +19,16 @@ from state.catalog.entry import Approved, Resumed, Suspended
 from state.errors import LeaseLost
 from state.failpoints import declare, hit
 from state.requests import Request, RequestQueue
-from state.streams.ids import is_id
+from state.streams import ids
 from state.streams.stream import Streams
 from state.timestamps import from_iso, iso
 
 _BEFORE_ANSWER = declare("operator.before-answer")
 _AFTER_ANSWER = declare("operator.after-answer")
+
+
+_CLOCKS_DIFFER = timedelta(hours=1)
+"""By how much the clock of whoever asks may be ahead of ours."""
 
 
 class Refused(LakehouseError):
@@ -88,7 +92,7 @@ class Operator:
 
     def _answered(self, request: Request) -> bool:
         """Whether a former process, or an attempt that could not remove the object, ended this request already."""
-        since = request.id if is_id(request.id) else None
+        since = ids.first_at(ids.instant(request.id) - _CLOCKS_DIFFER) if ids.is_id(request.id) else None
         return next(self._streams.read("requests", since=since, where={"request": request.id}), None) is not None
 
     def _carry_out(self, request: Request) -> tuple[str, tuple[Key, ...]]:

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pygit2
 from pygit2.enums import FileMode
+
+from controllers.bucket.controller import attach_recorded
+from controllers.dataset.files import SourceFiles
+from engines.jobs.executor import Executor
+from reconciler.assembly import make_kinds
+from reconciler.blob_cache import BlobCache
+from reconciler.errors import RevisionUnknown
+from reconciler.follow import Follower, Pending
+from reconciler.loop import Reconciler
+from reconciler.opening import State
+from reconciler.operator import Operator
+from reconciler.place import Place
+from reconciler.settings import Settings
+from reconciler.sources.source import FileChange, Source, Watched, is_spec
+from reconciler.status_writer import StatusWriter
+from reconciler.world import World
+from specs.digests import digest
+from specs.references import order
+from state.buckets import BucketConfig, Buckets
+from state.catalog.catalog import Catalog
+from state.catalog.log import WriterId
+from state.local_store import LocalStore
+from state.reader import ObjectReader
+from state.requests import RequestQueue
+from state.status import Status, StatusBook
+from state.streams.stream import Streams
 
 AUTHOR = pygit2.Signature("Ada", "ada@example.org", 1_700_000_000, 0)
 
@@ -108,3 +135,126 @@ class Repository:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
         return place
+
+
+class Past:
+    """A source in memory: revisions are named by their number in a line of commits."""
+
+    root = None
+    unreadable: Exception | None = None
+
+    def __init__(self, revisions: Sequence[Mapping[str, str]] = ()) -> None:
+        self.revisions = list(revisions)
+        self.texts = {digest(text): text for files in revisions for text in files.values()}
+        self.read_blobs: list[str] = []
+
+    def push(self, files: Mapping[str, str]) -> str:
+        """One more commit, as a whole picture; its revision."""
+        self.revisions.append(files)
+        self.texts |= {digest(text): text for text in files.values()}
+        return self.revision()
+
+    def _files(self, revision: str) -> dict[str, str]:
+        return {path: digest(text) for path, text in self.revisions[int(revision)].items() if is_spec(path)}
+
+    def revision(self) -> str:
+        if self.unreadable is not None:
+            raise self.unreadable
+        return str(len(self.revisions) - 1)
+
+    def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
+        if old == "lost":
+            raise RevisionUnknown(old)
+        before, after = self._files(old) if old is not None else {}, self._files(new)
+        return tuple(FileChange(p, after.get(p)) for p in sorted(before.keys() | after.keys()) if before.get(p) != after.get(p))
+
+    def read(self, blob: str) -> bytes:
+        self.read_blobs.append(blob)
+        return self.texts[blob].encode()
+
+    def settings(self, revision: str) -> bytes | None:
+        text = self.revisions[int(revision)].get("lakehouse.yaml")
+        return None if text is None else text.encode()
+
+    def earlier(self, path: str, revision: str) -> Iterator[str]:
+        for number in range(int(revision) - 1, -1, -1):
+            if path not in self.revisions[number]:
+                return
+            yield digest(self.revisions[number][path])
+
+    def watched(self) -> tuple[Watched, ...]:
+        return ()
+
+
+class Bench:
+    """A writer without its event loop: real state, real controllers, and visits when the test says so."""
+
+    def __init__(self, folder: Path, source: Source | None = None, settings: Settings | None = None) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.source: Any = source or Past()
+        self.settings = settings or Settings()
+        self.open()
+
+    def open(self) -> None:
+        """As a process does that starts: everything from what is stored."""
+        store = LocalStore(self.folder / "lake", "primary")
+        self.store = store
+        epoch = len(list(store.list("catalog/log/"))) + 1
+        self.streams = Streams(store, self.folder / "wal", self.clock)
+        self.catalog = Catalog.open(store, writer=WriterId(f"w{epoch}", epoch), clock=self.clock)
+        self.book = StatusBook.load(self.streams, self.clock)
+        self.buckets = Buckets()
+        self.buckets.attach(BucketConfig("primary", "local", str(self.folder / "lake")))
+        attach_recorded(self.catalog, self.buckets, self.folder)
+        self.requests = RequestQueue(store)
+        place = Place(self.source, self.folder)
+        objects = ObjectReader(self.buckets, self.folder / "objects", 1 << 20)
+        self.state = State(
+            "s", place, "primary", store, self.buckets, self.catalog, self.streams, self.book, self.requests, objects, None, self.clock
+        )
+        self.statuses = StatusWriter(self.book, self.streams, self.clock)
+        self.world = World(self.source, BlobCache(None, "v"), self.statuses.known_revision)
+        self.executor = Executor(self.folder / "jobs")
+        self.files = SourceFiles(self.folder)
+        self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files)
+        self.follower = Follower(self.source, self.world, self.catalog, self.statuses, self.kinds.retiring, self.settings)
+        self.reconciler = Reconciler(
+            self.kinds.controllers, self.world.desired, self.follower.cyclic, self.catalog, self.statuses, self.clock
+        )
+        self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.clock)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.streams.close()
+
+    def commit(self, *specs: str, **files: str) -> Pending:
+        """Commits the documents as one file, and follows."""
+        self.source.push({"specs/all.yaml": documents(*specs), **{name.replace("__", "."): text for name, text in files.items()}})
+        return self.follower.advance()
+
+    def settle(self) -> dict[str, Status]:
+        """Visits everything that is wanted until nothing moves; the statuses by object."""
+        for _ in range(6):
+            before = self.catalog.seq
+            for key in order(self.world.resources()).ordered:
+                self.reconciler.visit(key)
+            for key in self.world.objects:
+                if self.world.resource(key) is None or self.follower.cyclic(key):
+                    self.reconciler.visit(key)
+            if self.catalog.seq == before:
+                break
+        return self.by_object()
+
+    def by_object(self) -> dict[str, Status]:
+        return {status.object: status for status in self.book.all()}
+
+    def write(self, path: str, text: str) -> Path:
+        """A data file."""
+        place = self.folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+        return place
+
+    def events(self, reason: str | None = None) -> list[dict[str, Any]]:
+        return [event for event in self.streams.read("events") if reason in (None, event["reason"])]

@@ -29,7 +29,6 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "work.relist": ("2.5", 2.5),
     "work.cacheBytes": ("9", 9),
     "maxPrune": ("1", 1.0),
-    "maxActive": ("10", 10),
 }
 
 

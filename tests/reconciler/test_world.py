@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_lake import Repository, dataset, documents, generation, index
+from small_lake import Past, Repository, dataset, documents, generation, index
 
 from reconciler.blob_cache import BlobCache
-from reconciler.errors import RevisionUnknown, SourceUnavailable
+from reconciler.errors import SourceUnavailable
 from reconciler.sources.git import GitSource
-from reconciler.sources.source import FileChange, Watched
 from reconciler.world import SPEC_FILE, World
 from specs.digests import digest
 from specs.resource import Key
@@ -23,45 +22,6 @@ X, Y = Key("Dataset", "x"), Key("Dataset", "y")
 BROKEN_X = dataset("x").replace("source:", "sauce:")
 NAMELESS = "apiVersion: lakehouse/v1\nkind: Dataset\nspec: {}\n"
 OWNED_X = dataset("x", ", owner: me")
-
-
-class Past:
-    """A source in memory: revisions are named by their number in a line of commits."""
-
-    root = None
-
-    def __init__(self, revisions: Sequence[Mapping[str, str]]) -> None:
-        self.revisions = list(revisions)
-        self.texts = {digest(text): text for files in revisions for text in files.values()}
-        self.read_blobs: list[str] = []
-
-    def _files(self, revision: str) -> dict[str, str]:
-        return {path: digest(text) for path, text in self.revisions[int(revision)].items()}
-
-    def revision(self) -> str:
-        return str(len(self.revisions) - 1)
-
-    def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
-        if old == "lost":
-            raise RevisionUnknown(old)
-        before, after = self._files(old) if old is not None else {}, self._files(new)
-        return tuple(FileChange(p, after.get(p)) for p in sorted(before.keys() | after.keys()) if before.get(p) != after.get(p))
-
-    def read(self, blob: str) -> bytes:
-        self.read_blobs.append(blob)
-        return self.texts[blob].encode()
-
-    def settings(self, revision: str) -> bytes | None:
-        return None
-
-    def earlier(self, path: str, revision: str) -> Iterator[str]:
-        for number in range(int(revision) - 1, -1, -1):
-            if path not in self.revisions[number]:
-                return
-            yield digest(self.revisions[number][path])
-
-    def watched(self) -> tuple[Watched, ...]:
-        return ()
 
 
 def world_of(source: Past, known: Mapping[tuple[Key, str], str] | None = None) -> World:

@@ -39,9 +39,16 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
     queries = QueryService(tables, pool, each)
     searches = SearchService(state.catalog, state.objects, queries, why_not=lambda index: state.statuses.get(f"Index/{index}").message)
+    loop = asyncio.get_running_loop()
+
+    def changed(objects: frozenset[str]) -> None:
+        loop.call_soon_threadsafe(searches.follow, objects)
+
+    leave = state.catalog.subscribe(changed)
     try:
         yield Readers(queries, searches)
     finally:
+        leave()
         searches.close()
         await asyncio.shield(pool.close())
 

@@ -86,7 +86,6 @@ class Settings(_Model):
     max_prune: float = Field(
         default=0.3, ge=0, le=1, description="Share of a kind's objects that one commit may remove before an approval is asked for."
     )
-    max_active: int = Field(default=1, ge=0, description="Local models kept loaded at once.")
 
 
 def load_settings(text: bytes | None, environment: Mapping[str, str] | None = None) -> Settings:

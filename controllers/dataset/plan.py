@@ -245,7 +245,7 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
         return Stalled(reasons.OBJECT_MISSING, f"{_names(lost)} is missing or damaged, and its source file is gone; put either back")
     files = sum(1 for binding in table.bindings.values() if binding.present)
     detail = {"rows": table.rows, "version": table.version, "files": files}
-    return Ready(f"{table.rows:,} rows from {files} file{'s' if files != 1 else ''}, version {table.version}", detail)
+    return Ready(f"{_count(table.rows, 'row')} from {_count(files, 'file')}{_unmerged(table)}, version {table.version}", detail)
 
 
 _NOT_BUILT = ("contract", "refresh", "cache", "compaction", "keep", "migrations", "publish", "freshness", "tombstone")
@@ -260,6 +260,15 @@ def not_built(spec: DatasetSpec) -> str | None:
     if spec.source.format not in _FORMATS:
         return f"`source: {{format: {spec.source.format}}}`"
     return next((f"`{name}`" for name in given_fields(spec) if name in _NOT_BUILT), None)
+
+
+def _unmerged(table: Table) -> str:
+    """Rows are counted by file: a key that several files hold counts in each until they are merged on reading."""
+    return ", before merging by key" if any(file.role == "delta" for file in table.files) else ""
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _refused(table: Table, files: Sequence[SourceFile], wanted: str) -> tuple[Refusal, ...]:

@@ -1,8 +1,8 @@
 """Search: a text or a vector against whatever serves an index now, filtered by SQL.
 
 A build is opened when its index is first asked, in a thread, and kept. When the serving manifest changes (`follow`), the next is loaded and
-warmed while the one before goes on answering, then takes its place; a search works on one build from begin to end, so no answer is mixed, and each
-names the generation and the table version that it comes from. New search parameters of the same build are set without loading.
+warmed while the one before goes on answering, then takes its place; a search works on one build from begin to end, so no answer is mixed,
+and each names the generation and the table version that it comes from. New search parameters of the same build are set without loading.
 
 A short text is embedded (0.02 ms) and a small search done (0.15 ms) right on the event loop: by a thread, the same search takes 0.08 ms
 and a third more CPU, and two cores answer no more of them a second. Everything else, filters and long texts among it, runs in threads

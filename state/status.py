@@ -310,7 +310,8 @@ class StatusBook:
         return tuple(written)
 
     def show(self, status: Status) -> None:
-        """As `put`, but in memory only, for what cannot be made durable now: lost with the process. The next `put` that differs is written."""
+        """As `put`, but in memory only, for what cannot be made durable now: lost with the process. The next `put` that differs is
+        written."""
         with self._lock:
             new = _carried(self._known(status.object), status, status.observed_at or iso(self._clock()))
             self._lines[status.object] = _fitting(self._streams.encode(STREAM, _event(new)).json)

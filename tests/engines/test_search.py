@@ -271,6 +271,22 @@ async def test_the_old_build_answers_until_the_new_one_is_open(world: World) -> 
     assert (result.generation, result.versions, len(result.hits)) == ("g2", {"candidates": 4}, 6)
 
 
+async def test_a_promotion_is_loaded_before_anybody_asks(world: World) -> None:
+    world.serve(world.build())
+    await world.find()
+    newer = world.build([*TEXTS, "java developer in chicago, senior"], version=4, generation="g2")
+    world.serve(newer)
+    world.service.follow({"Dataset/candidates", "Index/others", "Index/resumes"})
+    await until(lambda: world.service._held["resumes"].manifest.build == newer.digest)
+    assert (await world.service.search(SearchRequest("resumes", TEXTS[0]))).generation == "g2"
+    asked = len(world.files.asked)
+    world.service.follow({"Index/resumes"})
+    assert len(world.files.asked) == asked
+    world.catalog.records.clear()
+    world.service.follow({"Index/resumes"})
+    assert not world.service._held
+
+
 async def test_no_answer_is_mixed_or_lost_while_builds_change(world: World) -> None:
     pair = [world.build(), world.build(TEXTS[:3], version=4, generation="g2")]
     world.serve(pair[0])

@@ -1,0 +1,143 @@
+"""What a lake at rest holds: facts to compare between two lives of it, and what has no place there."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from engines.embedding.registry import open_embedder
+from state.buckets import BucketConfig, open_store
+from state.catalog.catalog import Catalog
+from state.catalog.entry import TableCommit
+from state.catalog.records import IndexRecord, Table
+from state.objects import ObjectStore
+from state.streams.schemas import STREAMS
+
+OWN = ("catalog/log/", "lease/", "status/", "streams/", "state.json")
+"""Where the log, the lease, statuses and events are: written by one process, read by the next, referred to by nobody."""
+
+
+def store_of(lake: Path) -> ObjectStore:
+    return open_store(BucketConfig("primary", "local", str(lake)))
+
+
+def facts(lake: Path) -> dict[str, Any]:
+    """What must be the same however often the daemon died: tables with files and bindings, builds by their inputs, what serves."""
+    catalog = Catalog.open(store_of(lake))
+    found: dict[str, Any] = {"refused": [entry.seq for entry in catalog.refused]}
+    for name, state in sorted(catalog.objects().items()):
+        found[name] = {"managed": state.managed is not None, "suspended": state.suspended, "retained": state.retained}
+        if state.table is not None:
+            found[name] |= _table(state.table)
+        if state.index is not None:
+            found[name] |= _index(state.index)
+    return found
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "version": table.version,
+        "files": [(file.key, file.role, file.sequence, file.rows, file.source) for file in table.files],
+        "bindings": sorted((b.path, b.digest, b.present) for b in table.bindings.values()),
+        "columns": [(column.id, column.name, column.type) for column in table.columns],
+        "refusals": len(table.refusals),
+    }
+
+
+def _index(index: IndexRecord) -> dict[str, Any]:
+    return {
+        "corpora": sorted(index.corpora),
+        "builds": sorted((build.digest, build.engine, build.corpus, build.count) for build in index.builds.values()),
+        "serving": index.serving,
+    }
+
+
+def unreferred(lake: Path) -> list[str]:
+    """Objects that nothing refers to: neither the catalog as it is, nor a version of a table that its log remembers, nor a checkpoint."""
+    store = store_of(lake)
+    catalog = Catalog.open(store)
+    kept = {file.key for entry in catalog.entries() for change in entry.changes if isinstance(change, TableCommit) for file in change.add}
+    dropped = {name for entry in catalog.entries() for change in entry.changes for name in [change.object] if catalog.get(name) is None}
+    kept = {key for key in kept if f"Dataset/{key.split('/')[1]}" not in dropped}
+    for state in catalog.objects("Index").values():
+        if state.index is not None:
+            kept |= {corpus.ref.key for corpus in state.index.corpora.values()}
+            kept |= {ref.key for build in state.index.builds.values() for ref in build.files.values()}
+    kept |= set(_checkpointed(store))
+    return [info.key for info in store.list() if info.key not in kept and not info.key.startswith(OWN)]
+
+
+def _checkpointed(store: ObjectStore) -> Iterator[str]:
+    for info in store.list("catalog/checkpoints/"):
+        yield info.key
+        for key, *_ in json.loads(store.get(info.key))["shards"].values():
+            yield key
+
+
+def missing(lake: Path) -> list[str]:
+    """Objects that the catalog refers to and that are not there, or of another size."""
+    store = store_of(lake)
+    there = {info.key: info.size for info in store.list()}
+    catalog = Catalog.open(store)
+    refs = [file.ref for state in catalog.objects("Dataset").values() if state.table for file in state.table.files]
+    for state in catalog.objects("Index").values():
+        if state.index is not None:
+            refs += [corpus.ref for corpus in state.index.corpora.values()]
+            refs += [ref for build in state.index.builds.values() for ref in build.files.values()]
+    return [ref.key for ref in refs if there.get(ref.key) != ref.size]
+
+
+def doubled_events(lake: Path) -> dict[str, list[str]]:
+    """Ids that more than one line of a stream's objects has."""
+    store = store_of(lake)
+    found = {}
+    for stream in STREAMS:
+        lines = (line for info in store.list(f"streams/{stream}/") for line in store.get(info.key).splitlines())
+        doubled = [id_ for id_, count in Counter(json.loads(line)["id"] for line in lines).items() if count > 1]
+        if doubled:
+            found[stream] = doubled
+    return found
+
+
+def events(lake: Path, stream: str) -> list[dict[str, Any]]:
+    """Every event of a stream."""
+    store = store_of(lake)
+    return [json.loads(line) for info in store.list(f"streams/{stream}/") for line in store.get(info.key).splitlines()]
+
+
+def leftovers(lake: Path, cache: Path) -> list[str]:
+    """What a process staged or held in its write-ahead files and did not clear away, once no process runs.
+
+    A job's result may stay for days: whoever asks for the same inputs finds it.
+    """
+    folders = [lake / ".tmp", *cache.glob("**/.tmp"), cache / "wal", cache / "spill", cache / "corpora"]
+    inside = [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
+    return sorted(map(str, inside))
+
+
+def recall(lake: Path, index: str, answers: Mapping[str, Iterable[str]]) -> float:
+    """Share of the exact nearest rows that the answers hold. answers: keys of the hits, by the text that was looked for."""
+    store = store_of(lake)
+    record = Catalog.open(store).index(index)
+    assert record is not None
+    assert record.serving is not None
+    corpus = record.corpora[record.builds[record.serving.build].corpus]
+    path = store.path(corpus.ref.key)
+    table = pq.read_table(path, columns=["key", "vector"], partitioning=None)
+    vectors = np.asarray(table["vector"].combine_chunks().flatten()).reshape(len(table), -1)
+    keys = table["key"].to_pylist()
+    shares = []
+    for text, hits in answers.items():
+        found = list(hits)
+        scores = vectors @ open_embedder("builtin").embed([text])[0]
+        # equal scores are equally right: whatever is at least as near as the last exact one counts
+        least = np.sort(scores)[-len(found)] - 1e-5
+        near = {key for key, score in zip(keys, scores.tolist(), strict=True) if score >= least}
+        shares.append(sum(key in near for key in found) / len(found))
+    return float(np.mean(shares))

@@ -1,0 +1,255 @@
+"""The life of a small lakehouse, from nothing, through changed data, a changed spec, requests, kills and restarts.
+
+Every act is a change and what can be seen once it was followed. `live` plays all acts; a daemon that dies of its failpoint is started
+again without it, and the act goes on. So the end must be the same whatever the failpoint was.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness_daemon import BUCKET, Daemon, Daemons, Gone, Repository, wait_for
+
+from state.buckets import BucketConfig, open_store
+from state.requests import Request, RequestQueue
+
+PEOPLE = """
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: people}
+spec: {source: {files: "data/people/*.csv"}, primaryKey: [id], write: upsert}
+"""
+CALLS = """
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: calls}
+spec: {source: {files: "data/calls/*.csv"}}
+"""
+PRICES = """
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: prices}
+spec: {source: {files: "data/prices/*.csv"}, write: replace}
+"""
+NOTES = """
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: notes}
+spec: {source: {files: "data/notes.csv"}, deletion: delete}
+---
+apiVersion: lakehouse/v1
+kind: Index
+metadata: {name: remarks}
+spec: {dataset: notes, text: [note]}
+"""
+RESUMES = """
+apiVersion: lakehouse/v1
+kind: Index
+metadata: {name: resumes}
+spec: {dataset: people, text: [about], keep: 1}
+---
+apiVersion: lakehouse/v1
+kind: IndexGeneration
+metadata: {name: resumes-g1}
+spec: {index: resumes, hnsw: {m: 8, efConstruction: 40, efSearch: 64}}
+"""
+SETTINGS = """
+work: {inlineBytes: %d, jobWorkers: 1}
+"""
+
+SKILLS = ("java", "python", "welding", "nursing", "accounting", "logistics", "carpentry", "teaching", "law", "physics", "cooking")
+PLACES = ("Chicago", "Lisbon", "Osaka", "Lagos", "Lima", "Oslo", "Perth")
+
+
+def people(first: int, last: int, word: str = "seeks") -> str:
+    lines = ["id,name,about"]
+    for number in range(first, last):
+        skill, other, place = SKILLS[number % 11], SKILLS[number * 7 % 11], PLACES[number * 3 % 7]
+        lines.append(f'{number},Person {number},"{word} work in {skill} and {other} near {place}, {number % 29} years, note {number}"')
+    return "\n".join(lines) + "\n"
+
+
+def calls(first: int, last: int) -> str:
+    return "person,seconds\n" + "".join(f"{number},{number * 13 % 600}\n" for number in range(first, last))
+
+
+def prices(factor: int) -> str:
+    return "item,price\n" + "".join(f"item {number},{number * factor}\n" for number in range(20))
+
+
+TABLES: Mapping[str, str] = {
+    "people": "SELECT * FROM people ORDER BY id",
+    "calls": "SELECT * FROM calls ORDER BY person, seconds",
+    "prices": "SELECT * FROM prices ORDER BY item",
+}
+ASKED = tuple(f"{skill} near {place}" for skill in SKILLS for place in PLACES[:3])
+
+
+@dataclass
+class Life:
+    """One lakehouse and the daemon that happens to run it.
+
+    failpoint: armed until a daemon has died of it. died: whether one has.
+    """
+
+    repository: Repository
+    daemons: Daemons
+    failpoint: str = ""
+    died: bool = False
+    daemon: Daemon = field(init=False)
+
+    def start(self) -> None:
+        armed = "" if self.died else self.failpoint
+        self.daemon = self.daemons.begin(self.repository, armed)
+        try:
+            self.daemon.up()
+        except Gone as gone:
+            if not armed or gone.code != -signal.SIGKILL:
+                raise
+            self.died = True
+            self.start()
+
+    def wait(self, sees: Callable[[Daemon], Any], what: str) -> Any:
+        """Until `sees` holds, over the deaths of the daemon."""
+
+        def look() -> Any:
+            try:
+                return sees(self.daemon)
+            except (OSError, http.client.HTTPException):
+                if not self.daemon.process.returncode and self.daemon.alive:
+                    return None
+                self.mourn()
+                return None
+
+        return wait_for(look, what)
+
+    def mourn(self) -> None:
+        code = self.daemon.wait()
+        assert not self.died, f"{what_happened(self.daemon)}: a second death, by {code}"
+        assert self.failpoint, f"{what_happened(self.daemon)}: died of nothing, by {code}"
+        assert code == -signal.SIGKILL, f"{what_happened(self.daemon)}: ended with {code}"
+        self.died = True
+        self.start()
+
+    def settle(self, sees: Callable[[Daemon], Any], what: str) -> None:
+        self.wait(sees, what)
+        self.wait(Daemon.settled, f"settled after: {what}")
+
+    def stop(self) -> None:
+        """In good order, unless it dies of that."""
+        code = self.daemon.stop()
+        if code == -signal.SIGKILL and self.failpoint and not self.died:
+            self.died = True
+            self.start()
+            self.wait(Daemon.settled, "settled after a death while stopping")
+            code = self.daemon.stop()
+        assert code == 0, f"{what_happened(self.daemon)}: ended with {code}"
+
+    def kill(self) -> None:
+        """As the power does."""
+        self.daemon.kill()
+
+
+def what_happened(daemon: Daemon) -> str:
+    return daemon.said[-3000:]
+
+
+def live(life: Life, *, long: bool = True, inline: bool = True) -> dict[str, Any]:
+    """Plays the acts; returns what the last daemon answered. The lake is at rest then. long: with requests, kills and restarts."""
+    repository = life.repository
+    begin(repository, inline=inline, notes=4200 if long else 30)
+    life.start()
+    life.settle(lambda daemon: counts(daemon) == (300, 40, 20) and served(daemon) == 300, "the first commit")
+    change_data(repository)
+    life.settle(lambda daemon: counts(daemon) == (320, 60, 20) and price(daemon) == 30 and served(daemon) == 320, "changed data")
+    change_specs(repository)
+    life.settle(lambda daemon: "Dataset/notes" not in daemon.status() and links(daemon) == 6, "the second commit")
+    repository.write("data/people/3.csv", people(320, 330))
+    life.settle(lambda daemon: counts(daemon) == (330, 60, 20) and served(daemon) == 330, "data that makes old builds superfluous")
+    if long:
+        ask(life)
+        life.kill()
+        life.start()
+        repository.write("data/calls/3.csv", calls(60, 70))
+        life.settle(lambda daemon: counts(daemon) == (330, 70, 20), "a file after a kill")
+        for _ in range(4):
+            life.stop()
+            life.start()
+            life.wait(Daemon.settled, "settled after a restart")
+    answers = answered(life)
+    life.stop()
+    return answers
+
+
+def begin(repository: Repository, *, inline: bool, notes: int) -> None:
+    """notes: from 4097 on their embedding is kept in parts."""
+    repository.write("lakehouse.yaml", SETTINGS % (8 << 20 if inline else 1))
+    repository.write("data/people/1.csv", people(0, 150))
+    repository.write("data/people/2.csv", people(140, 300))
+    repository.write("data/calls/1.csv", calls(0, 40))
+    repository.write("data/prices/1.csv", prices(2))
+    repository.write("data/notes.csv", "note\n" + "".join(f"remark {number}\n" for number in range(notes)))
+    repository.commit("first", bucket=BUCKET, people=PEOPLE, calls=CALLS, prices=PRICES, notes=NOTES, resumes=RESUMES)
+
+
+def change_data(repository: Repository) -> None:
+    repository.write("data/people/2.csv", people(200, 320, "wants"))
+    repository.write("data/calls/2.csv", calls(40, 60))
+    repository.write("data/prices/1.csv", prices(3))
+
+
+def change_specs(repository: Repository) -> None:
+    (repository.path / "specs/notes.yaml").unlink()
+    repository.commit(
+        "second", resumes=RESUMES.replace("m: 8", "m: 6"), prices=PRICES.replace("spec: {", "spec: {description: What things cost, ")
+    )
+
+
+def ask(life: Life) -> None:
+    """Requests of every answered verb, one after the other."""
+    queue = RequestQueue(open_store(BucketConfig("primary", "local", str(life.repository.lake))))
+    for number, (verb, name) in enumerate((("suspend", "Dataset/calls"), ("resume", "Dataset/calls"), ("resync", "Dataset/people"))):
+        id_ = f"01J000000000000000000000{number:02d}"
+        queue.submit(Request(id_, verb, name, "harness", "a test"))
+        life.wait(lambda daemon: daemon.poke() and not queue.pending(), f"{verb} was answered")
+    life.wait(Daemon.settled, "settled after requests")
+
+
+def counts(daemon: Daemon) -> tuple[Any, ...]:
+    return tuple(daemon.value(f"SELECT count(*) FROM {table}") for table in ("people", "calls", "prices"))
+
+
+def price(daemon: Daemon) -> Any:
+    return daemon.value("SELECT price FROM prices WHERE item = 'item 10'")
+
+
+def served(daemon: Daemon) -> Any:
+    """Vectors of the build that answers, if it is of the present table."""
+    return daemon.value(
+        """SELECT max(i."count") AS n FROM system.indexes i JOIN system.datasets d ON d.version = i.table_version
+        WHERE d.dataset = 'people' AND i."index" = 'resumes'"""
+    )
+
+
+def links(daemon: Daemon) -> Any:
+    """Links per node, of the build that serves."""
+    parameters = daemon.value("""SELECT max(parameters) AS p FROM system.builds WHERE serving AND "index" = 'resumes'""")
+    return None if parameters is None else json.loads(parameters)["m"]
+
+
+def answered(life: Life) -> dict[str, Any]:
+    """What the lakehouse answers at the end: rows, hits, statuses."""
+
+    def look(daemon: Daemon) -> dict[str, Any]:
+        rows = {table: daemon.query(sql) for table, sql in TABLES.items()}
+        hits = {text: [hit["key"] for hit in daemon.search("resumes", text).document["hits"]] for text in ASKED}
+        statuses = {name: (row["ready"], row["reason"], row["message"], row["revision"] is None) for name, row in daemon.status().items()}
+        return {"rows": rows, "hits": hits, "statuses": statuses}
+
+    found: dict[str, Any] = life.wait(look, "answers at the end")
+    return found

@@ -1,0 +1,128 @@
+"""What is changed behind the daemon's back is found when it is looked at, and repaired, or named where it cannot be."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from conftest import Shop
+from harness_daemon import Daemons, wait_for
+from harness_facts import facts, missing, store_of
+
+from state.requests import Request, RequestQueue
+
+_numbers = itertools.count()
+
+
+def ask(shop: Shop, verb: str, name: str) -> None:
+    """As `lakectl reconcile` and `resync` do."""
+    queue = RequestQueue(store_of(shop.repository.lake))
+    queue.submit(Request(f"01J00000000000000000000{next(_numbers):03d}", verb, name, "test", "drift"))
+    wait_for(lambda: shop.daemon.poke() and not queue.pending(), f"{verb} {name} is answered")
+
+
+def objects(shop: Shop, pattern: str) -> list[Path]:
+    found = sorted(shop.repository.lake.glob(pattern))
+    assert found
+    return found
+
+
+def repaired(shop: Shop, harm: Callable[[], None], name: str) -> None:
+    """After the harm, one look at the object, and everything is as it was."""
+    before = facts(shop.repository.lake)
+    harm()
+    ask(shop, "reconcile", name)
+    wait_for(lambda: missing(shop.repository.lake) == [], "every object is there again")
+    wait_for(shop.serves, "rows and hits are as they were")
+    shop.daemon.wait_settled()
+    after = facts(shop.repository.lake)
+    assert after["Dataset/items"]["bindings"] == before["Dataset/items"]["bindings"]
+    assert after["Index/titles"] == before["Index/titles"]
+
+
+def test_a_deleted_data_file_is_made_again(shop: Shop) -> None:
+    (data,) = objects(shop, "datasets/items/*.parquet")
+    repaired(shop, data.unlink, "Dataset/items")
+
+
+def test_a_truncated_data_file_is_made_again(shop: Shop) -> None:
+    (data,) = objects(shop, "datasets/items/*.parquet")
+    repaired(shop, lambda: cut(data), "Dataset/items")
+
+
+def test_truncated_and_deleted_index_files_are_made_again(shop: Shop) -> None:
+    vectors, chunks, corpus = [objects(shop, pattern)[0] for pattern in ("**/vectors.f32", "**/chunks.arrow", "**/corpora/*.parquet")]
+    repaired(shop, lambda: cut(vectors), "Index/titles")
+    repaired(shop, chunks.unlink, "Index/titles")
+    repaired(shop, corpus.unlink, "Index/titles")
+
+
+def test_a_data_file_that_cannot_be_made_again_is_named(shop: Shop) -> None:
+    (data,) = objects(shop, "datasets/items/*.parquet")
+    source = shop.repository.path / "data/items/1.csv"
+    content = source.read_text()
+    source.unlink()
+    shop.daemon.wait_settled()
+    data.unlink()
+    ask(shop, "reconcile", "Dataset/items")
+    row = shop.daemon.wait_status("Dataset/items", "ObjectMissing", data.name, ready="False")
+    assert "put either back" in row["message"]
+    # the index has vectors and texts of its own
+    assert shop.nearest("red chair") == "a red chair"
+    answer = shop.daemon.ask("SELECT count(*) FROM items")
+    assert answer.status == 500
+    assert answer.problem == "object-missing"
+    shop.repository.write("data/items/1.csv", content)
+    wait_for(shop.serves, "the source brings it back")
+    shop.daemon.wait_settled()
+
+
+def test_changed_bytes_of_the_same_size_are_noticed_when_read(shop: Shop, daemons: Daemons) -> None:
+    """A light look compares sizes; whoever reads compares contents, and answers nothing wrong."""
+    assert shop.daemon.stop() == 0
+    (data,) = objects(shop, "datasets/items/*.parquet")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    daemon = daemons.start(shop.repository)
+    wait_for(lambda: daemon.request("GET", "/readyz").status == 200, "it is up")
+    answer = daemon.ask("SELECT count(*) FROM items")
+    assert answer.status == 500
+    assert answer.problem == "object-corrupt"
+    data.unlink()
+    ask(Shop(shop.repository, daemon), "reconcile", "Dataset/items")
+    wait_for(Shop(shop.repository, daemon).serves, "a deleted one is made again")
+
+
+def test_the_cache_may_go_at_any_time(shop: Shop, daemons: Daemons) -> None:
+    shutil.rmtree(shop.repository.cache / "jobs", ignore_errors=True)
+    shop.repository.write("data/items/1.csv", "id,title\n1,a red chair\n2,a blue table\n3,a grey lamp\n")
+    wait_for(
+        lambda: shop.daemon.value("SELECT title FROM items WHERE id = 3") == "a grey lamp", "data is followed without the folder of jobs"
+    )
+    shop.daemon.wait_settled()
+    assert shop.daemon.stop() == 0
+    before = facts(shop.repository.lake)
+    shutil.rmtree(shop.repository.cache)
+    daemon = daemons.start(shop.repository)
+    daemon.wait_settled()
+    assert facts(shop.repository.lake) == before
+    assert Shop(shop.repository, daemon).serves()
+
+
+def test_the_cache_may_go_under_a_running_daemon(shop: Shop) -> None:
+    shutil.rmtree(shop.repository.cache)
+    shop.repository.write("data/items/2.csv", "id,title\n4,a white door\n")
+    daemon = shop.daemon
+    wait_for(lambda: daemon.value("SELECT count(*) FROM items") == 4, "data is followed")
+    wait_for(lambda: shop.nearest("white door") == "a white door", "the index follows")
+    shop.repository.commit("nothing")
+    wait_for(daemon.settled, "commits are followed")
+    assert daemon.stop() == 0
+
+
+def cut(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)

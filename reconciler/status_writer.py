@@ -55,20 +55,24 @@ class StatusWriter:
 
     def known_revision(self, key: Key, digest: str) -> str | None:
         """Since which revision this digest of the object has been wanted, as far as recorded."""
-        status = self._book.get(str(key))
-        return status.revision if status.digest == digest else None
+        status = self._book.glance(str(key))
+        return status.revision if status is not None and status.digest == digest else None
 
     def settled(self, desired: Desired) -> bool:
         """Whether exactly this spec ended as Ready or Stalled when it was last looked at, by whichever process."""
-        status = self._book.get(str(desired.key))
-        if status.digest != desired.digest:
+        name = str(desired.key)
+        status = self._book.glance(name)
+        if status is None or status.digest != desired.digest:
             return False
-        stalled = status.condition("Stalled")
-        return status.ready == "True" or (stalled is not None and stalled.status == "True")
+        if status.ready == "True":
+            return True
+        stalled = self._book.get(name).condition("Stalled")
+        return stalled is not None and stalled.status == "True"
 
     def recorded(self, desired: Desired) -> bool:
         """Whether the newest status speaks of exactly this spec."""
-        return self._book.get(str(desired.key)).digest == desired.digest
+        status = self._book.glance(str(desired.key))
+        return status is not None and status.digest == desired.digest
 
     def note(self, name: str, ready: Truth, reason: str, message: str, revision: str | None) -> None:
         """The status of an object that no spec asks for: retained, or held back from pruning."""

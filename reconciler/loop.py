@@ -15,13 +15,14 @@ from typing import Any
 from controllers.controller import Controller
 from controllers.outcome import Failed, Outcome, Stalled, Waiting
 from controllers.step import Started, Step
-from engines.errors import BuildFailed, FileError, JobError
+from engines.errors import BuildFailed, FileError, JobError, ModelUnavailable
 from reconciler.status_writer import StatusWriter
 from reconciler.world import SPEC_FILE, Desired
 from specs.errors import LakehouseError
 from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
+from state.catalog.fold import ChangeRefused
 from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.timestamps import from_iso
@@ -45,13 +46,15 @@ _REASONS: tuple[tuple[type[LakehouseError], str], ...] = (
     (ObjectMissing, reasons.OBJECT_MISSING),
     (FileError, reasons.INGEST_FAILED),
     (BuildFailed, reasons.BUILD_FAILED),
+    (ModelUnavailable, reasons.MODEL_UNAVAILABLE),
+    (ChangeRefused, reasons.CONFLICT),
     (JobError, reasons.JOB_FAILED),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What one visit found: the ending, and whether the object was suspended."""
+    """What one visit came to: the ending, and the number of steps taken."""
 
     outcome: Outcome
     steps: int

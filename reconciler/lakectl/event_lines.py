@@ -1,7 +1,7 @@
 """An event for people: when, what about, why, in words."""
 
 from reconciler.lakectl.observation import Event
-from reconciler.lakectl.terminal import Terminal, fit
+from reconciler.lakectl.terminal import Terminal, fit, one_line
 from reconciler.lakectl.words import reason_words
 from state.timestamps import from_iso
 
@@ -18,7 +18,7 @@ def event_lines(event: Event, terminal: Terminal, *, indent: int = 0, with_objec
     color = ("yellow",) if event.get("type") == "Warning" else ()
     head = f"{' ' * indent}{terminal.style(at, 'dim')}  {shown}"
     if wide:
-        return [f"{head}{terminal.style(reason, *color)}: {message}"]
+        return [f"{head}{terminal.style(reason, *color)}: {one_line(message)}"]
     first, *rest = terminal.wrap(f"{reason}: {message}", indent + len(at) + 2 + len(shown), _LINES)
     told = first.lstrip()
     if told.startswith(reason):

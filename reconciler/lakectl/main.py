@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from reconciler.lakectl.environment import Environment, read_environment
 from reconciler.lakectl.options import Parser, add_globals, command_parser, split, unknown_command
 from reconciler.lakectl.table import COMMANDS, Command, find_command
-from reconciler.lakectl.terminal import Terminal, open_terminal
+from reconciler.lakectl.terminal import Terminal, one_line, open_terminal
 from specs.errors import LakehouseError
 
 TYPE_CHECKING = False
@@ -72,7 +72,8 @@ def run(words: Sequence[str], terminal: Terminal, environment: Environment, cloc
 def show_error(terminal: Terminal, message: str, remedy: str | None) -> None:
     """What is wrong, and on a line of its own what to do."""
     # Only the part that stands alone is coloured: messages are copied into tickets.
-    terminal.note(f"{terminal.beside.style('error:', 'red', 'bold')} {message}")
+    told = "\n".join(map(one_line, message.splitlines()))
+    terminal.note(f"{terminal.beside.style('error:', 'red', 'bold')} {told}")
     if remedy:
         terminal.note(f"       {remedy}")
 

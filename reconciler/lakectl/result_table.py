@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.lakectl.terminal import Terminal, fit, text_width
+from reconciler.lakectl.terminal import Terminal, fit, one_line, text_width
 from reconciler.lakectl.words import number
 
 _NUMBERS = ("int", "uint", "float", "decimal")
@@ -15,8 +15,8 @@ _NULL = "null"
 
 def result_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     """The rows of a query's document and what answered: a table, or one field a line where the columns are too many for one."""
-    names = [column["name"] for column in answer["columns"]]
-    rows = [[_text(row[name]) for name in names] for row in answer["rows"]]
+    names = [one_line(column["name"]) for column in answer["columns"]]
+    rows = [[_text(row[column["name"]]) for column in answer["columns"]] for row in answer["rows"]]
     if names and _too_wide(names, rows, terminal.width):
         _records(names, rows, terminal)
     elif names:
@@ -31,7 +31,7 @@ def _too_wide(names: list[str], rows: list[list[str]], width: int) -> bool:
 
 
 def _table(columns: Sequence[Mapping[str, str]], rows: list[list[str]], terminal: Terminal) -> None:
-    names = [column["name"] for column in columns]
+    names = [one_line(column["name"]) for column in columns]
     widths = _widths(names, rows, terminal.width)
     right = [column["type"].startswith(_NUMBERS) for column in columns]
     terminal.line(terminal.style(_line(names, widths, right, terminal).rstrip(), "bold"))
@@ -88,7 +88,7 @@ def _text(value: Any) -> str:
         case None:
             return _NULL
         case str():
-            return value if value.isprintable() else " ".join(value.split())
+            return one_line(value)
         case bool():
             return "true" if value else "false"
         case dict() | list():

@@ -1,9 +1,12 @@
 """The settings of lakehouse.yaml as a tree of fields, for `lakectl explain settings`."""
 
-from pydantic import BaseModel
+from datetime import timedelta
+
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from reconciler.settings import Settings
+from specs.durations import format_duration
 from specs.schema import FieldHelp, model_schema, type_words
 
 
@@ -25,4 +28,7 @@ def _row(name: str, info: FieldInfo, model: type[BaseModel], prefix: str) -> Fie
         return FieldHelp(shown, path, "section", False, None, description, _rows(inner, path))
     schema = model_schema(model)
     default = info.get_default(call_default_factory=True, validated_data={})
+    if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
+        # the only validator among settings is that of durations
+        return FieldHelp(shown, path, "duration", False, format_duration(timedelta(seconds=default)), description)
     return FieldHelp(shown, path, type_words(schema, schema["properties"][shown]), False, str(default), description)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from reconciler.lakectl.observation import Observation
-from reconciler.lakectl.terminal import Terminal, columns, fit
+from reconciler.lakectl.terminal import Terminal, columns, fit, one_line
 from reconciler.lakectl.words import LOOKS, Standing, age, number, reason_words, short, sign, standing
 from state import reasons
 from state.status import Status
@@ -58,7 +58,7 @@ def rows(observation: Observation, terminal: Terminal, now: datetime, *, wide: b
         state = standing(status)
         beside, below = _told(status, state, wide=wide)
         name, word, spec, applied = (fit(cell, width) for cell, width in zip(row[:4], widths[:4], strict=True))
-        told = beside if wide else terminal.cut(beside, terminal.width - left)
+        told = one_line(beside) if wide else terminal.cut(beside, terminal.width - left)
         if current:
             word = terminal.style(word, LOOKS[state].color)
             yield f"{sign(terminal, state)}  {name}  {word}  {spec}  {applied}  {row[4].rjust(widths[4])}  {told}".rstrip()

@@ -60,7 +60,7 @@ class Terminal:
 
     def cut(self, text: str, width: int) -> str:
         """At most `width` columns on one line, with an ellipsis where something is left out."""
-        flat = text if text.isprintable() else " ".join(text.split())
+        flat = one_line(text)
         if text_width(flat) <= width:
             return flat
         return fit(flat, max(width - 1, 0)).rstrip() + self.mark("…", "~")
@@ -68,10 +68,17 @@ class Terminal:
     def wrap(self, text: str, indent: int, most: int | None = None) -> list[str]:
         """Lines no wider than the terminal, indented; after `most` lines an ellipsis."""
         width = max(self.width - indent, _NARROWEST // 2)
-        lines = textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False) or [""]
+        lines = textwrap.wrap(" ".join(one_line(text).split()), width, break_on_hyphens=False) or [""]
         if most is not None and len(lines) > most:
             lines = [*lines[: most - 1], self.cut(f"{lines[most - 1]} {lines[most]}", width)]
         return [" " * indent + line for line in lines]
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks, and without what would make a terminal do something: data is shown, never obeyed."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\ufffd" for character in " ".join(text.split()))
 
 
 def text_width(text: str) -> int:

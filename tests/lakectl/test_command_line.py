@@ -187,8 +187,12 @@ def test_completion_knows_every_command(lakectl: Lakectl) -> None:
 
 
 def test_explanations(lakectl: Lakectl, golden: Any) -> None:
-    topics = ([], ["index.chunk"], ["FileRefused"], ["settings"], ["bucket"])
+    topics = ([], ["index.chunk"], ["FileRefused"], ["bucket"])
     golden.check("explain.txt", "\n".join(lakectl("explain", *topic).all for topic in topics))
+    settings = lakectl("explain", "settings").out
+    assert "\nlisten  text, default 127.0.0.1:8484\n" in f"\n{settings}"
+    assert "  queryRows  whole number" in settings
+    assert "  querySeconds  duration, default 30s" in settings
     known = lakectl("explain", "reasons", "-o", "json").document
     assert known["Succeeded"].startswith("The world matches")
     assert len(known) > 50

@@ -17,7 +17,7 @@ from reconciler.lakectl.commands.daemon import _leaves
 from reconciler.lakectl.logs import start_log
 from reconciler.lakectl.progress import picture, progress_shown
 from reconciler.lakectl.result_table import result_table
-from reconciler.lakectl.terminal import Terminal, fit, text_width
+from reconciler.lakectl.terminal import Terminal, fit, one_line, text_width
 from specs.errors import LakehouseError
 from state.errors import DiskFull, LeaseLost
 
@@ -62,8 +62,8 @@ def test_a_result_without_rows_has_its_columns() -> None:
 
 @given(st.text(max_size=40), st.integers(0, 30))
 def test_text_is_fitted_exactly(text: str, width: int) -> None:
-    flat = " ".join(text.split()) if not text.isprintable() else text
-    assert text_width(fit(flat, width)) == width
+    assert one_line(text).isprintable()
+    assert text_width(fit(one_line(text), width)) == width
     assert text_width(terminal().cut(text, width)) <= max(width, 1)
 
 

@@ -152,6 +152,20 @@ def test_a_message_with_wide_characters_keeps_the_columns(alive: Lakehouse) -> N
     assert max(map(text_width, lines)) <= 80
 
 
+def test_data_is_shown_and_never_obeyed(alive: Lakehouse) -> None:
+    alive.put("Dataset/evil", reasons.SUCCEEDED, "row \x1b]0;owned\x07 1\nrow 2")
+    alive.event("Dataset/evil", reasons.COMMITTED, "\x1b[2J")
+    for words in (
+        ["status"],
+        ["status", "-o", "wide"],
+        ["describe", "Dataset/evil"],
+        ["why", "Dataset/evil"],
+        ["events", "-o", "wide"],
+        ["events"],
+    ):
+        assert "\x1b" not in alive.call(*words).out, words
+
+
 def test_events_for_programs(alive: Lakehouse) -> None:
     events = alive.call("events", "dataset/candidates", "-o", "json").document["events"]
     assert [event["reason"] for event in events] == [reasons.COMMITTED]

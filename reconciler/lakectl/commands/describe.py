@@ -27,6 +27,7 @@ lakectl describe Dataset/candidates
 lakectl describe index/resumes -o yaml
 """
 _EVENTS = 8
+_FIELD = 11
 
 
 def options(parser: Parser) -> None:
@@ -86,7 +87,7 @@ def page(shown: Observation, source: str | None, references: list[str], events: 
     yield f"{sign(terminal, state)}  {terminal.style(status.object, 'bold')}"
     yield ""
     words = state_words(status) if shown.gone is None else f"{state_words(status)} (when it was seen last)"
-    yield from _field(terminal, "state", terminal.style(words, LOOKS[state].color))
+    yield from _field(terminal, "state", words, LOOKS[state].color)
     yield from _field(terminal, "message", status.message)
     yield from _field(terminal, "spec", source or "-")
     yield from _field(terminal, "refers to", ", ".join(references))
@@ -102,14 +103,12 @@ def page(shown: Observation, source: str | None, references: list[str], events: 
             yield from event_lines(event, terminal, indent=2, with_object=False)
 
 
-def _field(terminal: Terminal, name: str, text: str) -> Iterator[str]:
+def _field(terminal: Terminal, name: str, text: str, *styles: str) -> Iterator[str]:
     if not text:
         return
-    if "\x1b" in text:
-        yield f"{name:<11}{text}"
-        return
-    first, *rest = terminal.wrap(text, 11)
-    yield f"{name:<11}{first[11:]}"
+    first, *rest = (terminal.style(line, *styles) for line in terminal.wrap(text, _FIELD))
+    # the indent is inside of what is styled, where it does not show
+    yield f"{name:<{_FIELD}}{first.replace(' ' * _FIELD, '', 1)}"
     yield from rest
 
 

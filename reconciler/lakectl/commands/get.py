@@ -10,7 +10,7 @@ from reconciler.lakectl.options import Parser, add_output
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.status_table import banner
-from reconciler.lakectl.terminal import Terminal, columns, fit, text_width
+from reconciler.lakectl.terminal import Terminal, columns, fit, one_line, text_width
 from reconciler.lakectl.words import LOOKS, age, sign, standing, state_words
 from state.status import Status
 
@@ -87,7 +87,7 @@ def _line(status: Status, cells: str, left: int, gone: Gone | None, terminal: Te
         words = f"{words}: {status.message}" if ":" not in words else f"{words}; {status.message}"
     if gone is not None and state != "unknown":
         words = f"was {words[:1].lower()}{words[1:]}"
-    words = words if wide else terminal.cut(words, terminal.width - left)
+    words = one_line(words) if wide else terminal.cut(words, terminal.width - left)
     if gone is not None:
         return terminal.style(f"?  {cells}  {words}", "dim")
     return f"{sign(terminal, state)}  {cells}  {terminal.style(words, LOOKS[state].color) if state != 'ready' else words}"

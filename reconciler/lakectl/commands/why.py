@@ -10,7 +10,7 @@ from reconciler.lakectl.options import Parser, add_output
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.status_table import banner
-from reconciler.lakectl.terminal import Terminal
+from reconciler.lakectl.terminal import Terminal, one_line
 from reconciler.lakectl.words import LOOKS, sign, standing, state_words
 from specs.errors import LakehouseError
 from state import reasons
@@ -175,7 +175,7 @@ def page(chain: tuple[Link, ...], shown: Observation, session: Session) -> Itera
     first = chain[0].status
     if first.ready == "True":
         said = "was ready when it was seen last" if shown.gone is not None else "is ready"
-        yield f"{sign(terminal, 'ready')}  {terminal.style(first.object, 'bold')} {said}: {first.message}"
+        yield f"{sign(terminal, 'ready')}  {terminal.style(first.object, 'bold')} {said}: {one_line(first.message)}"
         return
     for depth, link in enumerate(chain):
         yield from _stair(link, depth, terminal)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from state.buckets import Buckets
 from state.digest_file import sha256_bytes, sha256_file
-from state.errors import ObjectCorrupt, ObjectMissing
+from state.errors import BucketUnknown, ObjectCorrupt, ObjectMissing
 from state.local_store import storage_error
 from state.objects import ObjectRef, ObjectStore
 from state.staging import Staging
@@ -28,6 +28,9 @@ PIECE = 8 * 1024 * 1024
 REMEMBERED = 100_000
 # A path that was just handed out may not be open yet, so what was used within these seconds stays, even over the bound.
 GRACE = 60.0
+
+_Identity = tuple[str, int, int, str]
+"""Path, size, mtime and what was expected: a change of any asks for another look."""
 
 
 class ObjectReader:
@@ -41,7 +44,8 @@ class ObjectReader:
         self._max_bytes = max_bytes
         self._clock = clock
         self._lock = threading.Lock()
-        self._verified: OrderedDict[tuple[str, int, int, str], None] = OrderedDict()
+        self._verified: OrderedDict[_Identity, None] = OrderedDict()
+        self._damaged: set[_Identity] = set()  # what is repaired has another mtime
         self._busy: dict[str, _Turn] = {}
 
     def path(self, ref: ObjectRef) -> Path:
@@ -69,6 +73,24 @@ class ObjectReader:
             raise _corrupt_content(ref, found)
         return data
 
+    def whole(self, ref: ObjectRef) -> bool:
+        """Whether the object is there, as large as it should be, and not one whose content this process found damaged. A light look.
+
+        Raises what the store raises, but for a missing object or bucket.
+        """
+        try:
+            store = self._buckets.store(ref.bucket)
+            if store.head(ref.key).size != ref.size:
+                return False
+            local = store.path(ref.key)
+            if local is None or not self._damaged:
+                return True
+            identity = _identity(local, ref)
+        except (ObjectMissing, BucketUnknown):
+            return False
+        with self._lock:
+            return identity not in self._damaged
+
     def sweep(self) -> int:
         """Remove what processes that died left half-downloaded; returns how many there were."""
         return self._staging.sweep()
@@ -90,6 +112,8 @@ class ObjectReader:
             except OSError as error:
                 raise storage_error(error, bucket=ref.bucket, operation="get", path=path) from error
             if found != ref.sha256:
+                with self._lock:
+                    self._damaged.add(identity)
                 raise _corrupt_content(ref, found)
             self._remember(identity)
 
@@ -145,11 +169,11 @@ class ObjectReader:
                 path.unlink(missing_ok=True)
                 total -= size
 
-    def _knows(self, identity: tuple[str, int, int, str]) -> bool:
+    def _knows(self, identity: _Identity) -> bool:
         with self._lock:
             return identity in self._verified
 
-    def _remember(self, identity: tuple[str, int, int, str]) -> None:
+    def _remember(self, identity: _Identity) -> None:
         with self._lock:
             self._verified[identity] = None
             if len(self._verified) > REMEMBERED:
@@ -179,8 +203,7 @@ class _Turn:
         self.waiting = 0
 
 
-def _identity(path: Path, ref: ObjectRef) -> tuple[str, int, int, str]:
-    """Path, size, mtime and what was expected: a change of any asks for another look."""
+def _identity(path: Path, ref: ObjectRef) -> _Identity:
     try:
         stat = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:

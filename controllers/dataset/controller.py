@@ -31,8 +31,9 @@ from state.catalog.entry import Adopted, Dropped, Renamed, Retained
 from state.catalog.fold import ObjectState
 from state.catalog.records import Refusal, Table
 from state.discards import Discards, Place
-from state.errors import BucketUnknown, ObjectMissing
+from state.errors import BucketUnknown
 from state.failpoints import declare, hit
+from state.reader import ObjectReader
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class DatasetController:
         self,
         catalog: Catalog,
         buckets: Buckets,
+        objects: ObjectReader,
         discards: Discards,
         executor: Executor,
         files: SourceFiles,
@@ -59,6 +61,7 @@ class DatasetController:
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
+        self._objects = objects
         self._discards = discards
         self._executor = executor
         self._files = files
@@ -140,15 +143,8 @@ class DatasetController:
         return True
 
     def _damaged(self, table: Table) -> frozenset[str]:
-        """Keys of data files that are gone or have another size; contents are verified by whoever reads them."""
-        damaged = set()
-        for file in table.files:
-            try:
-                if self._buckets.store(file.ref.bucket).head(file.key).size != file.ref.size:
-                    damaged.add(file.key)
-            except (ObjectMissing, BucketUnknown):
-                damaged.add(file.key)
-        return frozenset(damaged)
+        """Keys of data files that are gone, have another size, or were found damaged by whoever read them."""
+        return frozenset(file.key for file in table.files if not self._objects.whole(file.ref))
 
     def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
         table = self._catalog.table(resource.key.name)

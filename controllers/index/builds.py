@@ -28,7 +28,6 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BuildAdded, Change, CorpusAdded
 from state.catalog.records import Build, Corpus, Table
-from state.errors import BucketUnknown, ObjectMissing
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.reader import ObjectReader
@@ -67,13 +66,7 @@ class Builds:
 
     def whole(self, refs: Iterable[ObjectRef]) -> bool:
         """Whether all objects are there, with the size that was recorded; contents are verified by whoever opens them."""
-        for ref in refs:
-            try:
-                if self._buckets.store(ref.bucket).head(ref.key).size != ref.size:
-                    return False
-            except (ObjectMissing, BucketUnknown):
-                return False
-        return True
+        return all(self._objects.whole(ref) for ref in refs)
 
     def embed(self, index: Resource, revision: str) -> Started | None:
         """Makes the corpus of the present rows: the job, then the entry. Raises what the job raised."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.lakectl.session import Session
 
 FAILED, INTERRUPTED = 2, 130
+_ERROR = len("error: ")
 
 
 class CommandModule(Protocol):
@@ -70,12 +71,14 @@ def run(words: Sequence[str], terminal: Terminal, environment: Environment, cloc
 
 
 def show_error(terminal: Terminal, message: str, remedy: str | None) -> None:
-    """What is wrong, and on a line of its own what to do."""
-    # Only the part that stands alone is coloured: messages are copied into tickets.
-    told = "\n".join(map(one_line, message.splitlines()))
-    terminal.note(f"{terminal.beside.style('error:', 'red', 'bold')} {told}")
-    if remedy:
-        terminal.note(f"       {remedy}")
+    """What is wrong, and on a line of its own what to do. Lines are broken for a person only: a log keeps them whole."""
+    lines = [one_line(line) for text in (message, remedy or "") for line in text.splitlines()]
+    if terminal.interactive_beside:
+        lines = [part.strip() for line in lines for part in terminal.wrap(line, _ERROR)]
+    first, *rest = lines or [""]
+    terminal.note(f"{terminal.beside.style('error:', 'red', 'bold')} {first}")
+    for line in rest:
+        terminal.note(" " * _ERROR + line)
 
 
 def load(command: Command) -> CommandModule:

@@ -9,6 +9,7 @@ import re
 from reconciler.daemon import daemon_settings, run_daemon
 from reconciler.errors import DaemonRefused
 from reconciler.lakectl import logs
+from reconciler.lakectl.here import Here, read_address
 from reconciler.lakectl.options import Parser, one_of
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.specs_here import place_of
@@ -45,16 +46,17 @@ def options(parser: Parser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     """0 after an orderly end. Raises LeaseHeld, LeaseLost, DaemonRefused, SettingsInvalid, SourceUnavailable, …"""
     logs.start_log(args.log_format, args.log_level, session.terminal.beside)
-    place = place_of(session.here(), args.ref)
+    here = session.here()
+    place = place_of(here, args.ref)
     settings = daemon_settings(place, args.listen)
-    lost = _run(place, settings)
+    lost = _run(here, place, settings)
     if lost is not None:
         raise lost
     _log.info("stopped in good order")
     return 0
 
 
-def _run(place: Place, settings: Settings) -> LakehouseError | None:
+def _run(here: Here, place: Place, settings: Settings) -> LakehouseError | None:
     """The error of ours that ended it from within, if one did: tasks raise theirs in groups."""
     ours: list[LakehouseError] = []
 
@@ -69,7 +71,7 @@ def _run(place: Place, settings: Settings) -> LakehouseError | None:
         error = _first(group)
         if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
             raise
-        ours.append(_cannot_listen(settings.listen, error))
+        ours.append(_cannot_listen(here, settings.listen, error))
     return ours[0] if ours else None
 
 
@@ -85,7 +87,11 @@ def _first(group: BaseExceptionGroup[OSError]) -> OSError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _cannot_listen(listen: str, error: OSError) -> DaemonRefused:
+def _cannot_listen(here: Here, listen: str, error: OSError) -> DaemonRefused:
+    running = read_address(here)
+    if error.errno == errno.EADDRINUSE and running is not None:
+        remedy = f"Use that one, or stop it: kill {running.pid}."
+        return DaemonRefused(f"the daemon of this repository, process {running.pid}, answers at {running.url} already.", remedy=remedy)
     if error.errno == errno.EADDRINUSE:
         remedy = "Another program listens there: choose another port with --listen, or `--listen 127.0.0.1:0` for a free one."
         return DaemonRefused(f"the address {listen} is in use.", remedy=remedy)

@@ -23,6 +23,7 @@ NAMES = (
     "idle",
     "serving",
     "http_overhead",
+    "thread_hop",
     "cli",
 )
 

@@ -87,7 +87,7 @@ class DaemonProcess:
         self.connection.close()
         self._end()
 
-    def until(self, holds: Callable[[], bool], seconds: float, every: float = 0.02) -> None:
+    def until(self, holds: Callable[[], bool], seconds: float, every: float = 0.05) -> None:
         """Waits for a condition. Raises TimeoutError, and RuntimeError if the daemon ended meanwhile."""
         deadline = time.perf_counter() + seconds
         while not holds():

@@ -3,7 +3,7 @@
     python -m bench.http_overhead [--rounds 4000]
 
 Both servers run in this process and answer in turns, so that load from elsewhere meets both alike. The services behind our routes answer at
-once: what is left is parsing, validation, guards, limits, figures and encoding. Prints JSON.
+once: what is left is parsing, validation, guards, limits, figures and encoding.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from aiohttp import web
 
 from api.app import Parts, build_app
 from api.status import Daemon
+from bench.report import write
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
 
@@ -122,7 +123,13 @@ async def measure(rounds: int) -> dict[str, dict[str, float]]:
     return results
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure, and write bench/results/http_overhead.json."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=4_000)
-    print(orjson.dumps(asyncio.run(measure(parser.parse_args().rounds)), option=orjson.OPT_INDENT_2).decode())
+    rounds = parser.parse_args().rounds
+    write("http_overhead", asyncio.run(measure(rounds)), data=f"ten rows or hits an answer, {rounds} rounds", threads=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -239,8 +239,8 @@ def main() -> None:
             built = under_build(daemon, made, bare.count, questions, options.idle_seconds)
     figures = {"chunks": bare.count, "from_nothing_to_serving_seconds": round(ready, 1), "http": http, "under_build": built}
     bars = (
-        Bar("/search over bare hnswlib + embedding + route, p50", "ms", http["search_over_bare_sum_ms"], 1, None, "loop_cpu_seconds"),
-        Bar("/query over bare DataFusion, p50", "ms", http["query_over_bare_ms"], 4, 2.5, "loop_cpu_seconds"),
+        Bar("/search over HTTP, over hnswlib + embedding + route, p50", "ms", http["search_over_bare_sum_ms"], 1, None, "loop_cpu_seconds"),
+        Bar("/query over HTTP, over bare DataFusion, p50", "ms", http["query_over_bare_ms"], 4, 2.5, "loop_cpu_seconds"),
         *(Bar(f"{path} p99 while an index builds, over idle", "x", built[path]["p99_ratio"], 2) for path in ("/query", "/search")),
     )
     write("serving", figures, bars=bars, seed=SEED, data=f"{bare.count} chunks of botocore's documentation strings; {_ROWS} rows of orders")

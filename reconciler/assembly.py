@@ -98,7 +98,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     files = SourceFiles(state.place.data_root)
     kinds = make_kinds(state, world, statuses, executor, files)
     follower = Follower(state.place.source, world, state.catalog, statuses, kinds.retiring, settings)
-    reconciler = Reconciler(kinds.controllers, world.desired, follower.cyclic, state.catalog, statuses, state.clock)
+    reconciler = Reconciler(kinds.controllers, world.desired, world.circle, state.catalog, statuses, state.clock)
     queue = WorkQueue(time.monotonic)
     watch = DataWatch(state.place.data_root, (state.place.cache, *state.local_roots))
 

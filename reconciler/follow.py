@@ -133,10 +133,6 @@ class Follower:
             hit(_AFTER_PRUNE)
         return plan
 
-    def cyclic(self, key: Key) -> tuple[Key, ...]:
-        """The circle of references that leads from an object back to itself, empty if there is none."""
-        return _circle(key, self._world)
-
     def _remove(self, name: str, revision: str) -> None:
         state = self._catalog.get(name)
         if state is None:
@@ -245,27 +241,3 @@ def _without_collector() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _circle(start: Key, world: World) -> tuple[Key, ...]:
-    """Depth first along references; reads only what is reachable, however long the chain."""
-    path: list[Key] = [start]
-    ahead = [iter(_references(start, world))]
-    seen: set[Key] = set()
-    while ahead:
-        reference = next(ahead[-1], None)
-        if reference == start:
-            return (*path, start)
-        if reference is None:
-            ahead.pop()
-            path.pop()
-        elif reference not in seen:
-            seen.add(reference)
-            path.append(reference)
-            ahead.append(iter(_references(reference, world)))
-    return ()
-
-
-def _references(key: Key, world: World) -> tuple[Key, ...]:
-    resource = world.resource(key)
-    return resource.references if resource is not None else ()

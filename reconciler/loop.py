@@ -22,7 +22,7 @@ from specs.errors import LakehouseError
 from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.catalog.fold import ChangeRefused
+from state.catalog.fold import ChangeRefused, ObjectState
 from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.timestamps import from_iso
@@ -102,7 +102,7 @@ class Reconciler:
         except StateError as error:
             # what cannot be written down now is told from memory, and tried again
             _log.warning("the status of %s cannot be recorded: %s", desired.key, error.explain())
-            visit = Visit(visit.outcome if isinstance(visit.outcome, Failed) else _failed(error), visit.steps)
+            visit = Visit(visit.outcome if isinstance(visit.outcome, Failed) else failed(error), visit.steps)
             self._statuses.show(desired, visit.outcome)
         hit(_AFTER_STATUS)
         return visit
@@ -113,13 +113,14 @@ class Reconciler:
         except LeaseLost:
             raise
         except LakehouseError as error:
-            return Visit(_failed(error), 0)
+            return Visit(failed(error), 0)
         except Exception as error:  # noqa: BLE001 - the loop is where surprises end
             _log.exception("reconciling %s", desired.key)
             return Visit(Failed(reasons.INTERNAL_ERROR, f"{type(error).__name__}: {error}"), 0)
 
     def _visit(self, desired: Desired) -> Visit:
-        ending = self._held(desired)
+        record = self._catalog.get(str(desired.key))
+        ending = held(desired, record, self._circle(desired.key), self._clock())
         if ending is not None:
             return Visit(ending, 0)
         resource = desired.resource
@@ -131,7 +132,7 @@ class Reconciler:
             observed = controller.observe(resource)
             steps = controller.plan(resource, observed)
             if not steps:
-                return Visit(_with_errors(desired, controller.conclude(resource, observed)), taken)
+                return Visit(with_errors(desired, controller.conclude(resource, observed)), taken)
             started = self._act(controller, desired, steps)
             taken += len(steps)
             if started is not None:
@@ -149,30 +150,30 @@ class Reconciler:
             hit(_AFTER_STEP)
         return running
 
-    def _held(self, desired: Desired) -> Outcome | None:
-        """Why the object is not worked on at all: suspended, or without a spec that could be in force."""
-        record = self._catalog.get(str(desired.key))
-        if record is not None and record.suspended is not None:
-            held = record.suspended
-            left = (from_iso(held.until) - self._clock()).total_seconds() if held.until else None
-            if left is None:
-                return Stalled(reasons.SUSPENDED, f"suspended by {held.by}: {held.why}")
-            if left > 0:
-                return Waiting(reasons.SUSPENDED, f"suspended by {held.by} until {held.until}: {held.why}", seconds=left)
-        if desired.resource is None:
-            return Stalled(reasons.INVALID_SPEC, _errors(desired))
-        circle = self._circle(desired.key)
-        if circle:
-            path = " -> ".join(map(str, circle))
-            return Stalled(reasons.DEPENDENCY_CYCLE, f"it refers to itself: {path}; remove one of these references")
-        return None
+
+def held(desired: Desired, record: ObjectState | None, circle: Sequence[Key], now: datetime) -> Outcome | None:
+    """Why the object is not worked on at all: suspended, without a spec that could be in force, or in a circle. None if it is."""
+    if record is not None and record.suspended is not None:
+        suspended = record.suspended
+        left = (from_iso(suspended.until) - now).total_seconds() if suspended.until else None
+        if left is None:
+            return Stalled(reasons.SUSPENDED, f"suspended by {suspended.by}: {suspended.why}")
+        if left > 0:
+            message = f"suspended by {suspended.by} until {suspended.until}: {suspended.why}"
+            return Waiting(reasons.SUSPENDED, message, seconds=left)
+    if desired.resource is None:
+        return Stalled(reasons.INVALID_SPEC, _errors(desired))
+    if circle:
+        path = " -> ".join(map(str, circle))
+        return Stalled(reasons.DEPENDENCY_CYCLE, f"it refers to itself: {path}; remove one of these references")
+    return None
 
 
-def _failed(error: LakehouseError) -> Failed:
+def failed(error: LakehouseError) -> Failed:
     return Failed(next((reason for kind, reason in _REASONS if isinstance(error, kind)), reasons.FAILED), error.explain())
 
 
-def _with_errors(desired: Desired, outcome: Outcome) -> Outcome:
+def with_errors(desired: Desired, outcome: Outcome) -> Outcome:
     """A spec in force whose newest document is faulty works on, and shows as Stalled."""
     if not desired.errors:
         return outcome

@@ -6,15 +6,16 @@ over a dataset that is yet to be read has nothing to plan until then.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from controllers.controller import Controller
 from controllers.dataset.files import SourceFiles
-from controllers.outcome import Ready, Waiting
 from controllers.step import Step
 from engines.jobs.executor import Executor
 from reconciler.assembly import make_kinds, make_world
 from reconciler.blob_cache import BlobCache
+from reconciler.loop import failed, held, with_errors
 from reconciler.opening import open_state
 from reconciler.place import Place
 from reconciler.prune import governed, moving, plan_prune
@@ -27,6 +28,7 @@ from specs.references import order
 from specs.resource import Resource
 from specs.version import PARSER_VERSION
 from state import reasons
+from state.catalog.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ def make_plan(place: Place, settings: Settings) -> Plan:
     executor = Executor(place.cache / "jobs")
     try:
         kinds = make_kinds(state, world, statuses, executor, SourceFiles(place.data_root))
-        objects = tuple(_plan_one(kinds.controllers, executor, desired) for desired in _ordered(world))
+        planner = _Planner(kinds.controllers, world, state.catalog, executor, state.clock())
+        objects = tuple(planner.plan(desired) for desired in _ordered(world))
         wanted = {key: desired.digest for key, desired in world.objects.items()}
         renamed = moving(world.resources("Dataset"), state.catalog.table).keys() - wanted.keys()
         pruned = plan_prune(state.catalog.objects().values(), wanted, governed(world), settings.max_prune, (), renamed)
@@ -123,21 +126,32 @@ def check_offline(source: Source) -> Plan:
     return Plan(revision, errors=_errors(world), warnings=_warnings(world))
 
 
-def _plan_one(controllers: Mapping[str, Controller[Any, Any]], executor: Executor, desired: Desired) -> PlannedObject:
-    name, resource = str(desired.key), desired.resource
-    if resource is None:
-        return PlannedObject(name, (), "stalled", reasons.INVALID_SPEC, str(desired.errors[0]))
-    controller = controllers[desired.key.kind]
-    try:
-        observed = controller.observe(resource)
-        steps = controller.plan(resource, observed)
-        if steps:
-            return PlannedObject(name, tuple(_step(step, executor) for step in steps), "changes", reasons.PROGRESSING, "")
-        outcome = controller.conclude(resource, observed)
-    except LakehouseError as error:
-        return PlannedObject(name, (), "failed", reasons.FAILED, error.explain())
-    state = "ready" if isinstance(outcome, Ready) else "waiting" if isinstance(outcome, Waiting) else "stalled"
-    return PlannedObject(name, (), state, outcome.reason, outcome.message)
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """Plans one object as the loop would."""
+
+    controllers: Mapping[str, Controller[Any, Any]]
+    world: World
+    catalog: Catalog
+    executor: Executor
+    now: datetime
+
+    def plan(self, desired: Desired) -> PlannedObject:
+        name = str(desired.key)
+        try:
+            outcome = held(desired, self.catalog.get(name), self.world.circle(desired.key), self.now)
+            if outcome is None and desired.resource is not None:
+                controller = self.controllers[desired.key.kind]
+                observed = controller.observe(desired.resource)
+                steps = controller.plan(desired.resource, observed)
+                if steps:
+                    planned = tuple(_step(step, self.executor) for step in steps)
+                    return PlannedObject(name, planned, "changes", reasons.PROGRESSING, "")
+                outcome = with_errors(desired, controller.conclude(desired.resource, observed))
+        except LakehouseError as error:
+            outcome = failed(error)
+        assert outcome is not None
+        return PlannedObject(name, (), type(outcome).__name__.lower(), outcome.reason, outcome.message)
 
 
 def _step(step: Step, executor: Executor) -> PlannedStep:

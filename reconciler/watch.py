@@ -66,10 +66,11 @@ class DataWatch:
         before = self.prefixes()
         for key in globs.keys() | self._globs.keys():
             was, now = self._globs.get(key, ()), globs.get(key, ())
-            for glob in was if was != now else ():
-                self._drop(glob, key)
-            for glob in now if was != now else ():
-                self._add(glob, key)
+            if was != now:
+                for glob in dict.fromkeys(was):
+                    self._drop(glob, key)
+                for glob in now:
+                    self._add(glob, key)
         self._globs = globs
         return self.prefixes() != before
 

@@ -140,6 +140,31 @@ class World:
             if resource is not None:
                 yield resource
 
+    def circle(self, key: Key) -> tuple[Key, ...]:
+        """The circle of references that leads from an object back to itself, empty if there is none.
+
+        Depth first; looks only at what is reachable, however long the chain.
+        """
+        path: list[Key] = [key]
+        ahead = [iter(self._references(key))]
+        seen: set[Key] = set()
+        while ahead:
+            reference = next(ahead[-1], None)
+            if reference == key:
+                return (*path, key)
+            if reference is None:
+                ahead.pop()
+                path.pop()
+            elif reference not in seen:
+                seen.add(reference)
+                path.append(reference)
+                ahead.append(iter(self._references(reference)))
+        return ()
+
+    def _references(self, key: Key) -> tuple[Key, ...]:
+        resource = self.resource(key)
+        return resource.references if resource is not None else ()
+
     def _changes(self, revision: str) -> tuple[FileChange, ...]:
         """What differs from the revision in force; against nothing, if that is there no more (a force-push, then a gc)."""
         if self.revision is not None:

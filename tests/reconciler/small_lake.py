@@ -220,7 +220,7 @@ class Bench:
         self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files)
         self.follower = Follower(self.source, self.world, self.catalog, self.statuses, self.kinds.retiring, self.settings)
         self.reconciler = Reconciler(
-            self.kinds.controllers, self.world.desired, self.follower.cyclic, self.catalog, self.statuses, self.clock
+            self.kinds.controllers, self.world.desired, self.world.circle, self.catalog, self.statuses, self.clock
         )
         self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.clock)
 
@@ -240,7 +240,7 @@ class Bench:
             for key in order(self.world.resources()).ordered:
                 self.reconciler.visit(key)
             for key in self.world.objects:
-                if self.world.resource(key) is None or self.follower.cyclic(key):
+                if self.world.resource(key) is None or self.world.circle(key):
                     self.reconciler.visit(key)
             if self.catalog.seq == before:
                 break

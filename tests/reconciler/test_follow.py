@@ -283,6 +283,6 @@ class TestCircles:
     def test_a_long_chain_is_none(self, bench: Bench) -> None:
         length = 1500
         bench.commit(BUCKET, *(self.derived(f"d{n}", f"d{n + 1}") for n in range(length)))
-        assert bench.follower.cyclic(Key("Dataset", "d0")) == ()
+        assert bench.world.circle(Key("Dataset", "d0")) == ()
         bench.commit(BUCKET, *(self.derived(f"d{n}", f"d{(n + 1) % length}") for n in range(length)))
-        assert len(bench.follower.cyclic(Key("Dataset", "d0"))) == length + 1
+        assert len(bench.world.circle(Key("Dataset", "d0"))) == length + 1

@@ -219,9 +219,7 @@ class Bench:
         self.files = SourceFiles(self.folder)
         self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files)
         self.follower = Follower(self.source, self.world, self.catalog, self.statuses, self.kinds.retiring, self.settings)
-        self.reconciler = Reconciler(
-            self.kinds.controllers, self.world.desired, self.world.circle, self.catalog, self.statuses, self.clock
-        )
+        self.reconciler = Reconciler(self.kinds.controllers, self.world.desired, self.world.circle, self.catalog, self.statuses, self.clock)
         self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.clock)
 
     def close(self) -> None:

@@ -219,17 +219,27 @@ class Driver:
 
     async def _watch_source(self) -> None:
         folders = await self._in_thread(self._parts.source.watched)
-        await watch(folders, lambda _: self._look.set(), self._stopping)
+        await watch(folders, lambda _: self._look.set(), self._stopping, self._look.set)
 
     async def _watch_data(self) -> None:
-        """Watches the folders of data files; anew when the datasets name others, or a folder comes that was missing."""
-        data, root = self._parts.data_watch, self._parts.data_root
+        """Watches the folders of data files; anew when the datasets name others, or a folder comes that was missing.
+
+        A watch goes on until its successor has begun, and what it did not watch from the beginning is looked at then.
+        """
         await self.first_pass.wait()
+        async with asyncio.TaskGroup() as tasks:
+            await self._watch_in_turn(tasks)
+
+    async def _watch_in_turn(self, tasks: asyncio.TaskGroup) -> None:
+        data, root = self._parts.data_watch, self._parts.data_root
+        watched: frozenset[Path] = frozenset()
+        former = asyncio.Event()
         while True:
             self._folders_moved.clear()
             prefixes = data.prefixes()
             folders = await self._in_thread(partial(existing, prefixes, root))
-            missing = prefixes - {folder.path for folder in folders}
+            now_watched = frozenset(folder.path for folder in folders)
+            missing = prefixes - now_watched
 
             def changed(paths: set[Path], missing: frozenset[Path] = missing) -> None:
                 keys = data.concerned(paths)
@@ -240,7 +250,12 @@ class Driver:
                         self._parts.queue.add_after(key, _AFTER_NEW_FOLDER)
                     self._folders_moved.set()
 
-            await watch(folders, changed, self._folders_moved)
+            def began(former: asyncio.Event = former, fresh: frozenset[Path] = now_watched - watched) -> None:
+                former.set()
+                self.enqueue(data.concerned(fresh), resync=True)
+
+            former, watched = asyncio.Event(), now_watched
+            tasks.create_task(watch(folders, changed, former, began))
             await self._folders_moved.wait()
 
     def _aim_data_watch(self) -> None:

@@ -25,19 +25,33 @@ _STEP_MS = 20
 _DEBOUNCE_MS = 200
 
 
-async def watch(folders: Iterable[Watched], changed: Callable[[set[Path]], None], stop: asyncio.Event) -> None:
-    """Calls `changed` with the paths of every burst until `stop` is set. A folder that cannot be watched is left to the relist."""
+async def watch(
+    folders: Iterable[Watched], changed: Callable[[set[Path]], None], stop: asyncio.Event, began: Callable[[], None] = lambda: None
+) -> None:
+    """Calls `changed` with the paths of every burst until `stop` is set. A folder that cannot be watched is left to the relist.
+
+    Calls `began` once from when on nothing is missed: what happened before is for the caller to look at.
+    """
     by_depth: dict[bool, list[Path]] = defaultdict(list)
     for folder in folders:
         by_depth[folder.recursive].append(folder.path)
+    starts: list[asyncio.Event] = []
     async with asyncio.TaskGroup() as tasks:
         for recursive, paths in by_depth.items():
             present = await asyncio.to_thread(lambda paths: [path for path in paths if path.is_dir()], paths)
             if present:
-                tasks.create_task(_watch(present, recursive, changed, stop))
+                starts.append(asyncio.Event())
+                tasks.create_task(_watch(present, recursive, changed, stop, starts[-1]))
+        for started in starts:
+            await started.wait()
+        began()
 
 
-async def _watch(paths: list[Path], recursive: bool, changed: Callable[[set[Path]], None], stop: asyncio.Event) -> None:
+async def _watch(
+    paths: list[Path], recursive: bool, changed: Callable[[set[Path]], None], stop: asyncio.Event, started: asyncio.Event
+) -> None:
+    # the first step of `awatch` asks the system to watch, and only then waits
+    asyncio.get_running_loop().call_soon(started.set)
     try:
         bursts = awatch(*paths, watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, stop_event=stop, recursive=recursive)
         async for burst in bursts:

@@ -36,7 +36,6 @@ _T = TypeVar("_T")
 _REQUESTS_EVERY = 2.0
 _HEARTBEAT_EVERY = 5.0
 _RESYNC_TICK = 1.0
-_AFTER_NEW_FOLDER = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +241,8 @@ class Driver:
             missing = prefixes - now_watched
 
             def changed(paths: set[Path], missing: frozenset[Path] = missing) -> None:
-                keys = data.concerned(paths)
-                self.enqueue(keys)
+                self.enqueue(data.concerned(paths))
                 if any(prefix.is_relative_to(path) for path in paths for prefix in missing):
-                    # what arrives before the new watch does is found a moment later
-                    for key in keys:
-                        self._parts.queue.add_after(key, _AFTER_NEW_FOLDER)
                     self._folders_moved.set()
 
             def began(former: asyncio.Event = former, fresh: frozenset[Path] = now_watched - watched) -> None:

@@ -32,7 +32,10 @@ def test_the_event_loop_is_never_blocked(tmp_path: Path, caplog: pytest.LogCaptu
     with blockbuster_ctx(ROOMS):
         asyncio.run(life(repository))
     assert "Blocking" not in caplog.text
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], caplog.text
+    # a fault in a spec is told as a warning; nothing else is one
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING and "InvalidSpec" not in record.message], (
+        caplog.text
+    )
 
 
 async def life(repository: Repository) -> None:

@@ -151,6 +151,17 @@ def test_a_paused_daemon_that_was_replaced_writes_nothing_more(stock: Repository
     assert doubled_events(stock.lake) == {}
 
 
+def test_a_file_that_comes_while_a_daemon_starts_is_followed(shop: Shop, daemons: Daemons) -> None:
+    daemon = shop.daemon
+    for number in range(4, 7):
+        assert daemon.stop() == 0
+        daemon = daemons.start(shop.repository)
+        shop.repository.write(f"data/items/{number}.csv", f"id,title\n{number},a white door\n")
+        shop.repository.commit("while it starts", late=f"# {number}\n")
+        wait_for(lambda daemon=daemon, number=number: daemon.value("SELECT count(*) FROM items") == number, "the file is followed", 10)
+        wait_for(daemon.settled, "the commit is followed", 10)
+
+
 def test_a_torn_line_at_the_end_of_the_write_ahead_file_is_no_loss(shop: Shop, daemons: Daemons) -> None:
     events = "SELECT count(*) FROM system.events"
     shop.daemon.kill()

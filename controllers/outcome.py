@@ -1,9 +1,9 @@
 """How a reconcile ends: a closed union of values. Surprises are exceptions; expected endings are these.
 
-    Ready    the world matches the spec
-    Waiting  something else has to happen first; that something enqueues the object again, or `until` does
-    Failed   an attempt failed and will be retried with backoff
-    Stalled  nothing will happen until the spec, or the data it names, changes
+Ready    the world matches the spec
+Waiting  something else has to happen first; that something enqueues the object again, or `until` does
+Failed   an attempt failed and will be retried with backoff
+Stalled  nothing will happen until the spec, or the data it names, changes
 """
 
 from collections.abc import Mapping

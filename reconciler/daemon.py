@@ -20,9 +20,10 @@ from api.limits import Limits
 from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
 from reconciler.assembly import Assembly, assemble
+from reconciler.footprint import DaemonAddress, remove_daemon, write_daemon
 from reconciler.metrics import watch_loop
 from reconciler.opening import Housekeeping, State, open_state, utc_now
-from reconciler.place import DaemonAddress, Place, remove_daemon, write_daemon
+from reconciler.place import Place
 from reconciler.reading import Readers, StatusView, reading
 from reconciler.settings import Settings, armed_failpoints, load_settings
 from specs.version import VERSION

@@ -108,6 +108,8 @@ class Driver:
                     task.cancel()
         except* LeaseLost as lost:
             raise lost.exceptions[0] from None
+        # the last word of this writer is what it saw last
+        await self._despite_storage(self._heartbeat)
 
     def stop(self) -> None:
         """Ends `run`; visits under way are finished first."""

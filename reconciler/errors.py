@@ -1,12 +1,12 @@
 """The reconciler's errors, a branch of `specs.errors.LakehouseError`.
 
-    LakehouseError
-    └── ReconcilerError
-        ├── SourceUnavailable   the repository or directory cannot be read; the last good specs stay in force
-        ├── RevisionUnknown     a revision or ref that the repository does not hold
-        ├── SettingsInvalid     lakehouse.yaml (or an environment variable) cannot be used
-        ├── StateBucketMissing  the specs name no bucket that could hold the state
-        └── DaemonRefused       a running daemon declined what was asked of it
+LakehouseError
+└── ReconcilerError
+    ├── SourceUnavailable   the repository or directory cannot be read; the last good specs stay in force
+    ├── RevisionUnknown     a revision or ref that the repository does not hold
+    ├── SettingsInvalid     lakehouse.yaml (or an environment variable) cannot be used
+    ├── StateBucketMissing  the specs name no bucket that could hold the state
+    └── DaemonRefused       a running daemon declined what was asked of it
 """
 
 from specs.errors import LakehouseError

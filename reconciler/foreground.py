@@ -13,6 +13,7 @@ from reconciler.assembly import Assembly, assemble
 from reconciler.opening import Housekeeping, open_state
 from reconciler.place import Place
 from reconciler.settings import Settings
+from specs.resource import Key
 from state import reasons
 from state.status import Status
 
@@ -79,7 +80,12 @@ def _quiet(assembly: Assembly) -> bool:
     queue = assembly.queue
     if not queue.idle or assembly.executor.jobs():
         return False
-    return all(assembly.driver.failures(key) >= _MOST_FAILURES for key in queue.delayed)
+    return all(assembly.driver.failures(key) >= _MOST_FAILURES or _suspended(assembly, key) for key in queue.delayed)
+
+
+def _suspended(assembly: Assembly, key: Key) -> bool:
+    """Somebody wants it to be left alone, perhaps for a year: nothing to wait for here."""
+    return assembly.state.statuses.get(str(key)).reason == reasons.SUSPENDED
 
 
 def _progress(assembly: Assembly) -> Progress:
@@ -105,4 +111,5 @@ def _ending(assembly: Assembly, seconds: float) -> Convergence:
         objects.append(status)
     extra = [status for name, status in statuses.items() if name not in wanted and status.ready != "True"]
     problems = [status for status in (*objects, *extra) if status.ready != "True"]
-    return Convergence(not problems, assembly.world.revision or "", tuple(problems), tuple(objects), seconds)
+    read = assembly.world.revision
+    return Convergence(read is not None and not problems, read or "", tuple(problems), tuple(objects), seconds)

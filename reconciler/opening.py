@@ -18,7 +18,8 @@ from ulid import ULID
 
 from controllers.bucket.controller import attach_recorded
 from engines.jobs.results import JobResults
-from reconciler.place import Place, StatePointer, find_state_bucket, read_pointer, write_pointer
+from reconciler.footprint import StatePointer, read_pointer, write_pointer
+from reconciler.place import Place, find_state_bucket
 from reconciler.settings import Settings
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog

@@ -1,28 +1,22 @@
 """Where a lakehouse is on this machine: its source of specs, its data root, and `.lakehouse/`, which is only ever a cache.
 
-`.lakehouse/state.json` remembers where the state bucket was last, so that readers need not parse specs to find it, and
-`.lakehouse/daemon.json` where the daemon of this repository answers. Both may be deleted at any time.
+What is left in that cache for others to find is `reconciler.footprint`.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
 
-from controllers.bucket.controller import configuration
-from controllers.bucket.plan import Place as BucketPlace
 from controllers.bucket.plan import place as place_of
 from reconciler.errors import SourceUnavailable, StateBucketMissing
+from reconciler.footprint import CACHE_FOLDER
 from reconciler.sources.source import SPECS_FOLDER, Source
 from specs.digests import digest
 from specs.kinds.bucket import BucketSpec
 from specs.parse import parse_file
 from specs.resource import Key
-from state.buckets import BucketConfig
+from state.buckets import BucketPlace
 
-CACHE_FOLDER = ".lakehouse"
 _LONGEST_SOCKET = 100
 
 
@@ -75,36 +69,6 @@ def _source(repo: Path, ref: str) -> Source:
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class StatePointer:
-    """Where the state is: the bucket's name and place, and the state's own id, by which two lakehouses are told apart."""
-
-    name: str
-    place: BucketPlace
-    id: str
-
-    def config(self, data_root: Path) -> BucketConfig:
-        """What opens the bucket. Raises StateBucketMissing if its backend is not built."""
-        config = configuration(self.name, self.place, data_root)
-        if config is None:
-            raise StateBucketMissing(f"Bucket/{self.name}: the state cannot be kept in a {self.place.backend} bucket in this version")
-        return config
-
-
-def read_pointer(cache: Path) -> StatePointer | None:
-    """What was remembered last; None where nothing was, or it cannot be read."""
-    found = _read_json(cache / "state.json")
-    try:
-        return StatePointer(found["name"], BucketPlace(**found["place"]), found["id"]) if found else None
-    except (KeyError, TypeError):
-        return None
-
-
-def write_pointer(cache: Path, pointer: StatePointer) -> None:
-    """Remembers where the state is."""
-    _write_json(cache / "state.json", {"name": pointer.name, "place": pointer.place.to_dict(), "id": pointer.id})
-
-
 def find_state_bucket(source: Source, name: str) -> BucketPlace:
     """The place of the state bucket as the specs say it: reads spec files until one declares it.
 
@@ -122,51 +86,3 @@ def find_state_bucket(source: Source, name: str) -> BucketPlace:
         f"no spec declares {wanted}, which is to hold the state",
         remedy=f"Declare it in a file below {SPECS_FOLDER}/ and commit it, or name another bucket under `state:` in lakehouse.yaml.",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class DaemonAddress:
-    """Where the daemon of this repository answers, and for which state."""
-
-    url: str
-    pid: int
-    state: str
-    since: str
-    socket: str
-
-
-def read_daemon(cache: Path) -> DaemonAddress | None:
-    """What the last daemon left; whether it lives is for the caller to find out."""
-    found = _read_json(cache / "daemon.json")
-    try:
-        return DaemonAddress(**found) if found else None
-    except TypeError:
-        return None
-
-
-def write_daemon(cache: Path, address: DaemonAddress) -> None:
-    """Says where this process answers. Readable by its owner only."""
-    _write_json(cache / "daemon.json", asdict(address))
-
-
-def remove_daemon(cache: Path, pid: int) -> None:
-    """Takes back what `write_daemon` said, unless another process said something since."""
-    found = read_daemon(cache)
-    if found is not None and found.pid == pid:
-        (cache / "daemon.json").unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _write_json(path: Path, document: Mapping[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".tmp")
-    staged.touch(mode=0o600)
-    staged.write_text(json.dumps(document), encoding="utf-8")
-    staged.replace(path)

@@ -5,7 +5,7 @@ over a dataset that is yet to be read has nothing to plan until then.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,86 +14,20 @@ from controllers.dataset.files import SourceFiles
 from controllers.step import Step
 from engines.jobs.executor import Executor
 from reconciler.assembly import make_kinds, make_world
-from reconciler.blob_cache import BlobCache
+from reconciler.checking import errors, warnings
 from reconciler.loop import failed, held, with_errors
 from reconciler.opening import open_state
 from reconciler.place import Place
+from reconciler.plan import Plan, PlannedObject, PlannedPrune, PlannedStep
 from reconciler.prune import governed, moving, plan_prune
 from reconciler.settings import Settings
-from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
 from reconciler.world import Desired, World
 from specs.errors import LakehouseError
 from specs.references import order
 from specs.resource import Resource
-from specs.version import PARSER_VERSION
 from state import reasons
 from state.catalog.catalog import Catalog
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
-    """One step: what, why, and the seconds that past jobs of its kind took for as much; None where nobody knows."""
-
-    summary: str
-    why: str
-    seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedObject:
-    """One object: its steps, or the ending that it would have without any (`state` is ready, waiting, stalled or failed)."""
-
-    object: str
-    steps: tuple[PlannedStep, ...]
-    state: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedPrune:
-    """An object that no spec asks for: what becomes of it, and why that would be held, if it would."""
-
-    object: str
-    words: str
-    held: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What would be done. `errors` are faults of specs, with their places; they make a plan unfit to be committed."""
-
-    revision: str
-    objects: tuple[PlannedObject, ...] = ()
-    prune: tuple[PlannedPrune, ...] = ()
-    errors: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
-
-    @property
-    def changes(self) -> bool:
-        """Whether anything would be done."""
-        return bool(self.prune) or any(planned.steps for planned in self.objects)
-
-    def to_document(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "revision": self.revision,
-            "changes": self.changes,
-            "errors": list(self.errors),
-            "warnings": list(self.warnings),
-            "objects": [
-                {
-                    "object": planned.object,
-                    "steps": [{"summary": step.summary, "why": step.why, "seconds": step.seconds} for step in planned.steps],
-                    "state": planned.state,
-                    "reason": planned.reason,
-                    "message": planned.message,
-                }
-                for planned in self.objects
-            ],
-            "prune": [{"object": item.object, "becomes": item.words, "held": item.held} for item in self.prune],
-        }
 
 
 def make_plan(place: Place, settings: Settings) -> Plan:
@@ -113,17 +47,9 @@ def make_plan(place: Place, settings: Settings) -> Plan:
         pruned = plan_prune(state.catalog.objects().values(), wanted, governed(world), settings.max_prune, (), renamed)
         going = [PlannedPrune(item.object, _becomes(kinds.retiring, item), None) for item in pruned.objects]
         held = [PlannedPrune(name, f"held until `lakectl approve {pruned.id}`", why) for name, why in pruned.held.items()]
-        return Plan(revision, objects, (*going, *held), _errors(world), _warnings(world))
+        return Plan(revision, objects, (*going, *held), errors(world), warnings(world))
     finally:
         executor.shutdown()
-
-
-def check_offline(source: Source) -> Plan:
-    """Whether the specs parse and their references resolve, without looking at any state."""
-    revision = source.revision()
-    world = World(source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
-    world.advance(revision)
-    return Plan(revision, errors=_errors(world), warnings=_warnings(world))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,20 +95,3 @@ def _ordered(world: World) -> Iterable[Desired]:
     placed = order(resources).ordered
     rest = sorted(world.objects.keys() - set(placed))
     return [world.objects[key] for key in (*placed, *rest)]
-
-
-def _errors(world: World) -> tuple[str, ...]:
-    found = {error for desired in world.objects.values() for error in desired.errors}
-    return tuple(str(error) for error in sorted(found, key=lambda error: (error.path, error.line, error.column)))
-
-
-def _warnings(world: World) -> tuple[str, ...]:
-    """References to objects that no spec declares: allowed, since they may follow in another commit."""
-    missing = [
-        f"{desired.resource.origin.path}:{desired.resource.origin.line}: {key} refers to {reference}, which no spec declares"
-        for key, desired in sorted(world.objects.items())
-        if desired.resource is not None
-        for reference in desired.resource.references
-        if reference not in world.objects
-    ]
-    return tuple(missing)

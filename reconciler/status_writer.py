@@ -4,6 +4,7 @@ Conditions follow the Kubernetes convention. Nothing is written where nothing bu
 book keeps that time in memory, for a running daemon to tell.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
@@ -14,6 +15,8 @@ from state import reasons
 from state.status import Condition, ConditionType, Status, StatusBook, Truth
 from state.streams.stream import Streams
 from state.timestamps import iso
+
+_log = logging.getLogger(__name__)
 
 
 class StatusWriter:
@@ -89,6 +92,7 @@ class StatusWriter:
         self._append(str(desired.key), kind, status.reason, status.message, desired.revision)
 
     def _append(self, name: str, kind: str, reason: str, message: str, revision: str | None) -> None:
+        _log.log(logging.INFO if kind == "Normal" else logging.WARNING, "%s  %s: %s", name, reason, message)
         object_kind, _, object_name = name.partition("/")
         self._streams.append(
             "events",

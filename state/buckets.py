@@ -45,6 +45,33 @@ class BucketConfig:
         return cls(str(document["name"]), cast(Backend, document["backend"]), None if root is None else str(root), prefix)
 
 
+@dataclass(frozen=True, slots=True)
+class BucketPlace:
+    """Where a bucket is, as its spec says it and the catalog remembers it: a relative `path` counts from the data root."""
+
+    backend: str
+    path: str | None = None
+    prefix: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-able; the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, object]) -> BucketPlace:
+        """Raises KeyError where the backend is missing."""
+        path = document.get("path")
+        return cls(str(document["backend"]), None if path is None else str(path), str(document.get("prefix", "")))
+
+    def config(self, name: str, data_root: Path) -> BucketConfig | None:
+        """What opens the bucket in any process; None where its backend is not built."""
+        if self.backend == "memory":
+            return BucketConfig(name, "memory", str(data_root), self.prefix)
+        if self.backend == "local" and self.path is not None:
+            return BucketConfig(name, "local", str((data_root / self.path).resolve()), self.prefix)
+        return None
+
+
 _shared: dict[BucketConfig, ObjectStore] = {}
 _sharing = threading.Lock()
 

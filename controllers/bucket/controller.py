@@ -8,7 +8,7 @@ from controllers.outcome import Outcome
 from controllers.step import Started
 from specs.kinds.bucket import BucketSpec
 from specs.resource import Resource
-from state.buckets import BucketConfig, Buckets, open_store, probe
+from state.buckets import BucketPlace, Buckets, open_store, probe
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BucketOpened, Dropped, Retained
 from state.catalog.fold import ObjectState
@@ -16,24 +16,12 @@ from state.catalog.records import IndexRecord
 from state.errors import BucketUnavailable, StateError
 
 
-def configuration(name: str, place: planning.Place, data_root: Path) -> BucketConfig | None:
-    """What opens a bucket in any process; None where its backend is not built."""
-    if place.backend == "memory":
-        return BucketConfig(name, "memory", str(data_root), place.prefix)
-    if place.backend == "local" and place.path is not None:
-        return BucketConfig(name, "local", str((data_root / place.path).resolve()), place.prefix)
-    return None
-
-
 def attach_recorded(catalog: Catalog, buckets: Buckets, data_root: Path) -> None:
     """Opens every bucket that the catalog remembers, so that data is readable before, or without, any spec."""
     for name, state in catalog.objects("Bucket").items():
         if state.bucket is None:
             continue
-        recorded = state.bucket.config
-        path = recorded.get("path")
-        place = planning.Place(str(recorded["backend"]), str(path) if path is not None else None, str(recorded.get("prefix", "")))
-        config = configuration(name.partition("/")[2], place, data_root)
+        config = BucketPlace.from_dict(state.bucket.config).config(name.partition("/")[2], data_root)
         if config is not None and config.name not in buckets.configs():
             buckets.attach(config)
 
@@ -61,7 +49,7 @@ class BucketController:
         return Observed(
             recorded=recorded,
             attached=attached,
-            wanted=configuration(name, place, self._data_root),
+            wanted=place.config(name, self._data_root),
             holds=self._holds(name) if recorded not in (None, place.to_dict()) else (),
             problem=self._problem(name) if attached is not None else None,
         )

@@ -9,25 +9,7 @@ from specs.kinds.bucket import BucketSpec
 from specs.model import given_fields
 from specs.resource import Resource
 from state import reasons
-from state.buckets import BucketConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a bucket is, as its spec says it: `path` is relative to the data root where it is relative."""
-
-    backend: str
-    path: str | None
-    prefix: str
-
-    def to_dict(self) -> dict[str, object]:
-        """The form in which the catalog remembers it."""
-        return {"backend": self.backend, "path": self.path, "prefix": self.prefix}
-
-    def words(self) -> str:
-        """For people: `local folder lake`."""
-        place = f"local folder {self.path}" if self.backend == "local" else f"{self.backend} bucket"
-        return f"{place}, prefix {self.prefix}" if self.prefix else place
+from state.buckets import BucketConfig, BucketPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +37,23 @@ class Open:
 
     why: str
     config: BucketConfig
-    place: Place
+    place: BucketPlace
     work: Work | None = None
 
     def summary(self) -> str:
         """See `Step`."""
-        return f"open {self.place.words()}"
+        return f"open {words(self.place)}"
 
 
-def place(spec: BucketSpec) -> Place:
+def place(spec: BucketSpec) -> BucketPlace:
     """The spec's place."""
-    return Place(_backend(spec), spec.local.path if spec.local else None, spec.prefix or "")
+    return BucketPlace(_backend(spec), spec.local.path if spec.local else None, spec.prefix or "")
+
+
+def words(where: BucketPlace) -> str:
+    """For people: `local folder lake`."""
+    text = f"local folder {where.path}" if where.backend == "local" else f"{where.backend} bucket"
+    return f"{text}, prefix {where.prefix}" if where.prefix else text
 
 
 def plan(resource: Resource, observed: Observed) -> tuple[Open, ...]:
@@ -94,7 +82,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         )
     if observed.problem is not None:
         return Stalled(reasons.BUCKET_UNAVAILABLE, observed.problem)
-    return Ready(place(spec).words())
+    return Ready(words(place(spec)))
 
 
 def moved(spec: BucketSpec, observed: Observed) -> bool:

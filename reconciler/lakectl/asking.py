@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler.footprint import read_pointer
 from reconciler.lakectl.errors import DaemonUnreachable
-from reconciler.lakectl.here import Here, read_address, read_pointer
+from reconciler.lakectl.here import Here, read_address
 from reconciler.lakectl.http import DaemonClient
 from reconciler.lakectl.observation import Event, Observation, Writer, by_object
 from state.lease import is_alive
@@ -76,8 +77,8 @@ def find_daemon(here: Here, clock: Callable[[], datetime]) -> AskedDaemon | None
     if address is None:
         return None
     client = DaemonClient(address.url, _ANSWER_SECONDS)
-    pointer = read_pointer(here)
-    if pointer is None or pointer.config.backend != "local":
+    pointer = read_pointer(here.cache)
+    if pointer is None or pointer.place.backend != "local":
         return AskedDaemon(client, None)
     from reconciler.lakectl.lake import Lake, open_lake
 

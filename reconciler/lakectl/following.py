@@ -29,10 +29,10 @@ _STANDING = (reasons.DEPENDENCY_NOT_READY, reasons.REFERENCE_MISSING, reasons.DE
 
 def running_daemon(here: Here, session: Session) -> Writer | None:
     """The daemon at work on this state, None if nobody is; an `apply` elsewhere is refused by the lease itself."""
-    from reconciler.lakectl.here import read_pointer
+    from reconciler.footprint import read_pointer
     from reconciler.lakectl.lake import Lake, open_lake
 
-    if read_pointer(here) is None:
+    if read_pointer(here.cache) is None:
         return None
     lake = open_lake(here, session.clock)
     heartbeat = lake.heartbeat() if isinstance(lake, Lake) else None

@@ -7,14 +7,10 @@ files are read: `.git`, `.lakehouse/state.json`, `.lakehouse/daemon.json`.
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from reconciler.footprint import CACHE_FOLDER, DaemonAddress, read_daemon, read_pointer
 from reconciler.lakectl.errors import NoLakehouse
 
-if TYPE_CHECKING:
-    from state.buckets import BucketConfig
-
-CACHE_FOLDER = ".lakehouse"
 _SPECS = "specs"
 
 
@@ -29,25 +25,6 @@ class Here:
     def cache(self) -> Path:
         """The folder of what may be lost."""
         return self.data_root / CACHE_FOLDER
-
-
-@dataclass(frozen=True, slots=True)
-class Pointer:
-    """Where the state is, as the last writer left word."""
-
-    config: "BucketConfig"
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the daemon of this repository answers, as it left word; its process was alive a moment ago."""
-
-    url: str
-    pid: int
-    state: str
-    since: str
-    socket: str
 
 
 def find_here(repo: Path | None, data_root: Path | None, start: Path | None = None) -> Here:
@@ -68,31 +45,12 @@ def _marked(folder: Path) -> bool:
     return (folder / ".git").exists() or (folder / CACHE_FOLDER).is_dir() or bare
 
 
-def read_pointer(here: Here) -> Pointer | None:
-    """None where no writer was yet, or its word cannot be read."""
-    found = _read_json(here.cache / "state.json")
-    if found is None:
-        return None
-    from state.buckets import BucketConfig
-
-    try:
-        place, name = found["place"], str(found["name"])
-        root = str((here.data_root / place["path"]).resolve()) if place["path"] is not None else None
-        return Pointer(BucketConfig(name, place["backend"], root, str(place["prefix"])), str(found["id"]))
-    except (KeyError, TypeError):
-        return None
-
-
-def read_address(here: Here) -> Address | None:
+def read_address(here: Here) -> DaemonAddress | None:
     """The daemon of this repository; None where there is none, it is dead, or it is another state's."""
-    found = _read_json(here.cache / "daemon.json")
-    try:
-        address = Address(**found) if found is not None else None
-    except TypeError:
-        return None
+    address = read_daemon(here.cache)
     if address is None or not _alive(address.pid):
         return None
-    pointer = read_pointer(here)
+    pointer = read_pointer(here.cache)
     return address if pointer is None or pointer.id == address.state else None
 
 
@@ -121,13 +79,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    import json
-
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from reconciler.footprint import StatePointer, read_pointer
 from reconciler.lakectl.errors import NoLakehouse
-from reconciler.lakectl.here import Here, Pointer, read_head, read_pointer
+from reconciler.lakectl.here import Here, read_head
 from reconciler.lakectl.observation import Event, Gone, Observation, Writer
 from reconciler.lakectl.words import short
 from state.buckets import open_store
@@ -89,7 +90,7 @@ class Untouched:
 
 def open_lake(here: Here, clock: Callable[[], datetime]) -> Lake | Untouched:
     """The state of a repository, or what its specs ask for. Raises LakehouseError."""
-    pointer = read_pointer(here) or find_pointer(here)
+    pointer = read_pointer(here.cache) or find_pointer(here)
     if pointer is not None:
         lake = _lake(here, pointer, clock)
         if pointer.id or lake.heartbeat() is not None:
@@ -109,13 +110,13 @@ def require_lake(here: Here, clock: Callable[[], datetime]) -> Lake:
     )
 
 
-def find_pointer(here: Here) -> Pointer | None:
+def find_pointer(here: Here) -> StatePointer | None:
     """Where the specs say the state is: for a fresh clone beside an old lake. Parses specs."""
     from reconciler.lakectl.specs_here import state_bucket
 
     return state_bucket(here)
 
 
-def _lake(here: Here, pointer: Pointer, clock: Callable[[], datetime]) -> Lake:
-    store = open_store(pointer.config)
+def _lake(here: Here, pointer: StatePointer, clock: Callable[[], datetime]) -> Lake:
+    store = open_store(pointer.config(here.data_root))
     return Lake(here, store, Streams(store, here.cache / "wal", clock), clock)

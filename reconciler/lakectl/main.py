@@ -144,5 +144,6 @@ def _run(words: Sequence[str], terminal: Terminal, environment: Environment, clo
     from reconciler.lakectl.session import Session, utc_now
 
     found = {**vars(given), **vars(args)}
-    session = Session(terminal, found["repo"], found["url"] or environment.url, found["data_root"], clock or utc_now)
+    url = found["url"] or environment.url
+    session = Session(terminal, found["repo"], url, found["data_root"], environment.index, clock or utc_now)
     return module.run(args, session)

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reconciler.lakectl.here import Here, find_here
 from reconciler.lakectl.terminal import Terminal
+
+if TYPE_CHECKING:
+    from reconciler.lakectl.here import Here
 
 
 def utc_now() -> datetime:
@@ -16,14 +19,20 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One call of `lakectl`. `url` is what --url or LAKEHOUSE_URL said, None if neither did."""
+    """One call of `lakectl`.
+
+    `url` is what --url or LAKEHOUSE_URL said, None if neither did; `index` the index file of a commit under way.
+    """
 
     terminal: Terminal
     repo: Path | None = None
     url: str | None = None
     data_root: Path | None = None
+    index: Path | None = None
     clock: Callable[[], datetime] = utc_now
 
-    def here(self) -> Here:
+    def here(self) -> "Here":
         """The lakehouse that is meant. Raises NoLakehouse."""
+        from reconciler.lakectl.here import find_here  # `lakectl version` asks for none
+
         return find_here(self.repo, self.data_root)

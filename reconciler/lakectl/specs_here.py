@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.blob_cache import BlobCache
-from reconciler.lakectl.here import Here, Pointer
-from reconciler.place import Place, StatePointer, find_state_bucket, locate
+from reconciler.footprint import StatePointer
+from reconciler.lakectl.here import Here
+from reconciler.place import Place, find_state_bucket, locate
 from reconciler.settings import Settings, load_settings
 from reconciler.world import Desired, World
 from specs.resource import Key
@@ -72,10 +73,9 @@ def wanted(here: Here) -> tuple[Status, ...]:
     )
 
 
-def state_bucket(here: Here) -> Pointer | None:
+def state_bucket(here: Here) -> StatePointer | None:
     """Where the specs keep the state; None where that is no folder of this machine. Raises StateBucketMissing, SourceUnavailable."""
     place = place_of(here)
     name = settings_of(place).state.bucket
     found = StatePointer(name, find_state_bucket(place.source, name), "")
-    config = found.config(place.data_root)
-    return Pointer(config, "") if config.backend == "local" else None
+    return found if found.place.backend == "local" else None

@@ -11,15 +11,19 @@ from reconciler.sources.source import SETTINGS_FILE, FileChange, Watched, is_spe
 
 
 class StagedSource:
-    """The index of a git repository. See `sources.source.Source` for the contract."""
+    """The index of a git repository. See `sources.source.Source` for the contract.
 
-    def __init__(self, path: Path) -> None:
+    index: another index file than the repository's own; git gives its hooks one while it commits some files only.
+    """
+
+    def __init__(self, path: Path, index: Path | None = None) -> None:
         try:
             found = pygit2.discover_repository(str(path))
             if found is None:
                 raise SourceUnavailable(f"{path} is in no git repository", remedy="Run this inside one.")
             self._repo = pygit2.Repository(found)
-            self._repo.index.read()
+            self._index = pygit2.Index(str(index)) if index is not None else self._repo.index
+            self._index.read()
         except (pygit2.GitError, OSError) as error:
             raise SourceUnavailable(f"cannot read what is staged at {path}: {error}") from error
 
@@ -35,7 +39,7 @@ class StagedSource:
 
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
         """Every staged spec file."""
-        found = [FileChange(entry.path, str(entry.id)) for entry in self._repo.index if is_spec(entry.path) and entry.mode in FILES]
+        found = [FileChange(entry.path, str(entry.id)) for entry in self._index if is_spec(entry.path) and entry.mode in FILES]
         return tuple(sorted(found, key=lambda change: change.path))
 
     def read(self, blob: str) -> bytes:
@@ -44,7 +48,7 @@ class StagedSource:
 
     def settings(self, revision: str) -> bytes | None:
         """See `Source.settings`."""
-        index = self._repo.index
+        index = self._index
         return self.read(str(index[SETTINGS_FILE].id)) if SETTINGS_FILE in index else None
 
     def earlier(self, path: str, revision: str) -> Iterator[str]:

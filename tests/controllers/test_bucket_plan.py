@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from controllers.bucket.controller import BucketController, attach_recorded
-from controllers.bucket.plan import Observed, Open, Place, conclude, place, plan
+from controllers.bucket.plan import Observed, Open, conclude, place, plan
 from controllers.outcome import Ready, Stalled
 from specs.kinds.bucket import BucketSpec
 from specs.parse import parse_file
 from specs.resource import Resource
 from state import reasons
-from state.buckets import BucketConfig, Buckets
+from state.buckets import BucketConfig, BucketPlace, Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import CorpusAdded, Managed, TableCommit
 from state.catalog.log import WriterId
@@ -41,7 +41,7 @@ CONFIG = BucketConfig("lake", "local", "/data/lake", "a")
         (Observed(None, None, CONFIG), "it is not open yet"),
         (Observed(None, CONFIG, CONFIG), "the catalog does not know it yet"),
         (Observed(PLACE.to_dict(), None, CONFIG), "it is not open yet"),
-        (Observed(Place("local", "old", "").to_dict(), BucketConfig("lake", "local", "/data/old", ""), CONFIG), "it is not open yet"),
+        (Observed(BucketPlace("local", "old", "").to_dict(), BucketConfig("lake", "local", "/data/old", ""), CONFIG), "it is not open yet"),
     ],
 )
 def test_it_is_opened(observed: Observed, why: str) -> None:
@@ -56,7 +56,8 @@ def test_it_is_ready_when_it_is_open_and_known() -> None:
 
 
 def test_a_bucket_with_data_does_not_move() -> None:
-    observed = Observed(Place("local", "old", "").to_dict(), BucketConfig("lake", "local", "/data/old", ""), CONFIG, ("Dataset/people",))
+    old = BucketPlace("local", "old")
+    observed = Observed(old.to_dict(), BucketConfig("lake", "local", "/data/old", ""), CONFIG, ("Dataset/people",))
     assert plan(LOCAL, observed) == ()
     outcome = conclude(LOCAL, observed)
     assert isinstance(outcome, Stalled)

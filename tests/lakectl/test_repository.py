@@ -105,6 +105,10 @@ class TestInit:
         (made / "specs/people.yaml").write_text(DATASET)
         git("add", "specs")
         git("commit", "-q", "-m", "Mended")
+        (made / "specs/people.yaml").write_text(BROKEN)
+        for how in (["-a"], ["specs/people.yaml"]):
+            # git commits these from an index of its own
+            assert git("commit", "-q", "-m", "Broken", *how, check=False).startswith("exit 1")
 
 
 class TestPlan:

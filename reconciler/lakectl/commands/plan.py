@@ -11,7 +11,8 @@ from reconciler.lakectl.specs_here import place_of, settings_of
 from reconciler.lakectl.terminal import Terminal
 from reconciler.lakectl.words import LOOKS, Standing, cost, number, short, sign
 from reconciler.place import Place
-from reconciler.planning import Plan, PlannedObject, PlannedPrune, check_offline, make_plan
+from reconciler.plan import Plan, PlannedObject, PlannedPrune
+from reconciler.settings import Settings
 from reconciler.sources.directory import DirectorySource
 from reconciler.sources.staged import StagedSource
 from state import reasons
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     """0, 1 or 2. Raises SourceUnavailable, RevisionUnknown, SettingsInvalid, state errors: all of them end as 2."""
     place, of = _place(args, session)
     settings = settings_of(place)
-    plan = check_offline(place.source) if args.offline else make_plan(place, settings)
+    plan = _check(place) if args.offline else _plan(place, settings)
     if args.output != "table":
         emit(session.terminal, plan.to_document(), args.output)
     else:
@@ -58,6 +59,18 @@ def run(args: argparse.Namespace, session: Session) -> int:
     return CHANGES if plan.changes else NOTHING
 
 
+def _check(place: Place) -> Plan:
+    from reconciler.checking import check_offline
+
+    return check_offline(place.source)
+
+
+def _plan(place: Place, settings: Settings) -> Plan:
+    from reconciler.planning import make_plan  # every engine comes with it, which a hook should not wait for
+
+    return make_plan(place, settings)
+
+
 def _place(args: argparse.Namespace, session: Session) -> tuple[Place, str]:
     """What to plan, and what it is called."""
     if args.what is not None and Path(args.what).is_dir():
@@ -65,7 +78,7 @@ def _place(args: argparse.Namespace, session: Session) -> tuple[Place, str]:
         return Place(DirectorySource(root), (session.data_root or root).resolve()), f"the folder {args.what}"
     here = session.here()
     if args.staged:
-        return Place(StagedSource(here.root), here.data_root), "what is staged"
+        return Place(StagedSource(here.root, session.index), here.data_root), "what is staged"
     if args.what is not None:
         place = place_of(here, args.what)
         return place, f"commit {short(place.source.revision())}"

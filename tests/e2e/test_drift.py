@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Shop
 from harness_daemon import Daemons, wait_for
 from harness_facts import facts, missing, store_of
+from harness_shop import Shop
 
 from state.requests import Request, RequestQueue
 

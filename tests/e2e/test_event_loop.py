@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from blockbuster import blockbuster_ctx
-from conftest import ITEMS, dataset, stocked
 from harness_daemon import Repository
+from harness_shop import ITEMS, dataset, stocked
 
 from reconciler.daemon import daemon_settings, run_daemon
 from reconciler.place import locate

@@ -29,11 +29,9 @@ OFTEN = {
     "dataset.before-commit": 1,
     "catalog.after-put": 6,
     "jobs.result-written": 2,
-    "build.stored": 1,
     "index.after-serve": 2,
     "discards.noted": 1,
     "local-store.linked": 30,
-    "status.checkpoint-written": 1,
 }
 """What runs with every `make test`: failpoints, and at which hit."""
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Shop, stocked
 from harness_daemon import Daemons, wait_for
 from harness_facts import leftovers, missing, unreferred
+from harness_shop import Shop, stocked
 
 MIB = 1 << 20
 

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Shop
 from harness_daemon import wait_for
-
-Declare = Callable[..., str]
+from harness_shop import Shop, dataset
 
 GOOD = b"id,city\n1,Lima\n2,Oslo\n"
 FAULTY = {
@@ -23,11 +21,11 @@ FAULTY = {
 
 
 @pytest.mark.parametrize("name", FAULTY)
-def test_a_faulty_file_is_refused_with_its_line(shared: Shop, declare: Declare, name: str) -> None:
+def test_a_faulty_file_is_refused_with_its_line(shared: Shop, name: str) -> None:
     content, words = FAULTY[name]
     rows = f"SELECT count(*) FROM {name}"
     shared.repository.write(f"data/{name}/good.csv", GOOD)
-    shared.repository.commit(name, **{name: declare(name)})
+    shared.repository.commit(name, **{name: dataset(name)})
     wait_for(lambda: shared.daemon.value(rows) == 2, "the good file is served")
     shared.repository.write(f"data/{name}/bad.csv", content)
     shared.daemon.wait_status(f"Dataset/{name}", "FileRefused", *words, "stays served", ready="False")
@@ -38,11 +36,11 @@ def test_a_faulty_file_is_refused_with_its_line(shared: Shop, declare: Declare, 
     shared.daemon.wait_status(f"Dataset/{name}", "Succeeded", ready="True")
 
 
-def test_an_empty_file_is_named_and_a_header_alone_adds_nothing(shared: Shop, declare: Declare) -> None:
+def test_an_empty_file_is_named_and_a_header_alone_adds_nothing(shared: Shop) -> None:
     shared.repository.write("data/hollow/good.csv", GOOD)
     shared.repository.write("data/hollow/header.csv", b"id,city\n")
     empty = shared.repository.write("data/hollow/empty.csv", b"")
-    shared.repository.commit("hollow", hollow=declare("hollow"))
+    shared.repository.commit("hollow", hollow=dataset("hollow"))
     shared.daemon.wait_status("Dataset/hollow", "FileRefused", "empty.csv", "the file is empty", "stays served", ready="False")
     assert shared.daemon.value("SELECT count(*) FROM hollow") == 2
     empty.unlink()
@@ -86,11 +84,11 @@ NO_FILES = (
 
 
 @pytest.mark.parametrize(("make", "words"), NO_FILES)
-def test_what_is_no_file_is_named_and_not_read(shared: Shop, declare: Declare, make: Callable[[Path], Path], words: str) -> None:
+def test_what_is_no_file_is_named_and_not_read(shared: Shop, make: Callable[[Path], Path], words: str) -> None:
     name = make.__name__.replace("_", "-")
     rows = f"SELECT count(*) FROM {make.__name__}"
     good = shared.repository.write(f"data/{name}/good.csv", GOOD)
-    shared.repository.commit(name, **{name: declare(name)})
+    shared.repository.commit(name, **{name: dataset(name)})
     wait_for(lambda: shared.daemon.value(rows) == 2, "the good file is served")
     made = make(good.parent)
     shared.daemon.wait_status(f"Dataset/{name}", "FileRefused", made.name, words, "stays served", ready="False")

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 
-from conftest import Shop
 from harness_daemon import BUCKET, Daemons, Repository, wait_for
+from harness_shop import Shop, dataset
 
 SETTINGS = "work: {relist: 1s}\n"
-Declare = Callable[..., str]
 
 
-def test_a_rewritten_history_is_followed(shop: Shop, declare: Declare) -> None:
+def test_a_rewritten_history_is_followed(shop: Shop) -> None:
     repository, daemon = shop.repository, shop.daemon
     first = repository.head
     repository.write("data/extra/1.csv", "a\n1\n")
-    repository.commit("to be forgotten", extra=declare("extra"))
+    repository.commit("to be forgotten", extra=dataset("extra"))
     wait_for(lambda: daemon.value("SELECT count(*) FROM extra") == 1, "the commit is followed")
     # a force-push: the branch moves aside, and what it held is gone for good
     repository.git("reset", "--quiet", "--hard", first)
-    repository.commit("another history", other=declare("other"))
+    repository.commit("another history", other=dataset("other"))
     repository.git("reflog", "expire", "--expire=now", "--all")
     repository.git("gc", "--quiet", "--prune=now")
     daemon.wait_status("Dataset/other", "SourceEmpty")
@@ -34,11 +32,11 @@ def test_a_rewritten_history_is_followed(shop: Shop, declare: Declare) -> None:
     assert daemon.stop() == 0
 
 
-def test_a_restart_on_a_history_that_lost_what_was_seen(shop: Shop, daemons: Daemons, declare: Declare) -> None:
+def test_a_restart_on_a_history_that_lost_what_was_seen(shop: Shop, daemons: Daemons) -> None:
     repository = shop.repository
     first = repository.head
     repository.write("data/extra/1.csv", "a\n1\n")
-    repository.commit("to be forgotten", extra=declare("extra"))
+    repository.commit("to be forgotten", extra=dataset("extra"))
     shop.daemon.wait_settled()
     assert shop.daemon.stop() == 0
     repository.git("reset", "--quiet", "--hard", first)
@@ -91,7 +89,7 @@ def test_an_unreadable_repository_leaves_the_last_good_revision_in_force(stock: 
     assert daemon.stop() == 0
 
 
-def test_a_repository_that_was_replaced_is_followed(stock: Repository, daemons: Daemons, declare: Declare) -> None:
+def test_a_repository_that_was_replaced_is_followed(stock: Repository, daemons: Daemons) -> None:
     stock.write("lakehouse.yaml", SETTINGS)
     stock.commit("settings")
     daemon = daemons.start(stock)
@@ -99,7 +97,7 @@ def test_a_repository_that_was_replaced_is_followed(stock: Repository, daemons: 
     shutil.rmtree(stock.path / ".git")
     stock.git("init", "--quiet", "--initial-branch=main")
     stock.write("data/extra/1.csv", "a\n1\n")
-    stock.commit("anew", bucket=BUCKET, extra=declare("extra"))
+    stock.commit("anew", bucket=BUCKET, extra=dataset("extra"))
     wait_for(lambda: daemon.value("SELECT count(*) FROM extra") == 1, "the new repository is followed")
     daemon.wait_settled()
     assert Shop(stock, daemon).serves()

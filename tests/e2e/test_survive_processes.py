@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROWS, Shop
 from harness_daemon import Daemon, Daemons, Gone, Repository, gone, wait_for
 from harness_facts import doubled_events, facts, leftovers, missing, unreferred
+from harness_shop import ROWS, Shop
 
 
 def test_a_second_daemon_is_refused_with_the_holders_name(shop: Shop, daemons: Daemons) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import stocked
 from harness_daemon import Daemon, Daemons, wait_for
+from harness_shop import stocked
 
 SETTINGS = "limits: {querySeconds: 2s, queryWorkers: 2}\n"
 

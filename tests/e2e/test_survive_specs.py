@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from conftest import Shop
 from harness_daemon import wait_for
-
-Declare = Callable[..., str]
+from harness_shop import Shop, dataset
 
 FAULTY = {
     "malformed": ("kind: Dataset\nmetadata: {name: [", "specs/malformed.yaml"),
@@ -39,8 +35,8 @@ def test_a_faulty_file_is_named_and_nothing_else_suffers(shared: Shop, name: str
     shared.daemon.wait_settled()
 
 
-def test_a_spec_that_turns_faulty_stays_in_force_as_it_was(shared: Shop, declare: Declare) -> None:
-    good = declare("turning")
+def test_a_spec_that_turns_faulty_stays_in_force_as_it_was(shared: Shop) -> None:
+    good = dataset("turning")
     shared.repository.write("data/turning/1.csv", "a\n1\n2\n")
     shared.repository.commit("good", turning=good)
     wait_for(lambda: shared.daemon.value("SELECT count(*) FROM turning") == 2, "its rows are served")
@@ -52,9 +48,9 @@ def test_a_spec_that_turns_faulty_stays_in_force_as_it_was(shared: Shop, declare
     shared.daemon.wait_status("Dataset/turning", "Succeeded", ready="True")
 
 
-def test_a_missing_bucket_is_waited_for(shared: Shop, declare: Declare) -> None:
+def test_a_missing_bucket_is_waited_for(shared: Shop) -> None:
     shared.repository.write("data/waiting/1.csv", "a\n1\n")
-    shared.repository.commit("a dataset before its bucket", waiting=declare("waiting", bucket="archive"))
+    shared.repository.commit("a dataset before its bucket", waiting=dataset("waiting", bucket="archive"))
     row = shared.daemon.wait_status("Dataset/waiting", "ReferenceMissing", "Bucket/archive", ready="False")
     assert "declare it" in row["message"]
     assert shared.serves()

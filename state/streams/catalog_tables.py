@@ -170,7 +170,7 @@ def _builds(state: ObjectState) -> Iterator[Row]:
 def _buckets(state: ObjectState) -> Iterator[Row]:
     if state.bucket is not None:
         config = state.bucket.config
-        yield (state.bucket.name, config.get("backend"), config.get("root"), config.get("prefix"), state.bucket.conditional_put)
+        yield (state.bucket.name, config.get("backend"), config.get("path"), config.get("prefix"), state.bucket.conditional_put)
 
 
 def _table(name: str, summary: str, kind: str | None, text: str, rows: Callable[[ObjectState], Iterable[Row]]) -> CatalogTable:
@@ -238,7 +238,7 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             "buckets",
             "Every bucket that was opened.",
             "Bucket",
-            "bucket backend root prefix conditional_put:bool",
+            "bucket backend path prefix conditional_put:bool",
             _buckets,
         ),
     )

@@ -33,7 +33,7 @@ from state.streams.tables import GRACE_SECONDS, SystemTables
 ROOT = Path(__file__).parents[2]
 REF = ObjectRef("lake", "datasets/team-runs/aa-0000.parquet", 10, "f" * 64)
 CHANGES: tuple[Change, ...] = (
-    BucketOpened("Bucket/lake", {"name": "lake", "backend": "local", "root": "/lake", "prefix": ""}, True),
+    BucketOpened("Bucket/lake", {"backend": "local", "path": "lake", "prefix": ""}, True),
     Managed("Dataset/team-runs", "d1", "retain"),
     TableCommit(
         "Dataset/team-runs",
@@ -222,7 +222,7 @@ def test_the_catalog_as_tables(world: World) -> None:
     (build,) = world.rows("builds")
     assert (build["serving"], build["snapshot"], build["bytes"], build["parameters"]) == (True, "s1", 10, '{"m":16}')
     (bucket,) = world.rows("buckets")
-    assert (bucket["bucket"], bucket["backend"], bucket["root"], bucket["conditional_put"]) == ("lake", "local", "/lake", True)
+    assert (bucket["bucket"], bucket["backend"], bucket["path"], bucket["conditional_put"]) == ("lake", "local", "lake", True)
     objects = {row["object"]: row for row in world.rows("objects")}
     assert set(objects) == {"Bucket/lake", "Dataset/team-runs", "Index/resumes"}
     assert (objects["Dataset/team-runs"]["managed"], objects["Dataset/team-runs"]["suspended_by"]) == (True, "ana")

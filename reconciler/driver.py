@@ -7,6 +7,7 @@ survive (the lease is lost) ends the driver; everything else has become a status
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from anyio import CapacityLimiter, to_thread
 from controllers.outcome import Failed, Outcome, Ready, Waiting
 from reconciler.backoff import Backoff
 from reconciler.follow import Follower
-from reconciler.loop import Reconciler
+from reconciler.loop import Reconciler, Visit
 from reconciler.operator import Operator
 from reconciler.queue import WorkQueue
 from reconciler.sources.source import Source
@@ -82,6 +83,7 @@ class Driver:
         self._look = asyncio.Event()
         self._asked = asyncio.Event()
         self._folders_moved = asyncio.Event()
+        self._visiting = threading.local()
         self._relisted_at: datetime | None = None
         self._unvisited: set[Key] = set()
         self.ready: set[Key] = set()
@@ -123,7 +125,9 @@ class Driver:
     def wake(self, names: Iterable[str]) -> None:
         """Objects whose world changed: a job ended, the catalog committed. From any thread."""
         keys = [Key(*name.split("/", 1)) for name in names]
-        self._loop.call_soon_threadsafe(self._wake, keys)
+        # whoever commits to the object that it visits looks again by itself
+        own = getattr(self._visiting, "key", None)
+        self._loop.call_soon_threadsafe(self._wake, [key for key in keys if key != own], keys)
 
     def enqueue(self, keys: Iterable[Key], *, resync: bool = False) -> None:
         """Asks for visits. From the event loop only."""
@@ -159,13 +163,27 @@ class Driver:
             key = await queue.get()
             begun = self._loop.time()
             try:
-                visit = await self._in_thread(partial(self._parts.reconciler.visit, key))
-                if visit is not None:
+                visit = await self._in_thread(partial(self._visit, key))
+                if visit is None:
+                    self._forget(key)
+                else:
                     self._settle(key, visit.outcome)
                     self.tally.count(key.kind, visit.outcome, self._loop.time() - begun)
             finally:
                 queue.done(key)
                 self._unvisited.discard(key)
+
+    def _visit(self, key: Key) -> Visit | None:
+        self._visiting.key = key
+        try:
+            return self._parts.reconciler.visit(key)
+        finally:
+            self._visiting.key = None
+
+    def _forget(self, key: Key) -> None:
+        self.ready.discard(key)
+        self._parts.backoff.forget(key)
+        self._parts.queue.forget(key)
 
     def _settle(self, key: Key, outcome: Outcome) -> None:
         queue, backoff = self._parts.queue, self._parts.backoff
@@ -179,12 +197,13 @@ class Driver:
         if seconds is not None:
             queue.add_after(key, seconds)
 
-    def _wake(self, keys: list[Key]) -> None:
-        """An object in a worker's hands looks again by itself; those that refer to it, and whom it refers to, may gain by it."""
+    def _wake(self, changed: list[Key], causes: list[Key]) -> None:
+        """Objects that changed under others' hands, one that is visited right now among them, and those that refer to any."""
         queue, world = self._parts.queue, self._parts.world
-        for key in keys:
-            if key not in queue.processing and key in world.objects:
+        for key in changed:
+            if key in world.objects:
                 queue.add(key)
+        for key in causes:
             for other in world.dependents(key):
                 queue.add(other)
 

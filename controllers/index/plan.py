@@ -190,7 +190,9 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     if missing:
         return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
     if observed.problem is not None:
-        return Stalled(*observed.problem)
+        reason, message = observed.problem
+        missing_bucket = reason == reasons.REFERENCE_MISSING
+        return Waiting(reason, message, blocked_by=f"Bucket/{observed.bucket}") if missing_bucket else Stalled(reason, message)
     dataset = f"Dataset/{spec.dataset}"
     if observed.corpus is None or observed.table is None:
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has no rows yet", blocked_by=dataset)

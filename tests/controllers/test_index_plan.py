@@ -262,6 +262,10 @@ class TestEndings:
         assert index.plan(AUTO, now) == ()
         assert index.conclude(AUTO, now) == Stalled(reasons.INVALID_SPEC, "text column `resume` does not exist")
 
+    def test_a_missing_bucket_is_waited_for(self) -> None:
+        outcome = index.conclude(AUTO, observed(None, problem=(reasons.REFERENCE_MISSING, "Bucket/primary is not there")))
+        assert outcome == Waiting(reasons.REFERENCE_MISSING, "Bucket/primary is not there", blocked_by="Bucket/primary")
+
     @pytest.mark.parametrize(
         ("more", "named"), [(", lexical: true", "`lexical: true`"), (", embed: {model: {ollama: nomic}}", "`embed: {model: {ollama: …}}`")]
     )

@@ -1,0 +1,154 @@
+"""What globs match below the data root: files with their digests, and what is no source with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from controllers.dataset import files as module
+from controllers.dataset.files import Listing, SourceFiles, Unusable
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = tmp_path / "root"
+    made.mkdir()
+    return made
+
+
+def write(root: Path, path: str, text: str = "a\n1\n") -> Path:
+    place = root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    return place
+
+
+def paths(listing: Listing) -> list[str]:
+    return [file.path for file in listing.files]
+
+
+def refused(listing: Listing) -> dict[str, str]:
+    return {path.path: path.reason for path in listing.unusable}
+
+
+def test_in_lexical_order_each_once(root: Path) -> None:
+    for path in ("d/b.csv", "d/a.csv", "d/B.csv", "d/sub/c.csv", "e/a.tsv"):
+        write(root, path)
+    files = SourceFiles(root)
+    assert paths(files.list(["d/*.csv"])) == ["d/B.csv", "d/a.csv", "d/b.csv"]
+    assert paths(files.list(["e/*", "d/**/*.csv", "d/a.csv"])) == ["d/B.csv", "d/a.csv", "d/b.csv", "d/sub/c.csv", "e/a.tsv"]
+    assert files.list(["nothing/*.csv", "d/none.csv"]) == Listing()
+
+
+def test_facts_of_a_file(root: Path) -> None:
+    place = write(root, "d/a.csv", "a\n2\n")
+    (file,) = SourceFiles(root).list(["d/*.csv"]).files
+    facts = place.stat()
+    assert (file.digest, file.size, file.mtime_ns) == (hashlib.sha256(b"a\n2\n").hexdigest(), facts.st_size, facts.st_mtime_ns)
+    assert SourceFiles(root).resolve("d/a.csv") == place
+
+
+@pytest.mark.parametrize("pattern", ["/etc/*.conf", "../*.csv", "d/../../*.csv"])
+def test_nothing_outside(root: Path, pattern: str) -> None:
+    write(root.parent, "x.csv")
+    assert SourceFiles(root).list([pattern]) == Listing()
+
+
+class TestUnusable:
+    def test_is_named_and_the_rest_is_listed(self, root: Path) -> None:
+        write(root, "d/a.csv")
+        (root / "d/folder.csv").mkdir()
+        write(root.parent, "secret.csv")
+        (root / "d/out.csv").symlink_to(root.parent / "secret.csv")
+        (root / "d/loop.csv").symlink_to("loop.csv")
+        (root / "d/dangling.csv").symlink_to("nowhere.csv")
+        os.mkfifo(root / "d/pipe.csv")
+        write(root, "d/notes.docx")
+        listing = SourceFiles(root).list(["d/*"])
+        assert paths(listing) == ["d/a.csv"]
+        assert refused(listing).keys() == {
+            f"d/{name}" for name in ("folder.csv", "out.csv", "loop.csv", "dangling.csv", "pipe.csv", "notes.docx")
+        }
+        assert "leads out of the data root" in refused(listing)["d/out.csv"]
+        assert "leads back to itself" in refused(listing)["d/loop.csv"]
+        assert refused(listing)["d/folder.csv"].startswith("is a directory")
+        assert "known suffixes are .csv" in refused(listing)["d/notes.docx"]
+
+    def test_any_name_will_do_where_the_spec_says_the_format(self, root: Path) -> None:
+        write(root, "d/export")
+        write(root, "d/notes.docx")
+        assert paths(SourceFiles(root).list(["d/*"], any_suffix=True)) == ["d/export", "d/notes.docx"]
+
+    def test_a_link_inside_is_followed(self, root: Path) -> None:
+        write(root, "d/a.csv")
+        (root / "d/b.csv").symlink_to("a.csv")
+        first, second = SourceFiles(root).list(["d/*.csv"]).files
+        assert first.digest == second.digest
+
+    def test_a_file_that_cannot_be_read(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(root, "d/a.csv")
+
+        def denied(path: Path) -> str:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(module, "sha256_file", denied)
+        assert SourceFiles(root).list(["d/*"]).unusable == (Unusable("d/a.csv", "cannot be read: Permission denied"),)
+
+    def test_a_file_that_vanishes_meanwhile_is_gone(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(root, "d/a.csv")
+
+        def vanished(path: Path) -> str:
+            raise FileNotFoundError(2, "No such file", str(path))
+
+        monkeypatch.setattr(module, "sha256_file", vanished)
+        assert SourceFiles(root).list(["d/*"]) == Listing()
+
+
+class TestHashing:
+    @pytest.fixture
+    def hashed(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        found: list[str] = []
+        original = module.sha256_file
+
+        def noted(path: Path) -> str:
+            found.append(path.name)
+            return original(path)
+
+        monkeypatch.setattr(module, "sha256_file", noted)
+        return found
+
+    def test_only_what_moved(self, root: Path, hashed: list[str]) -> None:
+        for name in "abc":
+            write(root, f"d/{name}.csv")
+        files = SourceFiles(root)
+        first = files.list(["d/*.csv"])
+        hashed.clear()
+        assert files.list(["d/*.csv"]) == first
+        assert hashed == []
+        write(root, "d/b.csv", "a\n22\n")
+        assert files.list(["d/*.csv"]) != first
+        assert hashed == ["b.csv"]
+
+    def test_another_file_of_the_same_size_and_time(self, root: Path, hashed: list[str]) -> None:
+        place = write(root, "d/a.csv", "a\n1\n")
+        facts = place.stat()
+        files = SourceFiles(root)
+        (before,) = files.list(["d/*"]).files
+        other = write(root, "d/.new", "a\n2\n")
+        os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        other.replace(place)
+        (after,) = files.list(["d/*.csv"]).files
+        assert after.digest != before.digest
+
+    def test_again_when_told_to_forget(self, root: Path, hashed: list[str]) -> None:
+        write(root, "d/a.csv")
+        write(root, "e/a.csv")
+        files = SourceFiles(root)
+        files.list(["*/*.csv"])
+        hashed.clear()
+        files.forget(["d/*.csv"])
+        files.list(["*/*.csv"])
+        assert hashed == ["a.csv"]

@@ -1,4 +1,4 @@
-"""What every room's tests share: golden files, changed only by `pytest --update-golden`."""
+"""What every room's tests share: golden files, changed only by `pytest --update-golden`; and properties that no busy machine fails."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# no test is a timed one: how long an example takes says something of the machine only
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @dataclass(frozen=True)

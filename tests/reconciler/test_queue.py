@@ -305,9 +305,9 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
     @rule(target=held)
     def get(self) -> Key | None:
-        for key in sorted((key for key, at in self.due.items() if at <= self.clock.now), key=lambda key: self.due[key]):
-            del self.due[key]
-            self._add(key, False)
+        for due in sorted((key for key, at in self.due.items() if at <= self.clock.now), key=lambda key: self.due[key]):
+            del self.due[due]
+            self._add(due, False)
         old = bool(self.resyncs) and (not self.changes or self.clock.now - next(iter(self.resyncs.values())) >= MAX_AGE)
         lane = self.resyncs if old else self.changes
         expected = next(iter(lane)) if lane else None

@@ -126,4 +126,4 @@ def test_variables_that_are_no_settings() -> None:
 
 def test_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings().max_prune = 0.5  # type: ignore[misc]
+        Settings().max_prune = 0.5

@@ -226,7 +226,7 @@ class TestForeground:
         lake.commit(BUCKET, dataset("items"))
         ended = lake.apply()
         assert [(status.object, status.reason) for status in ended.problems] == [("Dataset/items", reasons.BUCKET_UNAVAILABLE)]
-        assert 3 <= len(tries) <= 6
+        assert len(tries) >= 3
 
     def test_what_is_suspended_is_not_waited_for(self, lake: Lake) -> None:
         from reconciler.opening import Housekeeping, open_state

@@ -187,12 +187,16 @@ def _vanished(write: str, table: Table, listing: Listing) -> tuple[tuple[str, ..
 
 
 def missing_sources(spec: DatasetSpec, table: Table, listing: Listing) -> tuple[str, ...]:
-    """Paths whose rows are in the table and whose content can be read nowhere any more; none matter under `replace`."""
+    """What has rows in the table and can be read nowhere any more: paths that are gone, and, where upserts kept the rows of a
+    file's former content, that content. None of it matters under `replace`."""
     if spec.write == "replace" and table.write == "replace":
         return ()
     contents = {file.digest for file in listing.files}
     there = {file.path for file in listing.files}
-    return tuple(b.path for b in table.bindings.values() if b.path not in there and b.digest not in contents)
+    gone = [b.path for b in table.bindings.values() if b.path not in there and b.digest not in contents]
+    bound = {binding.digest for binding in table.bindings.values()}
+    former = dict.fromkeys(file.source for file in table.files if file.source not in bound | contents)
+    return (*gone, *(f"the former content {source[:8]}… of a file that changed" for source in former))
 
 
 def conclude(resource: Resource, observed: Observed) -> Outcome:

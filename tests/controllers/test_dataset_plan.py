@@ -314,6 +314,20 @@ def test_another_transformation_needs_every_source(write: str) -> None:
     assert lake.held() == sorted([X, Y, Z])
 
 
+def test_an_upserted_content_that_was_overwritten_is_a_source_that_is_gone() -> None:
+    lake = Lake(spec_of("upsert"))
+    lake.follow({"x": X})
+    lake.follow({"x": Y})
+    lake.resource = spec_of("upsert", OTHER)
+    assert lake.follow({"x": Y}) == []
+    outcome = conclude(lake.resource, lake.observed(listing({"x": Y})))
+    assert isinstance(outcome, Stalled)
+    assert outcome.reason == reasons.SOURCE_GONE
+    assert f"the former content {X[:8]}" in outcome.message
+    # put back beside the newer one, it can be read again
+    assert lake.follow({"a": X, "x": Y}) != []
+
+
 def test_a_replaced_table_needs_no_former_source() -> None:
     lake = Lake(spec_of("replace"))
     lake.follow({"x": X})

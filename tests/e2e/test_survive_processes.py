@@ -118,7 +118,11 @@ def test_a_killed_job_worker_is_replaced(stock: Repository, daemons: Daemons) ->
     def job() -> psutil.Process | None:
         return next((child for child in daemon.children() if kind_of(child) == "job"), None)
 
-    wait_for(job, "a job runs").kill()
+    worker = wait_for(job, "a worker of jobs is up")
+    # stopped, it has a job in its hands for as long as it takes to see so; killed between two jobs, it would take none with it
+    worker.suspend()
+    wait_for(lambda: daemon.figures()['lakehouse_jobs{state="running"}'] == 1, "a job runs")
+    worker.kill()
     daemon.wait_settled()
     assert daemon.value("SELECT count(*) FROM items") == 20_000
     crashed = daemon.value("SELECT count(*) FROM system.events WHERE reason = 'JobFailed' AND message LIKE '%killed by SIGKILL%'")

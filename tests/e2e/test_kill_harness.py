@@ -31,7 +31,7 @@ OFTEN = {
     "jobs.result-written": 2,
     "index.after-serve": 2,
     "discards.noted": 1,
-    "local-store.linked": 30,
+    "local-store.linked": 20,
 }
 """What runs with every `make test`: failpoints, and at which hit."""
 
@@ -53,8 +53,8 @@ LATER = {
     "catalog.after-put": 9,
     "catalog.before-put": 9,
     "lease.before-heartbeat": 2,
-    "local-store.linked": 45,
-    "local-store.staged": 45,
+    "local-store.linked": 25,
+    "local-store.staged": 25,
     "loop.after-status": 9,
     "loop.after-step": 6,
     "loop.before-observe": 12,

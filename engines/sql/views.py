@@ -8,7 +8,9 @@ It refuses to read Parquet. Next: `tables.py` for names, `merge.py` for what bec
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ import orjson
 
 from engines.sql.source import SEQUENCE, Folder, LakeTable
 from state.catalog.records import DataFile, Scalar, Table
+from state.local_store import storage_error
 from state.objects import ObjectRef
 
 _ORDERED = ("string", "int64", "float64", "bool", "date")
@@ -96,11 +99,15 @@ def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files) -> Folder 
         link, target = folder / relative, files.path(file.ref).absolute()
         if link.is_symlink() and link.readlink() == target:
             continue
-        link.parent.mkdir(parents=True, exist_ok=True)
-        aside = link.with_name(f".{link.name}")
-        aside.unlink(missing_ok=True)
-        aside.symlink_to(target)
-        aside.replace(link)
+        # several queries may make one view at once, each with links of its own that take each other's place
+        aside = link.with_name(f".{link.name}.{os.getpid()}-{threading.get_ident()}")
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            aside.unlink(missing_ok=True)
+            aside.symlink_to(target)
+            aside.replace(link)
+        except OSError as error:
+            raise storage_error(error, bucket="cache", operation="link", path=link) from error
     return Folder(str(folder), len(wanted)) if wanted else None
 
 

@@ -122,6 +122,10 @@ def _step_back() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # containers may forbid it
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with contextlib.suppress(OSError):
+            # where the kernel groups tasks by session, niceness counts within a session only: be one, and nice as a whole
+            os.setsid()
+            Path("/proc/self/autogroup").write_text(str(_NICENESS))
 
 
 def _die_with(parent: int) -> None:

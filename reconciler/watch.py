@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import cached_property
 from glob import escape, has_magic
 from pathlib import Path
 
@@ -74,6 +75,8 @@ class DataWatch:
         self._globs: Mapping[Key, tuple[str, ...]] = {}
         self._exact: dict[Path, set[Key]] = defaultdict(set)
         self._wild: dict[str, _Wild] = {}
+        self._by_prefix: dict[Path, list[_Wild]] = {}
+        self._below: dict[Path, set[Key]] = {}
 
     def aim(self, globs: Mapping[Key, tuple[str, ...]]) -> bool:
         """Takes over the datasets' globs; returns whether other folders have to be watched now. Costs what differs."""
@@ -85,6 +88,8 @@ class DataWatch:
                     self._drop(glob, key)
                 for glob in now:
                     self._add(glob, key)
+        if globs != self._globs:
+            self._index()
         self._globs = globs
         return self.prefixes() != before
 
@@ -98,13 +103,23 @@ class DataWatch:
         for path in paths:
             if any(path.is_relative_to(folder) for folder in self._forbidden):
                 continue
-            keys |= self._exact.get(path, set())
-            for wild in self._wild.values():
-                if wild.prefix.is_relative_to(path) or (path.is_relative_to(wild.prefix) and wild.may_match(path)):
-                    keys |= wild.keys
-            if not path.suffix:
-                keys.update(key for exact, its_keys in self._exact.items() if exact.is_relative_to(path) for key in its_keys)
+            keys |= self._exact.get(path, set()) | self._below.get(path, set())
+            for folder in (path, *path.parents):
+                for wild in self._by_prefix.get(folder, ()):
+                    if wild.may_match(path):
+                        keys |= wild.keys
         return keys
+
+    def _index(self) -> None:
+        """By folder, so that a burst over a thousand datasets costs what changed, not the product of both."""
+        self._by_prefix, self._below = defaultdict(list), defaultdict(set)
+        for wild in self._wild.values():
+            self._by_prefix[wild.prefix].append(wild)
+            for folder in (wild.prefix, *wild.prefix.parents):
+                self._below[folder] |= wild.keys
+        for path, keys in self._exact.items():
+            for folder in path.parents:
+                self._below[folder] |= keys
 
     def _add(self, glob: str, key: Key) -> None:
         if not has_magic(glob):
@@ -112,7 +127,7 @@ class DataWatch:
             return
         wild = self._wild.get(glob)
         if wild is None:
-            wild = self._wild[glob] = _Wild(_prefix(self._root, glob), re.compile(_expression(self._root, glob)), set())
+            wild = self._wild[glob] = _Wild(_prefix(self._root, glob), _expression(self._root, glob), set())
         wild.keys.add(key)
 
     def _drop(self, glob: str, key: Key) -> None:
@@ -147,13 +162,18 @@ def existing(prefixes: Iterable[Path], root: Path) -> tuple[Watched, ...]:
     return (Watched(root, False), *watched) if root in deepest else watched
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Wild:
-    """A glob with wildcards: the folder above them, the paths it may match, and whose it is."""
+    """A glob with wildcards: the folder above them, an expression of the paths it may match, and whose it is."""
 
     prefix: Path
-    pattern: re.Pattern[str]
+    expression: str
     keys: set[Key]
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when a file below the folder changes first, which for most globs is never."""
+        return re.compile(self.expression)
 
     def may_match(self, path: Path) -> bool:
         """A path without a suffix may be a folder of files that match."""

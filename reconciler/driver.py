@@ -193,9 +193,8 @@ class Driver:
             return
         backoff.forget(key)
         queue.forget(key)
-        seconds = getattr(outcome, "seconds", None) if isinstance(outcome, Waiting) else None
-        if seconds is not None:
-            queue.add_after(key, seconds)
+        if isinstance(outcome, Waiting) and outcome.seconds is not None:
+            queue.add_after(key, outcome.seconds)
 
     def _wake(self, changed: list[Key], causes: list[Key]) -> None:
         """Objects that changed under others' hands, one that is visited right now among them, and those that refer to any."""

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 from controllers.controller import Retiring
 from reconciler.errors import ReconcilerError, RevisionUnknown, SourceUnavailable
-from reconciler.prune import PrunePlan, governed, moving, plan_prune
+from reconciler.prune import PrunePlan, moving, plan_prune
 from reconciler.settings import Settings, load_settings
 from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
 from reconciler.world import SPEC_FILE, World, WorldChange
 from specs.errors import LakehouseError
+from specs.kinds.dataset import DatasetSpec
 from specs.references import order
-from specs.resource import Key
+from specs.resource import Key, Resource
 from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Dropped, Managed
@@ -99,7 +100,7 @@ class Follower:
         return pending
 
     def _take_over(self, change: WorldChange) -> Pending:
-        self._inventory(change.changed)
+        self._inventory(change.changed | self._named_by_policies(change.changed))
         self._drop_unmanaged(change.removed | (self._forgotten() if self._first else frozenset()))
         self._close_renamed(change.changed)
         if self._first or change.removed or self._held:
@@ -117,9 +118,8 @@ class Follower:
         """Removes what nobody wants, or holds it and says so. Only once it is known what is wanted."""
         assert self._world.revision is not None
         wanted = {key: desired.digest for key, desired in self._world.objects.items()}
-        inventory = [state for state in self._catalog.objects().values() if state.managed is not None]
         renamed = moving(self._world.resources("Dataset"), self._catalog.table).keys() - wanted.keys()
-        plan = plan_prune(inventory, wanted, governed(self._world), self.settings.max_prune, self._approvals(), renamed)
+        plan = plan_prune(self._catalog.objects(), wanted, self.settings.max_prune, self._approvals(), renamed)
         # what is wanted is part of the plan's id, so that the next commit may change it
         self._held = bool(plan.held)
         revision = self._world.revision or ""
@@ -162,16 +162,24 @@ class Follower:
         changes = []
         for key in sorted(keys):
             desired = self._world.objects.get(key)
-            # a status of this very spec was written after its inventory
-            if desired is None or desired.resource is None or self._statuses.recorded(desired):
+            if desired is None or desired.resource is None:
+                continue
+            named = key.kind == "Dataset" and any(other.kind == "Policy" for other in self._world.dependents(key))
+            # a status of this very spec was written after its inventory, but a policy may have come since
+            if not named and self._statuses.recorded(desired):
                 continue
             state = self._catalog.get(str(key))
-            deletion = getattr(desired.resource.spec, "deletion", "retain") if key.kind == "Dataset" else "delete"
-            if state is None or state.managed is None or state.managed.deletion != deletion:
-                changes.append(Managed(str(key), desired.resource.digest, deletion))
+            managed = state.managed if state is not None else None
+            marks = _marks(desired.resource, named, managed is not None and managed.governed)
+            if managed is None or (managed.deletion, managed.governed) != marks:
+                changes.append(Managed(str(key), desired.resource.digest, *marks))
         if changes:
             hit(_BEFORE_INVENTORY)
             self._catalog.commit(tuple(changes), actor="daemon", reason="inventory", revision=self._world.revision)
+
+    def _named_by_policies(self, keys: Iterable[Key]) -> frozenset[Key]:
+        policies = (self._world.resource(key) for key in keys if key.kind == "Policy")
+        return frozenset(key for policy in policies if policy is not None for key in policy.references)
 
     def _drop_unmanaged(self, removed: Iterable[Key]) -> None:
         """A spec file that became readable again, or a document that never got anywhere, leaves no status behind."""
@@ -225,6 +233,14 @@ class Follower:
         if not self._readable:
             self._statuses.remove(_SOURCE, f"revision {revision[:12]} can be read again", revision)
         self._readable = True
+
+
+def _marks(resource: Resource, named: bool, was_governed: bool) -> tuple[str, bool]:
+    """What the inventory keeps of a spec for when that is gone: whether its data is deleted or retained, and whether it is governed."""
+    if resource.key.kind != "Dataset":
+        return "delete", False
+    spec = resource.spec_as(DatasetSpec)
+    return spec.deletion, named or (was_governed and spec.policy != "none")
 
 
 def _key(name: str) -> Key:

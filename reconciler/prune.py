@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from reconciler.world import World
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key, Resource
@@ -35,9 +34,8 @@ class PrunePlan:
 
 
 def plan_prune(
-    inventory: Iterable[ObjectState],
+    objects: Mapping[str, ObjectState],
     wanted: Mapping[Key, str],
-    governed: Collection[Key],
     max_prune: float,
     approved: Collection[str],
     moving: Collection[Key] = (),
@@ -45,35 +43,29 @@ def plan_prune(
     """What of the inventory nobody wants.
 
     Args:
-        inventory: managed objects, as the catalog knows them.
+        objects: what the catalog knows, by name. Looked at only as far as something goes: a start over many costs their names.
         wanted: digests of what is wanted, by key.
-        governed: datasets that a policy names, wanted or not.
         max_prune: share in [0, 1] of a kind that may go unasked.
         approved: ids of approved plans.
         moving: datasets whose data a wanted one takes over under its own name; they go with that.
     """
-    managed = [state for state in inventory if state.managed is not None and not state.retained and _key(state) not in moving]
-    surplus = sorted((state for state in managed if _key(state) not in wanted), key=_order)
-    totals = Counter(_key(state).kind for state in managed)
+    ours = {str(key) for key in wanted}
+    leaving = {str(key) for key in moving}
+    surplus = sorted((objects[name] for name in objects if name not in ours and _is_managed(objects[name], leaving)), key=_order)
     going = Counter(_key(state).kind for state in surplus)
+    totals = Counter(kind for name in objects if (kind := name.partition("/")[0]) in going and _is_managed(objects[name], leaving))
     plan_id = _identity(surplus, wanted)
     held: dict[str, str] = {}
     if plan_id not in approved:
         for state in surplus:
             key = _key(state)
             share = going[key.kind] / totals[key.kind]
-            if key in governed:
+            if state.managed is not None and state.managed.governed:
                 held[state.object] = "a policy governs it"
             elif going[key.kind] > 1 and share > max_prune:
                 part = f"{going[key.kind]} of {totals[key.kind]} {key.kind} objects"
                 held[state.object] = f"{part} would go, more than maxPrune {max_prune:.0%}"
     return PrunePlan(plan_id, tuple(state for state in surplus if state.object not in held), held)
-
-
-def governed(world: World) -> frozenset[Key]:
-    """Datasets that a policy names."""
-    policies = world.resources("Policy")
-    return frozenset(reference for resource in policies for reference in resource.references if reference.kind == "Dataset")
 
 
 def moving(resources: Iterable[Resource], table: Callable[[str], Table | None]) -> dict[Key, Key]:
@@ -87,6 +79,10 @@ def moving(resources: Iterable[Resource], table: Callable[[str], Table | None]) 
         if former is not None and table(resource.key.name) is None and table(former) is not None:
             found[Key("Dataset", former)] = resource.key
     return found
+
+
+def _is_managed(state: ObjectState, leaving: Collection[str]) -> bool:
+    return state.managed is not None and not state.retained and state.object not in leaving
 
 
 def _identity(surplus: list[ObjectState], wanted: Mapping[Key, str]) -> str:

@@ -63,14 +63,8 @@ class StatusWriter:
 
     def settled(self, desired: Desired) -> bool:
         """Whether exactly this spec ended as Ready or Stalled when it was last looked at, by whichever process."""
-        name = str(desired.key)
-        status = self._book.glance(name)
-        if status is None or status.digest != desired.digest:
-            return False
-        if status.ready == "True":
-            return True
-        stalled = self._book.get(name).condition("Stalled")
-        return stalled is not None and stalled.status == "True"
+        status = self._book.glance(str(desired.key))
+        return status is not None and status.digest == desired.digest and (status.ready == "True" or status.stalled)
 
     def recorded(self, desired: Desired) -> bool:
         """Whether the newest status speaks of exactly this spec."""

@@ -7,6 +7,7 @@ path order stands, the other is an error. Nothing here looks at the world; see `
 
 import logging
 import threading
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from itertools import islice
 from reconciler.blob_cache import BlobCache
 from reconciler.errors import RevisionUnknown
 from reconciler.sources.source import FileChange, Source
+from specs.digests import digest
 from specs.parse import ParsedFile, SpecError, duplicates, parse_file
 from specs.resource import Key, Resource
 
@@ -38,15 +40,12 @@ class Desired:
     @property
     def digest(self) -> str:
         """Identifies spec and errors together: equal digests need no second look."""
-        wanted = self.resource.digest if self.resource else ""
-        return wanted if not self.errors else f"{wanted}!{hash_errors(self.errors)}"
+        return _identity(self.resource, self.errors)
 
 
-def hash_errors(errors: tuple[SpecError, ...]) -> str:
-    """A short stable name for a set of errors."""
-    from specs.digests import digest
-
-    return digest([str(error) for error in errors])[:12]
+def _identity(resource: Resource | None, errors: tuple[SpecError, ...]) -> str:
+    wanted = resource.digest if resource is not None else ""
+    return wanted if not errors else f"{wanted}!{digest([str(error) for error in errors])[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +209,14 @@ class World:
     def _replace(self, path: str, file: _File | None) -> set[Key]:
         """Puts a file's new content in place; returns every key it says, or said, anything about."""
         former = self._files.pop(path, None)
-        touched = _keys(path, former) | _keys(path, file)
-        for key in _keys(path, former):
+        said, says = _keys(path, former), _keys(path, file)
+        for key in said:
             self._places[key].remove(path)
         if file is not None:
             self._files[path] = file
-            for key in _keys(path, file):
-                self._places[key].append(path)
-                self._places[key].sort()
-        return touched
+            for key in says:
+                insort(self._places[key], path)
+        return said | says
 
     def _settle(self, objects: dict[Key, Desired], key: Key, revision: str) -> None:
         """Recomputes one object from the files that speak of it."""
@@ -245,8 +243,8 @@ class World:
         errors = [error for path in places for error in self._files[path].errors if _concerns(error, key, path, self._files[path])]
         if resource is not None:
             errors += [_twice(key, resource, self._files[path].in_force[key]) for path in holders[1:]]
-        desired = Desired(key, resource, tuple(errors), revision)
-        return replace(desired, revision=self._known_revision(key, desired.digest) or revision)
+        since = self._known_revision(key, _identity(resource, tuple(errors))) or revision
+        return Desired(key, resource, tuple(errors), since)
 
 
 def _in_force(parsed: ParsedFile, former: Mapping[Key, Resource]) -> dict[Key, Resource]:
@@ -267,6 +265,8 @@ def _keys(path: str, file: _File | None) -> set[Key]:
     """Every key a file speaks of: resources in force, named errors, and the file itself where an error has no name."""
     if file is None:
         return set()
+    if not file.errors:
+        return set(file.in_force)
     named = {error.key for error in file.errors if error.key is not None}
     nameless = any(error.key is None for error in file.errors)
     return set(file.in_force) | named | ({Key(SPEC_FILE, path)} if nameless else set())

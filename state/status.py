@@ -118,9 +118,10 @@ class Status:
 
 
 class Glance(NamedTuple):
-    """See the fields of `Status`: what can be told of it without decoding its conditions, in a fifth of the time."""
+    """What every object is asked for at a start, told in a fraction of the time of a whole `Status`: see its fields and its conditions."""
 
     ready: Truth
+    stalled: bool
     revision: str | None
     digest: str | None
 
@@ -227,6 +228,10 @@ def _condition(document: Mapping[str, Any]) -> Condition:
     )
 
 
+def _stalled(conditions: str) -> bool:
+    return any(document["type"] == "Stalled" and document["status"] == "True" for document in orjson.loads(conditions))
+
+
 def _fitting(line: bytes) -> bytes:
     """A copy: what orjson returns keeps the buffer it was written into, 16 KiB for a line of one."""
     return bytes(memoryview(line))
@@ -278,7 +283,8 @@ class StatusBook:
         if line is None:
             return None
         event = orjson.loads(line)
-        return Glance(event["ready"], event["revision"], event["digest"])
+        ready = event["ready"]
+        return Glance(ready, ready == "False" and _stalled(event["conditions"]), event["revision"], event["digest"])
 
     def __contains__(self, object_: str) -> bool:
         return object_ in self._lines

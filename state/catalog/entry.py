@@ -173,12 +173,16 @@ class BucketOpened(Flat):
 
 @dataclass(frozen=True, slots=True)
 class Managed(Flat):
-    """The inventory: the object is ours, by the spec of this digest, and is to be deleted or retained when the spec goes."""
+    """The inventory: the object is ours, by the spec of this digest, and is to be deleted or retained when the spec goes.
+
+    governed: a policy named it, now or before; only its own spec takes that back.
+    """
 
     op: ClassVar[str] = "managed"
     object: str
     spec_digest: str
     deletion: str
+    governed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,18 @@ class ChangeRefused(StateError):
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The object is ours, by the spec of this digest; `deletion` says what happens to its data when the spec goes."""
+    """The object is ours, by the spec of this digest; `deletion` says what happens to its data when the spec goes.
+
+    governed: a policy named it, now or before.
+    """
 
     spec_digest: str
     deletion: str
+    governed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is not set is left out."""
+        return {"spec_digest": self.spec_digest, "deletion": self.deletion} | ({"governed": True} if self.governed else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,7 @@ class ObjectState:
     def to_dict(self) -> dict[str, Any]:
         """What is not set is left out."""
         parts: dict[str, Any] = {
-            "managed": self.managed and {"spec_digest": self.managed.spec_digest, "deletion": self.managed.deletion},
+            "managed": self.managed and self.managed.to_dict(),
             "suspended": self.suspended and {"by": self.suspended.by, "why": self.suspended.why, "until": self.suspended.until},
             "approvals": {plan: {"by": approval.by, "digest": approval.digest} for plan, approval in self.approvals.items()},
             "table": self.table and self.table.to_dict(),
@@ -187,7 +195,7 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
 def _marked(state: ObjectState, change: Managed | Suspended | Resumed | Approved | BucketOpened) -> ObjectState:
     match change:
         case Managed():
-            after = replace(state, managed=Inventory(change.spec_digest, change.deletion))
+            after = replace(state, managed=Inventory(change.spec_digest, change.deletion, change.governed))
         case Suspended():
             after = replace(state, suspended=Suspension(change.by, change.why, change.until))
         case Resumed():

@@ -13,6 +13,12 @@ from state.errors import FailpointError
 
 X, INDEX, G = Key("Dataset", "x"), Key("Index", "i"), Key("IndexGeneration", "g")
 PRIMARY = Key("Bucket", "primary")
+POLICY = """\
+apiVersion: lakehouse/v1
+kind: Policy
+metadata: {name: p}
+spec: {dataset: x, rows: [{roles: [admin], where: "true"}]}
+"""
 TOOL = """\
 apiVersion: lakehouse/v1
 kind: Tool
@@ -86,6 +92,23 @@ class TestInventory:
         assert record.managed is not None
         assert record.managed.deletion == "delete"
 
+    def test_remembers_that_a_policy_named_a_dataset_until_its_spec_takes_that_back(self, bench: Bench) -> None:
+        def is_governed() -> bool:
+            record = bench.catalog.get("Dataset/x")
+            assert record is not None
+            assert record.managed is not None
+            return record.managed.governed
+
+        filled(bench)
+        assert not is_governed()
+        bench.commit(*ALL, POLICY)
+        bench.settle()
+        assert is_governed()
+        bench.commit(*ALL)
+        assert is_governed()
+        bench.commit(BUCKET, dataset("x", ", policy: none"))
+        assert not is_governed()
+
     def test_what_never_parsed_is_not_in_it_and_leaves_nothing(self, bench: Bench) -> None:
         bench.commit(BUCKET, dataset("x").replace("source", "sauce"))
         bench.settle()
@@ -103,6 +126,15 @@ class TestInventory:
 
 
 class TestRemoval:
+    def test_of_a_dataset_together_with_its_policy_is_held(self, bench: Bench) -> None:
+        filled(bench)
+        bench.commit(*ALL, POLICY)
+        bench.settle()
+        bench.commit(BUCKET)
+        status = bench.by_object()["Dataset/x"]
+        assert status.reason == reasons.PRUNE_HELD
+        assert "a policy governs it" in status.message
+
     def test_data_are_retained_and_what_is_derived_goes(self, bench: Bench) -> None:
         filled(bench)
         assert list(bench.store.list("indexes/"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_lake import dataset
 
-from reconciler.prune import PrunePlan, governed, moving, plan_prune
+from reconciler.prune import PrunePlan, moving, plan_prune
 from specs.parse import parse_file
 from specs.resource import Key, Resource
 from state.catalog.fold import Inventory, ObjectState
@@ -32,12 +32,18 @@ def planned(
     wanted: Iterable[str] = (),
     *,
     share: float = 0.3,
-    governs: Iterable[str] = (),
+    governs: Collection[str] = (),
     approved: Collection[str] = (),
     moves: Iterable[str] = (),
 ) -> PrunePlan:
     wants = {Key.parse(name.partition("@")[0]): name for name in wanted}
-    return plan_prune(inventory, wants, {Key.parse(name) for name in governs}, share, approved, {Key.parse(name) for name in moves})
+    marked = {state.object: governed(state) if state.object in governs else state for state in inventory}
+    return plan_prune(marked, wants, share, approved, {Key.parse(name) for name in moves})
+
+
+def governed(state: ObjectState) -> ObjectState:
+    assert state.managed is not None
+    return replace(state, managed=replace(state.managed, governed=True))
 
 
 def names(plan: PrunePlan) -> list[str]:
@@ -93,18 +99,6 @@ class TestGoverned:
     def test_is_held_however_few(self) -> None:
         plan = planned(managed(*TEN), TEN[2:], governs=["Dataset/d0"])
         assert (names(plan), plan.held) == (["Dataset/d1"], {"Dataset/d0": "a policy governs it"})
-
-    def test_is_what_policies_name(self) -> None:
-        rows = '[{roles: [admin], where: "true"}]'
-        text = f"apiVersion: lakehouse/v1\nkind: Policy\nmetadata: {{name: p}}\nspec: {{dataset: people, rows: {rows}}}\n"
-        resources = parse_file("specs/p.yaml", text.encode()).resources
-
-        class World:
-            def resources(self, kind: str) -> Iterable[Resource]:
-                return [resource for resource in resources if resource.key.kind == kind]
-
-        found = governed(World())  # type: ignore[arg-type]
-        assert found == {Key("Dataset", "people")}
 
 
 class TestApproval:

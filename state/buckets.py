@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
+from weakref import WeakValueDictionary
 
 from state.errors import BucketInvalid, BucketUnknown, ObjectExists, StateError
 from state.local_store import LocalStore
@@ -72,12 +73,16 @@ class BucketPlace:
         return None
 
 
-_shared: dict[BucketConfig, ObjectStore] = {}
+_memories: dict[BucketConfig, ObjectStore] = {}
+_folders: WeakValueDictionary[BucketConfig, LocalStore] = WeakValueDictionary()
 _sharing = threading.Lock()
 
 
 def open_store(config: BucketConfig) -> ObjectStore:
-    """No I/O for a local bucket: its folder is made by the first put. Raises BucketInvalid."""
+    """One store a configuration as long as anybody holds it: a folder's staging area and what it knows to exist cost five calls to make.
+
+    No I/O for a local bucket: its folder is made by the first put. Raises BucketInvalid.
+    """
     if config.prefix:
         check_key(config.name, config.prefix)
     if config.backend == "memory":
@@ -87,12 +92,16 @@ def open_store(config: BucketConfig) -> ObjectStore:
         if config.root is None:
             return open_memory(config.name, config.prefix)
         with _sharing:
-            return _shared.setdefault(config, open_memory(config.name, config.prefix))
+            return _memories.setdefault(config, open_memory(config.name, config.prefix))
     if config.backend != "local":
         raise BucketInvalid(f"Bucket {config.name}: backend {config.backend!r} is not built.", bucket=config.name)
     if config.root is None or not Path(config.root).is_absolute():
         raise BucketInvalid(f"Bucket {config.name}: root {config.root!r} is no absolute path.", bucket=config.name)
-    return LocalStore(Path(config.root, config.prefix), config.name)
+    with _sharing:
+        store = _folders.get(config)
+        if store is None:
+            store = _folders[config] = LocalStore(Path(config.root, config.prefix), config.name)
+        return store
 
 
 class Buckets:

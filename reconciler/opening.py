@@ -73,7 +73,12 @@ class State:
     @property
     def local_roots(self) -> tuple[Path, ...]:
         """Folders of local buckets: what is written there is ours."""
-        return tuple(Path(config.root) for config in self.buckets.configs().values() if config.root is not None)
+        configs = self.buckets.configs().values()
+        return tuple(Path(config.root, config.prefix) for config in configs if config.backend == "local" and config.root is not None)
+
+    def ours(self) -> tuple[Path, ...]:
+        """Folders below the data root that hold no data of users: buckets as attached now, the cache, git's own."""
+        return (*self.local_roots, self.place.cache, self.place.data_root / ".git")
 
 
 def open_state(place: Place, settings: Settings, *, address: str | None) -> State:

@@ -39,7 +39,7 @@ def make_plan(place: Place, settings: Settings) -> Plan:
     world.advance(revision)
     executor = Executor(place.cache / "jobs")
     try:
-        kinds = make_kinds(state, world, statuses, executor, SourceFiles(place.data_root))
+        kinds = make_kinds(state, world, statuses, executor, SourceFiles(place.data_root, state.ours))
         planner = _Planner(kinds.controllers, world, state.catalog, executor, state.clock())
         objects = tuple(planner.plan(desired) for desired in _ordered(world))
         wanted = {key: desired.digest for key, desired in world.objects.items()}

@@ -1,17 +1,16 @@
 """The files that a Dataset's globs match, with their content digests. Reads; decides nothing.
 
-A file is hashed when size, mtime or inode moved; the rest is remembered. What matches but cannot be a source (a
+A file is hashed when size, times or inode moved; the rest is remembered. What matches but cannot be a source (a
 directory, a link that leads out of the data root, an unknown format) is named with the reason, never skipped in silence.
 """
 
-import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from glob import has_magic
 from pathlib import Path
 
+from controllers.dataset.globs import Closed, Match, matches
 from state.digest_file import sha256_file
 
 FORMATS = {
@@ -24,7 +23,7 @@ FORMATS = {
 }
 """Formats by the last suffix of a file's name."""
 
-_Signature = tuple[int, int, int]
+_Signature = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,10 @@ class Listing:
 class SourceFiles:
     """Lists files below a data root. Blocking and thread-safe; keeps digests of unchanged files in memory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ours: Callable[[], Iterable[Path]] = tuple) -> None:
+        """ours: the folders that hold what Lakehouse wrote itself, none of which is a source."""
         self._root = root.resolve()
+        self._ours = ours
         self._lock = threading.Lock()
         self._known: dict[str, tuple[_Signature, str]] = {}
 
@@ -68,70 +69,70 @@ class SourceFiles:
         """
         files: list[SourceFile] = []
         unusable: list[Unusable] = []
-        folders: dict[Path, bool] = {}
-        for path in sorted({path for pattern in patterns for path in self._matches(pattern)}):
-            try:
-                found = self._look(path, any_suffix, folders)
-            except FileNotFoundError:
-                if not (self._root / path).is_symlink():
-                    continue
-                found = Unusable(path, "is a link that leads nowhere")
-            except OSError as error:
-                found = Unusable(path, f"cannot be read: {error.strerror}")
-            except RuntimeError:
-                # what pathlib makes of links in a circle
-                found = Unusable(path, "is a link that leads back to itself")
+        for path, match in sorted(self._matches(patterns).items()):
+            found = self._usable(match, any_suffix) if isinstance(match, Match) else Unusable(path, match.reason)
             if isinstance(found, SourceFile):
                 files.append(found)
-            else:
+            elif found is not None:
                 unusable.append(found)
         return Listing(tuple(files), tuple(unusable))
 
     def forget(self, patterns: Sequence[str]) -> None:
         """Drops remembered digests, so that the next listing reads the contents again (`lakectl resync`)."""
         with self._lock:
-            for path in {path for pattern in patterns for path in self._matches(pattern)}:
+            for path in self._matches(patterns):
                 self._known.pop(path, None)
 
     def resolve(self, path: str) -> Path:
         """The place of a listed file."""
         return self._root / path
 
-    def _matches(self, pattern: str) -> Iterator[str]:
-        if pattern.startswith("/") or ".." in pattern.split("/"):
-            return
-        if not has_magic(pattern):
-            # most datasets name one file, and a glob of one would look at every folder on the way
-            if os.path.lexists(self._root / pattern):
-                yield pattern
-            return
-        for place in self._root.glob(pattern):
-            yield place.relative_to(self._root).as_posix()
+    def _matches(self, patterns: Sequence[str]) -> dict[str, Match | Closed]:
+        ours = {str(folder) for folder in self._ours() if folder != self._root and folder not in self._root.parents}
+        return {found.path: found for pattern in patterns for found in matches(str(self._root), pattern, ours)}
 
-    def _look(self, path: str, any_suffix: bool, folders: dict[Path, bool]) -> SourceFile | Unusable:
-        place = self._root / path
-        if not self._inside(place, folders):
-            return Unusable(path, "is a link that leads out of the data root; copy the file below the root, or set --data-root")
+    def _usable(self, match: Match, any_suffix: bool) -> SourceFile | Unusable | None:
+        """None for a file that is gone by now."""
+        path = match.path
+        if not path.isprintable():
+            shown = path.encode("ascii", "backslashreplace").decode()
+            return Unusable(shown, "has a name with bytes that are no text in UTF-8, or with control characters; rename it")
+        try:
+            return self._look(match, any_suffix)
+        except FileNotFoundError:
+            return Unusable(path, "is a link that leads nowhere") if (self._root / path).is_symlink() else None
+        except OSError as error:
+            return Unusable(path, f"cannot be read: {error.strerror}")
+        except RuntimeError:
+            # what pathlib makes of links in a circle
+            return Unusable(path, "is a link that leads back to itself")
+
+    def _look(self, match: Match, any_suffix: bool) -> SourceFile | Unusable:
+        place = self._root / match.path
+        if match.linked and (outside := self._misplaced(place)):
+            return Unusable(match.path, outside)
         facts = place.stat()
         if stat.S_ISDIR(facts.st_mode):
-            return Unusable(path, "is a directory; name the files inside it, as in `folder/*.csv`")
+            return Unusable(match.path, "is a directory; name the files inside it, as in `folder/*.csv`")
         if not stat.S_ISREG(facts.st_mode):
-            return Unusable(path, "is neither a file nor a link to one")
+            return Unusable(match.path, "is neither a file nor a link to one")
         if not any_suffix and place.suffix.lower() not in FORMATS:
-            return Unusable(path, f"has no format that is read; known suffixes are {', '.join(FORMATS)}")
-        signature = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
+            return Unusable(match.path, f"has no format that is read; known suffixes are {', '.join(FORMATS)}")
+        signature = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
         with self._lock:
-            known = self._known.get(path)
+            known = self._known.get(match.path)
         if known is not None and known[0] == signature:
-            return SourceFile(path, known[1], facts.st_size, facts.st_mtime_ns)
+            return SourceFile(match.path, known[1], facts.st_size, facts.st_mtime_ns)
         digest = sha256_file(place)
         with self._lock:
-            self._known[path] = (signature, digest)
-        return SourceFile(path, digest, facts.st_size, facts.st_mtime_ns)
+            self._known[match.path] = (signature, digest)
+        return SourceFile(match.path, digest, facts.st_size, facts.st_mtime_ns)
 
-    def _inside(self, place: Path, folders: dict[Path, bool]) -> bool:
-        """Whether the path, all links followed, stays below the root. `folders` remembers, for one listing."""
-        parent = folders.get(place.parent)
-        if parent is None:
-            parent = folders[place.parent] = place.parent.resolve().is_relative_to(self._root)
-        return parent if not place.is_symlink() else place.resolve().is_relative_to(self._root)
+    def _misplaced(self, place: Path) -> str | None:
+        """Why a path on which there are links is no source, all of them followed. Raises RuntimeError for links in a circle."""
+        target = place.resolve()
+        if not target.is_relative_to(self._root):
+            return "is a link that leads out of the data root; copy the file below the root, or set --data-root"
+        if any(target.is_relative_to(folder) for folder in self._ours() if folder not in (self._root, *self._root.parents)):
+            return "is a link into a folder of Lakehouse's own; keep source files apart from buckets"
+        return None

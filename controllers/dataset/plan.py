@@ -171,13 +171,14 @@ def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: fro
 def _vanished(write: str, table: Table, listing: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Paths that are gone and keep their rows, and paths whose binding ends: moved, or no longer part of a `replace`.
 
-    What matches but cannot be read now is not gone: its rows stay until it is readable again.
+    What matches but cannot be read now, or lies in a folder that cannot, is not gone: its rows stay until it is readable again.
     """
     there = {file.path for file in listing.files} | {path.path for path in listing.unusable}
+    closed = tuple(f"{path.path}/" if path.path != "." else "" for path in listing.unusable)
     contents = {file.digest for file in listing.files}
     gone, unbind = [], []
     for binding in table.bindings.values():
-        if binding.path in there:
+        if binding.path in there or binding.path.startswith(closed):
             continue
         if write == "replace" or binding.digest in contents:
             unbind.append(binding.path)
@@ -193,9 +194,11 @@ def missing_sources(spec: DatasetSpec, table: Table, listing: Listing) -> tuple[
         return ()
     contents = {file.digest for file in listing.files}
     there = {file.path for file in listing.files}
-    gone = [b.path for b in table.bindings.values() if b.path not in there and b.digest not in contents]
-    bound = {binding.digest for binding in table.bindings.values()}
-    former = dict.fromkeys(file.source for file in table.files if file.source not in bound | contents)
+    lost = [b for b in table.bindings.values() if b.path not in there and b.digest not in contents]
+    gone, gone_contents = [binding.path for binding in lost], {binding.digest for binding in lost}
+    # a path may still be bound to a content that it has no more: what replaced it was refused
+    kept = table.files if table.write == "upsert" else ()
+    former = dict.fromkeys(file.source for file in kept if file.source not in contents | gone_contents)
     return (*gone, *(f"the former content {source[:8]}… of a file that changed" for source in former))
 
 

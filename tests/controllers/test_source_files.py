@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,38 @@ class TestUnusable:
         write(root, "d/export")
         write(root, "d/notes.docx")
         assert paths(SourceFiles(root).list(["d/*"], any_suffix=True)) == ["d/export", "d/notes.docx"]
+
+    def test_a_name_that_is_no_text(self, root: Path) -> None:
+        write(root, "d/a.csv")
+        Path(os.fsdecode(os.fsencode(root / "d") + b"/caf\xe9.csv")).write_text("a\n1\n")
+        listing = SourceFiles(root).list(["d/*.csv"])
+        assert paths(listing) == ["d/a.csv"]
+        assert "rename it" in refused(listing)["d/caf\\udce9.csv"]
+        json.dumps(refused(listing)).encode()
+
+    def test_a_folder_that_cannot_be_read_is_not_an_empty_one(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(root, "d/a.csv")
+        write(root, "d/closed/b.csv")
+        original = os.scandir
+
+        def denied(path: str) -> Iterator[os.DirEntry[str]]:
+            if path.endswith("closed"):
+                raise PermissionError(13, "Permission denied", path)
+            return original(path)
+
+        monkeypatch.setattr("controllers.dataset.globs.os.scandir", denied)
+        for pattern in ("d/**/*.csv", "d/*/*.csv", "d/closed/*.csv"):
+            assert refused(SourceFiles(root).list([pattern])) == {"d/closed": "cannot be read: Permission denied"}
+
+    def test_what_lakehouse_wrote_is_left_out(self, root: Path) -> None:
+        for path in ("a.csv", "lake/datasets/x/b.csv", "deep/er/c.csv"):
+            write(root, path)
+        (root / "link").symlink_to("lake")
+        files = SourceFiles(root, lambda: (root / "lake", root))
+        assert paths(files.list(["**/*.csv"])) == ["a.csv", "deep/er/c.csv"]
+        assert files.list(["*/datasets/*/*.csv"]).files == ()
+        assert "keep source files apart" in refused(files.list(["lake/**/*.csv"]))["lake"]
+        assert "keep source files apart" in refused(files.list(["link/datasets/x/*.csv"]))["link/datasets/x/b.csv"]
 
     def test_a_link_inside_is_followed(self, root: Path) -> None:
         write(root, "d/a.csv")

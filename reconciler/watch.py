@@ -5,13 +5,14 @@ watchfiles' own filter ignores `.git`, so it is off here; `step` is how long it 
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
-from functools import cached_property
+from functools import cached_property, partial
 from glob import escape, has_magic
 from pathlib import Path
 
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _STEP_MS = 20
 _DEBOUNCE_MS = 200
+_BROKEN_PAUSE = 0.5
+"""Seconds from a watch that broke to the next."""
 
 
 async def watch(
@@ -51,14 +54,24 @@ async def watch(
 async def _watch(
     paths: list[Path], recursive: bool, changed: Callable[[set[Path]], None], stop: asyncio.Event, started: asyncio.Event
 ) -> None:
-    # the first step of `awatch` asks the system to watch, and only then waits
-    asyncio.get_running_loop().call_soon(started.set)
-    try:
-        bursts = awatch(*paths, watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, stop_event=stop, recursive=recursive)
-        async for burst in bursts:
-            changed({Path(path) for _, path in burst})
-    except (OSError, RuntimeError) as error:
-        _log.warning("cannot watch %s, changes are seen at the next relist: %s", ", ".join(map(str, paths)), error)
+    begun: Callable[[], None] = started.set
+    while not stop.is_set():
+        # the first step of `awatch` asks the system to watch, and only then waits
+        asyncio.get_running_loop().call_soon(begun)
+        try:
+            bursts = awatch(*paths, watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, stop_event=stop, recursive=recursive)
+            async for burst in bursts:
+                changed({Path(path) for _, path in burst})
+            return
+        except (OSError, RuntimeError) as error:
+            _log.warning("cannot watch %s, changes are seen at the next relist: %s", ", ".join(map(str, paths)), error)
+            return
+        except ExceptionGroup as failed:
+            # a file's name that is no text in UTF-8 breaks a watch; what came with it is looked for when the next one begins
+            _log.warning("the watch of %s broke and begins anew: %s", ", ".join(map(str, paths)), failed.exceptions[0])
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _BROKEN_PAUSE)
+        begun = partial(changed, set(paths))
 
 
 class DataWatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -147,6 +148,32 @@ def test_the_operating_system_tells(tmp_path: Path) -> None:
             except TimeoutError:
                 assert number < 50
         assert target in paths
+        stop.set()
+        await asyncio.wait_for(watching, 10)
+
+    asyncio.run(scenario())
+
+
+def test_a_name_that_is_no_text_breaks_no_watch(tmp_path: Path) -> None:
+    """watchfiles raises at it; the folder is watched again, and all of it looked at."""
+
+    async def scenario() -> None:
+        stop, began, looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        seen: set[Path] = set()
+
+        def changed(burst: set[Path]) -> None:
+            seen.update(burst)
+            looked.set()
+
+        watching = asyncio.create_task(watch([Watched(tmp_path, True)], changed, stop, began.set))
+        await asyncio.wait_for(began.wait(), 10)
+        await asyncio.to_thread(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")).touch)
+        await asyncio.wait_for(looked.wait(), 10)
+        assert seen == {tmp_path}
+        looked.clear()
+        await asyncio.to_thread((tmp_path / "next.csv").touch)
+        await asyncio.wait_for(looked.wait(), 10)
+        assert tmp_path / "next.csv" in seen
         stop.set()
         await asyncio.wait_for(watching, 10)
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import mmap
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -101,18 +102,29 @@ class Filters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Serving:
-    """An open build. model: its embedder, or why there is none."""
+    """An open build. model: its embedder, or why there is none. mapped: the files that are read from where they lie, with their sizes."""
 
     manifest: ServingManifest
+    build: Build
     index: VectorIndex
     table: ChunkTable
     model: Embedder | EngineError
     versions: Mapping[str, int]
+    mapped: tuple[tuple[mmap.mmap, int], ...]
+
+    def is_of(self, manifest: ServingManifest, build: Build | None) -> bool:
+        """Whether this is what the catalog says: a build that was made again has the same name, and other files."""
+        return (self.manifest is manifest or self.manifest == manifest) and (self.build is build or self.build == build)
+
+    def whole(self) -> bool:
+        """Whether no file was cut: reading beyond the end of a mapped one would end the process."""
+        return all(file.size() >= size for file, size in self.mapped)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
     manifest: ServingManifest
+    build: Build | None
     done: Future[_Serving]
     since: float
 
@@ -165,7 +177,7 @@ class SearchService:
             record = self._indexes.index(name)
             if record is None or record.serving is None:
                 self._forget(name)
-            elif record.serving != self._held[name].manifest:
+            elif not self._held[name].is_of(record.serving, record.builds.get(record.serving.build)):
                 self._load(name, record, record.serving)
 
     def close(self) -> None:
@@ -186,9 +198,14 @@ class SearchService:
             remedy = f"`lakectl why Index/{name}` tells what it waits for."
             raise IndexNotServing(f"Index {name} does not answer yet: {reason}", remedy=remedy)
         held = self._held.get(name)
-        if held is not None and (held.manifest is manifest or held.manifest == manifest):
+        if held is not None and not held.whole():
+            _log.warning("Index %s: a file of its build was cut while it served; it is opened again.", name)
+            self._forget(name)
+            held = None
+        build = record.builds.get(manifest.build)
+        if held is not None and held.is_of(manifest, build):
             return held
-        if held is not None and held.manifest.build == manifest.build:
+        if held is not None and held.build == build:
             return self._tuned(name, held, manifest)
         loading = self._load(name, record, manifest)
         if held is not None:
@@ -201,18 +218,18 @@ class SearchService:
 
     def _tuned(self, name: str, held: _Serving, manifest: ServingManifest) -> _Serving:
         held.index.tune(manifest.search)
-        tuned = _Serving(manifest, held.index, held.table, held.model, held.versions)
+        tuned = replace(held, manifest=manifest)
         self._held[name] = tuned
         return tuned
 
     def _load(self, name: str, record: IndexRecord, manifest: ServingManifest) -> _Loading:
         """The load of this manifest: the one under way, or a new one. A failed one is repeated, but not at once while another serves."""
-        loading = self._loading.get(name)
-        if loading is not None and loading.manifest == manifest:
+        loading, build = self._loading.get(name), record.builds.get(manifest.build)
+        if loading is not None and loading.manifest == manifest and loading.build == build:
             failed = loading.done.done() and loading.done.exception() is not None
             if not failed or (name in self._held and self._clock() < loading.since + RETRY_AFTER):
                 return loading
-        loading = _Loading(manifest, self._loader.submit(self._open, name, record, manifest), self._clock())
+        loading = _Loading(manifest, build, self._loader.submit(self._open, name, record, manifest), self._clock())
         self._loading[name] = loading
         return loading
 
@@ -244,7 +261,14 @@ class SearchService:
         except EngineError as error:
             model = error
         _warm(index, table, model)
-        return _Serving(manifest, index, table, model, {facts.dataset: facts.table_version})
+        mapped = tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size)
+        return _Serving(manifest, build, index, table, model, {facts.dataset: facts.table_version}, mapped)
+
+
+def _hold(path: Path) -> mmap.mmap:
+    """A way to ask for the size of this very file, whatever its path comes to lead to: a mapping knows it, and ends with its last use."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ)
 
 
 def _check(request: SearchRequest, serving: _Serving) -> None:

@@ -14,6 +14,7 @@ from controllers.dataset.commit import Accepted, Outcomes, commit
 from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
 from controllers.dataset.plan import DatasetStep, Follow, Observed, TakeUp
 from controllers.events import Events
+from controllers.job_weight import job_weight
 from controllers.outcome import Outcome
 from controllers.step import Started
 from engines.files.batch import Batch, BatchResult
@@ -184,7 +185,9 @@ class DatasetController:
 
     def _job(self, resource: Resource, step: Follow, table: Table | None) -> Job:
         spec = resource.spec_as(DatasetSpec)
-        schema = table.schema if table is not None and not step.reset and table.columns else None
+        # an emptied table asks nothing of the next file, whatever its columns once were
+        known = table is not None and not step.reset and table.columns and (table.files or table.bindings)
+        schema = table.schema if table is not None and known else None
         common = IngestTask(
             dataset=resource.key.name,
             path="",
@@ -207,8 +210,7 @@ class DatasetController:
             kind="ingest",
             function="engines.files.batch:run",
             arguments=arguments,
-            # what lies in this process's memory no other process can write
-            weight=0 if self._buckets.config(spec.bucket).backend == "memory" else sum(file.size for file in step.ingest),
+            weight=job_weight(sum(file.size for file in step.ingest), common.target),
             object=str(resource.key),
         )
 

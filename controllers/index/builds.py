@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from controllers.index.plan import Candidate
+from controllers.job_weight import job_weight
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import open_embedder
@@ -40,7 +41,7 @@ _AFTER_BUILD = declare("index.after-build-entry")
 def wanted_corpus(spec: IndexSpec, table: Table) -> str:
     """Digest of the corpus that the present rows ask for."""
     fingerprint = open_embedder(_model(spec)).fingerprint
-    return corpus_digest(table.snapshot, spec.text, _chunking(spec), fingerprint)
+    return corpus_digest(spec.dataset, table.snapshot, spec.text, _chunking(spec), fingerprint)
 
 
 class Builds:
@@ -90,7 +91,8 @@ class Builds:
             work=str(self._cache / "corpora" / index.key.name),
             reuse=tuple(str(self._objects.path(corpus.ref)) for corpus in former),
         )
-        job = Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), table.size, str(index.key))
+        weight = job_weight(table.size, task.target)
+        job = Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
         result = self._run(job, reasons.EMBEDDING, "embedding")
         if isinstance(result, Started):
             return result
@@ -113,6 +115,7 @@ class Builds:
             target=self._buckets.configs()[corpus.ref.bucket],
             key_prefix=f"indexes/{index.key.name}/builds",
         )
+        weight = job_weight(weight, task.target)
         job = Job(f"build-{task.digest}", "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
         result = self._run(job, reasons.BUILDING, f"building {candidate.engine}")
         if isinstance(result, Started):

@@ -50,11 +50,12 @@ PART_KEPT = declare("corpus.part-kept")
 STORED = declare("corpus.stored")
 
 
-def corpus_digest(snapshot: str, text: Sequence[str], chunk: Chunking, fingerprint: str) -> str:
-    """The name of the corpus that these inputs give."""
+def corpus_digest(dataset: str, snapshot: str, text: Sequence[str], chunk: Chunking, fingerprint: str) -> str:
+    """The name of the corpus that these inputs give. A renamed table keeps its snapshot; the corpus, which names it, is another."""
     return digest(
         {
             "format": FORMAT,
+            "dataset": dataset,
             "snapshot": snapshot,
             "text": list(text),
             "tokens": chunk.tokens,
@@ -139,7 +140,7 @@ def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Prog
 
 def _facts(task: CorpusTask, model: Embedder) -> Facts:
     return Facts(
-        digest=corpus_digest(task.snapshot, task.text, task.chunk, model.fingerprint),
+        digest=corpus_digest(task.dataset, task.snapshot, task.text, task.chunk, model.fingerprint),
         index=task.index,
         dataset=task.dataset,
         snapshot=task.snapshot,

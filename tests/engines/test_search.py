@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from engines import search
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import open_embedder
 from engines.errors import (
+    BuildFailed,
     FilterInvalid,
     IndexNotServing,
     IndexUnknown,
@@ -339,6 +341,30 @@ async def test_a_successor_that_cannot_be_opened_leaves_the_old_one_answering(wo
     await world.find()
     await until(lambda: world.service._held["resumes"].manifest.build == newer.digest)
     assert len(await world.find(k=100)) == 2
+
+
+async def test_a_file_that_is_cut_while_it_serves_ends_no_process(world: World) -> None:
+    """Reading a mapped file beyond its end is SIGBUS."""
+    build = world.build([f"{text} {number}" for number in range(2000) for text in TEXTS])
+    world.serve(build)
+    await world.find()
+    for role in ("vectors", "chunks"):
+        os.truncate(world.root / "lake" / build.files[role].key, 100)
+    with pytest.raises(BuildFailed):
+        await world.find()
+
+
+async def test_a_build_that_was_made_again_is_opened_again(world: World) -> None:
+    build = world.build()
+    world.serve(build)
+    await world.find()
+    first = world.service._held["resumes"]
+    vectors = build.files["vectors"]
+    again = replace(build, files={**build.files, "vectors": replace(vectors, sha256="0" * 64)})
+    world.serve(again)
+    world.service.follow(["Index/resumes"])
+    await until(lambda: world.service._held["resumes"] is not first)
+    assert await world.find()
 
 
 async def test_a_first_build_that_cannot_be_opened_is_tried_by_every_search(world: World) -> None:

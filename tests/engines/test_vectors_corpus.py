@@ -196,7 +196,7 @@ def test_parts_of_other_inputs_and_torn_parts_are_not_taken(task: CorpusTask) ->
     work = Path(task.work)
     (work / "other").mkdir(parents=True)
     (work / "other" / "000000000000-000000000100.arrow").write_bytes(b"")
-    own = work / corpus_digest("s1", task.text, task.chunk, open_embedder().fingerprint)
+    own = work / corpus_digest("candidates", "s1", task.text, task.chunk, open_embedder().fingerprint)
     own.mkdir()
     (own / "000000000000-000000000100.tmp").write_bytes(b"torn")
     record = make(task, rows(5))
@@ -207,7 +207,9 @@ def test_parts_of_other_inputs_and_torn_parts_are_not_taken(task: CorpusTask) ->
 def test_a_corpus_says_what_it_is(task: CorpusTask) -> None:
     record = make(task, rows(3))
     facts = read_facts(stored(task, record))
-    assert facts.digest == record.digest == corpus_digest("s1", ("title", "body"), Chunking(32, 4), open_embedder().fingerprint)
+    assert (
+        facts.digest == record.digest == corpus_digest("candidates", "s1", ("title", "body"), Chunking(32, 4), open_embedder().fingerprint)
+    )
     assert (facts.index, facts.dataset, facts.snapshot, facts.table_version) == ("resumes", "candidates", "s1", 3)
     assert (facts.model, facts.fingerprint, facts.dimension) == ("builtin", record.fingerprint, record.dimension)
     assert record.ref.key == f"indexes/resumes/corpora/{record.digest}.parquet"
@@ -224,9 +226,15 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_digest_depends_on_every_input() -> None:
-    base = ("s", ("a", "b"), Chunking(32, 4), "f")
-    others = [("t", *base[1:]), ("s", ("b", "a"), *base[2:]), (*base[:2], Chunking(32, 5), "f"), (*base[:3], "g")]
-    assert len({corpus_digest(*inputs) for inputs in [base, *others]}) == 5
+    base = ("d", "s", ("a", "b"), Chunking(32, 4), "f")
+    others = [
+        ("e", *base[1:]),
+        ("d", "t", *base[2:]),
+        ("d", "s", ("b", "a"), *base[3:]),
+        (*base[:3], Chunking(32, 5), "f"),
+        (*base[:4], "g"),
+    ]
+    assert len({corpus_digest(*inputs) for inputs in [base, *others]}) == 6
 
 
 def test_tasks_travel_as_json(task: CorpusTask) -> None:

@@ -317,4 +317,11 @@ class Driver:
             return
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await to_thread.run_sync(work, limiter=self._threads)
+        """A thread cannot be stopped: whoever is cancelled waits for it, lest it writes when all is closed and the lease is given back."""
+        running = asyncio.ensure_future(to_thread.run_sync(work, limiter=self._threads))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait((running,))
+            running.exception()  # told by the next start, which looks again
+            raise

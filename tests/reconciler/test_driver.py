@@ -280,3 +280,31 @@ class TestWaking:
                 assert driver.ready == {X}
 
         asyncio.run(scenario())
+
+
+class TestEnding:
+    def test_visits_under_way_are_finished_first(self, tmp_path: Path) -> None:
+        """What a visit still writes would else come after the streams are closed and the lease is given back."""
+
+        async def scenario() -> None:
+            repository = Repository(tmp_path)
+            repository.commit({"specs/all.yaml": documents(BUCKET)})
+            state = await asyncio.to_thread(open_state, await asyncio.to_thread(locate, tmp_path), Settings(), address="")
+            housekeeping, held = Housekeeping(state), Held()
+            try:
+                parts = (await assemble(state, Settings())).driver._parts
+                driver = Driver(replace(parts, reconciler=held), asyncio.get_running_loop(), reconcilers=2)  # type: ignore[arg-type]
+                driving = asyncio.create_task(driver.run())
+                at_work = Key("Bucket", "primary")
+                while at_work not in held.entered:
+                    await asyncio.wait((driving,), timeout=0.01)
+                driver.stop()
+                await asyncio.wait((driving,), timeout=0.2)
+                assert not driving.done()
+                held.release.set()
+                await asyncio.wait_for(driving, PATIENCE)
+            finally:
+                held.release.set()
+                await asyncio.to_thread(housekeeping.close)
+
+        asyncio.run(scenario())

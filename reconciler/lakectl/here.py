@@ -41,8 +41,11 @@ def find_here(repo: Path | None, data_root: Path | None, start: Path | None = No
 
 
 def _marked(folder: Path) -> bool:
-    bare = (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
-    return (folder / ".git").exists() or (folder / CACHE_FOLDER).is_dir() or bare
+    return in_git(folder) or (folder / CACHE_FOLDER).is_dir()
+
+
+def _bare(folder: Path) -> bool:
+    return (folder / "HEAD").is_file() and (folder / "objects").is_dir() and (folder / "refs").is_dir()
 
 
 def read_address(here: Here) -> DaemonAddress | None:
@@ -54,21 +57,36 @@ def read_address(here: Here) -> DaemonAddress | None:
     return address if pointer is None or pointer.id == address.state else None
 
 
+def in_git(root: Path) -> bool:
+    """Whether the root is a git repository's: a clone's, a linked worktree's, or a bare one."""
+    return (root / ".git").exists() or _bare(root)
+
+
 def read_head(root: Path) -> str | None:
-    """The commit that HEAD names, from the files of an ordinary clone; None where it takes more than that to know."""
-    folder = root / ".git"
+    """The commit that HEAD names, from git's own files; None where it takes more than that to know."""
     try:
-        head = (folder / "HEAD").read_text(encoding="ascii").strip()
+        own = _git_folder(root)
+        head = (own / "HEAD").read_text(encoding="ascii").strip()
         if not head.startswith("ref: "):
             return head
         name = head.removeprefix("ref: ")
-        loose = folder / name
+        shared = own / "commondir"
+        common = own / shared.read_text(encoding="utf-8").strip() if shared.is_file() else own
+        loose = common / name
         if loose.is_file():
             return loose.read_text(encoding="ascii").strip()
-        packed = (folder / "packed-refs").read_text(encoding="utf-8").splitlines()
+        packed = (common / "packed-refs").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return None
     return next((line.split(" ", 1)[0] for line in packed if line.endswith(f" {name}")), None)
+
+
+def _git_folder(root: Path) -> Path:
+    """A linked worktree's `.git` is a file that says where its folder is. Raises OSError."""
+    link = root / ".git"
+    if link.is_file():
+        return root / link.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    return root if _bare(root) else link
 
 
 def _alive(pid: int) -> bool:

@@ -187,6 +187,14 @@ def test_a_daemon_that_does_not_answer_is_not_called_dead(daemon: Daemon, lakeho
     assert "✔  Dataset/own" in said
 
 
+def test_conditions_are_waited_for_beside_a_daemon(daemon: Daemon, lakehouse: Lakehouse) -> None:
+    lakehouse.put("Dataset/people", reasons.FILE_REFUSED, "a.csv:2", stalled=True)
+    left_by(daemon, lakehouse)
+    daemon.answers["/status"] = STATUS | {"objects": [ROW | {"ready": "False", "reason": "FileRefused"}]}
+    assert lakehouse.call("wait", "--for", "condition=Stalled", "Dataset/people", "--timeout", "0").code == 0
+    assert lakehouse.call("wait", "--for", "condition=Reconciling", "Dataset/people", "--timeout", "0").code == 1
+
+
 def test_details_of_the_daemon_here_are_read_from_its_bucket(daemon: Daemon, lakehouse: Lakehouse) -> None:
     lakehouse.put("Dataset/people", reasons.SUCCEEDED, "3 rows", detail={"rows": 3, "version": 1, "files": 1})
     left_by(daemon, lakehouse)

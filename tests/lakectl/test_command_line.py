@@ -61,6 +61,7 @@ MISTAKES = (
     ["wait"],
     ["wait", "--all", "Dataset/x"],
     ["wait", "--for", "happiness", "--all"],
+    ["wait", "--for", "condition=Stalled=maybe", "--all"],
     ["wait", "--timeout", "soon", "--all"],
     ["suspend", "Dataset/x"],
     ["suspend", "Dataset/x", "--reason", "r", "--until", "tomorrow"],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.lakectl.commands.try_file import dataset_name, first_query
+from reconciler.lakectl.here import read_head
 from reconciler.lakectl.survey import Survey, survey
 
 if TYPE_CHECKING:
@@ -246,3 +247,27 @@ def test_surveys(tmp_path: Path) -> None:
     odd = Survey((), None, None, 'my "City"', None)
     assert '"my ""City"""' in first_query("2025-q1", odd)
     assert 'FROM "2025_q1"' in first_query("2025-q1", odd)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
+def test_head_is_read_from_every_kind_of_repository(made: Path, packed: bool) -> None:
+    """Without libgit2, which takes longer to import than `lakectl status` may."""
+    commit(made, "people.yaml", DATASET)
+    git("worktree", "add", "-q", "../beside", "-b", "other")
+    beside = made.parent / "beside"
+    git("commit", "-q", "--allow-empty", "-m", "Further", folder=beside)
+    git("clone", "-q", "--bare", ".", "../bare.git")
+    if packed:
+        git("pack-refs", "--all")
+    assert read_head(made) == git("rev-parse", "HEAD")
+    assert read_head(beside) == git("rev-parse", "other") != read_head(made)
+    assert read_head(made.parent / "bare.git") == read_head(made)
+    git("checkout", "-q", "--detach", folder=beside)
+    assert read_head(beside) == git("rev-parse", "other")
+
+
+def test_commits_may_be_waited_for_by_any_name(made: Path, lakectl: Lakectl) -> None:
+    revision = commit(made, "people.yaml", DATASET)
+    assert lakectl("apply").code == 0
+    for name, code in (("HEAD", 0), (revision[:8], 0), ("HEAD~1", 1), ("nowhere", 2)):
+        assert lakectl("wait", "--for", "deleted", "Dataset/none", "--revision", name, "--timeout", "0").code == code, name

@@ -33,6 +33,7 @@ def test_what_is_so(alive: Lakehouse, words: list[str]) -> None:
         ["Dataset/nobody"],
         ["--for", "deleted", "Dataset/notes"],
         ["Dataset/candidates", "--revision", "another"],
+        ["--for", "condition=Stalled", "Dataset/candidates"],
     ],
 )
 def test_what_is_not_so(alive: Lakehouse, words: list[str]) -> None:
@@ -44,6 +45,11 @@ def test_what_is_not_so(alive: Lakehouse, words: list[str]) -> None:
 def test_what_is_not_so_for_programs(alive: Lakehouse) -> None:
     said = alive.call("wait", "Dataset/notes", "--timeout", "0", "-o", "json")
     assert (said.document["met"], said.document["unmet"][0]["reason"]) == (False, "SourceEmpty")
+
+
+def test_what_has_not_been_read_is_told(alive: Lakehouse) -> None:
+    said = alive.call("wait", "Dataset/candidates", "--revision", "another", "--timeout", "0")
+    assert "not so after 0.0s: commit another has not been read, but 4f1c0de" in said.out
 
 
 def test_nothing_is_ready_without_a_daemon(dead: Lakehouse) -> None:

@@ -3,12 +3,13 @@
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from reconciler.errors import RevisionUnknown, SourceUnavailable
 from reconciler.lakectl.errors import UsageInvalid
-from reconciler.lakectl.here import read_head
+from reconciler.lakectl.here import in_git, read_head
 from reconciler.lakectl.names import find_object
-from reconciler.lakectl.observation import Observation, observer
+from reconciler.lakectl.observation import Observation, Observer, observer
 from reconciler.lakectl.options import Parser, add_output, duration
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
@@ -57,20 +58,30 @@ def run(args: argparse.Namespace, session: Session) -> int:
     began = time.monotonic()
     revision, patience = _revision(args.revision, session)
     wanted = _wanted(revision, session)
+    look = _conditions if args.state.lower().startswith("condition=") else _readiness
     warned = False
     while True:
-        seen = observer(session).look()
+        seen = look(observer(session))
         waited = time.monotonic() - began
         read = waited > patience if seen.revision != revision else visited(seen.statuses, wanted)
         unmet = _unmet(seen, names, holds, args.state)
         if read and not unmet:
-            return _ended(True, seen, (), waited, args.output, session)
+            return _ended(True, seen, (), waited, "", args.output, session)
         if seen.gone is not None and not warned:
             session.terminal.note(f"{seen.gone.words(session.clock())} Waiting for one to start.")
             warned = True
         if waited > args.timeout:
-            return _ended(False, seen, unmet, waited, args.output, session)
+            return _ended(False, seen, unmet, waited, "" if read else _unread(seen, revision), args.output, session)
         time.sleep(_EVERY)
+
+
+def _readiness(knows: Observer) -> Observation:
+    return knows.look()
+
+
+def _conditions(knows: Observer) -> Observation:
+    """A look tells no conditions where a daemon is asked."""
+    return replace(knows.look("-"), statuses=knows.described())
 
 
 def test_of(text: str) -> Test:
@@ -81,11 +92,12 @@ def test_of(text: str) -> Test:
     if folded in ("deleted", "delete"):
         return lambda status: status is None
     kind, _, wanted = text.partition("=")[2].partition("=")
-    if not folded.startswith("condition=") or kind.capitalize() not in ("Ready", "Reconciling", "Stalled"):
+    truth = wanted.capitalize() or "True"
+    known = kind.capitalize() in ("Ready", "Reconciling", "Stalled") and truth in ("True", "False", "Unknown")
+    if not folded.startswith("condition=") or not known:
         raise UsageInvalid(
             f"lakectl wait: `{text}` cannot be waited for.", remedy="Say ready, deleted, or condition=Ready, condition=Stalled, …"
         )
-    truth = wanted.capitalize() or "True"
     if kind.capitalize() == "Ready":
         return lambda status: status is not None and status.ready == truth
     return lambda status: status is not None and any(c.type == kind.capitalize() and c.status == truth for c in status.conditions)
@@ -94,9 +106,17 @@ def test_of(text: str) -> Test:
 def _revision(given: str | None, session: Session) -> tuple[str | None, float]:
     """The commit that must have been read, and for how long that is insisted on."""
     if given is not None:
-        return given, float("inf")
+        return _full_id(given, session), float("inf")
     head = read_head(session.here().root) if session.url is None else None
     return (head, _SETTLES_WITHIN) if head is not None else (None, -1.0)
+
+
+def _full_id(given: str, session: Session) -> str:
+    """The commit that a short id or a branch names; as given for a daemon elsewhere, and where there is no git. Raises RevisionUnknown."""
+    if session.url is not None:
+        return given
+    here = session.here()
+    return place_of(here, given).source.revision() if in_git(here.root) else given
 
 
 def _wanted(revision: str | None, session: Session) -> dict[str, str]:
@@ -121,7 +141,14 @@ def _unmet(seen: Observation, names: list[str], holds: Test, state: str) -> tupl
     )
 
 
-def _ended(met: bool, seen: Observation, unmet: tuple[Status, ...], waited: float, form: str, session: Session) -> int:
+def _unread(seen: Observation, revision: str | None) -> str:
+    """Why what is shown does not count yet."""
+    if seen.revision == revision:
+        return f"not every object has been looked at for commit {short(revision)}"
+    return f"commit {short(revision)} has not been read, but {short(seen.revision)}" if seen.revision else "no commit has been read"
+
+
+def _ended(met: bool, seen: Observation, unmet: tuple[Status, ...], waited: float, why: str, form: str, session: Session) -> int:
     terminal = session.terminal
     if form != "table":
         document = {"met": met, "seconds": round(waited, 3), "revision": seen.revision, "unmet": [s.to_document() for s in unmet]}
@@ -136,5 +163,5 @@ def _ended(met: bool, seen: Observation, unmet: tuple[Status, ...], waited: floa
         for line in rows(Observation(seen.revision, unmet, writer=seen.writer), terminal, session.clock(), wide=False):
             terminal.line(line)
         terminal.line()
-    terminal.line(f"{terminal.style(terminal.mark('✘', 'x'), 'red')}  not so after {took(waited)}")
+    terminal.line(f"{terminal.style(terminal.mark('✘', 'x'), 'red')}  not so after {took(waited)}{f': {why}' if why else ''}")
     return 1

@@ -2,27 +2,35 @@
 
 `requests/<ulid>.json` is put once by whoever asks, read by the daemon, and removed after the event that says how it ended is durable. Ids
 sort by time, so the oldest comes first. A payload means what its verb makes of it; this module only knows the verbs.
-Other names in that folder are none of its business. Refuses to act on anything, and to lose a request: one that cannot be read is listed
-by `damaged`, so that it can end as an event, too.
+Other names in that folder are none of its business. Refuses to act on anything, and to lose a request: one that cannot be read, or whose
+end could not be recorded, is listed by `damaged`, so that it can end as an event, too. It refuses the same things when asked as when read.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+import orjson
 
 from specs.errors import LakehouseError
 from specs.resource import Key
-from state.errors import ObjectMissing, RequestInvalid
-from state.objects import ObjectStore
+from state.errors import KeyInvalid, ObjectMissing, RequestInvalid, StateError
+from state.objects import ObjectInfo, ObjectStore
+from state.streams import ids
 
 FORMAT = 1
+MAX_BYTES = 64 * 1024
+"""Of a request's document: its row and its event have to fit among the others of their streams."""
 VERBS = ("suspend", "resume", "reconcile", "promote", "rollback", "resync", "gc", "approve", "row-set", "row-delete")
 # What these do is not about one object.
 _OF_ALL = frozenset({"gc", "reconcile", "approve"})
 _PREFIX = "requests/"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class RequestQueue:
     def __init__(self, store: ObjectStore) -> None:
         """store: the state bucket."""
         self._store = store
+        self._unreadable: set[str] = set()  # told of already
 
     def submit(self, request: Request) -> None:
         """Durable on return. Raises RequestInvalid; the same request again, after a timeout, is no error."""
@@ -63,9 +72,11 @@ class RequestQueue:
         if fault is not None:
             raise RequestInvalid(fault)
         try:
-            body = json.dumps({"format": FORMAT, **asdict(request)}, allow_nan=False).encode()
+            body = json.dumps({"format": FORMAT, **_document(request)}, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
             raise RequestInvalid(f"The payload of {request.verb} is no JSON: {error}.") from error
+        if len(body) > MAX_BYTES:
+            raise RequestInvalid(f"{_large(len(body))} Say it in fewer words.")
         self._store.put(_key(request.id), body)
 
     def pending(self) -> tuple[Request, ...]:
@@ -84,16 +95,24 @@ class RequestQueue:
         for info in self._store.list(_PREFIX):
             if not info.key.endswith(".json"):
                 continue
-            name = info.key.removeprefix(_PREFIX).removesuffix(".json")
             try:
-                yield _parse(name, self._store.get(info.key))
-            except ObjectMissing:
-                continue  # removed meanwhile
+                yield self._read_one(info)
+            except (ObjectMissing, KeyInvalid):
+                continue  # removed meanwhile, or nothing that anybody could have submitted
+            except StateError as error:
+                # One that cannot be read now stays for later; it must not hold up the others.
+                if info.key not in self._unreadable:
+                    _log.warning("the request %s waits: %s", info.key, error.explain())
+                self._unreadable.add(info.key)
+
+    def _read_one(self, info: ObjectInfo) -> Request | Damaged:
+        name = info.key.removeprefix(_PREFIX).removesuffix(".json")
+        return Damaged(name, _large(info.size)) if info.size > MAX_BYTES else _parse(name, self._store.get(info.key))
 
 
 def _parse(name: str, body: bytes) -> Request | Damaged:
     try:
-        document = json.loads(body)
+        document = orjson.loads(body)  # refuses what nothing could write again: half surrogates, NaN, endless nesting
         version = document.pop("format")
         if version != FORMAT:
             return Damaged(name, f"It has format {version}; this release reads {FORMAT}.")
@@ -106,6 +125,14 @@ def _parse(name: str, body: bytes) -> Request | Damaged:
     return request if fault is None else Damaged(name, fault)
 
 
+def _document(request: Request) -> dict[str, Any]:
+    return {part.name: getattr(request, part.name) for part in fields(request)}
+
+
+def _large(size: int) -> str:
+    return f"It has {size} bytes; a request has at most {MAX_BYTES}."
+
+
 def _fault(request: Request) -> str | None:
     """Also applied to what is read back: anybody can put an object into a bucket."""
     if request.verb not in VERBS:
@@ -113,8 +140,14 @@ def _fault(request: Request) -> str | None:
     texts = (request.id, request.object, request.actor, request.reason, request.at)
     if not all(isinstance(text, str) for text in texts) or not isinstance(request.payload, dict):
         return "A field has the wrong type."
-    if not request.id.isalnum() or not request.actor:
-        return "It needs an id of letters and digits, and an actor."
+    if request.digest is not None and not isinstance(request.digest, str):
+        return "A field has the wrong type."
+    if not ids.is_id(request.id) or not request.actor:
+        return "It needs an id of letters and digits (a ULID), and an actor."
+    try:
+        orjson.dumps(_document(request))
+    except orjson.JSONEncodeError as error:
+        return f"It is no JSON that can be recorded: {error}."
     if not request.object:
         return None if request.verb in _OF_ALL else f"{request.verb} needs an object, as Kind/name."
     try:

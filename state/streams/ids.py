@@ -57,8 +57,8 @@ def _milliseconds(at: datetime) -> int:
 
 
 def instant(text: str) -> datetime:
-    """The millisecond an id was made in."""
-    return _EPOCH + (decode(text) >> 80) * _MILLISECOND
+    """The millisecond an id was made in; the calendar's last one for an id of later, which anybody can write."""
+    return _EPOCH + min(decode(text) >> 80, _LAST_MILLISECOND) * _MILLISECOND
 
 
 def month(text: str) -> str:
@@ -110,3 +110,4 @@ class Ulids:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = datetime.resolution * 1000
+_LAST_MILLISECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND

@@ -211,6 +211,21 @@ class TestDamage:
         lake.operator.answer()
         assert len(list(lake.streams.read("requests"))) == 2
 
+    @pytest.mark.parametrize("fact", [b'"reason": "caf\\udce9"', b'"payload": ' + b"[" * 50_000, b'"payload": {"rows": 1e999}'])
+    def test_of_what_no_row_could_hold(self, lake: Bench, fact: bytes) -> None:
+        id_ = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+        rest = f'"format": 1, "id": "{id_}", "verb": "suspend", "object": "Dataset/x", "actor": "ada", "reason": "",'.encode()
+        lake.store.put(f"requests/{id_}.json", b"{" + rest + fact + b"}")
+        good = ask(lake, "reconcile")
+        assert lake.operator.answer() == (X,)
+        assert ended(lake, id_)["outcome"] == "failed"
+        assert ended(lake, good)["outcome"] == "done"
+
+    def test_of_an_id_beyond_the_calendar(self, lake: Bench) -> None:
+        lake.requests.submit(Request("7" + "Z" * 25, "reconcile", "Dataset/x", "ada", "because"))
+        assert lake.operator.answer() == (X,)
+        assert ended(lake, "7" + "Z" * 25)["outcome"] == "done"
+
     @pytest.mark.parametrize("name", ["x y", "deep/er", "é"])
     def test_of_the_strangest_name(self, lake: Bench, name: str) -> None:
         lake.store.put(f"requests/{name}.json", b"?")

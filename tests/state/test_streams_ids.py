@@ -27,6 +27,8 @@ def test_encoding_is_that_of_ulids(number: int) -> None:
     assert text == str(ULID(number.to_bytes(16)))
     assert ids.is_id(text)
     assert ids.decode(text) == number
+    assert ids.first_at(ids.instant(text)) <= text
+    assert ids.month(text) <= "9999-12"
 
 
 @given(one=NUMBERS, other=NUMBERS)

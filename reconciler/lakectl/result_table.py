@@ -11,6 +11,7 @@ _NUMBERS = ("int", "uint", "float", "decimal")
 _READABLE = 10
 _GAP = 2
 _NULL = "null"
+_HIT_INDENT = len("0.000  ")
 
 
 def result_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
@@ -74,8 +75,9 @@ def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     for hit in answer["hits"]:
         score = terminal.style(f"{hit['score']:.3f}", "cyan")
         chunk = f", chunk {hit['chunk']}" if hit["chunk"] else ""
-        terminal.line(f"{score}  {terminal.style(terminal.cut(str(hit['key']), terminal.width - 20), 'bold')}{chunk}")
-        for line in terminal.wrap(hit["text"], 7, 3):
+        key = terminal.cut(str(hit["key"]), terminal.width - _HIT_INDENT - len(chunk))
+        terminal.line(f"{score}  {terminal.style(key, 'bold')}{chunk}")
+        for line in terminal.wrap(hit["text"], _HIT_INDENT, 3):
             terminal.line(line)
     versions = ", ".join(f"{name} version {version}" for name, version in answer["versions"].items())
     by = f" by {answer['generation']}" if answer["generation"] else ""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
+import yaml
+from datafusion import SessionContext
 
-from reconciler.lakectl.commands.try_file import dataset_name, first_query
+from reconciler.lakectl.first_spec import dataset_name, first_query, in_shell, in_sql, in_yaml
 from reconciler.lakectl.here import read_head
 from reconciler.lakectl.survey import Survey, survey
 
@@ -28,6 +32,10 @@ kind: Dataset
 metadata: {name: people}
 spec: {bucket: primary, source: {files: "data/people/*.csv"}}
 """
+WORDS_OF_SQL = [
+    "table", "lateral", "unnest", "from", "not", "null", "true", "exists", "distinct", "all", "interval", "current_date",
+    "struct", "trim", "top",
+]  # fmt: skip
 BROKEN = DATASET.replace("source:", "sourc:")
 
 
@@ -224,6 +232,21 @@ class TestTry:
         assert "torn.csv:2" in said.err
         assert not (in_folder / "torn").exists()
 
+    def test_names_that_mean_something_else_to_yaml_and_sql(self, in_folder: Path, lakectl: Lakectl) -> None:
+        note = "x" * 8 + " is what was said" * 4
+        rows = "".join(f'{n},{n % 2},"{note}"\n' for n in range(6))
+        (in_folder / "2024.csv").write_text(f'from,"a: b\n# c","note ""1"""\n{rows}')
+        said = lakectl("try", "2024.csv")
+        assert said.code == 0, said.all
+        assert "Index/2024" in said.out
+        assert 'SELECT * FROM "2024" LIMIT 5' in said.out
+        assert "$EDITOR specs/2024.yaml" in said.out
+
+    def test_a_file_named_like_the_spec_of_the_bucket(self, in_folder: Path, lakectl: Lakectl) -> None:
+        (in_folder / "lakehouse.csv").write_text("x\n1\n")
+        assert "$EDITOR specs/data.yaml" in lakectl("try", "lakehouse.csv").out
+        assert (in_folder / "lakehouse/specs/data.yaml").exists()
+
     def test_a_folder_in_the_way(self, in_folder: Path, lakectl: Lakectl) -> None:
         (in_folder / "a.csv").write_text("x\n1\n")
         (in_folder / "a").mkdir()
@@ -235,6 +258,28 @@ class TestTry:
 @pytest.mark.parametrize(("text", "name"), [("People 2025", "people-2025"), ("__x__", "x"), ("Ünïcode", "n-code"), ("a" * 80, "a" * 63)])
 def test_dataset_names(text: str, name: str) -> None:
     assert dataset_name(text) == name
+
+
+@pytest.mark.parametrize("word", WORDS_OF_SQL)
+def test_words_of_sql_are_quoted_as_names(word: str) -> None:
+    session = SessionContext()
+    session.register_record_batches(word, [[pa.record_batch({word: ["a", "a", None]})]])
+    asked = session.sql(first_query(word, Survey((), None, None, word, None))).to_pydict()
+    assert asked == {word: ["a", None], "row_count": [2, 1]}
+    assert in_sql("orders") == "orders"
+
+
+@pytest.mark.parametrize(
+    "text", ["notes", "2024", "true", "no", "1e5", "2024-01-01", "a b", 'a "b"', "a\nb", "#", "-", "ünï", "\x7f", "😀", "a: b"]
+)
+def test_names_in_yaml(text: str) -> None:
+    assert yaml.safe_load(f"{{x: {in_yaml(text)}, y: [{in_yaml(text)}]}}") == {"x": text, "y": [text]}
+    assert in_yaml("notes") == "notes"
+
+
+@pytest.mark.parametrize("text", ["SELECT a", 'SELECT "a"', "it's", "$HOME `id` \\", "a!b"])
+def test_words_of_the_shell(text: str) -> None:
+    assert shlex.split(in_shell(text)) == [text]
 
 
 def test_surveys(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`lakectl init`: a repository of specs that is ready for the first one."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from reconciler.lakectl.new_repository import (
@@ -87,7 +88,7 @@ def _tell(root: Path, paths: list[str], written: list[str], kept: list[str], com
         terminal.note(
             f"note: git hooks that exist are kept: {', '.join(kept)}; add `lakectl plan --offline --staged` to pre-commit yourself."
         )
-    steps = [f"cd {root}"] if root != Path.cwd() else []
+    steps = [f"cd {shlex.quote(str(root))}"] if root != Path.cwd() else []
     steps += ["$EDITOR specs/example.yaml"]
     steps += ["git commit -am 'First dataset'"] if commit else ["git add . && git commit -m 'Begin a lakehouse'"]
     steps += ["lakectl apply        # once, or: lakectl daemon"]

@@ -1,17 +1,17 @@
 """`lakectl try FILE`: data in, answer out, and a repository to go on with."""
 
 import argparse
-import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 from reconciler.lakectl.commands.apply import apply_alone, show
 from reconciler.lakectl.errors import InTheWay, UsageInvalid
+from reconciler.lakectl.first_spec import dataset_name, dataset_text, first_query, in_shell, spec_path
 from reconciler.lakectl.here import Here
 from reconciler.lakectl.new_repository import (
     BUCKET,
-    EDITOR_LINE,
     IGNORED,
     SCHEMA,
     SETTINGS,
@@ -29,7 +29,7 @@ from reconciler.lakectl.result_table import hits_table, result_table
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.specs_here import place_of
 from reconciler.lakectl.survey import Survey, survey
-from reconciler.lakectl.terminal import Terminal
+from reconciler.lakectl.terminal import Terminal, one_line
 from reconciler.lakectl.words import short
 
 USAGE = "FILE [--into DIR] [--name NAME] [-o FORMAT]"
@@ -83,64 +83,11 @@ def run(args: argparse.Namespace, session: Session) -> int:
     return 0
 
 
-def dataset_name(text: str) -> str:
-    """A DNS label of any text. Raises UsageInvalid where nothing is left of it."""
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
-    if not name:
-        raise UsageInvalid(f"lakectl try: no dataset can be named after `{text}`.", remedy="Give it a name with --name.")
-    return name
-
-
-def dataset_text(name: str, file: str, found: Survey) -> str:
-    """The specs of the file: a Dataset, and an Index if there is a column of long texts."""
-    suffix = Path(file).suffix
-    encoding = f", encoding: {found.encoding}" if found.encoding else ""
-    shown = "\n".join(f"#   {column.name}: {column.type}   ({column.reason})" for column in found.columns)
-    text = f"""\
-{EDITOR_LINE}
-# {name}: every file that matches is followed, without a commit.
-# Inferred, and checked value by value while reading; say `columns: {{NAME: TYPE}}` to decide otherwise:
-{shown}
-# Rows are appended as they are. If a column identifies a row, say `primaryKey: [COLUMN]` and `write: upsert`:
-# then a later file's row replaces the earlier one.
-apiVersion: lakehouse/v1
-kind: Dataset
-metadata: {{name: {name}}}
-spec:
-  bucket: primary
-  source: {{files: "data/{name}/*{suffix}"{encoding}}}
-  write: append
-"""
-    if found.text is not None:
-        text += f"""\
----
-# `{found.text}` holds sentences: searchable by meaning.
-apiVersion: lakehouse/v1
-kind: Index
-metadata: {{name: {name}}}
-spec:
-  dataset: {name}
-  text: [{_yaml(found.text)}]
-  embed: {{model: builtin}}
-"""
-    return text
-
-
-def first_query(name: str, found: Survey) -> str:
-    """A question that shows what is in the table."""
-    table = name.replace("-", "_")
-    table = table if table[0].isalpha() else f'"{table}"'
-    if found.group is None:
-        return f"SELECT * FROM {table} LIMIT 5"
-    column = _quoted(found.group)
-    return f"SELECT {column}, count(*) AS row_count FROM {table} GROUP BY {column} ORDER BY row_count DESC, {column} LIMIT 5"
-
-
 def _make(root: Path, name: str, file: Path, found: Survey) -> str:
     root.mkdir(parents=True, exist_ok=True)
     ensure_git(root)
-    spec = f"specs/{name}.yaml" if name != "lakehouse" else "specs/data.yaml"
-    files = {"lakehouse.yaml": SETTINGS, "specs/lakehouse.yaml": BUCKET, spec: dataset_text(name, file.name, found), SCHEMA: schema_text()}
+    specs = {"specs/lakehouse.yaml": BUCKET, spec_path(name): dataset_text(name, file.name, found)}
+    files = {"lakehouse.yaml": SETTINGS, **specs, SCHEMA: schema_text()}
     write_files(root, files)
     ignore(root, (*IGNORED, "/data/"))
     install_hooks(root)
@@ -160,14 +107,14 @@ def _tell_made(root: Path, name: str, found: Survey, commit: str, terminal: Term
     if found.encoding:
         terminal.line(f"  The file is not UTF-8; it is read as {found.encoding}.")
     if found.text:
-        terminal.line(f"  {terminal.style(found.text, 'bold')} holds sentences: Index/{name} makes them searchable by meaning.")
+        terminal.line(f"  {terminal.style(one_line(found.text), 'bold')} holds sentences: Index/{name} makes them searchable by meaning.")
     terminal.line()
     terminal.out.flush()
 
 
 def _answer(inside: Session, name: str, sql: str, answer: dict[str, Any], found: Survey) -> None:
     terminal = inside.terminal
-    terminal.line(terminal.style(f'lakectl query "{sql}"', "cyan"))
+    terminal.line(terminal.style(f"lakectl query {one_line(in_shell(sql))}", "cyan"))
     terminal.line()
     result_table(answer, terminal)
     if found.text is None or found.example is None:
@@ -175,7 +122,7 @@ def _answer(inside: Session, name: str, sql: str, answer: dict[str, Any], found:
     text = " ".join(found.example.split()[:_WORDS])
     hits = search_document(inside, {"index": name, "text": text, "k": 2, "filter": None, "model": None})
     terminal.line()
-    terminal.line(terminal.style(terminal.cut(f'lakectl search {name} "{text}" -k 2', terminal.width), "cyan"))
+    terminal.line(terminal.style(f"lakectl search {name} {one_line(in_shell(text))} -k 2", "cyan"))
     terminal.line()
     hits_table(hits, terminal)
 
@@ -185,19 +132,10 @@ def _tell_next(root: Path, name: str, terminal: Terminal) -> None:
     terminal.line("Next")
     shown = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
     steps = (
-        (f"cd {shown}", ""),
+        (f"cd {shlex.quote(str(shown))}", ""),
         ("lakectl daemon", "follow commits and files, answer over HTTP"),
-        (f"$EDITOR specs/{name}.yaml", "then `lakectl plan`, and commit"),
+        (f"$EDITOR {spec_path(name)}", "then `lakectl plan`, and commit"),
         (f"cp MORE data/{name}/", "further files are followed without a commit"),
     )
     for step, about in steps:
         terminal.line(f"  {terminal.style(f'{step:<34}', 'cyan')}{terminal.style(about, 'dim')}".rstrip())
-
-
-def _quoted(column: str) -> str:
-    plain = re.fullmatch(r"[a-z_][a-z0-9_]*", column)
-    return column if plain else '"' + column.replace('"', '""') + '"'
-
-
-def _yaml(text: str) -> str:
-    return text if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -92,15 +92,11 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     identity = _identity(store, create=address is not None)
     if address is not None and pointer.id != identity:
         write_pointer(place.cache, replace(pointer, id=identity))
-    lease, writer = None, None
-    if address is not None:
-        holder = Holder(str(ULID()), host=socket.gethostname(), pid=os.getpid(), address=address)
-        lease = Lease.acquire(store, holder, utc_now)
-        writer = WriterId(holder.id, lease.epoch)
+    catalog = Catalog.open(store, clock=utc_now)
+    lease = None if address is None else _lead(store, catalog, address)
     streams = Streams(store, place.cache / "wal", utc_now)
     if lease is not None:
         streams.adopt()
-    catalog = Catalog.open(store, writer=writer, clock=utc_now)
     attach_recorded(catalog, buckets, place.data_root)
     objects = ObjectReader(buckets, place.cache / "objects", settings.work.cache_bytes)
     if lease is not None:
@@ -119,6 +115,14 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
         objects=objects,
         lease=lease,
     )
+
+
+def _lead(store: ObjectStore, catalog: Catalog, address: str) -> Lease:
+    """Takes the lease, above every epoch that the catalog has seen: somebody may have deleted the lease's own objects."""
+    holder = Holder(str(ULID()), host=socket.gethostname(), pid=os.getpid(), address=address)
+    lease = Lease.acquire(store, holder, utc_now, floor=catalog.epoch)
+    catalog.lead(WriterId(holder.id, lease.epoch))
+    return lease
 
 
 def _referred(catalog: Catalog) -> Callable[[DiscardedPlace], bool]:

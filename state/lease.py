@@ -3,10 +3,11 @@
     lease/00000000000000000007.json             who took epoch 7: written once, put-if-absent, so exactly one wins
     lease/heartbeat-00000000000000000007.json   its heartbeat, rewritten whole: also what the daemon last saw
 
-An epoch is never given twice. Whoever holds the newest one writes; catalog entries carry the epoch, and the fold refuses older
-ones, so that a holder that slept through its own replacement does no harm (fencing). Taking over needs no wait on the
-same machine once the holder's process is dead; from elsewhere it needs a heartbeat older than `ttl`, and clocks that
-agree to well within that. Refuses to take over from a live process on this machine, however silent: stop it instead.
+An epoch is never given twice, even if somebody deletes all this: the catalog remembers the newest one that wrote. Whoever holds the
+newest one writes; catalog entries carry the epoch, and the fold refuses older ones, so that a holder that slept through its own
+replacement does no harm (fencing). Taking over needs no wait on the same machine once the holder's process is dead; from elsewhere
+it needs a heartbeat older than `ttl`, and clocks that agree to well within that. Refuses to take over from a live process on this
+machine, however silent: stop it instead.
 Next: `catalog/log.py`, which enforces the epochs.
 """
 
@@ -83,15 +84,18 @@ class Lease:
         self.holder = holder
 
     @classmethod
-    def acquire(cls, store: ObjectStore, holder: Holder, clock: Clock, ttl: float = TTL) -> Lease:
-        """Takes the next epoch. Raises LeaseHeld, naming the holder, while that one lives; ttl in seconds."""
+    def acquire(cls, store: ObjectStore, holder: Holder, clock: Clock, ttl: float = TTL, *, floor: int = 0) -> Lease:
+        """Takes the next epoch, above `floor`, the newest that the catalog knows; ttl in seconds.
+
+        Raises LeaseHeld, naming the holder, while that one lives.
+        """
         if holder.pid == os.getpid() and not holder.machine:
             holder = replace(holder, machine=processes.machine(), started=processes.started(holder.pid) or "")
         while True:
-            newest = _newest_epoch(store)
+            newest = _last_heard_of(store)
             if newest:
                 _refuse_if_alive(store, newest, holder, clock, ttl)
-            epoch = newest + 1
+            epoch = max(newest, floor) + 1
             document = {"format": FORMAT, "epoch": epoch, "at": iso(clock()), "holder": asdict(holder)}
             try:
                 store.put(_lease_key(epoch), json.dumps(document).encode(), if_absent=True)
@@ -153,7 +157,7 @@ class Lease:
 
 def read_heartbeat(store: ObjectStore) -> Heartbeat | None:
     """The newest holder's; as of its claim if it has written none yet; None if nobody ever held the lease."""
-    newest = _newest_epoch(store)
+    newest = _last_heard_of(store)
     return _read_heartbeat(store, newest) if newest else None
 
 
@@ -179,8 +183,13 @@ def _refuse_if_alive(store: ObjectStore, epoch: int, holder: Holder, clock: Cloc
         raise LeaseHeld(host=other.host, pid=other.pid, address=other.address, epoch=epoch, seen=seen)
 
 
-def _newest_epoch(store: ObjectStore, after: int = 0) -> int:
-    """The highest epoch above `after`; 0 if there is none. Claims sort before heartbeats: digits come before letters."""
+def _last_heard_of(store: ObjectStore) -> int:
+    """The highest epoch that has a claim, or a heartbeat whose claim somebody deleted; 0 if there is none."""
+    return max((epoch for info in store.list(_PREFIX) if (epoch := _epoch_of(info.key)) is not None), default=0)
+
+
+def _newest_epoch(store: ObjectStore, after: int) -> int:
+    """The highest epoch above `after` that was claimed; 0 if there is none. Claims sort before heartbeats: digits come before letters."""
     newest = 0
     for info in store.list(_PREFIX, after=_lease_key(after)):
         stem = info.key.removeprefix(_PREFIX).removesuffix(".json")
@@ -219,9 +228,15 @@ def _parse(store: ObjectStore, key: str) -> Heartbeat | None:
 def _forget_old(store: ObjectStore, epoch: int) -> None:
     """Keeps the last few epochs, so that a claimant that fell asleep between looking and claiming finds its number taken."""
     for info in store.list(_PREFIX):
-        stem = info.key.removeprefix(_PREFIX).removeprefix("heartbeat-").removesuffix(".json")
-        if stem.isdecimal() and int(stem) <= epoch - KEPT:
+        found = _epoch_of(info.key)
+        if found is not None and found <= epoch - KEPT:
             store.delete(info.key)
+
+
+def _epoch_of(key: str) -> int | None:
+    """Whose claim or heartbeat it is; None for what is neither."""
+    stem = key.removeprefix(_PREFIX).removeprefix("heartbeat-").removesuffix(".json")
+    return int(stem) if stem.isdecimal() else None
 
 
 def _lease_key(epoch: int) -> str:

@@ -45,10 +45,10 @@ def _utc_now() -> datetime:
 class Catalog:
     """Thread-safe. Made by `Catalog.open`; every method that reads or writes objects is blocking and passes the store's errors through."""
 
-    def __init__(self, store: ObjectStore, writer: WriterId | None, clock: Clock, checkpoint_every: int) -> None:
+    def __init__(self, store: ObjectStore, clock: Clock, checkpoint_every: int) -> None:
         self._log = CatalogLog(store)
         self._checkpoints = Checkpoints(store)
-        self._writer = writer
+        self._writer: WriterId | None = None
         self._clock = clock
         self._every = checkpoint_every
         self._view = EMPTY
@@ -76,15 +76,27 @@ class Catalog:
         `damaged` says afterwards which checkpoints could not be used. Raises CatalogCorrupt where the log itself cannot be read or has a
         gap, LeaseLost where a newer epoch than the writer's has written.
         """
-        if writer is not None and only is not None:
-            raise ValueError("A writer needs the whole catalog.")
-        catalog = cls(store, writer, clock, checkpoint_every)
+        catalog = cls(store, clock, checkpoint_every)
         catalog._load(None if only is None else frozenset(only))
         if writer is not None:
-            catalog._fence(writer)
+            catalog.lead(writer)
         return catalog
 
+    def lead(self, writer: WriterId) -> None:
+        """Go on as the writer who just took the lease, after what others committed meanwhile. Raises LeaseLost as `open` does. Blocking."""
+        if self._view.only is not None:
+            raise ValueError("A writer needs the whole catalog.")
+        with self._group.writing:
+            self._follow(self._log.tail(self._view.seq))
+            self._writer = writer
+            self._fence(writer)
+
     # -- reading
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch that wrote; below zero where none ever did. The next writer's must be above it."""
+        return self._view.epoch
 
     @property
     def seq(self) -> int:

@@ -150,6 +150,30 @@ def test_epochs_go_on_and_old_ones_are_forgotten(store: ObjectStore, clock: Cloc
     assert len(list(store.list("lease/"))) == 2 * KEPT
 
 
+def test_epochs_begin_above_the_floor(store: ObjectStore, clock: Clock) -> None:
+    assert Lease.acquire(store, AFAR, clock, floor=7).epoch == 8
+    clock.forward(60)
+    assert Lease.acquire(store, HERE, clock, floor=3).epoch == 9
+
+
+def test_a_holder_whose_claim_was_deleted_still_holds(store: ObjectStore, clock: Clock) -> None:
+    old = Lease.acquire(store, AFAR, clock)
+    clock.forward(60)
+    lease = Lease.acquire(store, replace(AFAR, id="next"), clock)
+    store.delete(f"lease/{lease.epoch:020d}.json")
+    assert lease.epoch == old.epoch + 1
+    lease.heartbeat("abc")
+    heartbeat = read_heartbeat(store)
+    assert heartbeat is not None
+    assert (heartbeat.epoch, heartbeat.revision) == (lease.epoch, "abc")
+    with pytest.raises(LeaseHeld, match="server"):
+        Lease.acquire(store, HERE, clock)
+    clock.forward(60)
+    assert Lease.acquire(store, HERE, clock).epoch == lease.epoch + 1
+    with pytest.raises(LeaseLost):
+        lease.check()
+
+
 def test_of_many_threads_one_gets_it(store: ObjectStore, clock: Clock) -> None:
     start = threading.Barrier(8)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reconciler.lakectl.errors import InTheWay
-from reconciler.lakectl.work_tree import git, succeeds
+from reconciler.lakectl.work_tree import git, identity
 
 SCHEMA = ".schemas/lakehouse.json"
 EDITOR_LINE = "# yaml-language-server: $schema=../.schemas/lakehouse.json"
@@ -167,10 +167,8 @@ def schema_text() -> str:
 
 
 def commit_all(root: Path, paths: list[str], message: str) -> str:
-    """Commits these paths; where git does not know who commits, lakectl does. Returns the commit. Raises GitRefused."""
+    """Commits these paths, whatever else is staged, as lakectl where git knows nobody. Returns the commit. Raises GitRefused."""
     git(root, "add", "--", *paths)
-    known = succeeds(root, "var", "GIT_AUTHOR_IDENT") and bool(git(root, "config", "user.email", check=False))
-    who = [] if known else ["-c", "user.name=lakectl", "-c", "user.email=lakectl@localhost"]
     # what was just written needs no check by the hook that was written with it
-    git(root, *who, "commit", "--quiet", "--no-verify", "-m", message)
+    git(root, "commit", "--quiet", "--no-verify", "-m", message, "--", *paths, options=identity(root))
     return git(root, "rev-parse", "HEAD")

@@ -9,16 +9,29 @@ from reconciler.lakectl.errors import GitRefused
 SPEC_PATHS = ("specs", "lakehouse.yaml")
 
 
-def git(root: Path, *words: str, check: bool = True) -> str:
-    """What a git command printed, without surrounding space. Raises GitRefused where it fails and `check` is set, or git is missing."""
+def git(root: Path, *words: str, options: Sequence[str] = (), check: bool = True) -> str:
+    """What a git command printed, without surrounding space. `options` are git's own, such as `identity`.
+
+    Raises GitRefused where it fails and `check` is set, or git is missing.
+    """
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            ["git", "-C", str(root), *options, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
     except FileNotFoundError as error:
         raise GitRefused("the program `git` is not on the path.", remedy="Install git.") from error
     if check and done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise GitRefused(f"`git {' '.join(words[:2])}` failed: {said[-1] if said else f'exit code {done.returncode}'}")
+        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        # what comes last tells that it failed, what comes first why
+        why = next((line for line in said if line.startswith(("error:", "fatal:"))), said[-1])
+        raise GitRefused(f"`git {' '.join(words[:2])}` failed: {why}")
     return done.stdout.strip("\n")
+
+
+def identity(root: Path) -> tuple[str, ...]:
+    """Options by which lakectl is who commits; none where git knows somebody."""
+    known = succeeds(root, "var", "GIT_COMMITTER_IDENT") and bool(git(root, "config", "user.email", check=False))
+    return () if known else ("-c", "user.name=lakectl", "-c", "user.email=lakectl@localhost")
 
 
 def succeeds(root: Path, *words: str) -> bool:

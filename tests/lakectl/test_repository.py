@@ -62,6 +62,14 @@ def commit(folder: Path, name: str, text: str, message: str = "Say it") -> str:
     return git("rev-parse", "HEAD")
 
 
+def nobody(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Git does not know who commits, and may not guess."""
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{role}_NAME")
+        monkeypatch.delenv(f"GIT_{role}_EMAIL")
+    git("config", "user.useConfigOnly", "true", folder=folder)
+
+
 def plain(text: str, folder: Path) -> str:
     """Without what differs from run to run."""
     return text.replace(str(folder), "/here")
@@ -85,6 +93,13 @@ class TestInit:
         said = lakectl("init")
         assert (said.code, "lakehouse.yaml exists already" in said.err) == (2, True)
         assert [path.name for path in in_folder.iterdir()] == ["lakehouse.yaml"]
+
+    def test_only_its_own_files_are_committed(self, in_folder: Path, lakectl: Lakectl) -> None:
+        git("init", "-q")
+        (in_folder / "mine").write_text("half done\n")
+        git("add", "mine")
+        assert lakectl("init", "--commit").code == 0
+        assert git("status", "--porcelain") == "A  mine"
 
     def test_hooks_and_ignored_files_of_others_stay(self, in_folder: Path, lakectl: Lakectl) -> None:
         git("init", "-q")
@@ -194,6 +209,36 @@ class TestUndo:
         (made / "specs/people.yaml").write_text(BROKEN)
         said.append(lakectl("undo").all)
         golden.check("undo-refused.txt", "\n".join(said))
+
+    def test_what_git_refuses_leaves_everything_as_it_was(self, made: Path, lakectl: Lakectl) -> None:
+        commit(made, "people.yaml", DATASET)
+        (made / "mine").write_text("half done\n")
+        git("add", "mine")
+        said = lakectl("undo")
+        assert (said.code, "mine is staged" in said.err) == (2, True)
+        git("rm", "-q", "--cached", "mine")
+        git("config", "commit.gpgSign", "true")
+        git("config", "gpg.program", "false")
+        said = lakectl("undo")
+        assert (said.code, "gpg failed to sign" in said.err) == (2, True)
+        assert git("status", "--porcelain").splitlines() == ["?? data/", "?? mine"]
+        assert not (made / ".git/REVERT_HEAD").exists()
+
+    def test_other_files_of_the_commit_may_have_changed_since(self, made: Path, lakectl: Lakectl) -> None:
+        (made / "README").write_text("People\n")
+        git("add", "README")
+        commit(made, "people.yaml", DATASET)
+        (made / "README").write_text("Persons\n")
+        git("commit", "-qam", "Reword")
+        said = lakectl("undo")
+        assert (said.code, "changed the same lines of README" in said.err) == (2, True)
+        assert git("status", "--porcelain") == "?? data/"
+
+    def test_it_needs_nobody_known_to_git(self, made: Path, lakectl: Lakectl, monkeypatch: pytest.MonkeyPatch) -> None:
+        commit(made, "people.yaml", DATASET)
+        nobody(monkeypatch, made)
+        assert lakectl("undo").code == 0
+        assert git("log", "-1", "--format=%an") == "lakectl"
 
     def test_a_conflict_leaves_everything_as_it_was(self, made: Path, lakectl: Lakectl) -> None:
         commit(made, "people.yaml", DATASET)

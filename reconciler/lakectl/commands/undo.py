@@ -9,7 +9,7 @@ from reconciler.lakectl.options import Parser, add_output, duration
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.words import short
-from reconciler.lakectl.work_tree import SPEC_PATHS, git, succeeds, uncommitted_specs
+from reconciler.lakectl.work_tree import SPEC_PATHS, git, identity, succeeds, uncommitted_specs
 
 USAGE = "[--timeout DURATION] [-o FORMAT]"
 DESCRIPTION = """
@@ -88,15 +88,28 @@ def _last_commit(root: Path) -> str:
 
 
 def _revert(root: Path, commit: str) -> None:
+    """Raises GitRefused with everything as it was."""
+    _nothing_staged(root)
     merge = ["-m", "1"] if succeeds(root, "rev-parse", "--verify", "--quiet", f"{commit}^2") else []
-    if succeeds(root, "revert", "--no-edit", *merge, commit):
-        return
-    conflicts = git(root, "diff", "--name-only", "--diff-filter=U", check=False).splitlines()
-    if succeeds(root, "rev-parse", "--verify", "--quiet", "REVERT_HEAD"):
-        git(root, "revert", "--abort", check=False)
-    if conflicts:
+    try:
+        git(root, "revert", "--no-edit", *merge, commit, options=identity(root))
+    except GitRefused as refused:
+        conflicts = git(root, "diff", "--name-only", "--diff-filter=U", check=False).splitlines()
+        if not succeeds(root, "diff", "--cached", "--quiet"):
+            # the index was that of HEAD: what is in it now is of the revert
+            git(root, "reset", "--merge", check=False)
+        if not conflicts:
+            raise
         raise GitRefused(
             f"later commits changed the same lines of {conflicts[0]} as {short(commit)} did; nothing was changed.",
             remedy=f"Revert by hand: `git revert {short(commit)}`, solve the conflict, commit.",
+        ) from refused
+
+
+def _nothing_staged(root: Path) -> None:
+    staged = git(root, "diff", "--cached", "--name-only").splitlines()
+    if staged:
+        raise GitRefused(
+            f"{staged[0]} is staged, and git reverts nothing beside what is staged.",
+            remedy="Commit it, or take it out with `git restore --staged`.",
         )
-    git(root, "revert", "--no-edit", *merge, commit)

@@ -72,7 +72,7 @@ def make_world(state: State, statuses: StatusWriter) -> World:
 def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Executor, files: SourceFiles) -> Kinds:
     """Every kind's controller."""
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
-    discards = Discards(state.store, state.buckets)
+    discards = Discards(state.store, state.buckets, state.catalog)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket)
     dataset = DatasetController(state.catalog, state.buckets, state.objects, discards, executor, files, statuses, world.resource)
     index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.generations)

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 from ulid import ULID
@@ -25,7 +24,6 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
 from state.discards import Discards
-from state.discards import Place as DiscardedPlace
 from state.errors import ObjectExists, ObjectMissing, StateError
 from state.lease import Holder, Lease
 from state.local_store import LocalStore
@@ -100,7 +98,7 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     attach_recorded(catalog, buckets, place.data_root)
     objects = ObjectReader(buckets, place.cache / "objects", settings.work.cache_bytes)
     if lease is not None:
-        Discards(store, buckets).settle(_referred(catalog))
+        Discards(store, buckets, catalog).settle()
         _sweep(place, buckets, objects)
     return State(
         id=identity,
@@ -123,21 +121,6 @@ def _lead(store: ObjectStore, catalog: Catalog, address: str) -> Lease:
     lease = Lease.acquire(store, holder, utc_now, floor=catalog.epoch)
     catalog.lead(WriterId(holder.id, lease.epoch))
     return lease
-
-
-def _referred(catalog: Catalog) -> Callable[[DiscardedPlace], bool]:
-    """Whether the catalog, as it is, refers to an object. Looks only if asked."""
-
-    @cache
-    def all_of_them() -> frozenset[DiscardedPlace]:
-        tables = [state.table for state in catalog.objects("Dataset").values() if state.table is not None]
-        indexes = [state.index for state in catalog.objects("Index").values() if state.index is not None]
-        refs = [file.ref for table in tables for file in table.files]
-        refs += [corpus.ref for index in indexes for corpus in index.corpora.values()]
-        refs += [ref for index in indexes for build in index.builds.values() for ref in build.files.values()]
-        return frozenset((ref.bucket, ref.key) for ref in refs)
-
-    return lambda place: place in all_of_them()
 
 
 def _sweep(place: Place, buckets: Buckets, objects: ObjectReader) -> None:

@@ -118,7 +118,7 @@ class DatasetController:
         if not self._deletes(record):
             self._catalog.commit((Retained(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
             return
-        with self._discards.after(self._everything(record)):
+        with self._discards.after(record.object, self._everything(record)):
             self._catalog.commit((Dropped(record.object),), actor="daemon", reason="deletion: delete", revision=revision)
 
     def _everything(self, record: ObjectState) -> Iterator[Place]:

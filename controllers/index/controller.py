@@ -103,7 +103,7 @@ class IndexController:
     def remove(self, record: ObjectState, revision: str) -> None:
         """Ends its jobs and drops the record, then deletes what was made for it, recorded or not."""
         self._builds.abandon(record.object)
-        with self._discards.after(self._everything(record)):
+        with self._discards.after(record.object, self._everything(record)):
             self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 
     def _problem(self, spec: IndexSpec, table: Table, bucket: str) -> tuple[str, str] | None:
@@ -145,7 +145,7 @@ class IndexController:
         record = self._catalog.index(resource.key.name)
         refs = _objects(record, step.corpora, step.builds) if record is not None else []
         change = Forgotten(str(resource.key), step.corpora, step.builds)
-        with self._discards.after((ref.bucket, ref.key) for ref in refs):
+        with self._discards.after(str(resource.key), ((ref.bucket, ref.key) for ref in refs)):
             self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
 
     def _everything(self, record: ObjectState) -> Iterator[Place]:

@@ -9,6 +9,8 @@ from urllib.parse import urlencode, urlsplit
 from reconciler.lakectl.errors import DaemonProblem, DaemonUnreachable, UsageInvalid
 
 PREFIX = "urn:lakehouse:problem:"
+_ANSWERS = {"/status": "objects", "/events": "events", "/query": "rows", "/search": "hits"}
+"""What is asked for, and what the answer of a daemon has at least."""
 _ANSWER_SECONDS = 10.0
 _QUERY_SECONDS = 600.0
 
@@ -18,15 +20,19 @@ class DaemonClient:
 
     def __init__(self, url: str, timeout: float = _ANSWER_SECONDS) -> None:
         """Raises UsageInvalid for what is no http address."""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
-            port = parts.port
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            host, port = parts.hostname, parts.port
         except ValueError:
-            port = None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageInvalid(f"`{url}` is no address of a daemon.", remedy="Write it as in http://127.0.0.1:8484.")
+            parts, host, port = urlsplit(""), None, None
+        if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+            # what stands before the @ may be a password
+            shown = url.rpartition("@")[2]
+            raise UsageInvalid(
+                f"`{shown}` is no address of a daemon.", remedy="Write it as in http://127.0.0.1:8484, without a name or password."
+            )
         self.url = f"{parts.scheme}://{parts.netloc}"
-        self._host, self._port, self._secure = parts.hostname, port, parts.scheme == "https"
+        self._host, self._port, self._secure = host, port, parts.scheme == "https"
         self._path = parts.path.rstrip("/")
         self._timeout = timeout
 
@@ -53,15 +59,21 @@ class DaemonClient:
             raise DaemonUnreachable(f"no daemon answers at {self.url}: {why.lower()}.", remedy=remedy) from error
         finally:
             connection.close()
-        return self._read(response.status, content)
+        return self._read(path.partition("?")[0], response.status, content)
 
-    def _read(self, status: int, content: bytes) -> Any:
+    def _read(self, path: str, status: int, content: bytes) -> Any:
         try:
             document = json.loads(content)
-        except ValueError as error:
-            raise DaemonUnreachable(f"what answers at {self.url} is no daemon of Lakehouse.") from error
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            document = {}
+        slug = str(document.get("type", "")).removeprefix(PREFIX)
+        known = _ANSWERS[path] in document if status < 400 else document.get("type") == PREFIX + slug
+        if not known:
+            remedy = "Correct --url or LAKEHOUSE_URL, or leave it out to use this repository's daemon."
+            raise DaemonUnreachable(f"what answers at {self.url} is no daemon of Lakehouse (status {status}).", remedy=remedy)
         if status < 400:
             return document
-        slug = str(document.get("type", "")).removeprefix(PREFIX)
         message = str(document.get("detail") or f"the daemon answered with status {status}.")
         raise DaemonProblem(message, type=slug, status=status, remedy=document.get("remedy"))

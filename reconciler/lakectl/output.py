@@ -9,16 +9,16 @@ FORMATS = ("table", "json", "yaml")
 
 def emit(terminal: Terminal, document: Any, form: str) -> None:
     """Writes a document as `json` or `yaml`."""
-    terminal.line(render(document, form))
+    terminal.line(render(document, form, unicode=terminal.unicode))
 
 
-def render(document: Any, form: str) -> str:
-    """The text of a document, without a line feed at its end."""
+def render(document: Any, form: str, *, unicode: bool = True) -> str:
+    """The text of a document, without a line feed at its end; without `unicode` in ASCII, and the same document."""
     if form == "json":
         import json
 
-        return json.dumps(document, indent=2, ensure_ascii=False)
+        return json.dumps(document, indent=2, ensure_ascii=not unicode)
     import yaml
 
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=unicode, width=100)
     return text.rstrip("\n")

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from typing import TextIO
 
 from reconciler.lakectl.environment import Environment
@@ -110,7 +111,10 @@ def columns(rows: Iterable[tuple[str, ...]]) -> list[int]:
 
 
 def open_terminal(environment: Environment, *, no_color: bool) -> Terminal:
-    """The process's own output. Colours only for a person, and only if nobody said no."""
+    """The process's own output. Colours only for a person, and only if nobody said no. What the encoding lacks is written as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     interactive, beside = sys.stdout.isatty(), sys.stderr.isatty()
     colors = not no_color and not environment.no_color
     width = environment.columns or (shutil.get_terminal_size().columns if interactive or beside else _DEFAULT_WIDTH)

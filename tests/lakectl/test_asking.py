@@ -114,8 +114,11 @@ def test_problems_keep_sentence_and_remedy(daemon: Daemon, lakectl: Callable[...
 
 
 def test_something_else_at_the_address(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
-    daemon.answers["/status"] = b"<html>hello</html>"
-    assert "is no daemon of Lakehouse" in lakectl("--url", daemon.url, "status").err
+    refused = {"type": "about:blank", "status": 401, "title": "who are you"}
+    for answer in (b"<html>hello</html>", [], {"cluster": "green"}, refused):
+        daemon.answers["/status"] = answer
+        said = lakectl("--url", daemon.url, "status")
+        assert (said.code, "is no daemon of Lakehouse" in said.err) == (2, True)
 
 
 def test_nobody_at_the_address() -> None:

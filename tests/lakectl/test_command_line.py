@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import os
 import subprocess
 import sys
@@ -11,14 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from reconciler.lakectl.commands.query import parameters
 from reconciler.lakectl.environment import read_environment
 from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.given_text import given_text
 from reconciler.lakectl.main import load, parser_of
 from reconciler.lakectl.options import count, duration, split
 from reconciler.lakectl.table import COMMANDS, NEEDS
 from specs.version import VERSION
+from state import reasons
 
 if TYPE_CHECKING:
     from conftest import Lakehouse, Said
@@ -73,7 +78,11 @@ MISTAKES = (
     ["explain", "dataset.sorce"],
     ["schema", "exprt", "x"],
     ["daemon", "--listen", "here"],
+    ["reconcile", "Index/resumes", "--files"],
     ["--url", "ftp://x", "status"],
+    ["--url", "http://[::1", "status"],
+    ["--url", "http://127.0.0.1:99999", "status"],
+    ["--url", "http://ann:secret@127.0.0.1", "status"],
     ["--url", "http://127.0.0.1:1", "status"],
     ["--repo", "/nowhere", "status"],
     ["try", "/nowhere.csv"],
@@ -143,8 +152,9 @@ def test_no_counts(text: str) -> None:
 
 
 def test_parameters_are_json_where_they_can_be() -> None:
-    given = ["a=5", "b=Chicago", 'c="05"', "d=05", "e=true", "f=[1]", "g=x=y", "h=null"]
+    given = ["a=5", "b=Chicago", 'c="05"', "d=05", "e=true", "f=[1]", "g=x=y", "h=null", "i=NaN", "j=-Infinity", "k=1e999"]
     found = {"a": 5, "b": "Chicago", "c": "05", "d": "05", "e": True, "f": "[1]", "g": "x=y", "h": None}
+    found |= {"i": "NaN", "j": "-Infinity", "k": "1e999"}
     assert parameters(given) == found
     with pytest.raises(UsageInvalid):
         parameters(["1a=2"])
@@ -169,6 +179,34 @@ def loaded(words: list[str], folder: Path) -> set[str]:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     return {name.split(".")[0] for name in done.stderr.split()}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_the_encoding_lacks_is_escaped(alive: Lakehouse, encoding: str) -> None:
+    alive.put("Dataset/zürich", reasons.SUCCEEDED, "3 rows, 中")
+
+    def said(*words: str) -> str:
+        program = [sys.executable, "-m", "reconciler.lakectl", "--repo", str(alive.root), *words]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+        return subprocess.run(program, capture_output=True, check=True, env=environment).stdout.decode(encoding)
+
+    assert "3 rows, \\u4e2d" in said("status", "Dataset/zürich")
+    for form, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+        (row,) = read(said("status", "Dataset/zürich", "-o", form))["objects"]
+        assert (row["name"], row["message"]) == ("zürich", "3 rows, 中")
+
+
+def test_what_is_given_must_be_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    for content, text in ((b"SELECT '\xc3\xbc'", "SELECT 'ü'"), (b"SELECT '\xfc'", None)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+        if text is not None:
+            assert given_text("-", "it") == text
+        else:
+            with pytest.raises(UsageInvalid, match="it is no UTF-8 text"):
+                given_text("-", "it")
+    assert given_text("ü", "it") == "ü"
+    with pytest.raises(UsageInvalid):
+        given_text("\udcff", "it")
 
 
 HEAVY = {"pydantic", "pyarrow", "numpy", "datafusion", "obstore", "pygit2", "aiohttp", "anyio", "rich", "yaml", "asyncio"}

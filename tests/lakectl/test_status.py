@@ -62,6 +62,12 @@ def test_no_line_is_wider_than_the_terminal(alive: Lakehouse, dead: Lakehouse) -
                 assert max(map(text_width, lines)) <= width, (words, width)
 
 
+def test_an_object_that_nobody_knows(alive: Lakehouse) -> None:
+    said = alive.call("status", "Dataset/candidate")
+    assert (said.code, "did you mean `Dataset/candidates`?" in said.err) == (2, True)
+    assert alive.call("status", "profiles").code == 0
+
+
 def test_wide_cuts_nothing(alive: Lakehouse) -> None:
     text = alive.call("status", "-o", "wide").out
     assert "a-generation-with-a-name-that-is-far-too-long-for-a-row" in text

@@ -64,9 +64,11 @@ def run(args: argparse.Namespace, session: Session) -> int:
 def _show(events: tuple[Event, ...], args: argparse.Namespace, session: Session) -> None:
     for event in events:
         if args.output == "json":
-            session.terminal.line(" ".join(line.strip() for line in render(dict(event), "json").splitlines()))
+            session.terminal.line(
+                " ".join(line.strip() for line in render(dict(event), "json", unicode=session.terminal.unicode).splitlines())
+            )
         elif args.output == "yaml":
-            session.terminal.line("---\n" + render(dict(event), "yaml"))
+            session.terminal.line("---\n" + render(dict(event), "yaml", unicode=session.terminal.unicode))
         else:
             for line in event_lines(event, session.terminal, with_object=args.object is None, wide=args.output == "wide"):
                 session.terminal.line(line)

@@ -2,10 +2,11 @@
 
 import argparse
 import json
-import sys
+import math
 from typing import Any
 
 from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.given_text import given_text
 from reconciler.lakectl.options import Parser, add_output, count
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import query_document
@@ -37,7 +38,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Raises UsageInvalid, DaemonProblem, EngineError."""
-    sql = sys.stdin.read() if args.sql == "-" else args.sql
+    sql = given_text(args.sql, "lakectl query: the statement")
     if not sql.strip():
         raise UsageInvalid("lakectl query: the statement is empty.")
     body: dict[str, Any] = {"sql": sql, "params": parameters(args.param)}
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
         session.terminal.out.write(csv_text([column["name"] for column in answer["columns"]], answer["rows"]))
         if answer["truncated"]:
-            session.terminal.note("note: rows were cut off at the limit; say -n, or raise limits.queryRows in lakehouse.yaml.")
+            session.terminal.note("note: rows were cut off; raise -n, or limits.queryRows in lakehouse.yaml.")
     elif args.output != "table":
         emit(session.terminal, answer, args.output)
     else:
@@ -70,7 +71,13 @@ def parameters(given: list[str]) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_json)
     except ValueError:
         return text
-    return value if value is None or isinstance(value, bool | int | float | str) else text
+    plain = value is None or (isinstance(value, float) and math.isfinite(value)) or isinstance(value, bool | int | str)
+    return value if plain else text
+
+
+def _no_json(word: str) -> float:
+    """NaN and Infinity are Python's; to JSON, and to whoever wrote them, they are text."""
+    raise ValueError(word)

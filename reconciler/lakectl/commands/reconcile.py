@@ -29,7 +29,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """0 done, 1 refused or failed. Raises UsageInvalid."""
-    if args.files and args.object is None:
-        raise UsageInvalid("lakectl reconcile: --files needs a Dataset.", remedy="Name one, as in Dataset/candidates.")
     name = find_object(args.object) if args.object is not None else ""
+    if args.files and not name.startswith("Dataset/"):
+        raise UsageInvalid("lakectl reconcile: --files needs a Dataset.", remedy="Name one, as in Dataset/candidates.")
     return carry_out(session, args, "resync" if args.files else "reconcile", name)

@@ -1,8 +1,8 @@
 """`lakectl search`: texts of an index nearest in meaning."""
 
 import argparse
-import sys
 
+from reconciler.lakectl.given_text import given_text
 from reconciler.lakectl.options import Parser, add_output, count
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import search_document
@@ -33,7 +33,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Raises DaemonProblem, EngineError."""
-    text = sys.stdin.read() if args.text == "-" else args.text
+    text = given_text(args.text, "lakectl search: the text")
     name = args.index.partition("/")[2] if args.index.lower().startswith("index/") else args.index
     answer = search_document(session, {"index": name, "text": text, "k": args.k, "filter": args.filter, "model": args.model})
     if args.output != "table":

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import NoReturn
 
 from reconciler.lakectl.observation import Observation, observer
 from reconciler.lakectl.options import Parser, add_output, duration
@@ -35,9 +36,9 @@ def options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    """0 whatever the objects' state: see `lakectl wait` for a verdict."""
+    """0 whatever the objects' state: see `lakectl wait` for a verdict. Raises UsageInvalid, ObjectUnknown."""
     kind, _, name = (args.object or "").partition("/")
-    if kind:
+    if args.object:
         from reconciler.lakectl.names import find_kind
 
         kind = find_kind(kind)
@@ -47,8 +48,12 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     if args.watch:
         _watch(look, args, session)
-    else:
-        _show(look(), args.output, session)
+    seen = look()
+    if name and not seen.statuses:
+        from reconciler.lakectl.names import unknown_object
+
+        raise unknown_object(f"{kind}/{name}", [status.object for status in observer(session).look().statuses])
+    _show(seen, args.output, session)
     return 0
 
 
@@ -60,8 +65,11 @@ def _show(observation: Observation, form: str, session: Session) -> None:
         session.terminal.line(line)
 
 
-def _watch(look: Callable[[], Observation], args: argparse.Namespace, session: Session) -> None:
-    """On a terminal the picture is repainted; into a pipe goes a new one whenever something changed."""
+def _watch(look: Callable[[], Observation], args: argparse.Namespace, session: Session) -> NoReturn:
+    """Until interrupted, also while there is nothing to show.
+
+    On a terminal the picture is repainted; into a pipe goes a new one whenever something changed.
+    """
     terminal = session.terminal
     if not terminal.interactive or args.output in ("json", "yaml"):
         last = None

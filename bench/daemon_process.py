@@ -25,8 +25,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def environment() -> dict[str, str]:
-    """Ours, with our packages on the path: the current folder of a user's process has a `specs/` of its own."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    """Ours without settings of another lakehouse, and our packages on the path: a user's current folder has a `specs/` of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")} | {"PYTHONPATH": str(ROOT)}
 
 
 class Connection:

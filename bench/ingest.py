@@ -1,10 +1,10 @@
 """CSV to Parquet: ours against the bare pyarrow loop, what a tiny file costs, and memory against file size.
 
-    python -m bench.ingest [--rows 1000000] [--rounds 5] [--large]
+    python -m bench.ingest [--rows 1000000] [--rounds 5] [--small]
 
 The peer is `pyarrow.csv.open_csv` -> `ParquetWriter` (zstd) over the same file, in turns with ours, at its defaults and at the block
-size that suits it best here. Ours guesses types, checks every value, hashes the object and stores it durably, all of it measured.
-Memory is the peak of a fresh process for each size. `--large` adds 1 GB to the sizes.
+size that suits it best here; the bar is judged by the faster of the two. Ours guesses types, checks every value, hashes the object and
+stores it durably, all of it measured. Memory is the peak of a fresh process for each size up to 1 GB, which `--small` leaves out.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--lake", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--write", default="append", help=argparse.SUPPRESS)
@@ -175,10 +175,12 @@ def main() -> None:
         figures: dict[str, Any] = {
             "timesheets": compare(folder, arguments.rows, arguments.rounds),
             "tiny_file": tiny(folder),
-            "peak_rss_mib": memory(folder, (10, 100, 1_000) if arguments.large else (10, 100)),
+            "peak_rss_mib": memory(folder, (10, 100) if arguments.small else (10, 100, 1_000)),
         }
-    ratio = figures["timesheets"]["append_over_bare"]
-    bars = (Bar("CSV to Parquet, append, over the bare loop", "x", ratio, 1.4),)
+    bars = [Bar("CSV to Parquet, append, over the bare loop at its best", "x", figures["timesheets"]["append_over_best_bare"], 1.4)]
+    for mode, peaks in figures["peak_rss_mib"].items():
+        *_, tenth, whole = peaks.values()  # the smallest does not fill the buffers
+        bars.append(Bar(f"peak memory of {mode}, a file over one of a tenth", "x", whole / tenth))
     report.write("ingest", figures, bars=bars, seed=SEED, data=f"generated timesheets, {arguments.rows} rows of 11 columns")
 
 

@@ -36,6 +36,8 @@ DEMO = EXAMPLES.parent / ".demo"
 LAKECTL = str(Path(sys.executable).parent / "lakectl")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
 """Without settings that are meant for another lakehouse."""
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""The daemon is on this machine: a proxy for the rest of the world must not be asked for it."""
 PATIENCE = 120.0
 """Seconds that anything may take before the demo gives up."""
 
@@ -149,7 +151,7 @@ class Daemon:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            with DIRECT.open(request, timeout=PATIENCE) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError:
             return None
@@ -267,7 +269,7 @@ def stay(daemon: Daemon) -> None:
     heading("It goes on")
     for path, what in (("/status", "every object"), ("/openapi.json", "the API, described"), ("/metrics", "figures for Prometheus")):
         console.print(f"   {daemon.url}{path:<16}{what}")
-    console.print(f"\n   cd {DEMO.name} && lakectl status --watch")
+    console.print(f"\n   {os.path.relpath(LAKECTL)} --repo {os.path.relpath(DEMO)} status --watch", soft_wrap=True)
     console.print(f"   kill {daemon.process.pid}    [dim]stops it[/]")
 
 
@@ -281,7 +283,10 @@ def stop_former() -> None:
     if ours:
         console.print(f"[dim]Stopping the daemon of the former demo (process {former.pid}).[/]")
         former.terminate()
-        former.wait(PATIENCE)
+        try:
+            former.wait(PATIENCE)
+        except psutil.TimeoutExpired:
+            raise Unexpected(f"the daemon of the former demo, process {former.pid}, did not end on SIGTERM") from None
 
 
 def show(*words: str) -> None:

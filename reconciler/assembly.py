@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from controllers.bucket.controller import BucketController
@@ -23,6 +24,7 @@ from engines.jobs.executor import Executor, JobLimits
 from engines.sql.views import ViewSweep
 from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
+from reconciler.data_watch import DataWatch
 from reconciler.driver import Driver, Parts
 from reconciler.follow import Follower
 from reconciler.job_desk import JobDesk
@@ -30,13 +32,14 @@ from reconciler.loop import Reconciler
 from reconciler.opening import State
 from reconciler.operator import Operator
 from reconciler.queue import WorkQueue
+from reconciler.removal import Remover
 from reconciler.settings import Settings
 from reconciler.status_writer import StatusWriter
-from reconciler.watch import DataWatch
 from reconciler.world import World
 from specs.registry import KINDS
 from specs.version import PARSER_VERSION
 from state.discards import Discards
+from state.turns import Turns
 
 _VIEWS_KEPT = 24 * 3600.0
 """Seconds that the links to a former version stay: longer than any query or embedding job reads by them."""
@@ -97,8 +100,11 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     executor = Executor(state.place.cache / "jobs", jobs, desk.ended)
     files = SourceFiles(state.place.data_root, state.ours)
     kinds = make_kinds(state, world, statuses, executor, files)
-    follower = Follower(state.place.source, world, state.catalog, statuses, kinds.retiring, settings)
-    reconciler = Reconciler(kinds.controllers, world.desired, world.circle, state.catalog, statuses, state.clock)
+    turns = Turns()
+    stop_jobs = partial(executor.keep_only, wanted=frozenset())
+    remover = Remover(world, state.catalog, statuses, kinds.retiring, turns)
+    follower = Follower(state.place.source, world, state.catalog, statuses, remover, settings)
+    reconciler = Reconciler(kinds.controllers, world.desired, world.circle, state.catalog, statuses, state.clock, turns, stop_jobs)
     queue = WorkQueue(time.monotonic)
     watch = DataWatch(state.place.data_root, (state.place.cache, *state.local_roots))
 
@@ -121,7 +127,6 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         backoff=Backoff(BackoffPolicy(), random.Random()),
         operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, state.clock),
         data_watch=watch,
-        data_root=state.place.data_root,
         heartbeat=heartbeat,
         tidy=tidy,
         clock=state.clock,

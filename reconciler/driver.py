@@ -20,16 +20,17 @@ from anyio import CapacityLimiter, to_thread
 
 from controllers.outcome import Failed, Outcome, Ready, Waiting
 from reconciler.backoff import Backoff
+from reconciler.data_watch import DataWatch
 from reconciler.follow import Follower
 from reconciler.loop import Reconciler, Visit
 from reconciler.operator import Operator
 from reconciler.queue import WorkQueue
 from reconciler.sources.source import Source
-from reconciler.watch import DataWatch, existing, watch
+from reconciler.watch import Aim, FolderWatch, source_folders
 from reconciler.world import World
-from specs.kinds.dataset import DatasetSpec
+from specs.errors import LakehouseError
 from specs.resource import Key
-from state.errors import LeaseLost, StateError
+from state.errors import LeaseLost
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -51,7 +52,6 @@ class Parts:
     backoff: Backoff
     operator: Operator
     data_watch: DataWatch
-    data_root: Path
     heartbeat: Callable[[str | None, datetime | None], None]
     tidy: Callable[[], None]
     clock: Callable[[], datetime]
@@ -82,7 +82,7 @@ class Driver:
         self._stopping = asyncio.Event()
         self._look = asyncio.Event()
         self._asked = asyncio.Event()
-        self._folders_moved = asyncio.Event()
+        self._data_folders = FolderWatch(self._aim_at_data, self._data_changed, partial(self._data_changed, resync=True))
         self._visiting = threading.local()
         self._relisted_at: datetime | None = None
         self._unvisited: set[Key] = set()
@@ -124,7 +124,7 @@ class Driver:
 
     def wake(self, names: Iterable[str]) -> None:
         """Objects whose world changed: a job ended, the catalog committed. From any thread."""
-        keys = [Key(*name.split("/", 1)) for name in names]
+        keys = [Key.of(name) for name in names]
         # whoever commits to the object that it visits looks again by itself
         own = getattr(self._visiting, "key", None)
         self._loop.call_soon_threadsafe(self._wake, [key for key in keys if key != own], keys)
@@ -139,8 +139,9 @@ class Driver:
         pending = await self._in_thread(self._parts.follower.advance)
         self.enqueue(pending.changed)
         self.enqueue(pending.quiet, resync=True)
-        if not self.first_pass.is_set() or any(key.kind == "Dataset" for key in pending.changed):
-            self._aim_data_watch()
+        moved: bool = await self._in_thread(partial(self._parts.data_watch.aim, pending.globs))
+        if moved:
+            self._data_folders.look_again()
         if self._parts.world.revision is not None and not self.first_pass.is_set():
             self._unvisited = set(pending.changed)
             self.first_pass.set()
@@ -228,63 +229,42 @@ class Driver:
             self._look.set()
 
     async def _despite_storage(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """What storage refuses now (a full disk, a bucket that is away) is tried again with the next turn."""
+        """What storage or a folder refuses now (a full disk, a bucket that is away) is tried again with the next turn."""
         try:
             await work()
         except LeaseLost:
             raise
-        except StateError as error:
+        except LakehouseError as error:
             _log.warning("%s", error.explain())
+        except OSError as error:
+            _log.warning("%s", error)
 
     async def _watch_source(self) -> None:
-        folders = await self._in_thread(self._parts.source.watched)
-        await watch(folders, lambda _: self._look.set(), self._stopping, self._look.set)
+        await FolderWatch(self._source_folders, lambda _: self._look.set(), lambda _: self._look.set()).run()
+
+    async def _source_folders(self) -> Aim:
+        return await self._in_thread(partial(source_folders, self._parts.source))
 
     async def _watch_data(self) -> None:
-        """Watches the folders of data files; anew when the datasets name others, or a folder comes that was missing.
-
-        A watch goes on until its successor has begun, and what it did not watch from the beginning is looked at then.
-        """
         await self.first_pass.wait()
-        async with asyncio.TaskGroup() as tasks:
-            await self._watch_in_turn(tasks)
+        await self._data_folders.run()
 
-    async def _watch_in_turn(self, tasks: asyncio.TaskGroup) -> None:
-        data, root = self._parts.data_watch, self._parts.data_root
-        watched: frozenset[Path] = frozenset()
-        former = asyncio.Event()
-        while True:
-            self._folders_moved.clear()
-            prefixes = data.prefixes()
-            folders = await self._in_thread(partial(existing, prefixes, root))
-            now_watched = frozenset(folder.path for folder in folders)
-            missing = prefixes - now_watched
+    async def _aim_at_data(self) -> Aim:
+        return await self._in_thread(self._parts.data_watch.folders)
 
-            def changed(paths: set[Path], missing: frozenset[Path] = missing) -> None:
-                self.enqueue(data.concerned(paths))
-                if any(prefix.is_relative_to(path) for path in paths for prefix in missing):
-                    self._folders_moved.set()
-
-            def began(former: asyncio.Event = former, fresh: frozenset[Path] = now_watched - watched) -> None:
-                former.set()
-                self.enqueue(data.concerned(fresh), resync=True)
-
-            former, watched = asyncio.Event(), now_watched
-            tasks.create_task(watch(folders, changed, former, began))
-            await self._folders_moved.wait()
-
-    def _aim_data_watch(self) -> None:
-        globs = {resource.key: resource.spec_as(DatasetSpec).source.files for resource in self._parts.world.resources("Dataset")}
-        if self._parts.data_watch.aim(globs):
-            self._folders_moved.set()
+    def _data_changed(self, paths: Iterable[Path], *, resync: bool = False) -> None:
+        self.enqueue(self._parts.data_watch.concerned(paths), resync=resync)
 
     async def _relist(self) -> None:
         """What a lost notification left behind, once in a while."""
         while True:
             await asyncio.sleep(self._parts.follower.settings.work.resync)
-            self.enqueue(await self._in_thread(self._parts.follower.relist))
-            self._relisted_at = self._parts.clock()
-            await self._in_thread(self._parts.tidy)
+            await self._despite_storage(self._relist_once)
+
+    async def _relist_once(self) -> None:
+        self.enqueue(await self._in_thread(self._parts.follower.relist))
+        self._relisted_at = self._parts.clock()
+        await self._in_thread(self._parts.tidy)
 
     async def _resync(self) -> None:
         """Every object once per `resync`, evenly spread: what was changed behind our back is found, at no visible cost."""

@@ -26,6 +26,7 @@ from state.catalog.fold import ChangeRefused, ObjectState
 from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.timestamps import from_iso
+from state.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class Reconciler:
         controllers: by kind; every kind has one.
         desired: the object as wanted now, None if nobody wants it.
         circle: the references that lead from an object back to itself, empty if there are none.
+        turns: taken by whoever works on an object, under its name.
+        stop_jobs: called with an object's name where no job is to run for it (any more).
     """
 
     def __init__(
@@ -77,23 +80,31 @@ class Reconciler:
         catalog: Catalog,
         statuses: StatusWriter,
         clock: Callable[[], datetime],
+        turns: Turns,
+        stop_jobs: Callable[[str], object],
     ) -> None:
         self._controllers = controllers
         self._desired = desired
         self._circle = circle
-        self._clock = clock
         self._catalog = catalog
         self._statuses = statuses
+        self._turns = turns
+        self._stop_jobs = stop_jobs
+        self._clock = clock
 
     def visit(self, key: Key) -> Visit | None:
         """Brings one object as near to its spec as it gets now, and writes its status.
 
         Returns None where the object is not wanted any more. Raises LeaseLost only: this process must stop then.
         """
-        desired = self._desired(key)
-        if desired is None:
-            return None
-        visit = self._guarded(desired)
+        with self._turns.of(str(key)):
+            # what is wanted is read inside the turn: a removal that waits for it finds all that was made
+            desired = self._desired(key)
+            if desired is None:
+                return None
+            return self._recorded(desired, self._guarded(desired))
+
+    def _recorded(self, desired: Desired, visit: Visit) -> Visit:
         hit(_BEFORE_STATUS)
         try:
             self._statuses.record(desired, visit.outcome)
@@ -122,6 +133,7 @@ class Reconciler:
         record = self._catalog.get(str(desired.key))
         ending = held(desired, record, self._circle(desired.key), self._clock())
         if ending is not None:
+            self._stop_jobs(str(desired.key))
             return Visit(ending, 0)
         resource = desired.resource
         assert resource is not None
@@ -132,6 +144,7 @@ class Reconciler:
             observed = controller.observe(resource)
             steps = controller.plan(resource, observed)
             if not steps:
+                self._stop_jobs(str(desired.key))
                 return Visit(with_errors(desired, controller.conclude(resource, observed)), taken)
             started = self._act(controller, desired, steps)
             taken += len(steps)

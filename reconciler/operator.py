@@ -117,7 +117,7 @@ class Operator:
                     self._files.forget(resource.spec_as(DatasetSpec).source.files)
                 return "its files are read again", (key,)
             case verb:
-                raise Refused(f"`{verb}` is not built in this version")
+                raise Refused(f"`{verb}` is not built in this version.", remedy="Use a version of Lakehouse that has it.")
 
     def _suspend(self, request: Request) -> tuple[str, tuple[Key, ...]]:
         key = self._wanted(request)
@@ -133,26 +133,31 @@ class Operator:
                 return iso(self._clock() + parse_duration(str(payload["for"])))
             return None if payload.get("until") is None else iso(from_iso(str(payload["until"])))
         except (DurationInvalid, ValueError, OverflowError) as error:
-            raise Refused(f"`until` and `for` need an instant and a duration: {error}") from error
+            remedy = "Write them as in 2026-12-24T08:00:00Z and 3h."
+            raise Refused(f"`until` needs an instant and `for` a duration: {error}.", remedy=remedy) from error
 
     def _approve(self, request: Request) -> tuple[str, tuple[Key, ...]]:
         """Approves a prune by its plan's id; refused when the world moved on and the id with it."""
         plan_id = str(request.payload.get("plan") or request.object)
-        held = self._follower.prune()
-        if not held.held or held.id != plan_id:
-            now = f"what is held now has the plan {held.id}" if held.held else "nothing is held now"
-            raise Refused(f"plan {plan_id} is not what would be done any more: {now}")
-        change = Approved(f"Prune/{plan_id}", plan_id, request.actor, plan_id)
+        plan = self._follower.prune()
+        if not plan.held or plan.id != plan_id:
+            former = self._catalog.get(f"Prune/{plan_id}")
+            if former is not None and plan_id in former.approvals:
+                return "what it named was let go before", ()
+            now = f"what is held now has the plan {plan.id}" if plan.held else "nothing is held now"
+            remedy = "Look at what `lakectl plan` says of it, then approve that." if plan.held else "Nothing is left to do."
+            raise Refused(f"plan {plan_id} is not what would be done any more: {now}.", remedy=remedy)
+        change = Approved(f"Prune/{plan_id}", plan_id, request.actor, plan.wanted, plan.versions)
         self._catalog.commit((change,), actor=request.actor, reason=request.reason)
         self._follower.prune()
-        return f"{len(held.held)} objects were let go", ()
+        return f"{len(plan.held)} objects were let go", ()
 
     def _wanted(self, request: Request) -> Key:
         key = Key.parse(request.object)
         if key not in self._world.objects:
-            raise Refused(f"{key} is not declared by any spec")
+            raise Refused(f"{key} is not declared by any spec.", remedy="`lakectl get` lists what is.")
         if request.digest is not None and request.digest != self._world.objects[key].digest:
-            raise Refused(f"{key} has changed since this was decided; look at it and ask again")
+            raise Refused(f"{key} has changed since this was decided.", remedy="Look at it and ask again.")
         return key
 
     def _end(self, request: Request, outcome: str, message: str) -> None:

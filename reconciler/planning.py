@@ -19,7 +19,7 @@ from reconciler.loop import failed, held, with_errors
 from reconciler.opening import open_state
 from reconciler.place import Place
 from reconciler.plan import Plan, PlannedObject, PlannedPrune, PlannedStep
-from reconciler.prune import moving, plan_prune
+from reconciler.removal import removals
 from reconciler.settings import Settings
 from reconciler.status_writer import StatusWriter
 from reconciler.world import Desired, World
@@ -42,9 +42,7 @@ def make_plan(place: Place, settings: Settings) -> Plan:
         kinds = make_kinds(state, world, statuses, executor, SourceFiles(place.data_root, state.ours))
         planner = _Planner(kinds.controllers, world, state.catalog, executor, state.clock())
         objects = tuple(planner.plan(desired) for desired in _ordered(world))
-        wanted = {key: desired.digest for key, desired in world.objects.items()}
-        renamed = moving(world.resources("Dataset"), state.catalog.table).keys() - wanted.keys()
-        pruned = plan_prune(state.catalog.objects(), wanted, settings.max_prune, (), renamed)
+        pruned = removals(world, state.catalog, settings.max_prune)
         going = [PlannedPrune(item.object, _becomes(kinds.retiring, item), None) for item in pruned.objects]
         held = [PlannedPrune(name, f"held until `lakectl approve {pruned.id}`", why) for name, why in pruned.held.items()]
         return Plan(revision, objects, (*going, *held), errors(world), warnings(world))

@@ -1,18 +1,20 @@
 """Removing what no spec wants any more, by an inventory that was written before the first side effect; pure.
 
 Data is retained unless its spec said otherwise, derived things go. A commit that removes more than `maxPrune` of a kind
-(and more than a single object), or any dataset that a policy governs, is held until somebody approves exactly this plan:
-its id covers what would go, what is wanted in its stead, and the versions observed.
+(and more than a single object), or any dataset that a policy governs, is held until somebody approves exactly this plan;
+so is everything while a spec file cannot be read, since it may ask for what seems unwanted. A plan's id covers what would
+go, at the versions observed, and what is wanted in its stead.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from reconciler.world import SPEC_FILE
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key, Resource
-from state.catalog.fold import ObjectState
+from state.catalog.fold import Approval, ObjectState
 from state.catalog.records import Table
 
 _ORDER = ("IndexGeneration", "Index", "Dataset", "Bucket")
@@ -21,51 +23,83 @@ _ORDER = ("IndexGeneration", "Index", "Dataset", "Bucket")
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """What goes, in order, and whether that needs an approval.
+    """What goes, in order, and what does not without an approval.
 
     Args:
-        id: short digest that an approval names.
-        held: objects that may not go without it, with the reason in words.
+        held: objects that may not go unasked, with the reason in words.
+        id: short digest of what is held, which an approval names.
+        wanted: digest of what is wanted of the kinds of what is held.
+        versions: what is held, each "Kind/name@version".
     """
 
-    id: str
-    objects: tuple[ObjectState, ...]
-    held: Mapping[str, str]
+    objects: tuple[ObjectState, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+    wanted: str = ""
+    versions: tuple[str, ...] = ()
 
 
 def plan_prune(
     objects: Mapping[str, ObjectState],
     wanted: Mapping[Key, str],
     max_prune: float,
-    approved: Collection[str],
+    approvals: Collection[Approval] = (),
     moving: Collection[Key] = (),
 ) -> PrunePlan:
     """What of the inventory nobody wants.
 
     Args:
         objects: what the catalog knows, by name. Looked at only as far as something goes: a start over many costs their names.
-        wanted: digests of what is wanted, by key.
+        wanted: digests of what is wanted, by key; files that cannot be read among them.
         max_prune: share in [0, 1] of a kind that may go unasked.
-        approved: ids of approved plans.
         moving: datasets whose data a wanted one takes over under its own name; they go with that.
     """
     ours = {str(key) for key in wanted}
     leaving = {str(key) for key in moving}
     surplus = sorted((objects[name] for name in objects if name not in ours and _is_managed(objects[name], leaving)), key=_order)
-    going = Counter(_key(state).kind for state in surplus)
+    if not surplus:
+        return PrunePlan()
+    going = Counter(_kind(state) for state in surplus)
     totals = Counter(kind for name in objects if (kind := name.partition("/")[0]) in going and _is_managed(objects[name], leaving))
-    plan_id = _identity(surplus, wanted)
-    held: dict[str, str] = {}
-    if plan_id not in approved:
-        for state in surplus:
-            key = _key(state)
-            share = going[key.kind] / totals[key.kind]
-            if state.managed is not None and state.managed.governed:
-                held[state.object] = "a policy governs it"
-            elif going[key.kind] > 1 and share > max_prune:
-                part = f"{going[key.kind]} of {totals[key.kind]} {key.kind} objects"
-                held[state.object] = f"{part} would go, more than maxPrune {max_prune:.0%}"
-    return PrunePlan(plan_id, tuple(state for state in surplus if state.object not in held), held)
+    unread = min((key.name for key in wanted if key.kind == SPEC_FILE), default=None)
+    approved = _approved(wanted, approvals)
+    held = {
+        state.object: why
+        for state in surplus
+        if versioned(state) not in approved and (why := _why_held(state, going, totals, max_prune, unread)) is not None
+    }
+    goes = tuple(state for state in surplus if state.object not in held)
+    versions = tuple(versioned(state) for state in surplus if state.object in held)
+    subset = _digest_of_kinds(wanted, versions)
+    return PrunePlan(goes, held, digest([subset, versions])[:12], subset, versions)
+
+
+def versioned(state: ObjectState) -> str:
+    """The object as an approval names it: "Kind/name@version", 0 where it has no table."""
+    return f"{state.object}@{state.table.version if state.table is not None else 0}"
+
+
+def _why_held(state: ObjectState, going: Counter[str], totals: Counter[str], max_prune: float, unread: str | None) -> str | None:
+    kind = _kind(state)
+    if unread is not None:
+        return f"{unread} cannot be read and may ask for it, so mend that file first"
+    if state.managed is not None and state.managed.governed:
+        return "a policy governs it"
+    if going[kind] > 1 and going[kind] / totals[kind] > max_prune:
+        return f"{going[kind]} of {totals[kind]} {kind} objects would go, more than maxPrune {max_prune:.0%}"
+    return None
+
+
+def _approved(wanted: Mapping[Key, str], approvals: Collection[Approval]) -> frozenset[str]:
+    """What somebody let go, at its version, while what is wanted is still what it was then."""
+    valid = (approval for approval in approvals if approval.objects and approval.digest == _digest_of_kinds(wanted, approval.objects))
+    return frozenset(name for approval in valid for name in approval.objects)
+
+
+def _digest_of_kinds(wanted: Mapping[Key, str], versions: Iterable[str]) -> str:
+    """Of what is wanted of the kinds that `versions` name."""
+    kinds = {name.partition("/")[0] for name in versions}
+    return digest(sorted([str(key), text] for key, text in wanted.items() if key.kind in kinds))
 
 
 def moving(resources: Iterable[Resource], table: Callable[[str], Table | None]) -> dict[Key, Key]:
@@ -85,18 +119,10 @@ def _is_managed(state: ObjectState, leaving: Collection[str]) -> bool:
     return state.managed is not None and not state.retained and state.object not in leaving
 
 
-def _identity(surplus: list[ObjectState], wanted: Mapping[Key, str]) -> str:
-    kinds = {_key(state).kind for state in surplus}
-    subset = sorted([str(key), text] for key, text in wanted.items() if key.kind in kinds)
-    versions = [[state.object, state.table.version if state.table is not None else 0] for state in surplus]
-    return digest([subset, versions])[:12]
-
-
-def _key(state: ObjectState) -> Key:
-    kind, _, name = state.object.partition("/")
-    return Key(kind, name)
+def _kind(state: ObjectState) -> str:
+    return state.object.partition("/")[0]
 
 
 def _order(state: ObjectState) -> tuple[int, str]:
-    kind = _key(state).kind
+    kind = _kind(state)
     return (_ORDER.index(kind) if kind in _ORDER else -1, state.object)

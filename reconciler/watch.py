@@ -7,19 +7,15 @@ watchfiles' own filter ignores `.git`, so it is off here; `step` is how long it 
 import asyncio
 import contextlib
 import logging
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from fnmatch import translate
-from functools import cached_property, partial
-from glob import escape, has_magic
+from functools import partial
 from pathlib import Path
 
 from watchfiles import awatch
 
-from reconciler.sources.source import Watched
-from specs.resource import Key
+from reconciler.sources.source import Source, Watched
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +38,7 @@ async def watch(
     starts: list[asyncio.Event] = []
     async with asyncio.TaskGroup() as tasks:
         for recursive, paths in by_depth.items():
-            present = await asyncio.to_thread(lambda paths: [path for path in paths if path.is_dir()], paths)
+            present = await asyncio.to_thread(lambda paths: [path for path in paths if is_folder(path)], paths)
             if present:
                 starts.append(asyncio.Event())
                 tasks.create_task(_watch(present, recursive, changed, stop, starts[-1]))
@@ -74,131 +70,79 @@ async def _watch(
         begun = partial(changed, set(paths))
 
 
-class DataWatch:
-    """Which datasets a changed file concerns, and which folders have to be watched for that. Used on one event loop.
+def is_folder(path: Path) -> bool:
+    """`Path.is_dir`, but False where nobody may look."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What to watch now, and which folders would be watched if they were there."""
+
+    folders: tuple[Watched, ...]
+    missing: frozenset[Path] = frozenset()
+
+
+def source_folders(source: Source) -> Aim:
+    """What to watch for a new revision; nothing where that cannot be told. Blocking."""
+    try:
+        folders = source.watched()
+    except OSError as error:
+        _log.warning("cannot watch the specs, changes are seen at the next relist: %s", error)
+        return Aim(())
+    there = tuple(folder for folder in folders if is_folder(folder.path))
+    return Aim(there, frozenset(folder.path for folder in folders if folder not in there))
+
+
+class FolderWatch:
+    """Watches what `aim` names; anew when that may be others, and when a folder comes, goes, or is made again.
+
+    A watch goes on until its successor has begun, and what it did not watch from the beginning is looked at then.
 
     Args:
-        root: the data root, resolved.
-        forbidden: folders below which nothing is watched (the lake, the cache): what is written there is ours.
+        changed: called with the paths of every burst.
+        fresh: called with the folders that are watched from now on and were not before.
     """
 
-    def __init__(self, root: Path, forbidden: Iterable[Path]) -> None:
-        self._root = root
-        self._forbidden = tuple(forbidden)
-        self._globs: Mapping[Key, tuple[str, ...]] = {}
-        self._exact: dict[Path, set[Key]] = defaultdict(set)
-        self._wild: dict[str, _Wild] = {}
-        self._by_prefix: dict[Path, list[_Wild]] = {}
-        self._below: dict[Path, set[Key]] = {}
+    def __init__(
+        self, aim: Callable[[], Awaitable[Aim]], changed: Callable[[set[Path]], None], fresh: Callable[[frozenset[Path]], None]
+    ) -> None:
+        self._aim = aim
+        self._changed = changed
+        self._fresh = fresh
+        self._gone: set[Path] = set()
+        self._moved = asyncio.Event()
 
-    def aim(self, globs: Mapping[Key, tuple[str, ...]]) -> bool:
-        """Takes over the datasets' globs; returns whether other folders have to be watched now. Costs what differs."""
-        before = self.prefixes()
-        for key in globs.keys() | self._globs.keys():
-            was, now = self._globs.get(key, ()), globs.get(key, ())
-            if was != now:
-                for glob in dict.fromkeys(was):
-                    self._drop(glob, key)
-                for glob in now:
-                    self._add(glob, key)
-        if globs != self._globs:
-            self._index()
-        self._globs = globs
-        return self.prefixes() != before
+    def look_again(self) -> None:
+        """Other folders may have to be watched. From the event loop only."""
+        self._moved.set()
 
-    def prefixes(self) -> frozenset[Path]:
-        """Folders that hold everything the globs can match, existing or not."""
-        return frozenset({path.parent for path in self._exact} | {wild.prefix for wild in self._wild.values()})
+    async def run(self) -> None:
+        """For ever."""
+        former, watched = asyncio.Event(), frozenset[Path]()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._moved.clear()
+                aim = await self._aim()
+                here = frozenset(folder.path for folder in aim.folders)
+                # the system's watch of a folder ends with it, also where the folder came back at once
+                fresh = here - (watched - self._gone)
+                self._gone.clear()
+                stop = asyncio.Event()
+                tasks.create_task(watch(aim.folders, partial(self._burst, here, aim.missing), stop, partial(self._began, former, fresh)))
+                former, watched = stop, here
+                await self._moved.wait()
 
-    def concerned(self, paths: Iterable[Path]) -> set[Key]:
-        """Datasets that one of the changed paths may concern; a folder that came or went concerns all below it."""
-        keys: set[Key] = set()
-        for path in paths:
-            if any(path.is_relative_to(folder) for folder in self._forbidden):
-                continue
-            keys |= self._exact.get(path, set()) | self._below.get(path, set())
-            for folder in (path, *path.parents):
-                for wild in self._by_prefix.get(folder, ()):
-                    if wild.may_match(path):
-                        keys |= wild.keys
-        return keys
+    def _burst(self, here: frozenset[Path], missing: frozenset[Path], paths: set[Path]) -> None:
+        self._changed(paths)
+        self._gone |= paths & here
+        if paths & here or any(folder.is_relative_to(path) for path in paths for folder in missing):
+            self._moved.set()
 
-    def _index(self) -> None:
-        """By folder, so that a burst over a thousand datasets costs what changed, not the product of both."""
-        self._by_prefix, self._below = defaultdict(list), defaultdict(set)
-        for wild in self._wild.values():
-            self._by_prefix[wild.prefix].append(wild)
-            for folder in (wild.prefix, *wild.prefix.parents):
-                self._below[folder] |= wild.keys
-        for path, keys in self._exact.items():
-            for folder in path.parents:
-                self._below[folder] |= keys
-
-    def _add(self, glob: str, key: Key) -> None:
-        if not has_magic(glob):
-            self._exact[self._root / glob].add(key)
-            return
-        wild = self._wild.get(glob)
-        if wild is None:
-            wild = self._wild[glob] = _Wild(_prefix(self._root, glob), _expression(self._root, glob), set())
-        wild.keys.add(key)
-
-    def _drop(self, glob: str, key: Key) -> None:
-        if not has_magic(glob):
-            path = self._root / glob
-            self._exact[path].discard(key)
-            if not self._exact[path]:
-                del self._exact[path]
-            return
-        self._wild[glob].keys.discard(key)
-        if not self._wild[glob].keys:
-            del self._wild[glob]
-
-
-def existing(prefixes: Iterable[Path], root: Path) -> tuple[Watched, ...]:
-    """The folders to watch for what lies below `prefixes`: each one's deepest existing folder, outermost only. Blocking.
-
-    The root itself is watched without depth: it holds everything, the lake among it.
-    """
-    deepest = set()
-    for prefix in prefixes:
-        folder = prefix
-        while folder != root and not folder.is_dir():
-            folder = folder.parent
-        deepest.add(folder)
-    found: list[Path] = []
-    # a folder sorts right before all that lies below it
-    for folder in sorted(deepest - {root}):
-        if not found or not folder.is_relative_to(found[-1]):
-            found.append(folder)
-    watched = tuple(Watched(folder, True) for folder in found)
-    return (Watched(root, False), *watched) if root in deepest else watched
-
-
-@dataclass(frozen=True)
-class _Wild:
-    """A glob with wildcards: the folder above them, an expression of the paths it may match, and whose it is."""
-
-    prefix: Path
-    expression: str
-    keys: set[Key]
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """Compiled when a file below the folder changes first, which for most globs is never."""
-        return re.compile(self.expression)
-
-    def may_match(self, path: Path) -> bool:
-        """A path without a suffix may be a folder of files that match."""
-        return not path.suffix or self.pattern.fullmatch(str(path)) is not None
-
-
-def _prefix(root: Path, glob: str) -> Path:
-    parts = glob.split("/")[:-1]
-    first = next((position for position, part in enumerate(parts) if has_magic(part)), len(parts))
-    return root.joinpath(*parts[:first])
-
-
-def _expression(root: Path, glob: str) -> str:
-    """A regular expression no stricter than the glob: `*` may cross folders, which at worst looks once too often."""
-    return translate(f"{escape(str(root))}/{glob.replace('**/', '*')}")
+    def _began(self, former: asyncio.Event, fresh: frozenset[Path]) -> None:
+        former.set()
+        if fresh:
+            self._fresh(fresh)

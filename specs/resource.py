@@ -43,6 +43,12 @@ class Key(NamedTuple):
             raise SpecInvalid(f"`{text}` is not an object's key.", remedy="Write it as Kind/name, as in Dataset/candidates.")
         return cls(kind, name)
 
+    @classmethod
+    def of(cls, name: str) -> Key:
+        """The inverse of `str(key)`, also for names that nobody may write (a file's path); nothing is checked."""
+        kind, _, rest = name.partition("/")
+        return cls(kind, rest)
+
 
 class Origin(NamedTuple):
     """Where a resource was read: path within the tree (with `/`) and 1-based line of its document."""

@@ -13,8 +13,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from state.buckets import Buckets
@@ -23,6 +22,7 @@ from state.errors import BucketUnknown, ObjectCorrupt, ObjectMissing
 from state.local_store import storage_error
 from state.objects import ObjectRef, ObjectStore
 from state.staging import Staging
+from state.turns import Turns
 
 PIECE = 8 * 1024 * 1024
 REMEMBERED = 100_000
@@ -46,7 +46,7 @@ class ObjectReader:
         self._lock = threading.Lock()
         self._verified: OrderedDict[_Identity, None] = OrderedDict()
         self._damaged: set[_Identity] = set()  # what is repaired has another mtime
-        self._busy: dict[str, _Turn] = {}
+        self._turns = Turns()  # nothing is hashed or downloaded twice at once
 
     def path(self, ref: ObjectRef) -> Path:
         """A local file with exactly the bytes of `ref`; read-only. Raises ObjectMissing, ObjectCorrupt and what the store raises.
@@ -102,7 +102,7 @@ class ObjectReader:
             raise _corrupt_size(ref, identity[1])
         if self._knows(identity):
             return
-        with self._turn(str(path)):
+        with self._turns.of(str(path)):
             if self._knows(identity):
                 return
             try:
@@ -119,7 +119,7 @@ class ObjectReader:
 
     def _cached(self, store: ObjectStore, ref: ObjectRef) -> Path:
         path = self._cache / ref.sha256[:2] / ref.sha256
-        with self._turn(ref.sha256):
+        with self._turns.of(ref.sha256):
             try:
                 self._check(path, ref)
             except ObjectMissing:
@@ -178,29 +178,6 @@ class ObjectReader:
             self._verified[identity] = None
             if len(self._verified) > REMEMBERED:
                 self._verified.popitem(last=False)
-
-    @contextmanager
-    def _turn(self, name: str) -> Iterator[None]:
-        """One thread at a time per name, so that nothing is hashed or downloaded twice at once."""
-        with self._lock:
-            turn = self._busy.setdefault(name, _Turn())
-            turn.waiting += 1
-        try:
-            with turn.lock:
-                yield
-        finally:
-            with self._lock:
-                turn.waiting -= 1
-                if not turn.waiting:
-                    del self._busy[name]
-
-
-class _Turn:
-    __slots__ = ("lock", "waiting")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.waiting = 0
 
 
 def _identity(path: Path, ref: ObjectRef) -> _Identity:

@@ -80,9 +80,7 @@ class DirectorySource:
 
     def watched(self) -> tuple[Watched, ...]:
         """The specs' folder, and the root for `lakehouse.yaml`."""
-        folder = self._root / SPECS_FOLDER
-        root = Watched(self._root, False)
-        return (root, Watched(folder, True)) if folder.is_dir() else (root,)
+        return (Watched(self._root, False), Watched(self._root / SPECS_FOLDER, True))
 
     def _paths(self) -> list[str]:
         found = []

@@ -107,8 +107,7 @@ class GitSource:
         pointer = own / "commondir"
         if pointer.is_file():
             common = (own / pointer.read_text(encoding="utf-8").strip()).resolve()
-        folders = [Watched(path, False) for path in dict.fromkeys((own, common))] + [Watched(common / "refs", True)]
-        return tuple(folder for folder in folders if folder.path.is_dir())
+        return (*(Watched(path, False) for path in dict.fromkeys((own, common))), Watched(common / "refs", True))
 
     def _tree(self, revision: str) -> pygit2.Tree:
         return self._repo[revision].peel(pygit2.Tree)

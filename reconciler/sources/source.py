@@ -61,7 +61,7 @@ class Source(Protocol):
         ...
 
     def watched(self) -> tuple[Watched, ...]:
-        """Folders in which a new revision shows first."""
+        """Folders in which a new revision shows first, whether they are there or not. Raises OSError."""
         ...
 
 

@@ -240,13 +240,21 @@ class Resumed(Flat):
 
 @dataclass(frozen=True, slots=True)
 class Approved(Flat):
-    """`by` agrees to plan `plan_id`, as long as its inputs have this digest."""
+    """`by` agrees to plan `plan_id`, as long as what is wanted has this digest.
+
+    objects: what may go, each "Kind/name@version"; none once they are gone.
+    """
 
     op: ClassVar[str] = "approved"
     object: str
     plan_id: str
     by: str
     digest: str
+    objects: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "objects": tuple(data.get("objects", ()))})
 
 
 Change: TypeAlias = (

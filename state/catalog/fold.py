@@ -69,10 +69,18 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Who approved a plan, for inputs of this digest."""
+    """Who approved a plan, while what is wanted has this digest; `objects` as of `Approved`."""
 
     by: str
     digest: str
+    objects: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"by": self.by, "digest": self.digest, "objects": list(self.objects)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "objects": tuple(data.get("objects", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,7 @@ class ObjectState:
         parts: dict[str, Any] = {
             "managed": self.managed and self.managed.to_dict(),
             "suspended": self.suspended and {"by": self.suspended.by, "why": self.suspended.why, "until": self.suspended.until},
-            "approvals": {plan: {"by": approval.by, "digest": approval.digest} for plan, approval in self.approvals.items()},
+            "approvals": {plan: approval.to_dict() for plan, approval in self.approvals.items()},
             "table": self.table and self.table.to_dict(),
             "index": self.index and self.index.to_dict(),
             "bucket": self.bucket and self.bucket.to_dict(),
@@ -142,7 +150,7 @@ class ObjectState:
 _PARTS: Mapping[str, Callable[[Any], object]] = {
     "managed": lambda data: Inventory(**data),
     "suspended": lambda data: Suspension(**data),
-    "approvals": lambda data: {plan: Approval(**approval) for plan, approval in data.items()},
+    "approvals": lambda data: {plan: Approval.from_dict(approval) for plan, approval in data.items()},
     "table": Table.from_dict,
     "index": IndexRecord.from_dict,
     "bucket": lambda data: BucketRecord(**data),
@@ -201,7 +209,7 @@ def _marked(state: ObjectState, change: Managed | Suspended | Resumed | Approved
         case Resumed():
             after = replace(state, suspended=None)
         case Approved():
-            after = replace(state, approvals={**state.approvals, change.plan_id: Approval(change.by, change.digest)})
+            after = replace(state, approvals={**state.approvals, change.plan_id: Approval(change.by, change.digest, change.objects)})
         case BucketOpened():
             after = replace(state, bucket=BucketRecord(state.name, change.config, change.conditional_put))
         case _:

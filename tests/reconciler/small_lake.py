@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,7 @@ from reconciler.loop import Reconciler
 from reconciler.opening import State
 from reconciler.operator import Operator
 from reconciler.place import Place
+from reconciler.removal import Remover
 from reconciler.settings import Settings
 from reconciler.sources.source import FileChange, Source, Watched, is_spec
 from reconciler.status_writer import StatusWriter
@@ -38,6 +40,7 @@ from state.reader import ObjectReader
 from state.requests import RequestQueue
 from state.status import Status, StatusBook
 from state.streams.stream import Streams
+from state.turns import Turns
 
 AUTHOR = pygit2.Signature("Ada", "ada@example.org", 1_700_000_000, 0)
 
@@ -218,8 +221,13 @@ class Bench:
         self.executor = Executor(self.folder / "jobs")
         self.files = SourceFiles(self.folder)
         self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files)
-        self.follower = Follower(self.source, self.world, self.catalog, self.statuses, self.kinds.retiring, self.settings)
-        self.reconciler = Reconciler(self.kinds.controllers, self.world.desired, self.world.circle, self.catalog, self.statuses, self.clock)
+        turns = Turns()
+        remover = Remover(self.world, self.catalog, self.statuses, self.kinds.retiring, turns)
+        self.follower = Follower(self.source, self.world, self.catalog, self.statuses, remover, self.settings)
+        stop_jobs = partial(self.executor.keep_only, wanted=frozenset())
+        self.reconciler = Reconciler(
+            self.kinds.controllers, self.world.desired, self.world.circle, self.catalog, self.statuses, self.clock, turns, stop_jobs
+        )
         self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.clock)
 
     def close(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from small_lake import BUCKET, Bench, dataset, generation, index
 
 from reconciler.errors import RevisionUnknown, SourceUnavailable
-from specs.resource import Key
+from specs.resource import Key, Resource
 from state import failpoints, reasons
 from state.catalog.entry import Managed
 from state.errors import FailpointError
@@ -215,6 +217,33 @@ class TestRemoval:
         assert list(bench.store.list("indexes/")) == []
 
 
+class TestUnreadFiles:
+    """A file that cannot be understood may ask for what nobody else asks for."""
+
+    @pytest.mark.parametrize(
+        ("path", "text"),
+        [("specs/x.yml", dataset("x")), ("specs/x.yaml", "kind: {"), ("specs/x.yaml", dataset("x").replace("kind: Dataset", "kind: Data"))],
+        ids=["another suffix", "half written", "an unknown kind"],
+    )
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_nothing_is_removed_meanwhile(self, bench: Bench, path: str, text: str, restarted: bool) -> None:
+        bench.write("data/x/a.csv", "text\nhello\n")
+        bench.commit(BUCKET, dataset("x", ", deletion: delete"))
+        bench.settle()
+        if restarted:
+            bench.open()
+        bench.source.push({"specs/all.yaml": BUCKET, path: text})
+        bench.follower.advance()
+        status = bench.by_object()["Dataset/x"]
+        assert status.reason == reasons.PRUNE_HELD
+        assert f"{path} cannot be read and may ask for it" in status.message
+        bench.commit(BUCKET, dataset("x", ", deletion: delete"))
+        assert bench.settle()["Dataset/x"].ready == "True"
+        table = bench.catalog.table("x")
+        assert table is not None
+        assert table.rows == 1
+
+
 class TestHolding:
     def names(self, count: int) -> list[str]:
         return [dataset(f"d{n}") for n in range(count)]
@@ -263,6 +292,39 @@ class TestHolding:
         assert len(self.held(bench)) == 3
 
 
+class TestTurns:
+    """Removals and visits of one object: whoever comes second sees what the first one did."""
+
+    def test_an_object_that_is_removed_while_it_is_visited_stays_removed(self, bench: Bench) -> None:
+        bench.write("data/x/a.csv", "text\nhello\n")
+        bench.commit(BUCKET, dataset("x", ", deletion: delete"))
+        visiting, going_on = threading.Event(), threading.Event()
+        controller = bench.kinds.controllers["Dataset"]
+        observe = controller.observe
+
+        def slowly(resource: Resource) -> object:
+            observed = observe(resource)
+            visiting.set()
+            assert going_on.wait(30)
+            return observed
+
+        bench.reconciler.visit(PRIMARY)
+        controller.observe = slowly  # type: ignore[method-assign]
+        visit = threading.Thread(target=bench.reconciler.visit, args=(X,))
+        visit.start()
+        assert visiting.wait(30)
+        removal = threading.Thread(target=bench.commit, args=(BUCKET,))
+        removal.start()
+        while X in bench.world.objects:
+            assert not removal.join(0.01)
+        going_on.set()
+        visit.join(30)
+        removal.join(30)
+        assert bench.catalog.get("Dataset/x") is None or bench.catalog.get("Dataset/x").gone  # type: ignore[union-attr]
+        assert list(bench.store.list("datasets/")) == []
+        assert "Dataset/x" not in bench.by_object()
+
+
 class TestTheSource:
     @pytest.mark.parametrize("error", [SourceUnavailable("away"), RevisionUnknown("no such branch")])
     def test_what_cannot_be_read_leaves_the_world_in_force(self, bench: Bench, error: Exception) -> None:
@@ -291,8 +353,30 @@ class TestTheSource:
         bench.commit(*ALL, lakehouse__yaml="maxPrune: 0.5\n")
         bench.commit(*ALL, lakehouse__yaml="maxPrune: 50\n")
         assert bench.follower.settings.max_prune == 0.5
-        (event,) = [event for event in bench.events() if event["object"] == "Settings/lakehouse"]
-        assert event["message"].startswith("lakehouse.yaml:1:11: maxPrune: ")
+        status = bench.by_object()["Settings/lakehouse"]
+        assert (status.ready, status.reason) == ("False", reasons.INVALID_SPEC)
+        assert status.message.startswith("lakehouse.yaml:1:11: maxPrune: ")
+        assert status.message.endswith("The last good settings stay in force.")
+        bench.commit(*ALL, lakehouse__yaml="maxPrune: 0.4\n")
+        assert bench.follower.settings.max_prune == 0.4
+        assert "Settings/lakehouse" not in bench.by_object()
+
+    def test_faulty_settings_of_a_former_process_are_forgotten_once_they_are_good(self, bench: Bench) -> None:
+        bench.commit(*ALL, lakehouse__yaml="maxPrune: 50\n")
+        bench.open()
+        assert "Settings/lakehouse" in bench.by_object()
+        bench.commit(*ALL, lakehouse__yaml="maxPrune: 0.4\n")
+        assert "Settings/lakehouse" not in bench.by_object()
+
+    def test_settings_that_cannot_be_read_now_are_read_later(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        def away(revision: str) -> bytes | None:
+            raise SourceUnavailable("away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(bench.source, "settings", away)
+            assert bench.commit(*ALL, lakehouse__yaml="maxPrune: 0.4\n").changed == ()
+        assert bench.follower.advance().changed == (PRIMARY, X, INDEX, G)
+        assert bench.follower.settings.max_prune == 0.4
 
 
 class TestCircles:

@@ -21,6 +21,7 @@ from state import failpoints, reasons
 from state.catalog.entry import Resumed, Suspended
 from state.catalog.fold import ChangeRefused
 from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, StateError
+from state.turns import Turns
 
 X = Key("Dataset", "x")
 
@@ -72,8 +73,18 @@ class Visits:
         self.controller = Scripted()
         bench.commit(BUCKET, dataset("x"))
         self.desired: Callable[[Key], Desired | None] = bench.world.desired
+        self.circle: tuple[Key, ...] = ()
+        self.stopped: list[str] = []
+        self.turns = Turns()
         self.reconciler = Reconciler(
-            {"Dataset": self.controller}, lambda key: self.desired(key), lambda key: (), bench.catalog, bench.statuses, bench.clock
+            {"Dataset": self.controller},
+            lambda key: self.desired(key),
+            lambda key: self.circle,
+            bench.catalog,
+            bench.statuses,
+            bench.clock,
+            self.turns,
+            self.stopped.append,
         )
 
     def visit(self) -> Visit:
@@ -329,16 +340,8 @@ class TestHolding:
     def test_in_a_circle(self, visits: Visits) -> None:
         visits.controller.left = [Act("a")]
         y = Key("Dataset", "y")
-        reconciler = Reconciler(
-            {"Dataset": visits.controller},
-            visits.desired,
-            lambda key: (X, y, X),
-            visits.bench.catalog,
-            visits.bench.statuses,
-            visits.bench.clock,
-        )
-        visit = reconciler.visit(X)
-        assert visit is not None
+        visits.circle = (X, y, X)
+        visit = visits.visit()
         message = "it refers to itself: Dataset/x -> Dataset/y -> Dataset/x; remove one of these references"
         assert visit.outcome == Stalled(reasons.DEPENDENCY_CYCLE, message)
         assert visits.controller.acted == []
@@ -366,3 +369,34 @@ class TestNotes:
         assert visits.events() == [("Normal", reasons.SUCCEEDED), ("Normal", reasons.REMOVED)]
         assert "Dataset/x" not in visits.bench.book
         assert visits.status().ready == "Unknown"
+
+
+class TestJobs:
+    """Jobs of an object go on while a step waits for them, and no longer."""
+
+    def test_are_stopped_where_nothing_is_left_to_do(self, visits: Visits) -> None:
+        visits.visit()
+        assert visits.stopped == ["Dataset/x"]
+
+    def test_are_stopped_where_it_is_left_alone(self, visits: Visits) -> None:
+        change = Suspended("Dataset/x", "ada", "repairs", None)
+        visits.bench.catalog.commit((change,), actor="ada", reason="repairs")
+        visits.controller.left = [Act("a")]
+        visits.visit()
+        assert visits.stopped == ["Dataset/x"]
+
+    def test_go_on_where_a_step_waits_for_them(self, visits: Visits) -> None:
+        visits.controller.left = [Act("a")]
+        visits.controller.on_act = lambda step: Started("Ingesting", "half", 0.5)
+        visits.visit()
+        assert visits.stopped == []
+
+    def test_go_on_where_the_visit_failed(self, visits: Visits) -> None:
+        visits.controller.left = [Act("a")]
+
+        def broken(step: Act) -> Started | None:
+            raise BucketUnavailable("primary", "away")
+
+        visits.controller.on_act = broken
+        visits.visit()
+        assert visits.stopped == []

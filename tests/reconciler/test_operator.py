@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_lake import BUCKET, Bench, dataset
+from small_lake import BUCKET, Bench, dataset, index
 
 from controllers.dataset import files
 from specs.resource import Key
@@ -142,6 +142,35 @@ class TestApprove:
         lake.commit(BUCKET)
         return lake
 
+    def test_goes_on_where_it_was_cut_off(self, held: Bench) -> None:
+        """What is gone already changes neither what was approved nor the answer."""
+        plan = held.follower.prune()
+        request = ask(held, "approve", "", payload={"plan": plan.id})
+        failpoints.arm({"follow.after-prune": "error@3"})
+        held.operator.answer()
+        held.open()
+        failpoints.disarm()
+        held.follower.advance()
+        assert not held.follower.prune().held
+        assert all(status.reason != reasons.PRUNE_HELD for status in held.by_object().values())
+        again = ask(held, "approve", "", payload={"plan": plan.id})
+        held.operator.answer()
+        assert ended(held, again)["message"] == "what it named was let go before"
+        assert ended(held, request)["outcome"] in ("done", "failed")
+
+    def test_is_of_one_removal(self, held: Bench) -> None:
+        """What comes back and goes again is asked about again, though the plan is the same."""
+        names = [index(f"i{n}", "x") for n in range(3)]
+        held.commit(BUCKET, dataset("x"), *names)
+        for _ in range(2):
+            held.commit(BUCKET, dataset("x"))
+            plan = held.follower.prune()
+            assert set(plan.held) >= {"Index/i0", "Index/i1", "Index/i2"}
+            ask(held, "approve", "", payload={"plan": plan.id})
+            held.operator.answer()
+            assert not held.follower.prune().held
+            held.commit(BUCKET, dataset("x"), *names)
+
     def test_lets_the_plan_go(self, held: Bench) -> None:
         plan = held.follower.prune()
         assert plan.held
@@ -168,7 +197,7 @@ class TestApprove:
     def test_is_refused_when_nothing_is_held(self, lake: Bench) -> None:
         request = ask(lake, "approve", "", payload={"plan": "abc"})
         lake.operator.answer()
-        assert ended(lake, request)["message"] == "plan abc is not what would be done any more: nothing is held now"
+        assert ended(lake, request)["message"] == "plan abc is not what would be done any more: nothing is held now. Nothing is left to do."
 
 
 class TestRefusals:
@@ -176,7 +205,7 @@ class TestRefusals:
     def test_of_what_nobody_declares(self, lake: Bench, verb: str) -> None:
         request = ask(lake, verb, "Dataset/nobody")
         assert lake.operator.answer() == ()
-        assert ended(lake, request)["message"] == "Dataset/nobody is not declared by any spec"
+        assert ended(lake, request)["message"] == "Dataset/nobody is not declared by any spec. `lakectl get` lists what is."
 
     @pytest.mark.parametrize("verb", ["reconcile", "suspend", "resume", "resync"])
     def test_of_a_stale_decision(self, lake: Bench, verb: str) -> None:
@@ -184,7 +213,7 @@ class TestRefusals:
         lake.commit(BUCKET, dataset("x", ", owner: me"))
         request = ask(lake, verb, digest=decided_on)
         assert lake.operator.answer() == ()
-        assert ended(lake, request)["message"] == "Dataset/x has changed since this was decided; look at it and ask again"
+        assert ended(lake, request)["message"] == "Dataset/x has changed since this was decided. Look at it and ask again."
         request = ask(lake, verb, digest=lake.world.objects[X].digest)
         lake.operator.answer()
         assert ended(lake, request)["outcome"] == "done"
@@ -194,7 +223,8 @@ class TestRefusals:
         request = ask(lake, verb)
         assert lake.operator.answer() == ()
         row = ended(lake, request)
-        assert (row["outcome"], row["message"]) == ("refused", f"`{verb}` is not built in this version")
+        message = f"`{verb}` is not built in this version. Use a version of Lakehouse that has it."
+        assert (row["outcome"], row["message"]) == ("refused", message)
 
 
 class TestDamage:

@@ -13,7 +13,7 @@ from small_lake import dataset
 from reconciler.prune import PrunePlan, moving, plan_prune
 from specs.parse import parse_file
 from specs.resource import Key, Resource
-from state.catalog.fold import Inventory, ObjectState
+from state.catalog.fold import Approval, Inventory, ObjectState
 from state.catalog.records import Column, Schema, Table
 
 
@@ -33,12 +33,13 @@ def planned(
     *,
     share: float = 0.3,
     governs: Collection[str] = (),
-    approved: Collection[str] = (),
+    approved: Collection[PrunePlan] = (),
     moves: Iterable[str] = (),
 ) -> PrunePlan:
-    wants = {Key.parse(name.partition("@")[0]): name for name in wanted}
+    wants = {Key.of(name.partition("@")[0]): name for name in wanted}
     marked = {state.object: governed(state) if state.object in governs else state for state in inventory}
-    return plan_prune(marked, wants, share, approved, {Key.parse(name) for name in moves})
+    approvals = [Approval("ada", plan.wanted, plan.versions) for plan in approved]
+    return plan_prune(marked, wants, share, approvals, {Key.parse(name) for name in moves})
 
 
 def governed(state: ObjectState) -> ObjectState:
@@ -101,12 +102,22 @@ class TestGoverned:
         assert (names(plan), plan.held) == (["Dataset/d1"], {"Dataset/d0": "a policy governs it"})
 
 
+class TestUnread:
+    def test_a_file_that_cannot_be_read_may_ask_for_anything(self) -> None:
+        plan = planned(managed("Dataset/x", "Index/i"), ["SpecFile/specs/x.yml", "SpecFile/specs/b.yaml"])
+        assert names(plan) == []
+        assert set(plan.held.values()) == {"specs/b.yaml cannot be read and may ask for it, so mend that file first"}
+        approved = planned(managed("Dataset/x", "Index/i"), ["SpecFile/specs/x.yml", "SpecFile/specs/b.yaml"], approved=[plan])
+        assert names(approved) == ["Index/i", "Dataset/x"]
+
+
 class TestApproval:
     def test_lets_exactly_this_plan_go(self) -> None:
         held = planned(managed(*TEN), TEN[5:])
         assert len(held.held) == 5
-        assert names(planned(managed(*TEN), TEN[5:], approved=[held.id])) == TEN[:5]
-        assert len(planned(managed(*TEN), TEN[5:], approved=["another"]).held) == 5
+        assert names(planned(managed(*TEN), TEN[5:], approved=[held])) == TEN[:5]
+        another = planned(managed(*TEN), TEN[6:])
+        assert len(planned(managed(*TEN), TEN[5:], approved=[another]).held) == 5
 
     @pytest.mark.parametrize(
         ("inventory", "wanted"),
@@ -122,7 +133,15 @@ class TestApproval:
     def test_is_void_when_anything_changes(self, inventory: list[ObjectState], wanted: list[str]) -> None:
         held = planned(managed(*TEN), TEN[5:])
         assert planned(inventory, wanted).id != held.id
-        assert planned(inventory, wanted, approved=[held.id]).held
+        assert planned(inventory, wanted, approved=[held]).held
+
+    def test_holds_for_what_is_left_of_it(self) -> None:
+        held = planned(managed(*TEN), TEN[5:])
+        assert names(planned(managed(*TEN[2:]), TEN[5:], approved=[held])) == TEN[2:5]
+
+    def test_is_not_void_for_what_goes_unasked(self) -> None:
+        held = planned(managed(*TEN, "Index/i"), [*TEN[5:], "Index/i"])
+        assert planned(managed(*TEN, "Index/i"), TEN[5:]).id == held.id
 
     def test_is_not_void_for_other_kinds(self) -> None:
         held = planned(managed(*TEN), TEN[5:])
@@ -154,6 +173,6 @@ def test_everything_surplus_is_told_once(have: set[str], want: set[str], share: 
     plan = planned(managed(*sorted(have)), sorted(want), share=share)
     going = names(plan)
     assert sorted([*going, *plan.held]) == sorted(have - want)
-    approved = planned(managed(*sorted(have)), sorted(want), share=share, approved=[plan.id])
+    approved = planned(managed(*sorted(have)), sorted(want), share=share, approved=[plan])
     assert sorted(names(approved)) == sorted(have - want)
     assert planned(managed(*sorted(have & want)), sorted(want), share=share).objects == ()

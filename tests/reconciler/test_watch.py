@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
+from reconciler.data_watch import DataWatch, existing
 from reconciler.sources.source import Watched
-from reconciler.watch import DataWatch, existing, watch
+from reconciler.watch import Aim, FolderWatch, watch
 from specs.resource import Key
 
 ROOT = Path("/data")
@@ -37,6 +40,7 @@ DATA = aimed(
         "calls": ("data/calls/**/*.ndjson",),
         "one": ("data/one.csv",),
         "two": ("data/people/*.csv", "more/[ab]?.csv"),
+        "shops": ("data/*/sales.csv",),
         "all": ("*.parquet",),
     }
 )
@@ -51,10 +55,13 @@ DATA = aimed(
         ("data/calls/x.ndjson", {"calls"}),
         ("data/calls/2026/x.csv", set()),
         ("data/calls/2026", {"calls"}),
-        ("data/one.csv", {"one"}),
-        ("data/other.csv", set()),
-        ("data/people", {"people", "two"}),
-        ("data", {"people", "two", "calls", "one"}),
+        ("data/calls/2026.01/v1.0", {"calls"}),
+        ("data/shops.eu", {"shops"}),
+        ("data/shops.eu/deeper.still/x", set()),
+        ("data/one.csv", {"one", "shops"}),
+        ("data/other.csv", {"shops"}),
+        ("data/people", {"people", "two", "shops"}),
+        ("data", {"people", "two", "calls", "one", "shops"}),
         ("more/ax.csv", {"two"}),
         ("more/cx.csv", set()),
         ("x.parquet", {"all"}),
@@ -70,7 +77,7 @@ def test_whom_a_path_concerns(path: str, names: set[str]) -> None:
 
 
 def test_several_paths_at_once() -> None:
-    assert concerned(DATA, "data/one.csv", "data/people/x.csv", "lake/y") == {"one", "people", "two"}
+    assert concerned(DATA, "data/one.csv", "data/people/x.csv", "lake/y") == {"one", "people", "two", "shops"}
 
 
 def test_names_with_marks_of_patterns() -> None:
@@ -88,15 +95,17 @@ class TestAiming:
         assert not data.aim({key("a"): ("data/a/*.tsv",)})
         assert data.prefixes() == {ROOT / "data/a"}
         assert data.aim({key("a"): ("data/b/*.tsv",)})
-        assert data.aim({})
+        assert not data.aim({key("b"): ("data/b/*.csv", "data/b/x.csv")})
+        assert not data.aim({key("b"): ()})
+        assert data.aim({key("a"): ()})
         assert data.prefixes() == frozenset()
 
     def test_forgets_what_is_wanted_no_more(self) -> None:
         data = DataWatch(ROOT, ())
         data.aim({key("a"): ("d/*.csv", "d/x.csv"), key("b"): ("d/*.csv",)})
-        data.aim({key("b"): ("d/*.csv",)})
+        data.aim({key("a"): ()})
         assert concerned(data, "d/x.csv") == {"b"}
-        data.aim({})
+        data.aim({key("b"): ()})
         assert concerned(data, "d/x.csv", "d") == set()
 
     def test_a_glob_named_twice(self) -> None:
@@ -118,6 +127,10 @@ class TestFolders:
         (tmp_path / "data").mkdir()
         wanted = [tmp_path, tmp_path / "missing/deep", tmp_path / "data"]
         assert existing(wanted, tmp_path) == (Watched(tmp_path, False), Watched(tmp_path / "data", True))
+
+    def test_where_nobody_may_look(self, tmp_path: Path) -> None:
+        (tmp_path / "x").touch()
+        assert existing([tmp_path / "x/below", tmp_path / ("n" * 300)], tmp_path) == (Watched(tmp_path, False),)
 
     def test_nothing_wanted(self, tmp_path: Path) -> None:
         assert existing([], tmp_path) == ()
@@ -176,5 +189,48 @@ def test_a_name_that_is_no_text_breaks_no_watch(tmp_path: Path) -> None:
         assert tmp_path / "next.csv" in seen
         stop.set()
         await asyncio.wait_for(watching, 10)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("between", ["seen", "at once"])
+def test_a_folder_that_was_made_again_is_watched_again(tmp_path: Path, between: str) -> None:
+    """The system's watch ends with the folder; what came before the next one is looked at."""
+    folder = tmp_path / "deep/data"
+    folder.mkdir(parents=True)
+
+    async def aim() -> Aim:
+        return Aim(await asyncio.to_thread(existing, [folder], tmp_path), frozenset() if folder.is_dir() else frozenset({folder}))
+
+    async def scenario() -> None:
+        seen: set[Path] = set()
+        happened = asyncio.Event()
+
+        def note(paths: Iterable[Path]) -> None:
+            seen.update(paths)
+            happened.set()
+
+        async def until(*paths: Path) -> None:
+            async with asyncio.timeout(10):
+                while seen.isdisjoint(paths):
+                    happened.clear()
+                    await happened.wait()
+            seen.clear()
+
+        watching = asyncio.create_task(FolderWatch(aim, note, note).run())
+        await until(folder)
+        await asyncio.to_thread(shutil.rmtree, folder)
+        if between == "seen":
+            await until(folder)
+        await asyncio.to_thread(folder.mkdir)
+        await until(folder, folder.parent)
+        async with asyncio.timeout(10):
+            while folder / "a.csv" not in seen:
+                await asyncio.to_thread((folder / "a.csv").write_text, "a\n1\n")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(happened.wait(), 0.2)
+                happened.clear()
+        watching.cancel()
+        await asyncio.wait((watching,))
 
     asyncio.run(scenario())

@@ -3,7 +3,7 @@
 The order of the middlewares matters: figures see every status, problems translate whatever comes from below, limits count before anything
 costs, the guard names the reader before a handler runs. Routes and their description come from the same list.
 
-It refuses to start anything: parts are made and closed by whoever passes them. Next: `server.py`, which listens.
+It starts nothing but the threads of requests: parts are made and closed by whoever passes them. Next: `server.py`, which listens.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from api.endpoints import Endpoint
 from api.limits import Limits, bounded
 from api.problems import problems
 from api.reader import guard
+from api.threads import RequestThreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ def build_app(parts: Parts) -> web.Application:
         guard(parts.listen_host),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=parts.limits.body_bytes)
-    for endpoint in endpoints(parts):
+    threads = RequestThreads()
+    app.on_cleanup.append(lambda _: threads.close())
+    for endpoint in endpoints(parts, threads):
         if endpoint.method == "GET":
             app.router.add_get(endpoint.path, endpoint.handle)  # and HEAD, whose body aiohttp leaves out
         else:
@@ -55,15 +58,15 @@ def build_app(parts: Parts) -> web.Application:
     return app
 
 
-def endpoints(parts: Parts) -> Sequence[Endpoint]:
+def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
     """Every route there is."""
     described = (
         *query.endpoints(parts.queries, parts.limits.query_rows),
         *search.endpoints(parts.searches, parts.limits.search_k),
-        *status.endpoints(parts.statuses, parts.daemon),
-        *events.endpoints(parts.events, parts.limits.page),
-        *datasets.endpoints(parts.catalog),
+        *status.endpoints(parts.statuses, parts.daemon, threads.memory),
+        *events.endpoints(parts.events, parts.limits.page, threads.storage),
+        *datasets.endpoints(parts.catalog, threads.storage),
         *health.endpoints(parts.missing),
-        *metrics.endpoints(parts.registry),
+        *metrics.endpoints(parts.registry, threads.memory),
     )
     return (*described, openapi.endpoint(described, parts.version))

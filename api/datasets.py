@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal, Protocol
 
 import orjson
 from aiohttp import web
-from anyio import to_thread
 from pydantic import Field
 
 from api.bodies import JSON, Document, encoded, read_parameters
 from api.endpoints import Endpoint
 from api.errors import DatasetUnknown
 from api.reader import READER, may
+from api.threads import Threads, Wanted
 from engines.reading import Reader, TableName
 from engines.sql.tables import sql_name
 from state.catalog.records import Schema, Table
@@ -141,20 +142,23 @@ class DatasetRoutes:
     """Answers both routes."""
 
     catalog: DatasetCatalog
+    threads: Threads
 
     async def handle_all(self, request: web.Request) -> web.StreamResponse:
         """Only what the reader may know of."""
         read_parameters(request, NoParameters)
-        return encoded(await to_thread.run_sync(self.all, request[READER]))
+        return encoded(await self.threads.run(lambda wanted: self.all(request[READER], wanted)))
 
     async def handle_one(self, request: web.Request) -> web.StreamResponse:
         """Raises DatasetUnknown, for a forbidden one as well: its very name may be a secret."""
         read_parameters(request, NoParameters)
-        return encoded(await to_thread.run_sync(self.one, request.match_info["name"], request[READER]))
+        name = request.match_info["name"]
+        return encoded(await self.threads.run(lambda wanted: self.one(name, request[READER])))
 
-    def all(self, reader: Reader) -> bytes:
-        """The list as JSON. Blocking."""
-        tables = [state.table for state in self.catalog.objects("Dataset").values() if state.table is not None]
+    def all(self, reader: Reader, wanted: Wanted) -> bytes:
+        """The list as JSON, cut short once it is not wanted. Blocking."""
+        states = takewhile(lambda _: wanted(), self.catalog.objects("Dataset").values())
+        tables = [state.table for state in states if state.table is not None]
         rows = [_short(table) for table in tables if _visible(reader, table.name)]
         return orjson.dumps({"datasets": sorted(rows, key=lambda row: str(row["name"]))})
 
@@ -213,9 +217,9 @@ def _columns(schema: Schema) -> list[dict[str, Any]]:
     return [{"id": column.id, "name": column.name, "type": column.type} for column in schema.columns]
 
 
-def endpoints(catalog: DatasetCatalog) -> tuple[Endpoint, ...]:
+def endpoints(catalog: DatasetCatalog, threads: Threads) -> tuple[Endpoint, ...]:
     """The routes of the catalog."""
-    routes = DatasetRoutes(catalog)
+    routes = DatasetRoutes(catalog, threads)
     path, summary = "/catalog/datasets", "Every dataset with its figures"
     one, detail = "/catalog/datasets/{name}", "One dataset: columns, files, source files, schemas"
     return (

@@ -1,25 +1,28 @@
 """GET /events: what happened and why, newest first, page by page.
 
-Reading touches objects and write-ahead files, so it runs in a thread. A cursor is the id of the last event of a page: events are ordered
-by id and never change, so a page cannot shift while new events arrive. Next: `state/streams/stream.py`.
+Reading touches objects and write-ahead files, so it runs in a thread. Events are kept for ever, and a filter that nothing passes looks at
+all of them: a page that nobody waits for any more is not read to its end. A cursor is the id of the last event of a page: events are
+ordered by id and never change, so a page cannot shift while new events arrive. Next: `state/streams/reading.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
-from anyio import to_thread
 from pydantic import Field
 
 from api.bodies import JSON, Document, encoded, read_parameters
 from api.endpoints import Endpoint
 from api.errors import FieldFault, ParametersInvalid
 from api.reader import require_all
+from api.threads import Threads, Wanted
 from engines.reading import TableName
+from state.streams.reading import Record, matching
 
 STREAM = "events"
 SYSTEM_EVENTS = TableName("system.events")
@@ -28,17 +31,8 @@ SYSTEM_EVENTS = TableName("system.events")
 class EventSource(Protocol):
     """Streams, for reading."""
 
-    def read(
-        self,
-        stream: str,
-        *,
-        since: str | None = None,
-        until: str | None = None,
-        where: Mapping[str, Any] | None = None,
-        limit: int | None = None,
-        newest_first: bool = False,
-    ) -> Iterator[dict[str, Any]]:
-        """Events from `since` on and before `until` (ids or ISO 8601) whose columns equal `where`. Blocking while iterated."""
+    def records(self, stream: str, *, since: str | None = None, until: str | None = None, newest_first: bool = False) -> Iterator[Record]:
+        """Events from `since` on and before `until` (ids or ISO 8601), unparsed. Blocking while iterated. Raises StreamInvalid at once."""
 
 
 class EventParameters(Document):
@@ -82,23 +76,23 @@ class EventRoute:
 
     source: EventSource
     most: int
+    threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises StreamInvalid for a time or cursor that is none."""
         require_all(request, SYSTEM_EVENTS)
-        wanted = read_parameters(request, EventParameters)
-        if wanted.limit > self.most:
+        asked = read_parameters(request, EventParameters)
+        if asked.limit > self.most:
             raise ParametersInvalid([FieldFault("limit", f"must be at most {self.most}")])
-        return encoded(await to_thread.run_sync(self.document, wanted))
+        return encoded(await self.threads.run(lambda wanted: self.document(asked, wanted)))
 
-    def document(self, wanted: EventParameters) -> bytes:
-        """The page as JSON. Blocking."""
-        where = {name: value for name in ("object", "type", "reason") if (value := getattr(wanted, name)) is not None}
-        # One more than wanted is read, to know whether there is a next page.
-        found = list(
-            self.source.read(STREAM, since=wanted.since, until=wanted.cursor, where=where, limit=wanted.limit + 1, newest_first=True)
-        )
-        page = found[: wanted.limit]
+    def document(self, asked: EventParameters, wanted: Wanted) -> bytes:
+        """The page as JSON, cut short once it is not wanted. Blocking."""
+        where = {name: value for name in ("object", "type", "reason") if (value := getattr(asked, name)) is not None}
+        records = self.source.records(STREAM, since=asked.since, until=asked.cursor, newest_first=True)
+        # One more than asked for is read, to know whether there is a next page.
+        found = list(islice(matching(takewhile(lambda _: wanted(), records), where), asked.limit + 1))
+        page = found[: asked.limit]
         following = page[-1]["id"] if len(found) > len(page) else None
         return orjson.dumps({"events": [_row(event) for event in page], "next": following})
 
@@ -109,8 +103,8 @@ def _row(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**event, "detail": orjson.loads(detail) if isinstance(detail, str) else detail}
 
 
-def endpoints(source: EventSource, most: int) -> tuple[Endpoint, ...]:
+def endpoints(source: EventSource, most: int, threads: Threads) -> tuple[Endpoint, ...]:
     """The route of events."""
-    route = EventRoute(source, most)
+    route = EventRoute(source, most, threads)
     summary = "What happened, newest first"
     return (Endpoint("GET", "/events", summary, route.handle, {JSON: EventAnswer}, parameters=EventParameters, problems=(400,)),)

@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from anyio import to_thread
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0 as TEXT
 from prometheus_client.exposition import generate_latest
 
 from api.bodies import encoded
 from api.endpoints import Endpoint
+from api.threads import Threads
 
 _REQUEST_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -76,10 +76,10 @@ def _method(request: web.Request) -> str:
     return request.method if request.method in {"GET", "HEAD", "POST"} else "other"
 
 
-def endpoints(registry: CollectorRegistry) -> tuple[Endpoint, ...]:
+def endpoints(registry: CollectorRegistry, threads: Threads) -> tuple[Endpoint, ...]:
     """The route that Prometheus scrapes."""
 
     async def metrics(request: web.Request) -> web.StreamResponse:
-        return encoded(await to_thread.run_sync(generate_latest, registry), TEXT)
+        return encoded(await threads.run(lambda wanted: generate_latest(registry)), TEXT)
 
     return (Endpoint("GET", "/metrics", "Figures in the text format of Prometheus", metrics, {"text/plain": None}),)

@@ -11,12 +11,12 @@ from typing import Literal, Protocol
 
 import orjson
 from aiohttp import web
-from anyio import to_thread
 from pydantic import Field
 
 from api.bodies import JSON, Document, encoded, read_parameters
 from api.endpoints import Endpoint
 from api.reader import require_all
+from api.threads import Threads
 from engines.reading import TableName
 from state.status import Status
 
@@ -85,22 +85,23 @@ class StatusRoute:
 
     source: StatusSource
     daemon: Daemon
+    threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """In a thread, since there may be a hundred thousand objects."""
         require_all(request, SYSTEM_STATUS)
-        wanted = read_parameters(request, StatusParameters)
-        return encoded(await to_thread.run_sync(self.document, wanted))
+        asked = read_parameters(request, StatusParameters)
+        return encoded(await self.threads.run(lambda wanted: self.document(asked)))
 
-    def document(self, wanted: StatusParameters) -> bytes:
+    def document(self, asked: StatusParameters) -> bytes:
         """The answer as JSON."""
-        found = sorted(self.source.all(wanted.kind, wanted.name), key=lambda status: (status.kind, status.name))
+        found = sorted(self.source.all(asked.kind, asked.name), key=lambda status: (status.kind, status.name))
         daemon = {"since": self.daemon.since, "listen": self.daemon.listen, "pid": self.daemon.pid}
         return orjson.dumps({"revision": self.source.revision(), "objects": [status.to_document() for status in found], "daemon": daemon})
 
 
-def endpoints(source: StatusSource, daemon: Daemon) -> tuple[Endpoint, ...]:
+def endpoints(source: StatusSource, daemon: Daemon, threads: Threads) -> tuple[Endpoint, ...]:
     """The route of statuses."""
-    route = StatusRoute(source, daemon)
+    route = StatusRoute(source, daemon, threads)
     summary = "The state of every object"
     return (Endpoint("GET", "/status", summary, route.handle, {JSON: StatusAnswer}, parameters=StatusParameters, problems=(400,)),)

@@ -9,6 +9,7 @@ from anyio import to_thread
 from blockbuster import BlockingError
 
 from api.events import EventParameters, EventRoute
+from api.threads import Threads
 
 pytestmark = pytest.mark.anyio
 
@@ -143,6 +144,6 @@ async def test_head_gives_the_headers_of_get(client: Any, path: str) -> None:
 
 
 async def test_reading_streams_in_the_loop_would_be_noticed(client: Any, world: Any) -> None:
-    route = EventRoute(world.streams, most=10)
+    route = EventRoute(world.streams, 10, Threads("unused", 1))
     with pytest.raises(BlockingError):
-        route.document(EventParameters())
+        route.document(EventParameters(), lambda: True)

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from api import datasets, events, health, metrics, openapi, query, search, status
 from api.endpoints import Endpoint
 from api.limits import Limits, bounded
-from api.problems import problems
+from api.problems import expectations, problems
 from api.reader import guard
 from api.threads import RequestThreads
 
@@ -52,9 +52,9 @@ def build_app(parts: Parts) -> web.Application:
     app.on_cleanup.append(lambda _: threads.close())
     for endpoint in endpoints(parts, threads):
         if endpoint.method == "GET":
-            app.router.add_get(endpoint.path, endpoint.handle)  # and HEAD, whose body aiohttp leaves out
+            app.router.add_get(endpoint.path, endpoint.handle, expect_handler=expectations)  # and HEAD, whose body aiohttp leaves out
         else:
-            app.router.add_route(endpoint.method, endpoint.path, endpoint.handle)
+            app.router.add_route(endpoint.method, endpoint.path, endpoint.handle, expect_handler=expectations)
     return app
 
 

@@ -7,6 +7,8 @@
         │   └── ParametersInvalid   400  the same of the query string
         ├── BodyTooLarge            413
         ├── BodyUnsupported         415  a content type that is not JSON
+        ├── CodingUnsupported       415  compressed in a way that is not known here
+        ├── ExpectationRefused      417  an Expect that is not 100-continue
         ├── NotAcceptable           406  no format that the client accepts
         ├── RouteUnknown            404
         ├── MethodRefused           405
@@ -72,18 +74,22 @@ class FieldFault:
 
 
 class FieldsInvalid(ApiError):
-    """The body is JSON and does not say what the route needs. The message names the first fault, `errors` all."""
+    """The body is JSON and does not say what the route needs. The message names the first fault, `errors` those that were looked at.
+
+    count: of all faults there are, where more are known than `faults` tells.
+    """
 
     slug = "body-invalid"
     status = 422
 
-    def __init__(self, faults: Sequence[FieldFault]) -> None:
-        super().__init__(str(faults[0]) if len(faults) == 1 else f"{faults[0]} (and {len(faults) - 1} more).")
+    def __init__(self, faults: Sequence[FieldFault], count: int | None = None) -> None:
+        more = (count or len(faults)) - 1
+        super().__init__(f"{faults[0]} (and {more} more)." if more else str(faults[0]))
         self.faults = tuple(faults)
 
     @property
     def extensions(self) -> Mapping[str, Any]:
-        """Every fault, in the order of the model's fields."""
+        """The faults, in the order of the model's fields."""
         return {"errors": [fault.to_document() for fault in self.faults]}
 
 
@@ -99,6 +105,7 @@ class BodyTooLarge(ApiError):
 
     slug = "body-too-large"
     status = 413
+    remedy = "`limits.bodyBytes` in lakehouse.yaml is the limit."
 
 
 class BodyUnsupported(ApiError):
@@ -107,6 +114,30 @@ class BodyUnsupported(ApiError):
     slug = "body-unsupported"
     status = 415
     remedy = "Send JSON with the header `Content-Type: application/json`."
+
+
+class CodingUnsupported(ApiError):
+    """The body is compressed in a way that cannot be undone. known: the ways that can."""
+
+    slug = "coding-unsupported"
+    status = 415
+
+    def __init__(self, message: str, known: Sequence[str]) -> None:
+        super().__init__(message, remedy=f"Send it as it is, or compressed with {' or '.join(known)}.")
+        self.known = tuple(known)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """RFC 9110 15.5.16: what would have been accepted."""
+        return {"Accept-Encoding": ", ".join(self.known)}
+
+
+class ExpectationRefused(ApiError):
+    """The header Expect asks for something that this server does not do."""
+
+    slug = "expectation-refused"
+    status = 417
+    remedy = "Leave the header out, or send `Expect: 100-continue`."
 
 
 class NotAcceptable(ApiError):

@@ -15,11 +15,11 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ConfigDict
 
-from api.errors import ApiError, BodyMalformed, BodyTooLarge, Defect, MethodRefused, RouteUnknown
+from api.errors import ApiError, BodyMalformed, BodyTooLarge, Defect, ExpectationRefused, MethodRefused, RouteUnknown
 from engines import errors as engine
 from specs.errors import LakehouseError, SpecInvalid
 from state import errors as state
@@ -83,13 +83,18 @@ def document(error: LakehouseError) -> dict[str, Any]:
         "type": PREFIX + error.slug,
         "title": error.slug.replace("-", " ").capitalize(),
         "status": status_of(error),
-        "detail": str(error),
+        "detail": _utf8(str(error)),
     }
     if error.remedy:
-        content["remedy"] = error.remedy
+        content["remedy"] = _utf8(error.remedy)
     if isinstance(error, ApiError):
         content |= error.extensions
     return content
+
+
+def _utf8(text: str) -> str:
+    """Bytes that are no text, in a header or a file's name, stand in texts as lone surrogates, which no JSON can hold: escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def response(error: LakehouseError) -> web.Response:
@@ -110,13 +115,13 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except LakehouseError as error:
         if status_of(error) == 500:
-            _log.error("%s %s: %s", request.method, request.path, error, exc_info=error)
+            _log.error("%s %s: %s", request.method, request.rel_url.raw_path, error, exc_info=error)
         return response(error)
     except web.HTTPException as error:
         return response(_translated(request, error))
     except Exception as error:  # noqa: BLE001 - the boundary: behind it is only the client
         number = uuid4().hex[:12]
-        _log.exception("%s %s failed; incident %s", request.method, request.path, number)
+        _log.exception("%s %s failed; incident %s", request.method, request.rel_url.raw_path, number)
         return response(Defect(f"This is a defect in Lakehouse ({type(error).__name__}).", remedy=f"Its log has incident {number}."))
 
 
@@ -128,6 +133,18 @@ def _translated(request: web.Request, error: web.HTTPException) -> LakehouseErro
         case web.HTTPMethodNotAllowed():
             return MethodRefused(request.method, request.path, sorted(error.allowed_methods))
         case web.HTTPRequestEntityTooLarge():
-            return BodyTooLarge("The body is larger than the limit.", remedy="`limits.bodyBytes` in lakehouse.yaml is the limit.")
+            return BodyTooLarge("The body is larger than the limit.")
         case _:
             return BodyMalformed(error.reason)
+
+
+async def expectations(request: web.Request) -> web.StreamResponse | None:
+    """Answers the header Expect, which aiohttp asks about before any middleware runs: a body may come, and nothing else can be expected."""
+    if request.version < HttpVersion11:
+        return None  # RFC 9110 10.1.1: such a client cannot mean it
+    expected = request.headers.get("Expect", "")
+    if expected.lower() != "100-continue":
+        return response(ExpectationRefused(f"Nothing is known of the expectation {expected!r}."))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # of the answer itself nothing was written
+    return None

@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 GRACE_SECONDS = 30.0
+IDLE_SECONDS = 75.0
+"""How long a connection may stay without a whole request, the first one too: so many stay open at most as clients really ask."""
 BACKLOG = 128
 
 
@@ -33,10 +35,22 @@ def address(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def runner_of(app: web.Application, grace: float = GRACE_SECONDS) -> web.AppRunner:
+    """How an app is run: bodies are decompressed by us (`encodings.py`), and nobody works for a client that left."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        handler_cancellation=True,
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=grace,
+    )
+
+
 @asynccontextmanager
 async def serving(app: web.Application, bound: socket.socket, *, grace: float = GRACE_SECONDS) -> AsyncIterator[None]:
     """Answers on the socket while the block runs, and closes it."""
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=grace)
+    runner = runner_of(app, grace)
     await runner.setup()
     try:
         await web.SockSite(runner, bound).start()

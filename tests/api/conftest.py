@@ -15,10 +15,12 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from blockbuster import blockbuster_ctx
 
 from api.app import Parts, build_app
+from api.server import runner_of
 from api.status import Daemon
 from engines.errors import EngineError
 from engines.reading import Reader
@@ -184,6 +186,13 @@ def world(tmp_path: Path, streams: Streams) -> World:
     return World(queries, searches, statuses, streams, catalog, missing, parts)
 
 
+class Server(TestServer):
+    """Runs an app as `api.server` does."""
+
+    async def _make_runner(self, **_: Any) -> web.BaseRunner[Any]:
+        return runner_of(self.app)
+
+
 Open = Callable[..., AbstractAsyncContextManager[TestClient[Any, Any]]]
 
 
@@ -193,7 +202,7 @@ def opened(world: World) -> Open:
 
     @asynccontextmanager
     async def open_client(**changes: Any) -> AsyncIterator[TestClient[Any, Any]]:
-        server = TestServer(build_app(replace(world.parts, **changes)))
+        server = Server(build_app(replace(world.parts, **changes)))
         async with TestClient(server, json_serialize=lambda value: orjson.dumps(value).decode()) as client:
             with blockbuster_ctx(["api", "engines", "state"]):
                 yield client

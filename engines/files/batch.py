@@ -127,8 +127,8 @@ class _Pass:
         except FileRefused:
             if not self._soft or self._schema is None:
                 raise
-            alone = ingest.run(replace(task, schema=None), store=self._store)
             assigned = {column.name: column.type for column in self._schema.columns}
+            alone = ingest.run(replace(task, schema=None), store=self._store, assumed=assigned)
             differing = {column.name for column in alone.schema.columns if assigned.get(column.name, column.type) != column.type}
             if not differing:
                 raise

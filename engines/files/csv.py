@@ -26,6 +26,8 @@ from engines.files.source import MAX_ROW_BYTES, ColumnPlan, Contradicted, Misfit
 
 BLOCK_BYTES = 2 << 20
 """Of the file, read and parsed at once; a row may not be longer, or the block grows once to MAX_ROW_BYTES."""
+_BLANKS = " \t\r\n\v\f\ufeff"
+"""Around a column's name; a byte order mark is one, where the encoding names its byte order."""
 WINDOWS, WINDOW_BYTES = 8, 64 << 10
 _TEXTS = pacsv.ConvertOptions(
     default_column_type=pa.string(), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False, check_utf8=True
@@ -43,6 +45,7 @@ class CsvReading:
         self._source = replace(source, options=replace(source.options, delimiter=delimiter))
         self._block = BLOCK_BYTES
         self._names: tuple[str, ...] = ()
+        self._before_header = 0
         self._waiting: Iterator[pa.RecordBatch] | None = None
         self._file: pa.NativeFile | None = None
 
@@ -114,6 +117,7 @@ class CsvReading:
             block_size=min(self._block, self._size + 1) if self._source.is_utf8 and not self._source.compressed else self._block,
             encoding="utf8" if self._source.is_utf8 else options.encoding,
             autogenerate_column_names=not options.header,
+            skip_rows=self._before_header,
             use_threads=False,  # with threads, 32 blocks are read ahead, and it is no faster
         )
         parsing = pacsv.ParseOptions(
@@ -143,10 +147,12 @@ class CsvReading:
                 remedy = "Write the column names into the first line, or remove the file."
                 raise self._source.refused(None, "no header: the file is empty", remedy=remedy)
             self._names = _numbered(len(first.cells)) if not options.header else self._checked(first)
+            # in a file of one column blank lines are rows, but not before the header
+            self._before_header = first.line - 1 if options.header and len(self._names) == 1 else 0
         return len(self._names)
 
     def _checked(self, header: physical_lines.Row) -> tuple[str, ...]:
-        names = tuple(cell.strip() or numbered for cell, numbered in zip(header.cells, _numbered(len(header.cells)), strict=True))
+        names = tuple(cell.strip(_BLANKS) or numbered for cell, numbered in zip(header.cells, _numbered(len(header.cells)), strict=True))
         if any("\0" in name or physical_lines.UNDECODED.search(name) for name in names):
             raise self._undecodable("the header is no text")
         name, count = Counter(names).most_common(1)[0]

@@ -12,9 +12,9 @@ must not change meanwhile: then nothing is returned but FileChanged, and whoever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, assert_never
 
@@ -29,6 +29,7 @@ from engines.files.parquet import ParquetReading
 from engines.files.sorting import ORDER_COLUMN, LastRows
 from engines.files.source import ColumnPlan, Contradicted, Format, Misfit, Reading, ReadOptions, Reopen, SourceFile, refusal
 from engines.files.table_writer import HIDDEN, Provenance, TableWriter
+from engines.sql.source import NEWEST, SEQUENCE
 from state.buckets import BucketConfig, open_store
 from state.catalog.records import DataFile, Schema, extend_schema
 from state.objects import ObjectStore
@@ -37,7 +38,7 @@ Write = Literal["append", "upsert", "replace"]
 Progress = Callable[[int, int], None]
 """Told (bytes done, bytes in all), about once a block."""
 
-RESERVED = frozenset({*HIDDEN, ORDER_COLUMN})
+RESERVED = frozenset({*HIDDEN, ORDER_COLUMN, SEQUENCE, NEWEST})
 MAX_COLUMNS = 10_000
 _ATTEMPTS = 4
 SURVEYED_RECORDS = 10_000
@@ -147,15 +148,19 @@ class IngestResult:
         )
 
 
-def run(task: IngestTask, progress: Progress | None = None, *, store: ObjectStore | None = None) -> IngestResult:
-    """Blocking. store: the target, if the caller has it open.
+def run(
+    task: IngestTask, progress: Progress | None = None, *, store: ObjectStore | None = None, assumed: Mapping[str, str] | None = None
+) -> IngestResult:
+    """Blocking. store: the target, if the caller has it open. assumed: types of columns as guessed over other files, which give way
+    where this file contradicts them.
 
     Raises FileRefused, FileUnreadable, FileChanged, DiskFull, BucketUnavailable; a part that was stored by then is referred to by nobody.
     """
     source = task.source
-    with unchanged(task, source) as size:
+    with unchanged(task, source) as size, _surprises_refuse(source):
         reading = open_reading(source)
         guesses = dict(reading.guesses())
+        guesses |= {name: (assumed[name], "so far") for name in guesses if assumed and name in assumed}
         for _ in range(_ATTEMPTS):
             attempt = _Attempt(task, reading, guesses, store or open_store(task.target))
             try:
@@ -210,6 +215,16 @@ def unchanged(task: IngestTask, source: SourceFile) -> Iterator[int]:
         raise
     if source.fingerprint() != before:
         raise FileChanged(source.shown, "changed while it was read")
+
+
+@contextmanager
+def _surprises_refuse(source: SourceFile) -> Iterator[None]:
+    """A content that a library chokes on is told as the file's fault: the others of its table need not wait for a new version of us."""
+    try:
+        yield
+    except (ValueError, TypeError, ArithmeticError, RecursionError, pa.ArrowException) as error:
+        reason = f"cannot be read: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no more is known'}"
+        raise source.refused(None, reason, remedy="Write the file again by another program, or report it with the file.") from error
 
 
 class _Attempt:
@@ -303,13 +318,3 @@ class _Attempt:
         known = {column.name for column in self._schema.columns}
         found += [f"`columns` names `{name}`, which no file has so far." for name in sorted(set(self._task.overrides) - known)]
         return tuple(found)
-
-
-def first_schema(guesses: Iterable[ColumnGuess]) -> Schema:
-    """The schema of a new table with these columns."""
-    return extend_schema(None, [(guess.name, guess.type) for guess in guesses], 1)
-
-
-def with_sequence(files: Iterable[DataFile], sequence: int) -> tuple[DataFile, ...]:
-    """The parts as the catalog takes them: all of one file share a sequence, since no key is in two of them."""
-    return tuple(replace(file, sequence=sequence) for file in files)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -26,6 +28,7 @@ from engines.files.source import ColumnPlan, Contradicted, Misfit, SourceFile
 from engines.files.types import arrow_type
 
 BATCH_ROWS = 8_192
+BATCH_BYTES = 8 << 20
 KEPT_BYTES = 1 << 20
 """A file up to this size is parsed once and kept; a larger one is parsed once to survey and once to convert."""
 Record = tuple[int, dict[str, Any]]
@@ -61,9 +64,8 @@ class JsonReading:
 
     def batches(self, plans: Mapping[str, ColumnPlan]) -> Iterator[pa.RecordBatch]:
         """See `source.Reading`."""
-        records = iter(self._kept) if self._kept is not None else self._records()
         row = 0
-        while chunk := list(islice(records, BATCH_ROWS)):
+        for chunk in self._chunks():
             columns = [_column(chunk, plan, row) for plan in plans.values()]
             yield pa.RecordBatch.from_arrays(columns, names=list(plans)) if plans else _blank(len(chunk))
             row += len(chunk)
@@ -75,6 +77,21 @@ class JsonReading:
     def progress(self) -> int:
         """Bytes parsed in this pass."""
         return self._read
+
+    def _chunks(self) -> Iterator[list[Record]]:
+        """Records by BATCH_ROWS, or fewer that take BATCH_BYTES of the file: an object in memory is several times its text."""
+        if self._kept is not None:
+            yield from (self._kept[start : start + BATCH_ROWS] for start in range(0, len(self._kept), BATCH_ROWS))
+            return
+        chunk: list[Record] = []
+        begun = 0
+        for record in self._records():
+            chunk.append(record)
+            if len(chunk) >= BATCH_ROWS or self._read - begun >= BATCH_BYTES:
+                yield chunk
+                chunk, begun = [], self._read
+        if chunk:
+            yield chunk
 
     def _records(self) -> Iterator[Record]:
         self._read = 0
@@ -99,7 +116,7 @@ def _array(values: list[Any], plan: ColumnPlan) -> pa.Array:
     if plan.type == "string":
         return pa.array(values if kinds <= {str} else [as_text(value) for value in values], target)
     if pa.types.is_list(target):
-        return _lists(values, target)
+        return _lists(values, plan)
     if kinds <= _NATIVE.get(plan.type, frozenset()):
         if plan.type != "int64" or all(value is None or -(10**18) < value < 10**18 for value in values):
             return pa.array(values, target)
@@ -113,16 +130,21 @@ _NATIVE: dict[str, frozenset[type]] = {"int64": frozenset({int}), "float64": fro
 _ALLOWED: dict[str, frozenset[type]] = {**_NATIVE, "float64": frozenset({float, int, Decimal})}
 
 
-def _lists(values: list[Any], target: pa.DataType) -> pa.Array:
+def _lists(values: list[Any], plan: ColumnPlan) -> pa.Array:
+    """All elements as one column of the lists' own type. Raises Unfit."""
+    odd = next((index for index, value in enumerate(values) if not isinstance(value, list | None)), None)
+    if odd is not None:
+        raise Unfit(odd, str(as_text(values[odd])))
+    lengths = [0 if value is None else len(value) for value in values]
+    ends = np.cumsum(lengths)
+    elements = [element for value in values if value is not None for element in value]
     try:
-        return pa.array(values, target)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        for index, value in enumerate(values):
-            try:
-                pa.array([value], target)
-            except (pa.ArrowInvalid, pa.ArrowTypeError):
-                raise Unfit(index, str(as_text(value))) from None
-        raise
+        inner = _array(elements, replace(plan, type=plan.type.removeprefix("list<").removesuffix(">").strip()))
+    except Unfit as unfit:
+        index = int(np.searchsorted(ends, unfit.index, side="right"))
+        raise Unfit(index, str(as_text(values[index]))) from None
+    offsets = pa.array(np.concatenate(([0], ends)), pa.int32())
+    return pa.ListArray.from_arrays(offsets, inner, mask=pa.array([value is None for value in values], pa.bool_()))
 
 
 def as_text(value: object) -> str | None:

@@ -12,23 +12,26 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 
 from engines.errors import FileRefused
 from engines.files import shapes
-from engines.files.physical_lines import encoding_remedy, open_text, too_long
+from engines.files.physical_lines import UNDECODED, encoding_remedy, open_text, too_long
 from engines.files.shapes import shorten
 from engines.files.source import MAX_ROW_BYTES, SourceFile
 
 MAX_DEPTH = 200
 """Of objects and arrays within a record; below what any JSON writer of ours, or SQL engine, can follow."""
+MAX_DIGITS = 4_000
+"""Of a whole number: what Python turns into an int without being asked twice is 4 300."""
 _CHUNK = 1 << 20
 _LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE]")
 """What float64 or int64 may not keep; found in texts as well, which then only costs the slower parser."""
-_SPACE = re.compile(r"[ \t\r\n]*")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_SPACE = re.compile("[ \t\r\n\ufeff]*")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -67,14 +70,14 @@ def _by_line(source: SourceFile) -> Iterator[tuple[int, dict[str, Any], int]]:
 
 def _parse(source: SourceFile, line: int, text: bytes) -> dict[str, Any]:
     try:
-        if _LONG_NUMBER.search(text) is None:
-            value = orjson.loads(text)
-        else:
-            value = json.loads(text, parse_float=_exact_number, parse_constant=_no_constant)
+        value = orjson.loads(text) if _LONG_NUMBER.search(text) is None else json.loads(text, **_EXACTLY)
     except RecursionError as error:
         raise _too_deep(source, line) from error
-    except ValueError as error:  # every JSONDecodeError, UnicodeDecodeError and _no_constant's
+    except ValueError as error:  # every JSONDecodeError, UnicodeDecodeError and those of our own
+        if not _is_utf8(text):
+            raise _not_decoded(source, line) from error
         raise _broken(source, line, f"no valid JSON: {error}") from error
+    _check_text(source, line, value, text.decode())
     if not isinstance(value, dict):
         raise _broken(source, line, f"an object is expected, not {shorten(text.decode())}")
     _check_depth(source, line, value, text.count(b"{") + text.count(b"["))
@@ -82,7 +85,7 @@ def _parse(source: SourceFile, line: int, text: bytes) -> dict[str, Any]:
 
 
 def _one_by_one(source: SourceFile) -> Iterator[tuple[int, dict[str, Any], int]]:
-    with source.translated(), open_text(source, errors="strict") as text:
+    with source.translated(), open_text(source) as text:
         scan = _Scan(source, text)
         in_array = scan.peek() == "["
         if in_array:
@@ -94,8 +97,8 @@ def _one_by_one(source: SourceFile) -> Iterator[tuple[int, dict[str, Any], int]]
             yield line, *scan.take()
             if in_array:
                 scan.separate()
-        if in_array and mark != "]":
-            raise _broken(source, scan.line, "the array never ends")
+        if in_array:
+            scan.end_array()
 
 
 class _Scan:
@@ -103,7 +106,7 @@ class _Scan:
 
     def __init__(self, source: SourceFile, text: io.TextIOWrapper) -> None:
         self._source, self._text = source, text
-        self._decoder = json.JSONDecoder(parse_float=_exact_number, parse_constant=_no_constant)
+        self._decoder = json.JSONDecoder(**_EXACTLY)
         self._buffer, self._position, self._ended = "", 0, False
         self.line = 1
 
@@ -133,6 +136,14 @@ class _Scan:
         elif mark not in ("]", ""):
             raise _broken(self._source, self.line, f"`,` or `]` is expected, not {shorten(self.ahead())}")
 
+    def end_array(self) -> None:
+        """Past the bracket; nothing may follow it, or it would be lost."""
+        if self.peek() != "]":
+            raise _broken(self._source, self.line, "the array never ends")
+        self.skip(1)
+        if self.peek():
+            raise _broken(self._source, self.line, f"nothing may follow the array, as {shorten(self.ahead())} does")
+
     def take(self) -> tuple[dict[str, Any], int]:
         """The object at the position, and its length. A failed attempt doubles what is read, so that all of them cost twice the last."""
         while True:
@@ -153,6 +164,9 @@ class _Scan:
                 raise _broken(self._source, self.line, f"no valid JSON: {error}") from error
         taken = end - self._position
         text = self._buffer[self._position : end]
+        if UNDECODED.search(text):
+            raise _not_decoded(self._source, self.line)
+        _check_text(self._source, self.line, value, text)
         _check_depth(self._source, self.line, value, text.count("{") + text.count("["))
         self.skip(taken)
         assert isinstance(value, dict)
@@ -164,19 +178,53 @@ class _Scan:
         try:
             more = self._text.read(count)
         except UnicodeError as error:
-            reason = f"is not {self._source.options.encoding}: {error}"
-            raise self._source.refused(None, reason, remedy=encoding_remedy(self._source)) from error
+            raise _not_decoded(self._source, self.line) from error
         self._buffer, self._position, self._ended = self._buffer[self._position :] + more, 0, not more
         return bool(more)
 
 
 def _exact_number(text: str) -> float | Decimal:
-    """A JSON number with point or exponent as float, or as Decimal where float64 would round it."""
-    return float(text) if shapes.is_exact(text) else Decimal(text)
+    """A JSON number with point or exponent as float, or as Decimal where float64 would round it. Raises ValueError."""
+    try:
+        return float(text) if shapes.is_exact(text) else Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{shorten(text)} is beyond any number") from None
+
+
+def _whole_number(text: str) -> int:
+    """Raises ValueError."""
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(text)} digits, of which at most {MAX_DIGITS} are read")
+    return int(text)
 
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
+
+
+_EXACTLY: dict[str, Any] = {"parse_float": _exact_number, "parse_int": _whole_number, "parse_constant": _no_constant}
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _check_text(source: SourceFile, line: int, value: Any, text: str) -> None:
+    """An escape may name half of a character, which is no text anywhere else."""
+    if _HALF.search(text) is None:
+        return
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise _broken(source, line, "half of a surrogate pair (\\ud800 to \\udfff) is no character") from error
+
+
+def _not_decoded(source: SourceFile, line: int) -> FileRefused:
+    return source.refused(line, f"is not {source.options.encoding}", remedy=encoding_remedy(source))
 
 
 def _check_depth(source: SourceFile, line: int, value: Any, brackets: int) -> None:

@@ -19,12 +19,14 @@ import pyarrow.parquet as pq
 
 from engines.errors import FileUnreadable
 from engines.files import inference
+from engines.files.arrow_values import as_json, check_years
 from engines.files.inference import Evidence
 from engines.files.shapes import shorten
 from engines.files.source import ColumnPlan, Contradicted, Misfit, SourceFile
 from engines.files.types import arrow_type, can_widen, from_arrow, has_structure, is_list
 
 BATCH_ROWS = 65_536
+BATCH_BYTES = 16 << 20
 
 
 class ParquetReading:
@@ -53,17 +55,20 @@ class ParquetReading:
         return found
 
     def batches(self, plans: Mapping[str, ColumnPlan]) -> Iterator[pa.RecordBatch]:
-        """See `source.Reading`. Misfits carry a row, no line."""
+        """See `source.Reading`. Misfits carry a row, no line. After the first contradiction the rest is only examined."""
         with self._opened() as file:
             self._check_types(file.schema_arrow, plans)
+            found = self._too_narrow(file.schema_arrow, plans)
             row, total = 0, max(file.metadata.num_rows, 1)
             for group in range(file.metadata.num_row_groups):
-                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group]):
-                    names = batch.schema.names
-                    columns = [_fitted(column, plans[name], row) for name, column in zip(names, batch.columns, strict=True)]
+                for batch in file.iter_batches(_rows_at_once(file.metadata.row_group(group)), row_groups=[group]):
+                    columns = _columns(batch, plans, row, found)
                     row += batch.num_rows
                     self._share = row / total
-                    yield pa.RecordBatch.from_arrays(columns, names=names)
+                    if not found:
+                        yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+        if found:
+            raise Contradicted(found)
 
     def line_of(self, row: int) -> int | None:
         """A Parquet file has no lines."""
@@ -82,6 +87,15 @@ class ParquetReading:
                     None, f"column `{plan.name}` is {kind}, and {plan.type} is the table's type for it", remedy=remedy
                 )
 
+    def _too_narrow(self, schema: pa.Schema, plans: Mapping[str, ColumnPlan]) -> dict[str, tuple[str, str]]:
+        """Guesses, made over other files, that the type here does not bear out, whatever the values."""
+        kinds = {field.name: from_arrow(field.type) for field in schema if not pa.types.is_null(field.type)}
+        return {
+            name: (_common(kind, plans[name].type), f"the files say {kind} and {plans[name].type}")
+            for name, kind in kinds.items()
+            if plans[name].word == "guess" and not can_widen(kind, plans[name].type)
+        }
+
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
         try:
@@ -99,43 +113,58 @@ def _common(one: str, other: str) -> str:
     return "float64" if {one, other} == {"int64", "float64"} else "string"
 
 
-def _fitted(column: pa.Array, plan: ColumnPlan, row: int) -> pa.Array:
-    """The column as its plan's type. Raises Misfit, Contradicted."""
-    try:
-        return _cast(column, arrow_type(plan.type))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
-        index = _first_unfit(column, plan)
-    value = _python(column[index])
-    if plan.word == "guess" and plan.type != "string":
-        raise Contradicted({plan.name: ("string", f"text, since {plan.type} cannot keep row {row + index + 1}, {shorten(value)}")})
-    raise Misfit(plan, value, None, row + index)
+def _rows_at_once(group: pq.RowGroupMetaData) -> int:
+    """So many rows of a group that a batch keeps to BATCH_BYTES, whatever a row takes."""
+    return max(1, min(BATCH_ROWS, int(BATCH_BYTES * group.num_rows / max(group.total_byte_size, 1))))
 
 
-def _python(value: pa.Scalar) -> object:
+def _columns(batch: pa.RecordBatch, plans: Mapping[str, ColumnPlan], row: int, found: dict[str, tuple[str, str]]) -> list[pa.Array]:
+    """The columns as their plans' types. A guess that a value contradicts is noted in `found`. Raises Misfit."""
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        plan = plans[name]
+        if name in found:
+            continue
+        try:
+            columns.append(_fitted(column, arrow_type(plan.type)))
+        except _MISFITS:
+            index = _first_unfit(column, plan)
+            value = _shown(column[index])
+            if plan.word != "guess" or plan.type == "string":
+                raise Misfit(plan, value, None, row + index) from None
+            found[name] = ("string", f"text, since {plan.type} cannot keep row {row + index + 1}, {shorten(value)}")
+    return columns
+
+
+_MISFITS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
+
+
+def _shown(value: pa.Scalar) -> object:
     try:
         return value.as_py()
-    except ValueError:  # nanoseconds
-        return value.cast(pa.string()).as_py()
+    except (ValueError, OverflowError):  # nanoseconds, and years beyond 9999
+        return as_json(value)
 
 
-def _cast(column: pa.Array, target: pa.DataType) -> pa.Array:
+def _fitted(column: pa.Array, target: pa.DataType) -> pa.Array:
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if column.type == target:
-        return column
     if pa.types.is_string(target) and (has_structure(column.type) or is_list(column.type)):
-        values = column.to_pylist(maps_as_pydicts="lossy")
-        return pa.array([None if value is None else orjson.dumps(value, default=str).decode() for value in values], target)
-    return pc.cast(column, target)
+        return pa.array([None if value is None else orjson.dumps(value).decode() for value in map(as_json, column)], target)
+    if pa.types.is_string(target) and pa.types.is_timestamp(column.type):
+        check_years(column)  # Arrow has no text for such an instant
+    fitted = column if column.type == target else pc.cast(column, target)
+    check_years(fitted)
+    return fitted
 
 
 def _first_unfit(column: pa.Array, plan: ColumnPlan) -> int:
     target = arrow_type(plan.type)
     for index in range(len(column)):
         try:
-            _cast(column.slice(index, 1), target)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+            _fitted(column.slice(index, 1), target)
+        except _MISFITS:
             return index
     return 0

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from math import isfinite
 
 INTEGER = r"^(?:0|-?[1-9][0-9]{0,17})$"
@@ -66,7 +66,10 @@ def is_exact(text: str) -> bool:
     if len(text) <= EXACT_DIGITS and "e" not in text and "E" not in text:
         return True
     number = float(text)
-    return isfinite(number) and Decimal(repr(number)) == Decimal(text)
+    try:
+        return isfinite(number) and Decimal(repr(number)) == Decimal(text)
+    except InvalidOperation:  # an exponent beyond any
+        return False
 
 
 def is_day(text: str) -> bool:
@@ -98,6 +101,7 @@ def fits(text: str, kind: str) -> bool:
 
 
 def shorten(value: object) -> str:
-    """A value as an error message shows it: one line, in backticks, at most SHOWN characters."""
-    text = str(value).replace("\r", "\\r").replace("\n", "\\n").replace("\0", "\\0")
+    """A value as an error message shows it: one line of text, in backticks, at most SHOWN characters."""
+    text = str(value)[: 2 * SHOWN].encode(errors="replace").decode()
+    text = text.replace("\r", "\\r").replace("\n", "\\n").replace("\0", "\\0")
     return f"`{text}`" if len(text) <= SHOWN else f"`{text[: SHOWN - 1]}…`"

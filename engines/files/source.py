@@ -103,7 +103,9 @@ class SourceFile:
         """Raises FileRefused if nothing is known that decodes the encoding's name."""
         try:
             known = codecs.lookup(self.options.encoding)._is_text_encoding
-        except LookupError:
+            # some decode whole names only (idna), or nothing at all
+            codecs.getincrementaldecoder(self.options.encoding)("surrogateescape").decode(b"a")
+        except (LookupError, UnicodeError):
             known = False
         if not known:
             reason = f"`{self.options.encoding}` is no encoding that is known here"

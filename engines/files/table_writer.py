@@ -65,7 +65,7 @@ class TableWriter:
         self._store, self._prefix, self._schema, self._provenance = store, prefix, schema, provenance
         self._primary_key, self._role = tuple(primary_key), role
         self._arrow = parquet_schema(schema, provenance, hidden=not primary_key)
-        self._name = digest([provenance.source, provenance.transformation, schema.to_dict()])
+        self._name = digest([provenance.path, provenance.source, provenance.transformation, schema.to_dict()])
         self._done: list[DataFile] = []
         self._part: _Part | None = None
         self._waiting: list[pa.RecordBatch] = []

@@ -22,7 +22,7 @@ from datafusion.catalog import Table
 
 from engines.files.types import arrow_type
 from engines.row_keys import identity_columns
-from engines.sql.source import SEQUENCE, ArrowTable, Folder, LakeTable, TableSource
+from engines.sql.source import NEWEST, SEQUENCE, ArrowTable, Folder, LakeTable, TableSource
 
 MERGED_ROWS = 64 * 1024
 """Rows of a batch in a merged file."""
@@ -71,8 +71,8 @@ def merged_deltas(source: LakeTable, schema: pa.Schema, context: SessionContext)
     context.register_table(name, _table(builder, "deltas"))
     keys = ", ".join(map(quote, source.primary_key))
     columns = ", ".join(map(quote, schema.names))
-    newest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {SEQUENCE} DESC) AS __newest"
-    query = f"SELECT {columns} FROM (SELECT *, {newest} FROM {name}) WHERE __newest = 1 ORDER BY {keys}"
+    newest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {SEQUENCE} DESC) AS {NEWEST}"
+    query = f"SELECT {columns} FROM (SELECT *, {newest} FROM {name}) WHERE {NEWEST} = 1 ORDER BY {keys}"
     try:
         _write(path, schema, context.sql(query).execute_stream())
     finally:
@@ -109,7 +109,9 @@ def check_files(source: LakeTable) -> None:
 def _count(folder: str) -> int:
     try:
         with os.scandir(folder) as entries:
-            return sum(_count(entry.path) if entry.is_dir(follow_symlinks=False) else entry.is_file() for entry in entries)
+            # what begins with a dot is a link on its way to its name
+            named = (entry for entry in entries if not entry.name.startswith("."))
+            return sum(_count(entry.path) if entry.is_dir(follow_symlinks=False) else entry.is_file() for entry in named)
     except FileNotFoundError:
         return 0
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-SEQUENCE = "__sequence"
+SEQUENCE, NEWEST = "__sequence", "__newest"
+"""Columns that merging adds; no table may have them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Snapshots of tables as folders of symbolic links, `<views>/<digest>/{base,touched,deltas/__sequence=<n>}/<number>.parquet`.
 
-A folder is named by exactly the files it links to, so it never changes its meaning and is made once. Which base files a delta can touch is
-told by the key ranges in the catalog, over the key's first column: files that none touches skip the merge.
+A folder is named by exactly the files it links to and the columns they are read as, so it never changes its meaning and is made once.
+Which base files a delta can touch is told by the key ranges in the catalog, over the key's first column: files that none touches skip
+the merge.
 It refuses to read Parquet. Next: `tables.py` for names, `merge.py` for what becomes of the folders.
 """
 
@@ -73,9 +74,10 @@ def _less(one: Scalar, other: Scalar) -> bool:
 
 
 def view_name(table: Table) -> str:
-    """What the table's folder is called: a digest of exactly the files it links to."""
+    """What the table's folder is called: a digest of exactly the files it links to, and of the columns, which what is merged has."""
     parts = [(file.ref.bucket, file.ref.key, file.ref.sha256, file.role, file.sequence) for file in table.files]
-    return hashlib.sha256(orjson.dumps([parts, table.primary_key])).hexdigest()[:32]
+    columns = [(column.name, column.type) for column in table.columns]
+    return hashlib.sha256(orjson.dumps([parts, table.primary_key, columns])).hexdigest()[:32]
 
 
 def make_view(table: Table, folder: Path, files: Files, name: str) -> LakeTable:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from engines.files import json_lines, json_objects
+from engines.files.source import ColumnPlan
 
 LINES = '{"a": 1, "b": "x"}\n\n{"b": null, "c": {"d": [1, 2.5]}}\r\n'
 ROWS = [{"a": 1, "b": "x", "c": None}, {"a": None, "b": None, "c": '{"d":[1,2.5]}'}]
@@ -34,6 +35,9 @@ ROWS = [{"a": 1, "b": "x", "c": None}, {"a": None, "b": None, "c": '{"d":[1,2.5]
         pytest.param('{"a": 0.12345678901234567890}', {}, [{"a": "0.12345678901234567890"}], id="beyond float64"),
         pytest.param('{"a": {"b": 0.12345678901234567890}}', {}, [{"a": '{"b":0.12345678901234567890}'}], id="beyond float64, within"),
         pytest.param('{"a": {"b": 123456789012345678901}}', {}, [{"a": '{"b":123456789012345678901}'}], id="beyond 64 bits, within"),
+        pytest.param('[{"a": "\\ud83d\\ude00"}]', {}, [{"a": "\U0001f600"}], id="a whole surrogate pair"),
+        pytest.param('\ufeff{"a": 1}'.encode("utf-16-le"), {"encoding": "utf-16-le"}, [{"a": 1}], id="a mark before a named byte order"),
+        pytest.param('[{"a": 1}]\n\n \n', {}, [{"a": 1}], id="blanks after the array"),
         pytest.param('{"a": 1}\n{"A": 2}', {}, [{"a": 1, "A": None}, {"a": None, "A": 2}], id="case matters"),
     ],
 )
@@ -57,8 +61,19 @@ def test_what_is_read(lake, content, options, rows):
         ('{"a": ' + "[" * 300 + "]" * 300 + "}", 1, "nested deeper"),
         ('{"a": ' + "[" * 30_000 + "]" * 30_000 + "}", 1, ""),
         ('[{"a": ' + "[" * 300 + "]" * 300 + "}]", 1, "nested deeper"),
-        (b'{"a": "x"}\n{"a": "\xff"}', 2, "no valid JSON"),
+        (b'{"a": "x"}\n{"a": "\xff"}', 2, "is not utf-8"),
+        (b'[{"a": "x"},\n{"a": "\xff"}]', 2, "is not utf-8"),
+        ('{"a": "x"}'.encode("utf-16"), 1, "is not utf-8"),
         ('{"_file": 1}', None, "`_file`"),
+        ('[{"a": 1}]\n{"a": 2}\n', 2, 'nothing may follow the array, as `{"a": 2}` does'),
+        ('[{"a": 1}][{"a": 2}]', 1, "nothing may follow the array"),
+        ('{"a": 1}\n[{"a": 2}]', 2, "an object is expected"),
+        ('{"a": "\\ud800"}', 1, "surrogate"),
+        ('[{"a": 1},\n{"a": {"b": "\\ud800"}}]', 2, "half of a surrogate pair"),
+        ('[{"\\udc00": 1}]', 1, "half of a surrogate pair"),
+        ('{"a": 1e99999999999999999999}', 1, "`1e99999999999999999999` is beyond any number"),
+        ('[{"a": 1},\n{"a": 1e99999999999999999999}]', 2, "is beyond any number"),
+        ('{"a": ' + "9" * 5_000 + "}", 1, "a whole number of 5000 digits"),
     ],
 )
 def test_what_is_refused(refused, content, line, reason):
@@ -102,6 +117,42 @@ def test_a_table_s_type_refuses_with_the_line(lake, refused):
         assert error.line == 3
         assert shown in error.reason
     assert lake.ingest("b.json", '{"b": 3, "d": null}', **given).schema == schema
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "read"),
+    [
+        ("list<date>", ["2024-01-01", None], [date(2024, 1, 1), None]),
+        ("list<timestamp>", ["2024-01-01T10:00:00Z"], [datetime(2024, 1, 1, 10)]),  # noqa: DTZ001
+        ("list<decimal(6,3)>", [1.25, 2], [Decimal("1.250"), Decimal("2.000")]),
+        ("list<string>", [1, "x", None, {"b": 1}], ["1", "x", None, '{"b":1}']),
+        ("list<list<int64>>", [[1], [], [2, 3]], [[1], [], [2, 3]]),
+        ("list<float64>", [], []),
+        ("list<int64>", None, None),
+    ],
+)
+def test_lists(lake, kind, value, read):
+    content = "".join(json.dumps({"a": item}) + "\n" for item in (value, None, value))
+    assert lake.rows(lake.ingest("a.json", content, overrides={"a": kind})) == [{"a": read}, {"a": None}, {"a": read}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("list<int64>", "[123456789012345678901234]"), ("list<date>", '["soon"]'), ("list<int64>", '{"b": 1}'), ("list<int64>", "5")],
+)
+def test_lists_that_do_not_fit(refused, kind, value):
+    error = refused("a.json", '{"a": []}\n{"a": null}\n{"a": ' + value + "}\n", overrides={"a": kind})
+    assert error.line == 3
+    assert f"is no {kind}" in error.reason
+
+
+def test_batches_are_bounded_by_bytes(lake, monkeypatch):
+    monkeypatch.setattr(json_lines, "KEPT_BYTES", 0)
+    monkeypatch.setattr(json_lines, "BATCH_BYTES", 100)
+    reading = json_lines.JsonReading(lake.task("a.json", '{"a": "' + "x" * 60 + '"}\n', size=None).source)
+    lake.write("a.json", ('{"a": "' + "x" * 60 + '"}\n') * 5)
+    plans = {"a": ColumnPlan("a", "string", "guess")}
+    assert [batch.num_rows for batch in reading.batches(plans)] == [2, 2, 1]
 
 
 def test_overrides(lake):

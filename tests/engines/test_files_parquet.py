@@ -8,6 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engines.files import parquet as parquet_reader
+from engines.files.source import ColumnPlan
+
 
 def parquet(table: pa.Table, **options) -> bytes:
     file = io.BytesIO()
@@ -37,6 +40,14 @@ def one(name: str, values: list, kind: pa.DataType) -> bytes:
         (pa.struct([("x", pa.int8())]), {"x": 1}, "string", '{"x":1}'),
         (pa.list_(pa.struct([("x", pa.int8())])), [{"x": 1}], "string", '[{"x":1}]'),
         (pa.map_(pa.string(), pa.int8()), [("k", 1)], "string", '{"k":1}'),
+        (pa.map_(pa.int64(), pa.string()), [(1, "x"), (2, None)], "string", '{"1":"x","2":null}'),
+        (pa.map_(pa.string(), pa.int8()), [("k", 1), ("k", 2)], "string", '[["k",1],["k",2]]'),
+        (pa.struct([("t", pa.timestamp("ns"))]), {"t": 1}, "string", '{"t":"1970-01-01 00:00:00.000000001"}'),
+        (pa.struct([("b", pa.binary())]), {"b": b"\xff"}, "string", '{"b":"/w=="}'),
+        (pa.struct([("d", pa.decimal128(5, 2))]), {"d": Decimal("1.50")}, "string", '{"d":"1.50"}'),
+        (pa.list_(pa.timestamp("ns")), [1], "string", '["1970-01-01 00:00:00.000000001"]'),
+        (pa.list_(pa.timestamp("ns")), [1_000], "list<timestamp>", [datetime(1970, 1, 1, 0, 0, 0, 1)]),  # noqa: DTZ001
+        (pa.date32(), 4_000_000, "string", "12921-08-18"),
         (pa.time64("us"), datetime(2024, 1, 1, 1, 2).time(), "string", "01:02:00.000000"),  # noqa: DTZ001
         (pa.null(), None, "string", None),
     ],
@@ -62,6 +73,25 @@ def test_a_time_finer_than_microseconds_is_text(lake):
     result = lake.ingest("a.parquet", one("a", [1, 1_001], pa.timestamp("ns")))
     assert lake.types(result) == {"a": "string"}
     assert lake.rows(result)[1] == {"a": "1970-01-01 00:00:00.000001001"}
+
+
+def test_all_guesses_that_fail_are_told_at_once(lake):
+    table = pa.table({f"c{number}": pa.array([1_000] * number + [1], pa.timestamp("ns")).slice(number) for number in range(8)})
+    result = lake.ingest("a.parquet", parquet(table))
+    assert set(lake.types(result).values()) == {"string"}
+
+
+def test_an_instant_that_has_no_text_is_refused(refused):
+    assert "(row 2)" in refused("a.parquet", one("a", [1, 10**18], pa.timestamp("us"))).reason
+
+
+def test_batches_are_bounded_by_bytes(lake, monkeypatch):
+    monkeypatch.setattr(parquet_reader, "BATCH_BYTES", 10_000)
+    content = one("a", [f"{number:0100}" for number in range(1_000)], pa.string())
+    reading = parquet_reader.ParquetReading(lake.task("a.parquet", content).source)
+    sizes = [batch.num_rows for batch in reading.batches({"a": ColumnPlan("a", "string", "guess")})]
+    assert sum(sizes) == 1_000
+    assert max(sizes) <= 200
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all", one("a", [1] * 1000, pa.int64())[:-20]])

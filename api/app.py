@@ -18,13 +18,13 @@ from api import datasets, events, health, metrics, openapi, query, search, statu
 from api.endpoints import Endpoint
 from api.limits import Limits, bounded
 from api.problems import expectations, problems
-from api.reader import guard
+from api.reader import Listener, guard
 from api.threads import RequestThreads
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the routes need. listen_host: where the listener is bound, which decides whom it answers. version: of this software."""
+    """What the routes need. listen_host: what the listener is bound to; hosts: names to answer to besides. version: of this software."""
 
     queries: query.QueryService
     searches: search.SearchService
@@ -34,6 +34,7 @@ class Parts:
     missing: health.Readiness
     daemon: status.Daemon
     listen_host: str = "127.0.0.1"
+    hosts: frozenset[str] = frozenset()
     version: str = "0"
     limits: Limits = field(default_factory=Limits)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -45,7 +46,7 @@ def build_app(parts: Parts) -> web.Application:
         metrics.RequestMetrics(parts.registry).middleware(),
         problems,
         bounded(parts.limits),
-        guard(parts.listen_host),
+        guard(Listener(parts.listen_host, parts.daemon.listen, parts.hosts)),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=parts.limits.body_bytes)
     threads = RequestThreads()

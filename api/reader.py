@@ -1,14 +1,15 @@
 """Who reads: the one place that turns a request into a Reader. Everybody is anonymous so far, and may see all.
 
-A listener on the loopback interface trusts whoever can reach it, and a browser on the same machine can be made to: a page of any site may
-rebind its own name to 127.0.0.1, or post across origins. So a loopback listener answers only to loopback names, and no listener answers
-a page of another origin.
+A listener trusts whoever can reach it, and a browser that can reach it can be made to: a page of any site may rebind its own name to the
+listener's address, or post across origins. So a listener answers to names that no stranger can rebind only: a loopback one to loopback
+names, a public one to addresses as well, both to the names that its operator gave it. None answers a page of another origin.
 
 It refuses to decide what a reader may see: that is `engines/reading.py`, to read next.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from aiohttp import web
@@ -38,24 +39,52 @@ def hostname(authority: str) -> str:
     return authority.partition(":")[0]
 
 
+def is_address(host: str) -> bool:
+    """Whether a host, without port, is an address and no name."""
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where requests come in. host: what it is bound to; bound: host:port as it really is; names: to answer to besides, in lower case."""
+
+    host: str
+    bound: str
+    names: frozenset[str] = frozenset()
+
+    def answers(self, host: str) -> bool:
+        """Whether a request under this host name or address, without port, may be meant for it. No host comes from no browser."""
+        if is_loopback(host) or host.lower().removesuffix(".") in self.names:
+            return True
+        return not is_loopback(self.host) and (is_address(host) or host in {"", self.host})
+
+    def refusal(self, host: str) -> HostRefused:
+        """What a request under another name is told."""
+        here = f"http://{self.bound}" if is_loopback(self.host) else "an address instead of a name"
+        remedy = f"Use {here}, or add the name to `hosts` in lakehouse.yaml and start the daemon again."
+        return HostRefused(f"This daemon listens on {self.bound} and does not answer to the name {host!r}.", remedy=remedy)
+
+
 def authenticate(request: web.Request) -> Reader:
     """The reader that a request speaks for."""
     return ANONYMOUS
 
 
-def guard(listen_host: str) -> Middleware:
+def guard(listener: Listener) -> Middleware:
     """A middleware that refuses foreign hosts and origins, then puts the request's reader under READER."""
-    local_only = is_loopback(listen_host)
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = request.headers.get("Host", "")
-        if local_only and not is_loopback(hostname(host)):
-            message = f"This daemon listens on {listen_host} and does not answer to the name {host!r}."
-            raise HostRefused(message, remedy=f"Use http://{listen_host}.")
+        authority = request.headers.get("Host", "")
+        if not listener.answers(hostname(authority)):
+            raise listener.refusal(hostname(authority))
         origin = request.headers.get("Origin")
-        if origin is not None and origin.partition("://")[2] != host:
-            raise HostRefused(f"A page of {origin} may not read from {host}.", remedy="Ask from a program, without an Origin header.")
+        if origin is not None and origin.partition("://")[2] != authority:
+            raise HostRefused(f"A page of {origin} may not read from {authority}.", remedy="Ask from a program, without an Origin header.")
         request[READER] = authenticate(request)
         return await handler(request)
 

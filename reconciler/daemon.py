@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -77,6 +78,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts,
         missing=lambda: _missing(assembly),
         daemon=facts,
         listen_host=settings.listen.rpartition(":")[0].strip("[]"),
+        hosts=frozenset(name.strip().lower() for name in (socket.gethostname(), *settings.hosts.split(",")) if name.strip()),
         version=VERSION,
         limits=_limits(settings),
         registry=registry,

@@ -80,6 +80,11 @@ class Settings(_Model):
     """All settings, with their defaults."""
 
     listen: str = Field(default="127.0.0.1:8484", description="Address of the HTTP API; port 0 picks a free one. Restart.")
+    hosts: str = Field(
+        default="",
+        pattern=r"^[\w.-]*( *, *[\w.-]+)*$",
+        description="Host names, separated by commas, that the API answers to besides its address and this machine's name. Restart.",
+    )
     state: StateSettings = Field(default=StateSettings(), description="Where the state is kept.")
     limits: LimitSettings = Field(default=LimitSettings(), description="What one request may cost.")
     work: WorkSettings = Field(default=WorkSettings(), description="How the daemon works.")

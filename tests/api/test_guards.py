@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.limits import Limits
-from api.reader import hostname, is_loopback
+from api.reader import Listener, hostname, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,42 @@ async def test_a_rebound_name_is_refused_on_loopback(client: Any, path: str) -> 
     assert (await client.get(path, headers={"Host": "localhost:8484"})).status == 200
 
 
+NAMES = frozenset({"lake.example", "box"})
+
+
+@pytest.mark.parametrize(
+    ("listens", "host", "expected"),
+    [
+        ("127.0.0.1", "localhost", True), ("127.0.0.1", "box", True), ("127.0.0.1", "Lake.Example.", True),
+        ("127.0.0.1", "10.0.0.1", False), ("127.0.0.1", "evil.example", False), ("127.0.0.1", "", False),
+        ("0.0.0.0", "localhost", True), ("0.0.0.0", "box", True), ("0.0.0.0", "lake.example", True), ("0.0.0.0", "10.0.0.1", True),
+        ("0.0.0.0", "[fd00::1]", True), ("0.0.0.0", "evil.example", False), ("0.0.0.0", "box.evil.example", False), ("0.0.0.0", "", True),
+        ("0.0.0.0", "10.0.0.1.evil.example", False), ("::", "[::1]", True), ("", "evil.example", False), ("here.lan", "here.lan", True),
+    ],
+)  # fmt: skip
+def test_names_that_a_listener_answers_to(listens: str, host: str, expected: bool) -> None:
+    assert Listener(listens, f"{listens}:8484", NAMES).answers(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("listens", "bound", "words"),
+    [
+        ("127.0.0.1", "127.0.0.1:9", "Use http://127.0.0.1:9, or"),
+        ("::1", "[::1]:9", "Use http://[::1]:9, or"),
+        ("0.0.0.0", "0.0.0.0:9", "Use an address instead of a name, or"),
+    ],
+)
+def test_a_refusal_says_where_to_ask(listens: str, bound: str, words: str) -> None:
+    refusal = Listener(listens, bound).refusal("evil.example")
+    assert words in str(refusal.remedy)
+    assert "`hosts` in lakehouse.yaml" in str(refusal.remedy)
+
+
 @pytest.mark.anyio
-async def test_any_name_is_answered_on_a_public_listener(opened: Any) -> None:
-    async with opened(listen_host="0.0.0.0") as client:
-        assert (await client.get("/status", headers={"Host": "lake.example"})).status == 200
+@pytest.mark.parametrize(("host", "status"), [("lake.example", 200), ("10.0.0.1:8484", 200), ("evil.example:8484", 403)])
+async def test_a_rebound_name_is_refused_on_a_public_listener(opened: Any, host: str, status: int) -> None:
+    async with opened(listen_host="0.0.0.0", hosts=NAMES) as client:
+        assert (await client.get("/status", headers={"Host": host})).status == status
 
 
 @pytest.mark.anyio

@@ -13,6 +13,7 @@ from reconciler.settings import Settings, armed_failpoints, client_url, load_set
 
 GIVEN: dict[str, tuple[str, Any]] = {
     "listen": ("0.0.0.0:9000", "0.0.0.0:9000"),
+    "hosts": ("lake.example, lake", "lake.example, lake"),
     "state.bucket": ("vault", "vault"),
     "limits.bodyBytes": ("1", 1),
     "limits.queryRows": ("2", 2),

@@ -26,7 +26,7 @@ from reconciler.metrics import watch_loop
 from reconciler.opening import Housekeeping, State, open_state, utc_now
 from reconciler.place import Place
 from reconciler.reading import Readers, StatusView, reading
-from reconciler.settings import Settings, armed_failpoints, load_settings
+from reconciler.settings import Settings, armed_failpoints, load_settings, split_address
 from specs.version import VERSION
 from state import failpoints, reasons
 from state.errors import StateError
@@ -49,9 +49,8 @@ def daemon_settings(place: Place, listen: str | None) -> Settings:
 async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], None]) -> None:
     """Runs until SIGTERM or SIGINT. Raises LeaseHeld, StateBucketMissing, OSError (the address is taken), LeaseLost."""
     failpoints.arm(armed_failpoints())
-    host, _, port = settings.listen.rpartition(":")
     async with AsyncExitStack() as stack:
-        bound = stack.enter_context(listener(host.strip("[]"), int(port)))
+        bound = stack.enter_context(listener(*split_address(settings.listen)))
         url = f"http://{address(bound)}"
         state = await asyncio.to_thread(open_state, place, settings, address=url)
         stack.push_async_callback(asyncio.to_thread, Housekeeping(state).close)
@@ -77,7 +76,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts,
         catalog=state.catalog,
         missing=lambda: _missing(assembly),
         daemon=facts,
-        listen_host=settings.listen.rpartition(":")[0].strip("[]"),
+        listen_host=split_address(settings.listen)[0],
         hosts=frozenset(name.strip().lower() for name in (socket.gethostname(), *settings.hosts.split(",")) if name.strip()),
         version=VERSION,
         limits=_limits(settings),

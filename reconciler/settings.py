@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from reconciler.errors import SettingsInvalid
 from specs.durations import DurationInvalid, parse_duration
@@ -21,7 +21,28 @@ _FILE = "lakehouse.yaml"
 _PREFIX = "LAKEHOUSE_"
 _HELP = "`lakectl explain settings` lists all settings."
 
+_LOOPBACK = "127.0.0.1"
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([\w.-]*)):([0-9]{1,5})", re.ASCII)
+_HIGHEST_PORT = 65_535
+
 _Path = tuple[str, ...]
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host (without brackets) and port of an address as `listen` has it. Without a host it is this machine's own: never all the world.
+
+    Raises ValueError, saying how an address is written.
+    """
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[3]) > _HIGHEST_PORT:
+        raise ValueError(f"`{text}` is no address; write host and port, as in {_LOOPBACK}:8484")
+    return found[1] or found[2] or _LOOPBACK, int(found[3])
+
+
+def whole_address(text: str) -> str:
+    """The address with its host, as in 127.0.0.1:8484 for `:8484`. Raises ValueError, as `split_address` does."""
+    host, port = split_address(text)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _seconds(value: object) -> object:
@@ -79,7 +100,10 @@ class WorkSettings(_Model):
 class Settings(_Model):
     """All settings, with their defaults."""
 
-    listen: str = Field(default="127.0.0.1:8484", description="Address of the HTTP API; port 0 picks a free one. Restart.")
+    listen: Annotated[str, AfterValidator(whole_address)] = Field(
+        default=f"{_LOOPBACK}:8484",
+        description="Address of the HTTP API; port 0 picks a free one, and without a host it is the loopback one. Restart.",
+    )
     hosts: str = Field(
         default="",
         pattern=r"^[\w.-]*( *, *[\w.-]+)*$",

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from reconciler.errors import SettingsInvalid
-from reconciler.settings import Settings, armed_failpoints, client_url, load_settings
+from reconciler.settings import Settings, armed_failpoints, client_url, load_settings, split_address
 
 GIVEN: dict[str, tuple[str, Any]] = {
     "listen": ("0.0.0.0:9000", "0.0.0.0:9000"),
@@ -98,6 +98,9 @@ def test_defaults(text: bytes | None) -> None:
         ("work: 5\n", {"LAKEHOUSE_WORK_RESYNC": "5s"}, "lakehouse.yaml:1:7: work: input should be"),
         ("work:\n", {"LAKEHOUSE_WORK_RECONCILERS": "0"}, "lakehouse.yaml:1:"),
         ("- listen\n", {}, "lakehouse.yaml:1:1: settings are an object"),
+        ("listen: localhost\n", {}, "lakehouse.yaml:1:9: listen: `localhost` is no address; write host and port, as in 127.0.0.1:8484"),
+        ("listen: a b:1\n", {}, "lakehouse.yaml:1:9: listen: `a b:1` is no address"),
+        ("", {"LAKEHOUSE_LISTEN": "0.0.0.0:99999"}, "the environment variable LAKEHOUSE_LISTEN: listen: `0.0.0.0:99999` is no address"),
         ("a: 1\na: 2\n", {}, "lakehouse.yaml:2:1: `a` is given twice"),
         ("a: [\n", {}, "lakehouse.yaml:1:5: YAML"),
         ("listen: x\n---\nlisten: y\n", {}, "lakehouse.yaml:3:1: a second document begins here"),
@@ -110,6 +113,23 @@ def test_errors_name_the_place(text: str, environment: dict[str, str], message: 
     with pytest.raises(SettingsInvalid) as caught:
         load_settings(text.encode(), environment)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "host", "port"),
+    [
+        (":8080", "127.0.0.1:8080", "127.0.0.1", 8080),
+        (":0", "127.0.0.1:0", "127.0.0.1", 0),
+        ("localhost:1", "localhost:1", "localhost", 1),
+        ("0.0.0.0:8484", "0.0.0.0:8484", "0.0.0.0", 8484),
+        ("[::1]:65535", "[::1]:65535", "::1", 65535),
+        ("[::]:80", "[::]:80", "::", 80),
+    ],
+)
+def test_an_address_without_a_host_is_the_loopback_one(text: str, whole: str, host: str, port: int) -> None:
+    settings = load_settings(f'listen: "{text}"'.encode(), {})
+    assert settings.listen == whole
+    assert split_address(settings.listen) == (host, port)
 
 
 def test_not_utf8() -> None:

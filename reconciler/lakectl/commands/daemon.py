@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import errno
 import logging
-import re
+import socket
 
 from reconciler.daemon import daemon_settings, run_daemon
 from reconciler.errors import DaemonRefused
@@ -14,7 +14,7 @@ from reconciler.lakectl.options import Parser, one_of
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.specs_here import place_of
 from reconciler.place import Place
-from reconciler.settings import Settings
+from reconciler.settings import Settings, whole_address
 from specs.errors import LakehouseError
 
 USAGE = "[--listen HOST:PORT] [--ref REF] [--data-root PATH]"
@@ -29,7 +29,6 @@ lakectl daemon --listen 127.0.0.1:0
 lakectl --repo /srv/lake.git daemon --ref main --data-root /srv/lake
 lakectl daemon --log-format json 2>> daemon.log &
 """
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):([0-9]{1,5})")
 _log = logging.getLogger("lakectl.daemon")
 
 
@@ -69,7 +68,7 @@ def _run(here: Here, place: Place, settings: Settings) -> LakehouseError | None:
         ours += _leaves(group)
     except* OSError as group:
         error = _first(group)
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+        if not isinstance(error, socket.gaierror) and error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
             raise
         ours.append(_cannot_listen(here, settings.listen, error))
     return ours[0] if ours else None
@@ -99,7 +98,7 @@ def _cannot_listen(here: Here, listen: str, error: OSError) -> DaemonRefused:
 
 
 def _address(text: str) -> str:
-    found = _ADDRESS.fullmatch(text)
-    if found is None or int(found[2]) > 65_535:
-        raise argparse.ArgumentTypeError(f"`{text}` is no address; write it as in 127.0.0.1:8484")
-    return text
+    try:
+        return whole_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -29,6 +29,8 @@ from specs.wording import found
 
 RULE = "lakehouse_rule"
 """The error type of our own sentences inside pydantic's errors."""
+FORM = "lakehouse_form"
+"""The error type of a value that is neither form of a union of a word and an object."""
 
 
 class Fault(NamedTuple):
@@ -141,5 +143,6 @@ def _detail(fault: Fault, given: object) -> InitErrorDetails:
 def _again(item: Any) -> InitErrorDetails:
     """The details from which pydantic reported `item`, so that it can be reported together with ours."""
     context = item.get("ctx", {})
-    kind = PydanticCustomError(RULE, "{message}", context) if item["type"] == RULE else item["type"]
+    ours = item["type"] in (RULE, FORM)
+    kind = PydanticCustomError(item["type"], "{message}", {**context, "message": item["msg"]}) if ours else item["type"]
     return InitErrorDetails(type=kind, loc=item["loc"], input=item["input"], ctx=context)

@@ -25,7 +25,7 @@ from pydantic_core import CoreSchema
 from specs import durations, sizes
 from specs.column_types import PATTERN as COLUMN_TYPE_PATTERN
 from specs.column_types import ColumnTypeInvalid, parse_column_type
-from specs.model import refuse
+from specs.model import FORM, refuse
 from specs.wording import found
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ T = TypeVar("T")
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _DNS_LABEL = re.compile(DNS_LABEL)
 TEXT_FORM, OBJECT_FORM = "<text>", "<object>"
-"""Tags of unions of a word and an object; `specs.validation` removes them from paths."""
+"""Tags of unions of a word and an object; `specs.schema.data_path` takes them out of paths."""
 
 
 def check_name(text: str) -> str:
@@ -119,7 +119,7 @@ def form_of(value: Any) -> str | None:
 
 def word_or_object(message: str) -> Discriminator:
     """The discriminator of such a union; `message` says what is needed when a value is neither."""
-    return Discriminator(form_of, custom_error_type="lakehouse_form", custom_error_message=message)
+    return Discriminator(form_of, custom_error_type=FORM, custom_error_message=message)
 
 
 Word = Tag(TEXT_FORM)

@@ -132,14 +132,48 @@ def may_be_empty_object(model: type[BaseModel], path: Path) -> bool:
     return bool(form) and not form.get("required") and "oneOf" not in form
 
 
+def is_map(model: type[BaseModel], path: Path) -> bool:
+    """Whether an object of free names stands at `path`."""
+    schema = model_schema(model)
+    node = _node_at(schema, path)
+    return node is not None and _ENTRY in _fields(schema, node)
+
+
+def data_path(model: type[BaseModel], location: Path) -> Path:
+    """pydantic's location of a fault as a path through the data.
+
+    pydantic puts the tag of the form taken between a union and what is in it. It is told by the schema, not by its text: a field of a
+    user may be called like a tag.
+    """
+    schema = model_schema(model)
+    node: Mapping[str, Any] | None = schema
+    path: list[str | int] = []
+    for step in location:
+        if node is not None and _is_tagged(form := _resolve(schema, node)):
+            node = _object_of(schema, form)
+        else:
+            path.append(step)
+            node = _step(schema, node, step) if node is not None else None
+    return tuple(path)
+
+
+def _is_tagged(form: Mapping[str, Any]) -> bool:
+    """Whether a schema is a union of a word and an object; `oneOf` beside fields says which of them exclude each other."""
+    return "oneOf" in form and "properties" not in form
+
+
 def _node_at(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any] | None:
     node: Mapping[str, Any] | None = schema
     for step in path:
-        if node is None:
-            return None
-        fields = {} if isinstance(step, int) else _fields(schema, node)
-        node = _items(schema, node) if isinstance(step, int) else fields.get(step) or fields.get(_ENTRY)
+        node = _step(schema, node, step) if node is not None else None
     return node
+
+
+def _step(schema: Mapping[str, Any], node: Mapping[str, Any], step: str | int) -> Mapping[str, Any] | None:
+    if isinstance(step, int):
+        return _items(schema, node)
+    fields = _fields(schema, node)
+    return fields.get(step) or fields.get(_ENTRY)
 
 
 @lru_cache(maxsize=256)
@@ -204,7 +238,7 @@ def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str,
 def _choices(schema: Mapping[str, Any], node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The forms that a value may take, unions opened."""
     node = _resolve(schema, node)
-    choices = node.get("anyOf") or (node.get("oneOf") if "properties" not in node else None)
+    choices = node["oneOf"] if _is_tagged(node) else node.get("anyOf")
     return [form for choice in choices for form in _choices(schema, choice)] if choices else [node]
 
 

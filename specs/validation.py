@@ -13,9 +13,8 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from specs.model import RULE, Part
-from specs.scalars import OBJECT_FORM, TEXT_FORM
-from specs.schema import Path, fields_at, may_be_empty_object, places_of
+from specs.model import FORM, RULE, Part
+from specs.schema import Path, data_path, fields_at, is_map, may_be_empty_object, places_of
 from specs.suggestions import did_you_mean, is_slip, nearest
 from specs.wording import found, quoted
 from specs.yaml_source import Mark
@@ -23,6 +22,8 @@ from specs.yaml_source import Mark
 P = TypeVar("P", bound=Part)
 MAX_PROBLEMS = 100
 """Problems told in words; more of them help nobody, and looking for near names takes time."""
+_KEY = "[key]"
+"""What pydantic puts behind a name in a map that is itself at fault."""
 _QUOTED = re.compile(r"'([^']*)'")
 _YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
 _NEEDS = {
@@ -79,8 +80,8 @@ def dotted(path: Path) -> str:
 
 def _problem(model: type[Part], item: ErrorDetails, mark: Mark | None) -> Problem:
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
-    path: Path = tuple(step for step in item["loc"] if step not in (TEXT_FORM, OBJECT_FORM))
-    if path and path[-1] == "[key]":
+    path = data_path(model, item["loc"])
+    if path[-1:] == (_KEY,) and kind != "extra_forbidden" and is_map(model, path[:-2]):
         return Problem(path[:-1], "key", f"the name `{path[-2]}` in `{dotted(path[:-2])}` is not valid: it {_sentence(item)[0]}")
     if kind == "extra_forbidden":
         return _unknown_field(model, path)
@@ -111,7 +112,7 @@ def _sentence(item: ErrorDetails) -> tuple[str, str | None]:
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
     if kind == RULE:
         return context["message"], context.get("hint")
-    if kind == "lakehouse_form":
+    if kind == FORM:
         return f"{item['msg']}; found {found(value)}", None
     if kind in _NEEDS:
         what = found(value) if kind not in _NOT_TEXT or not isinstance(value, str) else f"the text {found(value)}"

@@ -28,7 +28,8 @@ MAX_FAULTS = 50
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BOUNDARY = re.compile(r"^---(?=[ \t\n]|$)", re.MULTILINE)
 _DIRECTIVE = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)*%")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+"""What no editor shows. U+0085, U+2028 and U+2029 end a line for libyaml, but for nobody who reads the file."""
 _NUMBER_START = frozenset("+-.0123456789")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})")
 _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*|(?=[eE]))|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
@@ -154,7 +155,13 @@ def _refused_at_once(chunk: str, line: int, max_characters: int) -> YamlFault | 
     if control := _CONTROL.search(chunk):
         before = chunk[: control.start()]
         column = len(before) - (before.rfind("\n") + 1) + 1
-        return YamlFault(line + before.count("\n"), column, f"the control character {ord(control[0]):#04x} is not accepted in a spec")
+        code = ord(control[0])
+        return YamlFault(
+            line + before.count("\n"),
+            column,
+            f"the control character {code:#04x} is not accepted in a spec",
+            f'remove it, or write it as "\\u{code:04x}" between double quotes',
+        )
     return None
 
 

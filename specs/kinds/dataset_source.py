@@ -18,7 +18,8 @@ from specs.wording import found
 def _encoding(text: str) -> str:
     try:
         return codecs.lookup(text).name
-    except LookupError:
+    except (LookupError, ValueError):
+        # a NUL in the name is a ValueError
         raise refuse(f"must be an encoding; found {found(text)}", "write it as in utf-8, latin-1 or cp1252") from None
 
 

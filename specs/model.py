@@ -12,6 +12,7 @@ Read next: `specs.scalars` (names, durations, sizes), `specs.validation` (pydant
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
@@ -26,6 +27,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from specs.wording import found
+from specs.yaml_source import MAX_FAULTS
 
 RULE = "lakehouse_rule"
 """The error type of our own sentences inside pydantic's errors."""
@@ -64,7 +66,10 @@ class Part(BaseModel):
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
-        """Faults across fields, found in the plain data by YAML names. Values may be of any type: the fields are checked apart."""
+        """Faults across fields, found in the plain data by YAML names. Values may be of any type: the fields are checked apart.
+
+        Not asked for more faults than are told.
+        """
         yield from ()
 
     @model_validator(mode="wrap")
@@ -76,7 +81,7 @@ class Part(BaseModel):
             raise refuse(f"needs its {cls.shorthand} as text, or an object; found {found(given)}")
         if not isinstance(given, dict):
             return build(given)
-        faults = [*_exactly_one(cls.one_of, given), *cls.rules(given)]
+        faults = [*_exactly_one(cls.one_of, given), *islice(cls.rules(given), MAX_FAULTS)]
         if not faults:
             return build(given)
         details = [_detail(fault, given) for fault in faults]

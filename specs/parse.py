@@ -29,6 +29,8 @@ MAX_DOCUMENT_BYTES = MAX_CHARACTERS
 MAX_FILE_BYTES = 4 * MAX_DOCUMENT_BYTES
 MAX_ERRORS = MAX_FAULTS
 """Errors reported of one document; the rest is counted."""
+MAX_FILE_ERRORS = 1_000
+"""Errors kept of one file; the rest is counted, so that no file of broken documents fills the memory."""
 _FIELDS = ("apiVersion", "kind", "metadata", "spec")
 _NAME = re.compile(DNS_LABEL)
 
@@ -81,18 +83,20 @@ def parse_file(path: str, text: bytes) -> ParsedFile:
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = text[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
-        return ParsedFile(
-            path, (), (SpecError(path, line, column, f"the byte {text[error.start]:#04x} is not UTF-8", "save the file as UTF-8"),)
-        )
+        return ParsedFile(path, (), (_not_utf8(path, text, error.start),))
     resources: list[Resource] = []
     errors: list[SpecError] = []
+    more = 0
     for document in read_documents(decoded, MAX_DOCUMENT_BYTES):
         resource, wrong = _read(path, document)
-        errors.extend(wrong)
         if resource is not None:
             resources.append(resource)
+        kept = wrong[: MAX_FILE_ERRORS - len(errors)]
+        errors.extend(kept)
+        more += len(wrong) - len(kept)
+    if more:
+        # of no object: any former document of the file may be meant
+        errors.append(SpecError(path, errors[-1].line, errors[-1].column, f"and {more:,} more errors in this file"))
     return ParsedFile(path, tuple(resources), tuple(errors))
 
 
@@ -108,12 +112,18 @@ def duplicates(files: Iterable[ParsedFile]) -> tuple[SpecError, ...]:
     return tuple(errors)
 
 
+def _not_utf8(path: str, text: bytes, at: int) -> SpecError:
+    before = text[:at]
+    line, column = before.count(b"\n") + 1, at - (before.rfind(b"\n") + 1) + 1
+    return SpecError(path, line, column, f"the byte {text[at]:#04x} is not UTF-8", "save the file as UTF-8")
+
+
 def _read(path: str, document: Document) -> tuple[Resource | None, list[SpecError]]:
     key = _readable_key(document.data)
     wrong = {(f.line, f.column, f.message, f.hint) for f in document.faults}
     built: list[Part] = []
     if not document.broken:
-        for problem in problems_under(tuple(_problems(document, built)), tuple(fault.path for fault in document.faults)):
+        for problem in problems_under(tuple(_problems(document, built)), frozenset(fault.path for fault in document.faults)):
             line, column = _place(document.mark, problem)
             wrong.add((line, column, problem.message, problem.hint))
     if wrong:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 _TOKEN = re.compile(
-    r"""(?P<skip>\s+|--[^\n]*|/\*.*?\*/)|(?P<text>'(?:[^']|'')*(?:'|\Z))|(?P<quoted>"(?:[^"]|"")*")"""
+    r"""(?P<skip>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))|(?P<text>'(?:[^']|'')*(?:'|\Z))|(?P<quoted>"(?:[^"]|"")*")"""
     r"""|(?P<parameter>\$\w+)|(?P<word>[A-Za-z_]\w*)|(?P<other>.)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -43,11 +43,12 @@ def _tokens(sql: str) -> list[str]:
 
 def _own_names(tokens: list[str]) -> Iterator[str]:
     """What stands before `AS (`, a list of columns between them or not: the names of the query's WITH."""
+    opened = 0
     for i, token in enumerate(tokens):
-        if i and token.lower() == "as" and "".join(tokens[i + 1 : i + 2]).lower() in ("(", "not", "materialized"):
-            at = i - 1
-            if tokens[at] == ")":
-                at = next((j for j in range(at, 0, -1) if tokens[j] == "("), 0) - 1
+        if token == "(":
+            opened = i
+        elif i and token.lower() == "as" and "".join(tokens[i + 1 : i + 2]).lower() in ("(", "not", "materialized"):
+            at = opened - 1 if tokens[i - 1] == ")" else i - 1
             if at >= 0:
                 yield _name(tokens[at]) or ""
 

@@ -172,8 +172,8 @@ def _hint(kind: str, value: object, written: str | None) -> str | None:
     return None
 
 
-def problems_under(problems: tuple[Problem, ...], spoiled: tuple[Path, ...]) -> Iterator[Problem]:
-    """The problems that are not the consequence of a spoiled path."""
+def problems_under(problems: tuple[Problem, ...], spoiled: frozenset[Path]) -> Iterator[Problem]:
+    """The problems that are not the consequence of a spoiled path. The empty path spoils nothing."""
     for problem in problems:
-        if not any(problem.path[: len(path)] == path for path in spoiled if path):
+        if not any(problem.path[:length] in spoiled for length in range(1, len(problem.path) + 1)):
             yield problem

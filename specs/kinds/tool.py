@@ -13,6 +13,9 @@ from specs.scalars import Name, OneOrMany, Opt, Text
 from specs.sql_names import parameters_of, tables_of
 from specs.suggestions import did_you_mean
 
+_FEW = 100
+"""Parameters among which the nearest to a mistaken one is looked for: it takes time by their number."""
+
 
 class ToolSearch(Part):
     """A search in an index."""
@@ -74,7 +77,7 @@ class ToolSpec(Spec):
                     yield Fault(
                         f"`query` names the parameter `${name}`, which `parameters` does not declare",
                         ("query",),
-                        did_you_mean(name, declared),
+                        did_you_mean(name, declared) if len(declared) <= _FEW else None,
                     )
 
 

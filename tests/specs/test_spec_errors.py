@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specs.parse import MAX_ERRORS, parse_file
+from specs.parse import MAX_ERRORS, MAX_FILE_ERRORS, parse_file
 from specs.registry import KINDS
 
 HERE = Path(__file__).parent
@@ -120,6 +120,41 @@ def test_a_thousand_errors_are_counted_rather_than_told() -> None:
     ).errors
     assert len(errors) == MAX_ERRORS + 1
     assert "more errors in this document" in errors[-1].message
+
+
+def test_a_file_of_broken_documents_is_counted_too() -> None:
+    errors = parse_file("a.yaml", b"---\nkind: Bucket\n" * MAX_FILE_ERRORS).errors
+    assert len(errors) == MAX_FILE_ERRORS + 1
+    assert str(errors[-1]) == f"{errors[-2].path}:{errors[-2].line}:1: and 2,000 more errors in this file"
+
+
+LONG = 100_000
+HEAD = "apiVersion: lakehouse/v1\nkind: {}\nmetadata: {{name: x}}\nspec: "
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "errors"),
+    [
+        ("Dataset", {"source": {"files": "a"}, "columns": {"a": f"list<{' ' * LONG}"}}, 1),
+        ("Dataset", {"source": {"files": "a"}, "columns": {"a": "list<" * LONG}}, 1),
+        ("Dataset", {"source": {"sql": "/* " * LONG}}, 0),
+        ("Dataset", {"source": {"sql": ") as not " * LONG}}, 0),
+        (
+            "Tool",
+            {
+                "description": "x",
+                "parameters": {"type": "object", "properties": {f"p{number}": {} for number in range(LONG // 10)}},
+                "query": " ".join(f"$q{number}" for number in range(LONG // 10)),
+            },
+            MAX_ERRORS,
+        ),
+    ],
+    ids=["blanks in a type", "lists in a type", "open comments", "names of a query's own", "parameters"],
+)
+def test_long_texts_take_time_by_their_length(kind: str, spec: dict[str, Any], errors: int) -> None:
+    """By its square or its cube these would take hours."""
+    file = parse_file("a.yaml", f"{HEAD.format(kind)}{json.dumps(spec)}\n".encode())
+    assert len(file.errors) == errors
 
 
 def test_merge_keys_cost_nothing() -> None:

@@ -92,6 +92,7 @@ def test_texts_that_are_no_column_types(text: str, remedy: str | None) -> None:
         ("SELECT 'from b' /* from c */ FROM a -- from d\n", ("a",)),
         ("SELECT * FROM generate_series(1, 10), system.events, a", ("a",)),
         ("SELECT * FROM (SELECT * FROM a) x JOIN LATERAL (SELECT * FROM b) y ON true", ("a", "b")),
+        ("SELECT * FROM a /* from b", ("a",)),
         ("SELECT", ()), ("FROM", ()), ("select * from", ()), ("((", ()), ("'unclosed from a", ()), ("", ()),
     ],
 )  # fmt: skip

@@ -9,9 +9,8 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +20,7 @@ from api.limits import Limits
 from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
 from reconciler.assembly import Assembly, assemble
+from reconciler.doorbell import doorbell
 from reconciler.footprint import DaemonAddress, remove_daemon, write_daemon
 from reconciler.metrics import watch_loop
 from reconciler.opening import Housekeeping, State, open_state, utc_now
@@ -57,7 +57,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         assembly = await assemble(state, settings)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
         readers = await stack.enter_async_context(reading(state, settings))
-        await stack.enter_async_context(_socket(place.socket, assembly.driver.poke))
+        await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
         app = build_app(_api(state, assembly, readers, facts, settings))
         await stack.enter_async_context(serving(app, bound))
@@ -115,33 +115,3 @@ def _limits(settings: Settings) -> Limits:
     limits = settings.limits
     whole = limits.query_seconds + _WAIT_FOR_WORKER + _MARGIN
     return Limits(body_bytes=limits.body_bytes, query_rows=limits.query_rows, search_k=limits.search_k, seconds=whole)
-
-
-@contextlib.asynccontextmanager
-async def _socket(path: Path, poke: Callable[[], None]) -> AsyncIterator[None]:
-    """A socket of our own user that is only ever poked: whoever connects, wakes the daemon."""
-
-    async def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        poke()
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-    await asyncio.to_thread(_make_room, path)
-    # the folder may be anybody's; the socket is its owner's alone from the moment it exists
-    before = os.umask(0o177)
-    try:
-        server = await asyncio.start_unix_server(connected, path)
-    finally:
-        os.umask(before)
-    try:
-        yield
-    finally:
-        server.close()
-        await asyncio.to_thread(path.unlink, missing_ok=True)
-
-
-def _make_room(path: Path) -> None:
-    """A socket that a dead daemon left is in the way of a new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)

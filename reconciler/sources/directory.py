@@ -1,7 +1,7 @@
 """Specs from a plain directory: for trying things out, and for repositories that git does not keep.
 
 The revision is a digest of all spec files, so that an unchanged folder is an unchanged revision. Contents are hashed
-only when size or mtime moved.
+only when size, times or inode moved.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reconciler.errors import RevisionUnknown, SourceUnavailable
-from reconciler.sources.source import SETTINGS_FILE, SPECS_FOLDER, FileChange, Watched, is_spec
+from reconciler.sources.source import SETTINGS_FILE, SPECS_FOLDER, FileChange, Watched, is_spec, linked, shown_path
 
-_Signature = tuple[int, int]
+_Signature = tuple[int, int, int, int]
 _REMEMBERED = 4
 """Revisions that `changes` can be asked about."""
 
@@ -38,8 +38,9 @@ class DirectorySource:
     def revision(self) -> str:
         """`dir-` and a digest over paths and contents."""
         with self._lock:
-            files = {path: self._blob(path) for path in self._paths()}
-            settings = self._read(SETTINGS_FILE) or b""
+            there = sorted(self._paths())
+            files = {shown_path(path): self._blob(path) for path in there}
+            settings = self._settings() or b""
         whole = hashlib.sha256(settings)
         for path, blob in files.items():
             whole.update(f"\0{path}\0{blob}".encode())
@@ -48,6 +49,7 @@ class DirectorySource:
             # the one in force is among the newest, however often a reading of one that followed failed
             former = [known for known in self._revisions if known != revision][1 - _REMEMBERED :]
             self._revisions = {known: self._revisions[known] for known in former} | {revision: files}
+            self._forget(there)
         return revision
 
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
@@ -72,7 +74,7 @@ class DirectorySource:
 
     def settings(self, revision: str) -> bytes | None:
         """The file as it is now: a directory has no past."""
-        return self._read(SETTINGS_FILE)
+        return self._settings()
 
     def earlier(self, path: str, revision: str) -> Iterator[str]:
         """Nothing: a directory has no past."""
@@ -82,37 +84,57 @@ class DirectorySource:
         """The specs' folder, and the root for `lakehouse.yaml`."""
         return (Watched(self._root, False), Watched(self._root / SPECS_FOLDER, True))
 
-    def _paths(self) -> list[str]:
-        found = []
-        for folder, _, names in os.walk(self._root / SPECS_FOLDER, onerror=self._refuse):
-            found += [(Path(folder) / name).relative_to(self._root).as_posix() for name in names]
-        return sorted(path for path in found if is_spec(path))
-
-    def _refuse(self, error: OSError) -> None:
-        """A folder that cannot be listed is not an empty one: nothing may be removed for it."""
-        raise SourceUnavailable(
-            f"cannot read {error.filename}: {error.strerror}", remedy="Check that it exists and is readable."
-        ) from error
+    def _paths(self) -> Iterator[str]:
+        """Spec files as the system names them, relative to the root."""
+        folder = self._root / SPECS_FOLDER
+        if folder.is_symlink():
+            raise linked(str(folder))
+        waiting = [SPECS_FOLDER]
+        while waiting:
+            folder = self._root / waiting[-1]
+            try:
+                with os.scandir(folder) as entries:
+                    inside = [(f"{waiting[-1]}/{entry.name}", entry) for entry in entries]
+            except OSError as error:
+                # a folder that cannot be listed is not an empty one: nothing may be removed for it
+                raise _unreadable(folder, error) from error
+            waiting.pop()
+            waiting += [path for path, entry in inside if entry.is_dir(follow_symlinks=False)]
+            yield from (path for path, entry in inside if entry.is_file(follow_symlinks=False) and is_spec(path))
 
     def _blob(self, path: str) -> str:
+        place = self._root / path
         try:
-            facts = (self._root / path).stat()
-            signature = (facts.st_size, facts.st_mtime_ns)
+            facts = place.stat()
+            signature = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
             known = self._known.get(path)
             if known is not None and known[0] == signature:
                 return known[1]
-            text = (self._root / path).read_bytes()
+            text = place.read_bytes()
         except OSError as error:
-            raise SourceUnavailable(f"cannot read {self._root / path}: {error.strerror}") from error
+            raise _unreadable(place, error) from error
         blob = hashlib.sha256(text).hexdigest()
         self._known[path] = (signature, blob)
         self._texts[blob] = text
         return blob
 
-    def _read(self, path: str) -> bytes | None:
+    def _forget(self, there: list[str]) -> None:
+        """Lets go of files that are gone and of texts that no remembered revision holds."""
+        held = {blob for files in self._revisions.values() for blob in files.values()}
+        self._known = {path: self._known[path] for path in there}
+        self._texts = {blob: self._texts[blob] for blob in held}
+
+    def _settings(self) -> bytes | None:
+        place = self._root / SETTINGS_FILE
+        if place.is_symlink():
+            raise linked(str(place))
         try:
-            return (self._root / path).read_bytes()
+            return place.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise SourceUnavailable(f"cannot read {self._root / path}: {error.strerror}") from error
+            raise _unreadable(place, error) from error
+
+
+def _unreadable(place: Path, error: OSError) -> SourceUnavailable:
+    return SourceUnavailable(f"cannot read {shown_path(str(place))}: {error.strerror}", remedy="Check that it exists and is readable.")

@@ -1,8 +1,7 @@
 """Specs from a commit: reads the tree of the watched ref through libgit2, never the working copy.
 
 Works on ordinary clones, linked worktrees and bare repositories. Two trees are compared by walking them side by side
-and skipping equal ids, which costs what changed and not what exists. Only files count: links and submodules are neither
-followed nor read.
+and skipping equal ids, which costs what changed and not what exists.
 """
 
 import threading
@@ -13,7 +12,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from reconciler.errors import RevisionUnknown, SourceUnavailable
-from reconciler.sources.source import SETTINGS_FILE, SPECS_FOLDER, FileChange, Watched, is_spec
+from reconciler.sources.source import SETTINGS_FILE, SPECS_FOLDER, FileChange, Watched, is_spec, linked, shown_path
 
 _HISTORY_LIMIT = 200
 FILES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.TREE)
@@ -85,7 +84,11 @@ class GitSource:
         """See `Source.settings`."""
         with self._lock, _translated(self.folder):
             tree = self._tree(revision)
-            return read_blob(self._repo, str(tree[SETTINGS_FILE].id)) if SETTINGS_FILE in tree else None
+            if SETTINGS_FILE not in tree:
+                return None
+            if tree[SETTINGS_FILE].filemode == FileMode.LINK:
+                raise linked(f"{SETTINGS_FILE} in {revision}")
+            return read_blob(self._repo, str(tree[SETTINGS_FILE].id))
 
     def earlier(self, path: str, revision: str) -> Iterator[str]:
         """The file's former blobs along first parents, at most 200 commits back."""
@@ -122,26 +125,29 @@ class GitSource:
         return _subtree(tree[SPECS_FOLDER]) if SPECS_FOLDER in tree else None
 
 
-def _compare(old: pygit2.Tree | None, new: pygit2.Tree | None, prefix: str) -> Iterator[FileChange]:
-    """What differs between two trees; a subtree or file with an equal id is skipped unread."""
-    if old is not None and new is not None and old.id == new.id:
-        return
-    before, after = _entries(old), _entries(new)
-    for name in before.keys() | after.keys():
-        was, now = before.get(name), after.get(name)
-        if was is not None and now is not None and was.id == now.id and was.type_str == now.type_str:
+def _compare(old: pygit2.Tree | None, new: pygit2.Tree | None, folder: str) -> Iterator[FileChange]:
+    """What differs between two trees; a subtree or file with an equal id is skipped unread. No recursion: a tree may be of any depth."""
+    waiting = [(old, new, folder)]
+    while waiting:
+        old, new, folder = waiting.pop()
+        if old is not None and new is not None and old.id == new.id:
             continue
-        path = f"{prefix}/{name}"
-        if "tree" in (getattr(was, "type_str", None), getattr(now, "type_str", None)):
-            yield from _compare(_subtree(was), _subtree(now), path)
-        if now is not None and now.type_str == "blob":
-            yield FileChange(path, str(now.id))
-        elif was is not None and was.type_str == "blob":
-            yield FileChange(path, None)
+        before, after = _entries(old), _entries(new)
+        for name in before.keys() | after.keys():
+            was, now = before.get(name), after.get(name)
+            if was is not None and now is not None and was.id == now.id and was.type_str == now.type_str:
+                continue
+            path = f"{folder}/{name}"
+            if "tree" in (getattr(was, "type_str", None), getattr(now, "type_str", None)):
+                waiting.append((_subtree(was), _subtree(now), path))
+            if now is not None and now.type_str == "blob":
+                yield FileChange(path, str(now.id))
+            elif was is not None and was.type_str == "blob":
+                yield FileChange(path, None)
 
 
 def _entries(tree: pygit2.Tree | None) -> dict[str, pygit2.Object]:
-    return {entry.name or "": entry for entry in tree if entry.filemode in FILES} if tree is not None else {}
+    return {shown_path(entry.name or ""): entry for entry in tree if entry.filemode in FILES} if tree is not None else {}
 
 
 def _subtree(entry: pygit2.Object | None) -> pygit2.Tree | None:

@@ -1,5 +1,8 @@
 """What a source of specs is: a revision, the files that changed between two revisions, and their text.
 
+Only files count, in every source alike, so that a plan of the working tree sees what its commit will hold: links and
+submodules are neither followed nor read.
+
 A source never parses and never remembers: `reconciler.world` holds what was read. A file's content is named by a
 blob id, so that whatever was parsed once is recognised again.
 """
@@ -9,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.errors import SourceUnavailable
+
 SPECS_FOLDER = "specs"
 SETTINGS_FILE = "lakehouse.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """A spec file whose content differs between two revisions; `blob` is None where the file is gone."""
+    """A spec file whose content differs between two revisions; `path` as it is shown, `blob` None where the file is gone."""
 
     path: str
     blob: str | None
@@ -53,7 +58,7 @@ class Source(Protocol):
         ...
 
     def settings(self, revision: str) -> bytes | None:
-        """The text of lakehouse.yaml at that revision, None where there is none."""
+        """The text of lakehouse.yaml at that revision, None where there is none. Raises SourceUnavailable."""
         ...
 
     def earlier(self, path: str, revision: str) -> Iterator[str]:
@@ -63,6 +68,16 @@ class Source(Protocol):
     def watched(self) -> tuple[Watched, ...]:
         """Folders in which a new revision shows first, whether they are there or not. Raises OSError."""
         ...
+
+
+def shown_path(path: str) -> str:
+    """The path as text: bytes of a file's name that are not UTF-8, which Python keeps as half characters, become `\\xe9`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def linked(what: str) -> SourceUnavailable:
+    """The refusal of a link that is not merely one file less: no source follows it, and reading nothing would be a guess."""
+    return SourceUnavailable(f"{what} is a link, which is not followed", remedy="Put the file or folder itself in its place.")
 
 
 def is_spec(path: str) -> bool:

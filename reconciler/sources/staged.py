@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pygit2
+from pygit2.enums import FileMode
 
 from reconciler.errors import SourceUnavailable
 from reconciler.sources.git import FILES, read_blob
-from reconciler.sources.source import SETTINGS_FILE, FileChange, Watched, is_spec
+from reconciler.sources.source import SETTINGS_FILE, FileChange, Watched, is_spec, linked, shown_path
 
 
 class StagedSource:
@@ -39,7 +40,7 @@ class StagedSource:
 
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
         """Every staged spec file."""
-        found = [FileChange(entry.path, str(entry.id)) for entry in self._index if is_spec(entry.path) and entry.mode in FILES]
+        found = [FileChange(shown_path(entry.path), str(entry.id)) for entry in self._index if is_spec(entry.path) and entry.mode in FILES]
         return tuple(sorted(found, key=lambda change: change.path))
 
     def read(self, blob: str) -> bytes:
@@ -48,8 +49,12 @@ class StagedSource:
 
     def settings(self, revision: str) -> bytes | None:
         """See `Source.settings`."""
-        index = self._index
-        return self.read(str(index[SETTINGS_FILE].id)) if SETTINGS_FILE in index else None
+        if SETTINGS_FILE not in self._index:
+            return None
+        staged = self._index[SETTINGS_FILE]
+        if staged.mode == FileMode.LINK:
+            raise linked(f"the staged {SETTINGS_FILE}")
+        return self.read(str(staged.id))
 
     def earlier(self, path: str, revision: str) -> Iterator[str]:
         """Nothing: what is wrong now is told now."""

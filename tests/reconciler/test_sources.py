@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import pygit2
 import pytest
+from pygit2.enums import FileMode
 from small_lake import Repository
 
 from reconciler.errors import RevisionUnknown, SourceUnavailable
@@ -163,6 +165,53 @@ class TestEverySource:
             source.changes(None, source.revision())
         folder.with_name("away").rename(folder)
         assert source.revision() == old
+
+
+class TestNamesAndDepths:
+    """What a file system or a commit may hold and a text may not."""
+
+    def opened(self, folder: Path) -> Mapping[str, Source]:
+        repository = Repository(folder)
+        index = pygit2.Repository(str(folder)).index
+        index.add_all()
+        index.write()
+        repository.commit_tree(index.write_tree())
+        return {"git": GitSource(folder), "directory": DirectorySource(folder), "staged": StagedSource(folder)}
+
+    @pytest.mark.parametrize("kind", ["git", "directory", "staged"])
+    def test_names_that_are_not_utf8_are_shown_with_escapes(self, tmp_path: Path, kind: str) -> None:
+        for name in (b"specs/caf\xe9.yaml", b"specs/f\xff/x.yaml", "specs/\u00e9.yaml".encode()):
+            path = tmp_path / os.fsdecode(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(path.name.encode("utf-8", "backslashreplace").decode())
+        source = self.opened(tmp_path)[kind]
+        assert listing(source) == {
+            "specs/caf\\xe9.yaml": "caf\\udce9.yaml",
+            "specs/f\\xff/x.yaml": "x.yaml",
+            "specs/\u00e9.yaml": "\u00e9.yaml",
+        }
+
+    @pytest.mark.parametrize("kind", ["git", "directory", "staged"])
+    def test_linked_settings_are_refused(self, tmp_path: Path, kind: str) -> None:
+        (tmp_path / "specs").mkdir()
+        (tmp_path / "lakehouse.yaml").symlink_to("shared.yaml")
+        source = self.opened(tmp_path)[kind]
+        with pytest.raises(SourceUnavailable, match=r"lakehouse\.yaml.* is a link, which is not followed"):
+            source.settings(source.revision())
+
+    def test_trees_of_any_depth(self, tmp_path: Path) -> None:
+        repository = Repository(tmp_path)
+        first = repository.commit({A: "1"})
+        git, (name, *above) = repository.git, ["x.yaml", *["d"] * 1_500, "specs"]
+        entry, mode = git.create_blob(b"deep"), FileMode.BLOB
+        for folder in above:
+            builder = git.TreeBuilder()
+            builder.insert(name, entry, mode)
+            entry, mode, name = builder.write(), FileMode.TREE, folder
+        builder = git.TreeBuilder()
+        builder.insert(name, entry, mode)
+        repository.commit_tree(builder.write())
+        assert listing(GitSource(tmp_path), first) == {A: None, f"specs/{'d/' * 1_500}x.yaml": "deep"}
 
 
 class TestGit:
@@ -342,11 +391,49 @@ class TestDirectory:
         place.put({A: "1"})
         assert list(place.open().earlier(A, "x")) == []
 
-    def test_unreadable_files(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("call", ["read_bytes", "stat"])
+    def test_unreadable_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
         place = InDirectory(tmp_path)
-        (place.folder / "specs/loop.yaml").symlink_to("loop.yaml")
-        with pytest.raises(SourceUnavailable, match="loop"):
+        place.put({A: "1", "specs/shut.yaml": "1"})
+        original = getattr(Path, call)
+
+        def shut(path: Path, *args: Any, **options: Any) -> Any:
+            if path.name == "shut.yaml":
+                raise PermissionError(13, "Permission denied", str(path))
+            return original(path, *args, **options)
+
+        monkeypatch.setattr(Path, call, shut)
+        with pytest.raises(SourceUnavailable, match=r"shut\.yaml: Permission denied"):
             place.open().revision()
+
+    def test_what_is_no_file_is_not_read(self, tmp_path: Path) -> None:
+        place = InDirectory(tmp_path)
+        place.put({A: "1", "shared/x.yaml": "1"})
+        (place.folder / "specs/loop.yaml").symlink_to("loop.yaml")
+        (place.folder / "specs/x.yaml").symlink_to("../shared/x.yaml")
+        (place.folder / "specs/shared").symlink_to("../shared")
+        os.mkfifo(place.folder / "specs/pipe.yaml")
+        assert listing(place.open()) == {A: "1"}
+
+    def test_a_linked_specs_folder_is_refused(self, tmp_path: Path) -> None:
+        place = InDirectory(tmp_path)
+        place.put({A: "1"})
+        (place.folder / "specs").rename(place.folder / "away")
+        (place.folder / "specs").symlink_to("away")
+        with pytest.raises(SourceUnavailable, match="specs is a link, which is not followed"):
+            place.open().revision()
+
+    def test_texts_of_former_revisions_are_let_go(self, tmp_path: Path) -> None:
+        place = InDirectory(tmp_path)
+        place.put({A: "1"})
+        source = place.open()
+        (first,) = source.changes(None, source.revision())
+        for text in ("22", "333", "4444", "55555"):
+            place.put({A: text})
+            source.revision()
+        with pytest.raises(SourceUnavailable):
+            source.read(str(first.blob))
+        assert listing(source) == {A: "55555"}
 
 
 class TestStaged:

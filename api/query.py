@@ -29,7 +29,7 @@ VERSIONS = "X-Lakehouse-Versions"
 TRUNCATED = "X-Lakehouse-Truncated"
 
 LARGE = 64 << 10
-"""Bytes of an Arrow stream from which on it is worth a thread to encode it otherwise."""
+"""Bytes of text from which on it is worth a thread to write it."""
 
 
 class QueryResult(Protocol):
@@ -38,6 +38,10 @@ class QueryResult(Protocol):
     @property
     def ipc(self) -> bytes:
         """The Arrow IPC stream."""
+
+    @property
+    def text(self) -> int:
+        """About how many bytes the rows are as JSON."""
 
     @property
     def truncated(self) -> bool:
@@ -114,7 +118,7 @@ class QueryRoute:
         if media_type == ARROW:
             return encoded(result.ipc, ARROW, _facts(result))
         write = _as_json if media_type == JSON else _as_csv
-        content = write(result) if len(result.ipc) < LARGE else await to_thread.run_sync(write, result)
+        content = write(result) if result.text < LARGE else await to_thread.run_sync(write, result)
         return encoded(content, media_type, None if media_type == JSON else _facts(result))
 
 

@@ -42,6 +42,7 @@ class Result:
     """Ten rows."""
 
     ipc: bytes = b""
+    text: int = 400
     truncated: bool = False
     versions: Mapping[str, int] = field(default_factory=lambda: {"candidates": 3})
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engines.files.arrow_values import as_json
 from engines.files.types import from_arrow
 
 _NAMED = (pa.types.is_struct, pa.types.is_map, pa.types.is_time, pa.types.is_duration, pa.types.is_interval, pa.types.is_null)
@@ -40,7 +41,10 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
         column = column.cast(pa.time64("us"), safe=False)
     elif pa.types.is_duration(kind):
         column = column.cast(pa.int64())
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):  # what Python has no value for: nanoseconds within lists, years beyond 9999
+        return [as_json(value) for value in column]
     convert = _converter(kind)
     return values if convert is None else [None if value is None else convert(value) for value in values]
 

@@ -23,6 +23,7 @@ _FUNCTION = re.compile(r"table function '(.+)' not found")
 _FIELD = re.compile(r"No field named (.+?)\.(?: Did you mean '(.+?)'\?)?\n?(?:\s*Valid fields are (.+)\.)?$", re.DOTALL)
 _PLACEHOLDER = re.compile(r"[Pp]laceholder (?:with name |with id )?'?(\$\w+)'?")
 _NOT_READING = re.compile(r"(DDL|DML|Statement) not supported: ([\w ]+)")
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`")
 _STORAGE = ("Object Store error", "ObjectStore", "Parquet error", "No such file", "Invalid Parquet", "ParquetError")
 
 
@@ -44,11 +45,12 @@ def invalid(message: str, remedy: str | None = None) -> QueryProblem:
 def translate(error: Exception) -> QueryProblem:
     """What an exception of DataFusion or pyarrow means."""
     text = str(error)
-    if "Resources exhausted" in text or isinstance(error, MemoryError):
+    said = _QUOTED.sub("''", text)  # what a query or its data say is no sign of anything
+    if "Resources exhausted" in said or isinstance(error, MemoryError):
         return QueryProblem("memory", "The query needs more memory than it may have.")
-    if any(mark in text for mark in _STORAGE) or isinstance(error, OSError):
+    if any(mark in said for mark in _STORAGE) or isinstance(error, OSError):
         return QueryProblem("storage", _innermost(text))
-    if found := _NOT_READING.search(text):
+    if found := _NOT_READING.search(said):
         return QueryProblem("forbidden", f"Only reading is allowed here; this is: {found[2].strip()}.")
     cause = _innermost(text)
     if found := _TABLE.search(cause):

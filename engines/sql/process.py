@@ -69,8 +69,10 @@ class WorkerProcess:
             if worker is not None:
                 worker.kill("stopped")
                 said = await asyncio.shield(asyncio.to_thread(worker.bury))
-            if isinstance(error, Closed | TimeoutError):
-                raise WorkerCrashed(f"A query worker did not start: {said or 'it said nothing'}") from error
+            if isinstance(error, Closed | TimeoutError | OSError):
+                cause = said or (error.strerror if isinstance(error, OSError) else None) or "it said nothing"
+                remedy = "Look at the machine's memory, processes and open files (`ulimit -a`); the next query tries again."
+                raise WorkerCrashed(f"A query worker did not start: {cause}.", remedy=remedy) from error
             raise
         return worker
 

@@ -4,7 +4,7 @@
     worker -> daemon   names    names                        every table that the statement touches, CTEs left out
     daemon -> worker   sources  sources                      what the reader may see of them; the rest stays unknown
                        drop                                  instead of sources: the query is given up, nothing is answered
-    worker -> daemon   result   rows, truncated              body: Arrow IPC stream
+    worker -> daemon   result   rows, text, truncated        body: Arrow IPC stream
     daemon -> worker   keys     source, filter, limits       answered by a result with one column of row keys
     worker -> daemon   problem  problem, message, remedy     instead of names or result; the worker is ready for the next query
 

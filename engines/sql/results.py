@@ -1,4 +1,7 @@
-"""A stream of batches -> one Arrow IPC stream, cut at a number of rows or bytes. Reads no further than it must."""
+"""A stream of batches -> one Arrow IPC stream, cut at a number of rows or bytes. Reads no further than it must.
+
+The bytes are those of the longer form, Arrow or JSON: what is cut here is neither held nor sent as either.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,21 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from engines.sql.merge import plain_schema
 from engines.sql.problems import QueryProblem
+from engines.sql.text_size import row_sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An Arrow IPC stream, its rows, and whether there were more."""
+    """An Arrow IPC stream, its rows, about how many bytes they are as text, and whether there were more."""
 
     ipc: bytes
     rows: int
+    text: int
     truncated: bool
 
 
@@ -25,22 +31,26 @@ def encode(schema: pa.Schema, batches: Iterable[pa.RecordBatch], rows: int, size
     """At most `rows` rows in about `size` bytes. Raises QueryProblem if not even the first row fits."""
     plain = plain_schema(schema)
     sink = pa.BufferOutputStream()
-    written, truncated = 0, False
+    written, text, truncated = 0, 0, False
     with pa.ipc.new_stream(sink, plain) as writer:
         for raw in batches:
             if not raw.num_rows:
                 continue
             batch = raw if raw.schema.equals(plain) else raw.cast(plain)
-            fitting = min(batch.num_rows, rows - written, _rows_within(batch, size - sink.tell()))
+            texts = np.cumsum(row_sizes(batch))
+            fitting = min(
+                batch.num_rows, rows - written, _rows_within(batch, size - sink.tell()), int(np.searchsorted(texts, size - text, "right"))
+            )
             truncated = fitting < batch.num_rows
             if fitting:
                 writer.write_batch(batch.slice(0, fitting))
                 written += fitting
+                text += int(texts[fitting - 1])
             if truncated:
                 break
     if truncated and not written and rows:
         raise QueryProblem("too-large", f"The first row alone is larger than a result may be ({size} bytes).", "Select fewer columns.")
-    return Encoded(sink.getvalue().to_pybytes(), written, truncated)
+    return Encoded(sink.getvalue().to_pybytes(), written, text, truncated)
 
 
 def _rows_within(batch: pa.RecordBatch, size: int) -> int:

@@ -58,10 +58,12 @@ class Tables(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """What answered. ipc: an Arrow IPC stream; count: of its rows; truncated: there were more; versions: of each Dataset that was read."""
+    """What answered. ipc: an Arrow IPC stream; count: of its rows; text: about how many bytes they are as JSON; truncated: there were
+    more; versions: of each Dataset that was read."""
 
     ipc: bytes
     count: int
+    text: int
     truncated: bool
     versions: Mapping[str, int]
     seconds: float
@@ -108,7 +110,6 @@ class QueryService:
         reader: Reader = ANONYMOUS,
         *,
         max_rows: int | None = None,
-        max_seconds: float | None = None,
     ) -> QueryResult:
         """The result of one read-only statement. params: scalars and lists of scalars, by the names of the statement's `$name`.
 
@@ -116,7 +117,7 @@ class QueryService:
         WorkersBusy, and what reading a table's files raises.
         """
         begun = self._clock()
-        limits = self._limits.narrowed(rows=max_rows, seconds=max_seconds)
+        limits = self._limits.narrowed(rows=max_rows)
         self._check_length(sql)
         body = encode_parameters(params or {})
         for fresh in (False, True):
@@ -130,7 +131,7 @@ class QueryService:
             if answer.op == "result":
                 versions = {dataset_name(source.name): source.version for source in sources if isinstance(source, LakeTable)}
                 header = answer.header
-                return QueryResult(answer.body, header["rows"], header["truncated"], versions, self._clock() - begun)
+                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, self._clock() - begun)
             if answer.header["problem"] != "storage":
                 break
         return await self._refuse(answer, reader)

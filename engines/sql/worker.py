@@ -46,7 +46,7 @@ def serve(connection: socket.socket, session: Session) -> None:
                 answer = {"op": "problem", "problem": problem.problem, "message": problem.message, "remedy": problem.remedy}
                 connection.sendall(pack(answer))
             else:
-                connection.sendall(pack({"op": "result", "rows": result.rows, "truncated": result.truncated}, result.ipc))
+                connection.sendall(pack(_facts(result), result.ipc))
 
 
 def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded | None:
@@ -59,6 +59,10 @@ def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded
     sources = [source_from_dict(data) for data in allowed.header["sources"]]
     with session.frame(sql, _parameters(asked.body), sources) as frame:
         return encode(frame.schema(), _batches(frame), limits["rows"], limits["bytes"])
+
+
+def _facts(result: Encoded) -> dict[str, Any]:
+    return {"op": "result", "rows": result.rows, "text": result.text, "truncated": result.truncated}
 
 
 def _keys(session: Session, asked: Frame) -> Encoded:

@@ -45,8 +45,9 @@ class ChunkTable:
 
     def of_rows(self, keys: pa.Array) -> Mask:
         """bool (size,): True for the chunks of the source rows with one of these keys, a string array."""
-        masks = [pc.is_in(batch, value_set=keys).to_numpy(zero_copy_only=False) for batch in self._keys]
-        return np.concatenate(masks) if masks else np.zeros(0, dtype=np.bool_)
+        # as one column: each call makes a hash table of all keys
+        found = pc.is_in(pa.chunked_array(self._keys, pa.string()), value_set=keys)
+        return found.to_numpy() if self.size else np.zeros(0, dtype=np.bool_)
 
 
 def write_chunk_table(path: Path, facts: Facts, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

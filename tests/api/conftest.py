@@ -51,6 +51,10 @@ class Result:
             writer.write_table(table)
         return sink.getvalue().to_pybytes()
 
+    @property
+    def text(self) -> int:
+        return len(str(self.content))
+
     def columns(self) -> list[dict[str, str]]:
         return [{"name": name, "type": "int64" if name == "people" else "string"} for name in self.content[0]]
 

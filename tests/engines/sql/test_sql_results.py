@@ -12,6 +12,7 @@ import pytest
 from engines.sql.json_rows import json_rows, type_name
 from engines.sql.problems import QueryProblem
 from engines.sql.results import encode
+from engines.sql.text_size import row_sizes
 
 SCHEMA = pa.schema([("text", pa.string_view()), ("n", pa.int64())])
 
@@ -57,6 +58,52 @@ def test_no_rows_are_a_result_too() -> None:
     assert (result.rows, result.truncated, read(result.ipc).column_names) == (0, False, ["text", "n"])
 
 
+LONG = pa.array(["z" * 2_000] * 1_000).dictionary_encode()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"x": LONG},
+        {"n" * 2_000: pa.array([1] * 1_000)},
+        {f"c{number}": pa.nulls(1_000) for number in range(150)},
+        {"x": pa.array([["z" * 100] * 20] * 1_000)},
+        {"x": pa.array([{"n" * 1_000: None, "z": "z" * 1_000}] * 1_000)},
+        {"x": pa.array([b"z" * 1_500] * 1_000)},
+    ],
+    ids=["a dictionary", "a long name", "many nulls", "lists", "structs", "binary"],
+)
+def test_what_is_long_as_json_is_cut_as_well(columns: dict[str, pa.Array]) -> None:
+    table = pa.table(columns)
+    result = encode(table.schema, table.to_batches(), 10_000, 100_000)
+    text = len(orjson.dumps(json_rows(read(result.ipc))))
+    assert result.truncated
+    assert 50_000 < text < 130_000
+    assert 0.5 < text / result.text < 1.3
+
+
+SIZES: dict[str, pa.Array] = {
+    "string": pa.array(["a", None, ""]),
+    "view": pa.array(["a", None, "long " * 10], pa.string_view()),
+    "dictionary": pa.array(["a", None, "bb"]).dictionary_encode(),
+    "list": pa.array([["a", None], None, []]),
+    "slice": pa.array([["x"], ["a", None], None, []]).slice(1),
+    "map": pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int64())),
+    "struct": pa.array([{"a": [1, 2]}, None, {"a": None}]),
+    "interval": pa.array([pa.MonthDayNano([1, 2, 3]), None, None]),
+    "decimal": pa.array([Decimal("1.50"), None, None]),
+}
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_sizes_are_of_each_row_and_never_far_too_small(kind: str) -> None:
+    array = SIZES[kind]
+    sizes = row_sizes(pa.record_batch([array], names=["x"]))
+    written = [len(orjson.dumps(row)) for row in json_rows(pa.table({"x": array}))]
+    assert len(sizes) == len(array)
+    assert all(size >= text - 2 for size, text in zip(sizes.tolist(), written, strict=True)), (sizes, written)
+
+
 VALUES: list[tuple[pa.Array, str, list[Any]]] = [
     (pa.array([1, None, 2**63 - 1]), "int64", [1, None, 9223372036854775807]),
     (pa.array([2**64 - 1], pa.uint64()), "decimal(20,0)", [18446744073709551615]),
@@ -81,6 +128,8 @@ VALUES: list[tuple[pa.Array, str, list[Any]]] = [
     (pa.array([time(10, 30)], pa.time64("ns")), "time64[ns]", ["10:30:00"]),
     (pa.array([timedelta(seconds=1)]), "duration[us]", [1_000_000]),
     (pa.nulls(1), "null", [None]),
+    (pa.array([4_000_000, None], pa.date32()), "date", ["12921-08-18", None]),
+    (pa.array([[1]], pa.list_(pa.timestamp("ns"))), "list<timestamp>", [["1970-01-01 00:00:00.000000001"]]),
 ]
 
 

@@ -44,7 +44,8 @@ def _sizes(column: pa.Array) -> Sizes:
     if pa.types.is_dictionary(kind):
         entries: Sizes = np.append(_sizes(column.dictionary), _NULL)
         indices = pc.fill_null(column.indices.cast(pa.int64()), len(entries) - 1)
-        return entries[indices.to_numpy(zero_copy_only=False)]
+        looked_up: Sizes = entries[indices.to_numpy(zero_copy_only=False)]
+        return looked_up
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
         return _of_lists(column)
     if pa.types.is_struct(kind):

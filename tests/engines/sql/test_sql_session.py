@@ -169,6 +169,9 @@ TEXTS: list[tuple[str, str]] = [
     ("External error: Resources exhausted: x", "memory"),
     ("DataFusion error: Object Store error: Object at location /x/y.parquet not found", "storage"),
     ("Arrow error: Parquet argument error: Parquet error: EOF", "storage"),
+    ("Arrow error: Cast error: Cannot cast string 'Resources exhausted' to value of Int32 type", "invalid"),
+    ("Cast error: Cannot cast string 'it''s an Object Store error' to value", "invalid"),
+    ('Schema error: No field named "DDL not supported: x".', "invalid"),
     ("something never seen", "invalid"),
 ]
 

@@ -45,6 +45,17 @@ def check_name(text: str) -> str:
     raise refuse(message, f"did you mean `{offer}`?" if offer and len(text) <= 80 else None)
 
 
+def plain_path(text: str) -> str:
+    """A path without `.` and empty segments, so that one place has one name; `.` if nothing is left.
+
+    `..` is not resolved: where a link is on the way it leads elsewhere.
+    """
+    if "\0" in text:
+        raise refuse("holds the character 0x00, which no path may hold")
+    root = "/" if text.startswith("/") else ""
+    return root + "/".join(segment for segment in text.split("/") if segment not in ("", ".")) or "."
+
+
 def _not_empty(value: Any) -> Any:
     if value is None:
         raise refuse("is empty", "give it a value or leave it out")

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from specs.model import Fault, Part, Spec, dump, refuse
 from specs.resource import Key
-from specs.scalars import Duration, Name, Opt, Text
+from specs.scalars import Duration, Name, Opt, Text, plain_path
 
 
 def _name_of_a_secret(given: object) -> object:
@@ -41,7 +41,7 @@ Secret = Annotated[SecretReference, BeforeValidator(_no_plain_secret)]
 class LocalBackend(Part):
     """A folder on this machine."""
 
-    path: Text = Field(description="The folder; a relative path counts from the repository's root.")
+    path: Annotated[Text, AfterValidator(plain_path)] = Field(description="The folder; a relative path counts from the repository's root.")
 
 
 class S3Backend(Part):

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from specs.kinds.bucket import Secret
 from specs.model import Fault, Part, refuse
-from specs.scalars import Duration, Name, OneOrMany, Opt, Text
+from specs.scalars import Duration, Name, OneOrMany, Opt, Text, plain_path
 from specs.wording import found
 
 
@@ -28,7 +28,10 @@ def _glob(pattern: str) -> str:
         raise refuse(
             f"must be relative and without `..`; found {found(pattern)}", "paths count from the repository's root, or from --data-root"
         )
-    return pattern
+    plain = plain_path(pattern)
+    if plain == ".":
+        raise refuse(f"names no file; found {found(pattern)}", "write it as in data/candidates/*.csv")
+    return plain
 
 
 Encoding = Annotated[str, AfterValidator(_encoding)]

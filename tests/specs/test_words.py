@@ -7,10 +7,13 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from specs.column_types import ColumnTypeInvalid, parse_column_type
 from specs.durations import DurationInvalid, format_duration, parse_duration
+from specs.kinds.bucket import LocalBackend
 from specs.kinds.dataset import DatasetSpec, reading
+from specs.kinds.dataset_source import Source
 from specs.kinds.index import IndexSpec, OllamaModel, ServeGeneration
 from specs.kinds.policy import PolicySpec
 from specs.model import given_fields
@@ -133,3 +136,24 @@ def test_what_controllers_read_from_specs() -> None:
         {"source": {"files": ["a/*.csv", "b/*.csv"]}, "columns": {"a": {"type": "string", "description": "x"}}, "bucket": "b"}
     )
     assert reading(one) == reading(two)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("./data//a/./*.csv", "data/a/*.csv"), ("a.csv", "a.csv"), ("data/", "data"), ("**/*.csv", "**/*.csv"), ("././a", "a")],
+)
+def test_one_place_has_one_name(text: str, plain: str) -> None:
+    assert Source.model_validate({"files": text}).files == (plain,)
+    assert LocalBackend.model_validate({"path": text}).path == plain
+    assert LocalBackend.model_validate({"path": f"//{text}"}).path == f"/{plain}"
+
+
+@pytest.mark.parametrize("text", [".", "./", "a\0b", "/a", "../a", "a/../b", "./../a"])
+def test_globs_that_lead_nowhere(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Source.model_validate({"files": text})
+
+
+def test_a_file_is_named_once() -> None:
+    with pytest.raises(ValidationError, match=r"names `a\.csv` twice"):
+        Source.model_validate({"files": ["a.csv", "./a.csv"]})

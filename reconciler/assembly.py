@@ -68,7 +68,7 @@ class Kinds:
 
 def make_world(state: State, statuses: StatusWriter) -> World:
     """The desired state, empty until it is advanced."""
-    cache = BlobCache(state.place.cache / "specs.json", PARSER_VERSION)
+    cache = BlobCache(state.place.cache / "specs.json", PARSER_VERSION, writes=state.lease is not None)
     return World(state.place.source, cache, statuses.known_revision)
 
 

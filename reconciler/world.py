@@ -177,6 +177,7 @@ class World:
 
     def _parse(self, change: FileChange, revision: str) -> _File | None:
         if change.blob is None:
+            self._cache.forget(change.path)
             return None
         parsed = self._parsed(change.path, change.blob)
         former = self._former(change.path, revision) if parsed.errors else {}

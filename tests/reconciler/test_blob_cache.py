@@ -73,6 +73,39 @@ def test_little_news_is_not_worth_a_write(tmp_path: Path) -> None:
     assert BlobCache(tmp_path / "c", "v").get(PATH, "20") == GOOD
 
 
+def test_a_reader_writes_nothing(tmp_path: Path) -> None:
+    writer = BlobCache(tmp_path / "c", "v")
+    writer.put("committed", GOOD)
+    writer.save()
+    reader = BlobCache(tmp_path / "c", "v", writes=False)
+    assert reader.get(PATH, "committed") == GOOD
+    reader.put("edited", BAD)
+    reader.save()
+    assert [blob for blob in ("committed", "edited") if BlobCache(tmp_path / "c", "v").get(PATH, blob)] == ["committed"]
+
+
+def test_of_a_file_that_is_edited_for_years_the_latest_contents_are_kept(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path / "c", "v")
+    cache.put("first", GOOD)
+    for number in range(300):
+        cache.put(f"{number}", GOOD)
+        cache.get(PATH, "first")
+    cache.save()
+    assert cache.get(PATH, "first") == GOOD
+    assert cache.get(PATH, "0") is None
+    assert len(orjson.loads((tmp_path / "c").read_bytes())[1]) == 21
+
+
+def test_a_file_that_is_gone_is_let_go(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path / "c", "v")
+    cache.put("gone", parsed("", "specs/gone.yaml"))
+    cache.put("here", GOOD)
+    cache.forget("specs/gone.yaml")
+    cache.forget("specs/never.yaml")
+    cache.save()
+    assert list(orjson.loads((tmp_path / "c").read_bytes())[1]) == [f"here {PATH}"]
+
+
 @pytest.mark.parametrize(
     "content",
     [

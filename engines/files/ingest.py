@@ -178,8 +178,9 @@ def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = Non
     """Columns over several files together, in order of appearance, by samples. Blocking. Raises FileRefused, FileUnreadable."""
     found: dict[str, Evidence] = {}
     for source in files:
-        reading = open_reading(source)
-        evidence = reading.evidence(SURVEYED_RECORDS) if isinstance(reading, JsonReading) else reading.evidence()
+        with _surprises_refuse(source):
+            reading = open_reading(source)
+            evidence = reading.evidence(SURVEYED_RECORDS) if isinstance(reading, JsonReading) else reading.evidence()
         for name, more in evidence.items():
             found.setdefault(name, Evidence()).merge(more)
     return tuple(
@@ -222,6 +223,8 @@ def _surprises_refuse(source: SourceFile) -> Iterator[None]:
     """A content that a library chokes on is told as the file's fault: the others of its table need not wait for a new version of us."""
     try:
         yield
+    except MemoryError:  # pyarrow's own is an ArrowException, too; a later attempt may have more
+        raise
     except (ValueError, TypeError, ArithmeticError, RecursionError, pa.ArrowException) as error:
         reason = f"cannot be read: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no more is known'}"
         raise source.refused(None, reason, remedy="Write the file again by another program, or report it with the file.") from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pytest
 
 from engines.files import ingest
@@ -57,6 +58,29 @@ def test_a_file_that_a_library_chokes_on_is_refused_alone(lake: Any, monkeypatch
     ((line, reason),) = result.refused.values()
     assert line is None
     assert reason.startswith("cannot be read: ArrowNotImplementedError: no such kernel. Write the file again")
+
+
+def test_a_want_of_memory_is_no_file_s_fault(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def starving(*_: Any) -> Any:
+        raise pa.ArrowMemoryError("malloc of size 1 failed")
+
+    monkeypatch.setattr(pacsv, "open_csv", starving)
+    with pytest.raises(MemoryError):
+        read(lake, {"a.csv": "a\n1\n"})
+
+
+def test_a_file_on_which_the_survey_chokes_is_refused_alone(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = pacsv.open_csv
+
+    def choking(file: Any, *options: Any) -> Any:
+        if file.size() == len("a\n22\n"):
+            raise pa.ArrowNotImplementedError("no such kernel")
+        return original(file, *options)
+
+    monkeypatch.setattr(pacsv, "open_csv", choking)
+    result = read(lake, {"a.csv": "a\n1\n", "b.csv": "a\n22\n", "c.csv": "a\n3\n"})
+    assert len(result.files) == 2
+    assert [reason.split(".")[0] for _, reason in result.refused.values()] == ["cannot be read: ArrowNotImplementedError: no such kernel"]
 
 
 def test_equal_files_under_two_paths_have_parts_of_their_own(lake: Any) -> None:

@@ -113,8 +113,8 @@ def duplicates(files: Iterable[ParsedFile]) -> tuple[SpecError, ...]:
 
 
 def _not_utf8(path: str, text: bytes, at: int) -> SpecError:
-    before = text[:at]
-    line, column = before.count(b"\n") + 1, at - (before.rfind(b"\n") + 1) + 1
+    before = text[:at].decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     return SpecError(path, line, column, f"the byte {text[at]:#04x} is not UTF-8", "save the file as UTF-8")
 
 

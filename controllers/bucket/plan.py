@@ -94,7 +94,7 @@ def not_built(spec: BucketSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
     if _backend(spec) not in ("local", "memory"):
         return f"the backend `{_backend(spec)}`"
-    return next((f"`{name}`" for name in given_fields(spec) if name in ("rescue", "retention")), None)
+    return next((f"`{name}`" for name in given_fields(spec) if name in ("rescue", "retention", "timeout")), None)
 
 
 def _backend(spec: BucketSpec) -> str:

@@ -255,7 +255,7 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     return Ready(f"{_count(table.rows, 'row')} from {_count(files, 'file')}{_unmerged(table)}, version {table.version}", detail)
 
 
-_NOT_BUILT = ("contract", "refresh", "cache", "compaction", "keep", "migrations", "publish", "freshness", "tombstone")
+_NOT_BUILT = ("contract", "refresh", "cache", "compaction", "keep", "migrations", "publish", "freshness", "tombstone", "sensitivity")
 _FORMATS = (None, "csv", "tsv", "ndjson", "json", "parquet")
 
 
@@ -266,7 +266,17 @@ def not_built(spec: DatasetSpec) -> str | None:
         return f"`source: {{{backend}: …}}`"
     if spec.source.format not in _FORMATS:
         return f"`source: {{format: {spec.source.format}}}`"
-    return next((f"`{name}`" for name in given_fields(spec) if name in _NOT_BUILT), None)
+    asked = next((name for name in given_fields(spec) if name in _NOT_BUILT), None)
+    return f"`{asked}`" if asked is not None else _column_not_built(spec)
+
+
+def _column_not_built(spec: DatasetSpec) -> str | None:
+    for name, column in spec.columns.items():
+        if not column.nullable:
+            return f"`columns: {{{name}: {{nullable: false}}}}`"
+        if column.sensitivity:
+            return f"`columns: {{{name}: {{sensitivity: …}}}}`"
+    return None
 
 
 def _unmerged(table: Table) -> str:

@@ -34,6 +34,8 @@ def _glob(pattern: str) -> str:
     return plain
 
 
+_CSV = ("csv", "tsv")
+_BINARY = ("parquet", "excel", "pdf")
 Encoding = Annotated[str, AfterValidator(_encoding)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_glob)]
 
@@ -78,10 +80,16 @@ class Source(Part):
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
-        """What describes files has no place beside other sources."""
+        """What describes files has no place beside other sources, nor beside a format that has no use for it."""
         if "prefix" in given and "bucket" not in given:
             yield Fault("`prefix` needs `bucket`", ("prefix",))
         if "files" not in given and "bucket" not in given:
             for name in cls._of_files:
                 if name in given:
                     yield Fault(f"`{name}` describes files, and needs `files` or `bucket`", (name,))
+        form = given.get("format")
+        for name in ("delimiter", "header"):
+            if name in given and form not in (None, *_CSV):
+                yield Fault(f"`{name}` describes a CSV, and has no meaning for `format: {form}`", (name,), "remove one of the two")
+        if "encoding" in given and form in _BINARY:
+            yield Fault(f"`encoding` describes text, and has no meaning for `format: {form}`", ("encoding",), "remove it")

@@ -76,6 +76,7 @@ def test_a_bucket_that_cannot_be_looked_at_says_so() -> None:
         ("{s3: {bucket: b}}", "the backend `s3`"),
         ("{local: {path: x}, rescue: {bucket: other}}", "`rescue`"),
         ("{local: {path: x}, retention: 30d}", "`retention`"),
+        ("{local: {path: x}, timeout: 1m}", "`timeout`"),
     ],
 )
 def test_what_is_not_built_is_named(spec: str, named: str) -> None:

@@ -502,6 +502,9 @@ class TestEndings:
             ('{source: {files: "x.csv"}, migrations: [{from: 1, rename: {a: b}}]}', "`migrations`"),
             ('{source: {files: "x.csv"}, publish: together}', "`publish`"),
             ('{source: {files: "x.csv"}, primaryKey: [k], write: upsert, tombstone: gone}', "`tombstone`"),
+            ('{source: {files: "x.csv"}, sensitivity: pii}', "`sensitivity`"),
+            ('{source: {files: "x.csv"}, columns: {k: {nullable: false}}}', "`columns: {k: {nullable: false}}`"),
+            ('{source: {files: "x.csv"}, columns: {k: {sensitivity: pii}}}', "`columns: {k: {sensitivity: …}}`"),
         ],
     )
     def test_what_is_not_built_is_named(self, spec: str, named: str) -> None:

@@ -93,7 +93,7 @@ def check(text: bytes) -> ParsedFile:
     lines = text.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     for error in file.errors:
         assert 1 <= error.line <= len(lines), error
-        assert 1 <= error.column <= max(len(lines[error.line - 1].encode()), 1) + 1, error
+        assert 1 <= error.column <= len(lines[error.line - 1]) + 1, error
         assert error.message
     return file
 

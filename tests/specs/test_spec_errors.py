@@ -93,6 +93,7 @@ def test_every_fault_has_a_place_and_a_plain_sentence(place: tuple[int, tuple[An
     ("text", "expected"),
     [
         (b"x" * 10_000_000, "a.yaml:1:1: the file has 10,000,000 bytes; at most 4,194,304 are read; split it into several files"),
+        (b"a: 1\r\nb: \xc3\xa4 caf\xe9\n", "a.yaml:2:9: the byte 0xe9 is not UTF-8; save the file as UTF-8"),
         (b"a: 1\nb: caf\xe9\n", "a.yaml:2:7: the byte 0xe9 is not UTF-8; save the file as UTF-8"),
         (b"\xff\xfea\x00", "a.yaml:1:1: the byte 0xff is not UTF-8; save the file as UTF-8"),
         (

@@ -1,0 +1,138 @@
+"""Nothing is silently ignored: of every field of a kind that is acted on, it is known whether it is honoured or said not to be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from controllers.bucket import plan as bucket
+from controllers.dataset import plan as dataset
+from controllers.index import plan as index
+from controllers.index_generation import plan as generation
+from specs.parse import parse_file
+from specs.schema import FieldHelp, explain
+
+JUDGES: dict[str, Any] = {
+    "Bucket": bucket.not_built,
+    "Dataset": dataset.not_built,
+    "Index": index.not_built,
+    "IndexGeneration": generation.not_built,
+}
+
+HONOURED = {
+    "Bucket": "local.path memory prefix",
+    "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
+    "renamedFrom deletion policy",
+    "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
+    "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
+}
+"""Fields that the controllers act on, some of their values perhaps not built."""
+
+FOR_PEOPLE = {"Dataset": "owner description tags columns.*.description"}
+"""Fields that say something and ask for nothing."""
+
+FILES = "source: {files: a.csv}"
+NOT_BUILT = (
+    (
+        "Bucket",
+        "s3: {bucket: b, endpoint: x, region: x, credentials: {secret: x}}",
+        "s3.bucket s3.endpoint s3.region s3.credentials.secret",
+    ),
+    ("Bucket", "memory: {}, rescue: {bucket: b, mirror: true}", "rescue.bucket rescue.mirror"),
+    ("Bucket", "memory: {}, timeout: 1s", "timeout"),
+    ("Bucket", "memory: {}, retention: 1d", "retention"),
+    ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
+    (
+        "Dataset",
+        "source: {postgres: {dsn: {secret: x}, table: t, cursor: a, overlap: 1m}}",
+        "source.postgres.dsn.secret source.postgres.table",
+    ),
+    (
+        "Dataset",
+        "source: {postgres: {dsn: {secret: x}, query: SELECT 1}}",
+        "source.postgres.query source.postgres.cursor source.postgres.overlap",
+    ),
+    ("Dataset", "source: {sql: SELECT 1}", "source.sql"),
+    ("Dataset", f"{FILES}, contract: {{required: a}}", "contract.required"),
+    ("Dataset", f"{FILES}, contract: {{unique: [a]}}", "contract.unique"),
+    ("Dataset", f"{FILES}, contract: {{ranges: {{a: {{min: 1, max: 2}}}}}}", "contract.ranges.*.min contract.ranges.*.max"),
+    ("Dataset", f"{FILES}, contract: {{checks: a > 1}}", "contract.checks"),
+    ("Dataset", f"{FILES}, contract: {{references: {{a: b.c}}}}", "contract.references"),
+    ("Dataset", f"{FILES}, contract: {{onViolation: warn}}", "contract.onViolation"),
+    ("Dataset", f"{FILES}, columns: {{a: {{nullable: false}}}}", "columns.*.nullable"),
+    ("Dataset", f"{FILES}, columns: {{a: {{sensitivity: pii}}}}", "columns.*.sensitivity"),
+    ("Dataset", f"{FILES}, sensitivity: pii", "sensitivity"),
+    ("Dataset", f"{FILES}, freshness: {{staleAfter: 1d}}", "freshness.staleAfter"),
+    ("Dataset", f"{FILES}, refresh: {{watch: false}}", "refresh.watch"),
+    ("Dataset", f"{FILES}, refresh: {{every: 1h}}", "refresh.every"),
+    ("Dataset", f"{FILES}, refresh: {{cron: 0 2 * * *}}", "refresh.cron"),
+    ("Dataset", f"{FILES}, cache: {{pin: true}}", "cache.pin"),
+    ("Dataset", f"{FILES}, compaction: {{deltaShare: 0.5}}", "compaction.deltaShare"),
+    ("Dataset", f"{FILES}, compaction: {{maxDeltas: 5}}", "compaction.maxDeltas"),
+    ("Dataset", f"{FILES}, keep: {{versions: 2}}", "keep.versions"),
+    ("Dataset", f"{FILES}, keep: {{age: 1d}}", "keep.age"),
+    ("Dataset", f"{FILES}, migrations: [{{from: 1, rename: {{a: b}}}}]", "migrations.from migrations.rename"),
+    ("Dataset", f"{FILES}, migrations: [{{from: 1, cast: {{a: string}}, drop: [b]}}]", "migrations.cast migrations.drop"),
+    (
+        "Dataset",
+        f"{FILES}, migrations: [{{from: 1, split: {{a: {{into: [b, c], separator: x}}}}}}]",
+        "migrations.split.*.into migrations.split.*.separator",
+    ),
+    (
+        "Dataset",
+        f"{FILES}, migrations: [{{from: 1, concat: {{a: {{columns: [b, c], separator: x}}}}, expression: {{d: b}}}}]",
+        "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
+    ),
+    ("Dataset", f"{FILES}, primaryKey: a, write: upsert, tombstone: b", "tombstone"),
+    ("Dataset", f"{FILES}, publish: together", "publish"),
+    ("Index", "dataset: a, text: t, lexical: true", "lexical"),
+    ("Index", "dataset: a, text: t, embed: {model: {ollama: x}}", "embed.model.ollama"),
+    (
+        "IndexGeneration",
+        "index: i, lance: {type: IVF_PQ, partitions: 2, m: 8, efConstruction: 9}",
+        "lance.type lance.partitions lance.m lance.efConstruction",
+    ),
+)
+"""A spec of the kind, and the fields for which it is refused."""
+
+BUILT = (
+    ("Bucket", "memory: {}"),
+    ("Bucket", "local: {path: x}, prefix: y"),
+    ("Dataset", f"{FILES}, owner: me, tags: a, description: b, columns: {{a: {{type: int64, description: c, nullable: true}}}}"),
+    ("Index", "dataset: a, text: t, embed: {model: builtin}, serve: {generation: g}"),
+    ("IndexGeneration", "index: i, flat: {}"),
+    ("IndexGeneration", "index: i, hnsw: {m: 8, efConstruction: 9, efSearch: 10, seed: 1}"),
+)
+
+
+def missing(kind: str, spec: str) -> str | None:
+    text = f"apiVersion: lakehouse/v1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{{spec}}}\n"
+    file = parse_file("a.yaml", text.encode())
+    assert not file.errors, file.errors
+    found: str | None = JUDGES[kind](file.resources[0].spec)
+    return found
+
+
+def leaves(field: FieldHelp) -> Iterator[str]:
+    if not field.fields:
+        yield field.path
+    for inner in field.fields:
+        yield from leaves(inner)
+
+
+@pytest.mark.parametrize("kind", JUDGES)
+def test_every_field_is_accounted_for(kind: str) -> None:
+    refused = [field for of, _, fields in NOT_BUILT if of == kind for field in fields.split()]
+    assert sorted([*HONOURED[kind].split(), *FOR_PEOPLE.get(kind, "").split(), *refused]) == sorted(leaves(explain(kind)))
+
+
+@pytest.mark.parametrize(("kind", "spec", "fields"), NOT_BUILT)
+def test_what_is_not_built_is_said(kind: str, spec: str, fields: str) -> None:
+    assert missing(kind, spec) is not None
+
+
+@pytest.mark.parametrize(("kind", "spec"), BUILT)
+def test_what_is_built_is_taken(kind: str, spec: str) -> None:
+    assert missing(kind, spec) is None

@@ -14,11 +14,10 @@ from typing import Any, Self
 from engines.errors import FileRefused
 from engines.files import ingest
 from engines.files.ingest import IngestResult, IngestTask, Progress
+from engines.files.staged_parts import StagedParts
 from state.buckets import open_store
 from state.catalog.records import DataFile, Schema, extend_schema
 from state.objects import ObjectStore
-
-_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class BatchResult:
 def run(arguments: Mapping[str, Any], progress: Progress | None = None) -> dict[str, Any]:
     """What an ingest job does: a `Batch` in, a `BatchResult` out, both as JSON. Blocking.
 
-    Raises FileUnreadable, FileChanged (worth a retry), DiskFull, BucketUnavailable; what was stored by then is referred to by nobody.
+    Raises FileUnreadable, FileChanged (worth a retry), DiskFull, BucketUnavailable; but for the last two, nothing was stored by then.
     """
     batch = Batch.from_dict(arguments)
     return ingest_batch(batch, progress, open_store(batch.tasks[0].target)).to_dict()
@@ -79,26 +78,28 @@ def run(arguments: Mapping[str, Any], progress: Progress | None = None) -> dict[
 
 def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) -> BatchResult:
     """See `run`."""
-    first = batch.tasks[0]
-    if first.schema is not None or len(batch.tasks) == 1:
-        return _Pass(batch.tasks, first.schema, store, progress).run()
-    schema = _common_schema(batch.tasks)
-    for _ in range(_ROUNDS):
-        attempt = _Pass(batch.tasks, schema, store, progress, soft=True)
-        found = attempt.run()
-        if not attempt.contradicted:
-            return found
+    schema = batch.tasks[0].schema
+    soft = schema is None and len(batch.tasks) > 1
+    if soft:
+        schema = _common_schema(batch.tasks)
+    while True:  # every pass but the last makes a column text that was none
+        with StagedParts(store) as parts:
+            attempt = _Pass(batch.tasks, schema, parts, progress, soft=soft)
+            found = attempt.run()
+            if not attempt.contradicted:
+                parts.put()
+                return found
+        assert schema is not None
         schema = _widened(schema, attempt.contradicted)
-    return _Pass(batch.tasks, schema, store, progress).run()
 
 
 class _Pass:
     """All files once, under one schema that may grow by columns. `soft`: note which columns a refused file would need as text."""
 
     def __init__(
-        self, tasks: Sequence[IngestTask], schema: Schema | None, store: ObjectStore, progress: Progress | None, *, soft: bool = False
+        self, tasks: Sequence[IngestTask], schema: Schema | None, parts: StagedParts, progress: Progress | None, *, soft: bool = False
     ) -> None:
-        self._tasks, self._schema, self._store, self._progress, self._soft = tasks, schema, store, progress, soft
+        self._tasks, self._schema, self._parts, self._progress, self._soft = tasks, schema, parts, progress, soft
         self._total = sum(task.size or 0 for task in tasks)
         self._done = 0
         self.contradicted: set[str] = set()
@@ -123,12 +124,13 @@ class _Pass:
     def _one(self, task: IngestTask) -> IngestResult | None:
         """None where the file fits only with a column of another type, which is noted. Raises FileRefused."""
         try:
-            return ingest.run(self._under(task, self._schema), self._told, store=self._store)
+            return ingest.read(self._under(task, self._schema), self._parts, self._told)
         except FileRefused:
             if not self._soft or self._schema is None:
                 raise
             assigned = {column.name: column.type for column in self._schema.columns}
-            alone = ingest.run(replace(task, schema=None), store=self._store, assumed=assigned)
+            with StagedParts(self._parts.store) as unwanted:
+                alone = ingest.read(replace(task, schema=None), unwanted, assumed=assigned)
             differing = {column.name for column in alone.schema.columns if assigned.get(column.name, column.type) != column.type}
             if not differing:
                 raise

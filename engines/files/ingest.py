@@ -28,6 +28,7 @@ from engines.files.json_lines import JsonReading
 from engines.files.parquet import ParquetReading
 from engines.files.sorting import ORDER_COLUMN, LastRows
 from engines.files.source import ColumnPlan, Contradicted, Format, Misfit, Reading, ReadOptions, Reopen, SourceFile, refusal
+from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import HIDDEN, Provenance, TableWriter
 from engines.sql.source import NEWEST, SEQUENCE
 from state.buckets import BucketConfig, open_store
@@ -114,7 +115,7 @@ class IngestTask:
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """The parts, stored and in order (none for a file without rows); `sequence` of each is 0 until the catalog gives one.
+    """The parts in order (none for a file without rows); `sequence` of each is 0 until the catalog gives one.
 
     rows: in all parts. schema: the task's, or an extension of it. guesses: what was decided here about new columns, and why.
     warnings: sentences.
@@ -148,21 +149,29 @@ class IngestResult:
         )
 
 
-def run(
-    task: IngestTask, progress: Progress | None = None, *, store: ObjectStore | None = None, assumed: Mapping[str, str] | None = None
-) -> IngestResult:
-    """Blocking. store: the target, if the caller has it open. assumed: types of columns as guessed over other files, which give way
-    where this file contradicts them.
+def run(task: IngestTask, progress: Progress | None = None, *, store: ObjectStore | None = None) -> IngestResult:
+    """Reads the file and stores its parts. Blocking. store: the target, if the caller has it open.
 
-    Raises FileRefused, FileUnreadable, FileChanged, DiskFull, BucketUnavailable; a part that was stored by then is referred to by nobody.
+    Raises FileRefused, FileUnreadable, FileChanged, DiskFull, BucketUnavailable; but for the last two, nothing was stored by then.
     """
+    with StagedParts(store or open_store(task.target)) as parts:
+        result = read(task, parts, progress)
+        parts.put()
+    return result
+
+
+def read(
+    task: IngestTask, parts: StagedParts, progress: Progress | None = None, *, assumed: Mapping[str, str] | None = None
+) -> IngestResult:
+    """As `run`, but leaves its parts among those that wait to be stored. assumed: types of columns as guessed over other files, which
+    give way where this file contradicts them."""
     source = task.source
     with unchanged(task, source) as size, _surprises_refuse(source):
         reading = open_reading(source)
         guesses = dict(reading.guesses())
         guesses |= {name: (assumed[name], "so far") for name in guesses if assumed and name in assumed}
         for _ in range(_ATTEMPTS):
-            attempt = _Attempt(task, reading, guesses, store or open_store(task.target))
+            attempt = _Attempt(task, reading, guesses, parts)
             try:
                 return attempt.run(lambda: progress(min(reading.progress(), size), size) if progress else None)
             except Contradicted as contradicted:
@@ -233,9 +242,9 @@ def _surprises_refuse(source: SourceFile) -> Iterator[None]:
 class _Attempt:
     """One pass over the file, with types as far as they are known."""
 
-    def __init__(self, task: IngestTask, reading: Reading, guesses: Mapping[str, tuple[str, str]], store: ObjectStore) -> None:
+    def __init__(self, task: IngestTask, reading: Reading, guesses: Mapping[str, tuple[str, str]], parts: StagedParts) -> None:
         """Raises FileRefused for columns that cannot be."""
-        self._task, self._reading, self._store, self._source = task, reading, store, task.source
+        self._task, self._reading, self._parts, self._source = task, reading, parts, task.source
         self._guesses = guesses
         self._known = {column.name: column.type for column in task.schema.columns} if task.schema else {}
         self._plans = {name: self._plan(name, kind) for name, (kind, _) in guesses.items()}
@@ -244,14 +253,14 @@ class _Attempt:
         self._schema = extend_schema(task.schema, new, task.next_column_id, schema_id=task.next_schema_id)
 
     def run(self, told: Callable[[], None]) -> IngestResult:
-        """Raises FileRefused, Misfit, Contradicted, Reopen; then nothing of it is referred to, and nothing staged is left."""
+        """Raises FileRefused, Misfit, Contradicted, Reopen; then nothing of it is left."""
         task = self._task
         provenance = Provenance(task.dataset, task.display_path, task.digest, task.transformation)
         keyed = task.write == "upsert" and bool(task.primary_key)
         writer = TableWriter(
-            self._store, task.key_prefix, self._schema, provenance, primary_key=task.primary_key, role="delta" if keyed else "base"
+            self._parts, task.key_prefix, self._schema, provenance, primary_key=task.primary_key, role="delta" if keyed else "base"
         )
-        rows = LastRows(self._store, task.primary_key) if keyed else None
+        rows = LastRows(self._parts.store, task.primary_key) if keyed else None
         taken = 0
         try:
             for batch in self._reading.batches(self._plans):

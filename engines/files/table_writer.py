@@ -5,7 +5,7 @@ are Parquet field ids, and the footer says which dataset, source and transformat
 rebuilt from the files. A part's name derives from the inputs, so that writing it again replaces it by an equal one. A table without
 primary key gets two hidden columns, `_file` and `_row`, which identify its rows.
 
-Refuses to publish half: parts are stored as they fill up, but nobody refers to one before the caller has all. Next: `ingest.py`, the
+Refuses to store anything: only the caller knows when all parts are wanted. Next: `staged_parts.py`, where they wait; `ingest.py`, the
 caller.
 """
 
@@ -23,13 +23,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engines.files.staged_parts import StagedParts
 from engines.files.statistics import KeyRange, column_stats
 from engines.files.types import arrow_type
 from specs.digests import digest
 from state.catalog.records import DataFile, Role, Schema
 from state.digest_file import sha256_file
 from state.errors import DiskFull
-from state.failpoints import declare, hit
 from state.objects import ObjectRef, ObjectStore
 
 ROW_GROUP_ROWS = 128 * 1024
@@ -40,9 +40,6 @@ TINY_ROWS = 1_000
 FILE_COLUMN, ROW_COLUMN = "_file", "_row"
 HIDDEN = (FILE_COLUMN, ROW_COLUMN)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-PART_WRITTEN = declare("ingest.part-written")
-PART_STORED = declare("ingest.part-stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +56,18 @@ class TableWriter:
     """Writes one table's rows of one source. Not thread-safe. Blocking."""
 
     def __init__(
-        self, store: ObjectStore, prefix: str, schema: Schema, provenance: Provenance, *, primary_key: Sequence[str], role: Role
+        self, parts: StagedParts, prefix: str, schema: Schema, provenance: Provenance, *, primary_key: Sequence[str], role: Role
     ) -> None:
-        """prefix: of the parts' keys, without a slash at the end. role "delta" says that rows come sorted by the primary key."""
-        self._store, self._prefix, self._schema, self._provenance = store, prefix, schema, provenance
+        """parts: gets what is written, at the end. prefix: of the parts' keys, without a slash at the end.
+
+        role "delta" says that rows come sorted by the primary key.
+        """
+        self._parts, self._prefix, self._schema, self._provenance = parts, prefix, schema, provenance
         self._primary_key, self._role = tuple(primary_key), role
         self._arrow = parquet_schema(schema, provenance, hidden=not primary_key)
         self._name = digest([provenance.path, provenance.source, provenance.transformation, schema.to_dict()])
         self._done: list[DataFile] = []
+        self._staged: dict[str, Path] = {}
         self._part: _Part | None = None
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = self._row = 0
@@ -85,17 +86,20 @@ class TableWriter:
             self._write_group(min(self._rows, ROW_GROUP_ROWS))
 
     def close(self) -> tuple[DataFile, ...]:
-        """Writes and stores what is left; the parts in order, none for no rows. `sequence` is 0: the catalog gives it."""
+        """Writes what is left and hands the parts over; in order, none for no rows. `sequence` is 0: the catalog gives it."""
         if self._rows:
             self._write_group(self._rows)
         self._finish_part()
+        self._parts.add(self._staged)
         return tuple(self._done)
 
     def abort(self) -> None:
-        """Drops what is not stored yet. Parts that are will be written again under their names, or swept as unreferred."""
+        """Drops what was written. Not after `close`."""
         if self._part is not None:
             self._part.drop()
             self._part = None
+        for path in self._staged.values():
+            path.unlink(missing_ok=True)
 
     def _write_group(self, count: int) -> None:
         table = pa.Table.from_batches(self._waiting)
@@ -104,7 +108,7 @@ class TableWriter:
         self._rows, self._bytes = rest.num_rows, rest.nbytes if rest.num_rows else 0
         group = self._completed(table.slice(0, count))
         if self._part is None:
-            self._part = _Part(self._store, self._arrow, self._row, KeyRange(self._primary_key), tiny=count <= TINY_ROWS)
+            self._part = _Part(self._parts.store, self._arrow, self._row, KeyRange(self._primary_key), tiny=count <= TINY_ROWS)
         self._part.write(group, sorted_by_key=self._role == "delta")
         self._row += count
         if self._part.rows >= PART_ROWS or self._part.size >= PART_BYTES:
@@ -121,13 +125,11 @@ class TableWriter:
         return pa.Table.from_arrays(columns, schema=self._arrow)
 
     def _finish_part(self) -> None:
-        part, self._part = self._part, None
+        part = self._part
         if part is None:
             return
-        key = f"{self._prefix}/{self._name}-{len(self._done):04d}.parquet"
-        hit(PART_WRITTEN)
-        ref, footer = part.store(key)
-        hit(PART_STORED)
+        ref, footer = part.end(f"{self._prefix}/{self._name}-{len(self._done):04d}.parquet")
+        self._staged[ref.key], self._part = part.staged, None
         if part.rows >= ROW_GROUP_ROWS:
             pa.default_memory_pool().release_unused()  # or a daemon keeps for ever what one large file needed
         self._done.append(
@@ -143,32 +145,34 @@ class _Part:
 
     def __init__(self, store: ObjectStore, schema: pa.Schema, first_row: int, keys: KeyRange, *, tiny: bool) -> None:
         self._store, self.first_row, self.keys, self.rows = store, first_row, keys, 0
-        self._staged = store.stage()
+        self.staged = store.stage()
         self._footers: list[pq.FileMetaData] = []
-        with out_of_space(store, self._staged):
-            self._file = pa.OSFile(str(self._staged), "wb")
-            self._writer = pq.ParquetWriter(self._file, schema, metadata_collector=self._footers, **_layout(schema, tiny=tiny))
+        try:
+            with out_of_space(store, self.staged):
+                self._file = pa.OSFile(str(self.staged), "wb")
+                self._writer = pq.ParquetWriter(self._file, schema, metadata_collector=self._footers, **_layout(schema, tiny=tiny))
+        except BaseException:
+            self.staged.unlink(missing_ok=True)
+            raise
 
     @property
     def size(self) -> int:
         """Bytes on disk so far."""
-        return self._staged.stat().st_size
+        return self.staged.stat().st_size
 
     def write(self, group: pa.Table, *, sorted_by_key: bool) -> None:
         """One row group."""
-        with out_of_space(self._store, self._staged):
+        with out_of_space(self._store, self.staged):
             self._writer.write_table(group, row_group_size=group.num_rows)
         self.keys.add(group, sorted_by_key=sorted_by_key)
         self.rows += group.num_rows
 
-    def store(self, key: str) -> tuple[ObjectRef, pq.FileMetaData]:
-        """Ends the file and puts it under its key, durably."""
-        with out_of_space(self._store, self._staged):
+    def end(self, key: str) -> tuple[ObjectRef, pq.FileMetaData]:
+        """Ends the file; what it will be under its key."""
+        with out_of_space(self._store, self.staged):
             self._writer.close()
             self._file.close()
-        ref = ObjectRef(self._store.name, key, self.size, sha256_file(self._staged))
-        self._store.put_file(key, self._staged)
-        return ref, self._footers[0]
+        return ObjectRef(self._store.name, key, self.size, sha256_file(self.staged)), self._footers[0]
 
     def drop(self) -> None:
         """Removes the file; what goes wrong with ending it matters to nobody."""
@@ -177,7 +181,7 @@ class _Part:
             self._writer.close()
         with suppress(OSError, pa.ArrowException):
             self._file.close()
-        self._staged.unlink(missing_ok=True)
+        self.staged.unlink(missing_ok=True)
 
 
 def parquet_schema(schema: Schema, provenance: Provenance, *, hidden: bool) -> pa.Schema:

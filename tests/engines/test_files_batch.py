@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
 
-from engines.files import ingest
+from engines.files import ingest, table_writer
 from engines.files.batch import Batch, BatchResult, ingest_batch
 
 
@@ -81,6 +81,25 @@ def test_a_file_on_which_the_survey_chokes_is_refused_alone(lake: Any, monkeypat
     result = read(lake, {"a.csv": "a\n1\n", "b.csv": "a\n22\n", "c.csv": "a\n3\n"})
     assert len(result.files) == 2
     assert [reason.split(".")[0] for _, reason in result.refused.values()] == ["cannot be read: ArrowNotImplementedError: no such kernel"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.csv": late("1,2", "x,2"), "b.csv": "n,a,b\n1,2,2.5\n"},
+        {"b.csv": "n,a,b\n1,2,2.5\n", "a.csv": late("1,3", "x,3")},
+        {"a.csv": late("1,2", "1"), "b.csv": "n,a,b\n1,2,3\n"},
+        {"a.csv": late("1,2", "x,2")},
+    ],
+    ids=["an earlier file", "a later file", "a refused file", "one file"],
+)
+def test_parts_that_nobody_wants_are_not_stored(lake: Any, monkeypatch: pytest.MonkeyPatch, files: Mapping[str, str]) -> None:
+    monkeypatch.setattr(table_writer, "ROW_GROUP_ROWS", 500)
+    monkeypatch.setattr(table_writer, "PART_ROWS", 1_000)
+    monkeypatch.setattr("engines.files.csv.BLOCK_BYTES", 2_000)
+    result = read(lake, files)
+    assert [info.key for info in lake.store.list()] == sorted(part.key for parts in result.files.values() for part in parts)
+    assert lake.leftovers() == []
 
 
 def test_equal_files_under_two_paths_have_parts_of_their_own(lake: Any) -> None:

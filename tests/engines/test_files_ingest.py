@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines.errors import FileChanged, FileRefused
-from engines.files import ingest, sorting, table_writer
+from engines.files import ingest, sorting, staged_parts, table_writer
 from engines.files.ingest import IngestResult, IngestTask, infer, run
 from state.catalog.records import Column, Schema, extend_schema
 from state.digest_file import sha256_file
@@ -186,6 +186,7 @@ def test_a_file_that_changes_is_neither_taken_nor_refused(lake, monkeypatch):
     assert run(replace(task, size=stat.st_size, mtime_ns=stat.st_mtime_ns), store=lake.store).rows == 1
     with pytest.raises(FileChanged):
         run(task, lambda done, total: lake.write("a.csv", "id,b\n1,x\n2,y\n") and None, store=lake.store)
+    assert len(list(lake.store.list())) == 1
 
     def change_and_refuse(*_):
         lake.write("a.csv", "id\n1,2,3\n")
@@ -196,11 +197,21 @@ def test_a_file_that_changes_is_neither_taken_nor_refused(lake, monkeypatch):
         run(task, store=lake.store)
 
 
-def test_a_full_disk_is_one_of_ours_and_leaves_nothing(lake, monkeypatch):
-    def fail(self, *_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize(("owner", "name"), [(pa, "OSFile"), (pq.ParquetWriter, "write_table"), (pq.ParquetWriter, "close")])
+def test_a_full_disk_is_one_of_ours_and_leaves_nothing(lake, monkeypatch, owner, name):
+    original, full = getattr(owner, name), [OSError(errno.ENOSPC, "No space left on device")]
 
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
+    def fail_once(*arguments, **options):
+        if full and arguments[1:] != ():  # a file that is written, or a method with arguments
+            raise full.pop()
+        return original(*arguments, **options)
+
+    def end(self):
+        if full:
+            raise full.pop()
+        original(self)
+
+    monkeypatch.setattr(owner, name, end if name == "close" else fail_once)
     with pytest.raises(DiskFull):
         lake.ingest("a.csv", "a\n1\n")
     assert lake.leftovers() == []
@@ -214,7 +225,7 @@ def test_a_run_that_is_cut_off_between_parts_is_healed_by_the_next(lake, monkeyp
     content = "a,b\n" + "".join(f"{number},x\n" for number in range(50))
     whole = lake.ingest("a.csv", content)
     before = {part.key: lake.store.get(part.key) for part in whole.files}
-    failpoints.arm({table_writer.PART_STORED: "error"})
+    failpoints.arm({staged_parts.PART_STORED: "error"})
     try:
         with pytest.raises(FailpointError):
             lake.ingest("a.csv")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from copy import copy
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from annotated_types import Le
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
@@ -36,6 +38,15 @@ class Document(BaseModel):
 
 
 Model = TypeVar("Model", bound=Document)
+
+
+def at_most(model: type[Model], name: str, most: int) -> type[Model]:
+    """The model with a bound on one of its numbers, which its default keeps too. Bounds are known when an app is made, not before."""
+    field = copy(model.model_fields[name])
+    field.default = min(field.default, most)
+    field.metadata = [*field.metadata, Le(most)]
+    bounded: dict[str, Any] = {name: (field.annotation, field)}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **bounded)
 
 
 async def read_body(request: web.Request, model: type[Model]) -> Model:
@@ -76,6 +87,8 @@ def _fault(fault: ErrorDetails, model: type[BaseModel]) -> FieldFault:
         case "extra_forbidden":
             known = [field.alias or name for name, field in model.model_fields.items()]
             return FieldFault(place, "is not a known field", did_you_mean(str(fault["loc"][-1]), known) or f"known are {', '.join(known)}")
+        case "less_than_equal":
+            return FieldFault(place, f"must be at most {fault['ctx']['le']}")
         case "missing":
             return FieldFault(place, "is missing")
         case "model_type":

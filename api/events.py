@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, takewhile
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import orjson
 from aiohttp import web
 from pydantic import Field
 
-from api.bodies import JSON, Document, encoded, read_parameters
+from api.bodies import JSON, Document, at_most, encoded, read_parameters
 from api.endpoints import Endpoint
-from api.errors import FieldFault, ParametersInvalid
 from api.reader import require_all
 from api.threads import Threads, Wanted
 from engines.reading import TableName
@@ -39,7 +38,8 @@ class EventParameters(Document):
     """Which events; the newest hundred without."""
 
     object: str | None = Field(None, description="Only events of this object, as Kind/name.")
-    type: str | None = Field(None, description="Normal or Warning.")
+    kind: str | None = Field(None, description="Only events of objects of this kind.")
+    type: Literal["Normal", "Warning"] | None = Field(None, description="Only events of this type.")
     reason: str | None = Field(None, description="Only events of this reason.")
     since: str | None = Field(None, description="Only events from this time (ISO 8601) or id on.")
     limit: int = Field(100, ge=1, description="Events on a page.")
@@ -72,23 +72,21 @@ class EventAnswer(Document):
 
 @dataclass(frozen=True, slots=True)
 class EventRoute:
-    """Answers GET /events. most: events of a page."""
+    """Answers GET /events. parameters: with the bound of a page."""
 
     source: EventSource
-    most: int
+    parameters: type[EventParameters]
     threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises StreamInvalid for a time or cursor that is none."""
         require_all(request, SYSTEM_EVENTS)
-        asked = read_parameters(request, EventParameters)
-        if asked.limit > self.most:
-            raise ParametersInvalid([FieldFault("limit", f"must be at most {self.most}")])
+        asked = read_parameters(request, self.parameters)
         return encoded(await self.threads.run(lambda wanted: self.document(asked, wanted)))
 
     def document(self, asked: EventParameters, wanted: Wanted) -> bytes:
         """The page as JSON, cut short once it is not wanted. Blocking."""
-        where = {name: value for name in ("object", "type", "reason") if (value := getattr(asked, name)) is not None}
+        where = {name: value for name in ("object", "kind", "type", "reason") if (value := getattr(asked, name)) is not None}
         records = self.source.records(STREAM, since=asked.since, until=asked.cursor, newest_first=True)
         # One more than asked for is read, to know whether there is a next page.
         found = list(islice(matching(takewhile(lambda _: wanted(), records), where), asked.limit + 1))
@@ -104,7 +102,8 @@ def _row(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def endpoints(source: EventSource, most: int, threads: Threads) -> tuple[Endpoint, ...]:
-    """The route of events."""
-    route = EventRoute(source, most, threads)
+    """The route of events. most: events of a page."""
+    parameters = at_most(EventParameters, "limit", most)
+    route = EventRoute(source, parameters, threads)
     summary = "What happened, newest first"
-    return (Endpoint("GET", "/events", summary, route.handle, {JSON: EventAnswer}, parameters=EventParameters, problems=(400,)),)
+    return (Endpoint("GET", "/events", summary, route.handle, {JSON: EventAnswer}, parameters=parameters, problems=(400,)),)

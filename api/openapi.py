@@ -21,7 +21,7 @@ from api.endpoints import Endpoint
 
 PATH = "/openapi.json"
 _REFERENCES = "#/components/schemas/{model}"
-_ANYWHERE = (403, 405, 500, 503, 504)
+_ANYWHERE = (403, 405, 417, 500, 503, 504)
 """Statuses that any route may end as."""
 
 
@@ -85,7 +85,9 @@ def _query_parameters(route: Endpoint) -> list[dict[str, Any]]:
 
 def _present(part: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of a parameter that is there: in a query string, null is absence and cannot be written."""
-    kept = {word: value for word, value in part.items() if word not in {"title", "description", "default", "anyOf"}}
+    kept = {
+        word: value for word, value in part.items() if word not in {"title", "description", "anyOf"} and (word, value) != ("default", None)
+    }
     for choice in part.get("anyOf", ()):
         if choice != {"type": "null"}:
             kept |= choice

@@ -10,11 +10,10 @@ from typing import Annotated, Protocol, Self
 
 import orjson
 from aiohttp import web
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from api.bodies import JSON, Document, encoded, read_body
+from api.bodies import JSON, Document, at_most, encoded, read_body
 from api.endpoints import Endpoint
-from api.errors import FieldFault, FieldsInvalid
 from api.reader import READER
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult
@@ -32,8 +31,16 @@ class SearchService(Protocol):
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
+_ONE_QUESTION: list[JsonValue] = [
+    {"required": ["text"], "properties": {"text": {"type": "string"}, "vector": {"type": "null"}}},
+    {"required": ["vector"], "properties": {"vector": {"type": "array"}, "text": {"type": "null"}}},
+]
+
+
 class SearchBody(Document):
     """A search, by exactly one of text and vector."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_QUESTION})
 
     index: str = Field(min_length=1, description="The Index's name.")
     text: str | None = Field(None, min_length=1, description="What to look for; embedded by the index's own model.")
@@ -71,16 +78,14 @@ class SearchAnswer(Document):
 
 @dataclass(frozen=True, slots=True)
 class SearchRoute:
-    """Answers POST /search. most_hits: of any search."""
+    """Answers POST /search. body: with the bound of hits."""
 
     service: SearchService
-    most_hits: int
+    body: type[SearchBody]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises what the service raises, and faults of the body."""
-        body = await read_body(request, SearchBody)
-        if body.k > self.most_hits:
-            raise FieldsInvalid([FieldFault("k", f"must be at most {self.most_hits}")])
+        body = await read_body(request, self.body)
         wanted = SearchRequest(
             index=body.index,
             text=body.text,
@@ -96,15 +101,16 @@ class SearchRoute:
 
 
 def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
-    """The route of searches."""
+    """The route of searches. most_hits: of any of them."""
+    body = at_most(SearchBody, "k", most_hits)
     return (
         Endpoint(
             "POST",
             "/search",
             "Find the chunks of an index nearest to a text or a vector",
-            SearchRoute(service, most_hits).handle,
+            SearchRoute(service, body).handle,
             {JSON: SearchAnswer},
-            body=SearchBody,
-            problems=(400, 403, 404, 413, 415, 422, 503, 504),
+            body=body,
+            problems=(400, 403, 404, 413, 415, 422, 501, 503, 504),
         ),
     )

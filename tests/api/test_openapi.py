@@ -11,6 +11,17 @@ from jsonschema import Draft202012Validator
 from prometheus_client import CollectorRegistry
 
 from api.app import build_app
+from api.limits import Limits
+from engines.errors import (
+    EngineUnsupported,
+    FilterInvalid,
+    IndexNotServing,
+    IndexUnknown,
+    ModelMismatch,
+    ModelUnavailable,
+    QueryTimeout,
+    SearchInvalid,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +111,54 @@ async def test_bodies_are_described_as_they_are_validated(document: dict[str, An
 
 async def test_parameters_are_described_as_they_are_validated(document: dict[str, Any]) -> None:
     events = {parameter["name"]: parameter for parameter in document["paths"]["/events"]["get"]["parameters"]}
-    assert set(events) == {"object", "type", "reason", "since", "limit", "cursor"}
-    assert events["limit"]["schema"] == {"type": "integer", "minimum": 1}
+    assert set(events) == {"object", "kind", "type", "reason", "since", "limit", "cursor"}
+    assert events["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+    assert events["type"]["schema"] == {"type": "string", "enum": ["Normal", "Warning"]}
+    assert all(parameter["description"] for parameter in events.values())
     assert events["since"]["schema"] == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("question", "valid"),
+    [
+        ({"text": "a"}, True), ({"vector": [1.0]}, True), ({"text": "a", "vector": None}, True), ({"text": None, "vector": [1.0]}, True),
+        ({"text": "a", "k": 1_000}, True), ({}, False), ({"text": None}, False), ({"text": "a", "vector": [1.0]}, False),
+        ({"text": ""}, False), ({"vector": []}, False), ({"text": "a", "k": 1_001}, False), ({"text": "a", "k": 0}, False),
+    ],
+)  # fmt: skip
+async def test_searches_are_described_as_they_are_validated(
+    client: Any, document: dict[str, Any], question: dict[str, Any], valid: bool
+) -> None:
+    body = {"index": "resumes", **question}
+    reference = document["paths"]["/search"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    described = Draft202012Validator({**reference, "components": document["components"]})
+    assert described.is_valid(body) is valid
+    assert ((await client.post("/search", json=body)).status == 200) is valid
+
+
+@pytest.mark.parametrize("limit", [3, 5_000])
+async def test_defaults_keep_to_the_limits(opened: Any, limit: int) -> None:
+    async with opened(limits=Limits(search_k=limit, page=limit)) as client:
+        described = await (await client.get("/openapi.json")).json()
+        (schema,) = (part["schema"] for part in described["paths"]["/events"]["get"]["parameters"] if part["name"] == "limit")
+        k = described["components"]["schemas"]["SearchBody"]["properties"]["k"]
+        assert (schema["maximum"], schema["default"], k["maximum"], k["default"]) == (limit, min(100, limit), limit, min(10, limit))
+        assert (await client.get("/events")).status == 200
+        assert (await client.post("/search", json={"index": "resumes", "text": "a"})).status == 200
+
+
+async def test_every_ending_of_a_search_is_described(client: Any, world: Any, document: dict[str, Any]) -> None:
+    described = document["paths"]["/search"]["post"]["responses"]
+    for error in (
+        EngineUnsupported,
+        IndexUnknown,
+        IndexNotServing,
+        SearchInvalid,
+        ModelMismatch,
+        FilterInvalid,
+        ModelUnavailable,
+        QueryTimeout,
+    ):
+        world.searches.error = error("It could not.")
+        response = await client.post("/search", json={"index": "resumes", "text": "a"})
+        assert str(response.status) in described, error

@@ -43,6 +43,8 @@ async def test_status_is_narrowed_by_kind_and_name(client: Any, parameters: str,
         ("/events?limit=many", "valid integer"),
         ("/events?limit=0", "greater than or equal to 1"),
         ("/events?limit=5000", "must be at most 1000"),
+        ("/events?type=warning", "should be 'Normal' or 'Warning'"),
+        ("/events?kin=Dataset", "did you mean `kind`?"),
         ("/catalog/datasets?verbose=1", "verbose: is not a known field"),
     ],
 )
@@ -54,7 +56,7 @@ async def test_parameters_that_do_not_fit_are_named(client: Any, path: str, word
 
 
 async def _append(world: Any, count: int, **event: Any) -> tuple[str, ...]:
-    events = [{"type": "Normal", "object": "Dataset/a", **event, "message": str(n)} for n in range(count)]
+    events = [{"type": "Normal", "object": "Dataset/a", "kind": "Dataset", **event, "message": str(n)} for n in range(count)]
     ids: tuple[str, ...] = await to_thread.run_sync(world.streams.append_many, "events", events)
     return ids
 
@@ -74,12 +76,13 @@ async def test_events_come_newest_first_page_by_page(client: Any, world: Any) ->
 
 async def test_events_are_narrowed(client: Any, world: Any) -> None:
     await _append(world, 2)
-    (wanted,) = await _append(world, 1, object="Dataset/b", type="Warning", reason="FileRefused", detail={"line": 7})
-    for parameters in ("object=Dataset/b", "type=Warning", "reason=FileRefused", f"since={wanted}"):
+    (wanted,) = await _append(world, 1, object="Index/b", kind="Index", type="Warning", reason="FileRefused", detail={"line": 7})
+    for parameters in ("object=Index/b", "kind=Index", "type=Warning", "reason=FileRefused", f"since={wanted}", "kind=Index&type=Warning"):
         (event,) = (await (await client.get(f"/events?{parameters}")).json())["events"]
         assert event["id"] == wanted
         assert event["detail"] == {"line": 7}
-    assert (await (await client.get("/events?since=2030-01-01")).json())["events"] == []
+    for parameters in ("since=2030-01-01", "kind=Index&type=Normal", "kind=index", "kind=Ind"):
+        assert (await (await client.get(f"/events?{parameters}")).json())["events"] == []
 
 
 async def test_a_time_that_is_none_is_a_problem(client: Any) -> None:
@@ -144,6 +147,6 @@ async def test_head_gives_the_headers_of_get(client: Any, path: str) -> None:
 
 
 async def test_reading_streams_in_the_loop_would_be_noticed(client: Any, world: Any) -> None:
-    route = EventRoute(world.streams, 10, Threads("unused", 1))
+    route = EventRoute(world.streams, EventParameters, Threads("unused", 1))
     with pytest.raises(BlockingError):
         route.document(EventParameters(), lambda: True)

@@ -12,8 +12,12 @@ from typing import Any
 
 from reconciler.errors import StateBucketMissing
 from state.buckets import BucketConfig, BucketPlace
+from state.errors import ObjectMissing
+from state.objects import ObjectStore
 
 CACHE_FOLDER = ".lakehouse"
+STATE_KEY = "state.json"
+"""The object that holds the state's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,19 @@ class StatePointer:
         if config is None:
             raise StateBucketMissing(f"Bucket/{self.name}: the state cannot be kept in a {self.place.backend} bucket in this version")
         return config
+
+
+def state_id(store: ObjectStore) -> str:
+    """The id of the state in this bucket, "" where nobody ever wrote one. Raises what the store raises."""
+    try:
+        return store.get(STATE_KEY).decode()
+    except ObjectMissing:
+        return ""
+
+
+def write_ahead(cache: Path, state: str) -> Path:
+    """Where events of the state of this id wait: another lake that is opened from here later must not take them for its own."""
+    return cache / "wal" / (state or "none")
 
 
 def read_pointer(cache: Path) -> StatePointer | None:

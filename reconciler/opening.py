@@ -17,25 +17,24 @@ from ulid import ULID
 
 from controllers.bucket.controller import attach_recorded
 from engines.jobs.results import JobResults
-from reconciler.footprint import StatePointer, read_pointer, write_pointer
+from reconciler.footprint import STATE_KEY, StatePointer, read_pointer, state_id, write_ahead, write_pointer
 from reconciler.place import Place, find_state_bucket
 from reconciler.settings import Settings
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
 from state.discards import Discards
-from state.errors import ObjectExists, ObjectMissing, StateError
+from state.errors import ObjectExists, StateError
 from state.lease import Holder, Lease
 from state.local_store import LocalStore
 from state.objects import ObjectStore
 from state.reader import ObjectReader
 from state.requests import RequestQueue
-from state.status import StatusBook
+from state.status_book import StatusBook
 from state.streams.stream import Streams
 
 _log = logging.getLogger(__name__)
 
-_STATE_KEY = "state.json"
 _KEPT_RESULTS = 7 * 24 * 3600.0
 """Seconds for which the result of a job is kept that nobody came for."""
 
@@ -92,7 +91,7 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
         write_pointer(place.cache, replace(pointer, id=identity))
     catalog = Catalog.open(store, clock=utc_now)
     lease = None if address is None else _lead(store, catalog, address)
-    streams = Streams(store, place.cache / "wal", utc_now)
+    streams = Streams(store, write_ahead(place.cache, identity), utc_now)
     if lease is not None:
         streams.adopt()
     attach_recorded(catalog, buckets, place.data_root)
@@ -146,16 +145,26 @@ class Housekeeping:
         """Flushes streams, checkpoints what changed, and gives the lease back. What cannot be written now is found by the next start."""
         self._stop.set()
         self._thread.join()
-        for work in (self._state.statuses.checkpoint, self._state.streams.close, self._state.catalog.checkpoint):
+        # whoever lost the lease has not seen what the new holder wrote, and has no more to say about the whole
+        fenced = not self._attempt(self._state.lease.check) if self._state.lease is not None else True
+        works = (
+            (self._state.streams.close,)
+            if fenced
+            else (self._state.statuses.checkpoint, self._state.streams.close, self._state.catalog.checkpoint)
+        )
+        for work in works:
             self._attempt(work)
         if self._state.lease is not None:
             self._attempt(self._state.lease.release)
 
-    def _attempt(self, work: Callable[[], object]) -> None:
+    def _attempt(self, work: Callable[[], object]) -> bool:
+        """Whether it succeeded."""
         try:
             work()
         except StateError as error:
             _log.warning("while closing: %s", error.explain())
+            return False
+        return True
 
     def _failed(self, error: StateError) -> None:
         _log.warning("events are kept in the write-ahead files for now: %s", error.explain())
@@ -170,13 +179,11 @@ def _pointer(place: Place, settings: Settings) -> StatePointer:
 
 def _identity(store: ObjectStore, *, create: bool) -> str:
     """The state's id, made at its first opening for writing; "" while nobody ever wrote."""
+    known = state_id(store)
+    if known or not create:
+        return known
     try:
-        return store.get(_STATE_KEY).decode()
-    except ObjectMissing:
-        if not create:
-            return ""
-    try:
-        store.put(_STATE_KEY, str(ULID()).encode(), if_absent=True)
+        store.put(STATE_KEY, str(ULID()).encode(), if_absent=True)
     except ObjectExists:
         _log.debug("another process made the state a moment ago")
-    return store.get(_STATE_KEY).decode()
+    return state_id(store)

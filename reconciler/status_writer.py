@@ -5,14 +5,15 @@ book keeps that time in memory, for a running daemon to tell.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
 from reconciler.world import Desired
 from specs.resource import Key
 from state import reasons
-from state.status import Condition, ConditionType, Status, StatusBook, Truth
+from state.status import Condition, ConditionType, Status, Truth
+from state.status_book import StatusBook
 from state.streams.stream import Streams
 from state.timestamps import iso
 
@@ -32,10 +33,7 @@ class StatusWriter:
         name, now = str(desired.key), self._clock()
         before = self._book.get(name) if name in self._book else None
         status = _status(desired, outcome, before, now)
-        if not self._book.put(status):
-            return
-        if before is None or (before.ready, before.reason, before.message) != (status.ready, status.reason, status.message):
-            self._event(desired, outcome, status)
+        self._put(before, status, "Normal" if isinstance(outcome, Ready | Waiting) else "Warning")
 
     def show(self, desired: Desired, outcome: Outcome) -> None:
         """Tells the ending from memory only, while nothing can be written."""
@@ -45,12 +43,15 @@ class StatusWriter:
 
     def remove(self, name: str, message: str, revision: str | None) -> None:
         """The object is gone for good; an event says what became of it. Nothing happens if it has no status."""
-        if self._book.remove(name):
-            self._append(name, "Normal", reasons.REMOVED, message, revision)
+        event = self._event(name, "Normal", reasons.REMOVED, message, revision)
+        if self._book.remove(name, (self._streams.encode("events", event),)):
+            _tell(event)
 
     def record_event(self, object: str, type: str, reason: str, message: str, revision: str | None = None) -> None:  # noqa: A002
         """An event that is no change of status; see `controllers.events.Events`."""
-        self._append(object, type, reason, message, revision)
+        event = self._event(object, type, reason, message, revision)
+        self._streams.append("events", event)
+        _tell(event)
 
     def names(self) -> list[str]:
         """Of all objects that have a status."""
@@ -77,24 +78,30 @@ class StatusWriter:
         status = Status(
             object=name, ready=ready, reason=reason, message=message, revision=revision,
             applied_revision=before.applied_revision if before else None, observed_at=iso(self._clock()), digest="",
+            conditions=_conditions(ready, False, ready == "False", reason, message, "", revision),
         )  # fmt: skip
-        if self._book.put(status):
-            self._append(name, "Normal" if ready == "True" else "Warning", reason, message, revision)
+        self._put(before, status, "Normal" if ready == "True" else "Warning")
 
-    def _event(self, desired: Desired, outcome: Outcome, status: Status) -> None:
-        kind = "Normal" if isinstance(outcome, Ready | Waiting) else "Warning"
-        self._append(str(desired.key), kind, status.reason, status.message, desired.revision)
+    def _put(self, before: Status | None, status: Status, kind: str) -> None:
+        """The status, and in the same write an event if its words are others than before."""
+        if before is not None and (before.ready, before.reason, before.message) == (status.ready, status.reason, status.message):
+            self._book.put(status)
+            return
+        event = self._event(status.object, kind, status.reason, status.message, status.revision)
+        if self._book.put(status, (self._streams.encode("events", event),)):
+            _tell(event)
 
-    def _append(self, name: str, kind: str, reason: str, message: str, revision: str | None) -> None:
-        _log.log(logging.INFO if kind == "Normal" else logging.WARNING, "%s  %s: %s", name, reason, message)
+    def _event(self, name: str, kind: str, reason: str, message: str, revision: str | None) -> dict[str, str | None]:
         object_kind, _, object_name = name.partition("/")
-        self._streams.append(
-            "events",
-            {
-                "object": name, "kind": object_kind, "name": object_name, "type": kind, "reason": reason,
-                "message": message, "revision": revision, "actor": "daemon",
-            },
-        )  # fmt: skip
+        return {
+            "object": name, "kind": object_kind, "name": object_name, "type": kind, "reason": reason,
+            "message": message, "revision": revision, "actor": "daemon",
+        }  # fmt: skip
+
+
+def _tell(event: Mapping[str, str | None]) -> None:
+    level = logging.INFO if event["type"] == "Normal" else logging.WARNING
+    _log.log(level, "%s  %s: %s", event["object"], event["reason"], event["message"])
 
 
 def _status(desired: Desired, outcome: Outcome, before: Status | None, now: datetime) -> Status:
@@ -103,11 +110,6 @@ def _status(desired: Desired, outcome: Outcome, before: Status | None, now: date
     detail = dict(outcome.detail)
     if isinstance(outcome, Waiting | Stalled) and outcome.blocked_by is not None:
         detail["blockedBy"] = outcome.blocked_by
-
-    def condition(kind: ConditionType, holds: bool) -> Condition:
-        # the book fills in since when the condition holds
-        truth: Truth = "True" if holds else "False"
-        return Condition(kind, truth, outcome.reason, outcome.message, "", desired.digest, desired.revision)
 
     return Status(
         object=str(desired.key),
@@ -118,10 +120,24 @@ def _status(desired: Desired, outcome: Outcome, before: Status | None, now: date
         applied_revision=applied,
         observed_at=iso(now),
         digest=desired.digest,
-        conditions=(
-            condition("Ready", ready == "True"),
-            condition("Reconciling", not isinstance(outcome, Ready | Stalled)),
-            condition("Stalled", isinstance(outcome, Stalled)),
+        conditions=_conditions(
+            ready, not isinstance(outcome, Ready | Stalled), isinstance(outcome, Stalled), outcome.reason, outcome.message,
+            desired.digest, desired.revision,
         ),
         detail=detail,
+    )  # fmt: skip
+
+
+def _conditions(
+    ready: Truth, reconciling: bool, stalled: bool, reason: str, message: str, digest: str, revision: str | None
+) -> tuple[Condition, ...]:
+    """Ready, Reconciling and Stalled; the book fills in since when each holds."""
+
+    def condition(kind: ConditionType, truth: Truth) -> Condition:
+        return Condition(kind, truth, reason, message, "", digest, revision)
+
+    return (
+        condition("Ready", ready),
+        condition("Reconciling", "True" if reconciling else "False"),
+        condition("Stalled", "True" if stalled else "False"),
     )

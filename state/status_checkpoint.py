@@ -62,7 +62,14 @@ def _decode(data: bytes) -> StatusCheckpoint | None:
         head = orjson.loads(first)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(head, dict) or head.get("format") != FORMAT or not is_id(head["through"]) or head["crc32"] != crc32(body):
+    if (
+        not isinstance(head, dict)
+        or head.get("format") != FORMAT
+        or not is_id(str(head.get("through")))
+        or head.get("crc32") != crc32(body)
+    ):
         return None
     pairs = [line.partition(b"\t") for line in body.split(b"\n")[:-1]]
+    if head.get("count") != len(pairs):
+        return None
     return StatusCheckpoint(head["through"], {name.decode(): line for name, _, line in pairs})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from reconciler.footprint import StatePointer, read_pointer
+from reconciler.footprint import StatePointer, read_pointer, state_id, write_ahead
 from reconciler.lakectl.errors import NoLakehouse
 from reconciler.lakectl.here import Here, read_head
 from reconciler.lakectl.observation import Event, Gone, Observation, Writer
@@ -17,7 +17,8 @@ from reconciler.lakectl.words import short
 from state.buckets import open_store
 from state.lease import Heartbeat, is_alive, read_heartbeat
 from state.objects import ObjectStore
-from state.status import Status, StatusBook
+from state.status import Status
+from state.status_book import StatusBook
 from state.streams.stream import Streams
 
 _SILENT = 30.0
@@ -119,4 +120,4 @@ def find_pointer(here: Here) -> StatePointer | None:
 
 def _lake(here: Here, pointer: StatePointer, clock: Callable[[], datetime]) -> Lake:
     store = open_store(pointer.config(here.data_root))
-    return Lake(here, store, Streams(store, here.cache / "wal", clock), clock)
+    return Lake(here, store, Streams(store, write_ahead(here.cache, pointer.id or state_id(store)), clock), clock)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import orjson
 
@@ -99,15 +100,16 @@ def _held(batch: Batch) -> Run:
 
 
 def load(store: ObjectStore, segment: Segment) -> list[Record]:
-    """The events of one object. Raises StreamCorrupt if they are not as many as the name says, or not events. Blocking."""
-    lines = store.get(segment.key).split(b"\n")
+    """The events of one object. Raises StreamCorrupt if they are not those that its name speaks of. Blocking."""
+    data = store.get(segment.key)
+    if crc32(data) != segment.crc:
+        raise _corrupt(store, segment, f"its content has the checksum {crc32(data):08x}, its name says {segment.crc:08x}")
+    lines = data.split(b"\n")
     lines.pop()
     try:
         records = [(id_of(line), line) for line in lines]
     except ValueError as error:
         raise _corrupt(store, segment, f"a line is no event ({error})") from error
-    if len(records) != segment.count:
-        raise _corrupt(store, segment, f"it has {len(records)} events, its name says {segment.count}")
     return records
 
 

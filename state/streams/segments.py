@@ -1,17 +1,18 @@
 """Segments: the write-once JSONL objects of a stream, and what their names say.
 
-    streams/<stream>/<yyyy-mm>/<first id>-<last id>-<write-ahead file>-<count>.jsonl
+    streams/<stream>/<yyyy-mm>/<first id>-<last id>-<write-ahead file>-<count>-<crc32>.jsonl
 
 The name derives from the events and from the write-ahead file that held them, so that moving a file twice puts the same
 objects twice, and the second put finds them there. It also says what a reader wants to know before it opens one: which
-ids and how many. Lines are ordered by id. Read next: `reading.py`.
+ids and how many, and after: whether it is whole. Lines are ordered by id. Read next: `reading.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from zlib import crc32
 
 from state.objects import ObjectStore
 from state.streams import ids
@@ -19,14 +20,15 @@ from state.streams.wal import WalContent, WalRecord
 
 PREFIX = "streams/"
 
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _KEY = re.compile(
-    r"streams/(?P<stream>[a-z_]+)/(?P<month>\d{4}-\d\d)/(?P<first>[0-9A-Z]{26})-(?P<last>[0-9A-Z]{26})-(?P<source>[^/]+)-(?P<count>\d+)\.jsonl"
+    r"streams/(?P<stream>[a-z_]+)/(?P<month>\d{4}-(?:0[1-9]|1[0-2]))/(?P<first>[0-9A-Z]{26})-(?P<last>[0-9A-Z]{26})-(?P<source>[^/]+)-(?P<count>\d+)-(?P<crc>[0-9a-f]{8})\.jsonl"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Events of one stream, one month and one write-ahead file: `count` of them, from id `first` to id `last`."""
+    """Events of one stream, one month and one write-ahead file: `count` of them, from id `first` to id `last`; `crc` is of its bytes."""
 
     stream: str
     month: str
@@ -34,11 +36,12 @@ class Segment:
     last: str
     source: str
     count: int
+    crc: int
 
     @property
     def key(self) -> str:
         """Where it is, or will be, in the bucket."""
-        return f"{PREFIX}{self.stream}/{self.month}/{self.first}-{self.last}-{self.source}-{self.count}.jsonl"
+        return f"{PREFIX}{self.stream}/{self.month}/{self.first}-{self.last}-{self.source}-{self.count}-{self.crc:08x}.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,11 @@ class Batch:
 
     def encode(self) -> bytes:
         """The object's bytes; they depend on the records alone."""
-        return b"".join([record.json + b"\n" for record in self.records])
+        return _encoded(self.records)
+
+
+def _encoded(records: Iterable[WalRecord]) -> bytes:
+    return b"".join([record.json + b"\n" for record in records])
 
 
 def parse_key(key: str) -> Segment | None:
@@ -58,7 +65,9 @@ def parse_key(key: str) -> Segment | None:
     match = _KEY.fullmatch(key)
     if match is None:
         return None
-    return Segment(match["stream"], match["month"], match["first"], match["last"], match["source"], int(match["count"]))
+    return Segment(
+        match["stream"], match["month"], match["first"], match["last"], match["source"], int(match["count"]), int(match["crc"], 16)
+    )
 
 
 def batches(content: WalContent) -> tuple[Batch, ...]:
@@ -83,7 +92,8 @@ def _by_month(records: dict[str, WalRecord]) -> Iterator[list[WalRecord]]:
 
 def _batch(source: str, records: list[WalRecord]) -> Batch:
     first, last = records[0].id, records[-1].id
-    return Batch(Segment(records[0].stream, ids.month(first), first, last, source, len(records)), tuple(records))
+    segment = Segment(records[0].stream, ids.month(first), first, last, source, len(records), crc32(_encoded(records)))
+    return Batch(segment, tuple(records))
 
 
 def months(store: ObjectStore, stream: str) -> list[str]:
@@ -93,7 +103,8 @@ def months(store: ObjectStore, stream: str) -> list[str]:
     after: str | None = None
     while (info := next(iter(store.list(prefix, after)), None)) is not None:
         month = info.key.removeprefix(prefix).partition("/")[0]
-        found.append(month)
+        if _MONTH.fullmatch(month):  # else a file that somebody else put there
+            found.append(month)
         after = f"{prefix}{month}0"  # "0" follows "/": the first key beyond this month's folder
     return found
 

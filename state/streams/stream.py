@@ -29,7 +29,7 @@ from state.streams.ids import Ulids, is_id
 from state.streams.reading import Bound
 from state.streams.schemas import StreamInvalid, schema_of
 from state.streams.segments import Batch, Segment
-from state.streams.wal import WalFile, WalRecord, WriteAhead, orphans, read_wal
+from state.streams.wal import WalFile, WalRecord, WriteAhead, orphans
 from state.timestamps import Clock, iso
 
 BEFORE_PUT = declare("streams.before-put")
@@ -162,15 +162,15 @@ class Streams:
 
     def _move(self, file: WalFile) -> int:
         """Objects first, then the file: a crash in between is a repetition, which finds its objects there."""
-        content = read_wal(file.path)
-        found = segments.batches(content) if content else ()
+        content = file.content()
+        found = segments.batches(content)
         for batch in found:
             hit(BEFORE_PUT)
             with suppress(ObjectExists):
                 self.store.put(batch.segment.key, batch.encode(), if_absent=True)
             hit(AFTER_PUT)
         hit(BEFORE_REMOVE)
-        file.remove(keep=content is not None and content.damaged > 0)
+        file.remove(keep=content.damaged > 0)
         return len(found)
 
     def read(
@@ -208,7 +208,7 @@ class Streams:
         return StreamExtent(tuple(stored), tuple(batch for batch in held if batch.segment.key not in keys))
 
     def run(self, stop: Event, failed: Callable[[StateError], None]) -> None:
-        """Syncs, flushes and adopts until `stop` is set; a process that appends gives this a thread of its own.
+        """Syncs, flushes and adopts until `stop` is set; a process that appends gives this a thread of its own. Ends for no error.
 
         `failed` hears of errors; the work is tried again with the next beat.
         """
@@ -222,6 +222,8 @@ class Streams:
                     self.adopt()
             except StateError as error:
                 failed(error)
+            except (OSError, ValueError) as error:
+                failed(StateError(f"{self._folder}: {type(error).__name__}: {error}."))
 
     def close(self) -> None:
         """Flushes and lets go. What cannot be moved stays in its file, for `adopt`; the error is raised."""

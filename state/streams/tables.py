@@ -23,7 +23,7 @@ import pyarrow as pa
 from state.catalog.entry import Entry
 from state.catalog.fold import ObjectState
 from state.local_store import storage_error
-from state.status import StatusBook
+from state.status_book import StatusBook
 from state.streams import ids, reading
 from state.streams.arrow import distinct, from_lines, from_rows, joined
 from state.streams.catalog_tables import CATALOG_TABLES, LOG_COLUMNS, Row, log_rows

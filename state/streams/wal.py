@@ -13,17 +13,21 @@ Nothing here knows buckets. Read next: `stream.py`.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from zlib import crc32
 
-from state.errors import FailpointError, StateError
+from state.errors import StateError
 from state.failpoints import declare, hit
 from state.local_store import storage_error
 from state.streams.ids import is_id
+
+_log = logging.getLogger(__name__)
 
 SUFFIX = ".wal"
 MAX_FILE_BYTES = 8 << 20
@@ -68,11 +72,16 @@ def wal_paths(folder: Path) -> list[Path]:
 def read_wal(path: Path, stream: str | None = None) -> WalContent | None:
     """The records of one file, or of one stream in it; None if it is gone, which means: moved to the bucket. Blocking."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _translated(error, "read", path) from error
+    return _content(path.stem, data, stream)
+
+
+def _content(name: str, data: bytes, stream: str | None = None) -> WalContent:
+    lines = data.split(b"\n")
     lines.pop()  # what follows the last line feed: nothing, or a torn line
     wanted = None if stream is None else stream.encode() + b"\t"
     records = []
@@ -85,7 +94,7 @@ def read_wal(path: Path, stream: str | None = None) -> WalContent | None:
             damaged += 1
         else:
             records.append(record)
-    return WalContent(path.stem, tuple(records), damaged)
+    return WalContent(name, tuple(records), damaged)
 
 
 def _decode(line: bytes) -> WalRecord | None:
@@ -108,12 +117,31 @@ class WalFile:
     descriptor: int
     size: int = 0
 
+    @property
+    def unlinked(self) -> bool:
+        """Whether somebody removed it: what is written is then lost with this process."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
+    def data(self) -> bytes:
+        """What is in it, whoever removed its name."""
+        return os.pread(self.descriptor, os.fstat(self.descriptor).st_size, 0)
+
+    def content(self) -> WalContent:
+        """Its records. Raises BucketUnavailable."""
+        try:
+            return _content(self.path.stem, self.data())
+        except OSError as error:
+            raise _translated(error, "read", self.path) from error
+
     def remove(self, *, keep: bool = False) -> None:
         """Unlinks, then unlocks: nobody can adopt what is about to go. keep: under another suffix, for a person to look at."""
-        if keep:
-            self.path.rename(self.path.with_suffix(".damaged"))
-        else:
-            self.path.unlink(missing_ok=True)
+        try:
+            if keep and not self.unlinked:
+                self.path.rename(self.path.with_suffix(".damaged"))
+            else:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _translated(error, "remove", self.path) from error
         self.release()
 
     def release(self) -> None:
@@ -227,12 +255,14 @@ class WriteAhead:
             self._sealed.clear()
 
     def _commit(self) -> None:
-        """Writes and syncs the group that is being joined; `_writing` is held."""
+        """Writes and syncs the group that is being joined; `_writing` is held. Nobody is told of success but by an end without error."""
         with self._joining:
             group, self._group = self._group, _Group()
+        group.error = StateError("The write-ahead file was given up while it was written.")
         try:
             self._write(b"".join(group.lines))
-        except (OSError, FailpointError) as error:
+            group.error = None
+        except Exception as error:  # noqa: BLE001 - whatever it is, each appender hears of it
             group.error = error
         finally:
             group.done = True
@@ -240,26 +270,45 @@ class WriteAhead:
                 waiter.release()
 
     def _write(self, data: bytes) -> None:
-        file = self._file or self._begin()
+        file = self._present()
         try:
-            written = 0
-            while written < len(data):
-                written += os.write(file.descriptor, memoryview(data)[written:])
+            _write_all(file, data)
             hit(WRITTEN)
-        except (OSError, FailpointError):
-            os.ftruncate(file.descriptor, file.size)
-            raise
-        try:
             os.fdatasync(file.descriptor)
-        except OSError:
-            # What a failed sync left on the disk nobody knows, and a second one may lie: cut, and go on in a new file.
-            os.ftruncate(file.descriptor, file.size)
-            self._retire()
+        except BaseException:
+            self._give_up(file)
             raise
         file.size += len(data)
         if file.size > MAX_FILE_BYTES:
             self._retire()
         hit(SYNCED)
+
+    def _present(self) -> WalFile:
+        """The file to write to. One whose name is gone is written again: with the process all that was acknowledged would be lost."""
+        file = self._file
+        if file is None:
+            return self._begin()
+        if not file.unlinked:
+            return file
+        _log.warning("%s was removed while it was written; the events in it are written once more", file.path)
+        data = file.data()[: file.size]
+        successor = self._begin()
+        try:
+            _write_all(successor, data)
+            os.fdatasync(successor.descriptor)
+        except OSError:
+            self._file = file  # still the only one that has it all
+            successor.remove()
+            raise
+        successor.size = len(data)
+        file.release()
+        return successor
+
+    def _give_up(self, file: WalFile) -> None:
+        """Takes back what is not acknowledged; what a failed sync left on the disk nobody knows: the next append goes to a new file."""
+        with suppress(OSError):
+            os.ftruncate(file.descriptor, file.size)
+        self._retire()
 
     def _begin(self) -> WalFile:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -267,7 +316,7 @@ class WriteAhead:
             self._number += 1
             path = self._folder / f"{self._name}-{self._number:06d}{SUFFIX}"
             try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             except FileExistsError:
                 continue
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -288,3 +337,9 @@ class WriteAhead:
             self._sealed.append(file)
         elif file is not None:
             file.remove()
+
+
+def _write_all(file: WalFile, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.write(file.descriptor, memoryview(data)[written:])

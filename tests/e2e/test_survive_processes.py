@@ -169,7 +169,7 @@ def test_a_file_that_comes_while_a_daemon_starts_is_followed(shop: Shop, daemons
 def test_a_torn_line_at_the_end_of_the_write_ahead_file_is_no_loss(shop: Shop, daemons: Daemons) -> None:
     events = "SELECT count(*) FROM system.events"
     shop.daemon.kill()
-    wal = sorted((shop.repository.cache / "wal").glob("*.wal"))
+    wal = sorted((shop.repository.cache / "wal").rglob("*.wal"))
     assert wal
     with wal[-1].open("ab") as file:
         file.write(b"events\t01J")

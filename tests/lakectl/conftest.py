@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.footprint import write_ahead
 from reconciler.lakectl.environment import Environment
 from reconciler.lakectl.main import run
 from reconciler.lakectl.terminal import Terminal
@@ -20,7 +21,8 @@ from state import reasons
 from state.lease import Holder, Lease
 from state.local_store import LocalStore
 from state.requests import RequestQueue
-from state.status import Condition, ConditionType, Status, StatusBook
+from state.status import Condition, ConditionType, Status
+from state.status_book import StatusBook
 from state.streams.ids import Ulids
 from state.streams.stream import Streams
 from state.timestamps import iso
@@ -68,7 +70,9 @@ class Lakehouse:
         (self.root / ".lakehouse").mkdir(parents=True)
         (self.root / "specs").mkdir()
         self.store = LocalStore(self.root / "lake", "primary")
-        self.streams_ = Streams(self.store, self.root / ".lakehouse/wal", self.clock, Ulids(self.clock, Random(7).randbytes))
+        self.streams_ = Streams(
+            self.store, write_ahead(self.root / ".lakehouse", self.id), self.clock, Ulids(self.clock, Random(7).randbytes)
+        )
         self.book = StatusBook.load(self.streams_, self.clock)
         place = {"backend": "local", "path": "lake", "prefix": ""}
         (self.root / ".lakehouse/state.json").write_text(json.dumps({"name": "primary", "place": place, "id": self.id}))

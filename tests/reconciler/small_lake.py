@@ -38,7 +38,8 @@ from state.catalog.log import WriterId
 from state.local_store import LocalStore
 from state.reader import ObjectReader
 from state.requests import RequestQueue
-from state.status import Status, StatusBook
+from state.status import Status
+from state.status_book import StatusBook
 from state.streams.stream import Streams
 from state.turns import Turns
 

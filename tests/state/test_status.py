@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,8 @@ from state.errors import BucketUnavailable
 from state.failpoints import arm, disarm
 from state.local_store import LocalStore
 from state.objects import ObjectInfo
-from state.status import CHECKPOINT_CHANGES, Condition, Status, StatusBook, unknown
+from state.status import Condition, Status, unknown
+from state.status_book import CHECKPOINT_CHANGES, StatusBook
 from state.status_checkpoint import PREFIX
 from state.streams.ids import Ulids
 from state.streams.stream import Streams
@@ -227,12 +230,49 @@ def test_the_newest_checkpoints_are_kept_and_a_damaged_one_is_passed_over(world:
     assert len(world.checkpoints()) == 2
     path = world.store.path(newest)
     assert path is not None
-    for damage in (path.read_bytes()[:-5], path.read_bytes().replace(b"10", b"11"), b"", b"{}\n", b"[1]\n"):
+    for damage in (path.read_bytes()[:-5], path.read_bytes().replace(b"10", b"11"), b"", *_heads()):
         path.write_bytes(damage)
         assert world.book().get("Dataset/a").message == "3"
     for key in world.checkpoints():
         world.store.delete(key)
     assert world.book().get("Dataset/a").message == "3"
+
+
+def _heads() -> list[bytes]:
+    """First lines of checkpoints without a body, none of which is right."""
+    right: dict[str, object] = {"format": 1, "through": "0" * 26, "count": 0, "crc32": 0}
+    wrong = [{}, {"format": 1}, right | {"count": 1}, right | {"through": 7}, right | {"through": "x"}, right | {"crc32": 1}]
+    return [b"[1]\n", *(orjson.dumps(head) + b"\n" for head in wrong)]
+
+
+def test_what_was_only_shown_is_gone_with_the_next_put_or_removal(world: World) -> None:
+    book = world.book()
+    book.put(ready())
+    book.show(ready(ready="False", message="the disk is full"))
+    assert book.get("Dataset/a").message == "the disk is full"
+    assert not book.put(ready())  # as it is on the disk
+    assert book.get("Dataset/a").message == "10 rows"
+    book.show(ready("Dataset/b", message="never written"))
+    assert sorted(book.names()) == ["Dataset/a", "Dataset/b"]
+    assert not book.remove("Dataset/b")
+    assert "Dataset/b" not in book
+    assert world.history() == 1
+
+
+@pytest.mark.parametrize("act", ["put", "remove"])
+def test_what_is_told_with_a_status_is_written_with_it_or_not_at_all(world: World, monkeypatch: pytest.MonkeyPatch, act: str) -> None:
+    streams = world.streams()
+    book = StatusBook.load(streams, world.clock)
+    book.put(ready(message="before"))
+    told = (streams.encode("events", {"object": "Dataset/a", "reason": "Told"}),)
+    syncs: list[int] = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: syncs.append(descriptor) or real(descriptor))
+    assert book.put(ready(), told) if act == "put" else book.remove("Dataset/a", told)
+    assert len(syncs) == 1
+    assert [event["reason"] for event in world.streams().read("events")] == ["Told"]
+    assert not (book.put(ready(), told) if act == "put" else book.remove("Dataset/a", told))
+    assert len(syncs) == 1
 
 
 def test_loading_reads_the_checkpoint_and_the_tail_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +388,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from state.failpoints import arm
 from state.local_store import LocalStore
-from state.status import Status, StatusBook
+from state.status import Status
+from state.status_book import StatusBook
 from state.streams.stream import Streams
 
 folder, point = Path(sys.argv[1]), sys.argv[2]

@@ -291,9 +291,22 @@ def test_a_damaged_segment_is_named(machine: Machine) -> None:
     (key,) = keys(machine)
     path = machine.store.path(key)
     assert path is not None
-    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
-    with pytest.raises(StreamCorrupt, match=r"has 1 events, its name says 2"):
-        list(writer.read("events"))
+    whole = path.read_bytes()
+    for damage in (whole.splitlines(keepends=True)[0], whole.replace(b'"1"', b'"2"'), b"", whole[:-3], whole + b"{}\n"):
+        path.write_bytes(damage)
+        with pytest.raises(StreamCorrupt, match=rf"{key}.* its content has the checksum [0-9a-f]{{8}}, its name says"):
+            list(writer.read("events"))
+
+
+def test_what_others_put_among_the_segments_is_no_event(machine: Machine) -> None:
+    writer = machine.process()
+    writer.append("events", event(0))
+    writer.flush()
+    for stray in ("streams/events/README", "streams/events/9999-99/x.jsonl", "streams/events/2026-03/notes.txt", "streams/events/z/y"):
+        machine.store.put(stray, b"nothing of ours\n")
+    assert messages(machine.process()) == ["0"]
+    assert messages(machine.process(), newest_first=True) == ["0"]
+    assert machine.process().extent("events").count == 1
 
 
 def test_the_extent_is_the_same_before_a_flush_and_after(machine: Machine) -> None:

@@ -22,7 +22,8 @@ from state.catalog.records import Binding, Build, Column, ColumnStats, Corpus, D
 from state.errors import StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef
-from state.status import Condition, Status, StatusBook
+from state.status import Condition, Status
+from state.status_book import StatusBook
 from state.streams.arrow import arrow_schema, from_lines
 from state.streams.catalog_tables import CATALOG_TABLES
 from state.streams.ids import Ulids

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -167,12 +168,13 @@ def test_a_full_disk_names_the_folder_and_leaves_no_torn_line(ahead: WriteAhead,
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
-        with pytest.raises(DiskFull, match="wal") as caught:
-            ahead.append(line(1)[:15])
-        assert caught.value.path == str(tmp_path / "wal")
+        for _ in range(3):
+            with pytest.raises(DiskFull, match="wal") as caught:
+                ahead.append(line(1)[:15])
+            assert caught.value.path == str(tmp_path / "wal")
+        assert len(wal_paths(tmp_path / "wal")) == 1
     ahead.append(line(2))
     assert ids_in(tmp_path / "wal") == [IDS[0], IDS[2]]
-    assert len(wal_paths(tmp_path / "wal")) == 1
 
 
 def test_after_a_failed_sync_a_new_file_is_begun(ahead: WriteAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +213,54 @@ def test_every_member_of_a_failed_group_is_told(ahead: WriteAhead, monkeypatch: 
     for thread in threads:
         thread.join(10)
     assert told == [True] * 8
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), BucketUnavailable("write-ahead", "append", "gone"), ValueError("odd")])
+def test_whatever_fails_is_told_and_not_acknowledged(ahead: WriteAhead, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(descriptor: int) -> None:
+        raise error
+
+    ahead.append(line(0))
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(type(error)):
+        ahead.append(line(1))
+
+
+def test_a_file_whose_name_was_removed_is_written_again(ahead: WriteAhead, tmp_path: Path) -> None:
+    folder = tmp_path / "wal"
+    ahead.append(line(0))
+    rmtree(folder)
+    ahead.append(line(1))
+    assert ids_in(folder) == IDS[:2]
+    assert ahead.size == sum(path.stat().st_size for path in wal_paths(folder))
+
+
+def test_a_file_that_cannot_be_written_again_keeps_its_events(ahead: WriteAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead.append(line(0))
+    wal_paths(tmp_path / "wal")[0].unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", _full)
+        with pytest.raises(DiskFull):
+            ahead.append(line(1))
+    ahead.append(line(2))
+    assert ids_in(tmp_path / "wal") == [IDS[0], IDS[2]]
+    assert len(wal_paths(tmp_path / "wal")) == 1
+
+
+def test_what_cannot_be_cut_is_followed_by_nothing(ahead: WriteAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead.append(line(0))
+    real = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:20]) and _full(descriptor))
+        patch.setattr(os, "ftruncate", lambda descriptor, size: _full(descriptor))
+        with pytest.raises(DiskFull):
+            ahead.append(line(1))
+    ahead.append(line(2))
+    assert ids_in(tmp_path / "wal") == [IDS[0], IDS[2]]
+
+
+def _full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_large_file_is_sealed_by_itself(ahead: WriteAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

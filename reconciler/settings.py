@@ -1,28 +1,36 @@
 """The few settings: `lakehouse.yaml` at the repository's root, read from the watched commit. One frozen model.
 
 Environment variables override it (`LAKEHOUSE_` and the path in capitals, joined by `_`: `LAKEHOUSE_LISTEN`,
-`LAKEHOUSE_LIMITS_QUERY_SECONDS`); this is the only module that reads the environment or a file of settings. Fields
-marked "restart" are read when the daemon starts; the others follow a commit.
+`LAKEHOUSE_LIMITS_QUERY_SECONDS`); this is the only module that reads a file of settings, or variables that override one
+(those of the client alone are `reconciler.lakectl.environment`). Fields marked "restart" are read when the daemon
+starts; the others follow a commit.
+
+Read next: `specs.model` and `specs.validation`, which check settings as they check specs.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from reconciler.errors import SettingsInvalid
 from specs.durations import DurationInvalid, parse_duration
+from specs.model import Part, refuse
+from specs.scalars import Name
 from specs.suggestions import did_you_mean
-from specs.yaml_source import MAX_CHARACTERS, Mark, YamlInvalid, load_plain, read_documents
+from specs.validation import Problem, place, validate
+from specs.wording import found
+from specs.yaml_source import Document, YamlInvalid, read_single, resolve_plain
 
 _FILE = "lakehouse.yaml"
 _PREFIX = "LAKEHOUSE_"
+_OTHER_VARIABLES = frozenset({"LAKEHOUSE_FAILPOINTS", "LAKEHOUSE_URL"})
 _HELP = "`lakectl explain settings` lists all settings."
-
 _LOOPBACK = "127.0.0.1"
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([\w.-]*)):([0-9]{1,5})", re.ASCII)
+_HOSTS = re.compile(r"[\w.-]*( *, *[\w.-]+)*")
 _HIGHEST_PORT = 65_535
 
 _Path = tuple[str, ...]
@@ -45,35 +53,39 @@ def whole_address(text: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _address(text: str) -> str:
+    try:
+        return whole_address(text)
+    except ValueError as error:
+        raise refuse(f"needs host and port; found {found(text)}", f"write it as in {_LOOPBACK}:8484") from error
+
+
+def _hosts(text: str) -> str:
+    if not _HOSTS.fullmatch(text):
+        raise refuse(f"needs host names, separated by commas; found {found(text)}", "write it as in lake.example, lake")
+    return text
+
+
 def _seconds(value: object) -> object:
-    if not isinstance(value, str) or value.replace(".", "", 1).isdigit():
+    if not isinstance(value, str):
         return value
     try:
         return parse_duration(value).total_seconds()
     except DurationInvalid as error:
-        raise ValueError(error.explain()) from error
+        raise refuse(f"needs a duration; found {found(value)}", "write it as in 30s, 10m, 1h30m, or as seconds") from error
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 """A duration, written `30s`, `10m`, `1h30m` or as seconds."""
 
 
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=_camel, populate_by_name=True)
-
-
-class StateSettings(_Model):
+class StateSettings(Part):
     """Where the state is kept."""
 
-    bucket: str = Field(default="primary", description="Bucket of the catalog log, statuses, streams, requests, lease. Restart.")
+    bucket: Name = Field(default="primary", description="Bucket of the catalog log, statuses, streams, requests, lease. Restart.")
 
 
-class LimitSettings(_Model):
+class LimitSettings(Part):
     """What one request may cost."""
 
     body_bytes: int = Field(default=1 << 20, gt=0, description="Largest request body, in bytes. Restart.")
@@ -86,7 +98,7 @@ class LimitSettings(_Model):
     search_k: int = Field(default=1_000, ge=1, description="Most hits of a search. Restart.")
 
 
-class WorkSettings(_Model):
+class WorkSettings(Part):
     """How the daemon works."""
 
     reconcilers: int = Field(default=4, ge=1, description="Objects reconciled at once. Restart.")
@@ -97,16 +109,15 @@ class WorkSettings(_Model):
     cache_bytes: int = Field(default=10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
 
 
-class Settings(_Model):
+class Settings(Part):
     """All settings, with their defaults."""
 
-    listen: Annotated[str, AfterValidator(whole_address)] = Field(
+    listen: Annotated[str, AfterValidator(_address)] = Field(
         default=f"{_LOOPBACK}:8484",
         description="Address of the HTTP API; port 0 picks a free one, and without a host it is the loopback one. Restart.",
     )
-    hosts: str = Field(
+    hosts: Annotated[str, AfterValidator(_hosts)] = Field(
         default="",
-        pattern=r"^[\w.-]*( *, *[\w.-]+)*$",
         description="Host names, separated by commas, that the API answers to besides its address and this machine's name. Restart.",
     )
     state: StateSettings = Field(default=StateSettings(), description="Where the state is kept.")
@@ -121,26 +132,20 @@ def load_settings(text: bytes | None, environment: Mapping[str, str] | None = No
     """Settings from the text of lakehouse.yaml and the environment.
 
     Raises:
-        SettingsInvalid: names the file and line or the variable, the field and what was expected.
+        SettingsInvalid: names, for every fault, file and line or the variable, the field and what was expected.
     """
-    text = text or b""
     try:
-        document = load_plain(_FILE, text)
+        document = read_single(_FILE, text or b"")
     except YamlInvalid as error:
-        raise SettingsInvalid(str(error)) from error
-    if not isinstance(document, dict | None):
-        raise SettingsInvalid(f"{_FILE}:1:1: settings are an object, as in `maxPrune: 0.3`", remedy=_HELP)
-    document = document or {}
-    overridden: dict[_Path, str] = {}
-    for variable, value in sorted((os.environ if environment is None else environment).items()):
-        if variable.startswith(_PREFIX) and variable not in _OTHER_VARIABLES:
-            path = _path_of(variable)
-            overridden[path] = variable
-            _put(document, path, value)
-    try:
-        return Settings.model_validate(document)
-    except ValidationError as error:
-        raise _invalid(error, text, overridden) from error
+        raise SettingsInvalid(str(error), remedy=error.remedy) from error
+    given = {} if document.data is None else document.data
+    if not isinstance(given, dict):
+        raise SettingsInvalid(f"{_FILE}:{document.line}:1: settings are an object, as in `maxPrune: 0.3`", remedy=_HELP)
+    overridden = _override(given, os.environ if environment is None else environment)
+    settings, problems = validate(Settings, given, document.mark)
+    if settings is None:
+        raise SettingsInvalid("\n".join(_told(problems, document, overridden)), remedy=_HELP)
+    return settings
 
 
 def armed_failpoints(environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -149,25 +154,27 @@ def armed_failpoints(environment: Mapping[str, str] | None = None) -> dict[str, 
     return dict(item.split("=", 1) for item in text.split(",") if "=" in item)
 
 
-def client_url(environment: Mapping[str, str] | None = None) -> str | None:
-    """The daemon's address as `LAKEHOUSE_URL` gives it, for `lakectl` without `--url`."""
-    return (os.environ if environment is None else environment).get("LAKEHOUSE_URL")
+def _override(given: dict[str, Any], environment: Mapping[str, str]) -> dict[_Path, str]:
+    """Puts what variables say into the data of the file; returns which variable stands where. Raises SettingsInvalid."""
+    fields = dict(_fields(Settings))
+    known = {_PREFIX + "_".join(re.sub(r"([A-Z])", r"_\1", part).upper() for part in path): path for path in fields}
+    overridden: dict[_Path, str] = {}
+    for variable, value in sorted(environment.items()):
+        if not variable.startswith(_PREFIX) or variable in _OTHER_VARIABLES:
+            continue
+        if variable not in known:
+            hint = did_you_mean(variable, known)
+            message = f"the environment variable {variable} names no setting" + (f"; {hint}" if hint else "")
+            raise SettingsInvalid(message, remedy=_HELP)
+        path = known[variable]
+        overridden[path] = variable
+        _put(given, path, value if fields[path] is str else resolve_plain(value))
+    return overridden
 
 
-_OTHER_VARIABLES = frozenset({"LAKEHOUSE_FAILPOINTS", "LAKEHOUSE_URL"})
-
-
-def _path_of(variable: str) -> _Path:
-    wanted = variable.removeprefix(_PREFIX)
-    for path in _paths(Settings):
-        if "_".join(re.sub(r"([A-Z])", r"_\1", part).upper() for part in path) == wanted:
-            return path
-    raise SettingsInvalid(f"the environment variable {variable} names no setting", remedy=_HELP)
-
-
-def _put(document: dict[str, Any], path: _Path, value: str) -> None:
+def _put(given: dict[str, Any], path: _Path, value: object) -> None:
     """Nothing, where the file has something else than an object on the way: that is told by validation."""
-    node = document
+    node = given
     for part in path[:-1]:
         node = node.setdefault(part, {})
         if not isinstance(node, dict):
@@ -175,41 +182,20 @@ def _put(document: dict[str, Any], path: _Path, value: str) -> None:
     node[path[-1]] = value
 
 
-def _invalid(error: ValidationError, text: bytes, overridden: Mapping[_Path, str]) -> SettingsInvalid:
-    """The first fault, with its place: the variable, or file, line and column of the value (of the key, if that is at fault)."""
-    first = error.errors()[0]
-    path = tuple(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    if first["type"] == "extra_forbidden":
-        siblings = [known[len(path) - 1] for known in _paths(Settings) if known[: len(path) - 1] == path[:-1]]
-        message = "there is no such setting" + (f"; {hint}" if (hint := did_you_mean(path[-1], siblings)) else "")
-    if path in overridden:
-        where = f"the environment variable {overridden[path]}"
-    else:
-        where = ":".join(map(str, (_FILE, *_place(text, path, first["type"] == "extra_forbidden"))))
-    return SettingsInvalid(f"{where}: {'.'.join(path)}: {message}", remedy=_HELP)
+def _told(problems: tuple[Problem, ...], document: Document, overridden: Mapping[_Path, str]) -> Iterator[str]:
+    """Each problem with its place: the variable, or file, line and column."""
+    for problem in problems:
+        variable = overridden.get(tuple(map(str, problem.path)))
+        line, column = place(document.mark, problem)
+        where = f"{_FILE}:{line}:{column}" if variable is None else f"the environment variable {variable}"
+        yield f"{where}: {problem.message}" + (f"; {problem.hint}" if problem.hint else "")
 
 
-def _place(text: bytes, path: _Path, key: bool) -> tuple[int, int]:
-    """Line and column of what `path` leads to; the nearest that exists."""
-    mark = next((document.mark for document in read_documents(text.decode("utf-8-sig"), MAX_CHARACTERS)), Mark(1, 1))
-    for number, part in enumerate(path):
-        if key and number == len(path) - 1 and part in mark.keys:
-            return mark.keys[part]
-        if part not in mark.children:
-            break
-        mark = mark.children[part]
-    return mark.line, mark.column
-
-
-def _paths(model: type[BaseModel], prefix: _Path = ()) -> list[_Path]:
-    found: list[_Path] = []
+def _fields(model: type[BaseModel], prefix: _Path = ()) -> Iterator[tuple[_Path, object]]:
+    """The path of every setting, and its type."""
     for name, info in model.model_fields.items():
         path = (*prefix, info.alias or name)
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found += _paths(inner, path)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _fields(info.annotation, path)
         else:
-            found.append(path)
-    return found
+            yield path, info.annotation

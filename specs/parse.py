@@ -19,11 +19,10 @@ from specs.model import Part
 from specs.registry import API_VERSION, KINDS, digest_of, references_of, transformation_of
 from specs.resource import Key, Origin, Resource
 from specs.scalars import DNS_LABEL
-from specs.schema import Path
 from specs.suggestions import did_you_mean
-from specs.validation import Problem, problems_under, validate
+from specs.validation import Problem, place, problems_under, validate
 from specs.wording import found, quoted
-from specs.yaml_source import MAX_CHARACTERS, MAX_FAULTS, Document, Mark, read_documents
+from specs.yaml_source import MAX_CHARACTERS, MAX_FAULTS, Document, read_documents
 
 MAX_DOCUMENT_BYTES = MAX_CHARACTERS
 MAX_FILE_BYTES = 4 * MAX_DOCUMENT_BYTES
@@ -124,7 +123,7 @@ def _read(path: str, document: Document) -> tuple[Resource | None, list[SpecErro
     built: list[Part] = []
     if not document.broken:
         for problem in problems_under(tuple(_problems(document, built)), frozenset(fault.path for fault in document.faults)):
-            line, column = _place(document.mark, problem)
+            line, column = place(document.mark, problem)
             wrong.add((line, column, problem.message, problem.hint))
     if wrong:
         ordered = [SpecError(path, *item, key) for item in sorted(wrong, key=lambda item: (item[0], item[1], item[2]))]
@@ -199,19 +198,3 @@ def _head(data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("kind",), "value", f"`kind` needs text; found {found(kind)}")
     elif kind not in KINDS:
         yield Problem(("kind",), "value", f"unknown kind {found(kind)}", did_you_mean(kind, KINDS) or f"one of {', '.join(KINDS)}")
-
-
-def _place(mark: Mark, problem: Problem) -> tuple[int, int]:
-    """Line and column of a problem: its key if that is at fault or has no value, else its value; the nearest that exists."""
-    place = (mark.line, mark.column)
-    path: Path = problem.path
-    for number, step in enumerate(path):
-        last = number == len(path) - 1
-        key = mark.keys.get(step) if isinstance(step, str) else None
-        child = mark.children.get(step)
-        if key is not None and (child is None or (last and (problem.at == "key" or child.text == ""))):
-            return key
-        if child is None:
-            return place
-        mark, place = child, (child.line, child.column)
-    return place

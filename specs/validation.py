@@ -1,6 +1,6 @@
 """pydantic's verdict on plain data, in plain sentences that name the field, what it needs and what was found.
 
-Used for specs and for `lakehouse.yaml` alike. Nothing here knows of files: `specs.parse` adds path and line.
+Used for specs and for `lakehouse.yaml` alike. Nothing here knows of files: whoever read one adds its path.
 """
 
 from __future__ import annotations
@@ -177,3 +177,18 @@ def problems_under(problems: tuple[Problem, ...], spoiled: frozenset[Path]) -> I
     for problem in problems:
         if not any(problem.path[:length] in spoiled for length in range(1, len(problem.path) + 1)):
             yield problem
+
+
+def place(mark: Mark, problem: Problem) -> tuple[int, int]:
+    """Line and column of a problem: its key if that is at fault or has no value, else its value; the nearest that exists."""
+    at = (mark.line, mark.column)
+    for number, step in enumerate(problem.path):
+        last = number == len(problem.path) - 1
+        key = mark.keys.get(step) if isinstance(step, str) else None
+        child = mark.children.get(step)
+        if key is not None and (child is None or (last and (problem.at == "key" or child.text == ""))):
+            return key
+        if child is None:
+            return at
+        mark, at = child, (child.line, child.column)
+    return at

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -90,20 +91,22 @@ class YamlInvalid(SpecInvalid):
     slug = "yaml-invalid"
 
 
-def load_plain(path: str, text: str | bytes) -> Any:
-    """The plain data of a file of one document, None if it is empty. Raises YamlInvalid with `path:line:column` of every fault."""
-    if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise YamlInvalid(f"{path}: the file is not UTF-8 at byte {error.start}.", remedy="Save the file as UTF-8.") from error
-    documents = list(read_documents(text.removeprefix("\ufeff"), MAX_CHARACTERS))
+def read_single(path: str, text: bytes) -> Document:
+    """The document of a file that holds at most one; its data are None if the file is empty.
+
+    Raises YamlInvalid with `path:line:column` of every fault.
+    """
+    try:
+        decoded = text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlInvalid(f"{path}: the file is not UTF-8 at byte {error.start}.", remedy="Save the file as UTF-8.") from error
+    documents = list(islice(read_documents(decoded, MAX_CHARACTERS), 2))
     faults = [f"{path}:{fault.line}:{fault.column}: {fault.message}" for document in documents for fault in document.faults]
     if len(documents) > 1:
         faults.append(f"{path}:{documents[1].line}:1: a second document begins here; only one is read")
     if faults:
         raise YamlInvalid("\n".join(faults[:MAX_FAULTS]))
-    return documents[0].data if documents else None
+    return documents[0] if documents else Document(1)
 
 
 def read_documents(text: str, max_characters: int) -> Iterator[Document]:

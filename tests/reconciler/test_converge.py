@@ -17,12 +17,12 @@ from reconciler.foreground import Convergence, Progress, apply_here
 from reconciler.place import Place, locate
 from reconciler.plan import Plan
 from reconciler.planning import make_plan
-from reconciler.settings import Settings
+from reconciler.settings import load_settings
 from reconciler.sources.git import GitSource
 from state import failpoints, reasons
 from state.errors import LeaseHeld
 
-SETTINGS = Settings(max_prune=1)
+SETTINGS = load_settings(b"maxPrune: 1", {})
 
 
 class Lake:

@@ -355,7 +355,7 @@ class TestTheSource:
         assert bench.follower.settings.max_prune == 0.5
         status = bench.by_object()["Settings/lakehouse"]
         assert (status.ready, status.reason) == ("False", reasons.INVALID_SPEC)
-        assert status.message.startswith("lakehouse.yaml:1:11: maxPrune: ")
+        assert status.message.startswith("lakehouse.yaml:1:11: `maxPrune` must be at most 1")
         assert status.message.endswith("The last good settings stay in force.")
         bench.commit(*ALL, lakehouse__yaml="maxPrune: 0.4\n")
         assert bench.follower.settings.max_prune == 0.4

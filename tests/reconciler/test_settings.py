@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from reconciler.errors import SettingsInvalid
-from reconciler.settings import Settings, armed_failpoints, client_url, load_settings, split_address
+from reconciler.settings import Settings, armed_failpoints, load_settings, split_address
 
 GIVEN: dict[str, tuple[str, Any]] = {
     "listen": ("0.0.0.0:9000", "0.0.0.0:9000"),
@@ -83,30 +83,58 @@ def test_defaults(text: bytes | None) -> None:
 @pytest.mark.parametrize(
     ("text", "environment", "message"),
     [
-        ("listn: x\n", {}, "lakehouse.yaml:1:1: listn: there is no such setting; did you mean `listen`?"),
+        ("listn: x\n", {}, "lakehouse.yaml:1:1: unknown field `listn`; did you mean `listen`?"),
         (
             "limits:\n  # few\n  queryRow: 1\n",
             {},
-            "lakehouse.yaml:3:3: limits.queryRow: there is no such setting; did you mean `queryRows`?",
+            "lakehouse.yaml:3:3: unknown field `queryRow` in `limits`; did you mean `queryRows`?",
         ),
-        ("limits:\n  queryRows: many\n", {}, "lakehouse.yaml:2:14: limits.queryRows: input should be a valid integer"),
-        ("limits: {queryRows: 0}\n", {}, "lakehouse.yaml:1:21: limits.queryRows: input should be greater than 0"),
-        ("maxPrune: 30\n", {}, "lakehouse.yaml:1:11: maxPrune: input should be less than or equal to 1"),
-        ("work: {resync: 5x}\n", {}, "lakehouse.yaml:1:16: work.resync: `5x` is not a duration. Write it with a unit"),
-        ("work: {resync: 0s}\n", {}, "lakehouse.yaml:1:16: work.resync: input should be greater than 0"),
-        ("work: 5\n", {}, "lakehouse.yaml:1:7: work: input should be"),
-        ("work: 5\n", {"LAKEHOUSE_WORK_RESYNC": "5s"}, "lakehouse.yaml:1:7: work: input should be"),
-        ("work:\n", {"LAKEHOUSE_WORK_RECONCILERS": "0"}, "lakehouse.yaml:1:"),
+        ("limits:\n  queryRows: many\n", {}, "lakehouse.yaml:2:14: `limits.queryRows` needs a whole number; found the text `many`"),
+        ("limits: {queryRows: 0}\n", {}, "lakehouse.yaml:1:21: `limits.queryRows` must be above 0; found the number `0`"),
+        ("maxPrune: 30\n", {}, "lakehouse.yaml:1:11: `maxPrune` must be at most 1; found the number `30`"),
+        ("work: {resync: 5x}\n", {}, "lakehouse.yaml:1:16: `work.resync` needs a duration; found `5x`; write it as in 30s, 10m"),
+        ("work: {resync: 0s}\n", {}, "lakehouse.yaml:1:16: `work.resync` must be above 0; found `0s`"),
+        ("work: 5\n", {}, "lakehouse.yaml:1:7: `work` needs an object; found the number `5`"),
+        ("work: 5\n", {"LAKEHOUSE_WORK_RESYNC": "5s"}, "lakehouse.yaml:1:7: `work` needs an object; found the number `5`"),
+        ("work:\n", {"LAKEHOUSE_WORK_RECONCILERS": "0"}, "lakehouse.yaml:1:1: `work` is empty; it needs an object"),
         ("- listen\n", {}, "lakehouse.yaml:1:1: settings are an object"),
-        ("listen: localhost\n", {}, "lakehouse.yaml:1:9: listen: `localhost` is no address; write host and port, as in 127.0.0.1:8484"),
-        ("listen: a b:1\n", {}, "lakehouse.yaml:1:9: listen: `a b:1` is no address"),
-        ("", {"LAKEHOUSE_LISTEN": "0.0.0.0:99999"}, "the environment variable LAKEHOUSE_LISTEN: listen: `0.0.0.0:99999` is no address"),
+        ("listen: localhost\n", {}, "lakehouse.yaml:1:9: `listen` needs host and port; found `localhost`; write it as in 127.0.0.1:8484"),
+        ("max_prune: 1\n", {}, "lakehouse.yaml:1:1: unknown field `max_prune`; did you mean `maxPrune`?"),
+        ("queryRows: 1\n", {}, "lakehouse.yaml:1:1: unknown field `queryRows`; it belongs in `limits`"),
+        ("hosts: a b\n", {}, "lakehouse.yaml:1:8: `hosts` needs host names, separated by commas; found `a b`"),
+        ("state: {bucket: A}\n", {}, "lakehouse.yaml:1:17: `state.bucket` must be lower-case letters"),
+        ('work: {relist: "30"}\n', {}, "lakehouse.yaml:1:16: `work.relist` needs a duration; found `30`"),
+        (
+            "maxPrune: 2\nlimits: {queryRows: 0}\n",
+            {"LAKEHOUSE_LIMITS_SEARCH_K": "-1"},
+            "lakehouse.yaml:2:21: `limits.queryRows` must be above 0; found the number `0`\n"
+            "the environment variable LAKEHOUSE_LIMITS_SEARCH_K: `limits.searchK` must be at least 1; found the number `-1`\n"
+            "lakehouse.yaml:1:11: `maxPrune` must be at most 1; found the number `2`",
+        ),
+        ("listen: a b:1\n", {}, "lakehouse.yaml:1:9: `listen` needs host and port; found `a b:1`"),
+        (
+            "",
+            {"LAKEHOUSE_LISTEN": "0.0.0.0:99999"},
+            "the environment variable LAKEHOUSE_LISTEN: `listen` needs host and port; found `0.0.0.0:99999`",
+        ),
         ("a: 1\na: 2\n", {}, "lakehouse.yaml:2:1: `a` is given twice"),
         ("a: [\n", {}, "lakehouse.yaml:1:5: YAML"),
         ("listen: x\n---\nlisten: y\n", {}, "lakehouse.yaml:3:1: a second document begins here"),
-        ("", {"LAKEHOUSE_MAX_PRUNE": "much"}, "the environment variable LAKEHOUSE_MAX_PRUNE: maxPrune: input should be a valid number"),
-        ("", {"LAKEHOUSE_WORK_RELIST": "-1s"}, "the environment variable LAKEHOUSE_WORK_RELIST: work.relist: `-1s` is not"),
-        ("", {"LAKEHOUSE_MAXPRUNE": "1"}, "the environment variable LAKEHOUSE_MAXPRUNE names no setting"),
+        (
+            "",
+            {"LAKEHOUSE_MAX_PRUNE": "much"},
+            "the environment variable LAKEHOUSE_MAX_PRUNE: `maxPrune` needs a number; found the text `much`",
+        ),
+        (
+            "",
+            {"LAKEHOUSE_WORK_RELIST": "-1s"},
+            "the environment variable LAKEHOUSE_WORK_RELIST: `work.relist` needs a duration; found `-1s`",
+        ),
+        (
+            "",
+            {"LAKEHOUSE_MAXPRUNE": "1"},
+            "the environment variable LAKEHOUSE_MAXPRUNE names no setting; did you mean `LAKEHOUSE_MAX_PRUNE`?",
+        ),
     ],
 )
 def test_errors_name_the_place(text: str, environment: dict[str, str], message: str) -> None:
@@ -142,7 +170,6 @@ def test_variables_that_are_no_settings() -> None:
     assert load_settings(None, environment) == Settings()
     assert armed_failpoints(environment) == {"a": "kill", "b": "error@2"}
     assert armed_failpoints({}) == {}
-    assert (client_url(environment), client_url({})) == ("http://x", None)
 
 
 def test_frozen() -> None:

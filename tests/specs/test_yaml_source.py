@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.yaml_source import MAX_CHARACTERS, MAX_DEPTH, Document, YamlInvalid, load_plain, read_documents, resolve_plain
+from specs.yaml_source import MAX_CHARACTERS, MAX_DEPTH, Document, YamlInvalid, read_documents, read_single, resolve_plain
 
 
 def read(text: str) -> list[Document]:
@@ -140,12 +140,12 @@ def _same(read_back: object, written: object) -> bool:
     return read_back == written
 
 
-def test_settings_are_read_as_plain_data() -> None:
-    assert load_plain("lakehouse.yaml", b"\xef\xbb\xbflisten: 127.0.0.1:0\n") == {"listen": "127.0.0.1:0"}
-    assert load_plain("lakehouse.yaml", "# nothing\n") is None
+def test_a_file_of_one_document() -> None:
+    assert read_single("lakehouse.yaml", b"\xef\xbb\xbflisten: 127.0.0.1:0\n").data == {"listen": "127.0.0.1:0"}
+    assert read_single("lakehouse.yaml", b"# nothing\n").data is None
     with pytest.raises(YamlInvalid, match=r"^lakehouse.yaml:2:1: `a` is given twice"):
-        load_plain("lakehouse.yaml", "a: 1\na: 2\n")
+        read_single("lakehouse.yaml", b"a: 1\na: 2\n")
     with pytest.raises(YamlInvalid, match=r"lakehouse.yaml:3:1: a second document"):
-        load_plain("lakehouse.yaml", "a: 1\n---\nb: 2\n")
+        read_single("lakehouse.yaml", b"a: 1\n---\nb: 2\n")
     with pytest.raises(YamlInvalid, match="not UTF-8"):
-        load_plain("lakehouse.yaml", b"a: \xff\n")
+        read_single("lakehouse.yaml", b"a: \xff\n")

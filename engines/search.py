@@ -20,7 +20,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -123,9 +123,11 @@ class _Serving:
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
+    """A load under way, or one that failed. since: when it began, in seconds."""
+
     manifest: ServingManifest
     build: Build | None
-    done: Future[_Serving]
+    done: asyncio.Future[_Serving]
     since: float
 
 
@@ -177,13 +179,16 @@ class SearchService:
             record = self._indexes.index(name)
             if record is None or record.serving is None:
                 self._forget(name)
-            elif not self._held[name].is_of(record.serving, record.builds.get(record.serving.build)):
+            elif self._current(name, record.serving, record.builds.get(record.serving.build)) is None:
                 self._load(name, record, record.serving)
 
     def close(self) -> None:
-        """Let go of all builds; loads that have not begun are dropped."""
+        """Let go of all builds, and of those that are being loaded. On the event loop, when no search runs any more."""
         self._loader.shutdown(wait=False, cancel_futures=True)
+        for loading in self._loading.values():
+            loading.done.cancel()  # else its thread would tell a loop that may be closed by then
         self._held.clear()
+        self._loading.clear()
 
     async def _serving(self, name: str, reader: Reader) -> _Serving:
         """What answers for the index now; waits only if nothing did so far."""
@@ -201,25 +206,25 @@ class SearchService:
         if held is not None and not held.whole():
             _log.warning("Index %s: a file of its build was cut while it served; it is opened again.", name)
             self._forget(name)
-            held = None
-        build = record.builds.get(manifest.build)
-        if held is not None and held.is_of(manifest, build):
-            return held
-        if held is not None and held.build == build:
-            return self._tuned(name, held, manifest)
+        current = self._current(name, manifest, record.builds.get(manifest.build))
+        if current is not None:
+            return current
         loading = self._load(name, record, manifest)
-        if held is not None:
-            return held
-        return await asyncio.shield(asyncio.wrap_future(loading.done))
+        return self._held.get(name) or await asyncio.shield(loading.done)
 
     def _forget(self, name: str) -> None:
         self._held.pop(name, None)
         self._loading.pop(name, None)
 
-    def _tuned(self, name: str, held: _Serving, manifest: ServingManifest) -> _Serving:
+    def _current(self, name: str, manifest: ServingManifest, build: Build | None) -> _Serving | None:
+        """The open build, if it is this one; searched as the manifest says from now on."""
+        held = self._held.get(name)
+        if held is None or held.is_of(manifest, build):
+            return held
+        if held.build != build:
+            return None
         held.index.tune(manifest.search)
-        tuned = replace(held, manifest=manifest)
-        self._held[name] = tuned
+        tuned = self._held[name] = replace(held, manifest=manifest)
         return tuned
 
     def _load(self, name: str, record: IndexRecord, manifest: ServingManifest) -> _Loading:
@@ -229,22 +234,30 @@ class SearchService:
             failed = loading.done.done() and loading.done.exception() is not None
             if not failed or (name in self._held and self._clock() < loading.since + RETRY_AFTER):
                 return loading
-        loading = _Loading(manifest, build, self._loader.submit(self._open, name, record, manifest), self._clock())
-        self._loading[name] = loading
+        done = asyncio.wrap_future(self._loader.submit(self._open, name, record, manifest))
+        loading = self._loading[name] = _Loading(manifest, build, done, self._clock())
+        done.add_done_callback(lambda _: self._loaded(name, loading))
         return loading
 
+    def _loaded(self, name: str, loading: _Loading) -> None:
+        """Let what was loaded answer from now on, unless it is not what serves any more. On the event loop, as all that changes `_held`."""
+        if loading.done.cancelled() or loading.done.exception() is not None or self._loading.get(name) is not loading:
+            return
+        del self._loading[name]
+        record, loaded = self._indexes.index(name), loading.done.result()
+        if record is not None and record.serving is not None and loaded.build == record.builds.get(record.serving.build):
+            self._held[name] = loaded  # searched by newer parameters, if there are any, from the next search on: see _current
+
     def _open(self, name: str, record: IndexRecord, manifest: ServingManifest) -> _Serving:
-        """Open, warm and hold. Runs in the loader's thread."""
+        """Open and warm. Runs in the loader's thread."""
         try:
             build = record.builds.get(manifest.build)
             if build is None:
                 raise IndexNotServing(f"Index {name} is to be served by a build that is gone: {manifest.build}.", remedy="Reconcile it.")
-            serving = self._opened(build, manifest)
+            return self._opened(build, manifest)
         except LakehouseError as error:
             _log.warning("Index %s: %s", name, error.explain())
             raise
-        self._held[name] = serving
-        return serving
 
     def _opened(self, build: Build, manifest: ServingManifest) -> _Serving:
         paths = {role: self._files.path(ref) for role, ref in build.files.items()}

@@ -109,6 +109,9 @@ class World:
         path = str(self.root / "lake" / corpus.ref.key)
         return builds.run(BuildTask(corpus, path, generation, engine, recipe.build, target, "builds"), lambda done, total: None)
 
+    def remove(self) -> None:
+        self.catalog.records.clear()
+
     def serve(self, build: Build, search: Mapping[str, Any] | None = None) -> None:
         manifest = ServingManifest(build.digest, build.generation, search or {})
         known = self.catalog.records.get("resumes", IndexRecord("resumes"))
@@ -323,6 +326,53 @@ async def test_new_search_parameters_need_no_loading(world: World) -> None:
     await world.find()
     assert len(world.files.asked) == asked
     assert world.service._held["resumes"].index.describe()["search"] == {"efSearch": 20}
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_load_that_ends_after_a_rollback_takes_nothing_over(world: World, told: bool) -> None:
+    older, newer = world.build(), world.build(TEXTS[:3], version=4, generation="g2")
+    world.serve(older)
+    await world.find()
+    world.files.gate.clear()
+    world.serve(newer)
+    await world.find()
+    load = world.service._loading["resumes"]
+    world.serve(older)
+    if told:
+        world.service.follow(["Index/resumes"])
+    world.files.gate.set()
+    await asyncio.wait([load.done])
+    await anyio.lowlevel.checkpoint()
+    result = await world.service.search(SearchRequest("resumes", TEXTS[0], k=100))
+    assert (result.generation, len(result.hits)) == ("g1", 5)
+    assert not world.service._loading, "the newer build is let go"
+
+
+@pytest.mark.parametrize("ending", [World.remove, lambda world: world.service.close()])
+async def test_a_load_that_ends_after_its_index_keeps_nothing_open(world: World, ending: Callable[[World], None]) -> None:
+    world.serve(world.build())
+    world.files.gate.clear()
+    waiting = asyncio.ensure_future(world.find())
+    await until(lambda: bool(world.files.asked))
+    load = world.service._loading["resumes"]
+    ending(world)
+    world.files.gate.set()
+    await asyncio.wait([waiting, load.done])
+    await anyio.lowlevel.checkpoint()
+    assert not world.service._held
+    assert not world.service._loading
+
+
+async def test_told_of_new_search_parameters_it_loads_nothing(world: World) -> None:
+    build = world.build(engine="hnsw")
+    world.serve(build, {"efSearch": 10})
+    await world.find()
+    asked = len(world.files.asked)
+    world.serve(build, {"efSearch": 20})
+    world.service.follow(["Index/resumes"])
+    assert world.service._held["resumes"].index.describe()["search"] == {"efSearch": 20}
+    assert len(world.files.asked) == asked
+    assert not world.service._loading
 
 
 async def test_a_successor_that_cannot_be_opened_leaves_the_old_one_answering(world: World) -> None:

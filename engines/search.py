@@ -210,7 +210,8 @@ class SearchService:
         if current is not None:
             return current
         loading = self._load(name, record, manifest)
-        return self._held.get(name) or await asyncio.shield(loading.done)
+        former = self._held.get(name)
+        return former if former is not None else await asyncio.shield(loading.done)
 
     def _forget(self, name: str) -> None:
         self._held.pop(name, None)

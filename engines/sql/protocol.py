@@ -6,7 +6,9 @@
                        drop                                  instead of sources: the query is given up, nothing is answered
     worker -> daemon   result   rows, text, truncated        body: Arrow IPC stream
     daemon -> worker   keys     source, filter, limits       answered by a result with one column of row keys
-    worker -> daemon   problem  problem, message, remedy     instead of names or result; the worker is ready for the next query
+    daemon -> worker   merge    source                       merge the table's deltas, for every worker
+    worker -> daemon   merged                                they are
+    worker -> daemon   problem  problem, message, remedy     instead of names, result or merged; the worker is ready for the next query
 
 A worker says `ready` once when it has warmed up. Names come first because what a statement may read is the daemon's to decide, and parsing
 is not safe enough to be done there. Next: `worker.py`, `pool.py`.

@@ -13,7 +13,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ from engines.errors import (
 from engines.reading import ANONYMOUS, Reader, TableName, decide
 from engines.sql.json_rows import json_rows, type_name
 from engines.sql.limits import MIB, Limits
+from engines.sql.merges import Merges, unmerged
 from engines.sql.pool import WorkerPool
 from engines.sql.problems import LISTING
 from engines.sql.process import WorkerProcess
@@ -44,6 +46,7 @@ from specs.suggestions import nearest
 
 MOST_KEYS = 20_000_000
 MOST_KEY_BYTES = 512 * MIB
+MERGE_SECONDS = 3600.0
 
 
 class Tables(Protocol):
@@ -102,6 +105,7 @@ class QueryService:
         self._pool = pool
         self._limits = limits
         self._clock = clock
+        self._merges = Merges(partial(self._conversation, replace(limits, seconds=MERGE_SECONDS)))
 
     async def run(
         self,
@@ -120,14 +124,13 @@ class QueryService:
         limits = self._limits.narrowed(rows=max_rows)
         self._check_length(sql)
         body = encode_parameters(params or {})
+        question = Frame({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
         for fresh in (False, True):
-            async with self._conversation(limits) as worker:
-                answer = await worker.ask({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
-                sources: list[TableSource] = []
-                if answer.op == "names":
-                    sources = await self._sources(answer.header["names"], reader, worker, fresh=fresh)
-                    answer = await worker.ask({"op": "sources", "sources": [source.to_dict() for source in sources]})
-                worker.finish()
+            answer, sources, waits_for = await self._ask(question, limits, reader, fresh=fresh)
+            if waits_for:
+                await self._merges.wait(waits_for, limits.seconds)
+                # a table that was changed again meanwhile is merged by the query itself, lest it waits for ever
+                answer, sources, _ = await self._ask(question, limits, reader, merge=True)
             if answer.op == "result":
                 versions = {dataset_name(source.name): source.version for source in sources if isinstance(source, LakeTable)}
                 header = answer.header
@@ -147,6 +150,7 @@ class QueryService:
             source = await asyncio.to_thread(self._resolve, name, reader, fresh=fresh)
             if source is None:
                 raise await self._unknown(name.name, reader)
+            await self._merges.wait(await asyncio.to_thread(unmerged, [source]), self._limits.seconds)
             async with self._conversation(self._limits) as worker:
                 limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES}
                 answer = await worker.ask({"op": "keys", "source": source.to_dict(), "filter": filter_sql, "limits": limits})
@@ -180,6 +184,23 @@ class QueryService:
                 cause = await self._pool.dig(worker)
                 message = f"The process that ran the query died of it ({cause})."
                 raise WorkerCrashed(message, remedy="Write the query in another way: very long expressions are a known cause.") from error
+
+    async def _ask(
+        self, question: Frame, limits: Limits, reader: Reader, *, fresh: bool = False, merge: bool = False
+    ) -> tuple[Frame, Sequence[TableSource], Sequence[LakeTable]]:
+        """A worker's answer, what it read, and which tables have to be merged first: then there is no answer, unless `merge` is set."""
+        async with self._conversation(limits) as worker:
+            answer = await worker.ask(*question)
+            sources: list[TableSource] = []
+            if answer.op == "names":
+                sources = await self._sources(answer.header["names"], reader, worker, fresh=fresh)
+                waits_for = [] if merge else await asyncio.to_thread(unmerged, sources)
+                if waits_for:
+                    worker.drop()
+                    return answer, sources, waits_for
+                answer = await worker.ask({"op": "sources", "sources": [source.to_dict() for source in sources]})
+            worker.finish()
+        return answer, sources, ()
 
     async def _sources(self, names: Sequence[str], reader: Reader, worker: WorkerProcess, *, fresh: bool) -> list[TableSource]:
         if not names:

@@ -87,6 +87,11 @@ class Session:
             wanted = dict.fromkeys((*identity_columns(primary_key), *extra))
             yield frame.select(*[quote(name) for name in wanted])
 
+    def merge(self, source: TableSource) -> None:
+        """Makes what later readings of the source need, once for all workers. Raises QueryProblem."""
+        with _translated():
+            self._open(source, identity=False)
+
     @contextmanager
     def _showing(self, sources: Sequence[TableSource], *, identity: bool = False) -> Iterator[None]:
         with _translated():

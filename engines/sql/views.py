@@ -24,6 +24,10 @@ from state.catalog.records import DataFile, Scalar, Table
 from state.local_store import storage_error
 from state.objects import ObjectRef
 
+MERGED = "merged.arrow"
+STAGED = f".{MERGED}-"
+"""How the name of a merged file begins while it is written."""
+
 _ORDERED = ("string", "int64", "float64", "bool", "date")
 """Types whose catalog values compare as the values do. Decimals and timestamps are text there and do not."""
 
@@ -88,7 +92,7 @@ def make_view(table: Table, folder: Path, files: Files, name: str) -> LakeTable:
     touched = _link(top / "touched", {f"{number:08d}.parquet": file for number, file in enumerate(parts.touched)}, files)
     deltas = _link(top / "deltas", dict(_delta_names(parts.deltas)), files)
     columns = tuple((column.name, column.type) for column in table.columns)
-    merged = None if deltas is None else str(top / "merged.arrow")
+    merged = None if deltas is None else str(top / MERGED)
     return LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged)
 
 
@@ -114,7 +118,8 @@ def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files) -> Folder 
 
 
 class ViewSweep:
-    """Removes folders that no table needs any more, once they have been superfluous for a while: a query may still read one."""
+    """Removes what no table needs any more, once it has been superfluous for a while: folders, which a query may still read, and what
+    a merge that was killed left in those that are needed."""
 
     def __init__(self, folder: Path, grace: float) -> None:
         """grace: seconds."""
@@ -123,13 +128,17 @@ class ViewSweep:
         self._since: dict[str, float] = {}
 
     def run(self, tables: Iterable[Table], now: float) -> int:
-        """How many folders were removed. now: seconds of any clock that does not go back. Blocking."""
+        """How many folders and files were removed. now: seconds of any clock that does not go back. Blocking."""
         if not self._folder.is_dir():
             return 0
         needed = {view_name(table) for table in tables}
         present = {path.name for path in self._folder.iterdir()}
-        self._since = {name: self._since.get(name, now) for name in present - needed}
+        torn = {str(path.relative_to(self._folder)) for name in present & needed for path in (self._folder / name).glob(f"{STAGED}*")}
+        self._since = {name: self._since.get(name, now) for name in (present - needed) | torn}
         gone = [name for name, since in self._since.items() if now - since >= self._grace]
         for name in gone:
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+            if name in torn:
+                (self._folder / name).unlink(missing_ok=True)
+            else:
+                shutil.rmtree(self._folder / name, ignore_errors=True)
         return len(gone)

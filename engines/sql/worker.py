@@ -39,14 +39,23 @@ def serve(connection: socket.socket, session: Session) -> None:
         while True:
             asked = receive_blocking(connection)
             try:
-                result = _keys(session, asked) if asked.op == "keys" else _query(session, asked, connection)
-                if result is None:
-                    continue
+                answer = _answer(session, asked, connection)
             except QueryProblem as problem:
-                answer = {"op": "problem", "problem": problem.problem, "message": problem.message, "remedy": problem.remedy}
-                connection.sendall(pack(answer))
-            else:
-                connection.sendall(pack(_facts(result), result.ipc))
+                answer = pack({"op": "problem", "problem": problem.problem, "message": problem.message, "remedy": problem.remedy})
+            connection.sendall(answer)
+
+
+def _answer(session: Session, asked: Frame, connection: socket.socket) -> bytes:
+    """Nothing if the daemon lets a query be. Raises QueryProblem."""
+    match asked.op:
+        case "merge":
+            session.merge(source_from_dict(asked.header["source"]))
+            return pack({"op": "merged"})
+        case "keys":
+            result: Encoded | None = _keys(session, asked)
+        case _:
+            result = _query(session, asked, connection)
+    return b"" if result is None else pack(_facts(result), result.ipc)
 
 
 def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded | None:

@@ -3,6 +3,7 @@
 Shared by Index, which embeds and may build the recommended recipe, and IndexGeneration, which builds its own.
 """
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from controllers.index.plan import Candidate
 from controllers.job_weight import job_weight
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
-from engines.embedding.registry import open_embedder
+from engines.embedding.registry import fingerprint
 from engines.jobs.executor import Executor
 from engines.jobs.job import Done, Failed, Job
 from engines.sql.tables import sql_name
@@ -36,12 +37,17 @@ from state.reader import ObjectReader
 _BEFORE_CORPUS = declare("index.before-corpus-entry")
 _BEFORE_BUILD = declare("index.before-build-entry")
 _AFTER_BUILD = declare("index.after-build-entry")
+_ROW_BYTES = 256
 
 
 def wanted_corpus(spec: IndexSpec, table: Table) -> str:
     """Digest of the corpus that the present rows ask for."""
-    fingerprint = open_embedder(_model(spec)).fingerprint
-    return corpus_digest(spec.dataset, table.snapshot, spec.text, _chunking(spec), fingerprint)
+    return corpus_digest(spec.dataset, table.snapshot, spec.text, _chunking(spec), fingerprint(_model(spec)))
+
+
+def text_weight(table: Table) -> int:
+    """Bytes of text that embedding reads, about: what Parquet holds may be a tenth of it."""
+    return max(table.size, table.rows * _ROW_BYTES)
 
 
 class Builds:
@@ -88,10 +94,10 @@ class Builds:
             model=_model(spec),
             target=self._buckets.configs()[spec.bucket or table.bucket],
             key_prefix=f"indexes/{index.key.name}/corpora",
-            work=str(self._cache / "corpora" / index.key.name),
+            work=str(self._work(index.key.name)),
             reuse=tuple(str(self._objects.path(corpus.ref)) for corpus in former),
         )
-        weight = job_weight(table.size, task.target)
+        weight = job_weight(text_weight(table), task.target)
         job = Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
         result = self._run(job, reasons.EMBEDDING, "embedding")
         if isinstance(result, Started):
@@ -128,6 +134,13 @@ class Builds:
     def abandon(self, name: str) -> None:
         """Ends the jobs of an object that nobody wants any more."""
         self._executor.keep_only(name, frozenset())
+
+    def forget(self, index: str) -> None:
+        """Removes what unfinished embedding of an index of this name has left here."""
+        shutil.rmtree(self._work(index), ignore_errors=True)
+
+    def _work(self, index: str) -> Path:
+        return self._cache / "corpora" / index
 
     def _run(self, job: Job, reason: str, doing: str) -> Started | Mapping[str, Any]:
         self._executor.keep_only(job.object, {job.id})

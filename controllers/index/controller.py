@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from controllers.events import Events
 from controllers.index import plan as planning
-from controllers.index.builds import Builds, wanted_corpus
+from controllers.index.builds import Builds, text_weight, wanted_corpus
 from controllers.index.plan import BuildRecommended, Candidate, Embed, Forget, IndexStep, Observed, Serve
 from controllers.outcome import Outcome
 from controllers.step import Started
@@ -68,7 +68,7 @@ class IndexController:
             table=table,
             record=record,
             corpus=corpus,
-            corpus_weight=table.size,
+            corpus_weight=text_weight(table),
             candidates=tuple(self._candidates(resource, record, corpus)) if corpus is not None else (),
             bucket=bucket,
             damaged=self._damaged(record) if record is not None else frozenset(),
@@ -103,6 +103,7 @@ class IndexController:
     def remove(self, record: ObjectState, revision: str) -> None:
         """Ends its jobs and drops the record, then deletes what was made for it, recorded or not."""
         self._builds.abandon(record.object)
+        self._builds.forget(record.name)
         with self._discards.after(record.object, self._everything(record)):
             self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 

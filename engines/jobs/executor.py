@@ -128,10 +128,19 @@ class Executor:
             return True
 
     def keep_only(self, name: str, wanted: Set[str]) -> int:
-        """Cancel what runs or waits for the object of this name under other ids than the wanted ones; returns how many."""
+        """Cancel what runs or waits for the object of this name under other ids than the wanted ones, and forget what has ended.
+
+        Returns how many were cancelled.
+        """
         with self._lock:
             stale = [entry.job.id for entry in self._entries.values() if entry.job.object == name and entry.job.id not in wanted]
-        return sum(self.cancel(job_id) for job_id in stale)
+        cancelled = 0
+        for job_id in stale:
+            if self.cancel(job_id):
+                cancelled += 1
+            else:
+                self.forget(job_id)
+        return cancelled
 
     def forget(self, job_id: str) -> None:
         """Drop the result or the failure, once it is used. A job that runs or waits is left alone."""

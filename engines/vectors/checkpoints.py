@@ -2,7 +2,8 @@
 
 A part is an Arrow IPC file of the corpus' columns, named by the rows of the table that it covers: `000000004096-000000008192.arrow`. It is
 written under another name, synced and renamed, so that a part either is complete or is none. The folder is named by the corpus' digest:
-parts of other inputs are never taken for these, and are removed. Next: `corpus.py`.
+parts of other inputs are never taken for these. They stay until a corpus of their index is finished, for the vectors in them: a table that
+changes faster than it is embedded would never come to an end otherwise. Next: `corpus.py`.
 """
 
 from __future__ import annotations
@@ -10,25 +11,25 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
+
+_PARTS = "*-*.arrow"
 
 
 class Checkpoints:
     """The parts of one corpus. One process at a time."""
 
     def __init__(self, base: Path, digest: str) -> None:
-        """base: a folder of this index alone; folders of other digests in it are removed."""
-        base.mkdir(parents=True, exist_ok=True)
-        for other in base.iterdir():
-            if other.name != digest:
-                shutil.rmtree(other, ignore_errors=True)
+        """base: a folder of this index alone."""
+        self._base = base
         self.folder = base / digest
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.parts: list[Path] = []
         self.rows = 0
-        for path in sorted(self.folder.glob("*-*.arrow")):
+        for path in sorted(self.folder.glob(_PARTS)):
             first, _, end = path.stem.partition("-")
             if int(first) == self.rows:
                 self.parts.append(path)
@@ -51,11 +52,22 @@ class Checkpoints:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The chunks of all parts, in order, memory-mapped."""
         for path in self.parts:
-            with pa.memory_map(str(path)) as source:
-                reader = pa.ipc.open_file(source)
-                for number in range(reader.num_record_batches):
-                    yield reader.get_batch(number)
+            yield from _read(path)
+
+    def others(self) -> Iterator[pa.RecordBatch]:
+        """The chunks of parts of other inputs, in no order; each with its own corpus' schema. What cannot be read is left out."""
+        for path in self._base.glob(f"*/{_PARTS}"):
+            if path.parent != self.folder:
+                with suppress(OSError, pa.ArrowInvalid):
+                    yield from _read(path)
 
     def remove(self) -> None:
-        """Forget the parts: the corpus is where it belongs."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget all parts, others' too: the corpus is where it belongs."""
+        shutil.rmtree(self._base, ignore_errors=True)
+
+
+def _read(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)

@@ -1,8 +1,8 @@
 """A dataset's texts as a corpus: cut into chunks, embedded, kept as one Parquet file. A job: blocking, resumable, in constant memory.
 
 The corpus is named by its inputs (`corpus_digest`): the table's snapshot, the text columns, the chunking and the model's fingerprint. The
-order is that of the scan, by row key. No text is embedded twice by one model: vectors come from former corpora (`reuse`), from parts that a
-killed run of the same job left (`checkpoints.py`), or from an equal text earlier in this run; only what is left goes to the model.
+order is that of the scan, by row key. No text is embedded twice by one model: vectors come from former corpora (`reuse`), from parts that
+killed runs left (`checkpoints.py`), or from an equal text earlier in this run; only what is left goes to the model.
 
 It does not judge rows: a null or blank text gives no chunk. It does not record anything: the caller puts the Corpus into the catalog.
 Next: `corpus_file.py` for the form, `vector_memory.py` for what is known, `builds.py` for what comes of it.
@@ -155,11 +155,14 @@ def _facts(task: CorpusTask, model: Embedder) -> Facts:
 
 
 def _recall(memory: VectorMemory, corpora: Iterable[str], facts: Facts, checkpoints: Checkpoints) -> None:
-    """Learn the vectors of former corpora of the same model, and of this corpus' own finished parts."""
+    """Learn the vectors of the same model: of former corpora, of corpora that were not finished, and of this one's own parts."""
     for path in map(Path, corpora):
         if read_facts(path).fingerprint == facts.fingerprint:
             for batch in read_corpus_file(path, ["text_hash", "vector"]):
                 _learn(memory, batch)
+    for batch in checkpoints.others():
+        if Facts.from_metadata(batch.schema.metadata).fingerprint == facts.fingerprint:
+            _learn(memory, batch)
     for batch in checkpoints.batches():
         _learn(memory, batch)
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -293,6 +294,16 @@ def test_what_a_newer_digest_made_moot_is_cancelled_by_object(bench: Bench, tmp_
         bench.executor.ensure(task)
     assert bench.executor.keep_only("Index/a", {same[1].id}) == 2
     assert {info.id for info in bench.executor.jobs()} == {same[1].id, other.id}
+
+
+def test_the_result_of_a_moot_job_is_forgotten(bench: Bench) -> None:
+    ended = [replace(job("add", number, numbers=[number]), object="Index/a") for number in range(2)]
+    assert all(isinstance(bench.finish(task), Done) for task in ended)
+    kept = sorted(path.name for path in bench.directory.glob("result-*"))
+    assert bench.executor.keep_only("Index/a", {ended[1].id}) == 0
+    left = sorted(path.name for path in bench.directory.glob("result-*"))
+    assert len(kept) == 2
+    assert left == [name for name in kept if ended[1].id in name]
 
 
 def test_workers_end_when_idle_and_clean_up(tmp_path: Path) -> None:

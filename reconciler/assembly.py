@@ -78,7 +78,7 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     discards = Discards(state.store, state.buckets, state.catalog)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket)
     dataset = DatasetController(state.catalog, state.buckets, state.objects, discards, executor, files, statuses, world.resource)
-    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.generations)
+    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
     unsupported = Unsupported()

@@ -195,6 +195,9 @@ CREATED = "Created"
 COMMITTED = "Committed"
 """A new version of the table is visible."""
 
+INGEST_WARNING = "IngestWarning"
+"""Files were taken, and something about them or the spec deserves a look; the message names it."""
+
 SOURCE_FILE_GONE = "SourceFileGone"
 """A file of the source disappeared; its rows stay."""
 

@@ -3,7 +3,7 @@ cannot be pointed elsewhere, since their files would seem lost."""
 
 from dataclasses import dataclass
 
-from controllers.outcome import Outcome, Ready, Stalled
+from controllers.outcome import Failed, Outcome, Ready, Stalled
 from controllers.step import Work
 from specs.kinds.bucket import BucketSpec
 from specs.model import given_fields
@@ -81,7 +81,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
             f"{', '.join(observed.holds[:3])} has data at the former place; undo the change, or declare a bucket of another name",
         )
     if observed.problem is not None:
-        return Stalled(reasons.BUCKET_UNAVAILABLE, observed.problem)
+        return Failed(reasons.BUCKET_UNAVAILABLE, observed.problem)
     return Ready(words(place(spec)))
 
 

@@ -137,8 +137,8 @@ def _in_order(step: Follow, accepted: Sequence[Accepted], rewritten: Sequence[Da
 
 
 def _accepted(table: Table | None, step: Follow, accepted: Sequence[Accepted]) -> list[str]:
-    """Refusals that no longer hold: the path was read, or its table is made anew."""
+    """Refusals that no longer hold: the path was read, or is gone, or its table is made anew."""
     if table is None:
         return []
-    read = {item.file.path for item in accepted} | {file.path for file in step.bind}
-    return [path for path in table.refusals if path in read or step.reset]
+    settled = {item.file.path for item in accepted} | {file.path for file in step.bind} | set(step.dismiss)
+    return [path for path in table.refusals if path in settled or step.reset]

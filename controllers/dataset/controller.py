@@ -110,16 +110,19 @@ class DatasetController:
 
     def retire(self, record: ObjectState) -> str:
         """Data is retained unless the spec said `deletion: delete`."""
+        if not _has_data(record):
+            return "it had no data"
         return "its rows and files are deleted" if self._deletes(record) else "its data is retained"
 
     def remove(self, record: ObjectState, revision: str) -> None:
         """Retains or drops the table; a dropped one's objects, of former versions too, are deleted after the entry that forgets it."""
         self._executor.keep_only(record.object, frozenset())
-        if not self._deletes(record):
+        if _has_data(record) and not self._deletes(record):
             self._catalog.commit((Retained(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
             return
         with self._discards.after(record.object, self._everything(record)):
-            self._catalog.commit((Dropped(record.object),), actor="daemon", reason="deletion: delete", revision=revision)
+            reason = "deletion: delete" if self._deletes(record) else "it had no data"
+            self._catalog.commit((Dropped(record.object),), actor="daemon", reason=reason, revision=revision)
 
     def _everything(self, record: ObjectState) -> Iterator[Place]:
         """Its data files and all objects below its own folder, but for those that moved to another table with its name."""
@@ -182,6 +185,8 @@ class DatasetController:
         for refusal in refused:
             place = f"{refusal.path}:{refusal.line}" if refusal.line else refusal.path
             self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, f"{place}: {refusal.reason}", revision)
+        for warning in result.warnings:
+            self._events.record_event(str(resource.key), "Warning", reasons.INGEST_WARNING, warning, revision)
 
     def _job(self, resource: Resource, step: Follow, table: Table | None) -> Job:
         spec = resource.spec_as(DatasetSpec)
@@ -225,3 +230,7 @@ class DatasetController:
         path = str(self._files.resolve(file.path))
         facts = replace(common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns)
         return replace(facts, format=form, options=options)
+
+
+def _has_data(record: ObjectState) -> bool:
+    return record.table is not None and bool(record.table.columns)

@@ -62,6 +62,7 @@ class Follow:
         gone: paths that vanished and keep their rows; `unbind`: paths whose binding ends.
         renew: files whose content the table holds and whose rows become the newest again (upsert).
         repair: content digests whose data files are damaged and are written again.
+        dismiss: paths whose refusal says nothing any more, since they are gone.
         reset: the table is made anew by another transformation; nothing of it is kept.
     """
 
@@ -73,6 +74,7 @@ class Follow:
     unbind: tuple[str, ...] = ()
     renew: tuple[SourceFile, ...] = ()
     repair: frozenset[str] = field(default_factory=frozenset)
+    dismiss: tuple[str, ...] = ()
     reset: bool = False
 
     @property
@@ -86,10 +88,12 @@ class Follow:
         if self.ingest:
             parts.append(f"ingest {_names([file.path for file in self.ingest])}")
         if self.bind or self.unbind or self.renew:
-            paths = [file.path for file in self.bind] + [path for path in self.unbind if path not in {f.path for f in self.bind}]
-            parts.append(f"rebind {_names(paths)}")
+            paths = dict.fromkeys([*(file.path for file in (*self.bind, *self.renew)), *self.unbind])
+            parts.append(f"rebind {_names(list(paths))}")
         if self.gone:
             parts.append(f"note that {_names(self.gone)} is gone")
+        if self.dismiss:
+            parts.append(f"forget that {_names(self.dismiss)} was refused")
         return ", ".join(parts) or "commit the table"
 
 
@@ -159,32 +163,37 @@ def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: fro
             bind.append(file)
         if write == "upsert" and binding is not None and other and known:
             renew.append(file)
-    gone, unbind = _vanished(write, table, listing)
-    if not (ingest or bind or gone or unbind):
+    gone, unbind, dismiss = _vanished(write, table, listing)
+    if not (ingest or bind or gone or unbind or dismiss):
         return None
     return Follow(
         _why(ingest, bind, gone, unbind, repair), wanted,
-        tuple(ingest), tuple(bind), gone, unbind, tuple(renew), frozenset(repair),
+        tuple(ingest), tuple(bind), gone, unbind, tuple(renew), frozenset(repair), dismiss,
     )  # fmt: skip
 
 
-def _vanished(write: str, table: Table, listing: Listing) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Paths that are gone and keep their rows, and paths whose binding ends: moved, or no longer part of a `replace`.
+def _vanished(write: str, table: Table, listing: Listing) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Paths that are gone and keep their rows, paths whose binding ends (moved, or no longer part of a `replace`), and refused paths
+    that are gone.
 
     What matches but cannot be read now, or lies in a folder that cannot, is not gone: its rows stay until it is readable again.
     """
     there = {file.path for file in listing.files} | {path.path for path in listing.unusable}
     closed = tuple(f"{path.path}/" if path.path != "." else "" for path in listing.unusable)
     contents = {file.digest for file in listing.files}
+
+    def vanished(path: str) -> bool:
+        return path not in there and not path.startswith(closed)
+
     gone, unbind = [], []
     for binding in table.bindings.values():
-        if binding.path in there or binding.path.startswith(closed):
+        if not vanished(binding.path):
             continue
         if write == "replace" or binding.digest in contents:
             unbind.append(binding.path)
         elif binding.present:
             gone.append(binding.path)
-    return tuple(gone), tuple(unbind)
+    return tuple(gone), tuple(unbind), tuple(path for path in table.refusals if vanished(path))
 
 
 def missing_sources(spec: DatasetSpec, table: Table, listing: Listing) -> tuple[str, ...]:
@@ -234,7 +243,7 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
             reasons.STATE_IMMUTABLE,
             f"the table is kept in Bucket/{table.bucket} and cannot move to Bucket/{spec.bucket}: declare a dataset of another name there",
         )
-    served = f"version {table.version} with {table.rows:,} rows stays served"
+    served = f"version {table.version} with {_count(table.rows, 'row')} stays served" if table.columns else "there is nothing to serve yet"
     missing = missing_sources(spec, table, observed.listing)
     if table.transformation != wanted and missing:
         return Stalled(
@@ -251,8 +260,10 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     if lost:
         return Stalled(reasons.OBJECT_MISSING, f"{_names(lost)} is missing or damaged, and its source file is gone; put either back")
     files = sum(1 for binding in table.bindings.values() if binding.present)
+    gone = len(table.bindings) - files
+    sources = _count(files, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
     detail = {"rows": table.rows, "version": table.version, "files": files}
-    return Ready(f"{_count(table.rows, 'row')} from {_count(files, 'file')}{_unmerged(table)}, version {table.version}", detail)
+    return Ready(f"{_count(table.rows, 'row')} from {sources}{_unmerged(table)}, version {table.version}", detail)
 
 
 _NOT_BUILT = ("contract", "refresh", "cache", "compaction", "keep", "migrations", "publish", "freshness", "tombstone", "sensitivity")
@@ -315,7 +326,7 @@ def _why(ingest: Sequence[SourceFile], bind: Sequence[SourceFile], gone: Sequenc
         return f"{len(ingest)} file{'s' if len(ingest) != 1 else ''} new or changed"
     if bind or unbind:
         return "files were renamed, copied or put back"
-    return f"{len(gone)} file{'s' if len(gone) != 1 else ''} gone"
+    return f"{len(gone)} file{'s' if len(gone) != 1 else ''} gone" if gone else "refused files are gone"
 
 
 def _names(paths: Sequence[str], most: int = 3) -> str:

@@ -10,7 +10,7 @@ from controllers.events import Events
 from controllers.index import plan as planning
 from controllers.index.builds import Builds, text_weight, wanted_corpus
 from controllers.index.plan import BuildRecommended, Candidate, Embed, Forget, IndexStep, Observed, Serve
-from controllers.outcome import Outcome
+from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
 from engines.errors import EngineError
 from engines.vectors.recommend import recommend
@@ -35,6 +35,7 @@ class IndexController:
     """See `controllers.controller.Controller`.
 
     Args:
+        wanted: the spec in force of another object, None if nobody wants it.
         generations: the specs in force of an index's generations.
     """
 
@@ -45,6 +46,7 @@ class IndexController:
         discards: Discards,
         builds: Builds,
         events: Events,
+        wanted: Callable[[Key], Resource | None],
         generations: Callable[[Key], Iterable[Resource]],
     ) -> None:
         self._catalog = catalog
@@ -52,6 +54,7 @@ class IndexController:
         self._discards = discards
         self._builds = builds
         self._events = events
+        self._wanted = wanted
         self._generations = generations
 
     def observe(self, resource: Resource) -> Observed:
@@ -60,19 +63,20 @@ class IndexController:
         table = self._catalog.table(spec.dataset)
         record = self._catalog.index(resource.key.name)
         bucket = spec.bucket or (table.bucket if table is not None else "")
-        if planning.not_built(spec) or table is None or not table.columns:
-            return Observed(table, record, None, 0, (), bucket)
-        problem = self._problem(spec, table, bucket)
-        corpus = wanted_corpus(spec, table) if problem is None else None
+        problem = self._problem(spec, table, record, bucket)
+        if problem is not None or planning.not_built(spec) or table is None or not table.columns:
+            return Observed(table, record, None, 0, (), bucket, problem=problem)
+        corpus = wanted_corpus(spec, table)
+        candidates, unbuilt = self._candidates(resource, record, corpus)
         return Observed(
             table=table,
             record=record,
             corpus=corpus,
             corpus_weight=text_weight(table),
-            candidates=tuple(self._candidates(resource, record, corpus)) if corpus is not None else (),
+            candidates=candidates,
             bucket=bucket,
             damaged=self._damaged(record) if record is not None else frozenset(),
-            problem=problem,
+            unbuilt=unbuilt,
         )
 
     def plan(self, resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
@@ -107,30 +111,48 @@ class IndexController:
         with self._discards.after(record.object, self._everything(record)):
             self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 
-    def _problem(self, spec: IndexSpec, table: Table, bucket: str) -> tuple[str, str] | None:
+    def _problem(self, spec: IndexSpec, table: Table | None, record: IndexRecord | None, bucket: str) -> Outcome | None:
+        """What stands in the way of embedding, other than that the table is still empty."""
+        dataset = Key("Dataset", spec.dataset)
+        if table is None and self._wanted(dataset) is None:
+            return Waiting(reasons.REFERENCE_MISSING, f"{dataset} is not there; declare it", blocked_by=str(dataset))
+        if table is None or not table.columns:
+            return None
         has = {column.name: column.type for column in table.columns}
         for name in spec.text:
             if has.get(name) != "string":
                 found = f"is {has[name]}, not string" if name in has else f"does not exist; it has {', '.join(list(has)[:12])}"
-                return reasons.INVALID_SPEC, f"text column `{name}` of Dataset/{spec.dataset} {found}"
-        if bucket not in self._buckets.configs():
-            return reasons.REFERENCE_MISSING, f"Bucket/{bucket} is not there; declare it, or name another bucket"
-        return None
+                return Stalled(reasons.INVALID_SPEC, f"text column `{name}` of {dataset} {found}")
+        kept = {corpus.ref.bucket for corpus in record.corpora.values()} - {bucket} if record is not None else ()
+        if kept:
+            message = (
+                f"its vectors are kept in Bucket/{min(kept)} and cannot move to Bucket/{bucket}: declare an index of another name there"
+            )
+            return Stalled(reasons.STATE_IMMUTABLE, message)
+        return self._closed(Key("Bucket", bucket))
 
-    def _candidates(self, resource: Resource, record: IndexRecord | None, corpus: str) -> Iterable[Candidate]:
+    def _closed(self, bucket: Key) -> Outcome | None:
+        if bucket.name in self._buckets.configs():
+            return None
+        if self._wanted(bucket) is not None:
+            return Waiting(reasons.DEPENDENCY_NOT_READY, f"{bucket} is not open", blocked_by=str(bucket))
+        return Waiting(reasons.REFERENCE_MISSING, f"{bucket} is not there; declare it, or name another bucket", blocked_by=str(bucket))
+
+    def _candidates(self, resource: Resource, record: IndexRecord | None, corpus: str) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+        """The recipes over the corpus, and the generations whose recipe cannot be built; those say so in their own status."""
         known = record.corpora.get(corpus) if record is not None else None
         recommended = recommend(known.chunks if known is not None else 0)
-        named = False
+        found: list[Candidate] = []
+        unbuilt: list[str] = []
         for generation in self._generations(resource.key):
             spec = generation.spec_as(IndexGenerationSpec)
-            named = True
             try:
-                yield self._builds.candidate(generation.key.name, spec, corpus, recommended.engine)
+                found.append(self._builds.candidate(generation.key.name, spec, corpus, recommended.engine))
             except EngineError:
-                # an engine that is not built says so in the generation's own status
-                continue
-        if not named and known is not None:
-            yield self._builds.recommended(recommended, corpus)
+                unbuilt.append(generation.key.name)
+        if not (found or unbuilt) and known is not None:
+            found.append(self._builds.recommended(recommended, corpus))
+        return tuple(found), tuple(unbuilt)
 
     def _damaged(self, record: IndexRecord) -> frozenset[str]:
         broken = {digest for digest, corpus in record.corpora.items() if not self._builds.whole([corpus.ref])}

@@ -42,7 +42,8 @@ class Observed:
         corpus_weight: bytes of text that embedding reads, about.
         candidates: recipes over the corpus, once there is one.
         damaged: digests of corpora and builds whose objects are missing.
-        problem: why the model, columns or bucket cannot be used; None if they can.
+        problem: why the dataset, its columns or the bucket cannot be used; None if they can.
+        unbuilt: generations whose recipe cannot be built in this version.
     """
 
     table: Table | None
@@ -52,7 +53,8 @@ class Observed:
     candidates: tuple[Candidate, ...]
     bucket: str
     damaged: frozenset[str] = frozenset()
-    problem: tuple[str, str] | None = None
+    problem: Outcome | None = None
+    unbuilt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +192,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     if missing:
         return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
     if observed.problem is not None:
-        reason, message = observed.problem
-        missing_bucket = reason == reasons.REFERENCE_MISSING
-        return Waiting(reason, message, blocked_by=f"Bucket/{observed.bucket}") if missing_bucket else Stalled(reason, message)
+        return observed.problem
     dataset = f"Dataset/{spec.dataset}"
     if observed.corpus is None or observed.table is None:
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has no rows yet", blocked_by=dataset)
@@ -216,13 +216,18 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
 def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:
     if isinstance(spec.serve, ServeGeneration):
         name = f"IndexGeneration/{spec.serve.generation}"
+        if spec.serve.generation in observed.unbuilt:
+            return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} is to serve but cannot be built in this version", blocked_by=name)
         if all(c.generation != spec.serve.generation for c in observed.candidates):
             message = f"{name} is to serve but is not there, or is of another index; declare it"
             return Waiting(reasons.REFERENCE_MISSING, message, blocked_by=name)
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} has no build of the present rows yet", blocked_by=name)
     named = sorted(c.generation for c in observed.candidates if c.generation is not None)
-    blocker = f"IndexGeneration/{named[0]}" if named else None
-    return Waiting(reasons.DEPENDENCY_NOT_READY, "no generation has a build of the present rows yet", blocked_by=blocker)
+    if named or not observed.unbuilt:
+        blocker = f"IndexGeneration/{named[0]}" if named else None
+        return Waiting(reasons.DEPENDENCY_NOT_READY, "no generation has a build of the present rows yet", blocked_by=blocker)
+    blocker = f"IndexGeneration/{min(observed.unbuilt)}"
+    return Waiting(reasons.DEPENDENCY_NOT_READY, f"{blocker} cannot be built in this version; declare another", blocked_by=blocker)
 
 
 def not_built(spec: IndexSpec) -> str | None:

@@ -39,7 +39,7 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """files: the parts of each file that was taken, by content digest, in the order of the tasks. refused: (line, reason) of the
-    others. schema: of all parts; None where no file was taken."""
+    others. schema: of all parts; None where no file was taken. warnings: sentences on what was taken and deserves a look."""
 
     files: Mapping[str, tuple[DataFile, ...]] = field(default_factory=dict)
     refused: Mapping[str, tuple[int | None, str]] = field(default_factory=dict)
@@ -119,7 +119,11 @@ class _Pass:
                     warnings += result.warnings
                     self._schema = result.schema
             self._done += task.size or 0
-        return BatchResult(files, refused, self._schema if files else None, tuple(warnings))
+        return BatchResult(files, refused, self._schema if files else None, (*warnings, *self._unused()))
+
+    def _unused(self) -> list[str]:
+        known = {column.name for column in self._schema.columns} if self._schema is not None else set()
+        return [f"`columns` names `{name}`, which no file has so far" for name in sorted(self._tasks[0].overrides.keys() - known)]
 
     def _one(self, task: IngestTask) -> IngestResult | None:
         """None where the file fits only with a column of another type, which is noted. Raises FileRefused."""

@@ -324,9 +324,7 @@ class _Attempt:
         )
 
     def _warnings(self, repeated: int) -> tuple[str, ...]:
-        found = []
-        if repeated:
-            found.append(f"{repeated} rows were overtaken by a later row of the same primary key.")
-        known = {column.name for column in self._schema.columns}
-        found += [f"`columns` names `{name}`, which no file has so far." for name in sorted(set(self._task.overrides) - known)]
-        return tuple(found)
+        if not repeated:
+            return ()
+        rows = "1 row was" if repeated == 1 else f"{repeated} rows were"
+        return (f"{self._task.display_path}: {rows} overtaken by a later row of the same primary key",)

@@ -8,7 +8,7 @@ import pytest
 
 from controllers.bucket.controller import BucketController, attach_recorded
 from controllers.bucket.plan import Observed, Open, conclude, place, plan
-from controllers.outcome import Ready, Stalled
+from controllers.outcome import Failed, Ready, Stalled
 from specs.kinds.bucket import BucketSpec
 from specs.parse import parse_file
 from specs.resource import Resource
@@ -67,7 +67,7 @@ def test_a_bucket_with_data_does_not_move() -> None:
 
 def test_a_bucket_that_cannot_be_looked_at_says_so() -> None:
     outcome = conclude(LOCAL, Observed(PLACE.to_dict(), CONFIG, CONFIG, (), "permission denied"))
-    assert outcome == Stalled(reasons.BUCKET_UNAVAILABLE, "permission denied")
+    assert outcome == Failed(reasons.BUCKET_UNAVAILABLE, "permission denied")
 
 
 @pytest.mark.parametrize(

@@ -371,7 +371,40 @@ def test_a_refused_file_stops_a_reset(path: str) -> None:
     assert outcome.reason == reasons.FILE_REFUSED
     # undoing the change is always possible
     lake.resource = spec_of("append")
-    assert lake.steps(listing({"x": "a1b2", "y": Y})) == ()
+    assert [step.ingest for step in lake.follow({"x": "a1b2", "y": Y})] in ([], [()])
+    assert (lake.table.files, lake.table.bindings, lake.table.transformation) == (before.files, before.bindings, before.transformation)
+
+
+def test_a_refusal_ends_with_its_file() -> None:
+    lake = Lake(spec_of("append"))
+    lake.follow({"x": X, "y": "a9!", "z": "b9!"})
+    assert set(lake.table.refusals) == {"y", "z"}
+    (step,) = lake.steps(listing({"x": X, "z": "b9!"}))
+    assert isinstance(step, Follow)
+    assert (step.summary(), step.why) == ("forget that y was refused", "refused files are gone")
+    lake.apply(step)
+    assert set(lake.table.refusals) == {"z"}
+    assert lake.steps(listing({"x": X, "z": "b9!"})) == ()
+
+
+@pytest.mark.parametrize("write", ["append", "upsert"])
+def test_a_file_that_is_gone_is_told_for_as_long_as_its_rows_stay(write: str) -> None:
+    lake = Lake(spec_of(write))
+    lake.follow({"x": X, "y": Y})
+    lake.follow({"y": Y})
+    ready = conclude(lake.resource, lake.observed(listing({"y": Y})))
+    assert "from 1 file and 1 that is gone" in ready.message
+    lake.follow({"x": X, "y": Y})
+    assert "from 2 files" in conclude(lake.resource, lake.observed(listing({"x": X, "y": Y}))).message
+
+
+def test_what_serves_is_not_claimed_of_a_table_without_columns() -> None:
+    lake = Lake(spec_of("append"))
+    lake.follow({"x": "a9!"})
+    lake.state = replace(lake.state, table=replace(lake.table, schemas=()))  # as where the only file of a new table is refused
+    outcome = conclude(lake.resource, lake.observed(listing({"x": "a9!"})))
+    assert isinstance(outcome, Stalled)
+    assert outcome.message.endswith("there is nothing to serve yet")
 
 
 def test_a_new_file_that_is_refused_stops_no_reset() -> None:

@@ -249,6 +249,9 @@ class TestEndings:
             (AUTO, observed(record("c1")), reasons.DEPENDENCY_NOT_READY, None),
             (PINNED, observed(record("c1"), G1), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),
             (PINNED, observed(record("c1"), OWN), reasons.REFERENCE_MISSING, "IndexGeneration/g1"),
+            (PINNED, observed(record("c1"), unbuilt=("g1",)), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),
+            (AUTO, observed(record("c1"), unbuilt=("g9", "g8")), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g8"),
+            (AUTO, observed(record("c1"), G1, unbuilt=("g0",)), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),
         ],
     )
     def test_waiting_names_its_blocker(self, resource: Resource, now: Observed, reason: str, blocker: str | None) -> None:
@@ -257,14 +260,11 @@ class TestEndings:
         assert isinstance(outcome, Waiting)
         assert (outcome.reason, outcome.blocked_by) == (reason, blocker)
 
-    def test_a_column_that_cannot_be_indexed(self) -> None:
-        now = observed(None, problem=(reasons.INVALID_SPEC, "text column `resume` does not exist"))
+    def test_what_stands_in_the_way_is_told(self) -> None:
+        problem = Stalled(reasons.INVALID_SPEC, "text column `resume` does not exist")
+        now = observed(None, problem=problem)
         assert index.plan(AUTO, now) == ()
-        assert index.conclude(AUTO, now) == Stalled(reasons.INVALID_SPEC, "text column `resume` does not exist")
-
-    def test_a_missing_bucket_is_waited_for(self) -> None:
-        outcome = index.conclude(AUTO, observed(None, problem=(reasons.REFERENCE_MISSING, "Bucket/primary is not there")))
-        assert outcome == Waiting(reasons.REFERENCE_MISSING, "Bucket/primary is not there", blocked_by="Bucket/primary")
+        assert index.conclude(AUTO, now) is problem
 
     @pytest.mark.parametrize(
         ("more", "named"), [(", lexical: true", "`lexical: true`"), (", embed: {model: {ollama: nomic}}", "`embed: {model: {ollama: …}}`")]

@@ -188,7 +188,7 @@ class TestForeground:
         ("spec", "name", "reason"),
         [
             (dataset("items", ", bucket: missing"), "Dataset/items", reasons.REFERENCE_MISSING),
-            (index("titles", "nothing"), "Index/titles", reasons.DEPENDENCY_NOT_READY),
+            (index("titles", "nothing"), "Index/titles", reasons.REFERENCE_MISSING),
             (generation("g1", "nothing"), "IndexGeneration/g1", reasons.REFERENCE_MISSING),
             (dataset("items", ", contract: {required: [id]}"), "Dataset/items", reasons.NOT_SUPPORTED),
             (dataset("items").replace("source", "sauce"), "Dataset/items", reasons.INVALID_SPEC),

@@ -15,7 +15,7 @@ from reconciler.removal import Remover
 from reconciler.settings import Settings, load_settings
 from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
-from reconciler.world import SPEC_FILE, World, WorldChange
+from reconciler.world import SPEC_FILE, Desired, World, WorldChange
 from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec
 from specs.references import order
@@ -108,8 +108,12 @@ class Follower:
         return Pending(self._ordered(change.changed | dependents), quiet, self._globs(change.changed | change.removed))
 
     def relist(self) -> tuple[Key, ...]:
-        """Keys whose recorded status is not of the spec in force: what a lost notification would leave behind."""
-        return tuple(key for key, desired in self._world.objects.items() if not self._statuses.recorded(desired))
+        """Keys whose recorded status is not of the spec in force, or that the catalog does not know: what a lost notification, or a
+        removal that the spec's return overtook, would leave behind. They are in the inventory afterwards."""
+        with self._lock:
+            keys = tuple(key for key, desired in self._world.objects.items() if not self._taken_up(desired))
+            self._inventory(keys)
+        return keys
 
     def prune(self) -> PrunePlan:
         """Removes what nobody wants, or holds it and says so. Only once it is known what is wanted."""
@@ -124,8 +128,7 @@ class Follower:
             if desired is None or desired.resource is None:
                 continue
             named = key.kind == "Dataset" and any(other.kind == "Policy" for other in self._world.dependents(key))
-            # a status of this very spec was written after its inventory, but a policy may have come since
-            if not named and self._statuses.recorded(desired):
+            if not named and self._taken_up(desired):  # but a policy may have come since
                 continue
             state = self._catalog.get(str(key))
             managed = state.managed if state is not None else None
@@ -135,6 +138,13 @@ class Follower:
         if changes:
             hit(_BEFORE_INVENTORY)
             self._catalog.commit(tuple(changes), actor="daemon", reason="inventory", revision=self._world.revision)
+
+    def _taken_up(self, desired: Desired) -> bool:
+        """Whether a status of this very spec was written, which comes after its inventory, and the catalog still has the object.
+
+        A former process may have ended between dropping it and removing its status. Nothing is decoded: a first start asks for all.
+        """
+        return self._statuses.recorded(desired) and (desired.resource is None or self._catalog.knows(str(desired.key)))
 
     def _named_by_policies(self, keys: Iterable[Key]) -> frozenset[Key]:
         policies = (self._world.resource(key) for key in keys if key.kind == "Policy")

@@ -21,7 +21,7 @@ from typing import Self
 from state.catalog.checkpoint import NO_BASE, Base, Checkpoints
 from state.catalog.commit_group import CommitGroup, Ticket
 from state.catalog.entry import RESTORE, Cause, Change, Entry, Renamed, encode
-from state.catalog.fold import ChangeRefused, ObjectState, fold
+from state.catalog.fold import ChangeRefused, ObjectState, check_wanted, fold
 from state.catalog.log import CatalogLog, WriterId, log_key
 from state.catalog.records import IndexRecord, Table
 from state.catalog.view import EMPTY, RefusedEntry, View
@@ -115,6 +115,10 @@ class Catalog:
     def get(self, name: str) -> ObjectState | None:
         """See `View.get`."""
         return self._view.get(name)
+
+    def knows(self, name: str) -> bool:
+        """See `View.knows`."""
+        return self._view.knows(name)
 
     def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]:
         """See `View.objects`."""
@@ -331,7 +335,7 @@ def _plan(view: View, group: Iterable[Ticket]) -> tuple[list[Ticket], dict[str, 
         if not ticket.open:
             continue
         try:
-            states = fold(lambda name: after.get(name) or view.peek(name), ticket.changes)
+            states = fold(lambda name: after.get(name) or view.peek(name), ticket.changes, check_wanted)
         except ChangeRefused as error:
             ticket.error = error
             continue

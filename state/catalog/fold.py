@@ -3,6 +3,7 @@
 `apply` gives the state after one change, `fold` the states after the changes of one entry. Both return the very same object where nothing
 changes, so that a commit without effect need not be written. They refuse, by ChangeRefused and before anything is written, what would lose
 or double data: a file removed that is not there, a file key with other content, a column id used twice, a build served that is not known.
+`check_wanted` refuses what comes too late, to be asked of what is to be written only: what stands in the log has happened.
 
 A dropped object leaves a small state behind (`gone`) that remembers its table's version, so that versions never repeat under one name.
 Next: `log.py` (entries on storage), `catalog.py` (folding them as they come).
@@ -159,14 +160,22 @@ _PARTS: Mapping[str, Callable[[Any], object]] = {
 Lookup: TypeAlias = Callable[[str], ObjectState | None]
 
 
-def fold(get: Lookup, changes: Iterable[Change]) -> dict[str, ObjectState]:
-    """The states after `changes`, of those objects that they altered; `get` gives the states before. Raises ChangeRefused."""
+Check: TypeAlias = Callable[[ObjectState | None, Change], None]
+
+
+def fold(get: Lookup, changes: Iterable[Change], check: Check | None = None) -> dict[str, ObjectState]:
+    """The states after `changes`, of those objects that they altered; `get` gives the states before. Raises ChangeRefused.
+
+    check: called before each change with the state of its object, None for one never heard of; may raise ChangeRefused.
+    """
     after: dict[str, ObjectState] = {}
 
     def now(name: str) -> ObjectState:
         return after.get(name) or get(name) or ObjectState(name)
 
     for change in changes:
+        if check is not None:
+            check(after.get(change.object) or get(change.object), change)
         state = now(change.object)
         if isinstance(change, Renamed):
             source = now(change.source)
@@ -177,6 +186,18 @@ def fold(get: Lookup, changes: Iterable[Change]) -> dict[str, ObjectState]:
         if altered is not state:
             after[change.object] = altered
     return after
+
+
+def check_wanted(state: ObjectState | None, change: Change) -> None:
+    """Raises ChangeRefused where the change gives data to an object that was dropped or retained, and not wanted again since.
+
+    Whoever decided on it did so before that. Without this the object would be back with nobody to remove it, its objects in buckets
+    deleted or another's. The inventory (`Managed`) says that it is wanted again, and comes first.
+    """
+    gives = isinstance(change, TableCommit | CorpusAdded | BuildAdded | Served | BucketOpened | Renamed)
+    if gives and state is not None and state.managed is None and (state.gone or state.retained):
+        what = "was removed" if state.gone else "is retained without a spec"
+        raise ChangeRefused(f"{change.object} {what}, so `{change.op}` comes too late.")
 
 
 def apply(state: ObjectState | None, change: Change) -> ObjectState:

@@ -57,6 +57,11 @@ class View:
         state = self._state(name)
         return None if state is None or state.gone else state
 
+    def knows(self, name: str) -> bool:
+        """Whether there is such an object; unlike `get`, decodes nothing."""
+        state = self.shards[shard_of(name)].get(name) if self._known(name) else None
+        return state is not None and _alive(state)
+
     def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]:
         """Every object (of one kind) by name, in order of names. Names cost nothing; a state is decoded when it is looked at."""
         prefix = "" if kind is None else f"{kind}/"

@@ -10,7 +10,7 @@ from small_lake import BUCKET, Bench, dataset, generation, index
 from reconciler.errors import RevisionUnknown, SourceUnavailable
 from specs.resource import Key, Resource
 from state import failpoints, reasons
-from state.catalog.entry import Managed
+from state.catalog.entry import Dropped, Managed
 from state.errors import FailpointError
 
 X, INDEX, G = Key("Dataset", "x"), Key("Index", "i"), Key("IndexGeneration", "g")
@@ -68,6 +68,23 @@ class TestOrder:
         assert bench.follower.relist() == ()
         bench.commit(*ALL, dataset("y"))
         assert bench.follower.relist() == (Key("Dataset", "y"),)
+
+    @pytest.mark.parametrize("restarted", [True, False])
+    def test_what_the_catalog_lost_is_taken_up_again_though_its_status_says_all_is_well(self, bench: Bench, restarted: bool) -> None:
+        filled(bench)
+        bench.catalog.commit([Dropped(str(X))], actor="a writer that died before it removed the status", reason="no spec asks for it")
+        if restarted:
+            bench.open()
+            bench.follower.advance()
+        else:
+            assert bench.follower.relist() == (X,)
+        assert bench.follower.relist() == ()
+        assert {status.ready for status in bench.settle().values()} == {"True"}
+        record = bench.catalog.get(str(X))
+        assert record is not None
+        assert record.table is not None
+        assert record.table.rows == 2
+        assert record.managed is not None, "so that it can be removed again"
 
 
 class TestInventory:

@@ -15,7 +15,7 @@ from obstore.store import MemoryStore
 from state import failpoints
 from state.catalog.catalog import Catalog
 from state.catalog.checkpoint import KEEP, MANIFESTS, SHARD_FOLDER, manifest_key
-from state.catalog.entry import Change, CorpusAdded, Dropped, Entry, Managed, Renamed, Suspended, TableCommit
+from state.catalog.entry import Change, CorpusAdded, Dropped, Entry, Managed, Renamed, Retained, Suspended, TableCommit
 from state.catalog.fold import ChangeRefused, Inventory
 from state.catalog.log import CatalogLog, WriterId, log_key
 from state.catalog.records import Binding, Column, Corpus, DataFile, Schema
@@ -194,6 +194,42 @@ def test_a_full_disk_loses_nothing(store: Faulty) -> None:
     assert commit(catalog, ingest("a")) == 2
 
 
+@pytest.mark.parametrize("end", [Dropped("Dataset/a"), Retained("Dataset/a"), Renamed("Dataset/b", "Dataset/a")])
+def test_a_late_commit_does_not_bring_back_what_was_removed(store: Faulty, end: Change) -> None:
+    catalog = open_writer(store)
+    commit(catalog, Managed("Dataset/a", "d", "retain"), ingest("a"))
+    commit(catalog, end)
+    catalog.checkpoint()
+    for writer in (catalog, open_writer(store, TWO)):
+        before = everything(writer)
+        with pytest.raises(ChangeRefused, match="comes too late"):
+            commit(writer, ingest("a", 2))
+        assert everything(writer) == before
+    commit(writer, Managed("Dataset/a", "d", "retain"), replace(ingest("a", 2), schema=SCHEMA))
+    assert writer.table("a") is not None
+
+
+def test_callers_that_share_an_entry_with_a_removal_are_refused(store: Faulty) -> None:
+    catalog = open_writer(store)
+    commit(catalog, Managed("Dataset/a", "d", "delete"), ingest("a"))
+    with pytest.raises(ChangeRefused, match="comes too late"):
+        commit(catalog, Dropped("Dataset/a"), ingest("a"))
+    assert catalog.knows("Dataset/a")
+    commit(catalog, Dropped("Dataset/a"))
+    assert not catalog.knows("Dataset/a")
+    assert not catalog.knows("Dataset/never")
+
+
+def test_a_late_commit_that_stands_in_the_log_has_happened(store: Faulty) -> None:
+    catalog = open_writer(store)
+    commit(catalog, ingest("a"))
+    commit(catalog, Dropped("Dataset/a"))
+    late = Entry(catalog.seq + 1, "first", 1, "2026-11-22T15:51:52.123Z", "an older version", "late", None, (ingest("a"),))
+    CatalogLog(store).append(late)
+    assert Catalog.open(store).table("a") is not None
+    assert commit(open_writer(store, TWO), ingest("a", 2)) == late.seq + 2
+
+
 def test_what_json_cannot_say_concerns_its_caller_only(store: Faulty) -> None:
     catalog = open_writer(store)
     with pytest.raises(ValueError, match="JSON"):
@@ -367,7 +403,7 @@ def test_dropped_objects_leave_only_their_version(store: Faulty) -> None:
     assert "Dataset/t1" not in reader.objects()
     assert reader.get("Dataset/t1") is None
     again = open_writer(store, TWO)
-    commit(again, ingest("t1"))
+    commit(again, Managed("Dataset/t1", "d", "retain"), ingest("t1"))
     table = again.table("t1")
     assert table is not None
     assert table.version == 2

@@ -25,7 +25,7 @@ from state.catalog.entry import (
     Suspended,
     TableCommit,
 )
-from state.catalog.fold import Approval, ChangeRefused, Inventory, ObjectState, Suspension, apply, fold
+from state.catalog.fold import Approval, ChangeRefused, Inventory, ObjectState, Suspension, apply, check_wanted, fold
 from state.catalog.records import Binding, Build, Column, Corpus, DataFile, IndexRecord, Refusal, Schema, ServingManifest, Table
 from state.objects import ObjectRef
 
@@ -246,3 +246,44 @@ def test_forgetting_takes_the_way_back_along() -> None:
 def test_what_serves_stays_whole(change: Change, says: str) -> None:
     with pytest.raises(ChangeRefused, match=says):
         after(*BUILT, serve("b1"), change)
+
+
+MANAGED = Managed(NAME, "d", "retain")
+GIVING: tuple[Change, ...] = (
+    commit(add=(file("3"),)),
+    CorpusAdded(NAME, CORPUS),
+    BuildAdded(NAME, BUILD),
+    Served(NAME, None),
+    BucketOpened(NAME, {}, True),
+    Renamed(NAME, INDEX),
+)
+
+
+@pytest.mark.parametrize("change", GIVING, ids=lambda change: change.op)
+@pytest.mark.parametrize(
+    ("past", "says"),
+    [
+        ((FIRST, Dropped(NAME)), "was removed"),
+        ((MANAGED, Dropped(NAME)), "was removed"),
+        ((MANAGED, FIRST, Retained(NAME)), "is retained"),
+    ],
+)
+def test_what_comes_after_a_removal_comes_too_late(change: Change, past: tuple[Change, ...], says: str) -> None:
+    state = after(*past)
+    with pytest.raises(ChangeRefused, match=f"{NAME} {says}.*`{change.op}` comes too late"):
+        check_wanted(state, change)
+    check_wanted(apply(state, MANAGED), change)
+
+
+@pytest.mark.parametrize("past", [(), (FIRST,), (MANAGED, FIRST)])
+def test_what_was_not_removed_takes_every_change(past: tuple[Change, ...]) -> None:
+    state = after(*past) if past else None
+    for change in GIVING:
+        check_wanted(state, change)
+
+
+def test_removed_objects_may_be_marked() -> None:
+    dropped = after(FIRST, Dropped(NAME))
+    for change in (MANAGED, Suspended(NAME, "ann", "its spec is faulty"), Approved(NAME, "p", "ann", "d"), Dropped(NAME), Retained(NAME)):
+        check_wanted(dropped, change)
+    check_wanted(after(MANAGED, FIRST, Retained(NAME)), Adopted(NAME))

@@ -81,7 +81,8 @@ def test_log_checkpoints_and_memory_agree(story: list[tuple[str, bool] | list[Ch
                 writer = Catalog.open(store, writer=WriterId(f"w{epoch}", epoch), checkpoint_every=5)
             case (str(name), bool(drop_column)):
                 before = writer.get(name)
-                writer.commit([changed(writer, name, number, drop_column)], actor="ann", reason="test")
+                wanted_again = Managed(name, "x", "retain")
+                writer.commit([wanted_again, changed(writer, name, number, drop_column)], actor="ann", reason="test")
                 check_follows(before and before.table, writer.get(name))
             case _:
                 assert isinstance(step, list)

@@ -19,6 +19,9 @@ from state.timestamps import iso
 
 _log = logging.getLogger(__name__)
 
+_PASSING = frozenset({"progress", "blockedBy", "refused"})
+"""Details that speak of one ending alone."""
+
 
 class StatusWriter:
     """Blocking and thread-safe; one object is recorded by one thread at a time."""
@@ -107,7 +110,7 @@ def _tell(event: Mapping[str, str | None]) -> None:
 def _status(desired: Desired, outcome: Outcome, before: Status | None, now: datetime) -> Status:
     ready: Truth = "True" if isinstance(outcome, Ready) else "False"
     applied = desired.revision if ready == "True" else (before.applied_revision if before else None)
-    detail = dict(outcome.detail)
+    detail = {**_facts(outcome, before), **outcome.detail}
     if isinstance(outcome, Waiting | Stalled) and outcome.blocked_by is not None:
         detail["blockedBy"] = outcome.blocked_by
 
@@ -126,6 +129,13 @@ def _status(desired: Desired, outcome: Outcome, before: Status | None, now: date
         ),
         detail=detail,
     )  # fmt: skip
+
+
+def _facts(outcome: Outcome, before: Status | None) -> dict[str, object]:
+    """What was good before goes on serving while the object is held, works or fails: its rows and version are told on."""
+    if isinstance(outcome, Ready) or before is None:
+        return {}
+    return {name: value for name, value in before.detail.items() if name not in _PASSING}
 
 
 def _conditions(

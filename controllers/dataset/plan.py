@@ -238,10 +238,13 @@ def _without_table(spec: DatasetSpec, observed: Observed) -> Outcome:
 
 def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     wanted = transformation(spec)
+    files = sum(1 for binding in table.bindings.values() if binding.present)
+    detail: dict[str, object] = {"rows": table.rows, "version": table.version, "files": files}
     if table.bucket != spec.bucket:
         return Stalled(
             reasons.STATE_IMMUTABLE,
             f"the table is kept in Bucket/{table.bucket} and cannot move to Bucket/{spec.bucket}: declare a dataset of another name there",
+            detail=detail,
         )
     served = f"version {table.version} with {_count(table.rows, 'row')} stays served" if table.columns else "there is nothing to serve yet"
     missing = missing_sources(spec, table, observed.listing)
@@ -250,20 +253,24 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
             reasons.SOURCE_GONE,
             f"primary key, write mode, columns or format changed, which reads every file again, but {_names(missing)} is gone; "
             f"put it back or undo the change; {served}",
+            detail=detail,
         )
     refused = _refused(table, observed.listing.files, wanted)
     if refused:
-        return Stalled(reasons.FILE_REFUSED, f"{_refusals(refused)}; {served}", detail={"refused": [_place(item) for item in refused]})
+        detail["refused"] = [_place(item) for item in refused]
+        return Stalled(reasons.FILE_REFUSED, f"{_refusals(refused)}; {served}", detail=detail)
     if observed.listing.unusable:
-        return Stalled(reasons.FILE_REFUSED, f"{_unusable(observed.listing)}; {served}")
+        return Stalled(reasons.FILE_REFUSED, f"{_unusable(observed.listing)}; {served}", detail=detail)
     lost = sorted(file.ref.key for file in table.files if file.ref.key in observed.damaged)
     if lost:
-        return Stalled(reasons.OBJECT_MISSING, f"{_names(lost)} is missing or damaged, and its source file is gone; put either back")
-    files = sum(1 for binding in table.bindings.values() if binding.present)
-    gone = len(table.bindings) - files
-    sources = _count(files, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
-    detail = {"rows": table.rows, "version": table.version, "files": files}
-    return Ready(f"{_count(table.rows, 'row')} from {sources}{_unmerged(table)}, version {table.version}", detail)
+        message = f"{_names(lost)} is missing or damaged, and its source file is gone; put either back"
+        return Stalled(reasons.OBJECT_MISSING, message, detail=detail)
+    return Ready(f"{_count(table.rows, 'row')} from {_sources(table, files)}{_unmerged(table)}, version {table.version}", detail)
+
+
+def _sources(table: Table, present: int) -> str:
+    gone = len(table.bindings) - present
+    return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
 _NOT_BUILT = ("contract", "refresh", "cache", "compaction", "keep", "migrations", "publish", "freshness", "tombstone", "sensitivity")

@@ -134,6 +134,27 @@ class TestEndings:
         visits.visit()
         assert visits.status().detail == {"blockedBy": "Bucket/b"}
 
+    @pytest.mark.parametrize(
+        ("ending", "detail"),
+        [
+            (Waiting("Ingesting", "a.csv", detail={"progress": 0.5}), {"rows": 5, "progress": 0.5}),
+            (Waiting("ReferenceMissing", "no bucket", blocked_by="Bucket/b"), {"rows": 5, "blockedBy": "Bucket/b"}),
+            (Stalled("Suspended", "for now"), {"rows": 5}),
+            (Stalled("FileRefused", "b.csv", detail={"rows": 6, "refused": ["b.csv"]}), {"rows": 6, "refused": ["b.csv"]}),
+            (Failed("Failed", "once"), {"rows": 5}),
+        ],
+    )
+    def test_keep_what_was_good_before(self, visits: Visits, ending: Outcome, detail: dict[str, object]) -> None:
+        for outcome in (Ready("5 rows", {"rows": 5}), ending):
+            visits.controller.ending = outcome
+            visits.visit()
+        assert visits.status().detail == detail
+        for outcome in (Failed("Failed", "again"), Ready("now 7", {"versions": 7})):
+            visits.controller.ending = outcome
+            visits.visit()
+            expected = {"rows": detail["rows"]} if isinstance(outcome, Failed) else {"versions": 7}
+            assert visits.status().detail == expected
+
     def test_what_nobody_wants_is_not_visited(self, visits: Visits) -> None:
         visits.desired = lambda key: None
         assert visits.reconciler.visit(X) is None

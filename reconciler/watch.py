@@ -50,6 +50,8 @@ async def watch(
 async def _watch(
     paths: list[Path], recursive: bool, changed: Callable[[set[Path]], None], stop: asyncio.Event, started: asyncio.Event
 ) -> None:
+    if stop.is_set():
+        started.set()
     begun: Callable[[], None] = started.set
     while not stop.is_set():
         # the first step of `awatch` asks the system to watch, and only then waits
@@ -114,6 +116,7 @@ class FolderWatch:
         self._changed = changed
         self._fresh = fresh
         self._gone: set[Path] = set()
+        self._unseen: set[Path] = set()
         self._moved = asyncio.Event()
 
     def look_again(self) -> None:
@@ -122,18 +125,19 @@ class FolderWatch:
 
     async def run(self) -> None:
         """For ever."""
-        former, watched = asyncio.Event(), frozenset[Path]()
+        former: tuple[asyncio.Event, ...] = ()
+        watched = frozenset[Path]()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._moved.clear()
                 aim = await self._aim()
                 here = frozenset(folder.path for folder in aim.folders)
                 # the system's watch of a folder ends with it, also where the folder came back at once
-                fresh = here - (watched - self._gone)
+                self._unseen = (self._unseen | (here - (watched - self._gone))) & here
                 self._gone.clear()
                 stop = asyncio.Event()
-                tasks.create_task(watch(aim.folders, partial(self._burst, here, aim.missing), stop, partial(self._began, former, fresh)))
-                former, watched = stop, here
+                tasks.create_task(watch(aim.folders, partial(self._burst, here, aim.missing), stop, partial(self._began, former, here)))
+                former, watched = (*(event for event in former if not event.is_set()), stop), here
                 await self._moved.wait()
 
     def _burst(self, here: frozenset[Path], missing: frozenset[Path], paths: set[Path]) -> None:
@@ -142,7 +146,11 @@ class FolderWatch:
         if paths & here or any(folder.is_relative_to(path) for path in paths for folder in missing):
             self._moved.set()
 
-    def _began(self, former: asyncio.Event, fresh: frozenset[Path]) -> None:
-        former.set()
+    def _began(self, former: Iterable[asyncio.Event], here: frozenset[Path]) -> None:
+        """A watch that was begun later may be ready earlier: it ends those before it, and takes over what they were to look at."""
+        for event in former:
+            event.set()
+        fresh = here & self._unseen
+        self._unseen -= fresh
         if fresh:
             self._fresh(fresh)

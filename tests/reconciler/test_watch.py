@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -233,4 +234,47 @@ def test_a_folder_that_was_made_again_is_watched_again(tmp_path: Path, between: 
         watching.cancel()
         await asyncio.wait((watching,))
 
+    asyncio.run(scenario())
+
+
+def test_a_watch_that_is_overtaken_before_it_begins_leaves_nothing_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two bursts of one moment: both watch the folder that came, and the second is ready first."""
+    folder = tmp_path / "data"
+    looking, overtaken = threading.Event(), threading.Event()
+
+    def slow_at_first(path: Path) -> bool:
+        if path == folder and not looking.is_set():
+            looking.set()
+            overtaken.wait(30)
+        return path.is_dir()
+
+    async def scenario() -> None:
+        fresh: list[frozenset[Path]] = []
+        folders = [tmp_path]
+        seen = asyncio.Event()
+
+        async def aim() -> Aim:
+            return Aim(tuple(Watched(path, False) for path in folders))
+
+        def note(paths: frozenset[Path]) -> None:
+            fresh.append(paths)
+            seen.set()
+
+        watching = FolderWatch(aim, lambda paths: None, note)
+        running = asyncio.create_task(watching.run())
+        async with asyncio.timeout(30):
+            await seen.wait()
+            seen.clear()
+            await asyncio.to_thread(folder.mkdir)
+            folders.append(folder)
+            watching.look_again()
+            assert await asyncio.to_thread(looking.wait, 30)
+            watching.look_again()
+            await seen.wait()
+            overtaken.set()
+        assert fresh == [{tmp_path}, {folder}]
+        running.cancel()
+        await asyncio.wait((running,))
+
+    monkeypatch.setattr("reconciler.watch.is_folder", slow_at_first)
     asyncio.run(scenario())

@@ -126,18 +126,22 @@ class FolderWatch:
     async def run(self) -> None:
         """For ever."""
         former: tuple[asyncio.Event, ...] = ()
-        watched = frozenset[Path]()
+        current, watched = None, frozenset[Path]()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._moved.clear()
                 aim = await self._aim()
+                if aim == current and not self._gone:
+                    await self._moved.wait()
+                    continue
                 here = frozenset(folder.path for folder in aim.folders)
                 # the system's watch of a folder ends with it, also where the folder came back at once
                 self._unseen = (self._unseen | (here - (watched - self._gone))) & here
                 self._gone.clear()
                 stop = asyncio.Event()
-                tasks.create_task(watch(aim.folders, partial(self._burst, here, aim.missing), stop, partial(self._began, former, here)))
-                former, watched = (*(event for event in former if not event.is_set()), stop), here
+                tasks.create_task(watch(aim.folders, partial(self._burst, here, aim.missing), stop, partial(self._began, former, aim)))
+                former = (*(event for event in former if not event.is_set()), stop)
+                current, watched = aim, here
                 await self._moved.wait()
 
     def _burst(self, here: frozenset[Path], missing: frozenset[Path], paths: set[Path]) -> None:
@@ -146,11 +150,13 @@ class FolderWatch:
         if paths & here or any(folder.is_relative_to(path) for path in paths for folder in missing):
             self._moved.set()
 
-    def _began(self, former: Iterable[asyncio.Event], here: frozenset[Path]) -> None:
+    def _began(self, former: Iterable[asyncio.Event], aim: Aim) -> None:
         """A watch that was begun later may be ready earlier: it ends those before it, and takes over what they were to look at."""
         for event in former:
             event.set()
-        fresh = here & self._unseen
+        fresh = self._unseen.intersection(folder.path for folder in aim.folders)
         self._unseen -= fresh
         if fresh:
-            self._fresh(fresh)
+            self._fresh(frozenset(fresh))
+        if fresh and aim.missing:
+            self._moved.set()  # what was missing when this watch was aimed may have come before it began

@@ -254,7 +254,8 @@ def test_a_watch_that_is_overtaken_before_it_begins_leaves_nothing_unseen(tmp_pa
         seen = asyncio.Event()
 
         async def aim() -> Aim:
-            return Aim(tuple(Watched(path, False) for path in folders))
+            missing = frozenset({tmp_path / "other"} if looking.is_set() else ())
+            return Aim(tuple(Watched(path, False) for path in folders), missing)
 
         def note(paths: frozenset[Path]) -> None:
             fresh.append(paths)

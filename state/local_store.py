@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing, StateError
 from state.failpoints import declare, hit
@@ -129,26 +130,27 @@ class LocalStore:
         hit(STAGED)
         self._make_folder(target.parent)
         try:
-            self._move(staged, target, if_absent)
+            self._move(key, staged, target, if_absent)
         except FileNotFoundError:
             # Somebody removed the folder (or all of `.tmp`) behind our back. The staged file decides which.
             if not staged.exists():
                 raise
             self._folders.clear()
             self._make_folder(target.parent)
-            self._move(staged, target, if_absent)
-        except FileExistsError:
-            self._refuse_existing(key, target)
+            self._move(key, staged, target, if_absent)
         hit(LINKED)
         _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
 
-    def _move(self, staged: Path, target: Path, if_absent: bool) -> None:
-        if if_absent:
-            os.link(staged, target)
-        else:
+    def _move(self, key: str, staged: Path, target: Path, if_absent: bool) -> None:
+        if not if_absent:
             os.replace(staged, target)  # noqa: PTH105  (the same call; Path.replace builds a Path for nothing)
+            return
+        try:
+            os.link(staged, target)
+        except FileExistsError:
+            self._refuse_existing(key, target)
 
-    def _refuse_existing(self, key: str, target: Path) -> None:
+    def _refuse_existing(self, key: str, target: Path) -> NoReturn:
         """The loser may act on the winner's object at once, so it must be durable before the loser hears of it."""
         if target.is_dir():
             raise KeyInvalid(self._name, key, "longer keys begin with it")
@@ -188,11 +190,10 @@ class LocalStore:
                 if inside and (key > after or after.startswith(key)):
                     yield from self._walk(folder / name, key, prefix, after)
             elif key.startswith(prefix) and key > after:
-                try:
-                    found = (folder / name).lstat()
-                except FileNotFoundError:
-                    continue  # deleted meanwhile
-                yield _info(key, found)
+                with self._translated("list", folder):
+                    found = _lstat_if_there(folder / name)
+                if found is not None:  # else deleted meanwhile
+                    yield _info(key, found)
 
     def _locate(self, key: str) -> Path:
         """The path of a key. Raises KeyInvalid if it leaves the root, passes a symlink, or is in the staging area."""
@@ -259,6 +260,13 @@ def _entries(folder: Path) -> list[str]:
         return []
     names.sort()
     return names
+
+
+def _lstat_if_there(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _info(key: str, found: os.stat_result) -> ObjectInfo:

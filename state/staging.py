@@ -15,6 +15,7 @@ import secrets
 import shutil
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 LOCK_SUFFIX = ".lock"
@@ -30,6 +31,7 @@ class Staging:
         self._numbers = itertools.count()
         self._folder: Path | None = None
         self._pid = 0
+        self._close: Callable[[], object] = lambda: None  # removes the folder and drops its lock
 
     def new(self) -> Path:
         """The path of a new file in this process' folder; not created. Raises OSError."""
@@ -40,9 +42,11 @@ class Staging:
         return folder / str(next(self._numbers))
 
     def reopen(self) -> None:
-        """Forget the folder, after somebody removed it; the next `new` makes another."""
+        """Let go of the folder if somebody removed it; the next `new` makes another. One that is there may hold others' files."""
         with self._lock:
-            self._folder = None
+            if self._folder is not None and not self._folder.exists():
+                self._folder = None
+                self._close()
 
     def sweep(self) -> int:
         """Remove the folders of dead processes; returns how many. Raises OSError."""
@@ -59,10 +63,14 @@ class Staging:
                 return self._folder
             self._base.mkdir(parents=True, exist_ok=True)
             folder, handle = _claim(self._base)
-            folder.mkdir()
             self._pid = os.getpid()
+            self._close = weakref.finalize(self, _close, folder, handle, self._pid)
+            try:
+                folder.mkdir()
+            except OSError:
+                self._close()
+                raise
             self._folder = folder
-            weakref.finalize(self, _close, folder, handle, self._pid)
             return folder
 
 

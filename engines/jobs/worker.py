@@ -32,7 +32,7 @@ from state.errors import StateError
 RESULT_WRITTEN = failpoints.declare("jobs.result-written")
 
 PROGRESS_INTERVAL = 0.1
-_NICENESS = 19
+_NICENESS = 10  # a tenth of a busy core: at 19 a machine that is busy with others' work starves a job for minutes
 _PR_SET_PDEATHSIG = 1
 
 

@@ -100,7 +100,7 @@ def test_a_large_job_runs_in_a_niced_process_of_its_own(bench: Bench) -> None:
     assert isinstance(bench.executor.ensure(task), Queued | Running)
     state = bench.finish(task)
     assert isinstance(state, Done)
-    assert state.result == {"sum": 3, "pid": bench.executor.worker_pids()[0], "nice": 19}
+    assert state.result == {"sum": 3, "pid": bench.executor.worker_pids()[0], "nice": 10}
 
 
 def test_a_worker_is_reused(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectMissing
+from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing
 from state.failpoints import declared
 from state.local_store import LocalStore
 
@@ -186,6 +186,45 @@ def test_a_root_that_is_removed_is_made_again(store: LocalStore) -> None:
     shutil.rmtree(store.root / "a")
     store.put("a/b", b"3")
     assert store.get("a/b") == b"3"
+
+
+def test_a_root_that_is_removed_again_and_again_costs_no_open_files(store: LocalStore) -> None:
+    for _ in range(3):
+        store.put("a", b"1")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(10):
+        shutil.rmtree(store.root)
+        with pytest.raises(BucketUnavailable):
+            store.put("a", b"2")
+        store.put("a", b"2")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_staged_file_that_is_gone_takes_no_other_with_it(store: LocalStore) -> None:
+    other, gone = store.stage(), store.stage()
+    other.write_bytes(b"1")
+    gone.unlink()
+    with pytest.raises(BucketUnavailable):
+        store.put_file("a", gone)
+    store.put_file("b", other)
+    assert store.get("b") == b"1"
+    assert store.stage().parent == other.parent
+
+
+def test_a_folder_that_comes_back_with_the_object_in_it_has_it(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process makes folder and object anew between our two tries."""
+    store.put("a/other", b"1")
+    link = os.link
+
+    def removed_then_taken(staged: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        target.write_bytes(b"theirs")
+        raise FileNotFoundError(errno.ENOENT, "gone", str(target))
+
+    monkeypatch.setattr(os, "link", removed_then_taken)
+    with pytest.raises(ObjectExists):
+        store.put("a/b", b"ours", if_absent=True)
+    assert store.get("a/b") == b"theirs"
 
 
 STAGE_AND_WAIT = """

@@ -6,6 +6,7 @@ survive (the lease is lost) ends the driver; everything else has become a status
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import Counter
@@ -137,13 +138,15 @@ class Driver:
     async def advance(self) -> None:
         """Looks at the ref and enqueues what changed."""
         pending = await self._in_thread(self._parts.follower.advance)
+        if not self.first_pass.is_set():
+            # before any is enqueued: a worker may be done with it before this returns
+            self._unvisited.update(pending.changed)
         self.enqueue(pending.changed)
         self.enqueue(pending.quiet, resync=True)
         moved: bool = await self._in_thread(partial(self._parts.data_watch.aim, pending.globs))
         if moved:
             self._data_folders.look_again()
         if self._parts.world.revision is not None and not self.first_pass.is_set():
-            self._unvisited = set(pending.changed)
             self.first_pass.set()
 
     def _activities(self) -> Iterable[Coroutine[Any, Any, None]]:
@@ -291,10 +294,10 @@ class Driver:
         await self._in_thread(partial(self._parts.heartbeat, self._parts.world.revision, self._relisted_at))
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(event.wait(), seconds)
-        except TimeoutError:
-            return
+        # not `wait_for`, which forgets in Python 3.11 that it was cancelled when what it waits for comes in the same moment
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         """A thread cannot be stopped: whoever is cancelled waits for it, lest it writes when all is closed and the lease is given back."""

@@ -68,7 +68,8 @@ async def _watch(
             # a file's name that is no text in UTF-8 breaks a watch; what came with it is looked for when the next one begins
             _log.warning("the watch of %s broke and begins anew: %s", ", ".join(map(str, paths)), failed.exceptions[0])
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _BROKEN_PAUSE)
+            async with asyncio.timeout(_BROKEN_PAUSE):
+                await stop.wait()
         begun = partial(changed, set(paths))
 
 

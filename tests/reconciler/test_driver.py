@@ -16,10 +16,12 @@ from small_lake import BUCKET, Repository, dataset, documents, generation, index
 
 from controllers.outcome import Failed, Outcome, Ready
 from reconciler.assembly import Assembly, assemble
+from reconciler.data_watch import DataWatch
 from reconciler.driver import Driver
 from reconciler.loop import Visit
 from reconciler.opening import Housekeeping, open_state
 from reconciler.place import locate
+from reconciler.queue import WorkQueue
 from reconciler.settings import Settings
 from specs.resource import Key
 from state import failpoints, reasons
@@ -132,6 +134,34 @@ class TestFollowing:
         live(tmp_path, scenario, dataset("x"))
 
 
+class TestFirstPass:
+    def test_counts_what_was_visited_before_it_was_declared(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Workers are fast: all may be visited while the driver still finds out which folders to watch."""
+        aim, done = DataWatch.aim, WorkQueue.done
+        visited: set[Key] = set()
+        all_visited = threading.Event()
+
+        def note_done(self: WorkQueue, key: Key) -> None:
+            done(self, key)
+            visited.add(key)
+            if {X, Key("Bucket", "primary")} <= visited:
+                all_visited.set()
+
+        def slow_aim(self: DataWatch, globs: Any) -> bool:
+            assert all_visited.wait(PATIENCE)
+            return aim(self, globs)
+
+        monkeypatch.setattr(WorkQueue, "done", note_done)
+        monkeypatch.setattr(DataWatch, "aim", slow_aim)
+
+        async def scenario(at_work: Running) -> None:
+            driver = at_work.assembly.driver
+            await asyncio.wait_for(driver.first_pass.wait(), PATIENCE)
+            assert not driver.unvisited
+
+        live(tmp_path, scenario, dataset("x"))
+
+
 class TestRequests:
     def test_are_answered_when_poked(self, tmp_path: Path) -> None:
         async def scenario(at_work: Running) -> None:
@@ -218,8 +248,6 @@ class TestWaking:
         async with running(repository) as at_work:
             await at_work.until(lambda: at_work.assembly.driver.first_pass.is_set() and at_work.assembly.queue.idle)
             parts = at_work.assembly.driver._parts
-            from reconciler.queue import WorkQueue
-
             queue = WorkQueue(asyncio.get_running_loop().time)
             made = Driver(replace(parts, reconciler=held, queue=queue), asyncio.get_running_loop(), reconcilers=2)  # type: ignore[arg-type]
             workers = [asyncio.create_task(made._work()) for _ in range(2)]
@@ -283,6 +311,16 @@ class TestWaking:
 
 
 class TestEnding:
+    def test_news_of_the_same_moment_keeps_nothing_running(self, tmp_path: Path) -> None:
+        async def scenario(at_work: Running) -> None:
+            driver = at_work.assembly.driver
+            await at_work.until(lambda: driver.first_pass.is_set() and at_work.assembly.queue.idle)
+            driver.poke()
+            driver.stop()
+            await asyncio.wait_for(at_work.driving, PATIENCE)
+
+        live(tmp_path, scenario, dataset("x"))
+
     def test_visits_under_way_are_finished_first(self, tmp_path: Path) -> None:
         """What a visit still writes would else come after the streams are closed and the lease is given back."""
 

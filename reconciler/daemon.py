@@ -89,6 +89,8 @@ async def _serve(state: State, assembly: Assembly, where: DaemonAddress, on_up: 
     epoch = state.lease.epoch if state.lease is not None else 0
     await asyncio.to_thread(write_daemon, state.place.cache, where)
     await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Normal", reasons.STARTED, f"answers at {where.url}, epoch {epoch}")
+    for damage in state.catalog.damaged:
+        await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Warning", reasons.CHECKPOINT_DAMAGED, damage)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, assembly.driver.stop)

@@ -17,7 +17,7 @@ from reconciler.blob_cache import BlobCache
 from reconciler.errors import RevisionUnknown
 from reconciler.sources.source import FileChange, Source
 from specs.digests import digest
-from specs.parse import ParsedFile, SpecError, duplicates, parse_file
+from specs.parse import ParsedFile, SpecError, declared_twice, duplicates, parse_file
 from specs.resource import Key, Resource
 
 _log = logging.getLogger(__name__)
@@ -243,7 +243,7 @@ class World:
         resource = self._files[holders[0]].in_force[key] if holders else None
         errors = [error for path in places for error in self._files[path].errors if _concerns(error, key, path, self._files[path])]
         if resource is not None:
-            errors += [_twice(key, resource, self._files[path].in_force[key]) for path in holders[1:]]
+            errors += [declared_twice(self._files[path].in_force[key], resource.origin) for path in holders[1:]]
         since = self._known_revision(key, _identity(resource, tuple(errors))) or revision
         return Desired(key, resource, tuple(errors), since)
 
@@ -278,14 +278,3 @@ def _concerns(error: SpecError, key: Key, path: str, file: _File) -> bool:
     if error.key is None:
         return key in file.older or key == Key(SPEC_FILE, path)
     return error.key == key
-
-
-def _twice(key: Key, first: Resource, second: Resource) -> SpecError:
-    return SpecError(
-        path=second.origin.path,
-        line=second.origin.line,
-        column=1,
-        message=f"already declared at {first.origin.path}:{first.origin.line}, which stands",
-        hint="remove one of the two, or rename it",
-        key=key,
-    )

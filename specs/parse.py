@@ -106,9 +106,14 @@ def duplicates(files: Iterable[ParsedFile]) -> tuple[SpecError, ...]:
     for resource in sorted((r for file in files for r in file.resources), key=lambda r: r.origin):
         stands = first.setdefault(resource.key, resource.origin)
         if stands is not resource.origin:
-            message = f"is defined a second time; the one at {stands} stands"
-            errors.append(SpecError(resource.origin.path, resource.origin.line, 1, message, "remove or rename one of them", resource.key))
+            errors.append(declared_twice(resource, stands))
     return tuple(errors)
+
+
+def declared_twice(resource: Resource, stands: Origin) -> SpecError:
+    """The error of a resource whose key stands elsewhere already."""
+    message = f"already declared at {stands}, which stands"
+    return SpecError(resource.origin.path, resource.origin.line, 1, message, "remove one of the two, or rename it", resource.key)
 
 
 def _not_utf8(path: str, text: bytes, at: int) -> SpecError:

@@ -1,4 +1,4 @@
-"""The graph of references: in which order resources are worked on, which ones wait for which, and where they go in circles.
+"""The graph of references: in which order resources are worked on, and where they go in circles.
 
 Pure, and quick enough for 100 000 resources. A reference to something that does not exist orders nothing: that is a
 waiting resource, not an error.
@@ -35,27 +35,6 @@ def order(resources: Iterable[Resource]) -> Order:
     circular = {key for cycle in cycles for key in cycle}
     straight = {key: tuple(other for other in others if other not in circular) for key, others in references.items() if key not in circular}
     return Order(tuple(_sorted_by_reference(straight)), cycles)
-
-
-def dependents(resources: Iterable[Resource]) -> Mapping[Key, frozenset[Key]]:
-    """Who refers directly to each key; keys that do not exist yet are in it, so that their arrival wakes those who wait."""
-    found: defaultdict[Key, set[Key]] = defaultdict(set)
-    for resource in resources:
-        for reference in resource.references:
-            found[reference].add(resource.key)
-    return {key: frozenset(keys) for key, keys in found.items()}
-
-
-def downstream(keys: Iterable[Key], referring: Mapping[Key, frozenset[Key]]) -> frozenset[Key]:
-    """Everything that refers to `keys`, directly or through others; `keys` themselves only if a circle leads back to them."""
-    reached: set[Key] = set()
-    waiting = list(keys)
-    while waiting:
-        for key in referring.get(waiting.pop(), ()):
-            if key not in reached:
-                reached.add(key)
-                waiting.append(key)
-    return frozenset(reached)
 
 
 def _sorted_by_reference(references: Mapping[Key, tuple[Key, ...]]) -> list[Key]:

@@ -26,11 +26,3 @@ def parse_size(text: str) -> int:
     if match is None:
         raise SizeInvalid(f"`{text[:32]}` is not a size.", remedy="Write it with a unit, as in 512MiB or 4GiB.")
     return round(Decimal(match[1]) * _UNITS[match[2]])
-
-
-def format_size(count: int) -> str:
-    """The shortest exact text of a number of bytes, as in `4GiB`."""
-    for unit in ("TiB", "GiB", "MiB", "KiB"):
-        if count and count % _UNITS[unit] == 0:
-            return f"{count // _UNITS[unit]}{unit}"
-    return f"{count}B"

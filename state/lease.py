@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
+from specs.durations import format_duration
 from state import processes
 from state.errors import LeaseHeld, LeaseLost, ObjectExists, ObjectMissing
 from state.failpoints import declare, hit
@@ -179,7 +180,7 @@ def _refuse_if_alive(store: ObjectStore, epoch: int, holder: Holder, clock: Cloc
     now = clock()
     if is_alive(heartbeat, now, ttl):
         other = heartbeat.holder
-        seen = f"last heard of {timedelta(seconds=round(max(heartbeat.age(now), 0)))} ago"
+        seen = f"last heard of {format_duration(timedelta(seconds=round(max(heartbeat.age(now), 0))))} ago"
         raise LeaseHeld(host=other.host, pid=other.pid, address=other.address, epoch=epoch, seen=seen)
 
 

@@ -177,6 +177,9 @@ STARTED = "Started"
 STOPPED = "Stopped"
 """The daemon ended in an orderly way."""
 
+CHECKPOINT_DAMAGED = "CheckpointDamaged"
+"""A checkpoint of the catalog cannot be read. An older one and the log told the same; the next checkpoint takes its place."""
+
 REVISION_OBSERVED = "RevisionObserved"
 """A new commit was read."""
 

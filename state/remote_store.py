@@ -7,6 +7,7 @@ opens the obstore client. Refuses to hold credentials. Next: `buckets.py`, which
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from obstore import exceptions as sdk
 from obstore.store import MemoryStore
 
 from state.errors import BucketUnavailable, ObjectExists, ObjectMissing
+from state.local_store import storage_error
 from state.objects import ObjectInfo, check_key
 from state.staging import Staging
 
@@ -54,7 +56,9 @@ class ObstoreStore:
         self._prefix = f"{prefix}/" if prefix else ""
         self._retry = retry or Retry()
         self._sleep = sleep
-        self._staging = Staging(Path(tempfile.gettempdir(), "lakehouse-staging"))
+        # of this user's own: the folder of another may not be written
+        self._staging_folder = Path(tempfile.gettempdir(), f"lakehouse-staging-{os.getuid()}")
+        self._staging = Staging(self._staging_folder)
 
     @property
     def name(self) -> str:
@@ -67,8 +71,12 @@ class ObstoreStore:
 
     def stage(self) -> Path:
         """A file in the machine's temporary folder."""
-        staged = self._staging.new()
-        staged.touch(exist_ok=False)
+        try:
+            staged = self._staging.new()
+            staged.touch(exist_ok=False)
+        except OSError as error:
+            self._staging.reopen()
+            raise storage_error(error, bucket=self._name, operation="stage", path=self._staging_folder) from error
         return staged
 
     def put_file(self, key: str, staged: Path, *, if_absent: bool = False) -> None:

@@ -6,10 +6,8 @@ stream is the truth; `status_checkpoint.py` spares reading all of it. Who may wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from itertools import chain
 from threading import Lock
 
 import orjson
@@ -26,10 +24,6 @@ from state.timestamps import Clock, iso
 STREAM = "status"
 CHECKPOINT_CHANGES = 1000
 """A checkpoint is due after so many changes, or after a quarter of the objects changed, whichever is more."""
-BATCH = 5000
-"""Statuses that share a sync in `put_many`."""
-OVERLAP = timedelta(seconds=10)
-"""How far `refresh` looks back: an id may become durable after a higher one of another thread."""
 
 
 def _fitting(line: bytes) -> bytes:
@@ -115,18 +109,12 @@ class StatusBook:
 
         An equal one renews `observed_at` in memory only. Raises what `Streams.append` raises; then the book is unchanged.
         """
-        return bool(self._put_batch([status], told))
-
-    def put_many(self, statuses: Iterable[Status]) -> tuple[Status, ...]:
-        """As `put`, with one sync for thousands; the last of several for one object counts. Returns what was written."""
-        newest = list({status.object: status for status in statuses}.values())
-        return tuple(chain.from_iterable(self._put_batch(newest[start : start + BATCH]) for start in range(0, len(newest), BATCH)))
-
-    def _put_batch(self, statuses: Sequence[Status], told: Sequence[WalRecord] = ()) -> list[Status]:
         with self._lock:
-            prepared = [pair for status in statuses if (pair := self._prepare(status)) is not None]
-        self._write([record for _, record in prepared], {record.id: status.object for status, record in prepared}, told)
-        return [status for status, _ in prepared]
+            record = self._prepare(status)
+        if record is None:
+            return False
+        self._write(record, status.object, told)
+        return True
 
     def show(self, status: Status) -> None:
         """As `put`, but in memory only, for what cannot be made durable now: lost with the process, and gone with the next `put`."""
@@ -147,12 +135,8 @@ class StatusBook:
             )
             record = self._streams.encode(STREAM, to_event(last) | {"removed": True})
             self._unsettled.add(record.id)
-        self._write([record], {record.id: object_}, told, removed=True)
+        self._write(record, object_, told, removed=True)
         return True
-
-    def refresh(self) -> None:
-        """Reads on in the stream: for processes that do not write it. Blocking."""
-        self._fold(ids.first_at(ids.instant(self._last) - OVERLAP) if self._last > ids.LOWEST else ids.LOWEST)
 
     def checkpoint(self, *, if_due: bool = False) -> bool:
         """Writes a checkpoint if anything was written since the last one; at shutdown, and now and then with if_due. Blocking.
@@ -181,8 +165,8 @@ class StatusBook:
         line = self._lines.get(object_)
         return None if line is None else from_line(line)
 
-    def _prepare(self, status: Status) -> tuple[Status, WalRecord] | None:
-        """The status as it will be and its line; None if it is as it was. `_lock` is held."""
+    def _prepare(self, status: Status) -> WalRecord | None:
+        """The line of the status as it will be; None if it is as it was. `_lock` is held."""
         line, old = self._lines.get(status.object), self._known(status.object)
         new = carried(old, status, status.observed_at or iso(self._clock()))
         if self._shown.pop(status.object, None) is not None:
@@ -190,27 +174,24 @@ class StatusBook:
         if old is None or line is None or not same(old, new):
             record = self._streams.encode(STREAM, to_event(new))
             self._unsettled.add(record.id)
-            return new, record
+            return record
         if new.observed_at != old.observed_at:
             event = orjson.loads(line)
             self._lines[status.object] = _fitting(orjson.dumps(event | {"observed_at": new.observed_at}))
             self._version += 1
         return None
 
-    def _write(self, records: list[WalRecord], objects: Mapping[str, str], told: Sequence[WalRecord], *, removed: bool = False) -> None:
-        """Durable first, then known. `told` goes before the records in the same write: no crash keeps these and loses that."""
-        if not records:
-            return
+    def _write(self, record: WalRecord, object_: str, told: Sequence[WalRecord], *, removed: bool = False) -> None:
+        """Durable first, then known. `told` goes before the record in the same write: no crash keeps this and loses that."""
         try:
-            self._streams.commit([*told, *records])
+            self._streams.commit([*told, record])
         except BaseException:
             with self._lock:
-                self._unsettled.difference_update(objects)
+                self._unsettled.discard(record.id)
             raise
         with self._lock:
-            for record in records:
-                self._apply(objects[record.id], record.id, None if removed else record.json)
-            self._unsettled.difference_update(objects)
+            self._apply(object_, record.id, None if removed else record.json)
+            self._unsettled.discard(record.id)
 
     def _apply(self, object_: str, id_: str, line: bytes | None) -> None:
         """`_lock` is held. line: None removes."""

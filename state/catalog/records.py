@@ -225,10 +225,6 @@ class Table:
     def file(self, key: str) -> DataFile | None:
         return next((file for file in self.files if file.ref.key == key), None)
 
-    def extended(self, names_and_types: Iterable[tuple[str, str]]) -> Schema:
-        """The current schema with columns added, under ids that are new to this table. See `extend_schema`."""
-        return extend_schema(self.schema, names_and_types, self.next_column_id, schema_id=self.next_schema_id)
-
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,

@@ -134,3 +134,16 @@ def flip(path: Path) -> None:
 def cut(path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
+
+
+def test_a_damaged_checkpoint_of_the_catalog_is_told_and_costs_nothing(shop: Shop, daemons: Daemons) -> None:
+    before = facts(shop.repository.lake)
+    assert shop.daemon.stop() == 0
+    for checkpoint in objects(shop, "catalog/checkpoints/*.json"):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+    shop = Shop(shop.repository, daemons.start(shop.repository))
+    told = "SELECT message FROM system.events WHERE reason = 'CheckpointDamaged'"
+    wait_for(lambda: any("is not used" in row["message"] for row in shop.daemon.query(told)), "the damage is told")
+    wait_for(shop.serves, "rows and hits are as they were")
+    shop.daemon.wait_settled()
+    assert facts(shop.repository.lake) == before

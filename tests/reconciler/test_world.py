@@ -146,7 +146,7 @@ class TestTwice:
         world = at_end({A: documents(OWNED_X, dataset("x", ", owner: you"))})
         assert owner(world, X) == "me"
         (error,) = errors(world, X)
-        assert error.startswith("specs/a.yaml:6:1: Dataset/x: is defined a second time")
+        assert error.startswith("specs/a.yaml:6:1: Dataset/x: already declared at")
 
     def test_a_moved_document_changes_nothing(self) -> None:
         source = Past([{A: OWNED_X}, {B: OWNED_X}])

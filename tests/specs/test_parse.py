@@ -88,8 +88,8 @@ def test_a_record_that_this_release_refuses_says_so() -> None:
 def test_the_first_of_equal_keys_stands() -> None:
     files = [parse(bucket("a") + "---\n" + bucket("b"), "specs/z.yaml"), parse(bucket("b") + "---\n" + bucket("b"), "specs/b.yaml")]
     assert [str(error) for error in duplicates(files)] == [
-        "specs/b.yaml:6:1: Bucket/b: is defined a second time; the one at specs/b.yaml:1 stands; remove or rename one of them",
-        "specs/z.yaml:6:1: Bucket/b: is defined a second time; the one at specs/b.yaml:1 stands; remove or rename one of them",
+        "specs/b.yaml:6:1: Bucket/b: already declared at specs/b.yaml:1, which stands; remove one of the two, or rename it",
+        "specs/z.yaml:6:1: Bucket/b: already declared at specs/b.yaml:1, which stands; remove one of the two, or rename it",
     ]
     assert duplicates(reversed(files)) == duplicates(files)
     assert duplicates(files[:1]) == ()

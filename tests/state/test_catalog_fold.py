@@ -26,7 +26,19 @@ from state.catalog.entry import (
     TableCommit,
 )
 from state.catalog.fold import Approval, ChangeRefused, Inventory, ObjectState, Suspension, apply, check_wanted, fold
-from state.catalog.records import Binding, Build, Column, Corpus, DataFile, IndexRecord, Refusal, Schema, ServingManifest, Table
+from state.catalog.records import (
+    Binding,
+    Build,
+    Column,
+    Corpus,
+    DataFile,
+    IndexRecord,
+    Refusal,
+    Schema,
+    ServingManifest,
+    Table,
+    extend_schema,
+)
 from state.objects import ObjectRef
 
 NAME, INDEX = "Dataset/a", "Index/i"
@@ -134,7 +146,7 @@ def test_the_id_of_a_dropped_column_is_never_given_again() -> None:
         apply(dropped, commit(schema=Schema(3, (*WITHOUT_CITY.columns, Column(2, "email", "string")))))
     table = dropped.table
     assert table is not None
-    assert apply(dropped, commit(schema=table.extended([("city", "string")]))).table is not None
+    assert apply(dropped, commit(schema=extend_schema(table.schema, [("city", "string")], table.next_column_id))).table is not None
 
 
 def test_a_former_schema_comes_back_as_it_was() -> None:

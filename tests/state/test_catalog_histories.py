@@ -17,7 +17,7 @@ from state.catalog.checkpoint import KEEP, MANIFESTS, SHARD_FOLDER
 from state.catalog.entry import Adopted, Approved, Change, Dropped, Managed, Renamed, Resumed, Retained, Suspended, TableCommit
 from state.catalog.fold import ChangeRefused, ObjectState
 from state.catalog.log import WriterId
-from state.catalog.records import Binding, DataFile, Table
+from state.catalog.records import Binding, DataFile, Table, extend_schema
 from state.objects import ObjectInfo, ObjectRef, ObjectStore
 from state.remote_store import ObstoreStore
 
@@ -29,7 +29,7 @@ def changed(catalog: Catalog, name: str, number: int, drop_column: bool) -> Tabl
     """A commit that adds a file of its own, replaces the oldest of three, and sometimes drops a column and adds another."""
     state = catalog.get(name)
     table = state.table if state is not None and state.table is not None else Table(name)
-    schema = table.extended([("id", "int64"), (f"c{number}", "string")])
+    schema = extend_schema(table.schema, [("id", "int64"), (f"c{number}", "string")], table.next_column_id, schema_id=table.next_schema_id)
     if drop_column:
         schema = type(schema)(schema.id, schema.columns[1:])
     file = DataFile(ObjectRef("lake", f"{name}/{number}", 1, "0" * 64), "base", table.next_sequence, 5, str(number), 0, schema.id)

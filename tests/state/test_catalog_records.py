@@ -201,4 +201,6 @@ def test_schemas_are_extended_and_never_changed() -> None:
         extend_schema(first, [("id", "string")], 3)
     dropped = Schema(2, (Column(1, "id", "int64"),))
     table = Table("t", schemas=(first, dropped))
-    assert table.extended([("name", "string")]) == Schema(3, (Column(1, "id", "int64"), Column(3, "name", "string")))
+    assert extend_schema(table.schema, [("name", "string")], table.next_column_id, schema_id=table.next_schema_id) == Schema(
+        3, (Column(1, "id", "int64"), Column(3, "name", "string"))
+    )

@@ -74,7 +74,7 @@ def test_the_same_state_is_refused_to_a_second_process_with_the_holders_name(sto
     with pytest.raises(LeaseHeld) as caught:
         Lease.acquire(store, HERE, clock)
     explained = caught.value.explain()
-    for part in ("process 4711 on server", "http://10.0.0.7:8484", "0:00:14 ago", "kill 4711", "another state bucket"):
+    for part in ("process 4711 on server", "http://10.0.0.7:8484", "14s ago", "kill 4711", "another state bucket"):
         assert part in explained
     assert (caught.value.host, caught.value.pid, caught.value.address) == ("server", 4711, "http://10.0.0.7:8484")
     clock.forward(2)

@@ -168,7 +168,8 @@ def test_last_transition_moves_only_with_the_condition_status(world: World) -> N
 
 def test_remove_closes_and_survives(world: World) -> None:
     book = world.book()
-    book.put_many([ready("Dataset/a"), ready("Dataset/b")])
+    book.put(ready("Dataset/a"))
+    book.put(ready("Dataset/b"))
     book.checkpoint()
     assert book.remove("Dataset/a")
     assert not book.remove("Dataset/a")
@@ -180,15 +181,14 @@ def test_remove_closes_and_survives(world: World) -> None:
     assert world.book().put(ready("Dataset/a"))
 
 
-def test_batches_write_only_what_differs(world: World) -> None:
+def test_what_differs_is_written_and_listed_by_kind(world: World) -> None:
     book = world.book()
     statuses = [ready(f"Dataset/d{n}") for n in range(20)]
-    assert len(book.put_many(statuses)) == 20
+    assert all(book.put(status) for status in statuses)
     changed = [replace(s, message="other") if n % 5 == 0 else s for n, s in enumerate(statuses)]
-    assert [s.object for s in book.put_many(changed)] == ["Dataset/d0", "Dataset/d5", "Dataset/d10", "Dataset/d15"]
-    assert [s.message for s in book.put_many([ready(message="x"), ready(message="y")])] == ["y"]
-    assert len(book) == 21
-    assert [s.object for s in book.all("Dataset")][:3] == ["Dataset/a", "Dataset/d0", "Dataset/d1"]
+    assert [s.object for s in changed if book.put(s)] == ["Dataset/d0", "Dataset/d5", "Dataset/d10", "Dataset/d15"]
+    assert len(book) == 20
+    assert [s.object for s in book.all("Dataset")][:3] == ["Dataset/d0", "Dataset/d1", "Dataset/d10"]
     assert book.all("Index") == []
 
 
@@ -215,7 +215,8 @@ def test_no_change_no_checkpoint(world: World) -> None:
     assert not book.checkpoint()
     assert not world.book().checkpoint()
     assert len(world.checkpoints()) == 1
-    book.put_many([ready(f"Dataset/d{n}") for n in range(CHECKPOINT_CHANGES + 1)])
+    for number in range(CHECKPOINT_CHANGES + 1):
+        book.put(ready(f"Dataset/d{number}"))
     assert book.checkpoint(if_due=True)
     assert not book.checkpoint(if_due=True)
 
@@ -322,20 +323,6 @@ def test_a_clock_that_went_back_does_not_bring_old_statuses_back(world: World) -
     world.tick(-7200)
     world.book().put(ready(message="new"))
     assert world.book().get("Dataset/a").message == "new"
-
-
-def test_a_reader_follows_by_refresh(world: World) -> None:
-    writer, reader = world.book(), world.book()
-    for number in range(3):
-        world.tick(1)
-        writer.put_many([ready(message=str(number)), ready("Dataset/b")])
-        before = reader.version
-        reader.refresh()
-        assert reader.get("Dataset/a").message == str(number)
-        assert reader.version > before
-    writer.remove("Dataset/b")
-    reader.refresh()
-    assert "Dataset/b" not in reader
 
 
 class Unlistable(LocalStore):

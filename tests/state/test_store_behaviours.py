@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from state.buckets import probe
-from state.errors import KeyInvalid, ObjectExists, ObjectMissing
+from state.errors import KeyInvalid, ObjectExists, ObjectMissing, StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef, ObjectStore
 from state.remote_store import ObstoreStore, open_memory
@@ -208,3 +209,10 @@ def test_a_reference_describes_its_bytes() -> None:
     ref = ObjectRef.of("lake", "a", b"abc")
     assert ref.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert ObjectRef.from_dict(ref.to_dict()) == ref
+
+
+def test_a_staging_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone" / "x"))
+    (tmp_path / "gone").touch()
+    with pytest.raises(StateError, match="taken"):
+        ObstoreStore(MemoryStore(), "lake").stage()

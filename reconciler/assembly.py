@@ -117,6 +117,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     def tidy() -> None:
         tables = [held.table for held in state.catalog.objects("Dataset").values() if held.table is not None]
         views.run(tables, time.monotonic())
+        state.buckets.sweep_staging()
 
     parts = Parts(
         source=state.place.source,

@@ -26,7 +26,6 @@ from state.catalog.log import WriterId
 from state.discards import Discards
 from state.errors import ObjectExists, StateError
 from state.lease import Holder, Lease
-from state.local_store import LocalStore
 from state.objects import ObjectStore
 from state.reader import ObjectReader
 from state.requests import RequestQueue
@@ -124,10 +123,7 @@ def _lead(store: ObjectStore, catalog: Catalog, address: str) -> Lease:
 
 def _sweep(place: Place, buckets: Buckets, objects: ObjectReader) -> None:
     """Removes what processes that died left half-written, and results of jobs that nobody came for."""
-    for name in buckets.configs():
-        store = buckets.store(name)
-        if isinstance(store, LocalStore):
-            store.sweep_staging()
+    buckets.sweep_staging()
     objects.sweep()
     JobResults(place.cache / "jobs").sweep(_KEPT_RESULTS, lambda: utc_now().timestamp())
 

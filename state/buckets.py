@@ -7,6 +7,7 @@ Refuses to know secrets, specs or the catalog. Next: `local_store.py`, `remote_s
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -22,6 +23,8 @@ from state.objects import ObjectStore, check_key
 
 Backend = Literal["local", "memory"]
 BACKENDS: tuple[Backend, ...] = ("local", "memory")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,16 @@ class Buckets:
         """By name, as of now."""
         with self._lock:
             return {name: config for name, (config, _) in sorted(self._open.items())}
+
+    def sweep_staging(self) -> None:
+        """Remove what dead processes left half-written in local buckets. A bucket that cannot be swept is left for the next time."""
+        with self._lock:
+            stores = [store for _, store in self._open.values() if isinstance(store, LocalStore)]
+        for store in stores:
+            try:
+                store.sweep_staging()
+            except StateError as error:
+                _log.warning("half-written files stay for now: %s", error.explain())
 
     def _attached(self, name: str) -> tuple[BucketConfig, ObjectStore]:
         with self._lock:

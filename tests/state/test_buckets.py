@@ -65,6 +65,25 @@ def test_a_store_that_cannot_be_written_is_reachable(tmp_path: Path) -> None:
     assert found.problem is not None
 
 
+def test_a_bucket_that_cannot_be_swept_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    buckets = Buckets()
+    for name in "abm":
+        buckets.attach(BucketConfig(name, "memory" if name == "m" else "local", str(tmp_path / name)))
+    for name in "ab":
+        buckets.store(name).put("key", b"1")
+        (tmp_path / name / ".tmp" / "1-dead").mkdir()
+
+    def denied() -> int:
+        raise BucketUnavailable("a", "sweep", "Permission denied")
+
+    monkeypatch.setattr(buckets.store("a"), "sweep_staging", denied)
+    buckets.sweep_staging()
+    assert [(tmp_path / name / ".tmp" / "1-dead").exists() for name in "ab"] == [True, False]
+    assert "Permission denied" in caplog.text
+
+
 def test_failures_of_the_wire_are_tried_again_and_then_told(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     store = open_memory("far")

@@ -1,11 +1,17 @@
-"""What every room's tests share: golden files, changed only by `pytest --update-golden`; and properties that no busy machine fails."""
+"""What every room's tests share: golden files, changed only by `pytest --update-golden`; properties that no busy machine fails; and the
+watch over event loops.
+"""
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 # no test is a timed one: how long an example takes says something of the machine only
@@ -39,3 +45,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     return Golden(request.path.parent / "golden", bool(request.config.getoption("--update-golden")))
+
+
+Watch = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def watch_loop() -> Watch:
+    """Within `watch_loop(*rooms)` code of these rooms, or any code, that blocks a running event loop raises BlockingError."""
+
+    @contextmanager
+    def watch(*rooms: str) -> Iterator[None]:
+        gc.freeze()  # what former tests left in cycles has files to close, which is not this loop's fault
+        try:
+            with blockbuster_ctx(list(rooms) or None):
+                yield
+        finally:
+            gc.unfreeze()
+
+    return watch

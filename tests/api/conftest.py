@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,6 @@ import pyarrow as pa
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from blockbuster import blockbuster_ctx
 
 from api.app import Parts, build_app
 from api.server import runner_of
@@ -201,14 +200,14 @@ Open = Callable[..., AbstractAsyncContextManager[TestClient[Any, Any]]]
 
 
 @pytest.fixture
-def opened(world: World) -> Open:
+def opened(world: World, watch_loop: Callable[..., AbstractContextManager[None]]) -> Open:
     """Opens a client of an app whose parts are those of `world`, but for what is given."""
 
     @asynccontextmanager
     async def open_client(**changes: Any) -> AsyncIterator[TestClient[Any, Any]]:
         server = Server(build_app(replace(world.parts, **changes)))
         async with TestClient(server, json_serialize=lambda value: orjson.dumps(value).decode()) as client:
-            with blockbuster_ctx(["api", "engines", "state"]):
+            with watch_loop("api", "engines", "state"):
                 yield client
 
     return open_client

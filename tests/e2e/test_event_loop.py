@@ -7,12 +7,12 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from blockbuster import blockbuster_ctx
 from harness_daemon import Repository
 from harness_shop import ITEMS, dataset, stocked
 
@@ -23,13 +23,18 @@ ROOMS = ["specs", "state", "engines", "controllers", "api", "reconciler"]
 PATIENCE = 60.0
 
 
-def test_the_event_loop_is_never_blocked(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_event_loop_is_never_blocked(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    watch_loop: Callable[..., AbstractContextManager[None]],
+) -> None:
     monkeypatch.setenv("LAKEHOUSE_LISTEN", "127.0.0.1:0")
     monkeypatch.setenv("LAKEHOUSE_WORK_RESYNC", "1s")
     monkeypatch.setenv("LAKEHOUSE_WORK_INLINE_BYTES", "20000")
     caplog.set_level(logging.INFO)
     repository = stocked(tmp_path / "repository")
-    with blockbuster_ctx(ROOMS):
+    with watch_loop(*ROOMS):
         asyncio.run(life(repository))
     assert "Blocking" not in caplog.text
     # a fault in a spec is told as a warning; nothing else is one

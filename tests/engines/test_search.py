@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import anyio
 import anyio.lowlevel
 import pyarrow as pa
 import pytest
-from blockbuster import blockbuster_ctx
 
 from engines import search
 from engines.embedding.chunking import Chunking
@@ -167,10 +167,12 @@ async def test_a_filter_restricts_the_rows(world: World) -> None:
         await world.find(filter="nonsense")
 
 
-async def test_the_search_blocks_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_search_blocks_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, watch_loop: Callable[..., AbstractContextManager[None]]
+) -> None:
     world.serve(world.build())
     await world.find()
-    with blockbuster_ctx():
+    with watch_loop():
         assert await world.find()
         assert await world.find(filter="recipe")
         monkeypatch.setattr(search, "SHORT_TEXT", 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +31,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield opening
     while opened:
         opened.pop().streams.close()
-    gc.collect()  # their staging folders go now, not on the event loop of a later test
 
 
 def end(state: State) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from blockbuster import blockbuster_ctx
 
 from engines.files.types import arrow_type
 from engines.reading import TableName
@@ -148,9 +147,8 @@ async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worker
 
 
 @pytest.fixture
-def watched_loop() -> Iterator[None]:
-    gc.collect()  # what former tests left in cycles has files to close, which is not this loop's fault
-    with blockbuster_ctx(["engines", "state"]):
+def watched_loop(watch_loop: Callable[..., AbstractContextManager[None]]) -> Iterator[None]:
+    with watch_loop("engines", "state"):
         yield
 
 

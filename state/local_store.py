@@ -29,6 +29,14 @@ LINKED = declare("local-store.linked")
 
 STAGING_FOLDER = ".tmp"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_REMEDIES = {
+    errno.EACCES: "Check the folder's owner and permissions.",
+    errno.EPERM: "Check the folder's owner and permissions.",
+    errno.EROFS: "Mount the file system for writing, or move the bucket to another.",
+    errno.EMFILE: "Raise this process's limit of open files (ulimit -n).",
+    errno.ENFILE: "Raise the machine's limit of open files (sysctl fs.file-max).",
+    errno.EIO: "Check the disk: the kernel's log (dmesg) tells more.",
+}
 
 
 class LocalStore:
@@ -240,8 +248,7 @@ def storage_error(error: OSError, *, bucket: str, operation: str, path: Path) ->
         return DiskFull(bucket, str(path))
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return KeyInvalid(bucket, str(path), "a key that begins with it, or that it begins with, is taken")
-    remedy = "Check the folder's owner and permissions." if error.errno in (errno.EACCES, errno.EPERM) else None
-    return BucketUnavailable(bucket, operation, f"{error.strerror or error} ({path})", remedy=remedy)
+    return BucketUnavailable(bucket, operation, f"{error.strerror or error} ({path})", remedy=_REMEDIES.get(error.errno or 0))
 
 
 def _entries(folder: Path) -> list[str]:

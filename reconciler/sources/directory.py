@@ -137,4 +137,6 @@ class DirectorySource:
 
 
 def _unreadable(place: Path, error: OSError) -> SourceUnavailable:
-    return SourceUnavailable(f"cannot read {shown_path(str(place))}: {error.strerror}", remedy="Check that it exists and is readable.")
+    missing = isinstance(error, FileNotFoundError) and place.name == SPECS_FOLDER
+    remedy = f"Name the folder that holds `{SPECS_FOLDER}/`, or make it with `lakectl init`." if missing else "Check that it is readable."
+    return SourceUnavailable(f"cannot read {shown_path(str(place))}: {error.strerror}", remedy=remedy)

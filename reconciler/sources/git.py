@@ -62,9 +62,9 @@ class GitSource:
             try:
                 return str(self._repo.revparse_single(name).peel(pygit2.Commit).id)
             except (KeyError, ValueError, pygit2.InvalidSpecError) as error:
-                raise RevisionUnknown(
-                    f"{name} names no commit in {self._repo.path}", remedy="Check the branch or revision with `git log`."
-                ) from error
+                unborn = name == "HEAD" and self._repo.head_is_unborn
+                remedy = "Make the first: git add --all && git commit." if unborn else "Check the branch or revision with `git log --all`."
+                raise RevisionUnknown(f"{name} names no commit in {self._repo.path}", remedy=remedy) from error
             except (pygit2.GitError, OSError) as error:
                 raise SourceUnavailable(f"cannot read {self._repo.path}: {error}", remedy=_remedy(error, self.folder)) from error
 

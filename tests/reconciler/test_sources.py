@@ -232,8 +232,9 @@ class TestGit:
 
     def test_a_repository_without_a_commit(self, tmp_path: Path) -> None:
         Repository(tmp_path)
-        with pytest.raises(RevisionUnknown):
+        with pytest.raises(RevisionUnknown) as caught:
             GitSource(tmp_path).revision()
+        assert caught.value.remedy == "Make the first: git add --all && git commit."
 
     def test_no_repository(self, tmp_path: Path) -> None:
         with pytest.raises(SourceUnavailable, match="is in no git repository"):

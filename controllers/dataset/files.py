@@ -1,11 +1,12 @@
 """The files that a Dataset's globs match, with their content digests. Reads; decides nothing.
 
-A file is hashed when size, times or inode moved; the rest is remembered. What matches but cannot be a source (a
+A file is hashed when size, times or inode moved, or moved a moment ago; the rest is remembered. What matches but cannot be a source (a
 directory, a link that leads out of the data root, an unknown format) is named with the reason, never skipped in silence.
 """
 
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ FORMATS = {
 """Formats by the last suffix of a file's name."""
 
 _Signature = tuple[int, int, int, int]
+
+_TICK_NS = 50_000_000
+"""Nanoseconds that a file must have rested before its digest is remembered: file systems stamp times by the kernel's tick (10 ms at most),
+and two writes of one size within a tick leave the same signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,11 @@ class Listing:
 class SourceFiles:
     """Lists files below a data root. Blocking and thread-safe; keeps digests of unchanged files in memory."""
 
-    def __init__(self, root: Path, ours: Callable[[], Iterable[Path]] = tuple) -> None:
-        """ours: the folders that hold what Lakehouse wrote itself, none of which is a source."""
+    def __init__(self, root: Path, ours: Callable[[], Iterable[Path]] = tuple, clock: Callable[[], int] = time.time_ns) -> None:
+        """ours: the folders that hold what Lakehouse wrote itself, none of which is a source. clock: nanoseconds, as files are stamped."""
         self._root = root.resolve()
         self._ours = ours
+        self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, tuple[_Signature, str]] = {}
 
@@ -111,6 +117,7 @@ class SourceFiles:
         place = self._root / match.path
         if match.linked and (outside := self._misplaced(place)):
             return Unusable(match.path, outside)
+        looked = self._clock()
         facts = place.stat()
         if stat.S_ISDIR(facts.st_mode):
             return Unusable(match.path, "is a directory; name the files inside it, as in `folder/*.csv`")
@@ -124,8 +131,9 @@ class SourceFiles:
         if known is not None and known[0] == signature:
             return SourceFile(match.path, known[1], facts.st_size, facts.st_mtime_ns)
         digest = sha256_file(place)
-        with self._lock:
-            self._known[match.path] = (signature, digest)
+        if looked - facts.st_ctime_ns > _TICK_NS:
+            with self._lock:
+                self._known[match.path] = (signature, digest)
         return SourceFile(match.path, digest, facts.st_size, facts.st_mtime_ns)
 
     def _misplaced(self, place: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,11 @@ class TestUnusable:
         assert SourceFiles(root).list(["d/*"]) == Listing()
 
 
+def later() -> int:
+    """Long after whatever was written."""
+    return time.time_ns() + 10**9
+
+
 class TestHashing:
     @pytest.fixture
     def hashed(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -157,7 +163,7 @@ class TestHashing:
     def test_only_what_moved(self, root: Path, hashed: list[str]) -> None:
         for name in "abc":
             write(root, f"d/{name}.csv")
-        files = SourceFiles(root)
+        files = SourceFiles(root, clock=later)
         first = files.list(["d/*.csv"])
         hashed.clear()
         assert files.list(["d/*.csv"]) == first
@@ -169,7 +175,7 @@ class TestHashing:
     def test_another_file_of_the_same_size_and_time(self, root: Path, hashed: list[str]) -> None:
         place = write(root, "d/a.csv", "a\n1\n")
         facts = place.stat()
-        files = SourceFiles(root)
+        files = SourceFiles(root, clock=later)
         (before,) = files.list(["d/*"]).files
         other = write(root, "d/.new", "a\n2\n")
         os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
@@ -177,10 +183,21 @@ class TestHashing:
         (after,) = files.list(["d/*.csv"]).files
         assert after.digest != before.digest
 
+    def test_what_was_written_a_moment_ago_may_be_again_without_a_trace(self, root: Path, hashed: list[str]) -> None:
+        place = write(root, "d/a.csv")
+        now = place.stat().st_ctime_ns
+        files = SourceFiles(root, clock=lambda: now)
+        for _ in range(2):
+            files.list(["d/*.csv"])
+        now += 10**9
+        for _ in range(2):
+            files.list(["d/*.csv"])
+        assert hashed == ["a.csv"] * 3
+
     def test_again_when_told_to_forget(self, root: Path, hashed: list[str]) -> None:
         write(root, "d/a.csv")
         write(root, "e/a.csv")
-        files = SourceFiles(root)
+        files = SourceFiles(root, clock=later)
         files.list(["*/*.csv"])
         hashed.clear()
         files.forget(["d/*.csv"])

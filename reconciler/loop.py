@@ -191,7 +191,8 @@ def with_errors(desired: Desired, outcome: Outcome) -> Outcome:
     if not desired.errors:
         return outcome
     served = f" The last good spec stays in force: {outcome.message}" if desired.key.kind != SPEC_FILE else ""
-    return Stalled(reasons.INVALID_SPEC, f"{_errors(desired)}.{served}", detail=outcome.detail)
+    told = _errors(desired)
+    return Stalled(reasons.INVALID_SPEC, told + ("" if told.endswith(("?", ".")) else ".") + served, detail=outcome.detail)
 
 
 def _errors(desired: Desired) -> str:

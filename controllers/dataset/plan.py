@@ -316,14 +316,14 @@ def _place(refusal: Refusal) -> str:
 
 
 def _refusals(refused: Sequence[Refusal]) -> str:
-    first = f"{_place(refused[0])} (the whole file is refused)"
-    return first if len(refused) == 1 else f"{first}, and {len(refused) - 1} more files"
+    first = f"{_place(refused[0]).removesuffix('.')} (the whole file is refused)"
+    return first if len(refused) == 1 else f"{first}, and {_count(len(refused) - 1, 'more file')}"
 
 
 def _unusable(listing: Listing) -> str:
     first = listing.unusable[0]
     more = len(listing.unusable) - 1
-    return f"{first.path} {first.reason}" + (f" (and {more} more paths)" if more else "")
+    return f"{first.path} {first.reason}" + (f" (and {_count(more, 'more path')})" if more else "")
 
 
 def _why(ingest: Sequence[SourceFile], bind: Sequence[SourceFile], gone: Sequence[str], unbind: Sequence[str], repair: set[str]) -> str:

@@ -284,7 +284,7 @@ def test_refused_files_are_named_and_the_rest_is_served() -> None:
     outcome = conclude(lake.resource, lake.observed(listing(files)))
     assert outcome == Stalled(
         reasons.FILE_REFUSED,
-        "y:2: does not fit (the whole file is refused), and 1 more files; version 1 with 2 rows stays served",
+        "y:2: does not fit (the whole file is refused), and 1 more file; version 1 with 2 rows stays served",
         detail={"rows": 2, "version": 1, "files": 1, "refused": ["y:2: does not fit", "z:2: does not fit"]},
     )
 

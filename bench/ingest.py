@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 from bench import report
 from bench.bars import Bar
 from engines.files.ingest import IngestResult, IngestTask, Write, run
-from state.buckets import BucketConfig, open_store
+from state.buckets import open_store
+from state.places import BucketConfig
 
 SEED = 20_250
 TINY_ROWS, TINY_FILES = 20, 400

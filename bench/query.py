@@ -34,10 +34,11 @@ from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.service import QueryService
 from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables
-from state.buckets import BucketConfig, Buckets
+from state.buckets import Buckets
 from state.catalog.records import Column, DataFile, Schema, Table
 from state.digest_file import sha256_bytes
 from state.objects import ObjectRef
+from state.places import BucketConfig
 from state.reader import ObjectReader
 
 SEED = 11

@@ -43,8 +43,9 @@ from engines.vectors.corpus import CorpusTask, make_corpus
 from engines.vectors.engine import VectorIndex, Vectors
 from engines.vectors.matrix import nearest, open_matrix
 from engines.vectors.recommend import recommend
-from state.buckets import BucketConfig, Buckets
+from state.buckets import Buckets
 from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest
+from state.places import BucketConfig
 from state.reader import ObjectReader
 
 SEED = 7

@@ -1,6 +1,6 @@
 """How heavy a job is: its input in bytes, unless only this process can do it."""
 
-from state.buckets import BucketConfig
+from state.places import BucketConfig
 
 
 def job_weight(input_bytes: int, target: BucketConfig) -> int:

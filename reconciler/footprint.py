@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.errors import StateBucketMissing
-from state.buckets import BucketConfig, BucketPlace
 from state.errors import ObjectMissing
 from state.objects import ObjectStore
+from state.places import BucketConfig, BucketPlace
 
 CACHE_FOLDER = ".lakehouse"
 STATE_KEY = "state.json"
@@ -29,11 +28,8 @@ class StatePointer:
     id: str
 
     def config(self, data_root: Path) -> BucketConfig:
-        """What opens the bucket. Raises StateBucketMissing if its backend is not built."""
-        config = self.place.config(self.name, data_root)
-        if config is None:
-            raise StateBucketMissing(f"Bucket/{self.name}: the state cannot be kept in a {self.place.backend} bucket in this version")
-        return config
+        """What opens the bucket."""
+        return self.place.config(self.name, data_root)
 
 
 def state_id(store: ObjectStore) -> str:

@@ -15,7 +15,7 @@ from specs.digests import digest
 from specs.kinds.bucket import BucketSpec
 from specs.parse import parse_file
 from specs.resource import Key
-from state.buckets import BucketPlace
+from state.places import BucketPlace
 
 _LONGEST_SOCKET = 100
 

@@ -2,7 +2,7 @@
 
 A `BucketConfig` is all that another process needs to open the same store; it travels as JSON to job workers. (Memory is not shared
 between processes: such a bucket exists for tests and scratch data.) `probe` says whether a store keeps its promises before it is trusted.
-Refuses to know secrets, specs or the catalog. Next: `local_store.py`, `remote_store.py`, `reader.py`.
+Refuses to know specs or the catalog. Next: `places.py`, `local_store.py`, `remote_store.py`, `reader.py`.
 """
 
 from __future__ import annotations
@@ -12,99 +12,63 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 from weakref import WeakValueDictionary
 
 from state.errors import BucketInvalid, BucketUnknown, ObjectExists, StateError
 from state.local_store import LocalStore
 from state.objects import ObjectStore, check_key
-
-Backend = Literal["local", "memory"]
-BACKENDS: tuple[Backend, ...] = ("local", "memory")
+from state.places import BACKENDS, BucketConfig, ServiceKind
+from state.secrets import secrets_here
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class BucketConfig:
-    """Where a bucket is. `root` is an absolute path (local), or whose memory it is: a memory bucket with a root is one bucket for all of
-    this process, without one it is another each time. `prefix` is put before every key, without slashes at its ends."""
-
-    name: str
-    backend: Backend
-    root: str | None = None
-    prefix: str = ""
-
-    def to_dict(self) -> dict[str, object]:
-        """JSON-able; the inverse of `from_dict`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, object]) -> BucketConfig:
-        """Raises KeyError where a field is missing. `open_store` judges the values."""
-        root = document["root"]
-        prefix = str(document.get("prefix", ""))
-        return cls(str(document["name"]), cast(Backend, document["backend"]), None if root is None else str(root), prefix)
-
-
-@dataclass(frozen=True, slots=True)
-class BucketPlace:
-    """Where a bucket is, as its spec says it and the catalog remembers it: a relative `path` counts from the data root."""
-
-    backend: str
-    path: str | None = None
-    prefix: str = ""
-
-    def to_dict(self) -> dict[str, object]:
-        """JSON-able; the inverse of `from_dict`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, object]) -> BucketPlace:
-        """Raises KeyError where the backend is missing."""
-        path = document.get("path")
-        return cls(str(document["backend"]), None if path is None else str(path), str(document.get("prefix", "")))
-
-    def config(self, name: str, data_root: Path) -> BucketConfig | None:
-        """What opens the bucket in any process; None where its backend is not built."""
-        if self.backend == "memory":
-            return BucketConfig(name, "memory", str(data_root), self.prefix)
-        if self.backend == "local" and self.path is not None:
-            return BucketConfig(name, "local", str((data_root / self.path).resolve()), self.prefix)
-        return None
-
-
 _memories: dict[BucketConfig, ObjectStore] = {}
-_folders: WeakValueDictionary[BucketConfig, LocalStore] = WeakValueDictionary()
+_opened: WeakValueDictionary[BucketConfig, ObjectStore] = WeakValueDictionary()
 _sharing = threading.Lock()
 
 
 def open_store(config: BucketConfig) -> ObjectStore:
-    """One store a configuration as long as anybody holds it: a folder's staging area and what it knows to exist cost five calls to make.
+    """One store a configuration as long as anybody holds it: a folder's staging area and a service's connections cost to make.
 
-    No I/O for a local bucket: its folder is made by the first put. Raises BucketInvalid.
+    No I/O: a local folder is made by the first put, a service is asked by the first operation. Raises BucketInvalid, KeyInvalid.
     """
     if config.prefix:
         check_key(config.name, config.prefix)
-    if config.backend == "memory":
-        # Imported here: obstore's library is 20 MB, and a command that reads a local lake does without it.
-        from state.remote_store import open_memory
+    with _sharing:
+        if config.backend == "memory":
+            return _open_memory(config)
+        store = _opened.get(config)
+        if store is None:
+            store = _opened[config] = _open_local(config) if config.backend == "local" else _open_service(config)
+        return store
 
-        if config.root is None:
-            return open_memory(config.name, config.prefix)
-        with _sharing:
-            return _memories.setdefault(config, open_memory(config.name, config.prefix))
-    if config.backend != "local":
-        raise BucketInvalid(f"Bucket {config.name}: backend {config.backend!r} is not built.", bucket=config.name)
+
+def _open_local(config: BucketConfig) -> ObjectStore:
     if config.root is None or not Path(config.root).is_absolute():
         raise BucketInvalid(f"Bucket {config.name}: root {config.root!r} is no absolute path.", bucket=config.name)
-    with _sharing:
-        store = _folders.get(config)
-        if store is None:
-            store = _folders[config] = LocalStore(Path(config.root, config.prefix), config.name)
-        return store
+    return LocalStore(Path(config.root, config.prefix), config.name)
+
+
+def _open_memory(config: BucketConfig) -> ObjectStore:
+    # Imported here, and below: obstore's library is 20 MB, and a command that reads a local lake does without it.
+    from state.remote_store import open_memory
+
+    if config.root is None:
+        return open_memory(config.name, config.prefix)
+    return _memories.setdefault(config, open_memory(config.name, config.prefix))
+
+
+def _open_service(config: BucketConfig) -> ObjectStore:
+    from state.remote_store import open_service
+
+    if config.backend not in BACKENDS or config.service is None:
+        raise BucketInvalid(f"Bucket {config.name}: there is no backend {config.backend!r} like this.", bucket=config.name)
+    kind = cast(ServiceKind, config.backend)
+    return open_service(kind, config.service, config.name, prefix=config.prefix, timeout=config.timeout, secrets=secrets_here())
 
 
 class Buckets:

@@ -12,6 +12,10 @@
         │   ├── BucketInvalid               its configuration cannot be opened
         │   ├── BucketUnavailable           timeout, refused, no permission; retried before it is raised
         │   └── DiskFull                    no space (or quota) left under a path
+        ├── SecretError
+        │   ├── SecretMissing               no provider knows this name
+        │   ├── SecretFieldMissing          it is known, without what is needed of it
+        │   └── SecretsFileRefused          others could read or change it, or it is no table of strings
         ├── LeaseError
         │   ├── LeaseHeld                   another writer lives; names it
         │   └── LeaseLost                   a newer epoch exists: stop writing
@@ -24,6 +28,8 @@ SDK and OS errors are translated where they arise, `raise ... from`; none of the
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from specs.errors import LakehouseError
 
@@ -130,6 +136,40 @@ class DiskFull(BucketError):
     def __init__(self, bucket: str, path: str) -> None:
         remedy = "Free space there or move the bucket to a larger disk; nothing was lost, and the work is tried again."
         super().__init__(f"No space left on the disk of {path}.", bucket=bucket, remedy=remedy)
+        self.path = path
+
+
+class SecretError(StateError):
+    """About a credential. Names secrets, fields and files; never repeats a value."""
+
+    slug = "secret-error"
+
+
+class SecretMissing(SecretError):
+    """No provider knows a secret of this name."""
+
+    slug = "secret-missing"
+
+    def __init__(self, name: str, places: str) -> None:
+        super().__init__(f"There is no secret {name!r}.", remedy=f"Put it into {places}.")
+
+
+class SecretFieldMissing(SecretError):
+    """The secret is known, but lacks a field."""
+
+    slug = "secret-field-missing"
+
+    def __init__(self, name: str, field: str) -> None:
+        super().__init__(f"The secret {name!r} has no {field!r}.", remedy=f"Add {field} where the secret is kept.")
+
+
+class SecretsFileRefused(SecretError):
+    """`path` is there, and must not be trusted or cannot be read."""
+
+    slug = "secrets-file-refused"
+
+    def __init__(self, path: Path, reason: str, *, remedy: str | None = None) -> None:
+        super().__init__(f"The secrets file {path} is refused: {reason}.", remedy=remedy)
         self.path = path
 
 

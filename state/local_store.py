@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -108,6 +108,12 @@ class LocalStore:
         base = prefix.rpartition("/")[0]
         folder = self._locate(base) if base else self.root
         return self._walk(folder, f"{base}/" if base else "", prefix, after or "")
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """One folder is read."""
+        folder = self._locate(prefix.rstrip("/")) if prefix else self.root
+        with self._translated("list", folder):
+            return [name.rstrip("/") for name in _entries(folder) if name.endswith("/")]
 
     def delete(self, key: str) -> None:
         """Removes the file and fsyncs its folder."""

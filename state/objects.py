@@ -8,7 +8,7 @@ Next: `local_store.py` (our own durable writer), `remote_store.py` (everything e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -86,6 +86,9 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix` (any string, need not end at a slash) and is greater than `after`, by key."""
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Sorted names of folders directly below `prefix`, which is empty or ends at a slash. One of them may be empty by now."""
 
     def delete(self, key: str) -> None:
         """Durable on return. No error if there is nothing."""

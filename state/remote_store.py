@@ -1,17 +1,19 @@
-"""Every store that is not a local folder, through obstore: memory now, S3 later.
+"""Every store that is not a local folder, through obstore: memory, and object services.
 
-Translates obstore's errors into ours and tries again what may be tried again: a bounded number of times with growing waits, after
-errors that say nothing about the request itself. How long one attempt may take is the client's own timeout, given by whoever
-opens the obstore client. Refuses to hold credentials. Next: `buckets.py`, which opens; `reader.py`, which verifies.
+Translates obstore's errors into ours and tries again what may be tried again, after errors that say nothing about the request itself: a
+bounded number of times, with growing waits, within the bucket's timeout in all. Refuses to hold credentials, and to repeat them from what a
+server said. Next: `service_clients.py`, whose clients it uses; `buckets.py`, which opens; `reader.py`, which verifies.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,11 +24,16 @@ from obstore.store import MemoryStore
 from state.errors import BucketUnavailable, ObjectExists, ObjectMissing
 from state.local_store import storage_error
 from state.objects import ObjectInfo, check_key
+from state.places import Service, ServiceKind
+from state.secrets import Secrets
+from state.service_clients import Client
 from state.staging import Staging
 
 T = TypeVar("T")
 
 LIST_CHUNK = 1000
+BULK = 4 * 1024 * 1024
+BULK_SECONDS = 600.0
 _PERMANENT = (
     sdk.PermissionDeniedError,
     sdk.UnauthenticatedError,
@@ -38,24 +45,53 @@ _PERMANENT = (
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """At most `attempts` calls; waits of `wait`, 2 `wait`, 4 `wait`, … seconds between them."""
+    """At most `attempts` calls, none of which begins later than `seconds` after the first; waits of `wait`, 2 `wait`, … between them."""
 
     attempts: int = 3
     wait: float = 0.1
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Where a store gets its obstore client from, each time that it uses one.
+
+    Args:
+        quick: for requests that move a piece, within the bucket's timeout.
+        bulk: for uploads of what is large, however long they take while bytes move.
+        redact: takes the keys out of what a server said.
+    """
+
+    quick: Callable[[], Any]
+    bulk: Callable[[], Any]
+    redact: Callable[[str], str] = str
+
+    @classmethod
+    def of(cls, client: Any) -> Clients:
+        """One client for everything."""
+        return cls(lambda: client, lambda: client)
 
 
 class ObstoreStore:
-    """One obstore client as an ObjectStore. See `ObjectStore` for what the methods promise."""
+    """A bucket behind obstore as an ObjectStore. See `ObjectStore` for what the methods promise."""
 
     def __init__(
-        self, client: Any, name: str, *, prefix: str = "", retry: Retry | None = None, sleep: Callable[[float], None] = time.sleep
+        self,
+        clients: Clients,
+        name: str,
+        *,
+        prefix: str = "",
+        retry: Retry | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """client: an obstore store. prefix: put before every key, without slashes at its ends."""
-        self._client = client
+        """prefix: put before every key, without slashes at its ends."""
+        self._clients = clients
         self._name = name
         self._prefix = f"{prefix}/" if prefix else ""
         self._retry = retry or Retry()
         self._sleep = sleep
+        self._clock = clock
         # of this user's own: the folder of another may not be written
         self._staging_folder = Path(tempfile.gettempdir(), f"lakehouse-staging-{os.getuid()}")
         self._staging = Staging(self._staging_folder)
@@ -88,16 +124,16 @@ class ObstoreStore:
 
     def get(self, key: str) -> bytes:
         """The whole object in memory."""
-        return self._call("get", key, lambda path: bytes(obstore.get(self._client, path).bytes()))
+        return self._call("get", key, lambda path: bytes(obstore.get(self._clients.quick(), path).bytes()))
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """One request; a second one where the range lies beyond the end."""
 
         def request(path: str) -> bytes:
             try:
-                return bytes(obstore.get_range(self._client, path, start=start, length=length))
+                return bytes(obstore.get_range(self._clients.quick(), path, start=start, length=length))
             except sdk.BaseError:
-                if obstore.head(self._client, path)["size"] <= start:
+                if obstore.head(self._clients.quick(), path)["size"] <= start:
                     return b""
                 raise
 
@@ -105,19 +141,36 @@ class ObstoreStore:
 
     def head(self, key: str) -> ObjectInfo:
         """One request."""
-        return self._info(self._call("head", key, lambda path: obstore.head(self._client, path)))
+        return self._info(self._call("head", key, lambda path: obstore.head(self._clients.quick(), path)))
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
-        """Pages of 1000. A page that fails is asked for again from where the last one ended."""
+        """Pages of 1000; a listing that fails goes on from where its last page ended. All of it is asked for before the first is given.
+
+        Some servers list folder by folder, so that `a/1` comes before `a.b`: order is made here, and the server is asked from a key on that
+        is safe in either order.
+        """
         folder = prefix.rpartition("/")[0]
         if folder:
             check_key(self._name, folder)
-        return self._list(self._prefix + folder, prefix, after)
+        begin = _safe_start(folder, after) if after else None
+        start = None if begin is None else self._prefix + begin
+        found = [info for info in self._list(self._prefix + folder, start) if info.key.startswith(prefix)]
+        found.sort(key=lambda info: info.key)
+        return iter(found if after is None else [info for info in found if info.key > after])
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """One request per 1000."""
+        if prefix:
+            check_key(self._name, prefix.rstrip("/"))
+
+        path = (self._prefix + prefix).rstrip("/") or None
+        found = self._tried("list", lambda: obstore.list_with_delimiter(self._clients.quick(), path)["common_prefixes"])
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
     def delete(self, key: str) -> None:
         """One request."""
         try:
-            self._call("delete", key, lambda path: obstore.delete(self._client, path))
+            self._call("delete", key, lambda path: obstore.delete(self._clients.quick(), path))
         except ObjectMissing:
             return
 
@@ -128,25 +181,26 @@ class ObstoreStore:
 
     def _put(self, key: str, content: bytes | Path, if_absent: bool) -> None:
         mode: Literal["create", "overwrite"] = "create" if if_absent else "overwrite"
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
+        client = self._clients.bulk if size > BULK else self._clients.quick
         # Conditional puts of several parts do not exist, and a part's failure would leave the others behind unseen.
-        self._call("put", key, lambda path: obstore.put(self._client, path, content, mode=mode, use_multipart=False if if_absent else None))
+        parts = False if if_absent else None
+        self._call("put", key, lambda path: obstore.put(client(), path, content, mode=mode, use_multipart=parts))
 
-    def _list(self, folder: str, prefix: str, after: str | None) -> Iterator[ObjectInfo]:
-        start = None if after is None else self._prefix + after
-        failures = 0
+    def _list(self, folder: str, start: str | None) -> Iterator[ObjectInfo]:
+        failures, began = 0, self._clock()
         while True:
             try:
-                pages = obstore.list(self._client, folder.rstrip("/") or None, offset=start, chunk_size=LIST_CHUNK)
+                pages = obstore.list(self._clients.quick(), folder.rstrip("/") or None, offset=start, chunk_size=LIST_CHUNK)
                 for page in pages:
                     for meta in page:
-                        info = self._info(meta)
-                        if info.key.startswith(prefix):
-                            yield info
+                        yield self._info(meta)
                         start = meta["path"]
+                    failures, began = 0, self._clock()
                 return
             except (sdk.BaseError, OSError, ValueError) as error:
                 failures += 1
-                self._wait_or_raise("list", failures, error)
+                self._wait_or_raise("list", failures, began, error)
 
     def _info(self, meta: Any) -> ObjectInfo:
         key = meta["path"].removeprefix(self._prefix)
@@ -154,26 +208,86 @@ class ObstoreStore:
 
     def _call(self, operation: str, key: str, request: Callable[[str], T]) -> T:
         check_key(self._name, key)
-        failures = 0
+        try:
+            return self._tried(operation, lambda: request(self._prefix + key))
+        except sdk.AlreadyExistsError as error:
+            raise ObjectExists(self._name, key) from error
+        except (FileNotFoundError, sdk.NotFoundError) as error:
+            raise ObjectMissing(self._name, key) from error
+
+    def _tried(self, operation: str, request: Callable[[], T]) -> T:
+        """Raises BucketUnavailable, and as they are the SDK's errors of one key: it exists, it does not."""
+        failures, began = 0, self._clock()
         while True:
             try:
-                return request(self._prefix + key)
-            except sdk.AlreadyExistsError as error:
-                raise ObjectExists(self._name, key) from error
-            except (FileNotFoundError, sdk.NotFoundError) as error:
-                raise ObjectMissing(self._name, key) from error
+                return request()
+            except (sdk.AlreadyExistsError, FileNotFoundError, sdk.NotFoundError) as error:
+                if "NoSuchBucket" in str(error):
+                    raise self._unavailable(operation, 1, error) from error
+                raise
             except (sdk.BaseError, OSError, ValueError) as error:
                 failures += 1
-                self._wait_or_raise(operation, failures, error)
+                self._wait_or_raise(operation, failures, began, error)
 
-    def _wait_or_raise(self, operation: str, failures: int, error: Exception) -> None:
-        """Waits before another attempt, or raises BucketUnavailable. Only the first line: what follows is the SDK's debug dump."""
-        if failures >= self._retry.attempts or isinstance(error, (*_PERMANENT, ValueError)):
-            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise BucketUnavailable(self._name, operation, reason, attempts=failures) from error
-        self._sleep(self._retry.wait * 2 ** (failures - 1))
+    def _wait_or_raise(self, operation: str, failures: int, began: float, error: Exception) -> None:
+        """Waits before another attempt, or raises BucketUnavailable."""
+        wait = self._retry.wait * 2 ** (failures - 1)
+        late = self._clock() + wait >= began + self._retry.seconds
+        if late or failures >= self._retry.attempts or isinstance(error, (*_PERMANENT, ValueError)):
+            raise self._unavailable(operation, failures, error) from error
+        self._sleep(wait)
+
+    def _unavailable(self, operation: str, failures: int, error: Exception) -> BucketUnavailable:
+        denied = isinstance(error, (sdk.PermissionDeniedError, sdk.UnauthenticatedError))
+        remedy = "Check the bucket's `credentials`: the keys in that secret, and what they may do there." if denied else None
+        return BucketUnavailable(self._name, operation, self._clients.redact(_reason(error)), attempts=failures, remedy=remedy)
 
 
 def open_memory(name: str, prefix: str = "") -> ObstoreStore:
     """A bucket that ends with the process; each call makes another."""
-    return ObstoreStore(MemoryStore(), name, prefix=prefix)
+    return ObstoreStore(Clients.of(MemoryStore()), name, prefix=prefix)
+
+
+def open_service(kind: ServiceKind, service: Service, name: str, *, prefix: str, timeout: float, secrets: Secrets) -> ObstoreStore:
+    """A bucket of an object service. Nothing is asked yet, so that an unreachable one is opened as well.
+
+    timeout: seconds of one operation, its retries included; uploads of more than 4 MiB have at least ten minutes.
+    """
+    quick = Client(kind, service, secrets, timedelta(seconds=timeout))
+    bulk = Client(kind, service, secrets, timedelta(seconds=max(timeout, BULK_SECONDS)))
+
+    def redact(text: str) -> str:
+        secret = quick.secret()
+        return text if secret is None else secret.redact(text)
+
+    retry = Retry(wait=min(0.1, timeout / 10), seconds=timeout)
+    return ObstoreStore(Clients(quick.current, bulk.current, redact), name, prefix=prefix, retry=retry)
+
+
+def _safe_start(folder: str, after: str) -> str | None:
+    """A beginning of `after` that every server lists everything behind that is behind `after`; None where that is the whole folder.
+
+    Listing folder by folder, a server gives `a/1` before `a.b`; from `a` on, it leaves all of `a/` out. What is safe therefore ends before
+    the first character that comes before a slash, and where the next one comes after it.
+    """
+    shared = len(folder) + 1 if folder and after.startswith(f"{folder}/") else 0
+    end = next((n for n in range(shared, len(after)) if after[n] < "/"), len(after)) - 1
+    while end > shared and after[end] <= "/":
+        end -= 1
+    name = after[:end].rpartition("/")[2]
+    return after[:end] if end > shared and name not in ("", ".", "..") else None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, for people: a server's status and code, or the last of the causes; never the SDK's debug dump."""
+    text = str(error)
+    status = re.search(r"status code: (\d{3}[^:\n]*)", text)
+    if status is not None:
+        code = re.search(r"<Code>([A-Za-z0-9.]+)</Code>", text)
+        return f"{status[1].strip()} ({code[1]})" if code else status[1].strip()
+    first = (text.splitlines() or [type(error).__name__])[0].rstrip(".")
+    if not first.startswith("Generic"):
+        return first
+    causes = re.findall(r'message: "([^"]+)"', text)
+    told = first.rpartition(" - ")[2]
+    return f"{told}: {causes[-1]}" if causes and causes[-1] not in told else told

@@ -14,6 +14,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
+from examples.s3_server import S3Server
+
 # no test is a timed one: how long an example takes says something of the machine only
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -45,6 +47,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     return Golden(request.path.parent / "golden", bool(request.config.getoption("--update-golden")))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server with the bucket `lake`, for tests that leave it as it is and write below prefixes of their own."""
+    with S3Server(tmp_path_factory.mktemp("s3"), ("lake",)) as server:
+        yield server
 
 
 Watch = Callable[..., AbstractContextManager[None]]

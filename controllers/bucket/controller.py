@@ -8,12 +8,13 @@ from controllers.outcome import Outcome
 from controllers.step import Started
 from specs.kinds.bucket import BucketSpec
 from specs.resource import Resource
-from state.buckets import BucketPlace, Buckets, open_store, probe
+from state.buckets import Buckets, open_store, probe
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BucketOpened, Dropped, Retained
 from state.catalog.fold import ObjectState
 from state.catalog.records import IndexRecord
 from state.errors import BucketUnavailable, StateError
+from state.places import BucketPlace
 
 
 def attach_recorded(catalog: Catalog, buckets: Buckets, data_root: Path) -> None:
@@ -22,7 +23,7 @@ def attach_recorded(catalog: Catalog, buckets: Buckets, data_root: Path) -> None
         if state.bucket is None:
             continue
         config = BucketPlace.from_dict(state.bucket.config).config(name.partition("/")[2], data_root)
-        if config is not None and config.name not in buckets.configs():
+        if config.name not in buckets.configs():
             buckets.attach(config)
 
 
@@ -43,14 +44,14 @@ class BucketController:
         """The recorded and the attached place, and a light look at the store."""
         name = resource.key.name
         record = self._catalog.get(str(resource.key))
-        recorded = dict(record.bucket.config) if record is not None and record.bucket is not None else None
+        recorded = BucketPlace.from_dict(record.bucket.config) if record is not None and record.bucket is not None else None
         attached = self._buckets.configs().get(name)
         place = planning.place(resource.spec_as(BucketSpec))
         return Observed(
             recorded=recorded,
             attached=attached,
             wanted=place.config(name, self._data_root),
-            holds=self._holds(name) if recorded not in (None, place.to_dict()) else (),
+            holds=self._holds(name) if recorded not in (None, place) else (),
             problem=self._problem(name) if attached is not None else None,
         )
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from controllers.outcome import Failed, Outcome, Ready, Stalled
 from controllers.step import Work
-from specs.kinds.bucket import BucketSpec
+from specs.kinds.bucket import BucketSpec, SecretReference
 from specs.model import given_fields
 from specs.resource import Resource
 from state import reasons
-from state.buckets import BucketConfig, BucketPlace
+from state.places import BACKENDS, Backend, BucketConfig, BucketPlace, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,14 @@ class Observed:
     Args:
         recorded: the place that the catalog remembers; None before the first opening.
         attached: the configuration that this process uses; None if it uses none.
-        wanted: the configuration that the spec asks for; None where its backend is not built.
+        wanted: the configuration that the spec asks for.
         holds: whose data lies here; only asked for where the spec names another place than the recorded one.
         problem: what a light look at the store found wrong.
     """
 
-    recorded: dict[str, object] | None
+    recorded: BucketPlace | None
     attached: BucketConfig | None
-    wanted: BucketConfig | None
+    wanted: BucketConfig
     holds: tuple[str, ...] = ()
     problem: str | None = None
 
@@ -47,12 +47,30 @@ class Open:
 
 def place(spec: BucketSpec) -> BucketPlace:
     """The spec's place."""
-    return BucketPlace(_backend(spec), spec.local.path if spec.local else None, spec.prefix or "")
+    path = spec.local.path if spec.local else None
+    return BucketPlace(_backend(spec), path, spec.prefix.strip("/"), _service(spec), spec.timeout.total_seconds())
+
+
+def _service(spec: BucketSpec) -> Service | None:
+    if spec.s3 is not None:
+        return Service(spec.s3.bucket, spec.s3.endpoint, spec.s3.region, None, _secret(spec.s3.credentials))
+    if spec.gcs is not None:
+        return Service(spec.gcs.bucket, spec.gcs.endpoint, None, None, _secret(spec.gcs.credentials))
+    if spec.azure is not None:
+        return Service(spec.azure.container, spec.azure.endpoint, None, spec.azure.account, _secret(spec.azure.credentials))
+    return None
+
+
+def _secret(reference: SecretReference | None) -> str | None:
+    return None if reference is None else reference.secret
 
 
 def words(where: BucketPlace) -> str:
-    """For people: `local folder lake`."""
-    text = f"local folder {where.path}" if where.backend == "local" else f"{where.backend} bucket"
+    """For people: `local folder lake`, `s3 bucket archive at http://127.0.0.1:8333`."""
+    if where.service is None:
+        text = f"local folder {where.path}" if where.backend == "local" else f"{where.backend} bucket"
+    else:
+        text = f"{where.backend} bucket {where.service.bucket}" + (f" at {where.service.endpoint}" if where.service.endpoint else "")
     return f"{text}, prefix {where.prefix}" if where.prefix else text
 
 
@@ -60,11 +78,11 @@ def plan(resource: Resource, observed: Observed) -> tuple[Open, ...]:
     """Open, unless it is open as wanted, or cannot be, or may not be moved."""
     spec = resource.spec_as(BucketSpec)
     wanted = observed.wanted
-    if wanted is None or not_built(spec) or moved(spec, observed):
+    if not_built(spec) or moved(spec, observed):
         return ()
     if observed.attached != wanted:
         return (Open("it is not open yet", wanted, place(spec)),)
-    if observed.recorded != place(spec).to_dict():
+    if observed.recorded != place(spec):
         return (Open("the catalog does not know it yet", wanted, place(spec)),)
     return ()
 
@@ -87,15 +105,13 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
 
 def moved(spec: BucketSpec, observed: Observed) -> bool:
     """Whether the spec points elsewhere while data lies here."""
-    return observed.recorded is not None and observed.recorded != place(spec).to_dict() and bool(observed.holds)
+    return observed.recorded is not None and not observed.recorded.holds_the_same(place(spec)) and bool(observed.holds)
 
 
 def not_built(spec: BucketSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
-    if _backend(spec) not in ("local", "memory"):
-        return f"the backend `{_backend(spec)}`"
-    return next((f"`{name}`" for name in given_fields(spec) if name in ("rescue", "retention", "timeout")), None)
+    return next((f"`{name}`" for name in given_fields(spec) if name in ("rescue", "retention")), None)
 
 
-def _backend(spec: BucketSpec) -> str:
-    return next(name for name in spec.one_of if getattr(spec, name) is not None)
+def _backend(spec: BucketSpec) -> Backend:
+    return next(name for name in BACKENDS if getattr(spec, name) is not None)

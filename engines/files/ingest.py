@@ -31,9 +31,10 @@ from engines.files.source import ColumnPlan, Contradicted, Format, Misfit, Readi
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import HIDDEN, Provenance, TableWriter
 from engines.sql.source import NEWEST, SEQUENCE
-from state.buckets import BucketConfig, open_store
+from state.buckets import open_store
 from state.catalog.records import DataFile, Schema, extend_schema
 from state.objects import ObjectStore
+from state.places import BucketConfig
 
 Write = Literal["append", "upsert", "replace"]
 Progress = Callable[[int, int], None]

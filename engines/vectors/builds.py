@@ -22,10 +22,11 @@ from engines.vectors.matrix import FLOAT, open_matrix
 from engines.vectors.publication import publish, storing
 from engines.vectors.registry import open_engine
 from specs.digests import digest
-from state.buckets import BucketConfig, open_store
+from state.buckets import open_store
 from state.catalog.records import Build, Corpus
 from state.failpoints import declare, hit
 from state.objects import ObjectStore
+from state.places import BucketConfig
 
 FORMAT = 1  # raise it when equal inputs would give another build
 FILE_NAMES = {"vectors": "vectors.f32", "chunks": "chunks.arrow", "graph": "graph.bin"}

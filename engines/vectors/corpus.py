@@ -36,10 +36,11 @@ from engines.vectors.engine import Progress, Vectors
 from engines.vectors.publication import publish, storing
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
-from state.buckets import BucketConfig, open_store
+from state.buckets import open_store
 from state.catalog.records import Corpus
 from state.failpoints import declare, hit
 from state.objects import ObjectStore
+from state.places import BucketConfig
 
 FORMAT = 1  # raise it when equal inputs would give another corpus
 SLICE = 256  # rows between two looks at the checkpoint

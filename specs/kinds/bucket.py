@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -25,6 +26,17 @@ def _no_plain_secret(given: object) -> object:
     if not isinstance(given, (dict, SecretReference)):
         raise refuse("needs an object as in {secret: NAME}", "keep the value itself out of specs")
     return given
+
+
+def _url(given: str) -> str:
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise refuse("needs a URL as in https://s3.example.com:9000")
+    if parts.username is not None or parts.password is not None:
+        raise refuse("holds a user name or password", "name them by `credentials`")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise refuse("needs a server without a path", "write the path as `bucket` and `prefix`")
+    return given.rstrip("/")
 
 
 class SecretReference(Part):
@@ -48,9 +60,32 @@ class S3Backend(Part):
     """A bucket of Amazon S3 or of any server that speaks its protocol."""
 
     bucket: Text = Field(description="The bucket's name on the server.")
-    endpoint: Opt[Text] = Field(default=None, description="The server's URL; left out, Amazon's own for the region.")
+    endpoint: Opt[Annotated[Text, AfterValidator(_url)]] = Field(
+        default=None, description="The server's URL; left out, Amazon's own for the region."
+    )
     region: Opt[Text] = Field(default=None, description="The region, as in us-east-1.")
-    credentials: Opt[Secret] = Field(default=None, description="Where the access key is found; left out, requests are unsigned.")
+    credentials: Opt[Secret] = Field(
+        default=None, description="The secret with access_key_id and secret_access_key; left out, requests are unsigned."
+    )
+
+
+class GcsBackend(Part):
+    """A bucket of Google Cloud Storage. Untested: no server of it runs on a machine of ours."""
+
+    bucket: Text = Field(description="The bucket's name.")
+    endpoint: Opt[Annotated[Text, AfterValidator(_url)]] = Field(default=None, description="The server's URL; left out, Google's own.")
+    credentials: Opt[Secret] = Field(
+        default=None, description="The secret with service_account_key, the JSON of a key; left out, requests are unsigned."
+    )
+
+
+class AzureBackend(Part):
+    """A container of Azure Blob Storage. Untested: no server of it runs on a machine of ours."""
+
+    container: Text = Field(description="The container's name.")
+    account: Text = Field(description="The storage account's name.")
+    endpoint: Opt[Annotated[Text, AfterValidator(_url)]] = Field(default=None, description="The server's URL; left out, Azure's own.")
+    credentials: Opt[Secret] = Field(default=None, description="The secret with account_key; left out, requests are unsigned.")
 
 
 class MemoryBackend(Part):
@@ -65,13 +100,15 @@ class Rescue(Part):
 
 
 class BucketSpec(Spec):
-    """A place for objects: exactly one of local, s3, memory."""
+    """A place for objects: exactly one of local, s3, memory, gcs, azure."""
 
-    one_of: ClassVar = ("local", "s3", "memory")
+    one_of: ClassVar = ("local", "s3", "memory", "gcs", "azure")
 
     local: Opt[LocalBackend] = Field(default=None, description="A folder on this machine.")
     s3: Opt[S3Backend] = Field(default=None, description="An S3-compatible server.")
     memory: Opt[MemoryBackend] = Field(default=None, description="Memory of the daemon; write `memory: {}`.")
+    gcs: Opt[GcsBackend] = Field(default=None, description="Google Cloud Storage (untested).")
+    azure: Opt[AzureBackend] = Field(default=None, description="Azure Blob Storage (untested).")
     prefix: str = Field(default="", description="Put before every key, so that several lakes can share one bucket.")
     rescue: Opt[Rescue] = Field(default=None, description="The bucket that answers when this one cannot.")
     timeout: Duration = Field(default=timedelta(seconds=30), description="How long one operation may take before it counts as failed.")
@@ -95,4 +132,4 @@ def references(spec: BucketSpec) -> Iterator[Key]:
 
 def transformation(spec: BucketSpec) -> Mapping[str, object]:
     """Where objects are: how long an operation may take changes none of them."""
-    return dump(spec, "local", "s3", "memory", "prefix")
+    return dump(spec, "local", "s3", "memory", "gcs", "azure", "prefix")

@@ -97,16 +97,9 @@ def _batch(source: str, records: list[WalRecord]) -> Batch:
 
 
 def months(store: ObjectStore, stream: str) -> list[str]:
-    """The months that a stream has objects of, oldest first: one seek each, whatever the number of objects. Blocking."""
-    prefix = f"{PREFIX}{stream}/"
-    found: list[str] = []
-    after: str | None = None
-    while (info := next(iter(store.list(prefix, after)), None)) is not None:
-        month = info.key.removeprefix(prefix).partition("/")[0]
-        if _MONTH.fullmatch(month):  # else a file that somebody else put there
-            found.append(month)
-        after = f"{prefix}{month}0"  # "0" follows "/": the first key beyond this month's folder
-    return found
+    """The months that a stream has objects of, oldest first, whatever the number of objects. Blocking."""
+    # others' folders may lie there, too
+    return [name for name in store.folders(f"{PREFIX}{stream}/") if _MONTH.fullmatch(name)]
 
 
 def listed(store: ObjectStore, stream: str, month: str) -> list[Segment]:

@@ -17,11 +17,12 @@ from engines.files.ingest import IngestTask, run
 from engines.sql.pool import WorkerPool
 from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables
-from state.buckets import BucketConfig, Buckets
+from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import TableCommit
 from state.catalog.log import WriterId
 from state.local_store import LocalStore
+from state.places import BucketConfig
 from state.reader import ObjectReader
 
 pytestmark = pytest.mark.anyio

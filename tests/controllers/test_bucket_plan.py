@@ -13,7 +13,7 @@ from specs.kinds.bucket import BucketSpec
 from specs.parse import parse_file
 from specs.resource import Resource
 from state import reasons
-from state.buckets import BucketConfig, BucketPlace, Buckets
+from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import CorpusAdded, Managed, TableCommit
 from state.catalog.log import WriterId
@@ -21,6 +21,7 @@ from state.catalog.records import Column, Corpus, DataFile, Schema
 from state.errors import StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef
+from state.places import BucketConfig, BucketPlace
 
 
 def bucket(spec: str, name: str = "lake") -> Resource:

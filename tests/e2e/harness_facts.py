@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from engines.embedding.registry import open_embedder
-from state.buckets import BucketConfig, open_store
+from state.buckets import open_store
 from state.catalog.catalog import Catalog
 from state.catalog.entry import TableCommit
 from state.catalog.records import IndexRecord, Table
 from state.objects import ObjectStore
+from state.places import BucketConfig
 from state.streams.schemas import STREAMS
 
 OWN = ("catalog/log/", "lease/", "status/", "streams/", "state.json")

@@ -15,7 +15,8 @@ from typing import Any
 
 from harness_daemon import BUCKET, Daemon, Daemons, Gone, Repository, wait_for
 
-from state.buckets import BucketConfig, open_store
+from state.buckets import open_store
+from state.places import BucketConfig
 from state.requests import Request, RequestQueue
 
 PEOPLE = """

@@ -13,9 +13,10 @@ import pytest
 
 from engines.files.ingest import IngestResult, IngestTask, run
 from engines.files.source import ReadOptions, format_of
-from state.buckets import BucketConfig, open_store
+from state.buckets import open_store
 from state.digest_file import sha256_bytes
 from state.objects import ObjectStore
+from state.places import BucketConfig
 
 
 @dataclass

@@ -34,10 +34,10 @@ from engines.vectors import builds
 from engines.vectors.builds import BuildTask
 from engines.vectors.corpus import CorpusTask, make_corpus
 from engines.vectors.registry import open_engine
-from state.buckets import BucketConfig
 from state.catalog.records import Build, IndexRecord, ServingManifest
 from state.errors import ObjectCorrupt
 from state.objects import ObjectRef
+from state.places import BucketConfig
 
 pytestmark = pytest.mark.anyio
 

@@ -22,9 +22,9 @@ from engines.vectors.corpus import CorpusTask, corpus_digest, make_corpus
 from engines.vectors.corpus_file import read_corpus_file, read_facts, regrouped, text_hashes, vectors_of
 from engines.vectors.engine import Vectors
 from engines.vectors.vector_memory import VectorMemory
-from state.buckets import BucketConfig
 from state.catalog.records import Corpus
 from state.errors import BucketUnavailable, FailpointError
+from state.places import BucketConfig
 
 
 class CountingEmbedder:

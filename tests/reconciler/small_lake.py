@@ -32,10 +32,11 @@ from reconciler.status_writer import StatusWriter
 from reconciler.world import World
 from specs.digests import digest
 from specs.references import order
-from state.buckets import BucketConfig, Buckets
+from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
 from state.local_store import LocalStore
+from state.places import BucketConfig
 from state.reader import ObjectReader
 from state.requests import RequestQueue
 from state.status import Status

@@ -7,9 +7,10 @@ from pathlib import Path
 import obstore
 import pytest
 
-from state.buckets import BucketConfig, Buckets, open_store, probe
+from state.buckets import Buckets, open_store, probe
 from state.errors import BucketInvalid, BucketUnavailable, BucketUnknown, KeyInvalid
 from state.local_store import LocalStore
+from state.places import BucketConfig
 from state.remote_store import open_memory
 
 

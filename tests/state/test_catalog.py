@@ -23,7 +23,7 @@ from state.catalog.view import SHARDS, RefusedEntry, shard_of
 from state.errors import BucketUnavailable, CatalogCorrupt, DiskFull, FailpointError, LeaseLost, StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef, ObjectStore
-from state.remote_store import ObstoreStore
+from state.remote_store import Clients, ObstoreStore
 
 ONE, TWO = WriterId("first", 1), WriterId("second", 2)
 SCHEMA = Schema(1, (Column(1, "id", "int64"),))
@@ -37,7 +37,7 @@ class Faulty(ObstoreStore):
     """Counts gets; `fault` may raise before or after a put, or make it wait."""
 
     def __init__(self) -> None:
-        super().__init__(MemoryStore(), "lake")
+        super().__init__(Clients.of(MemoryStore()), "lake")
         self.gets: list[str] = []
         self.before: Callable[[str], None] = lambda key: None
         self.after: Callable[[str], None] = lambda key: None

@@ -19,7 +19,7 @@ from state.catalog.fold import ChangeRefused, ObjectState
 from state.catalog.log import WriterId
 from state.catalog.records import Binding, DataFile, Table, extend_schema
 from state.objects import ObjectInfo, ObjectRef, ObjectStore
-from state.remote_store import ObstoreStore
+from state.remote_store import Clients, ObstoreStore
 
 T = TypeVar("T")
 NAMES = [f"Dataset/{letter}" for letter in "abcd"]
@@ -59,7 +59,7 @@ def everything(catalog: Catalog) -> dict[str, object]:
 
 def copy(store: ObjectStore, prefix: str = "") -> ObstoreStore:
     """Another store with the objects below a prefix: the log alone, say."""
-    other = ObstoreStore(MemoryStore(), "copy")
+    other = ObstoreStore(Clients.of(MemoryStore()), "copy")
     for info in store.list(prefix):
         other.put(info.key, store.get(info.key))
     return other
@@ -67,7 +67,7 @@ def copy(store: ObjectStore, prefix: str = "") -> ObstoreStore:
 
 @given(steps)
 def test_log_checkpoints_and_memory_agree(story: list[tuple[str, bool] | list[Change] | str]) -> None:
-    store = ObstoreStore(MemoryStore(), "lake")
+    store = ObstoreStore(Clients.of(MemoryStore()), "lake")
     epoch = 1
     writer, reader = Catalog.open(store, writer=WriterId("w1", 1), checkpoint_every=5), Catalog.open(store)
     for number, step in enumerate(story):
@@ -118,7 +118,7 @@ class Mortal(ObstoreStore):
     """A store that dies at its n-th operation, before or after that was done, and stays dead."""
 
     def __init__(self, disk: MemoryStore, lives: int, after: bool) -> None:
-        super().__init__(disk, "lake")
+        super().__init__(Clients.of(disk), "lake")
         self.lives = lives
         self.after = after
 
@@ -161,7 +161,7 @@ def work(store: ObjectStore, epoch: int) -> Catalog:
 
 
 def finish(disk: MemoryStore, epoch: int) -> dict[str, object]:
-    store = ObstoreStore(disk, "lake")
+    store = ObstoreStore(Clients.of(disk), "lake")
     work(store, epoch)
     marked = Catalog.open(store, writer=WriterId(f"w{epoch}", epoch))
     for number in range(ROUNDS):  # a mark that the death came between is observed to be missing, and made
@@ -193,7 +193,7 @@ def test_what_was_acknowledged_is_there_at_every_death() -> None:
             for number in range(60):
                 catalog.commit([Managed(f"Dataset/{number}", "x", "retain")], actor="ann", reason="test")
                 acknowledged.append(number)
-        found = Catalog.open(ObstoreStore(disk, "lake")).objects()
+        found = Catalog.open(ObstoreStore(Clients.of(disk), "lake")).objects()
         assert len(acknowledged) <= len(found) <= len(acknowledged) + 1
         assert all(f"Dataset/{number}" in found for number in acknowledged)
 
@@ -203,7 +203,7 @@ def test_nothing_of_a_dead_checkpoint_stays_for_ever() -> None:
     for lives in range(1, 30):
         with contextlib.suppress(Killed):
             work(Mortal(disk, lives * 7, after=False), lives)
-    store = ObstoreStore(disk, "lake")
+    store = ObstoreStore(Clients.of(disk), "lake")
     catalog = work(store, 100)
     catalog.commit([Managed("Dataset/last", "x", "retain")], actor="ann", reason="test")
     catalog.checkpoint()

@@ -12,7 +12,7 @@ from state.catalog.entry import Entry, Suspended
 from state.catalog.log import CatalogLog, log_key
 from state.errors import BucketUnavailable, CatalogCorrupt, LeaseLost, ObjectExists
 from state.objects import ObjectStore
-from state.remote_store import ObstoreStore, open_memory
+from state.remote_store import Clients, ObstoreStore, open_memory
 
 
 def entry(seq: int, writer: str = "w", epoch: int = 1, why: str = "x") -> Entry:
@@ -49,7 +49,7 @@ def test_entries_are_read_in_order(log: CatalogLog) -> None:
 
 
 def test_a_put_that_won_without_an_answer_is_ones_own() -> None:
-    store = Forgetful(MemoryStore(), "lake")
+    store = Forgetful(Clients.of(MemoryStore()), "lake")
     store.error = lambda key: ObjectExists("lake", key)
     log, ours = CatalogLog(store), entry(1)
     assert log.append(ours) is ours

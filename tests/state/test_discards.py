@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from state import failpoints
-from state.buckets import BucketConfig, Buckets
+from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BuildAdded, Change, CorpusAdded, Dropped, Forgotten, Managed, TableCommit
 from state.catalog.log import WriterId
@@ -17,6 +17,7 @@ from state.catalog.records import Build, Column, Corpus, DataFile, Schema
 from state.discards import Discards
 from state.errors import FailpointError
 from state.objects import ObjectRef, ObjectStore
+from state.places import BucketConfig
 
 SCHEMA = Schema(1, (Column(1, "id", "int64"),))
 X = "Dataset/x"

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import state.reader
-from state.buckets import BucketConfig, Buckets
+from state.buckets import Buckets
 from state.errors import BucketUnknown, ObjectCorrupt, ObjectMissing
 from state.objects import ObjectRef, ObjectStore
+from state.places import BucketConfig
 from state.reader import ObjectReader
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 import threading
 from collections.abc import Callable
@@ -13,22 +14,35 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
-from state.buckets import probe
+from examples.s3_server import S3Server
+from state.buckets import open_store, probe
 from state.errors import KeyInvalid, ObjectExists, ObjectMissing, StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef, ObjectStore
-from state.remote_store import ObstoreStore, open_memory
+from state.places import BucketConfig, Service
+from state.remote_store import Clients, ObstoreStore, open_memory
 
-STORES: dict[str, Callable[[Path], ObjectStore]] = {
-    "local": lambda folder: LocalStore(folder / "lake", "lake"),
-    "memory": lambda folder: open_memory("lake"),
-    "memory with a prefix": lambda folder: ObstoreStore(MemoryStore(), "lake", prefix="below/here"),
+
+def s3(request: pytest.FixtureRequest) -> ObjectStore:
+    """Below a prefix of its own in a bucket of a real server."""
+    server: S3Server = request.getfixturevalue("s3_server")
+    request.getfixturevalue("monkeypatch").setenv("LAKEHOUSE_SECRET__KEYS__ACCESS_KEY_ID", server.access_key)
+    request.getfixturevalue("monkeypatch").setenv("LAKEHOUSE_SECRET__KEYS__SECRET_ACCESS_KEY", server.secret_key)
+    service = Service("lake", server.endpoint, secret="keys")
+    return open_store(BucketConfig("lake", "s3", prefix=f"tests/{secrets.token_hex(8)}", service=service))
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest], ObjectStore]] = {
+    "local": lambda request: LocalStore(request.getfixturevalue("tmp_path") / "lake", "lake"),
+    "memory": lambda request: open_memory("lake"),
+    "memory with a prefix": lambda request: open_memory("lake", "below/here"),
+    "s3": s3,
 }
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return STORES[request.param](tmp_path)
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    return STORES[request.param](request)
 
 
 def keys(store: ObjectStore, prefix: str = "", after: str | None = None) -> list[str]:
@@ -215,4 +229,4 @@ def test_a_staging_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: P
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone" / "x"))
     (tmp_path / "gone").touch()
     with pytest.raises(StateError, match="taken"):
-        ObstoreStore(MemoryStore(), "lake").stage()
+        ObstoreStore(Clients.of(MemoryStore()), "lake").stage()

@@ -17,6 +17,7 @@ from ulid import ULID
 
 from controllers.bucket.controller import attach_recorded
 from engines.jobs.results import JobResults
+from reconciler.errors import StateBucketMissing
 from reconciler.footprint import STATE_KEY, StatePointer, read_pointer, state_id, write_ahead, write_pointer
 from reconciler.place import Place, find_state_bucket
 from reconciler.settings import Settings
@@ -29,6 +30,7 @@ from state.lease import Holder, Lease
 from state.objects import ObjectStore
 from state.reader import ObjectReader
 from state.requests import RequestQueue
+from state.secrets import check_secrets
 from state.status_book import StatusBook
 from state.streams.stream import Streams
 
@@ -80,17 +82,19 @@ class State:
 def open_state(place: Place, settings: Settings, *, address: str | None) -> State:
     """Opens the state; `address` is where this process will answer, or None to open it for reading only.
 
-    Raises StateBucketMissing, LeaseHeld (naming the holder), and errors of the state bucket.
+    Raises StateBucketMissing, LeaseHeld (naming the holder), SecretsFileRefused, and errors of the state bucket.
     """
+    if address is not None:
+        check_secrets()
     pointer = _pointer(place, settings)
     buckets = Buckets()
     store = buckets.attach(pointer.config(place.data_root))
-    identity = _identity(store, create=address is not None)
-    if address is not None and pointer.id != identity:
-        write_pointer(place.cache, replace(pointer, id=identity))
+    pointer = replace(pointer, id=_identity(store, create=address is not None))
+    if address is not None and pointer != read_pointer(place.cache):
+        write_pointer(place.cache, pointer)
     catalog = Catalog.open(store, clock=utc_now)
     lease = None if address is None else _lead(store, catalog, address)
-    streams = Streams(store, write_ahead(place.cache, identity), utc_now)
+    streams = Streams(store, write_ahead(place.cache, pointer.id), utc_now)
     if lease is not None:
         streams.adopt()
     attach_recorded(catalog, buckets, place.data_root)
@@ -99,7 +103,7 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
         Discards(store, buckets, catalog).settle()
         _sweep(place, buckets, objects)
     return State(
-        id=identity,
+        id=pointer.id,
         place=place,
         bucket=pointer.name,
         store=store,
@@ -167,10 +171,18 @@ class Housekeeping:
 
 
 def _pointer(place: Place, settings: Settings) -> StatePointer:
+    """Where it was before, unless it was never there; a service is reached as the specs say it now: its server may have moved."""
+    name = settings.state.bucket
     known = read_pointer(place.cache)
-    if known is not None and known.name == settings.state.bucket:
+    if known is None or known.name != name:
+        return StatePointer(name, find_state_bucket(place.source, name), "")
+    if known.place.service is None:
         return known
-    return StatePointer(settings.state.bucket, find_state_bucket(place.source, settings.state.bucket), "")
+    try:
+        found = find_state_bucket(place.source, name)
+    except StateBucketMissing:
+        return known
+    return replace(known, place=found) if found.holds_the_same(known.place) else known
 
 
 def _identity(store: ObjectStore, *, create: bool) -> str:

@@ -35,8 +35,6 @@ LIST_CHUNK = 1000
 BULK = 4 * 1024 * 1024
 BULK_SECONDS = 600.0
 _PERMANENT = (
-    sdk.PermissionDeniedError,
-    sdk.UnauthenticatedError,
     sdk.NotSupportedError,
     sdk.InvalidPathError,
     sdk.UnknownConfigurationKeyError,
@@ -233,13 +231,12 @@ class ObstoreStore:
         """Waits before another attempt, or raises BucketUnavailable."""
         wait = self._retry.wait * 2 ** (failures - 1)
         late = self._clock() + wait >= began + self._retry.seconds
-        if late or failures >= self._retry.attempts or isinstance(error, (*_PERMANENT, ValueError)):
+        if late or failures >= self._retry.attempts or isinstance(error, (*_PERMANENT, ValueError)) or _denied(error):
             raise self._unavailable(operation, failures, error) from error
         self._sleep(wait)
 
     def _unavailable(self, operation: str, failures: int, error: Exception) -> BucketUnavailable:
-        denied = isinstance(error, (sdk.PermissionDeniedError, sdk.UnauthenticatedError))
-        remedy = "Check the bucket's `credentials`: the keys in that secret, and what they may do there." if denied else None
+        remedy = "Check the bucket's `credentials`: the keys in that secret, and what they may do there." if _denied(error) else None
         return BucketUnavailable(self._name, operation, self._clients.redact(_reason(error)), attempts=failures, remedy=remedy)
 
 
@@ -276,6 +273,11 @@ def _safe_start(folder: str, after: str) -> str | None:
         end -= 1
     name = after[:end].rpartition("/")[2]
     return after[:end] if end > shared and name not in ("", ".", "..") else None
+
+
+def _denied(error: Exception) -> bool:
+    """Of listings, the SDK tells the status in its text only."""
+    return isinstance(error, (sdk.PermissionDeniedError, sdk.UnauthenticatedError)) or bool(re.search("status code: 40[13]", str(error)))
 
 
 def _reason(error: Exception) -> str:

@@ -108,12 +108,14 @@ class SecretsFile:
                 return {}
             except OSError as error:
                 raise self._refused(_unopened(self._path, error)) from error
-            with os.fdopen(handle, "rb") as file:
+            try:
                 facts = os.fstat(handle)
                 self._judge(facts)
                 signature = (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_mode, facts.st_uid)
                 if self._read is None or self._read[0] != signature:
-                    self._read = (signature, self._parse(file.read()))
+                    self._read = (signature, self._parse(os.read(handle, facts.st_size)))
+            finally:
+                os.close(handle)
             return self._read[1]
 
     def _judge(self, facts: os.stat_result) -> None:

@@ -111,7 +111,10 @@ class BucketSpec(Spec):
     azure: Opt[AzureBackend] = Field(default=None, description="Azure Blob Storage (untested).")
     prefix: str = Field(default="", description="Put before every key, so that several lakes can share one bucket.")
     rescue: Opt[Rescue] = Field(default=None, description="The bucket that answers when this one cannot.")
-    timeout: Duration = Field(default=timedelta(seconds=30), description="How long one operation may take before it counts as failed.")
+    timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        description="How long one request to an object service may take, retries included, before it counts as failed.",
+    )
     retention: Opt[Duration] = Field(
         default=None, description="How long objects that nothing refers to are kept; left out, the daemon's setting."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from state.catalog.records import Column, Corpus, DataFile, Schema
 from state.errors import StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef
-from state.places import BucketConfig, BucketPlace
+from state.places import BucketConfig, BucketPlace, Service
 
 
 def bucket(spec: str, name: str = "lake") -> Resource:
@@ -41,8 +42,8 @@ CONFIG = BucketConfig("lake", "local", "/data/lake", "a")
     [
         (Observed(None, None, CONFIG), "it is not open yet"),
         (Observed(None, CONFIG, CONFIG), "the catalog does not know it yet"),
-        (Observed(PLACE.to_dict(), None, CONFIG), "it is not open yet"),
-        (Observed(BucketPlace("local", "old", "").to_dict(), BucketConfig("lake", "local", "/data/old", ""), CONFIG), "it is not open yet"),
+        (Observed(PLACE, None, CONFIG), "it is not open yet"),
+        (Observed(BucketPlace("local", "old", ""), BucketConfig("lake", "local", "/data/old", ""), CONFIG), "it is not open yet"),
     ],
 )
 def test_it_is_opened(observed: Observed, why: str) -> None:
@@ -51,14 +52,14 @@ def test_it_is_opened(observed: Observed, why: str) -> None:
 
 
 def test_it_is_ready_when_it_is_open_and_known() -> None:
-    observed = Observed(PLACE.to_dict(), CONFIG, CONFIG)
+    observed = Observed(PLACE, CONFIG, CONFIG)
     assert plan(LOCAL, observed) == ()
     assert conclude(LOCAL, observed) == Ready("local folder lake, prefix a")
 
 
 def test_a_bucket_with_data_does_not_move() -> None:
     old = BucketPlace("local", "old")
-    observed = Observed(old.to_dict(), BucketConfig("lake", "local", "/data/old", ""), CONFIG, ("Dataset/people",))
+    observed = Observed(old, BucketConfig("lake", "local", "/data/old", ""), CONFIG, ("Dataset/people",))
     assert plan(LOCAL, observed) == ()
     outcome = conclude(LOCAL, observed)
     assert isinstance(outcome, Stalled)
@@ -66,18 +67,51 @@ def test_a_bucket_with_data_does_not_move() -> None:
     assert outcome.message.startswith("Dataset/people has data at the former place")
 
 
+@pytest.mark.parametrize(
+    ("spec", "words", "service"),
+    [
+        (
+            "{s3: {bucket: b, endpoint: 'http://127.0.0.1:9/', region: eu-west-1, credentials: {secret: keys}}, prefix: p/, timeout: 5s}",
+            "s3 bucket b at http://127.0.0.1:9, prefix p",
+            Service("b", "http://127.0.0.1:9", "eu-west-1", None, "keys"),
+        ),
+        ("{gcs: {bucket: b, credentials: {secret: k}}}", "gcs bucket b", Service("b", secret="k")),
+        ("{azure: {container: c, account: a}}", "azure bucket c", Service("c", account="a")),
+    ],
+)
+def test_buckets_of_services(spec: str, words: str, service: Service) -> None:
+    resource = bucket(spec)
+    found = place(resource.spec_as(BucketSpec))
+    assert found.service == service
+    assert BucketPlace.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    config = found.config("lake", Path("/data"))
+    assert BucketConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    (step,) = plan(resource, Observed(None, None, config))
+    assert step.summary() == f"open {words}"
+
+
+def test_a_server_that_moved_is_followed_and_another_bucket_is_not() -> None:
+    old = place(bucket("{s3: {bucket: b, endpoint: 'http://a'}}").spec_as(BucketSpec))
+    for spec, follows in (
+        ("{s3: {bucket: b, endpoint: 'http://b', region: r, credentials: {secret: s}}, timeout: 1s}", True),
+        ("{s3: {bucket: c, endpoint: 'http://a'}}", False),
+        ("{s3: {bucket: b, endpoint: 'http://a'}, prefix: p}", False),
+    ):
+        resource = bucket(spec)
+        wanted = place(resource.spec_as(BucketSpec)).config("lake", Path("/data"))
+        assert bool(plan(resource, Observed(old, old.config("lake", Path("/data")), wanted, ("Dataset/people",)))) is follows
+
+
 def test_a_bucket_that_cannot_be_looked_at_says_so() -> None:
-    outcome = conclude(LOCAL, Observed(PLACE.to_dict(), CONFIG, CONFIG, (), "permission denied"))
+    outcome = conclude(LOCAL, Observed(PLACE, CONFIG, CONFIG, (), "permission denied"))
     assert outcome == Failed(reasons.BUCKET_UNAVAILABLE, "permission denied")
 
 
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ("{s3: {bucket: b}}", "the backend `s3`"),
         ("{local: {path: x}, rescue: {bucket: other}}", "`rescue`"),
         ("{local: {path: x}, retention: 30d}", "`retention`"),
-        ("{local: {path: x}, timeout: 1m}", "`timeout`"),
     ],
 )
 def test_what_is_not_built_is_named(spec: str, named: str) -> None:

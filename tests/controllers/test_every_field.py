@@ -22,7 +22,8 @@ JUDGES: dict[str, Any] = {
 }
 
 HONOURED = {
-    "Bucket": "local.path memory prefix",
+    "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
+    "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
     "renamedFrom deletion policy",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
@@ -35,13 +36,7 @@ FOR_PEOPLE = {"Dataset": "owner description tags columns.*.description"}
 
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
-    (
-        "Bucket",
-        "s3: {bucket: b, endpoint: x, region: x, credentials: {secret: x}}",
-        "s3.bucket s3.endpoint s3.region s3.credentials.secret",
-    ),
     ("Bucket", "memory: {}, rescue: {bucket: b, mirror: true}", "rescue.bucket rescue.mirror"),
-    ("Bucket", "memory: {}, timeout: 1s", "timeout"),
     ("Bucket", "memory: {}, retention: 1d", "retention"),
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
     (
@@ -100,6 +95,9 @@ NOT_BUILT = (
 BUILT = (
     ("Bucket", "memory: {}"),
     ("Bucket", "local: {path: x}, prefix: y"),
+    ("Bucket", "s3: {bucket: b, endpoint: 'http://x', region: x, credentials: {secret: x}}, timeout: 5s"),
+    ("Bucket", "gcs: {bucket: b, credentials: {secret: x}}"),
+    ("Bucket", "azure: {container: c, account: a, credentials: {secret: x}}"),
     ("Dataset", f"{FILES}, owner: me, tags: a, description: b, columns: {{a: {{type: int64, description: c, nullable: true}}}}"),
     ("Index", "dataset: a, text: t, embed: {model: builtin}, serve: {generation: g}"),
     ("IndexGeneration", "index: i, flat: {}"),

@@ -1,0 +1,127 @@
+"""Buckets of a real S3 server: keys that are wrong, missing or rotated, servers that are not there, and what errors say."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+
+from examples.s3_server import S3Server
+from state.buckets import open_store, probe
+from state.errors import BucketUnavailable, ObjectMissing, SecretMissing
+from state.objects import ObjectStore
+from state.places import BucketConfig, Service
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This user's file of secrets."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("state.secrets.SYSTEM_FILE", tmp_path / "none")
+    path = tmp_path / "lakehouse" / "secrets.toml"
+    path.parent.mkdir()
+    path.touch(mode=0o600)
+    return path
+
+
+def keep(path: Path, access: str, secret: str) -> None:
+    path.write_text(f'[keys]\naccess_key_id = "{access}"\nsecret_access_key = "{secret}"\n')
+
+
+def bucket(endpoint: str, name: str = "lake", *, secret: str | None = "keys", timeout: float = 5.0) -> ObjectStore:
+    prefix = f"services/{token_hex(8)}"  # a store of its own: one that is open knows where its keys are kept
+    return open_store(BucketConfig(name, "s3", prefix=prefix, service=Service("lake", endpoint, secret=secret), timeout=timeout))
+
+
+def test_it_keeps_its_promises(s3_server: S3Server, secrets: Path) -> None:
+    keep(secrets, s3_server.access_key, s3_server.secret_key)
+    found = probe(bucket(s3_server.endpoint))
+    assert (found.reachable, found.writable, found.conditional_put, found.problem) == (True, True, True, None)
+
+
+def test_keys_are_looked_up_again_when_they_change(s3_server: S3Server, secrets: Path) -> None:
+    store = bucket(s3_server.endpoint)
+    with pytest.raises(SecretMissing, match="There is no secret 'keys'") as missing:
+        store.put("a", b"1")
+    assert str(secrets) in missing.value.explain()
+    keep(secrets, s3_server.access_key, "wrong")
+    with pytest.raises(BucketUnavailable, match=r"403 Forbidden \(SignatureDoesNotMatch\)") as denied:
+        store.put("a", b"1")
+    assert denied.value.attempts == 1
+    assert "credentials" in denied.value.explain()
+    keep(secrets, s3_server.access_key, s3_server.secret_key)
+    store.put("a", b"1")
+    assert store.get("a") == b"1"
+    keep(secrets, "nobody", "wrong")
+    with pytest.raises(BucketUnavailable, match=r"403 Forbidden \(InvalidAccessKeyId\)"):
+        store.get("a")
+
+
+def test_unsigned_requests_are_denied_here(s3_server: S3Server) -> None:
+    with pytest.raises(BucketUnavailable, match="403 Forbidden"):
+        bucket(s3_server.endpoint, secret=None).get("a")
+
+
+def test_the_services_own_variables_say_nothing(s3_server: S3Server, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    monkeypatch.setenv("AWS_REGION", "mars-1")
+    keep(secrets, s3_server.access_key, s3_server.secret_key)
+    store = bucket(s3_server.endpoint)
+    store.put("b", b"1")
+    assert store.get("b") == b"1"
+
+
+def test_no_error_repeats_a_key(s3_server: S3Server, secrets: Path) -> None:
+    keep(secrets, "canary-id", "canary-key")
+    with pytest.raises(BucketUnavailable) as caught:
+        bucket(s3_server.endpoint).put("a", b"1")
+    assert "canary" not in caught.value.explain()
+
+
+def test_nobody_there(secrets: Path) -> None:
+    keep(secrets, "a", "b")
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound, and not listening
+        endpoint = f"http://127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(
+            BucketUnavailable, match=r"^Bucket lake did not answer \(get\) after 3 attempts: .*[Cc]onnection refused"
+        ) as caught:
+            bucket(endpoint).get("a")
+    assert "Debug" not in str(caught.value)
+
+
+def test_a_server_that_says_nothing_is_given_up_within_the_timeout(secrets: Path) -> None:
+    keep(secrets, "a", "b")
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        store = bucket(f"http://127.0.0.1:{mute.getsockname()[1]}", timeout=0.5)
+        began = time.monotonic()
+        with pytest.raises(BucketUnavailable, match="did not answer"):
+            store.get("a")
+        assert time.monotonic() - began < 30  # not the thirty seconds of the client's own, nor its ten retries
+
+
+def test_a_bucket_that_does_not_exist_is_not_a_missing_object(s3_server: S3Server, secrets: Path) -> None:
+    keep(secrets, s3_server.access_key, s3_server.secret_key)
+    store = open_store(BucketConfig("far", "s3", service=Service("nowhere", s3_server.endpoint, secret="keys"), timeout=5.0))
+    with pytest.raises((BucketUnavailable, ObjectMissing)) as caught:
+        store.get("a")
+    assert isinstance(caught.value, BucketUnavailable), caught.value.explain()
+
+
+def test_what_is_large_goes_up_in_parts(s3_server: S3Server, secrets: Path) -> None:
+    keep(secrets, s3_server.access_key, s3_server.secret_key)
+    store = bucket(s3_server.endpoint)
+    content = bytes(range(256)) * 4096 * 24  # 24 MiB
+    for if_absent in (False, True):
+        staged = store.stage()
+        staged.write_bytes(content)
+        store.put_file(f"large-{if_absent}", staged, if_absent=if_absent)
+        assert store.head(f"large-{if_absent}").size == len(content)
+        assert store.get(f"large-{if_absent}") == content
+        assert not staged.exists()

@@ -24,6 +24,10 @@ class Controller(Protocol[Observed, Does]):
         """Reads the world. Whatever is random or external is obtained here. Raises LakehouseError."""
         ...
 
+    def drift(self, observed: Observed) -> Sequence[str]:
+        """What was changed behind our back: names of objects that were made and are missing or damaged, sorted; pure."""
+        ...
+
     def plan(self, resource: Resource, observed: Observed) -> Sequence[Does]:
         """The steps from `observed` to the spec, in order; pure. Empty when nothing can or need be done."""
         ...

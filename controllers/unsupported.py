@@ -12,6 +12,10 @@ class Unsupported:
     def observe(self, resource: Resource) -> None:
         """Nothing to read."""
 
+    def drift(self, observed: None) -> tuple[str, ...]:
+        """Nothing was made."""
+        return ()
+
     def plan(self, resource: Resource, observed: None) -> tuple[Step, ...]:
         """Nothing to do."""
         return ()

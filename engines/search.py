@@ -144,7 +144,7 @@ class SearchService:
         open_model: Callable[[Model], Embedder] = open_embedder,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """why_not: a sentence on what an index waits for, or None. open_model: blocking. clock: seconds."""
+        """why_not: a sentence on what an index waits for, or None for one that nobody declared. open_model: blocking. clock: seconds."""
         self._indexes = indexes
         self._files = files
         self._filters = filters
@@ -193,15 +193,16 @@ class SearchService:
     async def _serving(self, name: str, reader: Reader) -> _Serving:
         """What answers for the index now; waits only if nothing did so far."""
         record = self._indexes.index(name)
-        if record is None or not decide(reader, IndexName(name), "search").whole:  # a policy that hides some of it is not applied here yet
+        waits = self._why_not(name)
+        hidden = not decide(reader, IndexName(name), "search").whole  # a policy that hides some of it is not applied here yet
+        if hidden or (record is None and waits is None):
             self._forget(name)
             raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
-        manifest = record.serving
-        if manifest is None:
+        manifest = None if record is None else record.serving
+        if record is None or manifest is None:
             self._forget(name)
-            reason = self._why_not(name) or "Nothing has been built for it yet."
             remedy = f"`lakectl why Index/{name}` tells what it waits for."
-            raise IndexNotServing(f"Index {name} does not answer yet: {reason}", remedy=remedy)
+            raise IndexNotServing(f"Index {name} does not answer yet: {waits or 'nothing has been built for it.'}", remedy=remedy)
         held = self._held.get(name)
         if held is not None and not held.whole():
             _log.warning("Index %s: a file of its build was cut while it served; it is opened again.", name)

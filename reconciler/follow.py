@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from reconciler.errors import ReconcilerError, RevisionUnknown, SourceUnavailable
 from reconciler.prune import PrunePlan, moving
 from reconciler.removal import Remover
-from reconciler.settings import Settings, load_settings
+from reconciler.settings import Settings, load_settings, read_at_start
 from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
 from reconciler.world import SPEC_FILE, Desired, World, WorldChange
@@ -63,6 +63,7 @@ class Follower:
         self._owed: WorldChange | None = None
         self._first = False
         self._settings_of: str | None = None
+        self._at_start: dict[str, object] | None = None
 
     def advance(self) -> Pending:
         """Moves to the revision that the ref points at now. What cannot be read leaves the last good world in force.
@@ -195,7 +196,16 @@ class Follower:
             self._statuses.note(_SETTINGS, "False", reasons.INVALID_SPEC, message, revision)
         else:
             self._statuses.remove(_SETTINGS, "what lakehouse.yaml says is in force", revision)
+            self._tell_restart(read_at_start(self.settings), revision)
         self._settings_of = revision
+
+    def _tell_restart(self, wanted: dict[str, object], revision: str) -> None:
+        """What this process goes on with although a commit says otherwise."""
+        known, self._at_start = self._at_start, wanted
+        changed = [name for name, value in wanted.items() if known is not None and known[name] != value]
+        if changed:
+            message = f"{', '.join(f'`{name}`' for name in changed)} changed; a daemon reads that when it starts: restart it"
+            self._statuses.record_event(_SETTINGS, "Warning", reasons.RESTART_NEEDED, message, revision)
 
     def _unreadable(self, error: ReconcilerError) -> None:
         message = f"{error.explain()} The last revision that could be read stays in force."

@@ -37,6 +37,8 @@ _BEFORE_STATUS = declare("loop.before-status")
 _AFTER_STATUS = declare("loop.after-status")
 
 _MOST_ROUNDS = 8
+_SHOWN = 3
+"""Names of what drifted in an event."""
 _PROGRESS_EVERY = 2.0
 """Seconds after which the progress of a job is told again."""
 
@@ -91,6 +93,7 @@ class Reconciler:
         self._turns = turns
         self._stop_jobs = stop_jobs
         self._clock = clock
+        self._drifted: dict[Key, Sequence[str]] = {}
 
     def visit(self, key: Key) -> Visit | None:
         """Brings one object as near to its spec as it gets now, and writes its status.
@@ -101,6 +104,7 @@ class Reconciler:
             # what is wanted is read inside the turn: a removal that waits for it finds all that was made
             desired = self._desired(key)
             if desired is None:
+                self._drifted.pop(key, None)
                 return None
             return self._recorded(desired, self._guarded(desired))
 
@@ -142,6 +146,7 @@ class Reconciler:
         for _ in range(_MOST_ROUNDS):
             hit(_BEFORE_OBSERVE)
             observed = controller.observe(resource)
+            self._tell_drift(desired, controller.drift(observed))
             steps = controller.plan(resource, observed)
             if not steps:
                 self._stop_jobs(str(desired.key))
@@ -152,6 +157,20 @@ class Reconciler:
                 detail = {"progress": started.progress}
                 return Visit(Waiting(started.reason, started.message, seconds=_PROGRESS_EVERY, detail=detail), taken)
         return Visit(Failed(reasons.NOT_CONVERGING, f"still not there after {_MOST_ROUNDS} rounds: {steps[0].summary()}"), taken)
+
+    def _tell_drift(self, desired: Desired, found: Sequence[str]) -> None:
+        """What is missing that was there is an event, and that it is there again is another; each once."""
+        known = self._drifted.get(desired.key, ())
+        if found == known:
+            return
+        if found:
+            self._drifted[desired.key] = found
+            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            event = ("Warning", reasons.DRIFT_DETECTED, f"missing or damaged: {', '.join(found[:_SHOWN])}{more}")
+        else:
+            del self._drifted[desired.key]
+            event = ("Normal", reasons.DRIFT_REPAIRED, f"what was missing or damaged is whole again: {', '.join(known[:_SHOWN])}")
+        self._statuses.record_event(str(desired.key), *event, desired.revision)
 
     def _act(self, controller: Controller[Any, Any], desired: Desired, steps: Sequence[Step]) -> Started | None:
         """Takes the steps in order; the last that runs on as a job is told."""

@@ -25,7 +25,7 @@ from reconciler.status_writer import StatusWriter
 from reconciler.world import Desired, World
 from specs.errors import LakehouseError
 from specs.references import order
-from specs.resource import Resource
+from specs.resource import Key, Resource
 from state import reasons
 from state.catalog.catalog import Catalog
 
@@ -44,8 +44,8 @@ def make_plan(place: Place, settings: Settings) -> Plan:
         objects = tuple(planner.plan(desired) for desired in _ordered(world))
         pruned = removals(world, state.catalog, settings.max_prune)
         going = [PlannedPrune(item.object, _becomes(kinds.retiring, item), None) for item in pruned.objects]
-        held = [PlannedPrune(name, f"held until `lakectl approve {pruned.id}`", why) for name, why in pruned.held.items()]
-        return Plan(revision, objects, (*going, *held), errors(world), warnings(world))
+        held = [PlannedPrune(name, _waits(kinds.retiring, state.catalog, name, pruned.id), why) for name, why in pruned.held.items()]
+        return Plan(revision, objects, (*going, *held), errors(world) + _unfit(objects, world), warnings(world))
     finally:
         executor.shutdown()
 
@@ -83,9 +83,25 @@ def _step(step: Step, executor: Executor) -> PlannedStep:
     return PlannedStep(step.summary(), step.why, executor.estimate(work.kind, work.weight) if work is not None else None)
 
 
+def _unfit(objects: Iterable[PlannedObject], world: World) -> tuple[str, ...]:
+    """Specs that parse and yet ask for what cannot be, as what is there shows: an index of a column that its dataset does not have."""
+    unfit = ((planned, world.objects[Key.of(planned.object)]) for planned in objects if planned.reason == reasons.INVALID_SPEC)
+    return tuple(
+        f"{desired.resource.origin.path}:{desired.resource.origin.line}: {planned.object}: {planned.message}"
+        for planned, desired in unfit
+        if desired.resource is not None and not desired.errors
+    )
+
+
 def _becomes(retiring: Mapping[str, Any], record: Any) -> str:
     kind = record.object.partition("/")[0]
     return str(retiring[kind].retire(record)) if kind in retiring else "nothing was made of it"
+
+
+def _waits(retiring: Mapping[str, Any], catalog: Catalog, name: str, plan: str) -> str:
+    record = catalog.get(name)
+    becomes = f"{_becomes(retiring, record)}; " if record is not None else ""
+    return f"{becomes}held until `lakectl approve {plan}`"
 
 
 def _ordered(world: World) -> Iterable[Desired]:

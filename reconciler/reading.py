@@ -38,7 +38,12 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
     pool = WorkerPool(state.place.cache / "spill", size)
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
     queries = QueryService(tables, pool, each)
-    searches = SearchService(state.catalog, state.objects, queries, why_not=lambda index: state.statuses.get(f"Index/{index}").message)
+
+    def why_not(index: str) -> str | None:
+        name = f"Index/{index}"
+        return state.statuses.get(name).message if name in state.statuses else None
+
+    searches = SearchService(state.catalog, state.objects, queries, why_not=why_not)
     loop = asyncio.get_running_loop()
 
     def changed(objects: frozenset[str]) -> None:

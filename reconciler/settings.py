@@ -148,6 +148,18 @@ def load_settings(text: bytes | None, environment: Mapping[str, str] | None = No
     return settings
 
 
+def read_at_start(settings: Part, prefix: str = "") -> dict[str, object]:
+    """The values that a running daemon goes on with until it is started again, by their names in the file."""
+    found: dict[str, object] = {}
+    for name, field in type(settings).model_fields.items():
+        value, path = getattr(settings, name), f"{prefix}{field.alias or name}"
+        if isinstance(value, Part):
+            found |= read_at_start(value, f"{path}.")
+        elif (field.description or "").endswith("Restart."):
+            found[path] = value
+    return found
+
+
 def armed_failpoints(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Failpoints asked for by `LAKEHOUSE_FAILPOINTS=name=action,name=action` (tests only)."""
     text = (os.environ if environment is None else environment).get("LAKEHOUSE_FAILPOINTS", "")

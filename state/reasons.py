@@ -216,6 +216,9 @@ DRIFT_DETECTED = "DriftDetected"
 DRIFT_REPAIRED = "DriftRepaired"
 """What had drifted is as specified again."""
 
+RESTART_NEEDED = "RestartNeeded"
+"""A commit changed a setting that the daemon reads only when it starts; the former value is in force until then."""
+
 PRUNED = "Pruned"
 """The object and what belonged to it were removed."""
 

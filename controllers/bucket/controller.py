@@ -55,6 +55,10 @@ class BucketController:
             problem=self._problem(name) if attached is not None else None,
         )
 
+    def drift(self, observed: Observed) -> tuple[str, ...]:
+        """A bucket is a place, and nothing in it is its own."""
+        return ()
+
     def plan(self, resource: Resource, observed: Observed) -> tuple[Open, ...]:
         """See `plan.plan`."""
         return planning.plan(resource, observed)

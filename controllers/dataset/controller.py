@@ -87,6 +87,10 @@ class DatasetController:
             bucket_declared=self._wanted(Key("Bucket", spec.bucket)) is not None,
         )
 
+    def drift(self, observed: Observed) -> tuple[str, ...]:
+        """Keys of data files."""
+        return tuple(sorted(observed.damaged))
+
     def plan(self, resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
         """See `plan.plan`."""
         return planning.plan(resource, observed)

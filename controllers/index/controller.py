@@ -79,6 +79,11 @@ class IndexController:
             unbuilt=unbuilt,
         )
 
+    def drift(self, observed: Observed) -> tuple[str, ...]:
+        """Corpora and builds, by what they are named by."""
+        corpora = observed.record.corpora if observed.record is not None else {}
+        return tuple(sorted(f"{'corpus' if digest in corpora else 'build'} {digest}" for digest in observed.damaged))
+
     def plan(self, resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
         """See `plan.plan`."""
         return planning.plan(resource, observed)

@@ -47,6 +47,10 @@ class IndexGenerationController:
         build = record.builds.get(candidate.build) if record is not None else None
         return Observed(True, record, corpus, candidate, build is not None and not self._builds.whole(build.files.values()))
 
+    def drift(self, observed: Observed) -> tuple[str, ...]:
+        """Its build."""
+        return (f"build {observed.candidate.build}",) if observed.damaged and observed.candidate is not None else ()
+
     def plan(self, resource: Resource, observed: Observed) -> tuple[BuildGeneration, ...]:
         """See `plan.plan`."""
         return planning.plan(resource, observed)

@@ -173,6 +173,9 @@ class CsvReading:
         elif "UTF8" in text or isinstance(error, UnicodeError):
             return self._undecodable(text)
         if row := physical_lines.ragged(self._source, width):
+            unclosed = self._unclosed()
+            if unclosed is not None and unclosed.line == row.line:
+                return unclosed
             cells = f"{len(row.cells)} cell" + ("s" if len(row.cells) != 1 else "")
             remedy = f"Quote cells that contain `{self._source.options.delimiter}`, or set `source.delimiter`."
             return self._source.refused(row.line, f"the row has {cells}, the header {width}", remedy=remedy)

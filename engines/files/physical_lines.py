@@ -6,6 +6,7 @@ row. Refuses to decide what is an error: `csv.py` does, and asks where.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -160,5 +161,7 @@ class _Watched:
 
 def encoding_remedy(source: SourceFile) -> str:
     """What to do about bytes that do not decode."""
-    other = "latin-1 or cp1252" if source.is_utf8 else "utf-8"
+    with source.open_bytes() as file:
+        marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    other = "utf-16" if marked else "latin-1 or cp1252" if source.is_utf8 else "utf-8"
     return f"Set `source.encoding` to what the file is in ({other}?)."

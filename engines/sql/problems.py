@@ -20,7 +20,11 @@ _WRAPPING = re.compile(
 _PARSER = re.compile(r'(?:Parser|Tokenizer)Error\("(.*)"\)', re.DOTALL)
 _TABLE = re.compile(r"table '(.+)' not found")
 _FUNCTION = re.compile(r"table function '(.+)' not found")
-_FIELD = re.compile(r"No field named (.+?)\.(?: Did you mean '(.+?)'\?)?\n?(?:\s*Valid fields are (.+)\.)?$", re.DOTALL)
+_FIELD = re.compile(
+    r"No field named (.+?)\.(?: Did you mean '(.+?)'\?)?\n?(?:Column names are case sensitive\.[^\n]*)?(?:\s*Valid fields are (.+)\.)?$",
+    re.DOTALL,
+)
+_SIGNATURE = re.compile(r"No function matches the given name and argument types '(.+?)'\..*?Candidate functions:\n(.*)$", re.DOTALL)
 _PLACEHOLDER = re.compile(r"[Pp]laceholder (?:with name |with id )?'?(\$\w+)'?")
 _NOT_READING = re.compile(r"(DDL|DML|Statement) not supported: ([\w ]+)")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`")
@@ -63,9 +67,14 @@ def _invalid(cause: str) -> QueryProblem:
         return invalid(f"There is no table function `{found[1]}`.")
     if found := _FIELD.search(cause):
         remedy = f"Did you mean `{found[2]}`?" if found[2] else None
+        if remedy is not None and '"' in found[2]:
+            remedy += " A name with capitals is written in double quotes."
         return invalid(f"There is no column `{found[1]}`.", _listed(remedy, found[3]))
     if found := _PLACEHOLDER.search(cause):
-        return invalid(f"No value is given for the parameter {found[1]}.", "Give one in `params`.")
+        return invalid(f"No value is given for the parameter {found[1]}.", "Give one in `params` (lakectl: -p name=value).")
+    if found := _SIGNATURE.search(cause):
+        known = ", ".join(line.strip() for line in found[2].splitlines()[:8])
+        return invalid(f"No function takes these arguments: {found[1]}.", f"There are {known}; a value is cast as in `amount::double`.")
     if "require unique expression names" in cause:
         return same_names(re.findall(r'AS "?(\w+)"?"|expression "(?:\w+\.)?(\w+)"', cause))
     if "only supports a single SQL statement" in cause:
@@ -96,7 +105,7 @@ def _innermost(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
+    text = text.strip().replace("found: EOF", "found: the end of the statement")
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"
     return text if text.endswith((".", "…", "?")) else f"{text}."

@@ -45,10 +45,13 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
     state, settings = open_here(session.here())
 
     async def ask() -> dict[str, Any]:
+        from engines.errors import SearchInvalid
         from engines.reading import ANONYMOUS
         from engines.search import SearchRequest
         from reconciler.reading import reading
 
+        if body["k"] > settings.limits.search_k:
+            raise SearchInvalid(f"k must be at most {settings.limits.search_k}.", remedy="`limits.searchK` in lakehouse.yaml is the limit.")
         async with reading(state, settings) as readers:
             result = await readers.searches.search(SearchRequest(**body), ANONYMOUS)
             hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]

@@ -37,6 +37,8 @@ def repaired(shop: Shop, harm: Callable[[], None], name: str) -> None:
     wait_for(lambda: missing(shop.repository.lake) == [], "every object is there again")
     wait_for(shop.serves, "rows and hits are as they were")
     shop.daemon.wait_settled()
+    told = shop.daemon.query("SELECT reason FROM system.events WHERE object = $name AND reason LIKE 'Drift%' ORDER BY id", name=name)
+    assert [row["reason"] for row in told][-2:] == ["DriftDetected", "DriftRepaired"]
     after = facts(shop.repository.lake)
     assert after["Dataset/items"]["bindings"] == before["Dataset/items"]["bindings"]
     assert after["Index/titles"] == before["Index/titles"]

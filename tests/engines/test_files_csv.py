@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.errors import FileUnreadable
+from engines.errors import FileRefused, FileUnreadable
 from engines.files import csv as reading
 from engines.files import physical_lines
 from engines.files import source as files
@@ -58,6 +58,13 @@ def test_what_is_read(lake, content, options, rows):
     assert lake.rows(lake.ingest(name, content, **options)) == rows
 
 
+@pytest.mark.parametrize(("codec", "hint"), [("utf-16", "utf-16"), ("latin-1", "latin-1 or cp1252")])
+def test_the_likely_encoding_is_named(lake, codec, hint):
+    with pytest.raises(FileRefused) as caught:
+        lake.ingest("a.csv", "a,b\né,1\n".encode(codec))
+    assert caught.value.remedy == f"Set `source.encoding` to what the file is in ({hint}?)."
+
+
 @pytest.mark.parametrize(
     ("content", "options", "line", "reason"),
     [
@@ -77,6 +84,7 @@ def test_what_is_read(lake, content, options, rows):
         pytest.param(b"a,b\n1,2\n3,x\0y\n", {}, 3, "a NUL byte", id="nul"),
         pytest.param("a,b\n1,2\n".encode("utf-16"), {}, 1, "", id="utf-16 read as utf-8"),
         pytest.param('a,b\n1,2\n3,"x\n4,5\n', {}, 3, "never closed", id="open quote"),
+        pytest.param('a,b,c\n1,2,3\n4,"x,5\n6,7,8\n', {}, 3, "never closed", id="open quote before other cells"),
         pytest.param('a,b\n1,2\n3,"x', {}, 3, "never closed", id="open quote in the last line"),
         pytest.param('a,b\n1,2\n3,"x""', {}, 3, "never closed", id="open quote after a doubled one"),
         pytest.param("a,_row\n1,2\n", {}, None, "`_row`", id="reserved name"),

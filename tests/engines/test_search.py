@@ -91,13 +91,12 @@ class World:
     root: Path
     catalog: Catalog = field(default_factory=Catalog)
     now: float = 0.0
+    waits: str | None = None
 
     def __post_init__(self) -> None:
         self.files = Files(self.root / "lake")
         self.files.gate.set()
-        self.service = SearchService(
-            self.catalog, self.files, Filters(), why_not=lambda name: "the corpus is being embedded.", clock=lambda: self.now
-        )
+        self.service = SearchService(self.catalog, self.files, Filters(), why_not=lambda name: self.waits, clock=lambda: self.now)
 
     def build(self, texts: Sequence[str] = TEXTS, engine: str = "flat", *, version: int = 3, generation: str | None = "g1") -> Build:
         target = BucketConfig("primary", "local", str(self.root / "lake"))
@@ -235,6 +234,12 @@ async def test_an_index_that_is_not_there_or_not_ready_says_so(world: World) -> 
     with pytest.raises(IndexUnknown, match="resumes"):
         await world.find()
     world.catalog.records["resumes"] = IndexRecord("resumes")
+    with pytest.raises(IndexNotServing, match="nothing has been built"):
+        await world.find()
+    world.waits = "the corpus is being embedded."
+    with pytest.raises(IndexNotServing, match="the corpus is being embedded"):
+        await world.find()
+    del world.catalog.records["resumes"]  # declared, and stuck before anything was recorded of it
     with pytest.raises(IndexNotServing, match="the corpus is being embedded") as caught:
         await world.find()
     assert caught.value.remedy is not None

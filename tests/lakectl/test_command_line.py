@@ -152,8 +152,22 @@ def test_no_counts(text: str) -> None:
 
 
 def test_parameters_are_json_where_they_can_be() -> None:
-    given = ["a=5", "b=Chicago", 'c="05"', "d=05", "e=true", "f=[1]", "g=x=y", "h=null", "i=NaN", "j=-Infinity", "k=1e999"]
-    found = {"a": 5, "b": "Chicago", "c": "05", "d": "05", "e": True, "f": "[1]", "g": "x=y", "h": None}
+    given = [
+        "a=5",
+        "b=Chicago",
+        'c="05"',
+        "d=05",
+        "e=true",
+        "f=[1]",
+        'l=["a", 2]',
+        "m=[[1]]",
+        "g=x=y",
+        "h=null",
+        "i=NaN",
+        "j=-Infinity",
+        "k=1e999",
+    ]
+    found = {"a": 5, "b": "Chicago", "c": "05", "d": "05", "e": True, "f": [1], "l": ["a", 2], "m": "[[1]]", "g": "x=y", "h": None}
     found |= {"i": "NaN", "j": "-Infinity", "k": "1e999"}
     assert parameters(given) == found
     with pytest.raises(UsageInvalid):

@@ -255,6 +255,15 @@ class TestForeground:
         finally:
             Housekeeping(state).close()
 
+    def test_an_index_of_a_column_that_is_none_is_an_error_before_it_is_committed(self, lake: Lake) -> None:
+        lake.commit(BUCKET, dataset("items"))
+        lake.repository.write("data/items/1.csv", CSV)
+        assert lake.apply().converged
+        lake.commit(BUCKET, dataset("items"), index("titles", "items", "nots"))
+        (error,) = lake.plan().errors
+        assert error.startswith("specs/all.yaml:")
+        assert error.endswith("Index/titles: text column `nots` of Dataset/items does not exist; it has id, text")
+
     def test_time_that_is_up(self, lake: Lake) -> None:
         lake.commit(BUCKET, *(dataset(f"d{n}", glob="data/items/*.csv") for n in range(5)))
         lake.repository.write("data/items/1.csv", CSV)

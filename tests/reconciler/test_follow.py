@@ -378,6 +378,13 @@ class TestTheSource:
         assert bench.follower.settings.max_prune == 0.4
         assert "Settings/lakehouse" not in bench.by_object()
 
+    def test_settings_that_need_a_restart_are_told(self, bench: Bench) -> None:
+        limits = "limits: {queryRows: 5}\nlisten: 127.0.0.1:0\n"
+        for text in ("maxPrune: 0.5\n", "maxPrune: 0.4\n", limits, limits + "# more\n"):
+            bench.commit(*ALL, lakehouse__yaml=text)
+        told = [event["message"] for event in bench.events() if event["reason"] == "RestartNeeded"]
+        assert told == ["`listen`, `limits.queryRows` changed; a daemon reads that when it starts: restart it"]
+
     def test_faulty_settings_of_a_former_process_are_forgotten_once_they_are_good(self, bench: Bench) -> None:
         bench.commit(*ALL, lakehouse__yaml="maxPrune: 50\n")
         bench.open()

@@ -46,10 +46,14 @@ class Scripted:
     acted: list[tuple[str, str]] = field(default_factory=list)
     on_observe: Callable[[], None] = lambda: None
     on_act: Callable[[Act], Started | None] = lambda step: None
+    drifted: tuple[str, ...] = ()
 
     def observe(self, resource: Resource) -> int:
         self.on_observe()
         return len(self.left)
+
+    def drift(self, observed: int) -> Sequence[str]:
+        return self.drifted
 
     def plan(self, resource: Resource, observed: int) -> Sequence[Act]:
         return self.left[: self.at_once]
@@ -102,6 +106,19 @@ class Visits:
 @pytest.fixture
 def visits(bench: Bench) -> Visits:
     return Visits(bench)
+
+
+class TestDrift:
+    def test_is_told_once_and_so_is_its_end(self, visits: Visits) -> None:
+        for drifted in ((), ("d", "c", "b", "a"), ("d", "c", "b", "a"), ("a",), (), ()):
+            visits.controller.drifted = drifted
+            visits.visit()
+        told = [(event["reason"], event["message"]) for event in visits.bench.events() if event["reason"].startswith("Drift")]
+        assert told == [
+            ("DriftDetected", "missing or damaged: d, c, b and 1 more"),
+            ("DriftDetected", "missing or damaged: a"),
+            ("DriftRepaired", "what was missing or damaged is whole again: a"),
+        ]
 
 
 class TestEndings:

@@ -18,11 +18,13 @@ DESCRIPTION = """
 Run one read-only SQL statement over the datasets (a hyphen in a name is an underscore in SQL) and
 over system.status, system.events, system.files and the other system tables. `-` reads the
 statement from standard input. Values go in as parameters, never into the text: write $name and
-give -p name=value; a value that is JSON (5, true, "05") is taken as such, all else as text.
+give -p name=value; a value that is JSON (5, true, "05", ["a", "b"]) is taken as such, all else as
+text.
 """
 EXAMPLES = """
 lakectl query "SELECT count(*) FROM candidates"
 lakectl query 'SELECT * FROM candidates WHERE city = $city' -p city=Chicago
+lakectl query 'SELECT name FROM people WHERE id = ANY($ids)' -p 'ids=[1, 2]'
 lakectl query - < report.sql -o csv > report.csv
 lakectl query "SELECT object, reason FROM system.status" -o json
 """
@@ -74,8 +76,12 @@ def _value(text: str) -> Any:
         value = json.loads(text, parse_constant=_no_json)
     except ValueError:
         return text
-    plain = value is None or (isinstance(value, float) and math.isfinite(value)) or isinstance(value, bool | int | str)
-    return value if plain else text
+    parts = value if isinstance(value, list) else [value]
+    return value if all(_plain(part) for part in parts) else text
+
+
+def _plain(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isfinite(value)) or isinstance(value, bool | int | str)
 
 
 def _no_json(word: str) -> float:

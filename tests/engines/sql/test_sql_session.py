@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import datafusion
 import pyarrow as pa
 import pytest
 
@@ -64,6 +65,8 @@ REFUSED: list[tuple[str, str, str]] = [
     ("SELECT * FROM people a JOIN people b USING (id)", "invalid", "Several columns of the result have the same name (city)."),
     ("SELECT cast(city AS int) FROM people", "invalid", "Cannot cast string"),
     ("SELECT 1 / (id - id) FROM people", "invalid", "Divide by zero error."),
+    ("SELECT sum(city) FROM people", "invalid", "No function takes these arguments: sum("),
+    ("SELECT * FROM people WHERE", "invalid", "Expected: an expression, found: the end of the statement."),
     ("SHOW TABLES", "invalid", "SHOW is not available here."),
     ("SELECT * FROM nobody", "unknown-table", "nobody"),
     ("SELECT * FROM information_schema.df_settings", "unknown-table", "information_schema.df_settings"),
@@ -90,6 +93,17 @@ def test_what_is_refused_and_how(people: list[Any], sql: str, problem: str, mess
 
 def test_a_mistaken_column_is_answered_with_the_nearest(people: list[Any]) -> None:
     assert refused("SELECT citi FROM people", people).remedy == "Did you mean `people.city`? Columns: people.id, people.city."
+
+
+def test_a_name_with_capitals_is_told_to_be_quoted() -> None:
+    context = datafusion.SessionContext()
+    context.from_arrow(pa.table({"Customer": ["a"], "id": [1]}), "orders")
+    with pytest.raises(Exception, match="Customer") as caught:
+        context.sql("SELECT Customer FROM orders")
+    found = translate(caught.value)
+    assert found.message == "There is no column `customer`."
+    hint = 'Did you mean `orders."Customer"`? A name with capitals is written in double quotes.'
+    assert found.remedy == f'{hint} Columns: orders."Customer", orders.id.'
 
 
 def test_nothing_of_a_query_is_left_for_the_next(people: list[Any]) -> None:

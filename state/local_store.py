@@ -14,14 +14,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing, StateError
 from state.failpoints import declare, hit
-from state.objects import ObjectInfo, check_key
+from state.objects import PIECE, ObjectInfo, OpenObject, check_key
 from state.staging import Staging
 
 STAGED = declare("local-store.staged")
@@ -94,6 +94,20 @@ class LocalStore:
         with self._reading("get", key) as path, path.open("rb") as file:
             file.seek(start)
             return file.read(length)
+
+    def open(self, key: str, start: int = 0, length: int | None = None) -> OpenObject:
+        """The file stays open until the pieces are read or closed: an object that is replaced meanwhile is read as it was."""
+        with self._reading("get", key) as path:
+            file = path.open("rb")
+            found = os.fstat(file.fileno())
+        return OpenObject(_info(key, found), self._pieces(key, path, file, start, found.st_size if length is None else length))
+
+    def _pieces(self, key: str, path: Path, file: BinaryIO, start: int, length: int) -> Generator[bytes, None, None]:
+        with file, self._translated("get", path):
+            file.seek(start)
+            while length > 0 and (piece := file.read(min(PIECE, length))):
+                length -= len(piece)
+                yield piece
 
     def head(self, key: str) -> ObjectInfo:
         """One stat."""

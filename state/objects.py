@@ -8,7 +8,7 @@ Next: `local_store.py` (our own durable writer), `remote_store.py` (everything e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,8 @@ from state.errors import KeyInvalid
 
 MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
+PIECE = 1024 * 1024
+"""Bytes that a store gives at a time."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,6 +58,14 @@ class ObjectInfo:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class OpenObject:
+    """An object that is being read. `pieces`, of about a MiB, raise what `get` raises, and let go of the object when they are closed."""
+
+    info: ObjectInfo
+    pieces: Generator[bytes, None, None]
+
+
 class ObjectStore(Protocol):
     """Blocking and thread-safe. Raises KeyInvalid, ObjectMissing, ObjectExists, DiskFull and BucketUnavailable, nothing else."""
 
@@ -80,6 +90,9 @@ class ObjectStore(Protocol):
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Bytes from `start` (from 0); fewer than `length`, or none, where the object ends before."""
+
+    def open(self, key: str, start: int = 0, length: int | None = None) -> OpenObject:
+        """Facts, and the bytes from `start` (from 0) on: none where the object ends before, all of the rest without `length`."""
 
     def head(self, key: str) -> ObjectInfo:
         """Raises ObjectMissing."""

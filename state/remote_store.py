@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from obstore.store import MemoryStore
 
 from state.errors import BucketUnavailable, ObjectExists, ObjectMissing
 from state.local_store import storage_error
-from state.objects import ObjectInfo, check_key
+from state.objects import PIECE, ObjectInfo, OpenObject, check_key
 from state.places import Service, ServiceKind
 from state.secrets import Secrets
 from state.service_clients import Client
@@ -56,18 +56,20 @@ class Clients:
 
     Args:
         quick: for requests that move a piece, within the bucket's timeout.
-        bulk: for uploads of what is large, however long they take while bytes move.
+        upload: for what is large, however long it takes.
+        download: for what is read piece by piece, however long it takes while bytes move.
         redact: takes the keys out of what a server said.
     """
 
     quick: Callable[[], Any]
-    bulk: Callable[[], Any]
+    upload: Callable[[], Any]
+    download: Callable[[], Any]
     redact: Callable[[str], str] = str
 
     @classmethod
     def of(cls, client: Any) -> Clients:
         """One client for everything."""
-        return cls(lambda: client, lambda: client)
+        return cls(lambda: client, lambda: client, lambda: client)
 
 
 class ObstoreStore:
@@ -137,6 +139,34 @@ class ObstoreStore:
 
         return self._call("get", key, request) if length > 0 else b""
 
+    def open(self, key: str, start: int = 0, length: int | None = None) -> OpenObject:
+        """One request for all of an object, two for a part of it. What breaks off is asked for again from there."""
+        if start == 0 and length is None:
+            answer = self._call("get", key, lambda path: obstore.get(self._clients.download(), path))
+            info = self._info(answer.meta)
+            return OpenObject(info, self._pieces(info, answer, 0, info.size))
+        info = self.head(key)
+        end = info.size if length is None else min(start + length, info.size)
+        return OpenObject(info, self._pieces(info, None, start, end))
+
+    def _pieces(self, info: ObjectInfo, answer: Any, at: int, end: int) -> Generator[bytes, None, None]:
+        """From `at` to before `end`. answer: one that gives them already, or None."""
+        failures, began = 0, self._clock()
+        while at < end:
+            try:
+                if answer is None:
+                    options: Any = {"range": (at, end), **({"if_match": info.etag} if info.etag else {})}
+                    answer = self._call("get", info.key, lambda path: obstore.get(self._clients.download(), path, options=options))  # noqa: B023
+                for piece in answer.stream(min_chunk_size=PIECE):
+                    at += len(piece)
+                    failures, began = 0, self._clock()
+                    yield bytes(piece)
+                return
+            except (sdk.BaseError, OSError, ValueError) as error:
+                failures += 1
+                self._wait_or_raise("get", failures, began, error)
+                answer = None
+
     def head(self, key: str) -> ObjectInfo:
         """One request."""
         return self._info(self._call("head", key, lambda path: obstore.head(self._clients.quick(), path)))
@@ -180,7 +210,7 @@ class ObstoreStore:
     def _put(self, key: str, content: bytes | Path, if_absent: bool) -> None:
         mode: Literal["create", "overwrite"] = "create" if if_absent else "overwrite"
         size = content.stat().st_size if isinstance(content, Path) else len(content)
-        client = self._clients.bulk if size > BULK else self._clients.quick
+        client = self._clients.upload if size > BULK else self._clients.quick
         # Conditional puts of several parts do not exist, and a part's failure would leave the others behind unseen.
         parts = False if if_absent else None
         self._call("put", key, lambda path: obstore.put(client(), path, content, mode=mode, use_multipart=parts))
@@ -250,15 +280,17 @@ def open_service(kind: ServiceKind, service: Service, name: str, *, prefix: str,
 
     timeout: seconds of one operation, its retries included; uploads of more than 4 MiB have at least ten minutes.
     """
-    quick = Client(kind, service, secrets, timedelta(seconds=timeout))
-    bulk = Client(kind, service, secrets, timedelta(seconds=max(timeout, BULK_SECONDS)))
+    one, all_of_it = timedelta(seconds=timeout), timedelta(seconds=max(timeout, BULK_SECONDS))
+    quick = Client(kind, service, secrets, {"connect_timeout": one, "timeout": one})
+    upload = Client(kind, service, secrets, {"connect_timeout": one, "timeout": all_of_it})
+    download = Client(kind, service, secrets, {"connect_timeout": one, "read_timeout": one, "timeout": all_of_it})
 
     def redact(text: str) -> str:
         secret = quick.secret()
         return text if secret is None else secret.redact(text)
 
     retry = Retry(wait=min(0.1, timeout / 10), seconds=timeout)
-    return ObstoreStore(Clients(quick.current, bulk.current, redact), name, prefix=prefix, retry=retry)
+    return ObstoreStore(Clients(quick.current, upload.current, download.current, redact), name, prefix=prefix, retry=retry)
 
 
 def _safe_start(folder: str, after: str) -> str | None:

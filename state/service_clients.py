@@ -9,7 +9,7 @@ Next: `remote_store.py`, which uses the clients; `places.py`, which says where b
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -28,12 +28,12 @@ _NO_RETRY = {"max_retries": 0}
 class Client:
     """An obstore client of one bucket. Thread-safe."""
 
-    def __init__(self, kind: ServiceKind, service: Service, secrets: Secrets, timeout: timedelta) -> None:
-        """timeout: of one request, its body included. Nothing is asked before `current`."""
+    def __init__(self, kind: ServiceKind, service: Service, secrets: Secrets, options: Mapping[str, timedelta]) -> None:
+        """options: timeouts, as obstore names them. Nothing is asked before `current`."""
         self._kind = kind
         self._service = service
         self._secrets = secrets
-        self._timeout = timeout
+        self._options = {"allow_http": True, **options}
         self._lock = threading.Lock()
         self._made: tuple[Secret | None, Any] | None = None
 
@@ -42,7 +42,7 @@ class Client:
         secret = self.secret()
         with self._lock:
             if self._made is None or self._made[0] != secret:
-                self._made = (secret, _OPENERS[self._kind](self._service, secret, {"timeout": self._timeout, "allow_http": True}))
+                self._made = (secret, _OPENERS[self._kind](self._service, secret, self._options))
             return self._made[1]
 
     def secret(self) -> Secret | None:

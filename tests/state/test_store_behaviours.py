@@ -18,7 +18,7 @@ from examples.s3_server import S3Server
 from state.buckets import open_store, probe
 from state.errors import KeyInvalid, ObjectExists, ObjectMissing, StateError
 from state.local_store import LocalStore
-from state.objects import ObjectRef, ObjectStore
+from state.objects import PIECE, ObjectRef, ObjectStore
 from state.places import BucketConfig, Service
 from state.remote_store import Clients, ObstoreStore, open_memory
 
@@ -69,6 +69,27 @@ def test_put_if_absent_leaves_the_first_untouched(store: ObjectStore) -> None:
     with pytest.raises(ObjectExists, match="lake/log/1"):
         store.put("log/1", b"second", if_absent=True)
     assert store.get("log/1") == b"first"
+
+
+@pytest.mark.parametrize(
+    ("start", "length"), [(0, None), (0, 5), (PIECE - 3, 7), (PIECE + 1, None), (3 * PIECE, 9), (0, 0), (0, 4 * PIECE)]
+)
+def test_an_object_is_read_piece_by_piece(store: ObjectStore, start: int, length: int | None) -> None:
+    content = bytes(range(256)) * 4 * 1024 * 2 + b"end"
+    store.put("a/b", content)
+    opened = store.open("a/b", start, length)
+    assert (opened.info.key, opened.info.size, opened.info.etag) == ("a/b", len(content), store.head("a/b").etag)
+    assert b"".join(opened.pieces) == content[start:][: len(content) if length is None else length]
+    early = store.open("a/b")
+    assert next(early.pieces)
+    early.pieces.close()
+
+
+def test_opening_what_is_not_there(store: ObjectStore) -> None:
+    store.put("a/b", b"1")
+    for key in ("c", "a", "a/b/c"):
+        with pytest.raises(ObjectMissing):
+            store.open(key)
 
 
 def test_the_etag_changes_with_the_content(store: ObjectStore) -> None:

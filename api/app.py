@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api import datasets, events, health, metrics, openapi, query, search, status
+from api import datasets, events, health, metrics, objects, openapi, query, search, status, storage
 from api.endpoints import Endpoint
 from api.limits import Limits, bounded
 from api.problems import expectations, problems
@@ -31,6 +31,8 @@ class Parts:
     statuses: status.StatusSource
     events: events.EventSource
     catalog: datasets.DatasetCatalog
+    buckets: storage.BucketSource
+    objects: objects.ObjectSource
     missing: health.Readiness
     daemon: status.Daemon
     listen_host: str = "127.0.0.1"
@@ -67,6 +69,8 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *status.endpoints(parts.statuses, parts.daemon, threads.memory),
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
         *datasets.endpoints(parts.catalog, threads.storage),
+        *storage.endpoints(parts.buckets, threads.storage),
+        *objects.endpoints(parts.objects, threads.storage),
         *health.endpoints(parts.missing),
         *metrics.endpoints(parts.registry, threads.memory),
     )

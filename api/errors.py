@@ -14,6 +14,10 @@
         ├── MethodRefused           405
         ├── HostRefused             403  a Host or Origin that a page of another site would send
         ├── DatasetUnknown          404
+        ├── BucketNotFound          404
+        ├── ObjectNotFound          404
+        ├── RangeInvalid            416  no part of the object
+        ├── ObjectReplaced          503  it changed between two looks
         ├── ReadRefused             403  this reader may not see it
         ├── NotReady                503  the first pass over all objects is not done
         ├── TooBusy                 503  more requests at once than allowed
@@ -184,6 +188,45 @@ class DatasetUnknown(ApiError):
     slug = "dataset-unknown"
     status = 404
     remedy = "GET /catalog/datasets lists the datasets."
+
+
+class BucketNotFound(ApiError):
+    """No bucket has this name, or none that this reader may know of."""
+
+    slug = "bucket-unknown"
+    status = 404
+    remedy = "GET /storage/buckets lists the buckets."
+
+
+class ObjectNotFound(ApiError):
+    """Nothing lies under this key."""
+
+    slug = "object-missing"
+    status = 404
+
+
+class RangeInvalid(ApiError):
+    """The header Range asks for no part of the object. size: of the object."""
+
+    slug = "range-invalid"
+    status = 416
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message, remedy="Ask for one range, as in `Range: bytes=0-1023`.")
+        self.size = size
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """RFC 9110 15.5.17 wants the size with a 416."""
+        return {"Content-Range": f"bytes */{self.size}"}
+
+
+class ObjectReplaced(ApiError):
+    """The object changed between two looks at it."""
+
+    slug = "object-replaced"
+    status = 503
+    remedy = "Ask again."
 
 
 class ReadRefused(ApiError):

@@ -21,6 +21,7 @@ from api.bodies import JSON, Document, encoded, preferred, read_body
 from api.csv_text import csv_text
 from api.endpoints import Endpoint
 from api.reader import READER
+from api.rescue import HEADERS, rescue_headers
 from engines.reading import Reader
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -50,6 +51,10 @@ class QueryResult(Protocol):
     @property
     def versions(self) -> Mapping[str, int]:
         """The version of each table that was read."""
+
+    @property
+    def rescues(self) -> Sequence[str]:
+        """Buckets that gave files in another's place."""
 
     def columns(self) -> Sequence[Mapping[str, str]]:
         """name and type of each column, in order."""
@@ -115,11 +120,12 @@ class QueryRoute:
         body = await read_body(request, QueryBody)
         most = self.most_rows if body.max_rows is None else min(body.max_rows, self.most_rows)
         result = await self.service.run(body.sql, body.params, request[READER], max_rows=most)
+        rescues = rescue_headers(result.rescues)
         if media_type == ARROW:
-            return encoded(result.ipc, ARROW, _facts(result))
+            return encoded(result.ipc, ARROW, _facts(result) | rescues)
         write = _as_json if media_type == JSON else _as_csv
         content = write(result) if result.text < LARGE else await to_thread.run_sync(write, result)
-        return encoded(content, media_type, None if media_type == JSON else _facts(result))
+        return encoded(content, media_type, rescues if media_type == JSON else _facts(result) | rescues)
 
 
 def _as_json(result: QueryResult) -> bytes:
@@ -138,7 +144,7 @@ def _facts(result: QueryResult) -> dict[str, str]:
 
 def endpoints(service: QueryService, most_rows: int) -> tuple[Endpoint, ...]:
     """The route of queries."""
-    headers = {VERSIONS: "Arrow and CSV: the versions as JSON.", TRUNCATED: "Arrow and CSV: `true` if rows were cut off."}
+    headers = {VERSIONS: "Arrow and CSV: the versions as JSON.", TRUNCATED: "Arrow and CSV: `true` if rows were cut off.", **HEADERS}
     return (
         Endpoint(
             "POST",

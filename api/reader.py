@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from api.errors import HostRefused, ReadRefused
-from engines.reading import ANONYMOUS, Action, IndexName, Reader, TableName, decide
+from engines.reading import ANONYMOUS, Action, Readable, Reader, decide
 
 READER: web.RequestKey[Reader] = web.RequestKey("reader", Reader)
 
@@ -91,12 +91,12 @@ def guard(listener: Listener) -> Middleware:
     return guarded
 
 
-def may(reader: Reader, name: TableName | IndexName, action: Action) -> bool:
+def may(reader: Reader, name: Readable, action: Action) -> bool:
     """Whether the reader may do this at all."""
     return decide(reader, name, action).allowed
 
 
-def require_all(request: web.Request, name: TableName) -> None:
-    """Raises ReadRefused unless the request's reader may read every row and value of the table: for routes that can filter nothing."""
+def require_all(request: web.Request, name: Readable) -> None:
+    """Raises ReadRefused unless the request's reader may read all of it, every row and value of a table: for routes that can filter nothing."""
     if not decide(request[READER], name, "read").whole:
         raise ReadRefused(f"You may not read all of {name}.", remedy="Ask for what you may see with POST /query.")

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from api.bodies import JSON, Document, at_most, encoded, read_body
 from api.endpoints import Endpoint
 from api.reader import READER
+from api.rescue import HEADERS, rescue_headers
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult
 
@@ -97,7 +98,7 @@ class SearchRoute:
         result = await self.service.search(wanted, request[READER])
         hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
         content = {"hits": hits, "index": result.index, "generation": result.generation, "versions": result.versions}
-        return encoded(orjson.dumps(content))
+        return encoded(orjson.dumps(content), headers=rescue_headers(result.rescues))
 
 
 def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
@@ -111,6 +112,7 @@ def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
             SearchRoute(service, body).handle,
             {JSON: SearchAnswer},
             body=body,
+            headers=HEADERS,
             problems=(400, 403, 404, 413, 415, 422, 501, 503, 504),
         ),
     )

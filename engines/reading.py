@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Action: TypeAlias = Literal["read", "search", "describe"]
-"""read: rows of a table; search: hits of an index; describe: that it exists, its columns and figures."""
+"""read: rows of a table, objects of a bucket; search: hits of an index; describe: that it exists, its columns and figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,19 @@ class IndexName:
         return self.name
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class BucketName:
+    """A Bucket by its resource name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Readable: TypeAlias = TableName | IndexName | BucketName
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What a reader may do. row_filter: a SQL condition that every row shown satisfies; masks: by column, the SQL shown in its place.
@@ -68,6 +81,6 @@ class Decision:
 _ALL = Decision(allowed=True)
 
 
-def decide(reader: Reader, name: TableName | IndexName, action: Action) -> Decision:
-    """What this reader may do with this table or index. Pure; asked once per name and request."""
+def decide(reader: Reader, name: Readable, action: Action) -> Decision:
+    """What this reader may do with this table, index or bucket. Pure; asked once per name and request."""
     return _ALL

@@ -37,7 +37,7 @@ from engines.vectors.chunk_table import ChunkTable
 from engines.vectors.engine import Mask, VectorIndex, Vectors
 from specs.errors import LakehouseError
 from state.catalog.records import Build, IndexRecord, ServingManifest
-from state.objects import ObjectRef
+from state.objects import Found, ObjectRef
 
 MOST_HITS = 10_000
 LONGEST_TEXT = 1_000_000  # characters
@@ -71,12 +71,16 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits, best first. generation: the recipe's name, None if it was recommended. versions: of the dataset that the build holds."""
+    """The hits, best first. generation: the recipe's name, None if it was recommended. versions: of the dataset that the build holds.
+
+    rescues: buckets that gave files of the build in another's place.
+    """
 
     hits: tuple[Hit, ...]
     index: str
     generation: str | None
     versions: Mapping[str, int]
+    rescues: tuple[str, ...] = ()
 
 
 class Indexes(Protocol):
@@ -89,7 +93,7 @@ class Indexes(Protocol):
 class Files(Protocol):
     """The one reader of objects."""
 
-    def path(self, ref: ObjectRef) -> Path:
+    def find(self, ref: ObjectRef) -> Found:
         """A verified local file. Blocking."""
 
 
@@ -111,6 +115,7 @@ class _Serving:
     model: Embedder | EngineError
     versions: Mapping[str, int]
     mapped: tuple[tuple[mmap.mmap, int], ...]
+    rescues: tuple[str, ...]
 
     def is_of(self, manifest: ServingManifest, build: Build | None) -> bool:
         """Whether this is what the catalog says: a build that was made again has the same name, and other files."""
@@ -262,7 +267,8 @@ class SearchService:
             raise
 
     def _opened(self, build: Build, manifest: ServingManifest) -> _Serving:
-        paths = {role: self._files.path(ref) for role, ref in build.files.items()}
+        found = {role: self._files.find(ref) for role, ref in build.files.items()}
+        paths = {role: file.path for role, file in found.items()}
         index, table = open_build(build, paths, manifest.search)
         facts = table.facts
         model: Embedder | EngineError
@@ -277,7 +283,8 @@ class SearchService:
             model = error
         _warm(index, table, model)
         mapped = tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size)
-        return _Serving(manifest, build, index, table, model, {facts.dataset: facts.table_version}, mapped)
+        rescues = tuple(sorted({file.rescue for file in found.values() if file.rescue is not None}))
+        return _Serving(manifest, build, index, table, model, {facts.dataset: facts.table_version}, mapped, rescues)
 
 
 def _hold(path: Path) -> mmap.mmap:
@@ -316,7 +323,7 @@ def _answer(request: SearchRequest, serving: _Serving, keys: pa.Array | None = N
     rows = serving.table.rows(ids)
     cosines = np.minimum(scores, 1).tolist()  # rounding takes equal texts a little beyond 1
     hits = tuple([Hit(key, number, text, score) for (key, number, text), score in zip(rows, cosines, strict=True)])
-    return SearchResult(hits, request.index, serving.manifest.generation, serving.versions)
+    return SearchResult(hits, request.index, serving.manifest.generation, serving.versions, serving.rescues)
 
 
 def _query(request: SearchRequest, serving: _Serving) -> Vectors:

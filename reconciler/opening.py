@@ -26,6 +26,7 @@ from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
 from state.discards import Discards
 from state.errors import ObjectExists, StateError
+from state.failures import Failures
 from state.lease import Holder, Lease
 from state.objects import ObjectStore
 from state.reader import ObjectReader
@@ -87,7 +88,7 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     if address is not None:
         check_secrets()
     pointer = _pointer(place, settings)
-    buckets = Buckets()
+    buckets = Buckets(Failures(utc_now))
     store = buckets.attach(pointer.config(place.data_root))
     pointer = replace(pointer, id=_identity(store, create=address is not None))
     if address is not None and pointer != read_pointer(place.cache):
@@ -96,6 +97,7 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     lease = None if address is None else _lead(store, catalog, address)
     streams = Streams(store, write_ahead(place.cache, pointer.id), utc_now)
     if lease is not None:
+        buckets.failures.listen(lambda failure: streams.append_lazy("errors", failure.to_row()))
         streams.adopt()
     attach_recorded(catalog, buckets, place.data_root)
     objects = ObjectReader(buckets, place.cache / "objects", settings.work.cache_bytes)

@@ -18,10 +18,12 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from state.errors import BucketInvalid, BucketUnknown, ObjectExists, StateError
+from state.failures import Failures
 from state.local_store import LocalStore
 from state.objects import ObjectStore, check_key
 from state.places import BACKENDS, BucketConfig, ServiceKind
 from state.secrets import secrets_here
+from state.watched_store import Breaker, WatchedStore
 
 _log = logging.getLogger(__name__)
 
@@ -74,8 +76,9 @@ def _open_service(config: BucketConfig) -> ObjectStore:
 class Buckets:
     """The attached buckets of a process. Thread-safe."""
 
-    def __init__(self) -> None:
-        """None are attached at first."""
+    def __init__(self, failures: Failures | None = None) -> None:
+        """None are attached at first. failures: where their failed operations are recorded."""
+        self.failures = failures or Failures()
         self._lock = threading.Lock()
         self._open: dict[str, tuple[BucketConfig, ObjectStore]] = {}
 
@@ -84,7 +87,7 @@ class Buckets:
         with self._lock:
             known = self._open.get(config.name)
             if known is None or known[0] != config:
-                known = (config, open_store(config))
+                known = (config, self._watched(config))
                 self._open[config.name] = known
             return known[1]
 
@@ -101,6 +104,12 @@ class Buckets:
         """What another process needs to open it. Raises BucketUnknown."""
         return self._attached(name)[0]
 
+    def rescue(self, name: str) -> str | None:
+        """The bucket that answers reads which this one cannot; also for a bucket that is unknown: None."""
+        with self._lock:
+            known = self._open.get(name)
+        return known[0].rescue if known is not None else None
+
     def configs(self) -> Mapping[str, BucketConfig]:
         """By name, as of now."""
         with self._lock:
@@ -109,12 +118,15 @@ class Buckets:
     def sweep_staging(self) -> None:
         """Remove what dead processes left half-written in local buckets. A bucket that cannot be swept is left for the next time."""
         with self._lock:
-            stores = [store for _, store in self._open.values() if isinstance(store, LocalStore)]
-        for store in stores:
+            configs = [config for config, _ in self._open.values() if config.backend == "local"]
+        for config in configs:
             try:
-                store.sweep_staging()
+                cast(LocalStore, open_store(config)).sweep_staging()
             except StateError as error:
                 _log.warning("half-written files stay for now: %s", error.explain())
+
+    def _watched(self, config: BucketConfig) -> ObjectStore:
+        return WatchedStore(open_store(config), self.failures, None if config.service is None else Breaker())
 
     def _attached(self, name: str) -> tuple[BucketConfig, ObjectStore]:
         with self._lock:
@@ -122,6 +134,10 @@ class Buckets:
         if known is None:
             raise BucketUnknown(name)
         return known
+
+
+LEFT_OVER = 600.0
+"""Seconds after which a probe's object is one that was left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +159,15 @@ def probe(
 ) -> Probe:
     """Put, lose a second put-if-absent, read back, delete, under `probe/<token>`. Blocking; never raises a StateError.
 
-    Removes what probes that were killed left there: one that runs beside this may fail of that, and is repeated.
+    Removes what probes that were killed left there.
     """
     key = f"probe/{token()}"
     reachable = writable = False
     latency = 0.0
     try:
         for left in store.list("probe/"):
-            store.delete(left.key)
+            if left.modified < time.time() - LEFT_OVER:
+                store.delete(left.key)
         reachable = True
         started = clock()
         store.put(key, b"first", if_absent=True)

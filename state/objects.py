@@ -59,6 +59,14 @@ class ObjectInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A local file with an object's bytes, and the rescue bucket that it came from: None if its own bucket answered."""
+
+    path: Path
+    rescue: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenObject:
     """An object that is being read. `pieces`, of about a MiB, raise what `get` raises, and let go of the object when they are closed."""
 

@@ -53,6 +53,7 @@ class BucketConfig:
         prefix: put before every key, without slashes at its ends.
         service: of s3, gcs and azure.
         timeout: seconds that one operation may take, its retries included.
+        rescue: the bucket that answers reads which this one cannot.
     """
 
     name: str
@@ -61,6 +62,7 @@ class BucketConfig:
     prefix: str = ""
     service: Service | None = None
     timeout: float = TIMEOUT
+    rescue: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able; the inverse of `from_dict`."""
@@ -77,6 +79,7 @@ class BucketConfig:
             prefix=document.get("prefix", ""),
             service=None if service is None else Service.from_dict(service),
             timeout=document.get("timeout", TIMEOUT),
+            rescue=document.get("rescue"),
         )
 
 
@@ -89,6 +92,7 @@ class BucketPlace:
     prefix: str = ""
     service: Service | None = None
     timeout: float = TIMEOUT
+    rescue: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able, without what is as it is by default; the inverse of `from_dict`."""
@@ -97,6 +101,8 @@ class BucketPlace:
             document["service"] = self.service.to_dict()
         if self.timeout != TIMEOUT:
             document["timeout"] = self.timeout
+        if self.rescue is not None:
+            document["rescue"] = self.rescue
         return document
 
     @classmethod
@@ -109,12 +115,13 @@ class BucketPlace:
             prefix=document.get("prefix", ""),
             service=None if service is None else Service.from_dict(service),
             timeout=document.get("timeout", TIMEOUT),
+            rescue=document.get("rescue"),
         )
 
     def config(self, name: str, data_root: Path) -> BucketConfig:
         """What opens the bucket in any process."""
         root = {"local": lambda: str((data_root / (self.path or "")).resolve()), "memory": lambda: str(data_root)}.get(self.backend)
-        return BucketConfig(name, self.backend, root and root(), self.prefix, self.service, self.timeout)
+        return BucketConfig(name, self.backend, root and root(), self.prefix, self.service, self.timeout, self.rescue)
 
     def holds_the_same(self, other: BucketPlace) -> bool:
         """Whether both name one place, however it is reached: a server that moved and another key change none of its objects."""

@@ -2,7 +2,8 @@
 
 Objects of local buckets are opened in place: the size is checked every time, the SHA-256 once for each (path, size, mtime) that this
 process sees. Objects of remote buckets come through a cache on disk, named by content, bounded, verified before they get
-their name. Engines see local paths only, so that retries, rescue buckets and credentials live here and nowhere else.
+their name. What a bucket cannot give, unreachable, missing or damaged, is taken from its rescue bucket, if that holds the same bytes.
+Engines see local paths only, so that retries, rescue buckets and credentials live here and nowhere else.
 Refuses to return unverified bytes, and to write anywhere but in its cache. Next: `objects.py`, `buckets.py`.
 """
 
@@ -14,20 +15,26 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from state.buckets import Buckets
 from state.digest_file import sha256_bytes, sha256_file
-from state.errors import BucketUnknown, ObjectCorrupt, ObjectMissing
+from state.errors import BucketUnavailable, BucketUnknown, ObjectCorrupt, ObjectMissing, StateError
 from state.local_store import storage_error
-from state.objects import ObjectRef, ObjectStore
+from state.objects import Found, ObjectInfo, ObjectRef, ObjectStore, OpenObject
 from state.staging import Staging
 from state.turns import Turns
 
-PIECE = 8 * 1024 * 1024
 REMEMBERED = 100_000
 # A path that was just handed out may not be open yet, so what was used within these seconds stays, even over the bound.
 GRACE = 60.0
+
+_RESCUABLE = (BucketUnavailable, BucketUnknown, ObjectMissing, ObjectCorrupt)
+
+T = TypeVar("T")
 
 _Identity = tuple[str, int, int, str]
 """Path, size, mtime and what was expected: a change of any asks for another look."""
@@ -48,11 +55,71 @@ class ObjectReader:
         self._damaged: set[_Identity] = set()  # what is repaired has another mtime
         self._turns = Turns()  # nothing is hashed or downloaded twice at once
 
-    def path(self, ref: ObjectRef) -> Path:
+    def find(self, ref: ObjectRef) -> Found:
         """A local file with exactly the bytes of `ref`; read-only. Raises ObjectMissing, ObjectCorrupt and what the store raises.
 
         A cached file may be removed a minute after it was last asked for; who has it open keeps it.
         """
+        path, rescue = self._rescued(ref, self._path)
+        return Found(path, rescue)
+
+    def path(self, ref: ObjectRef) -> Path:
+        """As `find`, for whom it is all the same where it came from."""
+        return self.find(ref).path
+
+    def read(self, ref: ObjectRef) -> bytes:
+        """The bytes of a small object; raises as `find` does."""
+        return self._rescued(ref, self._read)[0]
+
+    def head(self, bucket: str, key: str) -> tuple[ObjectInfo, str | None]:
+        """Facts of an object that nothing refers to here, and the rescue bucket that told them. Raises what the store raises."""
+        return self._by_key(bucket, key, lambda store: store.head(key))
+
+    def open(self, bucket: str, key: str, start: int = 0, length: int | None = None) -> tuple[OpenObject, str | None]:
+        """Its bytes, unverified, as `ObjectStore.open` gives them, and the rescue bucket that they come from."""
+        return self._by_key(bucket, key, lambda store: store.open(key, start, length))
+
+    def _by_key(self, bucket: str, key: str, read: Callable[[ObjectStore], T]) -> tuple[T, str | None]:
+        with self._buckets.failures.trying() as answered:
+            try:
+                return read(self._buckets.store(bucket)), None
+            except (BucketUnavailable, ObjectMissing) as error:
+                rescue = self._buckets.rescue(bucket)
+                if rescue is None:
+                    raise
+                try:
+                    found = read(self._buckets.store(rescue))
+                except StateError as another:
+                    raise error from another
+                if isinstance(error, ObjectMissing):  # which is no failure where the other has it neither
+                    self._buckets.failures.record(bucket, "get", key, error)
+                answered(rescue)
+                return found, rescue
+
+    def _rescued(self, ref: ObjectRef, read: Callable[[ObjectRef], T]) -> tuple[T, str | None]:
+        """What is read, and which bucket it came from where that is not its own. Raises what its own bucket raised."""
+        with self._buckets.failures.trying() as answered:
+            try:
+                return read(ref), None
+            except _RESCUABLE as error:
+                self._note(ref, error)
+                rescue = self._buckets.rescue(ref.bucket)
+                if rescue is None:
+                    raise
+                try:
+                    found = read(replace(ref, bucket=rescue))
+                except StateError as another:
+                    self._note(replace(ref, bucket=rescue), another)
+                    raise error from another
+                answered(rescue)
+                return found, rescue
+
+    def _note(self, ref: ObjectRef, error: StateError) -> None:
+        """What the store itself could not know: that an object must be there, and what its bytes must be."""
+        if isinstance(error, (ObjectMissing, ObjectCorrupt)):
+            self._buckets.failures.record(ref.bucket, "get", ref.key, error)
+
+    def _path(self, ref: ObjectRef) -> Path:
         store = self._buckets.store(ref.bucket)
         local = store.path(ref.key)
         if local is None:
@@ -60,11 +127,10 @@ class ObjectReader:
         self._check(local, ref)
         return local
 
-    def read(self, ref: ObjectRef) -> bytes:
-        """The bytes of a small object; raises as `path` does."""
+    def _read(self, ref: ObjectRef) -> bytes:
         store = self._buckets.store(ref.bucket)
         if store.path(ref.key) is None:
-            return self.path(ref).read_bytes()
+            return self._cached(store, ref).read_bytes()
         data = store.get(ref.key)
         if len(data) != ref.size:
             raise _corrupt_size(ref, len(data))
@@ -191,19 +257,17 @@ def _identity(path: Path, ref: ObjectRef) -> _Identity:
 
 
 def _copy(store: ObjectStore, ref: ObjectRef, target: Path) -> tuple[int, str]:
-    """Bytes written and their SHA-256. Asks for one byte more than there should be, so that a longer object is noticed."""
+    """Bytes of the object and their SHA-256; an object of another size is not read."""
     digest = hashlib.sha256()
     size = 0
-    with target.open("wb") as file:
-        while size <= ref.size:
-            missing = ref.size - size
-            wanted = PIECE if missing > PIECE else missing + 1
-            piece = store.get_range(ref.key, size, wanted)
+    opened = store.open(ref.key)
+    with target.open("wb") as file, closing(opened.pieces):
+        if opened.info.size != ref.size:
+            return opened.info.size, ""
+        for piece in opened.pieces:
             digest.update(piece)
             file.write(piece)
             size += len(piece)
-            if len(piece) < wanted:
-                break
     return size, digest.hexdigest()
 
 

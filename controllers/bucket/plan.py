@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from controllers.outcome import Failed, Outcome, Ready, Stalled
 from controllers.step import Work
 from specs.kinds.bucket import BucketSpec, SecretReference
-from specs.model import given_fields
 from specs.resource import Resource
 from state import reasons
 from state.places import BACKENDS, Backend, BucketConfig, BucketPlace, Service
@@ -48,7 +47,8 @@ class Open:
 def place(spec: BucketSpec) -> BucketPlace:
     """The spec's place."""
     path = spec.local.path if spec.local else None
-    return BucketPlace(_backend(spec), path, spec.prefix.strip("/"), _service(spec), spec.timeout.total_seconds())
+    rescue = spec.rescue.bucket if spec.rescue else None
+    return BucketPlace(_backend(spec), path, spec.prefix.strip("/"), _service(spec), spec.timeout.total_seconds(), rescue)
 
 
 def _service(spec: BucketSpec) -> Service | None:
@@ -110,7 +110,9 @@ def moved(spec: BucketSpec, observed: Observed) -> bool:
 
 def not_built(spec: BucketSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
-    return next((f"`{name}`" for name in given_fields(spec) if name in ("rescue", "retention")), None)
+    if spec.rescue is not None and spec.rescue.mirror:
+        return "`rescue: {mirror: true}`"
+    return "`retention`" if spec.retention is not None else None
 
 
 def _backend(spec: BucketSpec) -> Backend:

@@ -62,7 +62,7 @@ class Tables(Protocol):
 @dataclass(frozen=True, slots=True)
 class QueryResult:
     """What answered. ipc: an Arrow IPC stream; count: of its rows; text: about how many bytes they are as JSON; truncated: there were
-    more; versions: of each Dataset that was read."""
+    more; versions: of each Dataset that was read; rescues: buckets that gave files in another's place."""
 
     ipc: bytes
     count: int
@@ -70,6 +70,7 @@ class QueryResult:
     truncated: bool
     versions: Mapping[str, int]
     seconds: float
+    rescues: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -132,9 +133,11 @@ class QueryService:
                 # a table that was changed again meanwhile is merged by the query itself, lest it waits for ever
                 answer, sources, _ = await self._ask(question, limits, reader, merge=True)
             if answer.op == "result":
-                versions = {dataset_name(source.name): source.version for source in sources if isinstance(source, LakeTable)}
-                header = answer.header
-                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, self._clock() - begun)
+                tables = [source for source in sources if isinstance(source, LakeTable)]
+                versions = {dataset_name(table.name): table.version for table in tables}
+                rescues = tuple(sorted({bucket for table in tables for bucket in table.rescues}))
+                header, took = answer.header, self._clock() - begun
+                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues)
             if answer.header["problem"] != "storage":
                 break
         return await self._refuse(answer, reader)

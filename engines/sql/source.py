@@ -29,7 +29,8 @@ class LakeTable:
 
     name: as SQL calls it. columns: (name, our type) in order. base: folder of files read as they are; touched: folder of base files whose
     rows a delta may replace; deltas: folder of delta files; merged: the Arrow file that keeps the newest row per key of the deltas, made
-    by whoever needs it first. A folder that would be empty is None; touched and deltas need a primary key.
+    by whoever needs it first. A folder that would be empty is None; touched and deltas need a primary key. rescues: buckets
+    that gave files in another's place.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LakeTable:
     touched: Folder | None = None
     deltas: Folder | None = None
     merged: str | None = None
+    rescues: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `source_from_dict`."""
@@ -67,5 +69,6 @@ def source_from_dict(data: Mapping[str, Any]) -> TableSource:
     if data["kind"] == "arrow":
         return ArrowTable(**fields)
     folders = {name: Folder(**fields[name]) for name in ("base", "touched", "deltas") if fields[name] is not None}
+    lists = {name: tuple(fields[name]) for name in ("primary_key", "rescues")}
     columns = tuple((name, type_) for name, type_ in fields["columns"])
-    return LakeTable(**{**fields, **folders, "columns": columns, "primary_key": tuple(fields["primary_key"])})
+    return LakeTable(**{**fields, **folders, **lists, "columns": columns})

@@ -22,7 +22,7 @@ import orjson
 from engines.sql.source import SEQUENCE, Folder, LakeTable
 from state.catalog.records import DataFile, Scalar, Table
 from state.local_store import storage_error
-from state.objects import ObjectRef
+from state.objects import Found, ObjectRef
 
 MERGED = "merged.arrow"
 STAGED = f".{MERGED}-"
@@ -35,7 +35,7 @@ _ORDERED = ("string", "int64", "float64", "bool", "date")
 class Files(Protocol):
     """The one reader of objects."""
 
-    def path(self, ref: ObjectRef) -> Path:
+    def find(self, ref: ObjectRef) -> Found:
         """A verified local file. Blocking."""
 
 
@@ -88,21 +88,26 @@ def make_view(table: Table, folder: Path, files: Files, name: str) -> LakeTable:
     """The links, made or mended, below `folder`. Blocking. name: as SQL calls the table. Raises what reading an object raises."""
     parts = split(table)
     top = folder / view_name(table)
-    base = _link(top / "base", {f"{number:08d}.parquet": file for number, file in enumerate(parts.base)}, files)
-    touched = _link(top / "touched", {f"{number:08d}.parquet": file for number, file in enumerate(parts.touched)}, files)
-    deltas = _link(top / "deltas", dict(_delta_names(parts.deltas)), files)
+    rescues: set[str] = set()
+    base = _link(top / "base", {f"{number:08d}.parquet": file for number, file in enumerate(parts.base)}, files, rescues)
+    touched = _link(top / "touched", {f"{number:08d}.parquet": file for number, file in enumerate(parts.touched)}, files, rescues)
+    deltas = _link(top / "deltas", dict(_delta_names(parts.deltas)), files, rescues)
     columns = tuple((column.name, column.type) for column in table.columns)
     merged = None if deltas is None else str(top / MERGED)
-    return LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged)
+    return LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged, tuple(sorted(rescues)))
 
 
 def _delta_names(deltas: Sequence[DataFile]) -> Iterable[tuple[str, DataFile]]:
     return ((f"{SEQUENCE}={file.sequence}/{number:08d}.parquet", file) for number, file in enumerate(deltas))
 
 
-def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files) -> Folder | None:
+def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files, rescues: set[str]) -> Folder | None:
+    """rescues: takes the names of the buckets that answered in another's place."""
     for relative, file in wanted.items():
-        link, target = folder / relative, files.path(file.ref).absolute()
+        found = files.find(file.ref)
+        link, target = folder / relative, found.path.absolute()
+        if found.rescue is not None:
+            rescues.add(found.rescue)
         if link.is_symlink() and link.readlink() == target:
             continue
         # several queries may make one view at once, each with links of its own that take each other's place

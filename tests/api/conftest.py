@@ -40,6 +40,7 @@ class Result:
     content: list[dict[str, Any]]
     truncated: bool = False
     versions: Mapping[str, int] = field(default_factory=lambda: {"people": 7})
+    rescues: tuple[str, ...] = ()
     threads: list[str] = field(default_factory=list)
 
     @property

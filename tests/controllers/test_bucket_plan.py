@@ -110,7 +110,7 @@ def test_a_bucket_that_cannot_be_looked_at_says_so() -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ("{local: {path: x}, rescue: {bucket: other}}", "`rescue`"),
+        ("{local: {path: x}, rescue: {bucket: other, mirror: true}}", "`rescue: {mirror: true}`"),
         ("{local: {path: x}, retention: 30d}", "`retention`"),
     ],
 )

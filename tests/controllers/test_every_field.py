@@ -23,7 +23,7 @@ JUDGES: dict[str, Any] = {
 
 HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
-    "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout",
+    "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
     "renamedFrom deletion policy",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
@@ -36,7 +36,7 @@ FOR_PEOPLE = {"Dataset": "owner description tags columns.*.description"}
 
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
-    ("Bucket", "memory: {}, rescue: {bucket: b, mirror: true}", "rescue.bucket rescue.mirror"),
+    ("Bucket", "memory: {}, rescue: {bucket: b, mirror: true}", "rescue.mirror"),
     ("Bucket", "memory: {}, retention: 1d", "retention"),
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
     (
@@ -96,6 +96,7 @@ BUILT = (
     ("Bucket", "memory: {}"),
     ("Bucket", "local: {path: x}, prefix: y"),
     ("Bucket", "s3: {bucket: b, endpoint: 'http://x', region: x, credentials: {secret: x}}, timeout: 5s"),
+    ("Bucket", "memory: {}, rescue: {bucket: b}"),
     ("Bucket", "gcs: {bucket: b, credentials: {secret: x}}"),
     ("Bucket", "azure: {container: c, account: a, credentials: {secret: x}}"),
     ("Dataset", f"{FILES}, owner: me, tags: a, description: b, columns: {{a: {{type: int64, description: c, nullable: true}}}}"),

@@ -36,7 +36,7 @@ from engines.vectors.corpus import CorpusTask, make_corpus
 from engines.vectors.registry import open_engine
 from state.catalog.records import Build, IndexRecord, ServingManifest
 from state.errors import ObjectCorrupt
-from state.objects import ObjectRef
+from state.objects import Found, ObjectRef
 from state.places import BucketConfig
 
 pytestmark = pytest.mark.anyio
@@ -66,12 +66,12 @@ class Files:
     error: Exception | None = None
     asked: list[str] = field(default_factory=list)
 
-    def path(self, ref: ObjectRef) -> Path:
+    def find(self, ref: ObjectRef) -> Found:
         self.asked.append(ref.key)
         assert self.gate.wait(30)
         if self.error is not None:
             raise self.error
-        return self.root / ref.key
+        return Found(self.root / ref.key)
 
 
 class Filters:

@@ -79,7 +79,7 @@ def test_a_bucket_that_cannot_be_swept_holds_up_no_other(
     def denied() -> int:
         raise BucketUnavailable("a", "sweep", "Permission denied")
 
-    monkeypatch.setattr(buckets.store("a"), "sweep_staging", denied)
+    monkeypatch.setattr(open_store(buckets.config("a")), "sweep_staging", denied)
     buckets.sweep_staging()
     assert [(tmp_path / name / ".tmp" / "1-dead").exists() for name in "ab"] == [True, False]
     assert "Permission denied" in caplog.text

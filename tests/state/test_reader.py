@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import state.reader
+from state import reader as reading
 from state.buckets import Buckets
-from state.errors import BucketUnknown, ObjectCorrupt, ObjectMissing
-from state.objects import ObjectRef, ObjectStore
+from state.errors import BucketUnavailable, BucketUnknown, ObjectCorrupt, ObjectMissing
+from state.objects import ObjectRef, ObjectStore, OpenObject
 from state.places import BucketConfig
 from state.reader import ObjectReader
 
@@ -56,13 +56,13 @@ def cached(tmp_path: Path) -> set[int]:
 
 def count_downloads(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
-    real: Callable[[str, int, int], bytes] = store.get_range
+    real: Callable[[str], OpenObject] = store.open
 
-    def counted(key: str, start: int, length: int) -> bytes:
+    def counted(key: str) -> OpenObject:
         calls.append(key)
-        return real(key, start, length)
+        return real(key)
 
-    monkeypatch.setattr(store, "get_range", counted)
+    monkeypatch.setattr(store, "open", counted)
     return calls
 
 
@@ -119,8 +119,8 @@ def test_damage_after_a_good_read_is_noticed(buckets: Buckets, reader: ObjectRea
 def test_an_object_is_hashed_once(buckets: Buckets, reader: ObjectReader, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = put(buckets, "lake", "a", b"table")
     hashed: list[Path] = []
-    real = state.reader.sha256_file
-    monkeypatch.setattr(state.reader, "sha256_file", lambda path: hashed.append(path) or real(path))
+    real = reading.sha256_file
+    monkeypatch.setattr(reading, "sha256_file", lambda path: hashed.append(path) or real(path))
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(reader.path, [ref] * 32))) == 1
     assert len(hashed) == 1
@@ -140,7 +140,7 @@ def test_remote_objects_are_downloaded_once(buckets: Buckets, reader: ObjectRead
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 25])
 def test_large_objects_come_in_pieces(buckets: Buckets, reader: ObjectReader, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(state.reader, "PIECE", 10)
+    monkeypatch.setattr("state.remote_store.PIECE", 10)
     data = bytes(range(size))
     assert reader.read(put(buckets, "far", "a", data)) == data
 
@@ -178,3 +178,63 @@ def test_what_was_just_handed_out_is_not_taken_away(buckets: Buckets, reader: Ob
     clock.now += 100
     reader.path(put(buckets, "far", "new", bytes(10)))
     assert sum(path.exists() for path in paths) == 1
+
+
+class TestRescue:
+    @pytest.fixture
+    def buckets(self, tmp_path: Path) -> Buckets:
+        buckets = Buckets()
+        buckets.attach(BucketConfig("lake", "local", str(tmp_path / "lake"), rescue="mirror"))
+        buckets.attach(BucketConfig("far", "memory", rescue="mirror"))
+        buckets.attach(BucketConfig("lost", "local", str(tmp_path / "lost"), rescue="nowhere"))
+        buckets.attach(BucketConfig("mirror", "local", str(tmp_path / "mirror")))
+        return buckets
+
+    @pytest.mark.parametrize("bucket", ["lake", "far"])
+    @pytest.mark.parametrize("damage", ["missing", "longer", "other", "unreachable"])
+    def test_the_same_object_elsewhere_answers(
+        self, buckets: Buckets, reader: ObjectReader, bucket: str, damage: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ref = put(buckets, bucket, "a/b", b"table")
+        put(buckets, "mirror", "a/b", b"table")
+        store = buckets.store(bucket)
+        if damage == "unreachable":
+
+            def unreachable(*_: object) -> None:
+                raise BucketUnavailable(bucket, "get", "down")
+
+            for name in ("get", "open", "path"):
+                monkeypatch.setattr(store, name, unreachable)
+        elif damage == "missing":
+            store.delete("a/b")
+        else:
+            store.put("a/b", b"tablet" if damage == "longer" else b"tablE")
+        found = reader.find(ref)
+        assert (found.path.read_bytes(), found.rescue) == (b"table", "mirror")
+        assert reader.read(ref) == b"table"
+        failure = buckets.failures.last(bucket)
+        if damage != "unreachable":  # which the store would have recorded itself
+            assert failure is not None
+            kind = "object-missing" if damage == "missing" else "object-corrupt"
+            assert (failure.op, failure.key, failure.kind, failure.rescue_bucket) == ("get", "a/b", kind, "mirror")
+
+    def test_its_own_bucket_comes_first(self, buckets: Buckets, reader: ObjectReader) -> None:
+        ref = put(buckets, "lake", "a", b"1")
+        put(buckets, "mirror", "a", b"1")
+        assert reader.find(ref).rescue is None
+        assert buckets.failures.newest() == []
+
+    def test_another_object_under_the_key_is_none(self, buckets: Buckets, reader: ObjectReader) -> None:
+        ref = put(buckets, "lake", "a", b"table")
+        buckets.store("lake").delete("a")
+        put(buckets, "mirror", "a", b"other")
+        with pytest.raises(ObjectMissing, match="lake/a does not exist"):
+            reader.find(ref)
+        told = {(failure.bucket, failure.kind, failure.rescue_bucket) for failure in buckets.failures.newest()}
+        assert told == {("lake", "object-missing", None), ("mirror", "object-corrupt", None)}
+
+    def test_a_rescue_bucket_that_is_none(self, buckets: Buckets, reader: ObjectReader) -> None:
+        ref = put(buckets, "lost", "a", b"table")
+        buckets.store("lost").delete("a")
+        with pytest.raises(ObjectMissing, match="lost/a does not exist"):
+            reader.find(ref)

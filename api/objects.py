@@ -1,0 +1,129 @@
+"""GET /storage/buckets/{bucket}/objects/{key}: an object's bytes as they lie in its bucket, whole or a range of them.
+
+The next piece is read while the last one is sent, so that memory does not grow with the object. A failure on the way cuts the connection:
+fewer bytes than were promised are no answer. Only for readers who may see all of a bucket: an object knows no rows.
+It refuses to know what an object means. Next: `state/reader.py`, which asks the rescue bucket where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+
+from api.endpoints import Endpoint
+from api.errors import BucketNotFound, ObjectNotFound, ObjectReplaced, RangeInvalid
+from api.reader import require_all
+from api.rescue import HEADERS, rescue_headers
+from api.threads import Threads
+from engines.reading import BucketName
+from state.errors import BucketUnknown, ObjectMissing
+from state.objects import ObjectInfo, OpenObject
+
+OCTETS = "application/octet-stream"
+
+
+class ObjectSource(Protocol):
+    """The one reader of objects. Blocking."""
+
+    def head(self, bucket: str, key: str) -> tuple[ObjectInfo, str | None]:
+        """Facts, and the rescue bucket that told them."""
+
+    def open(self, bucket: str, key: str, start: int = 0, length: int | None = None) -> tuple[OpenObject, str | None]:
+        """Facts and bytes, and the rescue bucket that they come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRoute:
+    """Answers it."""
+
+    objects: ObjectSource
+    threads: Threads
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Raises BucketNotFound, ObjectNotFound, RangeInvalid, ReadRefused, and what the store raises."""
+        bucket, key = request.match_info["bucket"], request.match_info["key"]
+        require_all(request, BucketName(bucket))
+        try:
+            return await self._answer(request, bucket, key)
+        except BucketUnknown as error:
+            raise BucketNotFound(f"There is no bucket {bucket!r}.") from error
+        except ObjectMissing as error:
+            raise ObjectNotFound(f"There is no object {key!r} in bucket {bucket}.") from error
+
+    async def _answer(self, request: web.Request, bucket: str, key: str) -> web.StreamResponse:
+        info, rescue = await self.threads.run(lambda _: self.objects.head(bucket, key))
+        headers = {"ETag": etag(info), "Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
+        if _known(request, info):
+            return web.Response(status=304, headers=headers | rescue_headers(rescue))
+        start, length = _range(request, info)
+        part = length < info.size
+        if part:
+            headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{info.size}"
+        response = web.StreamResponse(status=206 if part else 200, headers=headers)
+        response.content_type, response.content_length = OCTETS, length
+        if request.method == "HEAD":
+            response.headers.update(rescue_headers(rescue))
+            await response.prepare(request)
+            return response
+        opened, source = await self.threads.run(lambda _: self.objects.open(bucket, key, start, length if part else None))
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.threads.run, lambda _: opened.pieces.close())
+            if opened.info.size != info.size or (source == rescue and opened.info.etag != info.etag):
+                raise ObjectReplaced(f"{bucket}/{key} was replaced while it was read.")
+            response.headers.update(rescue_headers(source))
+            await self._send(request, response, opened)
+        return response
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, opened: OpenObject) -> None:
+        async def following() -> bytes:
+            return await self.threads.run(lambda _: next(opened.pieces, b""))
+
+        piece = await following()
+        await response.prepare(request)
+        while piece:
+            coming = asyncio.ensure_future(following())
+            try:
+                await response.write(piece)
+            finally:
+                await asyncio.wait([coming])  # one thread at a time asks for pieces, and they are closed after that
+            piece = coming.result()
+        await response.write_eof()
+
+
+def etag(info: ObjectInfo) -> str:
+    """As in the header: stores differ in whether they quote it."""
+    return f'"{info.etag.strip(chr(34))}"'
+
+
+def _known(request: web.Request, info: ObjectInfo) -> bool:
+    """Whether the client says that it has it (RFC 9110 13.1.2)."""
+    given = request.if_none_match or ()
+    return any(tag.value in ("*", etag(info).strip('"')) for tag in given)
+
+
+def _range(request: web.Request, info: ObjectInfo) -> tuple[int, int]:
+    """First byte and how many. A range of something that was replaced since is all of it (RFC 9110 13.1.5). Raises RangeInvalid."""
+    if "Range" not in request.headers or request.headers.get("If-Range", etag(info)) != etag(info):
+        return 0, info.size
+    try:
+        asked = request.http_range
+    except ValueError as error:
+        raise RangeInvalid(f"{request.headers['Range']!r} is no range of bytes that can be given.", info.size) from error
+    start, stop = asked.start or 0, info.size if asked.stop is None else min(asked.stop, info.size)
+    if start < 0:
+        start = max(0, info.size + start)
+    if start >= stop:
+        raise RangeInvalid(f"The object has {info.size} bytes, and none from {start} on.", info.size)
+    return start, stop - start
+
+
+def endpoints(objects: ObjectSource, threads: Threads) -> tuple[Endpoint, ...]:
+    """The route of objects."""
+    headers = {"ETag": "Changes with the object.", "Content-Range": "Of a range (206).", **HEADERS}
+    path, summary = "/storage/buckets/{bucket}/objects/{key:.+}", "An object's bytes, whole or a range of them"
+    handle = ObjectRoute(objects, threads).handle
+    return (Endpoint("GET", path, summary, handle, {OCTETS: None}, headers=headers, problems=(400, 403, 404, 416, 503)),)

@@ -1,0 +1,123 @@
+"""What went wrong in buckets: every failed operation is one row of the stream `errors`, and the newest ones are in memory.
+
+A read that fails may yet be answered from a rescue bucket: whoever tries that opens a `trying` block, in which rows are held back until it
+is known. Refuses to judge: what counts as a failure is decided in `watched_store.py`, where to read next.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from state.errors import StateError
+from state.timestamps import Clock, iso
+
+KEPT = 10_000
+"""Failures in memory."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketFailure:
+    """One operation that failed.
+
+    Args:
+        op: what was tried: put, get, head, list, delete, stage.
+        kind: the error's slug. message: without secrets.
+        duration_ms: of all attempts; attempt: how many there were, 0 where the bucket was not asked since it had just failed.
+        rescue_bucket: which bucket answered in its place, None if none did.
+    """
+
+    at: datetime
+    bucket: str
+    op: str
+    key: str
+    kind: str
+    message: str
+    duration_ms: float
+    attempt: int
+    rescue_bucket: str | None = None
+
+    def to_row(self) -> Mapping[str, object]:
+        """As a row of the stream `errors`."""
+        return {
+            "at": iso(self.at),
+            "bucket": self.bucket,
+            "op": self.op,
+            "key": self.key,
+            "class": self.kind,
+            "message": self.message,
+            "duration_ms": round(self.duration_ms, 3),
+            "attempt": self.attempt,
+            "rescued": self.rescue_bucket is not None,
+            "rescue_bucket": self.rescue_bucket,
+        }
+
+
+class Failures:
+    """The failures of one process. Thread-safe."""
+
+    def __init__(self, clock: Clock = lambda: datetime.now(UTC)) -> None:
+        """Nobody listens at first."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._newest: deque[BucketFailure] = deque(maxlen=KEPT)
+        self._last: dict[str, BucketFailure] = {}
+        self._listener: Callable[[BucketFailure], object] | None = None
+        self._held = threading.local()
+
+    def listen(self, listener: Callable[[BucketFailure], object]) -> None:
+        """Tells each failure from now on, in the thread in which it happened. A StateError of the listener is logged, nothing else."""
+        self._listener = listener
+
+    def record(self, bucket: str, op: str, key: str, error: StateError, *, duration_ms: float = 0.0, attempt: int = 1) -> None:
+        """Notes a failure; within `trying`, at its end. What was not even tried (attempt 0) is a row only if another bucket answered."""
+        failure = BucketFailure(self._clock(), bucket, op, key, error.slug, str(error), duration_ms, attempt)
+        held: list[BucketFailure] | None = getattr(self._held, "rows", None)
+        if held is not None:
+            held.append(failure)
+        elif attempt:
+            self._tell(failure)
+
+    @contextmanager
+    def trying(self) -> Iterator[Callable[[str], None]]:
+        """Holds back what this thread records. Gives what to call with the name of the bucket that answered in the end."""
+        if getattr(self._held, "rows", None) is not None:
+            raise RuntimeError("a read within a read")
+        held: list[BucketFailure] = []
+        rescue: list[str] = []
+        self._held.rows = held
+        try:
+            yield rescue.append
+        finally:
+            self._held.rows = None
+            for failure in held:
+                if rescue or failure.attempt:
+                    self._tell(replace(failure, rescue_bucket=rescue[0] if rescue else None))
+
+    def newest(self) -> list[BucketFailure]:
+        """The newest ones, newest first."""
+        with self._lock:
+            return list(reversed(self._newest))
+
+    def last(self, bucket: str) -> BucketFailure | None:
+        """The bucket's newest failure in this process."""
+        with self._lock:
+            return self._last.get(bucket)
+
+    def _tell(self, failure: BucketFailure) -> None:
+        with self._lock:
+            self._newest.append(failure)
+            self._last[failure.bucket] = failure
+        if self._listener is None:
+            return
+        try:
+            self._listener(failure)
+        except StateError as error:
+            _log.warning("a failure of bucket %s is not in the journal: %s", failure.bucket, error.explain())

@@ -16,6 +16,7 @@
         ├── DatasetUnknown          404
         ├── BucketNotFound          404
         ├── ObjectNotFound          404
+        ├── KeyRefused              400  no key that an object may have
         ├── RangeInvalid            416  no part of the object
         ├── ObjectReplaced          503  it changed between two looks
         ├── ReadRefused             403  this reader may not see it
@@ -193,7 +194,7 @@ class DatasetUnknown(ApiError):
 class BucketNotFound(ApiError):
     """No bucket has this name, or none that this reader may know of."""
 
-    slug = "bucket-unknown"
+    slug = "bucket-not-found"
     status = 404
     remedy = "GET /storage/buckets lists the buckets."
 
@@ -201,8 +202,14 @@ class BucketNotFound(ApiError):
 class ObjectNotFound(ApiError):
     """Nothing lies under this key."""
 
-    slug = "object-missing"
+    slug = "object-not-found"
     status = 404
+
+
+class KeyRefused(ApiError):
+    """The key cannot be one of an object: it is absolute, leaves its bucket, or is not for clients."""
+
+    slug = "key-refused"
 
 
 class RangeInvalid(ApiError):

@@ -15,12 +15,12 @@ from typing import Protocol
 from aiohttp import web
 
 from api.endpoints import Endpoint
-from api.errors import BucketNotFound, ObjectNotFound, ObjectReplaced, RangeInvalid
+from api.errors import BucketNotFound, KeyRefused, ObjectNotFound, ObjectReplaced, RangeInvalid
 from api.reader import require_all
 from api.rescue import HEADERS, rescue_headers
 from api.threads import Threads
 from engines.reading import BucketName
-from state.errors import BucketUnknown, ObjectMissing
+from state.errors import BucketUnknown, KeyInvalid, ObjectMissing
 from state.objects import ObjectInfo, OpenObject
 
 OCTETS = "application/octet-stream"
@@ -44,13 +44,15 @@ class ObjectRoute:
     threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Raises BucketNotFound, ObjectNotFound, RangeInvalid, ReadRefused, and what the store raises."""
+        """Raises BucketNotFound, ObjectNotFound, KeyRefused, RangeInvalid, ReadRefused, and what the store raises."""
         bucket, key = request.match_info["bucket"], request.match_info["key"]
         require_all(request, BucketName(bucket))
         try:
             return await self._answer(request, bucket, key)
         except BucketUnknown as error:
             raise BucketNotFound(f"There is no bucket {bucket!r}.") from error
+        except KeyInvalid as error:
+            raise KeyRefused(str(error)) from error
         except ObjectMissing as error:
             raise ObjectNotFound(f"There is no object {key!r} in bucket {bucket}.") from error
 

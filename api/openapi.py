@@ -42,7 +42,7 @@ def describe(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
     routes = tuple(endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(_without_patterns(route.path), {})[route.method.lower()] = _operation(route)
     title = "Lakehouse"
     summary = "Versioned datasets and vector indexes, declared in git: read by SQL and by search."
     return {
@@ -62,13 +62,18 @@ def _operation(route: Endpoint) -> dict[str, Any]:
     return operation
 
 
+def _without_patterns(path: str) -> str:
+    """aiohttp's `{key:.+}` is `{key}`."""
+    return re.sub(r"{(\w+):[^}]*}", r"{\1}", path)
+
+
 def _operation_id(route: Endpoint) -> str:
-    words = re.findall(r"[a-z0-9]+", route.path)
+    words = re.findall(r"[a-z0-9]+", _without_patterns(route.path))
     return "_".join((route.method.lower(), *words))
 
 
 def _path_parameters(route: Endpoint) -> list[dict[str, Any]]:
-    names = re.findall(r"{(\w+)}", route.path)
+    names = re.findall(r"{(\w+)}", _without_patterns(route.path))
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 

@@ -49,6 +49,8 @@ STATUSES: Mapping[type[LakehouseError], int] = {
     StreamInvalid: 400,
     state.BucketUnavailable: 503,
     state.DiskFull: 503,
+    state.ObjectMissing: 503,
+    state.ObjectCorrupt: 503,
     engine.QueryInvalid: 400,
     engine.QueryForbidden: 403,
     engine.QueryTimeout: 504,

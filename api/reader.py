@@ -97,6 +97,6 @@ def may(reader: Reader, name: Readable, action: Action) -> bool:
 
 
 def require_all(request: web.Request, name: Readable) -> None:
-    """Raises ReadRefused unless the request's reader may read all of it, every row and value of a table: for routes that can filter nothing."""
+    """Raises ReadRefused unless the request's reader may read all of it, each row and value: for routes that can filter nothing."""
     if not decide(request[READER], name, "read").whole:
         raise ReadRefused(f"You may not read all of {name}.", remedy="Ask for what you may see with POST /query.")

@@ -24,6 +24,7 @@ from engines.jobs.executor import Executor, JobLimits
 from engines.sql.views import ViewSweep
 from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
+from reconciler.damage_watch import DamageWatch
 from reconciler.data_watch import DataWatch
 from reconciler.driver import Driver, Parts
 from reconciler.follow import Follower
@@ -135,4 +136,5 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
     desk.wake = driver.wake
     state.catalog.subscribe(driver.wake)
+    state.buckets.failures.listen(DamageWatch(driver.look).heard)
     return Assembly(state, world, follower, statuses, executor, queue, driver)

@@ -130,6 +130,12 @@ class Driver:
         own = getattr(self._visiting, "key", None)
         self._loop.call_soon_threadsafe(self._wake, [key for key in keys if key != own], keys)
 
+    def look(self, names: Iterable[str]) -> None:
+        """Objects that somebody found damaged. From any thread; whoever visits one meanwhile sees it by itself."""
+        own = getattr(self._visiting, "key", None)
+        keys = [key for key in map(Key.of, names) if key != own]
+        self._loop.call_soon_threadsafe(self._wake, keys, [])
+
     def enqueue(self, keys: Iterable[Key], *, resync: bool = False) -> None:
         """Asks for visits. From the event loop only."""
         for key in keys:

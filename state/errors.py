@@ -55,6 +55,7 @@ class ObjectMissing(ObjectError):
     """Nothing is stored under this key."""
 
     slug = "object-missing"
+    remedy = "Restore the object from a backup, or reconcile its owner, which makes it again from the source."
 
     def __init__(self, bucket: str, key: str) -> None:
         super().__init__(f"{bucket}/{key} does not exist.", bucket=bucket, key=key)
@@ -73,7 +74,7 @@ class ObjectCorrupt(ObjectError):
     """`expected` and `found` are what was compared, as text: "1024 bytes" or "sha256 9f86…"."""
 
     slug = "object-corrupt"
-    remedy = "Restore the object from a backup, or reconcile its owner, which rebuilds it from the source."
+    remedy = ObjectMissing.remedy
 
     def __init__(self, bucket: str, key: str, *, expected: str, found: str) -> None:
         super().__init__(f"{bucket}/{key} is damaged: expected {expected}, found {found}.", bucket=bucket, key=key)

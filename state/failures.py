@@ -69,12 +69,12 @@ class Failures:
         self._lock = threading.Lock()
         self._newest: deque[BucketFailure] = deque(maxlen=KEPT)
         self._last: dict[str, BucketFailure] = {}
-        self._listener: Callable[[BucketFailure], object] | None = None
+        self._listeners: tuple[Callable[[BucketFailure], object], ...] = ()
         self._held = threading.local()
 
     def listen(self, listener: Callable[[BucketFailure], object]) -> None:
         """Tells each failure from now on, in the thread in which it happened. A StateError of the listener is logged, nothing else."""
-        self._listener = listener
+        self._listeners += (listener,)
 
     def record(self, bucket: str, op: str, key: str, error: StateError, *, duration_ms: float = 0.0, attempt: int = 1) -> None:
         """Notes a failure; within `trying`, at its end. What was not even tried (attempt 0) is a row only if another bucket answered."""
@@ -115,9 +115,8 @@ class Failures:
         with self._lock:
             self._newest.append(failure)
             self._last[failure.bucket] = failure
-        if self._listener is None:
-            return
-        try:
-            self._listener(failure)
-        except StateError as error:
-            _log.warning("a failure of bucket %s is not in the journal: %s", failure.bucket, error.explain())
+        for listener in self._listeners:
+            try:
+                listener(failure)
+            except StateError as error:
+                _log.warning("a failure of bucket %s is not in the journal: %s", failure.bucket, error.explain())

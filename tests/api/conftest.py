@@ -24,9 +24,12 @@ from api.status import Daemon
 from engines.errors import EngineError
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
+from state.buckets import Buckets
 from state.catalog.records import Binding, Column, DataFile, Refusal, Schema, Table
 from state.local_store import LocalStore
 from state.objects import ObjectRef
+from state.places import BucketConfig
+from state.reader import ObjectReader
 from state.status import Status
 from state.streams.stream import Streams
 
@@ -163,6 +166,8 @@ class World:
     streams: Streams
     catalog: Catalog
     missing: list[str]
+    buckets: Buckets
+    objects: ObjectReader
     parts: Parts
 
 
@@ -186,8 +191,13 @@ def world(tmp_path: Path, streams: Streams) -> World:
     statuses = Statuses([_status("Index", "resumes"), _status("Dataset", "candidates"), _status("Bucket", "primary")])
     catalog = Catalog({"job-orders": _table()}, shard)
     daemon = Daemon("2026-11-22T15:00:00.000Z", "127.0.0.1:8484", 42)
-    parts = Parts(queries, searches, statuses, streams, catalog, lambda: missing, daemon)
-    return World(queries, searches, statuses, streams, catalog, missing, parts)
+    buckets = Buckets()
+    buckets.attach(BucketConfig("lake", "local", str(tmp_path / "lake"), rescue="mirror"))
+    buckets.attach(BucketConfig("mirror", "local", str(tmp_path / "mirror")))
+    buckets.attach(BucketConfig("far", "memory", prefix="p"))
+    objects = ObjectReader(buckets, tmp_path / "cache", 1000)
+    parts = Parts(queries, searches, statuses, streams, catalog, buckets, objects, lambda: missing, daemon)
+    return World(queries, searches, statuses, streams, catalog, missing, buckets, objects, parts)
 
 
 class Server(TestServer):

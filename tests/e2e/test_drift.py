@@ -74,7 +74,7 @@ def test_a_data_file_that_cannot_be_made_again_is_named(shop: Shop) -> None:
     # the index has vectors and texts of its own
     assert shop.nearest("red chair") == "a red chair"
     answer = shop.daemon.ask("SELECT count(*) FROM items")
-    assert answer.status == 500
+    assert answer.status == 503
     assert answer.problem == "object-missing"
     shop.repository.write("data/items/1.csv", content)
     wait_for(shop.serves, "the source brings it back")
@@ -149,3 +149,15 @@ def test_a_damaged_checkpoint_of_the_catalog_is_told_and_costs_nothing(shop: Sho
     wait_for(shop.serves, "rows and hits are as they were")
     shop.daemon.wait_settled()
     assert facts(shop.repository.lake) == before
+
+
+def test_whoever_reads_what_is_gone_has_it_made_again(shop: Shop) -> None:
+    """Nobody asks for a look, and the next resync is far."""
+    (data,) = objects(shop, "datasets/items/*.parquet")
+    assert shop.serves()
+    data.unlink()
+    answer = shop.daemon.ask("SELECT title FROM items")
+    assert (answer.status, answer.problem) == (503, "object-missing")
+    wait_for(shop.serves, "it is made again")
+    rows = wait_for(lambda: shop.daemon.query("SELECT bucket, op, class, rescued FROM system.errors"), "it is in the journal")
+    assert rows[0] == {"bucket": "primary", "op": "get", "class": "object-missing", "rescued": False}

@@ -1,0 +1,188 @@
+"""Buckets over HTTP: the list, how each is, and their objects in whole and in part, also from a rescue bucket."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from anyio import to_thread
+from yarl import URL
+
+from state.buckets import Buckets
+from state.errors import BucketUnavailable
+from state.objects import PIECE
+
+if TYPE_CHECKING:
+    from conftest import Open, World
+
+pytestmark = pytest.mark.anyio
+
+Client = TestClient[Any, Any]
+CONTENT = bytes(range(256)) * 4
+
+
+async def get(client: Client, path: str, status: int = 200, **headers: str) -> Any:
+    async with client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()}) as answer:
+        assert answer.status == status, await answer.text()
+        return await answer.json(content_type=None)
+
+
+async def test_the_buckets(client: Client) -> None:
+    document = await get(client, "/storage/buckets")
+    plain = {"bucket": None, "endpoint": None, "prefix": "", "rescue": None}
+    assert document == {
+        "buckets": [
+            {"name": "far", "backend": "memory", **plain, "prefix": "p"},
+            {"name": "lake", "backend": "local", **plain, "rescue": "mirror"},
+            {"name": "mirror", "backend": "local", **plain},
+        ]
+    }
+
+
+class TestHealth:
+    async def test_all_is_well(self, client: Client, world: World) -> None:
+        found = (await get(client, "/storage/bucket-health"))["buckets"]
+        assert [(row["name"], row["state"], row["problem"], row["lastError"]) for row in found] == [
+            (name, "ok", None, None) for name in ("far", "lake", "mirror")
+        ]
+        assert all(row["reachable"] and row["writable"] and row["conditionalPut"] and row["latencyMs"] > 0 for row in found)
+        assert await to_thread.run_sync(lambda: list(world.buckets.store("lake").list())) == []
+
+    async def test_what_fails_is_named_and_a_rescue_bucket_makes_a_difference(
+        self, client: Client, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("lake", "far"):
+            store = world.buckets.store(name)
+
+            def down(*_: object, name: str = name, **__: object) -> None:
+                raise BucketUnavailable(name, "list", "down")
+
+            monkeypatch.setattr(store, "list", down)
+        world.buckets.failures.record("lake", "get", "a/b", BucketUnavailable("lake", "get", "cut off"))
+        rows = {row["name"]: row for row in (await get(client, "/storage/bucket-health"))["buckets"]}
+        assert {name: row["state"] for name, row in rows.items()} == {"lake": "degraded", "far": "failed", "mirror": "ok"}
+        assert rows["lake"]["problem"] == "Bucket lake did not answer (list): down."
+        last = rows["lake"]["lastError"]
+        assert (last["op"], last["key"], last["class"], last["rescued"]) == ("get", "a/b", "bucket-unavailable", False)
+
+    async def test_a_look_is_shared(self, client: Client, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        store, puts = world.buckets.store("mirror"), []
+        real = store.put
+
+        def counted(key: str, data: bytes, *, if_absent: bool = False) -> None:
+            puts.append(key)
+            real(key, data, if_absent=if_absent)
+
+        monkeypatch.setattr(store, "put", counted)
+        for _ in range(3):
+            await get(client, "/storage/bucket-health")
+        assert len(puts) == 2, "one probe: a put, and one that must lose"
+
+
+@pytest.fixture(params=["lake", "far"])
+def bucket(request: pytest.FixtureRequest, world: World) -> str:
+    world.buckets.store(request.param).put("a/b.bin", CONTENT)
+    return str(request.param)
+
+
+class TestObjects:
+    async def test_whole(self, client: Client, bucket: str) -> None:
+        async with client.get(f"/storage/buckets/{bucket}/objects/a/b.bin") as answer:
+            assert (answer.status, await answer.read()) == (200, CONTENT)
+            headers = answer.headers
+            assert (headers["Content-Type"], headers["Content-Length"]) == ("application/octet-stream", str(len(CONTENT)))
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert "X-Lakehouse-Rescue-Used" not in headers
+        async with client.get(f"/storage/buckets/{bucket}/objects/a/b.bin", headers={"If-None-Match": headers["ETag"]}) as answer:
+            assert (answer.status, await answer.read()) == (304, b"")
+        async with client.head(f"/storage/buckets/{bucket}/objects/a/b.bin") as answer:
+            assert (answer.status, answer.headers["Content-Length"], answer.headers["ETag"]) == (200, str(len(CONTENT)), headers["ETag"])
+
+    @pytest.mark.parametrize(
+        ("asked", "start", "stop"),
+        [
+            ("bytes=0-9", 0, 10),
+            ("bytes=1000-", 1000, 1024),
+            ("bytes=-24", 1000, 1024),
+            ("bytes=1020-2000", 1020, 1024),
+            ("bytes=5-5", 5, 6),
+        ],
+    )
+    async def test_a_part(self, client: Client, bucket: str, asked: str, start: int, stop: int) -> None:
+        async with client.get(f"/storage/buckets/{bucket}/objects/a/b.bin", headers={"Range": asked}) as answer:
+            assert (answer.status, await answer.read()) == (206, CONTENT[start:stop])
+            assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(CONTENT)}"
+            assert answer.headers["Content-Length"] == str(stop - start)
+
+    async def test_a_part_of_what_was_replaced_since_is_all_of_it(self, client: Client, bucket: str) -> None:
+        headers = {"Range": "bytes=0-9", "If-Range": '"another"'}
+        async with client.get(f"/storage/buckets/{bucket}/objects/a/b.bin", headers=headers) as answer:
+            assert (answer.status, await answer.read()) == (200, CONTENT)
+
+    @pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=9-3", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4"])
+    async def test_no_part(self, client: Client, bucket: str, asked: str) -> None:
+        async with client.get(f"/storage/buckets/{bucket}/objects/a/b.bin", headers={"Range": asked}) as answer:
+            assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{len(CONTENT)}")
+            assert (await answer.json(content_type=None))["type"] == "urn:lakehouse:problem:range-invalid"
+
+    async def test_an_empty_one(self, client: Client, world: World) -> None:
+        await to_thread.run_sync(world.buckets.store("lake").put, "empty", b"")
+        async with client.get("/storage/buckets/lake/objects/empty") as answer:
+            assert (answer.status, await answer.read(), answer.headers["Content-Length"]) == (200, b"", "0")
+
+    async def test_a_large_one(self, client: Client, world: World) -> None:
+        content = CONTENT * (5 * PIECE // len(CONTENT)) + b"end"
+        await to_thread.run_sync(world.buckets.store("lake").put, "large", content)
+        async with client.get("/storage/buckets/lake/objects/large") as answer:
+            assert await answer.read() == content
+
+    @pytest.mark.parametrize(
+        ("path", "status", "slug"),
+        [
+            ("/storage/buckets/nowhere/objects/a", 404, "bucket-not-found"),
+            ("/storage/buckets/lake/objects/nothing", 404, "object-not-found"),
+            ("/storage/buckets/lake/objects/a%2F..%2F..%2Fmirror%2Fx", 400, "key-refused"),
+            ("/storage/buckets/lake/objects/%2Fetc%2Fpasswd", 400, "key-refused"),
+            ("/storage/buckets/lake/objects/.tmp/x", 400, "key-refused"),
+            ("/storage/buckets/lake/objects/a%00b", 400, "key-refused"),
+        ],
+    )
+    async def test_what_there_is_not(self, client: Client, path: str, status: int, slug: str) -> None:
+        async with client.get(URL(path, encoded=True)) as answer:
+            assert (answer.status, (await answer.json(content_type=None))["type"]) == (status, f"urn:lakehouse:problem:{slug}")
+
+    async def test_a_link_out_is_not_followed(self, client: Client, world: World, tmp_path: Path) -> None:
+        await to_thread.run_sync(world.buckets.store("lake").put, "a", b"1")
+        (tmp_path / "secret").write_text("x")
+        (tmp_path / "lake" / "link").symlink_to(tmp_path / "secret")
+        assert (await get(client, "/storage/buckets/lake/objects/link", 400))["type"].endswith("key-refused")
+
+
+class TestRescue:
+    @pytest.fixture
+    def buckets(self, world: World, tmp_path: Path) -> Buckets:
+        for name in ("lake", "mirror"):
+            world.buckets.store(name).put("a/b.bin", CONTENT)
+        shutil.rmtree(tmp_path / "lake")
+        return world.buckets
+
+    async def test_answers_and_says_so(self, client: Client, buckets: Buckets) -> None:
+        for method, headers in (("GET", {}), ("GET", {"Range": "bytes=0-9"}), ("HEAD", {})):
+            async with client.request(method, "/storage/buckets/lake/objects/a/b.bin", headers=headers) as answer:
+                assert answer.status in (200, 206)
+                assert (answer.headers["X-Lakehouse-Rescue-Used"], answer.headers["X-Lakehouse-Rescue-Bucket"]) == ("true", "mirror")
+        failure = buckets.failures.last("lake")
+        assert failure is not None
+        assert (failure.kind, failure.rescue_bucket) == ("object-missing", "mirror")
+
+    async def test_has_it_neither(self, client: Client, buckets: Buckets) -> None:
+        await get(client, "/storage/buckets/lake/objects/other", 404)
+        assert buckets.failures.newest() == []
+
+    async def test_queries_and_searches_say_so_too(self, opened: Open, world: World) -> None:
+        world.queries.result.rescues = ("mirror",)
+        async with opened() as client, client.post("/query", json={"sql": "SELECT 1"}) as answer:
+            assert (answer.status, answer.headers["X-Lakehouse-Rescue-Bucket"]) == (200, "mirror")

@@ -4,6 +4,8 @@ from reconciler.blob_cache import BlobCache
 from reconciler.plan import Plan
 from reconciler.sources.source import Source
 from reconciler.world import World
+from specs.resource import Key
+from specs.suggestions import did_you_mean
 from specs.version import PARSER_VERSION
 
 
@@ -25,9 +27,15 @@ def warnings(world: World) -> tuple[str, ...]:
     """References to objects that no spec declares: allowed, since they may follow in another commit."""
     missing = [
         f"{desired.resource.origin.path}:{desired.resource.origin.line}: {key} refers to {reference}, which no spec declares"
+        f"{_nearest(reference, world)}"
         for key, desired in sorted(world.objects.items())
         if desired.resource is not None
         for reference in desired.resource.references
         if reference not in world.objects
     ]
     return tuple(missing)
+
+
+def _nearest(missing: Key, world: World) -> str:
+    hint = did_you_mean(missing.name, [key.name for key in world.objects if key.kind == missing.kind])
+    return f"; {hint}" if hint else ""

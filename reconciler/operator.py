@@ -155,7 +155,7 @@ class Operator:
     def _wanted(self, request: Request) -> Key:
         key = Key.parse(request.object)
         if key not in self._world.objects:
-            raise Refused(f"{key} is not declared by any spec.", remedy="`lakectl get` lists what is.")
+            raise Refused(f"{key} is not declared by any spec.", remedy="`lakectl status` lists what is.")
         if request.digest is not None and request.digest != self._world.objects[key].digest:
             raise Refused(f"{key} has changed since this was decided.", remedy="Look at it and ask again.")
         return key

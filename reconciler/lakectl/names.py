@@ -33,7 +33,9 @@ def find_kind(word: str) -> str:
     from specs.suggestions import did_you_mean
 
     hint = did_you_mean(word, [*PLURALS, *PLURALS.values()])
-    raise UsageInvalid(f"there is no kind `{word}`{f'; {hint}' if hint else ''}", remedy=f"Kinds: {', '.join(PLURALS)}.")
+    kinds = f"Kinds: {', '.join(PLURALS)}."
+    remedy = kinds if hint else f"{kinds} An object is named with its kind, as in Dataset/{word}."
+    raise UsageInvalid(f"there is no kind `{word}`{f'; {hint}' if hint else ''}", remedy=remedy)
 
 
 def find_object(word: str) -> str:

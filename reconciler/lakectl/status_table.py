@@ -10,11 +10,13 @@ from reconciler.lakectl.words import LOOKS, Standing, age, number, reason_words,
 from state import reasons
 from state.status import Status
 
-_HEADS = ("OBJECT", "STATE", "SPEC", "APPLIED", "SEEN")
+_HEADS = ("OBJECT", "STATE", "COMMIT", "SEEN")
+_BEHIND = ("OBJECT", "STATE", "SPEC", "APPLIED", "SEEN")
+"""Where something that is applied is not what its spec says."""
 _LONGEST_NAME, _SHORTEST_NAME = 28, 12
 _BESIDE = 46
 """Columns that the rest of a row takes at least, some of its message included."""
-_MESSAGE_LINES = 3
+_MESSAGE_LINES = 6
 _INDENT = 5
 
 
@@ -50,20 +52,21 @@ def rows(observation: Observation, terminal: Terminal, now: datetime, *, wide: b
     """A head and a row an object; what is not ready says why below its row, in full sentences."""
     current = observation.gone is None
     longest = max(min(_LONGEST_NAME, terminal.width - _BESIDE), _SHORTEST_NAME)
-    cells = [_cells(status, terminal, now, longest=None if wide else longest, current=current) for status in observation.statuses]
-    widths = columns([_HEADS, *cells])
+    heads = _HEADS if all(status.revision == status.applied_revision for status in observation.statuses) else _BEHIND
+    cells = [_cells(status, terminal, now, heads, longest=None if wide else longest, current=current) for status in observation.statuses]
+    widths = columns([heads, *cells])
     left = 3 + sum(widths) + 2 * len(widths)
-    yield terminal.style("   " + "  ".join(map(fit, _HEADS, widths)).rstrip(), "bold")
+    yield terminal.style("   " + "  ".join(map(fit, heads, widths)).rstrip(), "bold")
     for status, row in zip(observation.statuses, cells, strict=True):
         state = standing(status)
         beside, below = _told(status, state, wide=wide)
-        name, word, spec, applied = (fit(cell, width) for cell, width in zip(row[:4], widths[:4], strict=True))
+        name, word, *commits = (fit(cell, width) for cell, width in zip(row[:-1], widths[:-1], strict=True))
         told = one_line(beside) if wide else terminal.cut(beside, terminal.width - left)
+        rest = "  ".join((*commits, row[-1].rjust(widths[-1]), told))
         if current:
-            word = terminal.style(word, LOOKS[state].color)
-            yield f"{sign(terminal, state)}  {name}  {word}  {spec}  {applied}  {row[4].rjust(widths[4])}  {told}".rstrip()
+            yield f"{sign(terminal, state)}  {name}  {terminal.style(word, LOOKS[state].color)}  {rest}".rstrip()
         else:
-            yield terminal.style(f"?  {name}  {word}  {spec}  {applied}  {row[4].rjust(widths[4])}  {told}".rstrip(), "dim")
+            yield terminal.style(f"?  {name}  {word}  {rest}".rstrip(), "dim")
         if below:
             yield from terminal.wrap(below, _INDENT, _MESSAGE_LINES)
 
@@ -86,12 +89,15 @@ def summary(observation: Observation, terminal: Terminal) -> str:
     return terminal.style(f"{number(total, 'object')}: {', '.join(words)}", "dim")
 
 
-def _cells(status: Status, terminal: Terminal, now: datetime, *, longest: int | None, current: bool) -> tuple[str, ...]:
+def _cells(
+    status: Status, terminal: Terminal, now: datetime, heads: tuple[str, ...], *, longest: int | None, current: bool
+) -> tuple[str, ...]:
     state = standing(status)
     word = LOOKS[state].word
     shown = word if current or state == "unknown" else f"was {word.lower()}"
     name = status.object if longest is None else terminal.cut(status.object, longest)
-    return (name, shown, short(status.revision), short(status.applied_revision), age(now, status.observed_at))
+    commits = (short(status.revision), short(status.applied_revision)) if heads is _BEHIND else (short(status.revision),)
+    return (name, shown, *commits, age(now, status.observed_at))
 
 
 def _writer_line(observation: Observation, terminal: Terminal, now: datetime) -> str:

@@ -208,7 +208,7 @@ class TestRefusals:
     def test_of_what_nobody_declares(self, lake: Bench, verb: str) -> None:
         request = ask(lake, verb, "Dataset/nobody")
         assert lake.operator.answer() == ()
-        assert ended(lake, request)["message"] == "Dataset/nobody is not declared by any spec. `lakectl get` lists what is."
+        assert ended(lake, request)["message"] == "Dataset/nobody is not declared by any spec. `lakectl status` lists what is."
 
     @pytest.mark.parametrize("verb", ["reconcile", "suspend", "resume", "resync"])
     def test_of_a_stale_decision(self, lake: Bench, verb: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api import datasets, events, health, metrics, objects, openapi, query, search, status, storage
+from api import datasets, events, health, metrics, objects, openapi, query, search, status, storage, storage_errors
 from api.endpoints import Endpoint
 from api.limits import Limits, bounded
 from api.problems import expectations, problems
@@ -70,6 +70,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
         *datasets.endpoints(parts.catalog, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
+        *storage_errors.endpoints(parts.events, parts.limits.page, threads.storage),
         *objects.endpoints(parts.objects, threads.storage),
         *health.endpoints(parts.missing),
         *metrics.endpoints(parts.registry, threads.memory),

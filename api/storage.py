@@ -1,7 +1,7 @@
 """GET /storage/buckets and /storage/bucket-health: which buckets are open, and how each is.
 
 Being well is found out by trying: a put, a second one that must lose, a read, a delete. A look is shared by whoever asks within a few
-seconds, so that asking often costs a bucket nothing. Next: `objects.py` for their objects; `state/buckets.py`, which tries.
+seconds, so that asking often costs a bucket nothing. Next: `objects.py` for their objects; `state/bucket_health.py`, which tries.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 from aiohttp import web
 from pydantic import Field
@@ -21,11 +21,10 @@ from api.endpoints import Endpoint
 from api.reader import READER, may
 from api.threads import Threads
 from engines.reading import BucketName
-from state.buckets import Probe, probe
-from state.failures import BucketFailure, Failures
+from state.bucket_health import Health, Look, look, row
+from state.failures import Failures
 from state.objects import ObjectStore
 from state.places import Backend, BucketConfig
-from state.timestamps import iso
 
 FRESH = 5.0
 """Seconds for which a look at a bucket is good."""
@@ -77,7 +76,7 @@ class BucketHealth(Document):
     """What a bucket did when it was tried."""
 
     name: str
-    state: Literal["ok", "degraded", "failed"] = Field(
+    state: Health = Field(
         description="degraded: it failed, and its rescue bucket can be read; failed: it did, and nothing answers in its place."
     )
     reachable: bool
@@ -95,39 +94,20 @@ class HealthAnswer(Document):
     buckets: list[BucketHealth]
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What a bucket did, when, and until when (of the monotonic clock) that is good."""
-
-    probed: Probe
-    at: str
-    until: float
-
-    @property
-    def well(self) -> bool:
-        return self.probed.problem is None and self.probed.conditional_put
-
-    @property
-    def problem(self) -> str | None:
-        if self.probed.problem is not None:
-            return self.probed.problem.explain()
-        return None if self.probed.conditional_put else "A second writer overwrites what is there: no catalog can be kept in it."
-
-
 @dataclass(slots=True)
-class Health:
+class Looks:
     """Looks at buckets, one at a time each, and remembers. Used on one event loop."""
 
     buckets: BucketSource
     threads: Threads
     clock: Callable[[], float] = time.monotonic
-    _known: dict[str, _Look] = field(default_factory=dict)
-    _running: dict[str, asyncio.Task[_Look]] = field(default_factory=dict)
+    _known: dict[str, tuple[float, Look]] = field(default_factory=dict)
+    _running: dict[str, asyncio.Task[Look]] = field(default_factory=dict)
 
-    async def look(self, name: str) -> _Look:
+    async def look(self, name: str) -> Look:
         """How the bucket is, now or a few seconds ago. Raises BucketUnknown."""
-        known = self._known.get(name)
-        if known is not None and self.clock() < known.until:
+        until, known = self._known.get(name, (0.0, None))
+        if known is not None and self.clock() < until:
             return known
         task = self._running.get(name)
         if task is None:
@@ -135,11 +115,11 @@ class Health:
             task.add_done_callback(lambda _: self._running.pop(name, None))
         return await asyncio.shield(task)
 
-    async def _probe(self, name: str) -> _Look:
+    async def _probe(self, name: str) -> Look:
         store = self.buckets.store(name)
-        probed = await self.threads.run(lambda _: probe(store))
-        self._known[name] = look = _Look(probed, iso(datetime.now(UTC)), self.clock() + FRESH)
-        return look
+        found = await self.threads.run(lambda _: look(store, lambda: datetime.now(UTC)))
+        self._known[name] = (self.clock() + FRESH, found)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +127,7 @@ class BucketRoutes:
     """Answers both."""
 
     buckets: BucketSource
-    health: Health
+    looks: Looks
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
         """From memory."""
@@ -156,28 +136,12 @@ class BucketRoutes:
     async def tried(self, request: web.Request) -> web.StreamResponse:
         """All at once, each as long as its bucket takes."""
         configs = self._shown(request)
-        looks = dict(zip(configs, await asyncio.gather(*(self.health.look(name) for name in configs)), strict=True))
-        return answer({"buckets": [self._health(config, looks) for config in configs.values()]})
+        looks = dict(zip(configs, await asyncio.gather(*(self.looks.look(name) for name in configs)), strict=True))
+        return answer({"buckets": [row(config, looks, self.buckets.failures) for config in configs.values()]})
 
     def _shown(self, request: web.Request) -> Mapping[str, BucketConfig]:
         configs = self.buckets.configs()
         return {name: config for name, config in configs.items() if may(request[READER], BucketName(name), "describe")}
-
-    def _health(self, config: BucketConfig, looks: Mapping[str, _Look]) -> dict[str, object]:
-        look, last = looks[config.name], self.buckets.failures.last(config.name)
-        rescue = looks.get(config.rescue or "")
-        failing = "degraded" if rescue is not None and rescue.probed.reachable else "failed"
-        return {
-            "name": config.name,
-            "state": "ok" if look.well else failing,
-            "reachable": look.probed.reachable,
-            "writable": look.probed.writable,
-            "conditionalPut": look.probed.conditional_put,
-            "latencyMs": round(look.probed.latency * 1000, 3),
-            "checkedAt": look.at,
-            "problem": look.problem,
-            "lastError": None if last is None else _last(last),
-        }
 
 
 def _row(config: BucketConfig) -> dict[str, object]:
@@ -192,14 +156,9 @@ def _row(config: BucketConfig) -> dict[str, object]:
     }
 
 
-def _last(failure: BucketFailure) -> dict[str, object]:
-    row = failure.to_row()
-    return {name: row[name] for name in ("at", "op", "key", "class", "message", "rescued")}
-
-
 def endpoints(buckets: BucketSource, threads: Threads) -> tuple[Endpoint, ...]:
     """The routes of buckets."""
-    routes = BucketRoutes(buckets, Health(buckets, threads))
+    routes = BucketRoutes(buckets, Looks(buckets, threads))
     return (
         Endpoint("GET", "/storage/buckets", "The buckets that are open", routes.listed, {JSON: BucketsAnswer}),
         Endpoint("GET", "/storage/bucket-health", "How each bucket does when it is tried", routes.tried, {JSON: HealthAnswer}),

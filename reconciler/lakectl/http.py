@@ -10,6 +10,7 @@ from reconciler.lakectl.errors import DaemonProblem, DaemonUnreachable, UsageInv
 
 PREFIX = "urn:lakehouse:problem:"
 _ANSWERS = {"/status": "objects", "/events": "events", "/query": "rows", "/search": "hits"}
+_ANSWERS |= {"/storage/bucket-health": "buckets", "/storage/errors": ""}
 """What is asked for, and what the answer of a daemon has at least."""
 _ANSWER_SECONDS = 10.0
 _QUERY_SECONDS = 600.0
@@ -69,7 +70,7 @@ class DaemonClient:
         if not isinstance(document, dict):
             document = {}
         slug = str(document.get("type", "")).removeprefix(PREFIX)
-        known = _ANSWERS[path] in document if status < 400 else document.get("type") == PREFIX + slug
+        known = (not _ANSWERS[path] or _ANSWERS[path] in document) if status < 400 else document.get("type") == PREFIX + slug
         if not known:
             remedy = "Correct --url or LAKEHOUSE_URL, or leave it out to use this repository's daemon."
             raise DaemonUnreachable(f"what answers at {self.url} is no daemon of Lakehouse (status {status}).", remedy=remedy)

@@ -60,6 +60,34 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
     return asyncio.run(ask())
 
 
+def errors_document(session: Session, parameters: Mapping[str, str | int | None]) -> dict[str, Any]:
+    """The document of GET /storage/errors. Raises UsageInvalid, and as `query_document`."""
+    client = _daemon(session)
+    if client is not None:
+        answered: dict[str, Any] = client.get("/storage/errors", parameters)
+        return answered
+    from state.failure_query import FailureQuery, answer, columns
+
+    given = {"kind" if name == "class" else name: value for name, value in parameters.items() if value is not None}
+    group = columns(str(given.pop("group", "")))
+    state, _ = open_here(session.here())
+    return answer(state.streams, FailureQuery(group=group, **given))  # type: ignore[arg-type]
+
+
+def buckets_document(session: Session) -> dict[str, Any]:
+    """The document of GET /storage/bucket-health. Raises as `query_document`."""
+    client = _daemon(session)
+    if client is not None:
+        answered: dict[str, Any] = client.get("/storage/bucket-health")
+        return answered
+    from state.bucket_health import look, row
+
+    state, _ = open_here(session.here())
+    configs = state.buckets.configs()
+    looks = {name: look(state.buckets.store(name), session.clock) for name in configs}
+    return {"buckets": [row(config, looks, state.buckets.failures) for config in configs.values()]}
+
+
 def open_here(here: Here) -> "tuple[State, Settings]":
     """The whole state, for reading, and the settings at HEAD. Raises StateBucketMissing, SourceUnavailable, …"""
     from reconciler.lakectl.specs_here import place_of, settings_of

@@ -44,6 +44,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("describe", "describe", "all that is known of one object", "either", _LOOK),
     Command("why", "why", "what an object waits for, down to the one blocker", "either", _LOOK),
     Command("events", "events", "what happened, and why", "either", _LOOK),
+    Command("buckets", "buckets", "the buckets, and how each does when it is tried", "either", _LOOK),
+    Command("errors", "errors", "what failed in which bucket", "either", _LOOK),
     Command("wait", "wait", "until objects are ready, or gone", "either", _LOOK),
     Command("query", "query", "run one read-only SQL statement", "either", _READ),
     Command("search", "search", "find texts of an index by meaning", "either", _READ),

@@ -1,0 +1,75 @@
+"""`lakectl errors`: what failed in which bucket."""
+
+import argparse
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from reconciler.lakectl.options import Parser, add_output, count, duration
+from reconciler.lakectl.output import emit
+from reconciler.lakectl.reading_here import errors_document
+from reconciler.lakectl.result_table import result_table
+from reconciler.lakectl.session import Session
+from state.timestamps import iso
+
+USAGE = "[--bucket B] [--op OP] [--class CLASS] [--key PREFIX] [--since DURATION] [--group COLUMNS] [-n N] [-o FORMAT]"
+DESCRIPTION = """
+Every operation of a bucket that failed, newest first: what was tried, which key, why, and whether
+the rescue bucket answered. With --group they are counted. All of them are in SQL as system.errors.
+"""
+EXAMPLES = """
+lakectl errors --since 1h
+lakectl errors --bucket archive --class bucket-unavailable
+lakectl errors --since 1d --group bucket,class
+lakectl errors --key datasets/candidates/ -o json
+"""
+_MOST = 50
+
+
+def options(parser: Parser) -> None:
+    """Filters, and what to count by."""
+    parser.add_argument("--bucket", metavar="B", help="only failures of this bucket")
+    parser.add_argument("--op", metavar="OP", help="only of this operation: put, get, head, list, delete, stage")
+    parser.add_argument("--class", metavar="CLASS", dest="kind", help="only of this class, as in bucket-unavailable")
+    parser.add_argument("--key", metavar="PREFIX", help="only of keys that begin with this")
+    parser.add_argument("--since", metavar="DURATION", type=duration, help="only of the last 30s, 10m, 2h, 7d")
+    parser.add_argument("--group", metavar="COLUMNS", help="count by some of bucket, op and class, as in bucket,class")
+    parser.add_argument("-n", "--limit", metavar="N", type=count, default=_MOST, help=f"at most so many (default: {_MOST})")
+    add_output(parser)
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """0, whatever there is."""
+    since = iso(session.clock() - timedelta(seconds=args.since)) if args.since is not None else None
+    parameters = {
+        "bucket": args.bucket,
+        "op": args.op,
+        "class": args.kind,
+        "key": args.key,
+        "since": since,
+        "group": args.group,
+        "limit": args.limit,
+    }
+    document = errors_document(session, parameters)
+    if args.output != "table":
+        emit(session.terminal, document, args.output)
+        return 0
+    rows = document.get("groups") or document.get("errors") or []
+    if not rows:
+        session.terminal.note("no failed operations")
+        return 0
+    result_table(_shown(rows), session.terminal)
+    if document.get("next"):
+        session.terminal.note("note: there are older ones; raise -n, or narrow them.")
+    return 0
+
+
+def _shown(rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """As a query's document: what tells most comes first, and nothing that is the same for all."""
+    if "count" in rows[0]:
+        names = [name for name in ("bucket", "op", "class", "count", "rescued", "first", "last") if name in rows[0]]
+    else:
+        names = ["at", "bucket", "op", "key", "message"]
+    types = {"count": "int64", "rescued": "int64"}
+    columns = [{"name": name, "type": types.get(name, "string")} for name in names]
+    return {"columns": columns, "rows": [{name: row[name] for name in names} for row in rows], "truncated": False, "versions": {}}

@@ -1,0 +1,89 @@
+"""Questions about what failed in buckets: narrowed, page by page, or counted. Reads the stream `errors`, no further than the answer needs.
+
+The documents are those of GET /storage/errors, so that `lakectl errors` gives the same without a daemon. Next: `failures.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from typing import Any, Literal, Protocol, get_args
+
+from state.streams.reading import Record, matching
+from state.streams.schemas import StreamInvalid
+
+STREAM = "errors"
+
+Column = Literal["bucket", "op", "class"]
+COLUMNS: tuple[Column, ...] = get_args(Column)
+"""What failures can be counted by."""
+
+_NAMES = {name: name for name in ("id", "at", "bucket", "op", "key", "class", "message")}
+_NAMES |= {"duration_ms": "durationMs", "attempt": "attempt", "rescued": "rescued", "rescue_bucket": "rescueBucket"}
+
+
+class FailureSource(Protocol):
+    """Streams, for reading."""
+
+    def records(self, stream: str, *, since: str | None = None, until: str | None = None, newest_first: bool = False) -> Iterator[Record]:
+        """Events from `since` on and before `until` (ids or ISO 8601), unparsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureQuery:
+    """Which failures. since, until: ids or ISO 8601; key: how keys begin; group: count by these columns instead of listing."""
+
+    bucket: str | None = None
+    op: str | None = None
+    kind: str | None = None
+    key: str | None = None
+    since: str | None = None
+    until: str | None = None
+    group: tuple[Column, ...] = ()
+    limit: int = 100
+
+
+def answer(source: FailureSource, query: FailureQuery, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+    """`{"errors", "next"}`, newest first, or `{"groups"}`, the most frequent first; cut short once it is not wanted. Blocking.
+
+    Raises StreamInvalid for a time or id that is none, and what reading raises.
+    """
+    records = source.records(STREAM, since=query.since, until=query.until, newest_first=True)
+    where = {name: value for name, value in (("bucket", query.bucket), ("op", query.op), ("class", query.kind)) if value is not None}
+    found: Iterator[Mapping[str, Any]] = matching(takewhile(lambda _: wanted(), records), where)
+    if query.key is not None:
+        prefix = query.key
+        found = (row for row in found if row["key"].startswith(prefix))
+    return _groups(found, query.group, query.limit) if query.group else _page(found, query.limit)
+
+
+def columns(text: str) -> tuple[Column, ...]:
+    """What to count by, as in `bucket,class`; none of an empty text. Raises StreamInvalid."""
+    names = [name.strip() for name in text.split(",")] if text else []
+    unknown = next((name for name in names if name not in COLUMNS), None)
+    if unknown is not None:
+        raise StreamInvalid(f"Failures cannot be counted by {unknown!r}.", remedy=f"They can be by {', '.join(COLUMNS)}.")
+    return tuple(column for column in COLUMNS if column in names)
+
+
+def _page(found: Iterator[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+    """One more than asked for is read, to know whether there is a next page."""
+    rows = list(islice(found, limit + 1))
+    page = rows[:limit]
+    errors = [{told: row.get(name) for name, told in _NAMES.items()} for row in page]
+    return {"errors": errors, "next": page[-1]["id"] if len(rows) > limit else None}
+
+
+def _groups(found: Iterable[Mapping[str, Any]], columns: tuple[Column, ...], limit: int) -> dict[str, Any]:
+    counts: Counter[tuple[str, ...]] = Counter()
+    facts: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in found:  # newest first
+        group = tuple(row[column] for column in columns)
+        counts[group] += 1
+        fact = facts.setdefault(group, {"rescued": 0, "last": row["at"]})
+        fact["rescued"] += bool(row["rescued"])
+        fact["first"] = row["at"]
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+    return {"groups": [{**dict(zip(columns, group, strict=True)), "count": count, **facts[group]} for group, count in ranked]}

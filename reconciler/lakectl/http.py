@@ -9,9 +9,15 @@ from urllib.parse import urlencode, urlsplit
 from reconciler.lakectl.errors import DaemonProblem, DaemonUnreachable, UsageInvalid
 
 PREFIX = "urn:lakehouse:problem:"
-_ANSWERS = {"/status": "objects", "/events": "events", "/query": "rows", "/search": "hits"}
-_ANSWERS |= {"/storage/bucket-health": "buckets", "/storage/errors": ""}
-"""What is asked for, and what the answer of a daemon has at least."""
+_ANSWERS: Mapping[str, frozenset[str]] = {
+    "/status": frozenset({"objects"}),
+    "/events": frozenset({"events"}),
+    "/query": frozenset({"rows"}),
+    "/search": frozenset({"hits"}),
+    "/storage/bucket-health": frozenset({"buckets"}),
+    "/storage/errors": frozenset({"errors", "groups"}),
+}
+"""What is asked for, and members of which the answer of a daemon has one."""
 _ANSWER_SECONDS = 10.0
 _QUERY_SECONDS = 600.0
 
@@ -70,7 +76,7 @@ class DaemonClient:
         if not isinstance(document, dict):
             document = {}
         slug = str(document.get("type", "")).removeprefix(PREFIX)
-        known = (not _ANSWERS[path] or _ANSWERS[path] in document) if status < 400 else document.get("type") == PREFIX + slug
+        known = not _ANSWERS[path].isdisjoint(document) if status < 400 else document.get("type") == PREFIX + slug
         if not known:
             remedy = "Correct --url or LAKEHOUSE_URL, or leave it out to use this repository's daemon."
             raise DaemonUnreachable(f"what answers at {self.url} is no daemon of Lakehouse (status {status}).", remedy=remedy)

@@ -1,7 +1,7 @@
 """`lakectl errors`: what failed in which bucket."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import errors_document
 from reconciler.lakectl.result_table import result_table
 from reconciler.lakectl.session import Session
+from reconciler.lakectl.terminal import Terminal, one_line
 from state.timestamps import iso
 
 USAGE = "[--bucket B] [--op OP] [--class CLASS] [--key PREFIX] [--since DURATION] [--group COLUMNS] [-n N] [-o FORMAT]"
@@ -24,6 +25,9 @@ lakectl errors --since 1d --group bucket,class
 lakectl errors --key datasets/candidates/ -o json
 """
 _MOST = 50
+_INDENT = len("03-01 11:03:00  ")
+_COLUMNS = ("bucket", "op", "class", "count", "rescued", "first", "last")
+_TYPES = {"count": "int64", "rescued": "int64"}
 
 
 def options(parser: Parser) -> None:
@@ -54,22 +58,28 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if args.output != "table":
         emit(session.terminal, document, args.output)
         return 0
-    rows = document.get("groups") or document.get("errors") or []
-    if not rows:
-        session.terminal.note("no failed operations")
-        return 0
-    result_table(_shown(rows), session.terminal)
-    if document.get("next"):
-        session.terminal.note("note: there are older ones; raise -n, or narrow them.")
+    if "groups" in document:
+        _counted(document["groups"], session.terminal)
+    else:
+        _listed(document, session.terminal)
     return 0
 
 
-def _shown(rows: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """As a query's document: what tells most comes first, and nothing that is the same for all."""
-    if "count" in rows[0]:
-        names = [name for name in ("bucket", "op", "class", "count", "rescued", "first", "last") if name in rows[0]]
-    else:
-        names = ["at", "bucket", "op", "key", "message"]
-    types = {"count": "int64", "rescued": "int64"}
-    columns = [{"name": name, "type": types.get(name, "string")} for name in names]
-    return {"columns": columns, "rows": [{name: row[name] for name in names} for row in rows], "truncated": False, "versions": {}}
+def _listed(document: Mapping[str, Any], terminal: Terminal) -> None:
+    for row in document["errors"]:
+        terminal.line(one_line(f"{row['at'][5:19].replace('T', ' ')}  {row['bucket']}  {row['op']}  {row['key']}"))
+        told = row["message"] + (f" {row['rescueBucket']} answered in its place." if row["rescued"] else "")
+        for line in terminal.wrap(told, _INDENT):
+            terminal.line(terminal.style(line, "dim"))
+    if not document["errors"]:
+        terminal.note("no failed operations")
+    if document["next"]:
+        terminal.note("note: there are older ones; raise -n, or narrow them.")
+
+
+def _counted(groups: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
+    if not groups:
+        terminal.note("no failed operations")
+        return
+    columns = [{"name": name, "type": _TYPES.get(name, "string")} for name in _COLUMNS if name in groups[0]]
+    result_table({"columns": columns, "rows": groups, "truncated": False, "versions": {}}, terminal)

@@ -1,0 +1,83 @@
+"""`lakectl buckets` and `errors`, by a daemon and without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Lakehouse, Said
+
+Lakectl = Callable[..., "Said"]
+
+BUCKET = """
+apiVersion: lakehouse/v1
+kind: Bucket
+metadata: {name: primary}
+spec: {local: {path: lake}}
+"""
+
+
+def failed(bucket: str, op: str, key: str, minute: int, rescue: str | None = None) -> dict[str, Any]:
+    row = {"at": f"2026-03-01T11:{minute:02d}:00.000Z", "bucket": bucket, "op": op, "key": key, "class": "bucket-unavailable"}
+    more = {"message": f"Bucket {bucket} did not answer ({op}): connection refused.", "duration_ms": 5.0, "attempt": 3}
+    return row | more | {"rescued": rescue is not None, "rescue_bucket": rescue}
+
+
+@pytest.fixture
+def here(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> Lakehouse:
+    monkeypatch.chdir(lakehouse.root)
+    (lakehouse.root / "specs" / "bucket.yaml").write_text(BUCKET)
+    lakehouse.streams_.append_many(
+        "errors",
+        [
+            failed("archive", "get", "datasets/people/1.parquet", 1),
+            failed("archive", "get", "datasets/people/2.parquet", 2, "mirror"),
+            failed("archive", "put", "indexes/about/builds/x", 3),
+        ],
+    )
+    lakehouse.streams_.flush()
+    return lakehouse
+
+
+class TestErrors:
+    def test_listed_and_counted(self, here: Lakehouse, lakectl: Lakectl, golden: Any) -> None:
+        golden.check("errors.txt", lakectl("errors").all + lakectl("errors", "--group", "bucket,op").all)
+
+    def test_narrowed(self, here: Lakehouse, lakectl: Lakectl) -> None:
+        found = lakectl("errors", "--key", "datasets/", "--op", "get", "-n", "1", "-o", "json").document
+        assert [row["key"] for row in found["errors"]] == ["datasets/people/2.parquet"]
+        assert found["next"] == found["errors"][0]["id"]
+        assert "there are older ones" in lakectl("errors", "-n", "1").err
+        assert lakectl("errors", "--bucket", "nowhere").all == "--- stderr\nno failed operations\n--- exit 0\n"
+
+    def test_what_cannot_be_counted_by(self, here: Lakehouse, lakectl: Lakectl) -> None:
+        said = lakectl("errors", "--group", "message")
+        assert (said.code, said.err) == (2, "error: Failures cannot be counted by 'message'.\n       They can be by bucket, op, class.\n")
+
+
+class TestBuckets:
+    def test_all_is_well(self, here: Lakehouse, lakectl: Lakectl) -> None:
+        said = lakectl("buckets")
+        assert said.code == 0
+        assert said.out.startswith("primary  ok        put in ")
+        (row,) = lakectl("buckets", "-o", "json").document["buckets"]
+        assert (row["name"], row["state"], row["problem"]) == ("primary", "ok", None)
+
+    def test_one_that_cannot_be_written(self, here: Lakehouse, lakectl: Lakectl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from state.errors import BucketUnavailable
+        from state.watched_store import WatchedStore
+
+        def denied(*_: object, **__: object) -> None:
+            raise BucketUnavailable("primary", "put", "Permission denied", remedy="Check the folder's owner and permissions.")
+
+        monkeypatch.setattr(WatchedStore, "put", denied)
+        said = lakectl("buckets")
+        assert said.code == 1
+        assert said.out.splitlines()[:2] == [
+            "primary  failed    not writable",
+            "   Bucket primary did not answer (put): Permission denied. Check the folder's",
+        ]

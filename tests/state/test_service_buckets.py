@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 from secrets import token_hex
 
@@ -100,10 +99,9 @@ def test_a_server_that_says_nothing_is_given_up_within_the_timeout(secrets: Path
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         store = bucket(f"http://127.0.0.1:{mute.getsockname()[1]}", timeout=0.5)
-        began = time.monotonic()
-        with pytest.raises(BucketUnavailable, match="did not answer"):
+        with pytest.raises(BucketUnavailable, match="did not answer") as caught:
             store.get("a")
-        assert time.monotonic() - began < 30  # not the thirty seconds of the client's own, nor its ten retries
+    assert caught.value.attempts == 1, "the first attempt takes all of the time there is"
 
 
 def test_a_bucket_that_does_not_exist_is_not_a_missing_object(s3_server: S3Server, secrets: Path) -> None:

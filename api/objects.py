@@ -8,6 +8,7 @@ It refuses to know what an object means. Next: `state/reader.py`, which asks the
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +25,8 @@ from state.errors import BucketUnknown, KeyInvalid, ObjectMissing
 from state.objects import ObjectInfo, OpenObject
 
 OCTETS = "application/octet-stream"
+
+_log = logging.getLogger(__name__)
 
 
 class ObjectSource(Protocol):
@@ -92,6 +95,11 @@ class ObjectRoute:
                 await response.write(piece)
             finally:
                 await asyncio.wait([coming])  # one thread at a time asks for pieces, and they are closed after that
+            if (error := coming.exception()) is not None:
+                _log.warning("%s was cut off: %s", request.rel_url.raw_path, error)
+                if request.transport is not None:
+                    request.transport.close()  # a problem document would be taken for the rest of the object
+                return
             piece = coming.result()
         await response.write_eof()
 

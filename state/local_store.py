@@ -100,10 +100,13 @@ class LocalStore:
         with self._reading("get", key) as path:
             file = path.open("rb")
             found = os.fstat(file.fileno())
-        return OpenObject(_info(key, found), self._pieces(key, path, file, start, found.st_size if length is None else length))
+        pieces = self._pieces(path, file, start, found.st_size if length is None else length)
+        next(pieces)
+        return OpenObject(_info(key, found), pieces)
 
-    def _pieces(self, key: str, path: Path, file: BinaryIO, start: int, length: int) -> Generator[bytes, None, None]:
+    def _pieces(self, path: Path, file: BinaryIO, start: int, length: int) -> Generator[bytes, None, None]:
         with file, self._translated("get", path):
+            yield b""  # taken by who opens: a generator that never began would not close the file
             file.seek(start)
             while length > 0 and (piece := file.read(min(PIECE, length))):
                 length -= len(piece)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import ClientPayloadError
 from aiohttp.test_utils import TestClient
 from anyio import to_thread
 from yarl import URL
 
 from state.buckets import Buckets
 from state.errors import BucketUnavailable
-from state.objects import PIECE
+from state.objects import PIECE, OpenObject
 
 if TYPE_CHECKING:
     from conftest import Open, World
@@ -138,6 +140,26 @@ class TestObjects:
         await to_thread.run_sync(world.buckets.store("lake").put, "large", content)
         async with client.get("/storage/buckets/lake/objects/large") as answer:
             assert await answer.read() == content
+
+    async def test_one_that_breaks_off_is_cut_and_not_ended_by_something_else(
+        self, client: Client, bucket: str, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = world.objects.open
+
+        def broken(*asked: Any) -> tuple[OpenObject, None]:
+            opened, _ = real(*asked)
+
+            def pieces() -> Generator[bytes, None, None]:
+                yield CONTENT[:100]
+                raise BucketUnavailable(bucket, "get", "cut off")
+
+            return OpenObject(opened.info, pieces()), None
+
+        monkeypatch.setattr(world.objects, "open", broken)
+        async with client.get(f"/storage/buckets/{bucket}/objects/a/b.bin") as answer:
+            assert answer.status == 200
+            with pytest.raises(ClientPayloadError):
+                await answer.read()
 
     @pytest.mark.parametrize(
         ("path", "status", "slug"),

@@ -23,6 +23,7 @@ from specs.suggestions import did_you_mean
 from specs.validation import Problem, place, validate
 from specs.wording import found
 from specs.yaml_source import Document, YamlInvalid, read_single, resolve_plain
+from state.secrets import SECRET_PREFIX
 
 _FILE = "lakehouse.yaml"
 _PREFIX = "LAKEHOUSE_"
@@ -172,7 +173,7 @@ def _override(given: dict[str, Any], environment: Mapping[str, str]) -> dict[_Pa
     known = {_PREFIX + "_".join(re.sub(r"([A-Z])", r"_\1", part).upper() for part in path): path for path in fields}
     overridden: dict[_Path, str] = {}
     for variable, value in sorted(environment.items()):
-        if not variable.startswith(_PREFIX) or variable in _OTHER_VARIABLES:
+        if not variable.startswith(_PREFIX) or variable.startswith(SECRET_PREFIX) or variable in _OTHER_VARIABLES:
             continue
         if variable not in known:
             hint = did_you_mean(variable, known)

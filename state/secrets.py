@@ -25,7 +25,7 @@ from typing import NoReturn, Protocol
 from state.errors import SecretFieldMissing, SecretMissing, SecretsFileRefused
 
 SYSTEM_FILE = Path("/etc/lakehouse/secrets.toml")
-PREFIX = "LAKEHOUSE_SECRET__"
+SECRET_PREFIX = "LAKEHOUSE_SECRET__"
 _MODE = 0o600
 _Signature = tuple[int, int, int, int, int, int]
 
@@ -155,7 +155,7 @@ class EnvironmentSecrets:
 
     def find(self, name: str) -> Secret | None:
         """See `SecretsProvider`."""
-        prefix = f"{PREFIX}{name.upper().replace('-', '_').replace('.', '_')}__"
+        prefix = f"{SECRET_PREFIX}{name.upper().replace('-', '_').replace('.', '_')}__"
         fields = {key.removeprefix(prefix).lower(): value for key, value in self._environ.items() if key.startswith(prefix)}
         return Secret(name, fields) if fields else None
 
@@ -188,7 +188,7 @@ def secrets_path(environ: Mapping[str, str]) -> Path:
 def secrets_here(environ: Mapping[str, str] = os.environ) -> Secrets:
     """What this process may know. Nothing is read before it is asked for."""
     path = secrets_path(environ)
-    return Secrets((SecretsFile(path), EnvironmentSecrets(environ)), f"{path}, or {PREFIX}<NAME>__<FIELD> in the environment")
+    return Secrets((SecretsFile(path), EnvironmentSecrets(environ)), f"{path}, or {SECRET_PREFIX}<NAME>__<FIELD> in the environment")
 
 
 def check_secrets(environ: Mapping[str, str] = os.environ) -> None:

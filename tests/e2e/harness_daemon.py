@@ -111,7 +111,8 @@ class Daemon:
     url: str = ""
 
     def __post_init__(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
+        ours = {name for name in os.environ if name.startswith("LAKEHOUSE_") and not name.startswith("LAKEHOUSE_SECRET__")}
+        environment = {name: value for name, value in os.environ.items() if name not in ours}
         environment |= {"PYTHONPATH": str(ROOT), "LAKEHOUSE_LISTEN": "127.0.0.1:0"}
         if self.failpoints:
             environment["LAKEHOUSE_FAILPOINTS"] = self.failpoints

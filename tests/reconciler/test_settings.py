@@ -75,6 +75,10 @@ def test_in_the_environment(path: str) -> None:
     assert value(settings, "limits.queryRows") == (2 if path == "limits.queryRows" else 77)
 
 
+def test_variables_that_hold_secrets_are_none() -> None:
+    assert load_settings(None, {"LAKEHOUSE_SECRET__ARCHIVE_KEYS__ACCESS_KEY_ID": "a"}) == Settings()
+
+
 @pytest.mark.parametrize("text", [None, b"", b"  \n", b"# nothing\n", b"\xef\xbb\xbf", b"---\n", b"{}"])
 def test_defaults(text: bytes | None) -> None:
     assert load_settings(text, {}) == Settings()

@@ -159,19 +159,19 @@ class DatasetRoutes:
         """The list as JSON, cut short once it is not wanted. Blocking."""
         states = takewhile(lambda _: wanted(), self.catalog.objects("Dataset").values())
         tables = [state.table for state in states if state.table is not None]
-        rows = [_short(table) for table in tables if _visible(reader, table.name)]
+        rows = [_short(table) for table in tables if _visible(reader, table)]
         return orjson.dumps({"datasets": sorted(rows, key=lambda row: str(row["name"]))})
 
     def one(self, name: str, reader: Reader) -> bytes:
         """One dataset as JSON. Blocking. Raises DatasetUnknown."""
-        table = self.catalog.table(name) if _visible(reader, name) else None
-        if table is None:
+        table = self.catalog.table(name)
+        if table is None or not _visible(reader, table):
             raise DatasetUnknown(f"There is no dataset {name!r}, or nothing was ingested into it yet.")
         return orjson.dumps(_full(table))
 
 
-def _visible(reader: Reader, name: str) -> bool:
-    return may(reader, TableName(sql_name(name)), "describe")
+def _visible(reader: Reader, table: Table) -> bool:
+    return may(reader, TableName(sql_name(table.name), table.bucket), "describe")
 
 
 def _short(table: Table) -> dict[str, Any]:

@@ -18,11 +18,19 @@ from pydantic.json_schema import models_json_schema
 from api import problems
 from api.bodies import JSON, encoded
 from api.endpoints import Endpoint
+from api.reader import BUCKET
 
 PATH = "/openapi.json"
 _REFERENCES = "#/components/schemas/{model}"
-_ANYWHERE = (403, 405, 417, 500, 503, 504)
+_ANYWHERE = (403, 404, 405, 417, 500, 503, 504)
 """Statuses that any route may end as."""
+_SCOPE = {
+    "name": BUCKET,
+    "in": "header",
+    "required": False,
+    "description": "The only bucket whose tables, indexes and objects the request sees. It then sees no system table.",
+    "schema": {"type": "string"},
+}
 
 
 def endpoint(others: Sequence[Endpoint], version: str) -> Endpoint:
@@ -49,14 +57,17 @@ def describe(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": title, "summary": summary, "version": version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "paths": paths,
-        "components": {"schemas": _schemas(routes)},
+        "components": {"parameters": {"bucket": _SCOPE}, "schemas": _schemas(routes)},
     }
 
 
 def _operation(route: Endpoint) -> dict[str, Any]:
-    operation: dict[str, Any] = {"summary": route.summary, "operationId": _operation_id(route), "responses": _responses(route)}
-    if parameters := [*_path_parameters(route), *_query_parameters(route)]:
-        operation["parameters"] = parameters
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": _operation_id(route),
+        "parameters": [*_path_parameters(route), *_query_parameters(route), {"$ref": "#/components/parameters/bucket"}],
+        "responses": _responses(route),
+    }
     if route.body is not None:
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": _reference(route.body)}}}
     return operation

@@ -1,4 +1,4 @@
-"""Who reads: the one place that turns a request into a Reader. Everybody is anonymous so far, and may see all.
+"""Who reads: the one place that turns a request into a Reader. Everybody is anonymous so far, and may see all, or one bucket by wish.
 
 A listener trusts whoever can reach it, and a browser that can reach it can be made to: a page of any site may rebind its own name to the
 listener's address, or post across origins. So a listener answers to names that no stranger can rebind only: a loopback one to loopback
@@ -9,16 +9,19 @@ It refuses to decide what a reader may see: that is `engines/reading.py`, to rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from api.errors import HostRefused, ReadRefused
-from engines.reading import ANONYMOUS, Action, Readable, Reader, decide
+from api.errors import BucketNotFound, HostRefused, ReadRefused
+from engines.reading import ANONYMOUS, Action, BucketName, Readable, Reader, decide
 
 READER: web.RequestKey[Reader] = web.RequestKey("reader", Reader)
+BUCKET = "X-Lakehouse-Bucket"
+"""The header by which a request keeps to one bucket: it sees that one's tables, indexes and objects, and no system table."""
 
 
 def is_loopback(host: str) -> bool:
@@ -69,13 +72,19 @@ class Listener:
         return HostRefused(f"This daemon listens on {self.bound} and does not answer to the name {host!r}.", remedy=remedy)
 
 
-def authenticate(request: web.Request) -> Reader:
-    """The reader that a request speaks for."""
-    return ANONYMOUS
+def authenticate(request: web.Request, buckets: Container[str]) -> Reader:
+    """The reader that a request speaks for. Raises BucketNotFound if it is to keep to a bucket that is none."""
+    named = request.headers.getall(BUCKET, ())
+    if not named:
+        return ANONYMOUS
+    bucket = ", ".join(named)
+    if bucket not in buckets:
+        raise BucketNotFound(f"There is no bucket {bucket!r}, to which {BUCKET} keeps this request.")
+    return replace(ANONYMOUS, bucket=bucket)
 
 
-def guard(listener: Listener) -> Middleware:
-    """A middleware that refuses foreign hosts and origins, then puts the request's reader under READER."""
+def guard(listener: Listener, buckets: Callable[[], Container[str]]) -> Middleware:
+    """A middleware that refuses foreign hosts and origins, then puts the request's reader under READER. buckets: those there are now."""
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -85,7 +94,7 @@ def guard(listener: Listener) -> Middleware:
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != authority:
             raise HostRefused(f"A page of {origin} may not read from {authority}.", remedy="Ask from a program, without an Origin header.")
-        request[READER] = authenticate(request)
+        request[READER] = authenticate(request, buckets())
         return await handler(request)
 
     return guarded
@@ -98,5 +107,16 @@ def may(reader: Reader, name: Readable, action: Action) -> bool:
 
 def require_all(request: web.Request, name: Readable) -> None:
     """Raises ReadRefused unless the request's reader may read all of it, each row and value: for routes that can filter nothing."""
-    if not decide(request[READER], name, "read").whole:
-        raise ReadRefused(f"You may not read all of {name}.", remedy="Ask for what you may see with POST /query.")
+    reader = request[READER]
+    if decide(reader, name, "read").whole:
+        return
+    if reader.bucket not in (None, name.bucket):
+        raise ReadRefused(f"{name} is not of bucket {reader.bucket}, to which {BUCKET} keeps this request.", remedy="Leave it out.")
+    raise ReadRefused(f"You may not read all of {name}.", remedy="Ask for what you may see with POST /query.")
+
+
+def require_bucket(request: web.Request, bucket: str) -> None:
+    """As `require_all`; raises BucketNotFound where not even its name may be known."""
+    if not may(request[READER], BucketName(bucket), "describe"):
+        raise BucketNotFound(f"There is no bucket {bucket!r}.")
+    require_all(request, BucketName(bucket))

@@ -1,7 +1,8 @@
 """The one choke point of reading: who asks, for what, to do what -> may they, and which rows and values of it.
 
 Every read passes `decide`: SQL, search, filters, listings, an offline `lakectl`. Pure data and code, so that it holds wherever a read is
-made. At first it allows all. It refuses to know how a table is found (`sql/tables.py`) or how a filter is applied (`sql/service.py`).
+made. It allows all so far, within the bucket that a reader keeps to. It refuses to know how a table is found (`sql/tables.py`) or how a
+filter is applied (`sql/service.py`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ Action: TypeAlias = Literal["read", "search", "describe"]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads. token: its id, never the secret; attributes: what policies may compare with, such as a region."""
+    """Who reads. token: its id, never the secret; bucket: the only one whose tables, indexes and objects it sees, None for every one;
+    attributes: what policies may compare with, such as a region."""
 
     token: str | None = None
     profile: str | None = None
     role: str | None = None
+    bucket: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
@@ -30,9 +33,13 @@ ANONYMOUS = Reader()
 
 @dataclass(frozen=True, slots=True, order=True)
 class TableName:
-    """A table as SQL calls it: `job_orders` for the Dataset job-orders, `system.events` for a system table."""
+    """A table as SQL calls it: `job_orders` for the Dataset job-orders, `system.events` for a system table.
+
+    bucket: where its rows lie; None for a system table, which is of all of them, and for one that is not there.
+    """
 
     name: str
+    bucket: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return self.name
@@ -40,9 +47,10 @@ class TableName:
 
 @dataclass(frozen=True, slots=True, order=True)
 class IndexName:
-    """An Index by its resource name."""
+    """An Index by its resource name. bucket: where its vectors lie; None before there are any."""
 
     name: str
+    bucket: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return self.name
@@ -55,6 +63,11 @@ class BucketName:
     name: str
 
     def __str__(self) -> str:
+        return self.name
+
+    @property
+    def bucket(self) -> str:
+        """Itself."""
         return self.name
 
 
@@ -79,8 +92,9 @@ class Decision:
 
 
 _ALL = Decision(allowed=True)
+_NOTHING = Decision(allowed=False)
 
 
 def decide(reader: Reader, name: Readable, action: Action) -> Decision:
     """What this reader may do with this table, index or bucket. Pure; asked once per name and request."""
-    return _ALL
+    return _ALL if reader.bucket in (None, name.bucket) else _NOTHING

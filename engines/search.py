@@ -199,9 +199,12 @@ class SearchService:
         """What answers for the index now; waits only if nothing did so far."""
         record = self._indexes.index(name)
         waits = self._why_not(name)
-        hidden = not decide(reader, IndexName(name), "search").whole  # a policy that hides some of it is not applied here yet
-        if hidden or (record is None and waits is None):
+        seen = IndexName(name, None if record is None else record.bucket)
+        hidden = not decide(reader, seen, "search").whole  # a policy that hides some of it is not applied here yet
+        gone = record is None and waits is None
+        if gone:
             self._forget(name)
+        if hidden or gone:
             raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
         manifest = None if record is None else record.serving
         if record is None or manifest is None:

@@ -55,6 +55,9 @@ class Tables(Protocol):
     def resolve(self, name: TableName, *, fresh: bool = False) -> TableSource | None:
         """What to read, None if there is no such table. Raises LakehouseError."""
 
+    def named(self, name: str) -> TableName:
+        """The name with the bucket of its table. From memory, or nearly so."""
+
     def names(self) -> Sequence[TableName]:
         """Every table."""
 
@@ -148,7 +151,7 @@ class QueryService:
         Raises FilterInvalid, TableUnknown, and the limits' errors as `run` does.
         """
         self._check_length(filter_sql)
-        name = TableName(sql_name(dataset))
+        name = self._tables.named(sql_name(dataset))
         for fresh in (False, True):
             source = await asyncio.to_thread(self._resolve, name, reader, fresh=fresh)
             if source is None:
@@ -215,7 +218,7 @@ class QueryService:
             raise
 
     def _resolve_all(self, names: Iterable[str], reader: Reader, *, fresh: bool) -> list[TableSource]:
-        found = (self._resolve(TableName(name), reader, fresh=fresh) for name in names)
+        found = (self._resolve(self._tables.named(name), reader, fresh=fresh) for name in names)
         return [source for source in found if source is not None]
 
     def _resolve(self, name: TableName, reader: Reader, *, fresh: bool) -> TableSource | None:

@@ -67,7 +67,12 @@ class CatalogTables:
     def names(self) -> list[TableName]:
         """Every table there is, Datasets first."""
         datasets = sorted(sql_name(key.partition("/")[2]) for key in self._catalog.objects("Dataset"))
-        return [TableName(name) for name in datasets] + [TableName(SYSTEM + name) for name in self._system.names()]
+        return [self.named(name) for name in datasets] + [TableName(SYSTEM + name) for name in self._system.names()]
+
+    def named(self, name: str) -> TableName:
+        """The name with the bucket of its table."""
+        table = self._table(name)
+        return TableName(name, None if table is None else table.bucket)
 
     def resolve(self, name: TableName, *, fresh: bool = False) -> TableSource | None:
         """What to read, None if there is no such table. fresh: look at every file again.
@@ -77,7 +82,7 @@ class CatalogTables:
         if name.name.startswith(SYSTEM):
             path = self._system.path(name.name.removeprefix(SYSTEM))
             return None if path is None else ArrowTable(name.name, str(path))
-        table = None if "." in name.name else self._catalog.table(dataset_name(name.name))
+        table = self._table(name.name)
         if table is None:
             return None
         if not table.columns:
@@ -85,6 +90,9 @@ class CatalogTables:
                 f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for."
             )
         return self._view(table, name.name, fresh)
+
+    def _table(self, name: str) -> Table | None:
+        return None if "." in name else self._catalog.table(dataset_name(name))
 
     def _view(self, table: Table, name: str, fresh: bool) -> LakeTable:
         key = (table.name, name)

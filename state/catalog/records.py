@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
@@ -371,6 +372,12 @@ class IndexRecord:
     builds: Mapping[str, Build] = field(default_factory=dict, hash=False)
     serving: ServingManifest | None = None
     previous: ServingManifest | None = None
+
+    @property
+    def bucket(self) -> str | None:
+        """Where its vectors lie, all of them; None before there are any."""
+        refs = chain((corpus.ref for corpus in self.corpora.values()), *(build.files.values() for build in self.builds.values()))
+        return next((ref.bucket for ref in refs), None)
 
     def to_dict(self) -> dict[str, Any]:
         return {

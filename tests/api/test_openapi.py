@@ -45,7 +45,8 @@ async def test_the_document_is_openapi_without_loose_ends(document: dict[str, An
         Draft202012Validator.check_schema(schema)
     references = set(_references(document))
     assert references
-    assert {reference.removeprefix("#/components/schemas/") for reference in references} <= set(document["components"]["schemas"])
+    parts = {f"#/components/{kind}/{name}" for kind, named in document["components"].items() for name in named}
+    assert references <= parts
     operations = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
     assert len(operations) == len(set(operations))
 
@@ -110,7 +111,7 @@ async def test_bodies_are_described_as_they_are_validated(document: dict[str, An
 
 
 async def test_parameters_are_described_as_they_are_validated(document: dict[str, Any]) -> None:
-    events = {parameter["name"]: parameter for parameter in document["paths"]["/events"]["get"]["parameters"]}
+    events = {parameter["name"]: parameter for parameter in document["paths"]["/events"]["get"]["parameters"] if "name" in parameter}
     assert set(events) == {"object", "kind", "type", "reason", "since", "limit", "cursor"}
     assert events["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
     assert events["type"]["schema"] == {"type": "string", "enum": ["Normal", "Warning"]}
@@ -140,7 +141,7 @@ async def test_searches_are_described_as_they_are_validated(
 async def test_defaults_keep_to_the_limits(opened: Any, limit: int) -> None:
     async with opened(limits=Limits(search_k=limit, page=limit)) as client:
         described = await (await client.get("/openapi.json")).json()
-        (schema,) = (part["schema"] for part in described["paths"]["/events"]["get"]["parameters"] if part["name"] == "limit")
+        (schema,) = (part["schema"] for part in described["paths"]["/events"]["get"]["parameters"] if part.get("name") == "limit")
         k = described["components"]["schemas"]["SearchBody"]["properties"]["k"]
         assert (schema["maximum"], schema["default"], k["maximum"], k["default"]) == (limit, min(100, limit), limit, min(10, limit))
         assert (await client.get("/events")).status == 200

@@ -13,6 +13,7 @@ import pytest
 from anyio import to_thread
 
 from api.query import ARROW
+from api.reader import BUCKET
 from engines.files.ingest import IngestTask, run
 from engines.sql.pool import WorkerPool
 from engines.sql.service import QueryService
@@ -28,6 +29,7 @@ from state.reader import ObjectReader
 pytestmark = pytest.mark.anyio
 
 CANDIDATES = "candidate_id,city,zip,rate\nC-1,Chicago,02134,10.5\nC-2,Boston,,20\nC-3,Chicago,60601,\n"
+PLACEMENTS = "placement_id,candidate_id\nP-1,C-1\nP-2,C-3\n"
 
 
 class NoSystem:
@@ -38,30 +40,32 @@ class NoSystem:
         return None
 
 
-def make_lake(folder: Path) -> tuple[Catalog, ObjectReader]:
-    """One dataset of three rows, ingested."""
-    source = folder / "candidates.csv"
-    source.write_text(CANDIDATES)
-    config = BucketConfig(name="primary", backend="local", root=str(folder / "lake"), prefix="")
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    task = IngestTask("candidates", str(source), "candidates.csv", digest, "csv", config, "candidates", "t1", primary_key=("candidate_id",))
-    result = run(replace(task, write="upsert"), lambda done, total: None)
-    catalog = Catalog.open(LocalStore(folder / "state"), writer=WriterId("w", 1))
-    files = tuple(replace(file, sequence=1) for file in result.files)
-    commit = TableCommit("Dataset/candidates", "t1", "primary", ("candidate_id",), "upsert", schema=result.schema, add=files)
-    catalog.commit([commit], actor="test", reason="ingested")
-    buckets = Buckets()
-    buckets.attach(config)
-    return catalog, ObjectReader(buckets, folder / "cache", 1 << 20)
+def make_lake(folder: Path) -> tuple[Catalog, Buckets]:
+    """A dataset of three rows in the bucket `primary`, and one of two in `archive`."""
+    catalog, buckets = Catalog.open(LocalStore(folder / "state"), writer=WriterId("w", 1)), Buckets()
+    for name, bucket, text in (("candidates", "primary", CANDIDATES), ("placements", "archive", PLACEMENTS)):
+        source = folder / f"{name}.csv"
+        source.write_text(text)
+        config = BucketConfig(name=bucket, backend="local", root=str(folder / bucket), prefix="")
+        key = (text.partition(",")[0],)
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+        task = IngestTask(name, str(source), source.name, digest, "csv", config, name, "t1", primary_key=key)
+        result = run(replace(task, write="upsert"), lambda done, total: None)
+        files = tuple(replace(file, sequence=1) for file in result.files)
+        commit = TableCommit(f"Dataset/{name}", "t1", bucket, key, "upsert", schema=result.schema, add=files)
+        catalog.commit([commit], actor="test", reason="ingested")
+        buckets.attach(config)
+    return catalog, buckets
 
 
 @pytest.fixture
 async def lake(tmp_path: Path, opened: Any) -> AsyncIterator[Any]:
-    catalog, files = await to_thread.run_sync(make_lake, tmp_path)
+    catalog, buckets = await to_thread.run_sync(make_lake, tmp_path)
     pool = WorkerPool(tmp_path / "scratch")
+    files = ObjectReader(buckets, tmp_path / "cache", 1 << 20)
     service = QueryService(CatalogTables(catalog, files, NoSystem(), tmp_path / "views"), pool)
     try:
-        async with opened(queries=service, catalog=catalog) as client:
+        async with opened(queries=service, catalog=catalog, buckets=buckets, objects=files) as client:
             yield client
     finally:
         await pool.close()
@@ -113,6 +117,55 @@ async def test_statements_that_cannot_be_answered(lake: Any, sql: str, status: i
 
 
 async def test_the_real_catalog_is_listed(lake: Any) -> None:
-    (row,) = (await (await lake.get("/catalog/datasets")).json())["datasets"]
-    assert (row["name"], row["rows"], row["version"], row["primaryKey"]) == ("candidates", 3, 1, ["candidate_id"])
+    rows = (await (await lake.get("/catalog/datasets")).json())["datasets"]
+    assert [(row["name"], row["bucket"], row["rows"], row["version"], row["primaryKey"]) for row in rows] == [
+        ("candidates", "primary", 3, 1, ["candidate_id"]),
+        ("placements", "archive", 2, 1, ["placement_id"]),
+    ]
     assert (await lake.get("/catalog/datasets/candidates")).status == 200
+
+
+class TestOneBucket:
+    """Requests with the header X-Lakehouse-Bucket."""
+
+    JOIN = "SELECT count(*) AS n FROM placements JOIN candidates USING (candidate_id)"
+
+    async def ask(self, lake: Any, sql: str, bucket: str | None) -> tuple[int, Any]:
+        response = await lake.post("/query", json={"sql": sql}, headers={} if bucket is None else {BUCKET: bucket})
+        document = await response.json()
+        return response.status, document.get("rows") or document["type"]
+
+    async def test_sql_sees_its_tables_only(self, lake: Any) -> None:
+        assert await self.ask(lake, self.JOIN, None) == (200, [{"n": 2}])
+        assert await self.ask(lake, self.JOIN, "archive") == (404, "urn:lakehouse:problem:table-unknown")
+        assert await self.ask(lake, "SELECT count(*) AS n FROM placements", "archive") == (200, [{"n": 2}])
+
+    async def test_what_lies_elsewhere_is_not_suggested(self, lake: Any) -> None:
+        response = await lake.post("/query", json={"sql": "SELECT 1 FROM candidate"}, headers={BUCKET: "archive"})
+        assert "candidates" not in (await response.json())["remedy"]
+
+    async def test_the_catalog_and_the_buckets(self, lake: Any) -> None:
+        only = {BUCKET: "archive"}
+        rows = (await (await lake.get("/catalog/datasets", headers=only)).json())["datasets"]
+        assert [row["name"] for row in rows] == ["placements"]
+        assert (await lake.get("/catalog/datasets/candidates", headers=only)).status == 404
+        assert [row["name"] for row in (await (await lake.get("/storage/buckets", headers=only)).json())["buckets"]] == ["archive"]
+        (file,) = (await (await lake.get("/catalog/datasets/placements", headers=only)).json())["files"]
+        assert (await lake.get(f"/storage/buckets/archive/objects/{file['key']}", headers=only)).status == 200
+        there = await lake.get(f"/storage/buckets/archive/objects/{file['key']}", headers={BUCKET: "primary"})
+        assert (there.status, (await there.json())["type"]) == (404, "urn:lakehouse:problem:bucket-not-found")
+
+    @pytest.mark.parametrize("bucket", ["nothing", "", "archive, primary"])
+    async def test_one_that_is_none(self, lake: Any, bucket: str) -> None:
+        assert await self.ask(lake, "SELECT 1 AS one", bucket) == (404, "urn:lakehouse:problem:bucket-not-found")
+
+    async def test_what_is_of_all_buckets_says_why_it_cannot_be_read(self, lake: Any) -> None:
+        response = await lake.get("/events", headers={BUCKET: "archive"})
+        problem = await response.json()
+        assert (response.status, problem["type"]) == (403, "urn:lakehouse:problem:read-refused")
+        assert (problem["detail"], problem["remedy"]) == (
+            "system.events is not of bucket archive, to which X-Lakehouse-Bucket keeps this request.",
+            "Leave it out.",
+        )
+        assert (await lake.get("/storage/errors", headers={BUCKET: "archive"})).status == 200
+        assert (await lake.get("/storage/errors?bucket=primary", headers={BUCKET: "archive"})).status == 404

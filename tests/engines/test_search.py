@@ -166,6 +166,16 @@ async def test_a_filter_restricts_the_rows(world: World) -> None:
         await world.find(filter="nonsense")
 
 
+async def test_a_reader_who_keeps_to_a_bucket_finds_its_indexes_only(world: World) -> None:
+    world.serve(world.build())
+    await world.find()
+    looked = len(world.files.asked)
+    with pytest.raises(IndexUnknown):
+        await world.service.search(SearchRequest("resumes", TEXTS[0]), replace(ANONYMOUS, bucket="archive"))
+    found = await world.service.search(SearchRequest("resumes", TEXTS[0]), replace(ANONYMOUS, bucket="primary"))
+    assert (found.hits[0].key, len(world.files.asked)) == ("[0]", looked)  # and nobody made it open its build again
+
+
 async def test_the_search_blocks_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, watch_loop: Callable[..., AbstractContextManager[None]]
 ) -> None:

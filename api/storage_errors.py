@@ -13,7 +13,7 @@ from pydantic import Field
 
 from api.bodies import JSON, Document, at_most, encoded, read_parameters
 from api.endpoints import Endpoint
-from api.reader import require_all
+from api.reader import READER, require_all, require_bucket
 from api.threads import Threads
 from engines.reading import TableName
 from state.failure_query import FailureQuery, FailureSource, answer, columns
@@ -69,6 +69,7 @@ class ErrorAnswer(Document):
     errors: list[ErrorRow] | None = None
     next: str | None = Field(None, description="The cursor of the next page; null on the last.")
     groups: list[ErrorGroup] | None = None
+    incomplete: str | None = Field(None, description="Why older ones could not be read, if so.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +81,19 @@ class ErrorRoute:
     threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Raises ParametersInvalid, and StreamInvalid for a time or cursor that is none."""
-        require_all(request, SYSTEM_ERRORS)
-        query = _query(read_parameters(request, self.parameters))
+        """Raises ParametersInvalid, BucketNotFound, ReadRefused, and StreamInvalid for a time or cursor that is none."""
+        query = _query(read_parameters(request, self.parameters), request[READER].bucket)
+        if query.bucket is None:
+            require_all(request, SYSTEM_ERRORS)
+        else:
+            require_bucket(request, query.bucket)
         return encoded(await self.threads.run(lambda wanted: orjson.dumps(answer(self.source, query, wanted))))
 
 
-def _query(asked: ErrorParameters) -> FailureQuery:
-    """Raises StreamInvalid."""
+def _query(asked: ErrorParameters, bucket: str | None) -> FailureQuery:
+    """bucket: where none is asked for. Raises StreamInvalid."""
     return FailureQuery(
-        bucket=asked.bucket,
+        bucket=asked.bucket or bucket,
         op=asked.op,
         kind=asked.kind,
         key=asked.key,

@@ -33,6 +33,7 @@ from state.reader import ObjectReader
 from state.requests import RequestQueue
 from state.secrets import check_secrets
 from state.status_book import StatusBook
+from state.streams.ids import Ulids
 from state.streams.stream import Streams
 
 _log = logging.getLogger(__name__)
@@ -88,14 +89,15 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     if address is not None:
         check_secrets()
     pointer = _pointer(place, settings)
-    buckets = Buckets(Failures(utc_now))
+    ids = Ulids(utc_now)
+    buckets = Buckets(Failures(utc_now, ids))
     store = buckets.attach(pointer.config(place.data_root))
     pointer = replace(pointer, id=_identity(store, create=address is not None))
     if address is not None and pointer != read_pointer(place.cache):
         write_pointer(place.cache, pointer)
     catalog = Catalog.open(store, clock=utc_now)
     lease = None if address is None else _lead(store, catalog, address)
-    streams = Streams(store, write_ahead(place.cache, pointer.id), utc_now)
+    streams = Streams(store, write_ahead(place.cache, pointer.id), utc_now, ids)
     if lease is not None:
         buckets.failures.listen(lambda failure: streams.append_lazy("errors", failure.to_row()))
         streams.adopt()

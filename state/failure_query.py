@@ -1,6 +1,8 @@
 """Questions about what failed in buckets: narrowed, page by page, or counted. Reads the stream `errors`, no further than the answer needs.
 
-The documents are those of GET /storage/errors, so that `lakectl errors` gives the same without a daemon. Next: `failures.py`.
+A process that notes failures knows its newest ones from memory: at once, and also while the bucket of the state is the one that fails.
+What the stream cannot give then is said to be missing. The documents are those of GET /storage/errors, so that `lakectl errors` gives the
+same without a daemon. Next: `failures.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any, Literal, Protocol, get_args
 
-from state.streams.reading import Record, matching
+import orjson
+
+from state.errors import StateError
+from state.failures import Failures
+from state.streams.reading import Record, matching, span
 from state.streams.schemas import StreamInvalid
 
 STREAM = "errors"
@@ -32,6 +38,25 @@ class FailureSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """The stream `errors` with what this process noted itself from memory. failures: those that it appends there."""
+
+    source: FailureSource
+    failures: Failures
+
+    def records(self, stream: str, *, since: str | None = None, until: str | None = None, newest_first: bool = False) -> Iterator[Record]:
+        """See `FailureSource`; the newest first in any case."""
+        within, known = span(since, until), set()
+        for failure in self.failures.newest():
+            known.add(failure.id)
+            if within.first <= failure.id < within.until:
+                yield failure.id, orjson.dumps(failure.to_row())
+        for record in self.source.records(stream, since=since, until=until, newest_first=True):
+            if record[0] not in known:
+                yield record
+
+
+@dataclass(frozen=True, slots=True)
 class FailureQuery:
     """Which failures. since, until: ids or ISO 8601; key: how keys begin; group: count by these columns instead of listing."""
 
@@ -48,15 +73,27 @@ class FailureQuery:
 def answer(source: FailureSource, query: FailureQuery, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
     """`{"errors", "next"}`, newest first, or `{"groups"}`, the most frequent first; cut short once it is not wanted. Blocking.
 
-    Raises StreamInvalid for a time or id that is none, and what reading raises.
+    `incomplete` says why older ones could not be read, if so. Raises StreamInvalid for a time or id that is none.
     """
-    records = source.records(STREAM, since=query.since, until=query.until, newest_first=True)
+    faults: list[str] = []
+    records = _readable(source.records(STREAM, since=query.since, until=query.until, newest_first=True), faults)
     where = {name: value for name, value in (("bucket", query.bucket), ("op", query.op), ("class", query.kind)) if value is not None}
     found: Iterator[Mapping[str, Any]] = matching(takewhile(lambda _: wanted(), records), where)
     if query.key is not None:
         prefix = query.key
         found = (row for row in found if row["key"].startswith(prefix))
-    return _groups(found, query.group, query.limit) if query.group else _page(found, query.limit)
+    document = _groups(found, query.group, query.limit) if query.group else _page(found, query.limit)
+    return document | {"incomplete": faults[0] if faults else None}
+
+
+def _readable(records: Iterator[Record], faults: list[str]) -> Iterator[Record]:
+    """As many as can be read; `faults` gets why there are no more."""
+    try:
+        yield from records
+    except StreamInvalid:
+        raise
+    except StateError as error:
+        faults.append(error.explain())
 
 
 def columns(text: str) -> tuple[Column, ...]:

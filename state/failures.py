@@ -11,11 +11,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any, Self
 
 from state.errors import StateError
-from state.timestamps import Clock, iso
+from state.streams.ids import Ulids
+from state.timestamps import Clock, from_iso, iso
 
 KEPT = 10_000
 """Failures in memory."""
@@ -28,6 +31,7 @@ class BucketFailure:
     """One operation that failed.
 
     Args:
+        id: a ULID, given when it is noted.
         op: what was tried: put, get, head, list, delete, stage.
         kind: the error's slug. message: without secrets.
         duration_ms: of all attempts; attempt: how many there were, 0 where the bucket was not asked since it had just failed.
@@ -43,10 +47,12 @@ class BucketFailure:
     duration_ms: float
     attempt: int
     rescue_bucket: str | None = None
+    id: str = ""
 
     def to_row(self) -> Mapping[str, object]:
         """As a row of the stream `errors`."""
         return {
+            "id": self.id,
             "at": iso(self.at),
             "bucket": self.bucket,
             "op": self.op,
@@ -59,13 +65,29 @@ class BucketFailure:
             "rescue_bucket": self.rescue_bucket,
         }
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """The inverse of `to_row`."""
+        return cls(
+            from_iso(row["at"]),
+            row["bucket"],
+            row["op"],
+            row["key"],
+            row["class"],
+            row["message"],
+            row["duration_ms"],
+            row["attempt"],
+            row["rescue_bucket"],
+        )
+
 
 class Failures:
-    """The failures of one process. Thread-safe."""
+    """The failures of one process, its jobs in other processes included. Thread-safe."""
 
-    def __init__(self, clock: Clock = lambda: datetime.now(UTC)) -> None:
-        """Nobody listens at first."""
+    def __init__(self, clock: Clock = lambda: datetime.now(UTC), ids: Ulids | None = None) -> None:
+        """Nobody listens at first. ids: of a stream that these join, if they do."""
         self._clock = clock
+        self._ids = ids or Ulids(clock)
         self._lock = threading.Lock()
         self._newest: deque[BucketFailure] = deque(maxlen=KEPT)
         self._last: dict[str, BucketFailure] = {}
@@ -83,7 +105,7 @@ class Failures:
         if held is not None:
             held.append(failure)
         elif attempt:
-            self._tell(failure)
+            self.tell(failure)
 
     @contextmanager
     def trying(self) -> Iterator[Callable[[str], None]]:
@@ -99,7 +121,7 @@ class Failures:
             self._held.rows = None
             for failure in held:
                 if rescue or failure.attempt:
-                    self._tell(replace(failure, rescue_bucket=rescue[0] if rescue else None))
+                    self.tell(replace(failure, rescue_bucket=rescue[0] if rescue else None))
 
     def newest(self) -> list[BucketFailure]:
         """The newest ones, newest first."""
@@ -111,8 +133,10 @@ class Failures:
         with self._lock:
             return self._last.get(bucket)
 
-    def _tell(self, failure: BucketFailure) -> None:
+    def tell(self, failure: BucketFailure) -> None:
+        """Notes one under a new id, such as one that a job in another process told of."""
         with self._lock:
+            failure = replace(failure, id=self._ids())
             self._newest.append(failure)
             self._last[failure.bucket] = failure
         for listener in self._listeners:
@@ -120,3 +144,21 @@ class Failures:
                 listener(failure)
             except StateError as error:
                 _log.warning("a failure of bucket %s is not in the journal: %s", failure.bucket, error.explain())
+
+
+_here: ContextVar[Failures] = ContextVar("failures")
+
+
+@contextmanager
+def noted_by(failures: Failures) -> Iterator[None]:
+    """What the block calls has its stores' failures noted here."""
+    token = _here.set(failures)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
+def failures_here() -> Failures:
+    """Of whoever called this, by `noted_by`; nobody's otherwise."""
+    return _here.get(None) or Failures()

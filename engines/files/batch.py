@@ -15,7 +15,7 @@ from engines.errors import FileRefused
 from engines.files import ingest
 from engines.files.ingest import IngestResult, IngestTask, Progress
 from engines.files.staged_parts import StagedParts
-from state.buckets import open_store
+from state.buckets import job_store
 from state.catalog.records import DataFile, Schema, extend_schema
 from state.objects import ObjectStore
 
@@ -73,7 +73,7 @@ def run(arguments: Mapping[str, Any], progress: Progress | None = None) -> dict[
     Raises FileUnreadable, FileChanged (worth a retry), DiskFull, BucketUnavailable; but for the last two, nothing was stored by then.
     """
     batch = Batch.from_dict(arguments)
-    return ingest_batch(batch, progress, open_store(batch.tasks[0].target)).to_dict()
+    return ingest_batch(batch, progress, job_store(batch.tasks[0].target)).to_dict()
 
 
 def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) -> BatchResult:

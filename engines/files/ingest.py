@@ -31,7 +31,7 @@ from engines.files.source import ColumnPlan, Contradicted, Format, Misfit, Readi
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import HIDDEN, Provenance, TableWriter
 from engines.sql.source import NEWEST, SEQUENCE
-from state.buckets import open_store
+from state.buckets import job_store
 from state.catalog.records import DataFile, Schema, extend_schema
 from state.objects import ObjectStore
 from state.places import BucketConfig
@@ -155,7 +155,7 @@ def run(task: IngestTask, progress: Progress | None = None, *, store: ObjectStor
 
     Raises FileRefused, FileUnreadable, FileChanged, DiskFull, BucketUnavailable; but for the last two, nothing was stored by then.
     """
-    with StagedParts(store or open_store(task.target)) as parts:
+    with StagedParts(store or job_store(task.target)) as parts:
         result = read(task, parts, progress)
         parts.put()
     return result

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from engines.jobs.entry import Entry
 from engines.jobs.failure import Failure
@@ -27,6 +27,9 @@ class News(Protocol):
 
     def progressed(self, entry: Entry, done: int, total: int) -> None:
         """As the job said."""
+
+    def bucket_failed(self, row: Mapping[str, Any]) -> None:
+        """An operation of a bucket failed in the job; see `BucketFailure`."""
 
     def ended(self, entry: Entry, failure: Failure | None) -> Callable[[], None]:
         """None: its result is on disk. What is returned is called when the worker is free for the next job."""
@@ -165,6 +168,9 @@ class Crew:
                 entry = self._busy[worker]
             if "progress" in message:
                 self._news.progressed(entry, *message["progress"])
+                continue
+            if "bucket_failure" in message:
+                self._news.bucket_failed(message["bucket_failure"])
                 continue
             announce = self._news.ended(entry, Failure.from_dict(message["failed"]) if "failed" in message else None)
             self._rest(worker)

@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from engines.jobs.job import Done, Ended, Job, JobInfo, JobState
 from engines.jobs.process import WorkerProcess
 from engines.jobs.results import JobResults
 from state.failpoints import declare, hit
+from state.failures import BucketFailure, Failures
 from state.timestamps import Clock
 
 _log = logging.getLogger(__name__)
@@ -67,14 +68,16 @@ class Executor:
         *,
         clock: Clock = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
+        failures: Failures | None = None,
     ) -> None:
         """directory: for results and durations. on_finished: called from a thread of ours; must not raise. Not told of small
-        jobs that nobody else waited for."""
+        jobs that nobody else waited for. failures: notes those of buckets in jobs."""
         limits = limits or JobLimits()
         self._inline_limit = limits.inline_limit
         self._on_finished = on_finished
         self._clock = clock
         self._monotonic = monotonic
+        self._failures = failures or Failures()
         self._results = JobResults(directory)
         self._durations = Durations(directory)
         self._lock = threading.Lock()
@@ -181,7 +184,7 @@ class Executor:
     def _run_inline(self, entry: Entry) -> JobState:
         outcome: Done | Failure | None = None
         try:
-            outcome = call(entry.job.function, entry.arguments, entry.progress)
+            outcome = call(entry.job.function, entry.arguments, entry.progress, self._failures)
         finally:
             with self._lock:
                 entry.inline = False
@@ -274,5 +277,10 @@ class _Desk:
         self.started = executor._started
         self.ended = executor._ended
 
+        self._failures = executor._failures
+
     def progressed(self, entry: Entry, done: int, total: int) -> None:
         entry.progress(done, total)
+
+    def bucket_failed(self, row: Mapping[str, Any]) -> None:
+        self._failures.tell(BucketFailure.from_row(row))

@@ -12,15 +12,18 @@ import json
 from engines.errors import JobFailed
 from engines.jobs.failure import Failure
 from engines.jobs.job import Done, Progress
+from state.failures import Failures, noted_by
 
 
-def call(function: str, arguments: str, progress: Progress) -> Done | Failure:
-    """Runs `module:function` with arguments given as JSON text. Never raises an Exception."""
+def call(function: str, arguments: str, progress: Progress, failures: Failures) -> Done | Failure:
+    """Runs `module:function` with arguments given as JSON text. failures: notes those of its buckets. Never raises an Exception."""
     try:
         module, _, name = function.partition(":")
         found = vars(importlib.import_module(module)).get(name)
         if not callable(found):
             return Failure.of(JobFailed(f"There is no function {function}."))
-        return Done(json.loads(json.dumps(found(json.loads(arguments), progress), allow_nan=False)))
+        with noted_by(failures):
+            result = found(json.loads(arguments), progress)
+        return Done(json.loads(json.dumps(result, allow_nan=False)))
     except Exception as error:  # noqa: BLE001  (a job's boundary: the caller decides what a failure means)
         return Failure.of(error)

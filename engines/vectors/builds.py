@@ -22,7 +22,7 @@ from engines.vectors.matrix import FLOAT, open_matrix
 from engines.vectors.publication import publish, storing
 from engines.vectors.registry import open_engine
 from specs.digests import digest
-from state.buckets import open_store
+from state.buckets import job_store
 from state.catalog.records import Build, Corpus
 from state.failpoints import declare, hit
 from state.objects import ObjectStore
@@ -81,7 +81,7 @@ def run(task: BuildTask, progress: Progress, *, store: ObjectStore | None = None
     """
     started = clock()
     engine = open_engine(task.engine)
-    store = store or open_store(task.target)
+    store = store or job_store(task.target)
     staged = {"vectors": store.stage(), "chunks": store.stage()}
     try:
         with storing(store.name, staged["vectors"]):

@@ -36,7 +36,7 @@ from engines.vectors.engine import Progress, Vectors
 from engines.vectors.publication import publish, storing
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
-from state.buckets import open_store
+from state.buckets import job_store
 from state.catalog.records import Corpus
 from state.failpoints import declare, hit
 from state.objects import ObjectStore
@@ -112,7 +112,7 @@ def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Prog
     """
     model = open_embedder(task.model)
     facts = _facts(task, model)
-    store = store or open_store(task.target)
+    store = store or job_store(task.target)
     checkpoints = Checkpoints(Path(task.work), facts.digest)
     with storing(store.name, checkpoints.folder), VectorMemory(checkpoints.folder / "known.f32", model.dimension) as memory:
         _recall(memory, task.reuse, facts, checkpoints)

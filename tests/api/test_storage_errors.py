@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp.test_utils import TestClient
 from anyio import to_thread
 
+from state.errors import BucketUnavailable
+from state.streams.reading import Record
 from state.streams.stream import Streams
+
+if TYPE_CHECKING:
+    from conftest import World
 
 pytestmark = pytest.mark.anyio
 
@@ -70,8 +76,8 @@ async def test_the_newest_first(client: Client, ids: tuple[str, ...]) -> None:
 
 
 async def test_none(client: Client) -> None:
-    assert await get(client) == {"errors": [], "next": None}
-    assert await get(client, "?group=bucket") == {"groups": []}
+    assert await get(client) == {"errors": [], "next": None, "incomplete": None}
+    assert await get(client, "?group=bucket") == {"groups": [], "incomplete": None}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,8 @@ async def test_counted(client: Client, ids: tuple[str, ...]) -> None:
                 "first": "2026-11-22T00:03:00.000Z",
                 "last": "2026-11-22T00:03:00.000Z",
             },
-        ]
+        ],
+        "incomplete": None,
     }
     assert [group["count"] for group in (await get(client, "?group=op&bucket=far"))["groups"]] == [2, 1]
 
@@ -129,3 +136,44 @@ async def test_counted(client: Client, ids: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("query", ["?group=message", "?group=bucket,", "?limit=0", "?since=yesterday", "?bukket=far"])
 async def test_what_cannot_be_asked(client: Client, query: str) -> None:
     await get(client, query, 400)
+
+
+class TestRemembered:
+    """What the process noted itself, before it is in the stream and while that cannot be read."""
+
+    @pytest.fixture
+    def keys(self, streams: Streams, world: World) -> list[str]:
+        """Three in the stream, of which the process noted two; and two that are not there yet. Newest first."""
+        failures = world.buckets.failures
+        streams.append("errors", failed("far", "get", "of a former process"))
+        failures.listen(lambda failure: journal and streams.append("errors", failure.to_row()))
+        journal = True
+        for number in range(4):
+            journal = number < 2
+            failures.record("far", "get", f"datasets/{number}", BucketUnavailable("far", "get", "down"))
+        return ["datasets/3", "datasets/2", "datasets/1", "datasets/0", "of a former process"]
+
+    async def test_each_once_and_page_by_page(self, client: Client, keys: list[str]) -> None:
+        assert [row["key"] for row in (await get(client))["errors"]] == keys
+        found, cursor = [], ""
+        for _ in range(3):
+            document = await get(client, f"?limit=2{cursor}")
+            found += [row["key"] for row in document["errors"]]
+            cursor = f"&cursor={document['next']}"
+        assert (found, document["next"]) == (keys, None)
+        assert (await get(client, "?group=op"))["groups"][0]["count"] == 5
+
+    async def test_what_cannot_be_read_is_said(
+        self, client: Client, keys: list[str], world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def down(*_: object, **__: object) -> Iterator[Record]:
+            raise BucketUnavailable("primary", "list", "it did not answer")
+            yield
+
+        monkeypatch.setattr(world.streams, "records", down)
+        document = await get(client)
+        assert [row["key"] for row in document["errors"]] == keys[:-1]
+        assert document["incomplete"].startswith("Bucket primary did not answer (list)")
+        document = await get(client, "?limit=2")
+        assert (len(document["errors"]), document["incomplete"]) == (2, None), "all that was asked for is known"
+        assert await get(client, "?since=yesterday", 400)

@@ -12,8 +12,10 @@ from typing import Any
 
 from engines.errors import FileRefused
 from engines.jobs.job import Progress
+from state.buckets import job_store
 from state.errors import ObjectCorrupt
 from state.local_store import LocalStore
+from state.places import BucketConfig
 
 
 def add(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -64,3 +66,7 @@ def return_nonsense(arguments: Mapping[str, Any], progress: Progress) -> object:
 
 def stage(arguments: Mapping[str, Any], progress: Progress) -> None:
     LocalStore(Path(arguments["root"])).stage()
+
+
+def put(arguments: Mapping[str, Any], progress: Progress) -> None:
+    job_store(BucketConfig.from_dict(arguments["bucket"])).put("a/b", b"content")

@@ -22,6 +22,8 @@ from engines.jobs.job import Done, Ended, Failed, Job, JobState, Queued, Running
 from engines.jobs.worker import RESULT_WRITTEN
 from state.errors import ObjectCorrupt
 from state.failpoints import declared
+from state.failures import Failures
+from state.places import BucketConfig, Service
 from state.processes import started
 
 ROOT = Path(__file__).parents[2]
@@ -399,3 +401,19 @@ def test_old_results_are_swept(bench: Bench) -> None:
     assert bench.executor.sweep(older_than=3600) == 0
     assert bench.executor.sweep(older_than=-3600) == 1
     assert not (bench.directory / f"result-{task.id}.json").exists()
+
+
+@pytest.mark.parametrize("weight", [0, LARGE], ids=["here", "in a process"])
+def test_what_fails_in_a_bucket_is_told_to_whoever_runs_the_job(tmp_path: Path, weight: int) -> None:
+    nobody = BucketConfig("lake", "s3", service=Service("lake", "http://127.0.0.1:1"), timeout=0.2)
+    failures, finished = Failures(), Queue[Ended]()
+    executor = Executor(tmp_path / "jobs", JobLimits(1), finished.put, failures=failures)
+    try:
+        state = executor.ensure(job("put", weight=weight, bucket=nobody.to_dict()))
+        if weight:
+            assert finished.get(timeout=30).failure is not None
+        else:
+            assert isinstance(state, Failed)
+    finally:
+        executor.shutdown()
+    assert [(row.bucket, row.op, row.key, row.kind) for row in failures.newest()] == [("lake", "put", "a/b", "bucket-unavailable")]

@@ -62,12 +62,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
         _counted(document["groups"], session.terminal)
     else:
         _listed(document, session.terminal)
+    if document["incomplete"]:
+        session.terminal.note(f"note: older ones cannot be read now: {document['incomplete']}")
     return 0
 
 
 def _listed(document: Mapping[str, Any], terminal: Terminal) -> None:
     for row in document["errors"]:
-        terminal.line(one_line(f"{row['at'][5:19].replace('T', ' ')}  {row['bucket']}  {row['op']}  {row['key']}"))
+        terminal.line(one_line(f"{_instant(row['at'])}  {row['bucket']}  {row['op']}  {row['key']}"))
         told = row["message"] + (f" {row['rescueBucket']} answered in its place." if row["rescued"] else "")
         for line in terminal.wrap(told, _INDENT):
             terminal.line(terminal.style(line, "dim"))
@@ -82,4 +84,10 @@ def _counted(groups: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
         terminal.note("no failed operations")
         return
     columns = [{"name": name, "type": _TYPES.get(name, "string")} for name in _COLUMNS if name in groups[0]]
-    result_table({"columns": columns, "rows": groups, "truncated": False, "versions": {}}, terminal)
+    rows = [{**group, "first": _instant(group["first"]), "last": _instant(group["last"])} for group in groups]
+    result_table({"columns": columns, "rows": rows, "truncated": False, "versions": {}}, terminal)
+
+
+def _instant(at: str) -> str:
+    """Without the year, to the second."""
+    return at[5:19].replace("T", " ")

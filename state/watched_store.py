@@ -1,7 +1,7 @@
 """A bucket's store as a process uses it: failures are recorded, and a bucket that keeps failing is left alone for a while.
 
-The breaker: after three failures in a row the bucket is not asked for a second, then for two, four, … up to ten; in between one operation
-may try, and the first success closes it. Whoever waits for a dead server would otherwise wait for its timeout each time.
+The breaker: after three failures in a row the bucket is not asked for a second, then for two, four, … up to ten; in between a thread of its
+own tries a small operation, and a success closes it. Whoever asks a dead server would otherwise wait for its timeout each time.
 Refuses to judge objects: that one is missing is an answer, here; whoever knows that it must be there records it (`reader.py`).
 """
 
@@ -11,10 +11,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from state.errors import BucketUnavailable, DiskFull, ObjectExists, ObjectMissing
+from state.errors import BucketUnavailable, DiskFull, ObjectExists, ObjectMissing, StateError
 from state.failures import Failures
 from state.objects import ObjectInfo, ObjectStore, OpenObject
 
@@ -22,6 +22,7 @@ PATIENCE = 3
 """Failures in a row after which a bucket is left alone."""
 SHORTEST, LONGEST = 1.0, 10.0
 """Seconds for which it is."""
+_PROBED = "probe/"
 
 
 class Breaker:
@@ -34,16 +35,23 @@ class Breaker:
         self._failures = 0
         self._until = 0.0
 
-    def wait(self) -> float:
-        """Seconds until it may be asked again; 0 if it may now, by this caller alone where it failed before."""
+    @property
+    def open(self) -> bool:
+        """Whether it may not be asked."""
+        return self._failures >= PATIENCE
+
+    def claim(self) -> bool:
+        """Whether it is time to try again, and this caller's task; nobody else's until it was time once more."""
         with self._lock:
-            if self._failures < PATIENCE:
-                return 0.0
             now = self._clock()
-            if now < self._until:
-                return self._until - now
-            self._until = now + self._pause()  # others wait for how this one fares
-            return 0.0
+            if not self.open or now < self._until:
+                return False
+            self._until = now + self._pause()
+            return True
+
+    def wait(self) -> float:
+        """Seconds until it is time to try again."""
+        return max(0.0, self._until - self._clock())
 
     def succeeded(self) -> None:
         """It answered."""
@@ -55,21 +63,33 @@ class Breaker:
         """It did not."""
         with self._lock:
             self._failures += 1
-            if self._failures >= PATIENCE:
+            if self.open:
                 self._until = self._clock() + self._pause()
 
     def _pause(self) -> float:
         return float(min(LONGEST, SHORTEST * 2 ** max(0, self._failures - PATIENCE)))
 
 
+def _in_a_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="bucket-probe", daemon=True).start()
+
+
 class WatchedStore:
     """Another store, watched. See `ObjectStore` for what the methods promise; BucketUnavailable may come at once."""
 
-    def __init__(self, store: ObjectStore, failures: Failures, breaker: Breaker | None) -> None:
-        """breaker: None for a store that fails at once, which costs nobody any time."""
+    def __init__(
+        self,
+        store: ObjectStore,
+        failures: Failures,
+        breaker: Breaker | None,
+        *,
+        beside: Callable[[Callable[[], None]], None] = _in_a_thread,
+    ) -> None:
+        """breaker: None for a store that fails at once, which costs nobody any time. beside: runs what nobody waits for."""
         self._store = store
         self._failures = failures
         self._breaker = breaker
+        self._beside = beside
 
     @property
     def name(self) -> str:
@@ -140,12 +160,23 @@ class WatchedStore:
 
     @contextmanager
     def _watched(self, operation: str, key: str) -> Iterator[None]:
-        wait = self._breaker.wait() if self._breaker is not None else 0.0
-        if wait > 0:
-            reason = f"it failed {PATIENCE} times in a row and is asked again in {math.ceil(wait)} s"
+        if self._breaker is not None and self._breaker.open:
+            if self._breaker.claim():
+                self._beside(self._try)
+            reason = f"it failed {PATIENCE} times in a row and is asked again in {math.ceil(self._breaker.wait())} s"
             refused = BucketUnavailable(self.name, operation, reason)
             self._failures.record(self.name, operation, key, refused, attempt=0)
             raise refused
+        with self._judged(operation, key):
+            yield
+
+    def _try(self) -> None:
+        """Ask the bucket for next to nothing, to see whether it answers again."""
+        with suppress(StateError), self._judged("list", _PROBED):
+            next(iter(self._store.list(_PROBED)), None)
+
+    @contextmanager
+    def _judged(self, operation: str, key: str) -> Iterator[None]:
         began = time.perf_counter()
         try:
             yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +11,9 @@ from obstore.store import MemoryStore
 
 from state.errors import BucketUnavailable, DiskFull, ObjectExists, ObjectMissing, StateError
 from state.failures import BucketFailure, Failures
+from state.objects import ObjectInfo
 from state.remote_store import Clients, ObstoreStore
+from state.streams.ids import is_id
 from state.watched_store import LONGEST, PATIENCE, Breaker, WatchedStore
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -24,10 +28,17 @@ class Flaky(ObstoreStore):
         self.asked = 0
 
     def get(self, key: str) -> bytes:
+        self._ask()
+        return super().get(key)
+
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
+        self._ask()
+        return super().list(prefix, after)
+
+    def _ask(self) -> None:
         self.asked += 1
         if self.error is not None:
             raise self.error
-        return super().get(key)
 
 
 class Bench:
@@ -37,7 +48,8 @@ class Bench:
         self.failures = Failures(lambda: NOW)
         self.told: list[BucketFailure] = []
         self.failures.listen(self.told.append)
-        self.store = WatchedStore(self.flaky, self.failures, Breaker(lambda: self.now))
+        self.beside: list[Callable[[], None]] = []
+        self.store = WatchedStore(self.flaky, self.failures, Breaker(lambda: self.now), beside=self.beside.append)
 
     def fail(self, times: int = 1) -> None:
         self.flaky.error = BucketUnavailable("far", "get", "down", attempts=3)
@@ -57,6 +69,7 @@ def test_a_failure_is_a_row(bench: Bench) -> None:
     assert bench.failures.newest() == [failure] == [bench.failures.last("far")]
     row = dict(failure.to_row())
     assert isinstance(row.pop("duration_ms"), float)
+    assert is_id(row.pop("id"))
     assert row == {
         "at": "2026-11-28T00:00:00.000Z",
         "bucket": "far",
@@ -90,40 +103,56 @@ def test_a_bucket_that_keeps_failing_is_left_alone(bench: Bench) -> None:
     with pytest.raises(BucketUnavailable, match=r"it failed 3 times in a row and is asked again in 1 s"):
         bench.store.get("a")
     assert bench.flaky.asked == PATIENCE
-    bench.now += 1.0
-    bench.fail()  # one may try
-    assert bench.flaky.asked == PATIENCE + 1
-    bench.now += 1.5
-    with pytest.raises(BucketUnavailable, match="asked again in"):
-        bench.store.get("a")
-    for _ in range(20):
-        bench.now += LONGEST
-        bench.fail()
+    assert bench.beside == []
+
+
+def test_it_is_tried_again_beside_whoever_asks_and_later_each_time(bench: Bench) -> None:
+    bench.store.put("a", b"1")
+    bench.fail(PATIENCE)
+    asked = bench.flaky.asked
+    for pause in (1.0, 2.0, 4.0, 8.0, LONGEST, LONGEST):
+        bench.now += pause - 0.01
+        bench.fail(2)
+        assert bench.beside == [], "it is too early"
+        bench.now += 0.01
+        bench.fail(3)
+        (probe,) = bench.beside
+        assert bench.flaky.asked == asked, "nobody waits for the server, and one asks it"
+        probe()
+        bench.beside.clear()
+        asked += 1
+        assert (bench.told[-1].op, bench.told[-1].attempt) == ("list", 3)
     bench.flaky.error = None
     bench.now += LONGEST
+    with pytest.raises(BucketUnavailable):
+        bench.store.get("a")
+    bench.beside.pop()()
     assert bench.store.get("a") == b"1"
-    assert bench.store.get("a") == b"1"
-    assert len(bench.told) == bench.flaky.asked - 2, "two were answered; what was not asked is no failed operation"
+    assert len(bench.told) == PATIENCE + 6, "what was not asked is no failed operation"
 
 
-def test_while_one_tries_others_wait(bench: Bench) -> None:
+def test_the_thread_of_its_own_closes_it(bench: Bench) -> None:
+    bench.store = WatchedStore(bench.flaky, bench.failures, Breaker(lambda: bench.now))
     bench.fail(PATIENCE)
-    breaker = Breaker(lambda: bench.now)
-    for _ in range(PATIENCE):
-        breaker.failed()
+    bench.flaky.error = None
     bench.now += 1.0
-    assert breaker.wait() == 0.0
-    assert breaker.wait() > 0.0
-    breaker.succeeded()
-    assert breaker.wait() == 0.0
+    with pytest.raises(BucketUnavailable):
+        bench.store.get("a")
+    for thread in threading.enumerate():
+        if thread.name == "bucket-probe":
+            thread.join()
+    with pytest.raises(ObjectMissing):
+        bench.store.get("a")
 
 
 def test_that_nothing_is_there_is_an_answer(bench: Bench) -> None:
-    bench.fail(PATIENCE)
+    bench.fail(PATIENCE - 1)
     bench.flaky.error = None
-    bench.now += 1.0
     with pytest.raises(ObjectMissing):
         bench.store.get("a")
+    bench.fail(PATIENCE - 1)
+    assert not bench.beside
+    bench.flaky.error = None
     with pytest.raises(ObjectMissing):
         bench.store.get("a")
 

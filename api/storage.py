@@ -23,6 +23,7 @@ from api.threads import Threads
 from engines.reading import BucketName
 from state.bucket_health import Health, Look, look, row
 from state.failures import Failures
+from state.mirrors import Mirrors
 from state.objects import ObjectStore
 from state.places import Backend, BucketConfig
 
@@ -36,6 +37,10 @@ class BucketSource(Protocol):
     @property
     def failures(self) -> Failures:
         """What failed in them."""
+
+    @property
+    def mirrors(self) -> Mirrors:
+        """How far their mirrors are behind."""
 
     def configs(self) -> Mapping[str, BucketConfig]:
         """By name."""
@@ -72,6 +77,17 @@ class LastError(Document):
     rescued: bool = Field(description="Whether its rescue bucket answered.")
 
 
+class MirrorHealth(Document):
+    """How far a bucket's mirror was behind when the daemon looked last."""
+
+    bucket: str = Field(description="The rescue bucket that is kept mirrored.")
+    objects_behind: int
+    bytes_behind: int
+    lag_seconds: float = Field(description="Since the oldest object that it lacks was written; 0 if it lacks none.")
+    damaged: int = Field(description="Objects that are not what the catalog says, and so are not copied.")
+    checked_at: str
+
+
 class BucketHealth(Document):
     """What a bucket did when it was tried."""
 
@@ -86,6 +102,7 @@ class BucketHealth(Document):
     checked_at: str
     problem: str | None = Field(description="What was wrong, and what to do.")
     last_error: LastError | None
+    mirror: MirrorHealth | None = Field(description="null where none is kept, or nobody looked yet.")
 
 
 class HealthAnswer(Document):
@@ -137,7 +154,8 @@ class BucketRoutes:
         """All at once, each as long as its bucket takes."""
         configs = self._shown(request)
         looks = dict(zip(configs, await asyncio.gather(*(self.looks.look(name) for name in configs)), strict=True))
-        return answer({"buckets": [row(config, looks, self.buckets.failures) for config in configs.values()]})
+        told = [row(config, looks, self.buckets.failures, self.buckets.mirrors) for config in configs.values()]
+        return answer({"buckets": told})
 
     def _shown(self, request: web.Request) -> Mapping[str, BucketConfig]:
         configs = self.buckets.configs()

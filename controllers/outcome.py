@@ -14,11 +14,12 @@ Detail = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The world matches. `detail` is shown by `describe`, and by `GET /status`."""
+    """The world matches. `detail` is shown by `describe`, and by `GET /status`; `seconds` asks for another look then."""
 
     message: str
     detail: Detail = field(default_factory=dict)
     reason: str = "Succeeded"
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from controllers.bucket.controller import BucketController
+from controllers.bucket.mirroring import Mirroring
 from controllers.controller import Controller, Retiring
 from controllers.dataset.controller import DatasetController
 from controllers.dataset.files import SourceFiles
@@ -77,7 +78,8 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     """Every kind's controller."""
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
     discards = Discards(state.store, state.buckets, state.catalog)
-    bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket)
+    mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
+    bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring)
     dataset = DatasetController(state.catalog, state.buckets, state.objects, discards, executor, files, statuses, world.resource)
     index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
@@ -98,7 +100,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     world = make_world(state, statuses)
     desk = JobDesk(state.streams)
     jobs = JobLimits(settings.work.job_workers, settings.work.inline_bytes)
-    executor = Executor(state.place.cache / "jobs", jobs, desk.ended)
+    executor = Executor(state.place.cache / "jobs", jobs, desk.ended, failures=state.buckets.failures)
     files = SourceFiles(state.place.data_root, state.ours)
     kinds = make_kinds(state, world, statuses, executor, files)
     turns = Turns()

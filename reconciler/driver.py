@@ -203,7 +203,7 @@ class Driver:
             return
         backoff.forget(key)
         queue.forget(key)
-        if isinstance(outcome, Waiting) and outcome.seconds is not None:
+        if isinstance(outcome, Ready | Waiting) and outcome.seconds is not None:
             queue.add_after(key, outcome.seconds)
 
     def _wake(self, changed: list[Key], causes: list[Key]) -> None:

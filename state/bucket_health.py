@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from state.buckets import Probe, probe
 from state.failures import BucketFailure, Failures
+from state.mirrors import Lag, Mirrors
 from state.objects import ObjectStore
 from state.places import BucketConfig
 from state.timestamps import Clock, iso
@@ -43,9 +45,9 @@ def look(store: ObjectStore, clock: Clock) -> Look:
     return Look(probe(store), iso(clock()))
 
 
-def row(config: BucketConfig, looks: Mapping[str, Look], failures: Failures) -> dict[str, object]:
+def row(config: BucketConfig, looks: Mapping[str, Look], failures: Failures, mirrors: Mirrors) -> dict[str, object]:
     """One bucket as a document. looks: of it, and of its rescue bucket if there is one."""
-    mine, last = looks[config.name], failures.last(config.name)
+    mine, last, lag = looks[config.name], failures.last(config.name), mirrors.lag(config.name)
     return {
         "name": config.name,
         "state": _health(mine, looks.get(config.rescue or "")),
@@ -56,6 +58,7 @@ def row(config: BucketConfig, looks: Mapping[str, Look], failures: Failures) -> 
         "checkedAt": mine.at,
         "problem": mine.problem,
         "lastError": None if last is None else _last(last),
+        "mirror": None if lag is None else _mirror(lag),
     }
 
 
@@ -63,6 +66,17 @@ def _health(mine: Look, rescue: Look | None) -> Health:
     if mine.well:
         return "ok"
     return "degraded" if rescue is not None and rescue.probed.reachable else "failed"
+
+
+def _mirror(lag: Lag) -> dict[str, object]:
+    return {
+        "bucket": lag.bucket,
+        "objectsBehind": lag.objects,
+        "bytesBehind": lag.size,
+        "lagSeconds": round(lag.seconds, 3),
+        "damaged": len(lag.damaged),
+        "checkedAt": iso(datetime.fromtimestamp(lag.at, UTC)),
+    }
 
 
 def _last(failure: BucketFailure) -> dict[str, object]:

@@ -18,8 +18,9 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from state.errors import BucketInvalid, BucketUnknown, ObjectExists, StateError
-from state.failures import Failures
+from state.failures import Failures, failures_here
 from state.local_store import LocalStore
+from state.mirrors import Mirrors
 from state.objects import ObjectStore, check_key
 from state.places import BACKENDS, BucketConfig, ServiceKind
 from state.secrets import secrets_here
@@ -47,6 +48,11 @@ def open_store(config: BucketConfig) -> ObjectStore:
         if store is None:
             store = _opened[config] = _open_local(config) if config.backend == "local" else _open_service(config)
         return store
+
+
+def job_store(config: BucketConfig) -> ObjectStore:
+    """As `open_store`, for a job in whatever process: what fails is told to whoever runs the job."""
+    return WatchedStore(open_store(config), failures_here(), None)
 
 
 def _open_local(config: BucketConfig) -> ObjectStore:
@@ -79,6 +85,7 @@ class Buckets:
     def __init__(self, failures: Failures | None = None) -> None:
         """None are attached at first. failures: where their failed operations are recorded."""
         self.failures = failures or Failures()
+        self.mirrors = Mirrors()
         self._lock = threading.Lock()
         self._open: dict[str, tuple[BucketConfig, ObjectStore]] = {}
 

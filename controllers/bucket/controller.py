@@ -1,9 +1,11 @@
 """Bucket's hands: attaches stores in this process and records in the catalog where they are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from controllers.bucket import plan as planning
-from controllers.bucket.plan import Observed, Open
+from controllers.bucket.mirroring import Mirroring
+from controllers.bucket.plan import Mirror, Observed, Open
 from controllers.outcome import Outcome
 from controllers.step import Started
 from specs.kinds.bucket import BucketSpec
@@ -34,11 +36,12 @@ class BucketController:
         state_bucket: name of the bucket that holds the state: it never moves, and is never let go of.
     """
 
-    def __init__(self, catalog: Catalog, buckets: Buckets, data_root: Path, state_bucket: str) -> None:
+    def __init__(self, catalog: Catalog, buckets: Buckets, data_root: Path, state_bucket: str, mirroring: Mirroring) -> None:
         self._catalog = catalog
         self._buckets = buckets
         self._data_root = data_root
         self._state_bucket = state_bucket
+        self._mirroring = mirroring
 
     def observe(self, resource: Resource) -> Observed:
         """The recorded and the attached place, and a light look at the store."""
@@ -46,20 +49,33 @@ class BucketController:
         record = self._catalog.get(str(resource.key))
         recorded = BucketPlace.from_dict(record.bucket.config) if record is not None and record.bucket is not None else None
         attached = self._buckets.configs().get(name)
-        place = planning.place(resource.spec_as(BucketSpec))
-        return Observed(
+        spec = resource.spec_as(BucketSpec)
+        place = planning.place(spec)
+        observed = Observed(
             recorded=recorded,
             attached=attached,
             wanted=place.config(name, self._data_root),
             holds=self._holds(name) if recorded not in (None, place) else (),
             problem=self._problem(name) if attached is not None else None,
         )
+        return self._with_mirror(name, spec, observed)
+
+    def _with_mirror(self, name: str, spec: BucketSpec, observed: Observed) -> Observed:
+        if spec.rescue is None or not spec.rescue.mirror:
+            self._mirroring.forget(name)
+            return observed
+        if spec.rescue.bucket not in self._buckets.configs():
+            return replace(observed, rescued=False)
+        if observed.attached != observed.wanted or observed.problem is not None:
+            return observed
+        look = self._mirroring.look(name, spec.rescue.bucket)
+        return replace(observed, mirror=look.lag, overdue=look.overdue, pause=look.pause)
 
     def drift(self, observed: Observed) -> tuple[str, ...]:
         """A bucket is a place, and nothing in it is its own."""
         return ()
 
-    def plan(self, resource: Resource, observed: Observed) -> tuple[Open, ...]:
+    def plan(self, resource: Resource, observed: Observed) -> tuple[Open | Mirror, ...]:
         """See `plan.plan`."""
         return planning.plan(resource, observed)
 
@@ -67,8 +83,14 @@ class BucketController:
         """See `plan.conclude`."""
         return planning.conclude(resource, observed)
 
-    def act(self, resource: Resource, step: Open, revision: str) -> Started | None:
-        """Raises what the store said when it cannot be reached or written; BucketUnavailable if it breaks its promise."""
+    def act(self, resource: Resource, step: Open | Mirror, revision: str) -> Started | None:
+        """Raises what a store said when it cannot be reached or written; BucketUnavailable if it breaks its promise."""
+        if isinstance(step, Mirror):
+            return self._mirroring.copy(resource.key.name, str(resource.key))
+        self._open(resource, step, revision)
+        return None
+
+    def _open(self, resource: Resource, step: Open, revision: str) -> None:
         found = probe(open_store(step.config))
         if found.problem is not None:
             raise found.problem
@@ -79,7 +101,6 @@ class BucketController:
         self._buckets.attach(step.config)
         opened = BucketOpened(str(resource.key), step.place.to_dict(), found.conditional_put)
         self._catalog.commit((opened,), actor="daemon", reason=step.why, revision=revision)
-        return None
 
     def retire(self, record: ObjectState) -> str:
         """A bucket whose data is still referred to stays known, so that the data stays readable."""
@@ -89,6 +110,7 @@ class BucketController:
     def remove(self, record: ObjectState, revision: str) -> None:
         """Forgets the bucket, or only its spec while something lies in it. Objects are never deleted with a bucket."""
         name = record.object.partition("/")[2]
+        self._mirroring.forget(name)
         holds = self._holds(name)
         change = Retained(record.object) if holds else Dropped(record.object)
         self._catalog.commit((change,), actor="daemon", reason="no spec asks for it", revision=revision)

@@ -3,12 +3,16 @@ cannot be pointed elsewhere, since their files would seem lost."""
 
 from dataclasses import dataclass
 
-from controllers.outcome import Failed, Outcome, Ready, Stalled
+from controllers.outcome import Failed, Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
 from specs.kinds.bucket import BucketSpec, SecretReference
-from specs.resource import Resource
+from specs.resource import Key, Resource
 from state import reasons
+from state.mirrors import Lag
 from state.places import BACKENDS, Backend, BucketConfig, BucketPlace, Service
+
+IN_TIME = 4.0
+"""Seconds by which a mirror may be behind without anything to do: its daemon comes by in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,10 @@ class Observed:
         wanted: the configuration that the spec asks for.
         holds: whose data lies here; only asked for where the spec names another place than the recorded one.
         problem: what a light look at the store found wrong.
+        mirror: how far the rescue bucket is behind; None where none is kept mirrored, or cannot be yet.
+        rescued: whether the rescue bucket is open, if there is one.
+        overdue: whether it lacked something at the last look already.
+        pause: seconds until another look at the mirror is due.
     """
 
     recorded: BucketPlace | None
@@ -28,6 +36,27 @@ class Observed:
     wanted: BucketConfig
     holds: tuple[str, ...] = ()
     problem: str | None = None
+    mirror: Lag | None = None
+    rescued: bool = True
+    overdue: bool = False
+    pause: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Copies what the rescue bucket lacks."""
+
+    why: str
+    lag: Lag
+
+    @property
+    def work(self) -> Work:
+        """See `Step`."""
+        return Work("mirror", self.lag.size)
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"copy {_objects(self.lag)} to bucket {self.lag.bucket}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +103,8 @@ def words(where: BucketPlace) -> str:
     return f"{text}, prefix {where.prefix}" if where.prefix else text
 
 
-def plan(resource: Resource, observed: Observed) -> tuple[Open, ...]:
-    """Open, unless it is open as wanted, or cannot be, or may not be moved."""
+def plan(resource: Resource, observed: Observed) -> tuple[Open | Mirror, ...]:
+    """Open, unless it is open as wanted, or cannot be, or may not be moved; then copy what its mirror lacks."""
     spec = resource.spec_as(BucketSpec)
     wanted = observed.wanted
     if not_built(spec) or moved(spec, observed):
@@ -84,6 +113,9 @@ def plan(resource: Resource, observed: Observed) -> tuple[Open, ...]:
         return (Open("it is not open yet", wanted, place(spec)),)
     if observed.recorded != place(spec):
         return (Open("the catalog does not know it yet", wanted, place(spec)),)
+    lag = observed.mirror
+    if lag is not None and observed.problem is None and (lag.seconds > IN_TIME or observed.overdue):
+        return (Mirror("its rescue bucket lacks them", lag),)
     return ()
 
 
@@ -100,7 +132,21 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         )
     if observed.problem is not None:
         return Failed(reasons.BUCKET_UNAVAILABLE, observed.problem)
-    return Ready(words(place(spec)))
+    if spec.rescue is None or not spec.rescue.mirror:
+        return Ready(words(place(spec)))
+    rescue = Key("Bucket", spec.rescue.bucket)
+    if not observed.rescued:
+        return Waiting(reasons.DEPENDENCY_NOT_READY, f"{rescue} is not open, so that nothing is mirrored", blocked_by=str(rescue))
+    lag = observed.mirror
+    if lag is not None and lag.damaged:
+        first, *more = lag.damaged
+        others = f" (and {len(more)} more)" if more else ""
+        return Failed(reasons.OBJECT_CORRUPT, f"{first}{others} is not what the catalog says, and was not copied to {rescue}")
+    return Ready(f"{words(place(spec))}, mirrored to {rescue}", seconds=observed.pause)
+
+
+def _objects(lag: Lag) -> str:
+    return f"{lag.objects} object{'s' if lag.objects != 1 else ''} ({lag.size / 1e6:.1f} MB)"
 
 
 def moved(spec: BucketSpec, observed: Observed) -> bool:
@@ -110,8 +156,6 @@ def moved(spec: BucketSpec, observed: Observed) -> bool:
 
 def not_built(spec: BucketSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
-    if spec.rescue is not None and spec.rescue.mirror:
-        return "`rescue: {mirror: true}`"
     return "`retention`" if spec.retention is not None else None
 
 

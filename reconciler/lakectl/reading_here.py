@@ -85,7 +85,7 @@ def buckets_document(session: Session) -> dict[str, Any]:
     state, _ = open_here(session.here())
     configs = state.buckets.configs()
     looks = {name: look(state.buckets.store(name), session.clock) for name in configs}
-    return {"buckets": [row(config, looks, state.buckets.failures) for config in configs.values()]}
+    return {"buckets": [row(config, looks, state.buckets.failures, state.buckets.mirrors) for config in configs.values()]}
 
 
 def open_here(here: Here) -> "tuple[State, Settings]":

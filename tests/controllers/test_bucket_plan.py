@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from controllers.bucket.controller import BucketController, attach_recorded
+from controllers.bucket.mirroring import Mirroring
 from controllers.bucket.plan import Observed, Open, conclude, place, plan
 from controllers.outcome import Failed, Ready, Stalled
+from engines.jobs.executor import Executor
 from specs.kinds.bucket import BucketSpec
 from specs.parse import parse_file
 from specs.resource import Resource
@@ -110,7 +113,6 @@ def test_a_bucket_that_cannot_be_looked_at_says_so() -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ("{local: {path: x}, rescue: {bucket: other, mirror: true}}", "`rescue: {mirror: true}`"),
         ("{local: {path: x}, retention: 30d}", "`retention`"),
     ],
 )
@@ -130,7 +132,8 @@ class Desk:
         self.root = root
         self.catalog = Catalog.open(LocalStore(root / "state"), writer=WriterId("w", 1))
         self.buckets = Buckets()
-        self.controller = BucketController(self.catalog, self.buckets, root, "primary")
+        mirroring = Mirroring(self.buckets, self.catalog.objects, Executor(root / "jobs"), lambda: datetime.now(UTC))
+        self.controller = BucketController(self.catalog, self.buckets, root, "primary", mirroring)
 
     def converge(self, resource: Resource) -> object:
         self.catalog.commit((Managed(str(resource.key), resource.digest, "delete"),), actor="t", reason="t")

@@ -23,7 +23,7 @@ JUDGES: dict[str, Any] = {
 
 HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
-    "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket",
+    "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
     "renamedFrom deletion policy",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
@@ -36,7 +36,6 @@ FOR_PEOPLE = {"Dataset": "owner description tags columns.*.description"}
 
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
-    ("Bucket", "memory: {}, rescue: {bucket: b, mirror: true}", "rescue.mirror"),
     ("Bucket", "memory: {}, retention: 1d", "retention"),
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
     (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from secrets import token_hex
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from harness_daemon import BUCKET, Daemon, Gone, Repository, wait_for
@@ -44,6 +46,31 @@ kind: Dataset
 metadata: {{name: far}}
 spec: {{source: {{files: "data/far/*.csv"}}, bucket: archive}}
 """
+
+
+MIRRORED = """
+apiVersion: lakehouse/v1
+kind: Bucket
+metadata: {{name: archive}}
+spec: {{local: {{path: archive}}, rescue: {{bucket: mirror, mirror: true}}}}
+---
+apiVersion: lakehouse/v1
+kind: Bucket
+metadata: {{name: mirror}}
+spec: {{s3: {{bucket: lake, endpoint: "{endpoint}", credentials: {{secret: lake-keys}}}}, prefix: {prefix}}}
+---
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {{name: far}}
+spec: {{source: {{files: "data/far/*.csv"}}, bucket: archive}}
+"""
+
+
+def mirrored(daemon: Daemon, bucket: str, since: str) -> bool:
+    """Whether a look at the bucket's mirror, later than that, found nothing lacking."""
+    rows = daemon.request("GET", "/storage/bucket-health").document["buckets"]
+    mirror = next(row["mirror"] for row in rows if row["name"] == bucket)
+    return mirror is not None and mirror["objectsBehind"] == 0 and mirror["checkedAt"] > since
 
 
 @pytest.fixture
@@ -126,6 +153,26 @@ def test_a_server_that_is_killed_and_comes_back(tmp_path: Path, here: Repository
             daemon.wait_settled()
         finally:
             assert daemon.stop() == 0
+
+
+def test_a_mirror_answers_for_a_lake_that_is_gone(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_SECRET__LAKE_KEYS__ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("LAKEHOUSE_SECRET__LAKE_KEYS__SECRET_ACCESS_KEY", s3_server.secret_key)
+    repository = Repository(tmp_path / "repository")
+    repository.write("data/far/1.csv", "a\n1\n")
+    repository.commit("mirrored", primary=BUCKET, archive=MIRRORED.format(endpoint=s3_server.endpoint, prefix=f"e2e/{token_hex(8)}"))
+    daemon = Daemon(repository, tmp_path / "log").up()
+    try:
+        since = daemon.wait_status("Dataset/far", "Succeeded")["observedAt"]
+        wait_for(lambda: mirrored(daemon, "archive", since), "the mirror has what there is")
+        (file,) = daemon.request("GET", "/catalog/datasets/far").document["files"]
+        shutil.rmtree(repository.path / "archive")
+        url = f"{daemon.url}/storage/buckets/archive/objects/{file['key']}"
+        with build_opener(ProxyHandler({})).open(url, timeout=60) as answer:
+            assert (answer.headers["X-Lakehouse-Rescue-Bucket"], len(answer.read())) == ("mirror", file["size"])
+        assert daemon.value("SELECT count(*) FROM far") == 1
+    finally:
+        assert daemon.stop() == 0
 
 
 def test_a_secrets_file_that_others_can_read_is_refused_at_the_start(repository: Repository, tmp_path: Path, s3_server: S3Server) -> None:

@@ -1,6 +1,7 @@
 """`lakectl buckets`: the buckets, and how each does when it is tried."""
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from reconciler.lakectl.options import Parser, add_output
@@ -38,6 +39,14 @@ def run(args: argparse.Namespace, session: Session) -> int:
     return 0 if all(row["state"] == "ok" for row in rows) else 1
 
 
+def _mirror(mirror: Mapping[str, Any]) -> str:
+    told = f"mirrored to {mirror['bucket']}"
+    if mirror["objectsBehind"]:
+        behind = f"{mirror['objectsBehind']} objects, {mirror['bytesBehind'] / 1e6:.1f} MB"
+        told += f", which is {mirror['lagSeconds']:.0f} s behind ({behind})"
+    return told + (f"; {mirror['damaged']} damaged objects are not copied" if mirror["damaged"] else "")
+
+
 def _show(rows: list[dict[str, Any]], session: Session) -> None:
     terminal = session.terminal
     width = max([len(row["name"]) for row in rows], default=0)
@@ -45,6 +54,8 @@ def _show(rows: list[dict[str, Any]], session: Session) -> None:
         state = terminal.style(row["state"].ljust(len("degraded")), _COLORS[row["state"]])
         facts = f"put in {row['latencyMs']:.1f} ms" if row["writable"] else "not writable" if row["reachable"] else "not reachable"
         terminal.line(f"{row['name'].ljust(width)}  {state}  {facts}")
+        if row["mirror"]:
+            terminal.line(terminal.style(" " * _INDENT + _mirror(row["mirror"]), "dim"))
         if row["problem"]:
             for line in terminal.wrap(row["problem"], _INDENT):
                 terminal.line(line)

@@ -20,6 +20,7 @@ from api.limits import Limits, bounded
 from api.problems import expectations, problems
 from api.reader import Listener, guard
 from api.threads import RequestThreads
+from state.failure_query import Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def build_app(parts: Parts) -> web.Application:
         metrics.RequestMetrics(parts.registry).middleware(),
         problems,
         bounded(parts.limits),
-        guard(Listener(parts.listen_host, parts.daemon.listen, parts.hosts)),
+        guard(Listener(parts.listen_host, parts.daemon.listen, parts.hosts), parts.buckets.configs),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=parts.limits.body_bytes)
     threads = RequestThreads()
@@ -70,7 +71,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
         *datasets.endpoints(parts.catalog, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
-        *storage_errors.endpoints(parts.events, parts.limits.page, threads.storage),
+        *storage_errors.endpoints(Remembered(parts.events, parts.buckets.failures), parts.limits.page, threads.storage),
         *objects.endpoints(parts.objects, threads.storage),
         *health.endpoints(parts.missing),
         *metrics.endpoints(parts.registry, threads.memory),

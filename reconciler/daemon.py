@@ -19,6 +19,7 @@ from api.app import build_app
 from api.limits import Limits
 from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
+from reconciler.allocator import keep_freed_memory
 from reconciler.assembly import Assembly, assemble
 from reconciler.doorbell import doorbell
 from reconciler.footprint import DaemonAddress, remove_daemon, write_daemon
@@ -48,6 +49,7 @@ def daemon_settings(place: Place, listen: str | None) -> Settings:
 
 async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], None]) -> None:
     """Runs until SIGTERM or SIGINT. Raises LeaseHeld, StateBucketMissing, OSError (the address is taken), LeaseLost."""
+    keep_freed_memory()
     failpoints.arm(armed_failpoints())
     async with AsyncExitStack() as stack:
         bound = stack.enter_context(listener(*split_address(settings.listen)))

@@ -18,8 +18,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed  ## set up .venv with everything
 
 .PHONY: demo
-demo: install  ## the main job on real input; KEEP=1 leaves the daemon running
-	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
+demo: install  ## the main job on real input; KEEP=1 leaves the daemon running, S3=1 puts the lake on an S3 server
+	$(BIN)/python examples/demo.py $(if $(KEEP),--keep) $(if $(S3),--s3)
 
 .PHONY: test
 test: install  ## run the tests

@@ -1,9 +1,10 @@
 """The main job on real input: specs and data go into a new git repository, and the lakehouse follows it.
 
-    python examples/demo.py [--keep]        (`make demo`, `make demo KEEP=1`)
+    python examples/demo.py [--keep] [--s3]        (`make demo`, `make demo KEEP=1`, `make demo S3=1`)
 
 Everything happens in .demo/ beside this repository's files: specs and data of both examples, a daemon on a free port, one SQL answer, one
-search answer, one commit and one data file that are followed. Ends with 0 only if all of it was as expected. A former .demo/ is replaced.
+search answer, one commit and one data file that are followed. With --s3 the lake is on an S3 server that the demo starts, and mirrored to a
+folder, which answers when the server is killed. Ends with 0 only if all of it was as expected. A former .demo/ is replaced.
 
 It refuses to reach into the project: what it shows goes through `lakectl` and HTTP, as anybody's tools would.
 """
@@ -23,13 +24,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pygit2
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from examples.s3_server import S3Server
 
 EXAMPLES = Path(__file__).resolve().parent
 DEMO = EXAMPLES.parent / ".demo"
@@ -58,6 +62,20 @@ kind: IndexGeneration
 metadata: {name: resumes-g2}
 spec: {index: resumes, hnsw: {m: 24, efConstruction: 160, efSearch: 64}}
 """
+MIRRORED = """\
+apiVersion: lakehouse/v1
+kind: Bucket
+metadata: {{name: primary}}
+spec:
+  s3: {{bucket: lake, endpoint: "{endpoint}", region: {region}, credentials: {{secret: demo-keys}}}}
+  rescue: {{bucket: mirror, mirror: true}}
+  timeout: 5s
+---
+apiVersion: lakehouse/v1
+kind: Bucket
+metadata: {{name: mirror}}
+spec: {{local: {{path: mirror}}}}
+"""
 NEWCOMER = {
     "candidate_id": "C-900001", "first_name": "Ada", "last_name": "Keeper", "city": "Chicago", "state": "IL", "zip": "60614",
     "title": "Java Developer", "skills": "Java;Kafka", "status": "active", "registered": "2025-06-01",
@@ -76,27 +94,35 @@ def main() -> int:
     """Runs the demo; returns the exit code."""
     parser = argparse.ArgumentParser(description="Show Lakehouse at work, in .demo/.")
     parser.add_argument("--keep", action="store_true", help="leave the daemon running, and say where it answers")
-    keep = parser.parse_args().keep
+    parser.add_argument("--s3", action="store_true", help="keep the lake on an S3 server, started here")
+    asked = parser.parse_args()
     daemon: Daemon | None = None
+    server: S3Server | None = None
     try:
         lay_out()
+        if asked.s3:
+            server = serve_objects()
         first = commit("The demo's lakehouse")
         daemon = Daemon()
         converge(daemon, first)
         look(daemon)
         change(daemon)
-        if keep:
+        if server is not None:
+            lose(daemon, server)
+        if asked.keep:
             stay(daemon)
-        else:
-            stop(daemon)
+            return 0
+        stop(daemon)
     except Unexpected as problem:
         said = f"[red bold]The demo failed:[/] {escape(str(problem))}"
     except KeyboardInterrupt:
         said = "Interrupted; nothing is left running."
     else:
+        end(server)
         return 0
     if daemon is not None:
         daemon.end()
+    end(server)
     console.print(f"\n{said}", soft_wrap=True)
     return 1
 
@@ -110,7 +136,7 @@ def lay_out() -> None:
     # both examples declare the same bucket; once is enough
     shutil.copytree(EXAMPLES / "cloud-docs" / "specs", DEMO / "specs" / "cloud-docs", ignore=shutil.ignore_patterns("bucket.yaml"))
     shutil.copy(EXAMPLES / "staffing" / "lakehouse.yaml", DEMO)
-    (DEMO / ".gitignore").write_text("lake/\n.lakehouse/\ndata/\ndaemon.*\n")
+    (DEMO / ".gitignore").write_text("lake/\nmirror/\ns3/\n.lakehouse/\ndata/\ndaemon.*\ns3.*\n")
     for example, what in (("staffing", "rows in seven tables"), ("cloud-docs", "texts of cloud documentation")):
         generator = [sys.executable, str(EXAMPLES / example / "generate.py"), str(DEMO)]
         made = subprocess.run(generator, capture_output=True, text=True, check=False)
@@ -118,6 +144,57 @@ def lay_out() -> None:
             raise Unexpected(f"{example}/generate.py: {made.stderr.strip()}")
         rows = sum(int(line.split()[1]) for line in made.stdout.splitlines() if not line.startswith("all "))
         console.print(f"   {example:<12}{rows:>8,} {what}")
+
+
+def serve_objects() -> S3Server:
+    """Starts an S3 server with its data in .demo/s3, and declares it as the place of the lake."""
+    from examples.s3_server import REGION, S3Server
+
+    heading("An S3 server, and a folder that is kept as its mirror")
+    (DEMO / "s3").mkdir()
+    server = S3Server(DEMO / "s3", ("lake",)).__enter__()
+    assert server.process is not None
+    (DEMO / "s3.pid").write_text(f"{server.process.pid}\n")
+    spec = MIRRORED.format(endpoint=server.endpoint, region=REGION)
+    (DEMO / "specs" / "staffing" / "bucket.yaml").write_text(spec)
+    # a secrets file (0600) would do as well; the spec names the secret and never holds it
+    ENVIRONMENT["LAKEHOUSE_SECRET__DEMO_KEYS__ACCESS_KEY_ID"] = server.access_key
+    ENVIRONMENT["LAKEHOUSE_SECRET__DEMO_KEYS__SECRET_ACCESS_KEY"] = server.secret_key
+    console.print(escape(spec.partition("---")[0].rstrip()), style="dim")
+    return server
+
+
+def lose(daemon: Daemon, server: S3Server) -> None:
+    """Kills the S3 server; its mirror answers, and the journal says so. Then it comes back."""
+    heading("The S3 server is killed; what it held is read from the mirror")
+
+    def mirrored() -> bool:
+        primary = next(row for row in daemon.ask("/storage/bucket-health")["buckets"] if row["name"] == "primary")
+        return primary["mirror"] is not None and not primary["mirror"]["objectsBehind"]
+
+    until("the mirror has everything", mirrored)
+    file = daemon.ask("/catalog/datasets/candidates")["files"][0]
+    server.stop(kill=True)
+    path = f"/storage/buckets/primary/objects/{file['key']}"
+    with DIRECT.open(daemon.url + path, timeout=PATIENCE) as answer:
+        size, rescue = len(answer.read()), answer.headers.get("X-Lakehouse-Rescue-Bucket")
+    if (size, rescue) != (file["size"], "mirror"):
+        raise Unexpected(f"{path} was answered with {size} bytes by {rescue}")
+    console.print(f"   [green]✔[/] {size:,} bytes of candidates; [dim]X-Lakehouse-Rescue-Bucket:[/] {rescue}")
+    until("the failure is in the journal", lambda: daemon.ask("/storage/errors?bucket=primary")["errors"])
+    show("errors", "--group", "bucket,op,class")
+    server.start()
+    assert server.process is not None
+    (DEMO / "s3.pid").write_text(f"{server.process.pid}\n")
+    until("all objects are ready again", lambda: all(row["ready"] == "True" for row in daemon.ask("/status")["objects"]))
+    console.print("\n   [green]✔[/] the server is back, and all objects are ready")
+
+
+def end(server: S3Server | None) -> None:
+    """Stops the S3 server, if there is one."""
+    if server is not None:
+        server.stop()
+        (DEMO / "s3.pid").unlink(missing_ok=True)
 
 
 def commit(message: str) -> str:
@@ -270,23 +347,26 @@ def stay(daemon: Daemon) -> None:
     for path, what in (("/status", "every object"), ("/openapi.json", "the API, described"), ("/metrics", "figures for Prometheus")):
         console.print(f"   {daemon.url}{path:<16}{what}")
     console.print(f"\n   {os.path.relpath(LAKECTL)} --repo {os.path.relpath(DEMO)} status --watch", soft_wrap=True)
-    console.print(f"   kill {daemon.process.pid}    [dim]stops it[/]")
+    processes = [path.read_text().strip() for path in (DEMO / "daemon.pid", DEMO / "s3.pid") if path.exists()]
+    console.print(f"   kill {' '.join(processes)}    [dim]stops it[/]")
 
 
 def stop_former() -> None:
-    """Ends the daemon that an earlier run with --keep left, if the pid file still names one."""
-    try:
-        former = psutil.Process(int((DEMO / "daemon.pid").read_text()))
-        ours = str(DEMO) in former.cmdline() and "daemon" in former.cmdline()
-    except (OSError, ValueError, psutil.Error):
-        return
-    if ours:
-        console.print(f"[dim]Stopping the daemon of the former demo (process {former.pid}).[/]")
+    """Ends the daemon and the S3 server that an earlier run with --keep left, if the pid files still name them."""
+    for name, what in (("daemon", "daemon"), ("s3", "S3 server")):
+        try:
+            former = psutil.Process(int((DEMO / f"{name}.pid").read_text()))
+            ours = any(str(DEMO) in word for word in former.cmdline())
+        except (OSError, ValueError, psutil.Error):
+            continue
+        if not ours:
+            continue
+        console.print(f"[dim]Stopping the {what} of the former demo (process {former.pid}).[/]")
         former.terminate()
         try:
             former.wait(PATIENCE)
         except psutil.TimeoutExpired:
-            raise Unexpected(f"the daemon of the former demo, process {former.pid}, did not end on SIGTERM") from None
+            raise Unexpected(f"the {what} of the former demo, process {former.pid}, did not end on SIGTERM") from None
 
 
 def show(*words: str) -> None:

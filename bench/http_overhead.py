@@ -24,6 +24,7 @@ from api.status import Daemon
 from bench.report import write
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
+from state.buckets import Buckets
 
 ROWS = [{"city": f"city {number}", "people": number} for number in range(10)]
 HITS = tuple(Hit(key=f'["C-{number}"]', chunk=0, text="Java, Kafka and so on. " * 12, score=0.5) for number in range(10))
@@ -45,6 +46,7 @@ class Result:
     text: int = 400
     truncated: bool = False
     versions: Mapping[str, int] = field(default_factory=lambda: {"candidates": 3})
+    rescues: tuple[str, ...] = ()
 
     def columns(self) -> list[dict[str, str]]:
         return [{"name": "city", "type": "string"}, {"name": "people", "type": "int64"}]
@@ -105,7 +107,7 @@ def bare_app(answers: Mapping[str, bytes]) -> web.Application:
 async def measure(rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds by case: bare and ours at p50 and p99, and the difference at p50."""
     instant = Instant()
-    parts = Parts(instant, instant, None, None, None, tuple, Daemon("", "", 0))  # type: ignore[arg-type] - three routes are not asked
+    parts = Parts(instant, instant, None, None, None, Buckets(), None, tuple, Daemon("", "", 0))  # type: ignore[arg-type] - not asked
     ours = await start(build_app(parts))
     answers = {path: await ours.post(path, orjson.dumps(body)) for path, body in BODIES.values()}
     bare = await start(bare_app(answers))

@@ -44,6 +44,7 @@ from engines.vectors.engine import VectorIndex, Vectors
 from engines.vectors.matrix import nearest, open_matrix
 from engines.vectors.recommend import recommend
 from state.buckets import Buckets
+from state.catalog.fold import ObjectState
 from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest
 from state.places import BucketConfig
 from state.reader import ObjectReader
@@ -241,6 +242,9 @@ def _service(world: World, search: Mapping[str, Any]) -> SearchService:
     class Catalog:
         def index(self, name: str) -> IndexRecord:
             return record
+
+        def objects(self, kind: str) -> Mapping[str, ObjectState]:
+            return {}
 
     class Filters:
         async def keys(self, dataset: str, filter_sql: str, reader: object) -> pa.Array:

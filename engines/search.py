@@ -36,6 +36,8 @@ from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
 from engines.vectors.engine import Mask, VectorIndex, Vectors
 from specs.errors import LakehouseError
+from specs.suggestions import nearest
+from state.catalog.fold import ObjectState
 from state.catalog.records import Build, IndexRecord, ServingManifest
 from state.objects import Found, ObjectRef
 
@@ -88,6 +90,9 @@ class Indexes(Protocol):
 
     def index(self, name: str) -> IndexRecord | None:
         """What is recorded of the index; None if there is none. From memory: called on the event loop."""
+
+    def objects(self, kind: str) -> Mapping[str, ObjectState]:
+        """Every object of a kind, by its name. Blocking."""
 
 
 class Files(Protocol):
@@ -205,7 +210,7 @@ class SearchService:
         if gone:
             self._forget(name)
         if hidden or gone:
-            raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+            raise await anyio.to_thread.run_sync(self._unknown, name, reader)
         manifest = None if record is None else record.serving
         if record is None or manifest is None:
             self._forget(name)
@@ -221,6 +226,14 @@ class SearchService:
         loading = self._load(name, record, manifest)
         former = self._held.get(name)
         return former if former is not None else await asyncio.shield(loading.done)
+
+    def _unknown(self, name: str, reader: Reader) -> IndexUnknown:
+        """Suggests what the reader may search, and nothing else. Blocking."""
+        records = {key.partition("/")[2]: state.index for key, state in self._indexes.objects("Index").items()}
+        seen = (IndexName(known, None if record is None else record.bucket) for known, record in records.items())
+        near = nearest(name, [known.name for known in seen if decide(reader, known, "search").allowed])
+        remedy = f"Did you mean {near!r}?" if near else "`lakectl get indexes` lists them."
+        return IndexUnknown(f"There is no index {name!r}.", remedy=remedy)
 
     def _forget(self, name: str) -> None:
         self._held.pop(name, None)

@@ -79,9 +79,6 @@ NOT_CONVERGING = "NotConverging"
 BUCKET_UNAVAILABLE = "BucketUnavailable"
 """The bucket does not answer: unreachable, timed out, permission denied."""
 
-MIRRORING = "Mirroring"
-"""Objects are being copied to the rescue bucket."""
-
 BUCKET_DEGRADED = "BucketDegraded"
 """The bucket does not answer, its rescue bucket does; reads go on."""
 

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient
 from anyio import to_thread
 from yarl import URL
 
+from api.objects import AHEAD
 from state.buckets import Buckets
 from state.errors import BucketUnavailable
 from state.objects import PIECE, OpenObject
@@ -141,25 +142,28 @@ class TestObjects:
         async with client.get("/storage/buckets/lake/objects/large") as answer:
             assert await answer.read() == content
 
+    @pytest.mark.parametrize(("sent", "status"), [(1, 503), (AHEAD, 200), (AHEAD + 1, 200)])
     async def test_one_that_breaks_off_is_cut_and_not_ended_by_something_else(
-        self, client: Client, bucket: str, world: World, monkeypatch: pytest.MonkeyPatch
+        self, client: Client, bucket: str, world: World, monkeypatch: pytest.MonkeyPatch, sent: int, status: int
     ) -> None:
+        """Before anything was sent, it is a problem document."""
         real = world.objects.open
 
         def broken(*asked: Any) -> tuple[OpenObject, None]:
             opened, _ = real(*asked)
 
             def pieces() -> Generator[bytes, None, None]:
-                yield CONTENT[:100]
+                yield from (CONTENT[:10] for _ in range(sent))
                 raise BucketUnavailable(bucket, "get", "cut off")
 
             return OpenObject(opened.info, pieces()), None
 
         monkeypatch.setattr(world.objects, "open", broken)
         async with client.get(f"/storage/buckets/{bucket}/objects/a/b.bin") as answer:
-            assert answer.status == 200
-            with pytest.raises(ClientPayloadError):
-                await answer.read()
+            assert answer.status == status
+            if status == 200:
+                with pytest.raises(ClientPayloadError):
+                    await answer.read()
 
     @pytest.mark.parametrize(
         ("path", "status", "slug"),

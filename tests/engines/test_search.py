@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -55,6 +56,9 @@ class Catalog:
 
     def index(self, name: str) -> IndexRecord | None:
         return self.records.get(name)
+
+    def objects(self, kind: str) -> Mapping[str, SimpleNamespace]:
+        return {f"{kind}/{name}": SimpleNamespace(index=record) for name, record in self.records.items()}
 
 
 @dataclass
@@ -170,6 +174,12 @@ async def test_a_reader_who_keeps_to_a_bucket_finds_its_indexes_only(world: Worl
     world.serve(world.build())
     await world.find()
     looked = len(world.files.asked)
+    with pytest.raises(IndexUnknown) as unknown:
+        await world.service.search(SearchRequest("resume", TEXTS[0]), replace(ANONYMOUS, bucket="archive"))
+    assert "resumes" not in unknown.value.explain()
+    with pytest.raises(IndexUnknown, match="no index 'resume'") as unknown:
+        await world.service.search(SearchRequest("resume", TEXTS[0]))
+    assert unknown.value.explain().endswith("Did you mean 'resumes'?")
     with pytest.raises(IndexUnknown):
         await world.service.search(SearchRequest("resumes", TEXTS[0]), replace(ANONYMOUS, bucket="archive"))
     found = await world.service.search(SearchRequest("resumes", TEXTS[0]), replace(ANONYMOUS, bucket="primary"))

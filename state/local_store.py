@@ -22,7 +22,7 @@ from typing import BinaryIO, NoReturn
 from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.objects import PIECE, ObjectInfo, OpenObject, check_key
-from state.staging import Staging
+from state.staging import Staging, discard
 
 STAGED = declare("local-store.staged")
 LINKED = declare("local-store.linked")
@@ -65,7 +65,7 @@ class LocalStore:
                 _write_durably(staged, data)
                 self._publish(key, staged, target, if_absent)
             finally:
-                staged.unlink(missing_ok=True)
+                discard(staged)
 
     def stage(self) -> Path:
         """An empty file below `.tmp/`, on the filesystem of the root."""
@@ -82,7 +82,7 @@ class LocalStore:
                 _sync(staged, os.O_RDONLY)
                 self._publish(key, staged, target, if_absent)
         finally:
-            staged.unlink(missing_ok=True)
+            discard(staged)
 
     def get(self, key: str) -> bytes:
         """The whole file."""
@@ -194,10 +194,7 @@ class LocalStore:
         if known in self._folders:
             return
         if folder == self.root:
-            missing = [folder, *(parent for parent in folder.parents if not parent.exists())]
-            folder.mkdir(parents=True, exist_ok=True)
-            for made in missing:
-                _sync(made.parent, os.O_RDONLY | os.O_DIRECTORY)
+            make_durable(folder)
         else:
             self._make_folder(folder.parent)
             try:
@@ -263,6 +260,23 @@ class LocalStore:
                 self._folders.clear()
                 self._staging.reopen()
             raise storage_error(error, bucket=self._name, operation=operation, path=path) from error
+
+
+def make_durable(folder: Path) -> None:
+    """Makes a folder that no power cut takes away. Raises OSError.
+
+    The names of all folders above it are synced, whoever made them: somebody may have been killed before that, or never cared. Ends where
+    another file system begins, or this user may not look.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    device = folder.stat().st_dev
+    for parent in folder.parents:
+        try:
+            if parent.stat().st_dev != device:
+                return
+            _sync(parent, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:
+            return
 
 
 def storage_error(error: OSError, *, bucket: str, operation: str, path: Path) -> StateError:

@@ -27,7 +27,7 @@ from state.objects import PIECE, ObjectInfo, OpenObject, check_key
 from state.places import Service, ServiceKind
 from state.secrets import Secrets
 from state.service_clients import Client
-from state.staging import Staging
+from state.staging import Staging, discard
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class ObstoreStore:
         try:
             self._put(key, staged, if_absent)
         finally:
-            staged.unlink(missing_ok=True)
+            discard(staged)
 
     def get(self, key: str) -> bytes:
         """The whole object in memory."""

@@ -16,6 +16,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 LOCK_SUFFIX = ".lock"
@@ -72,6 +73,12 @@ class Staging:
                 raise
             self._folder = folder
             return folder
+
+
+def discard(staged: Path) -> None:
+    """Removes a staged file. One that cannot be removed now is left to a sweep: what it was staged for is done, or has failed already."""
+    with suppress(OSError):
+        staged.unlink(missing_ok=True)
 
 
 def _claim(base: Path) -> tuple[Path, int]:

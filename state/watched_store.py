@@ -17,6 +17,7 @@ from pathlib import Path
 from state.errors import BucketUnavailable, DiskFull, ObjectExists, ObjectMissing, StateError
 from state.failures import Failures
 from state.objects import ObjectInfo, ObjectStore, OpenObject
+from state.staging import discard
 
 PATIENCE = 3
 """Failures in a row after which a bucket is left alone."""
@@ -112,7 +113,7 @@ class WatchedStore:
             with self._watched("put", key):
                 self._store.put_file(key, staged, if_absent=if_absent)
         finally:
-            staged.unlink(missing_ok=True)
+            discard(staged)
 
     def get(self, key: str) -> bytes:
         """See `ObjectStore`."""

@@ -24,7 +24,7 @@ from zlib import crc32
 
 from state.errors import StateError
 from state.failpoints import declare, hit
-from state.local_store import storage_error
+from state.local_store import make_durable, storage_error
 from state.streams.ids import is_id
 
 _log = logging.getLogger(__name__)
@@ -311,7 +311,8 @@ class WriteAhead:
         self._retire()
 
     def _begin(self) -> WalFile:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if not (self._number and self._folder.is_dir()):
+            make_durable(self._folder)
         while True:
             self._number += 1
             path = self._folder / f"{self._name}-{self._number:06d}{SUFFIX}"

@@ -55,6 +55,22 @@ def test_append_returns_after_the_sync_that_covers_it(ahead: WriteAhead, tmp_pat
     assert synced[1:] == [IDS[:3]]
 
 
+def test_the_folder_and_those_above_it_are_synced_before_the_first_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may have been made by somebody who did not: a power cut would take the folder, and with it what was acknowledged."""
+    folder = tmp_path / "cache" / "wal"
+    folder.parent.mkdir()
+    synced: set[Path] = set()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    WriteAhead(folder, "me").append(line(0))
+    assert {tmp_path, folder.parent, folder} <= synced
+
+
 def test_appenders_that_come_during_a_sync_share_the_next(ahead: WriteAhead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
     syncs: list[int] = []

@@ -204,7 +204,7 @@ class DatasetController:
             digest="",
             format="csv",
             target=self._buckets.config(spec.bucket),
-            key_prefix=f"datasets/{resource.key.name}",
+            key_prefix=self._key_prefix(resource.key.name),
             transformation=step.transformation,
             schema=schema,
             overrides={name: column.type for name, column in spec.columns.items() if column.type is not None},
@@ -222,6 +222,13 @@ class DatasetController:
             weight=job_weight(sum(file.size for file in step.ingest), common.target),
             object=str(resource.key),
         )
+
+    def _key_prefix(self, name: str) -> str:
+        """Where its files go. A table of this name that was dropped had others: its deletions may still be under way, or a writer's who
+        slept through its own replacement, and must not meet what was made since of the same inputs.
+        """
+        record = self._catalog.view().peek(f"Dataset/{name}")
+        return f"datasets/{name}" if record is None or not record.last_version else f"datasets/{name}/after-{record.last_version}"
 
     def _task(self, common: IngestTask, spec: DatasetSpec, file: SourceFile) -> IngestTask:
         named = spec.source.format or FORMATS[PurePosixPath(file.path).suffix.lower()]

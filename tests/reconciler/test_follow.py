@@ -187,6 +187,23 @@ class TestRemoval:
         assert list(bench.store.list("datasets/")) == []
         assert "Dataset/x" not in bench.by_object()
 
+    def test_what_comes_after_a_deletion_has_other_names(self, bench: Bench) -> None:
+        """A deletion whose answer was lost may be carried out late, and by a writer who was replaced."""
+        bench.write("data/x/a.csv", "text\nhello\n")
+        bench.commit(BUCKET, dataset("x", ", deletion: delete"))
+        bench.settle()
+        former = [info.key for info in bench.store.list("datasets/")]
+        bench.commit(BUCKET)
+        bench.commit(BUCKET, dataset("x", ", deletion: delete"))
+        bench.settle()
+        for key in former:
+            bench.store.delete(key)
+        table = bench.catalog.table("x")
+        assert table is not None
+        assert [bench.store.head(file.key).size for file in table.files] == [file.ref.size for file in table.files]
+        bench.commit(BUCKET)
+        assert list(bench.store.list("datasets/")) == []
+
     @pytest.mark.parametrize("deletion", ["", ", deletion: delete"])
     def test_a_renamed_dataset_moves(self, bench: Bench, deletion: str) -> None:
         bench.write("data/x/a.csv", "text\nhello\n")

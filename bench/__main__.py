@@ -25,6 +25,7 @@ NAMES = (
     "http_overhead",
     "thread_hop",
     "cli",
+    "fault_schedules",
 )
 
 

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,11 @@ from obstore.store import MemoryStore
 
 from examples.s3_server import S3Server
 from state.buckets import open_store, probe
-from state.errors import KeyInvalid, ObjectExists, ObjectMissing, StateError
+from state.catalog.catalog import Catalog
+from state.catalog.entry import Managed
+from state.catalog.log import WriterId
+from state.errors import KeyInvalid, LeaseHeld, LeaseLost, ObjectExists, ObjectMissing, StateError
+from state.lease import Holder, Lease
 from state.local_store import LocalStore
 from state.objects import PIECE, ObjectRef, ObjectStore
 from state.places import BucketConfig, Service
@@ -238,6 +243,49 @@ def test_the_probe_finds_every_promise_kept_and_cleans_up(store: ObjectStore) ->
     assert (found.reachable, found.writable, found.conditional_put, found.problem) == (True, True, True, None)
     assert found.latency > 0
     assert keys(store) == []
+
+
+@pytest.mark.parametrize("asleep", ["between two commits", "within a commit"])
+def test_a_writer_that_slept_through_its_replacement_cannot_commit(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, asleep: str
+) -> None:
+    """Whether it wakes before its put or is in the middle of it."""
+    now = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
+    real = store.put
+
+    def lead(name: str, at: datetime) -> Catalog:
+        lease = Lease.acquire(store, Holder(name, name, 1, "", name, "1"), lambda: at)
+        return Catalog.open(store, writer=WriterId(name, lease.epoch))
+
+    def mark(catalog: Catalog, name: str) -> int:
+        return catalog.commit([Managed(f"Dataset/{name}", "x", "retain")], actor="ann", reason=name)
+
+    def replace() -> None:
+        monkeypatch.setattr(store, "put", real)
+        with pytest.raises(LeaseHeld, match="process 1 on old"):
+            lead("new", now + timedelta(seconds=10))
+        taken.append(lead("new", now + timedelta(seconds=20)))
+
+    def put(key: str, data: bytes, *, if_absent: bool = False) -> None:
+        if key.startswith("catalog/log/"):
+            replace()
+        real(key, data, if_absent=if_absent)
+
+    taken: list[Catalog] = []
+    old = lead("old", now)
+    mark(old, "a")
+    if asleep == "within a commit":
+        monkeypatch.setattr(store, "put", put)
+    else:
+        replace()
+    for late in ("b", "c"):
+        with pytest.raises(LeaseLost):
+            mark(old, late)
+    (new,) = taken
+    mark(new, "d")
+    seen = Catalog.open(store)
+    assert sorted(seen.objects()) == ["Dataset/a", "Dataset/d"]
+    assert (seen.epoch, seen.refused) == (2, ())
 
 
 def test_a_reference_describes_its_bytes() -> None:

@@ -138,8 +138,12 @@ class LocalStore:
         with self._translated("delete", target):
             try:
                 target.unlink()
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            except (NotADirectoryError, IsADirectoryError):
                 return
+            except FileNotFoundError:
+                # Whoever removed it may have failed, or been killed, before the fsync.
+                if not target.parent.is_dir():
+                    return
             _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
 
     def path(self, key: str) -> Path | None:

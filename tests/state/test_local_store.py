@@ -238,6 +238,23 @@ def test_a_folder_that_comes_back_with_the_object_in_it_has_it(store: LocalStore
     assert store.get("a/b") == b"theirs"
 
 
+def test_a_deletion_that_failed_is_made_durable_by_the_next(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("a/b", b"1")
+    synced: list[Path] = []
+
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(BucketUnavailable):
+            store.delete("a/b")
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink()))
+    store.delete("a/b")
+    assert synced == [store.root / "a"]
+    store.delete("c/b")
+
+
 @pytest.mark.parametrize("if_absent", [False, True])
 def test_what_was_put_is_put_although_its_staged_file_cannot_be_removed(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, if_absent: bool

@@ -25,6 +25,10 @@ NAMES = (
     "http_overhead",
     "thread_hop",
     "cli",
+    "catalog_entry",
+    "object_route",
+    "rescue",
+    "first_query",
     "fault_schedules",
 )
 

@@ -128,6 +128,7 @@ def main() -> None:
             f"catalog entry, {arguments.entries} entries over 10, local p50",
             "x",
             here[many]["entry"]["p50_ms"] / here[few]["entry"]["p50_ms"],
+            must=1.25,
         ),
         Bar(
             "opening one of 10 000 tables after 10 000 entries, p50",

@@ -117,7 +117,7 @@ async def measure(folder: Path, server: S3Server, rows: int, rounds: int) -> dic
         for at, (query, sql) in enumerate(QUERIES.items()):
             taken: dict[str, list[float]] = {"datafusion": [], "first": [], "again": []}
             for number in range(rounds + 1):
-                name = f"{query}_{number}"
+                name = f"{query.replace('_', '')}{number}"
                 await asyncio.to_thread(lake.fill, name, rows // FILES, at * 100 + number)
                 taken["datafusion"].append(await asyncio.to_thread(bare, server, name, sql.format(name)))
                 taken["first"].append(await ours(service, sql.format(name)))

@@ -117,9 +117,12 @@ async def measure(folder: Path, server: S3Server, megabytes: int, rounds: int) -
         await asyncio.to_thread(store.put_file, KEY, staged)
     port = await serve(buckets, folder / "cache")
     before = peak_rss_mib()
+    for bucket in ("near", "far"):
+        await asyncio.to_thread(fetch, port, bucket, size)
+    after = peak_rss_mib()  # before obstore has it all at once
     near = await compare(port, "near", partial(at_once, BareLocal(local)), size, rounds)
     far = await compare(port, "far", partial(streamed, server.client("bench")), size, rounds)
-    return {"local": near, "s3": far, "peak_rss_mib": {"before": before, "after": peak_rss_mib()}}
+    return {"local": near, "s3": far, "peak_rss_mib": {"before": before, "after": after}}
 
 
 def main() -> None:

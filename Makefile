@@ -22,8 +22,8 @@ demo: install  ## the main job on real input; KEEP=1 leaves the daemon running, 
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep) $(if $(S3),--s3)
 
 .PHONY: test
-test: install  ## run the tests
-	$(BIN)/python -m pytest
+test: install  ## run the tests, on every core
+	$(BIN)/python -m pytest -n auto
 
 .PHONY: check
 check: install  ## ruff, mypy --strict, import-linter

@@ -15,7 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from state.catalog.checkpoint import NO_BASE, Base, Checkpoints
@@ -31,6 +31,9 @@ from state.timestamps import Clock, iso
 
 CHECKPOINT_EVERY = 512
 SEVERAL = "several"
+LOOK_BACK = timedelta(seconds=1)
+"""A writer that was idle for longer looks whether the log is still there before it goes on."""
+START_AGAIN = "Stop this daemon. Restore the state bucket from a backup; or start again without one: whatever has its source is made again."
 READ_ONLY = "Only the daemon that holds the lease writes; ask it by a request."
 
 _log = logging.getLogger(__name__)
@@ -54,6 +57,7 @@ class Catalog:
         self._view = EMPTY
         self._base: Base = NO_BASE
         self._next_checkpoint = checkpoint_every
+        self._stood_at = clock()
         self._group = CommitGroup(self._write)
         self._checkpointing = threading.Lock()
         self._lost: LeaseLost | None = None
@@ -228,11 +232,21 @@ class Catalog:
                 ticket.seq = self._view.seq
 
     def _append(self, entry: Entry) -> Entry:
+        if abs(self._clock() - self._stood_at) > LOOK_BACK:
+            self._check_standing()
         try:
-            return self._log.append(entry)
+            standing = self._log.append(entry)
         except LeaseLost as error:
             self._lost = error
             raise
+        self._stood_at = self._clock()
+        return standing
+
+    def _check_standing(self) -> None:
+        """Raises CatalogCorrupt where the last entry is gone: what is put on top of nothing, by whom still remembers, nobody could read."""
+        seq = self._view.seq
+        if seq and self._log.read(seq) is None:
+            raise CatalogCorrupt(f"{log_key(seq)} was there and is gone: somebody emptied the state bucket.", remedy=START_AGAIN)
 
     def _fence(self, writer: WriterId) -> None:
         """Put an entry of our epoch into the log, so that no older writer's can follow."""
@@ -284,6 +298,7 @@ class Catalog:
     def _write_checkpoint(self) -> None:
         view = self._view
         if view.seq > self._base.checkpoint.seq:
+            self._check_standing()
             self._base = self._checkpoints.write(view, self._base)
         self._next_checkpoint = view.seq + self._every
 

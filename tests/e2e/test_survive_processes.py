@@ -182,11 +182,13 @@ def test_a_torn_line_at_the_end_of_the_write_ahead_file_is_no_loss(shop: Shop, d
     assert doubled_events(shop.repository.lake) == {}
 
 
-def test_a_clock_that_goes_back_an_hour_changes_nothing(shop: Shop, daemons: Daemons) -> None:
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_is_an_hour_off_changes_nothing(shop: Shop, daemons: Daemons, hours: int) -> None:
+    """Whether a daemon is behind the one before it, or that one is behind its successor."""
     assert shop.daemon.stop() == 0
     repository = shop.repository
     repository.write("data/items/2.csv", "id,title\n4,a white door\n")
-    daemon = daemons.start(repository, clock=-3600)
+    daemon = daemons.start(repository, clock=hours * 3600)
     wait_for(lambda: daemon.value("SELECT count(*) FROM items") == 4, "the change is followed")
     daemon.wait_settled()
     newest = daemon.status("Dataset/items")["message"]

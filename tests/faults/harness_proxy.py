@@ -20,8 +20,10 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-_ERROR = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-SLOW_DOWN = b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%b" % (len(_ERROR), _ERROR)
+
+def _refusal(status: bytes, code: bytes) -> bytes:
+    document = b"<Error><Code>%b</Code><Message>Refused by the script.</Message></Error>" % code
+    return b"HTTP/1.1 %b\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%b" % (status, len(document), document)
 
 
 class Fault(Enum):
@@ -32,7 +34,14 @@ class Fault(Enum):
     CUT_AFTER = auto()  # it was carried out, and the connection ends instead of an answer
     TRUNCATE = auto()  # the answer's head, and half of its body
     SLOW_DOWN = auto()  # 503, as a throttling server says it
+    DENY = auto()  # 403, as for keys that may only read
     HOLD = auto()  # it was carried out, and nothing is answered until `release`
+
+
+REFUSALS = {
+    Fault.SLOW_DOWN: _refusal(b"503 Slow Down", b"SlowDown"),
+    Fault.DENY: _refusal(b"403 Forbidden", b"AccessDenied"),
+}
 
 
 @dataclass
@@ -126,8 +135,8 @@ class Proxy:
         self._seen.append(Seen(method, unquote(path), fault))
         if fault is Fault.CUT_BEFORE:
             return False
-        if fault is Fault.SLOW_DOWN:
-            writer.write(SLOW_DOWN)
+        if fault in REFUSALS:
+            writer.write(REFUSALS[fault])
             await writer.drain()
             return True
         answer, content = await self._ask(method, head + body)

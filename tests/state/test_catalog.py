@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -492,3 +492,19 @@ def test_failpoints_are_known_and_leave_the_catalog_usable(store: Faulty) -> Non
     assert state is not None
     assert state.managed == Inventory(f"{names[-1]} {KEEP}", "retain")
     assert everything(Catalog.open(store)) == everything(catalog)
+
+
+def test_a_writer_under_whom_the_log_was_emptied_puts_nothing_on_top_of_nothing(store: Faulty) -> None:
+    """Else the log would begin at some number, and nobody could read it."""
+    at = [now()]
+    catalog = Catalog.open(store, writer=ONE, clock=lambda: at[0])
+    catalog.commit([ingest("a")], actor="ann", reason="test")
+    for info in list(store.list()):
+        store.delete(info.key)
+    at[0] += timedelta(seconds=2)
+    with pytest.raises(CatalogCorrupt, match="is gone: somebody emptied") as caught:
+        catalog.commit([ingest("b")], actor="ann", reason="test")
+    assert "Restore" in caught.value.explain()
+    with pytest.raises(CatalogCorrupt, match="is gone"):
+        catalog.checkpoint()
+    assert list(store.list()) == []

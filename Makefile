@@ -37,7 +37,7 @@ bench: install  ## run the benchmarks, or one: make bench NAME=ingest
 	$(BIN)/python -m bench $(NAME)
 
 .PHONY: soak
-soak: install  ## the long tests: kill -9 at every step, many times over
+soak: install  ## the long tests: kill -9 at every step, ten thousand schedules of faults
 	$(BIN)/python -m pytest -m soak --override-ini 'addopts=--import-mode=importlib --strict-markers --strict-config -ra' --timeout 3600
 
 .PHONY: golden

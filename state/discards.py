@@ -115,12 +115,16 @@ class Discards:
         return any(isinstance(change, Dropped | Forgotten) and change.object == note.object for change in changes)
 
     def _made_again(self, place: Place, note: _Note) -> bool:
-        """Whether the object is younger than the note: names derive from inputs, and a finished job's outputs may wait for their entry."""
+        """Whether the object is younger than the note: names derive from inputs, and a finished job's outputs may wait for their entry.
+
+        Of one that a service tells the whole second of, and that is the note's, nobody knows: it stays.
+        """
         bucket, key = place
         try:
-            return self._buckets.store(bucket).head(key).modified > note.noted
+            made = self._buckets.store(bucket).head(key).modified
         except (ObjectMissing, BucketUnknown):
             return False
+        return made > note.noted or (made.is_integer() and made == note.noted // 1)
 
     def _delete(self, place: Place) -> None:
         bucket, key = place

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import orjson
 
-from state.errors import ObjectExists
+from state.errors import ObjectExists, ObjectMissing
 from state.failpoints import declare, hit
 from state.objects import ObjectStore
 from state.streams.ids import is_id
@@ -48,7 +48,14 @@ def write(store: ObjectStore, checkpoint: StatusCheckpoint) -> None:
 
 def newest(store: ObjectStore) -> StatusCheckpoint | None:
     """The newest checkpoint that is whole, or None. Blocking."""
-    return next((found for key in _keys(store) if (found := _decode(store.get(key))) is not None), None)
+    return next((found for key in _keys(store) if (found := _read(store, key)) is not None), None)
+
+
+def _read(store: ObjectStore, key: str) -> StatusCheckpoint | None:
+    try:
+        return _decode(store.get(key))
+    except ObjectMissing:  # a writer has made newer ones since it was listed
+        return None
 
 
 def _keys(store: ObjectStore) -> list[str]:

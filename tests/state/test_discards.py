@@ -116,6 +116,16 @@ def test_what_was_made_again_waits_for_its_entry(lake: Lake) -> None:
     assert lake.left() == ["x/2"]
 
 
+@pytest.mark.parametrize(("ago", "left"), [(0, ["x/2"]), (1, [])])
+def test_what_was_made_in_the_second_of_the_note_stays_where_seconds_are_all_that_is_told(lake: Lake, ago: int, left: list[str]) -> None:
+    lake.drop(died_at="discards.before-delete")
+    noted = next(iter(lake.store.list("discards/"))).modified
+    os.utime(str(lake.data.path("x/1")), (1, 1))
+    os.utime(str(lake.data.path("x/2")), (noted // 1 - ago, noted // 1 - ago))
+    lake.open()
+    assert lake.left() == left
+
+
 def test_what_is_referred_to_again_stays(lake: Lake) -> None:
     lake.drop(died_at="discards.before-delete")
     lake.version(1)

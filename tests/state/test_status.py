@@ -239,6 +239,21 @@ def test_the_newest_checkpoints_are_kept_and_a_damaged_one_is_passed_over(world:
     assert world.book().get("Dataset/a").message == "3"
 
 
+def test_a_checkpoint_that_goes_while_a_reader_loads_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = world.book()
+    book.put(ready(message="told"))
+    book.checkpoint()
+    real = world.store.get
+
+    def late(key: str) -> bytes:
+        if key.startswith(PREFIX):
+            world.store.delete(key)
+        return real(key)
+
+    monkeypatch.setattr(world.store, "get", late)
+    assert world.book().get("Dataset/a").message == "told"
+
+
 def _heads() -> list[bytes]:
     """First lines of checkpoints without a body, none of which is right."""
     right: dict[str, object] = {"format": 1, "through": "0" * 26, "count": 0, "crc32": 0}

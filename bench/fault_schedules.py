@@ -7,21 +7,15 @@ tells its story. The schedules are the tests'; see `tests/faults/harness_world.p
 from __future__ import annotations
 
 import argparse
-import logging
-import multiprocessing
 import os
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.report import Stopwatch, write
 
 TESTS = Path(__file__).parent.parent / "tests" / "faults"
 ALL = 10_000
-CHUNK = 50
-MEMORY = Path("/dev/shm")
 
 
 def main() -> int:
@@ -30,22 +24,20 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=ALL)
     chosen = parser.parse_args()
+    sys.path.insert(0, str(TESTS))
+    from harness_world import play_all
+
     seeds = range(chosen.first, chosen.first + chosen.count)
     if chosen.count == 1:
         return _tell(chosen.first)
-    counts: Counter[str] = Counter()
-    violations: list[str] = []
-    chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
-    with Stopwatch() as watch, multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for found, broken in pool.imap(_play, chunks):
-            counts += found
-            violations += broken
+    with Stopwatch() as watch:
+        counts, violations = play_all(seeds)
     done = {name.removeprefix("done: "): count for name, count in sorted(counts.items()) if name.startswith("done: ")}
     figures = {
         "schedules": len(seeds),
         "first_seed": seeds.start,
         "last_seed": seeds.stop - 1,
-        "violations": violations,
+        "violations": [violation.partition("\n")[0] for violation in violations],
         "operations": counts["operations"],
         "acknowledged": done,
         "faults": {name: count for name, count in sorted(counts.items()) if name != "operations" and not name.startswith("done: ")},
@@ -55,28 +47,7 @@ def main() -> int:
     return 1 if violations else 0
 
 
-def _play(seeds: Sequence[int]) -> tuple[Counter[str], list[str]]:
-    """What was counted, and the first line of each violation."""
-    sys.path.insert(0, str(TESTS))
-    from harness_world import play
-
-    logging.disable(logging.CRITICAL)
-    counts: Counter[str] = Counter()
-    violations = []
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        for seed in seeds:
-            try:
-                told = play(seed, Path(folder))
-            except AssertionError as error:
-                violations.append(str(error).partition("\n")[0])
-            else:
-                counts += told.counts
-                counts["operations"] += len(told.story)
-    return counts, violations
-
-
 def _tell(seed: int) -> int:
-    sys.path.insert(0, str(TESTS))
     from harness_world import play
 
     with tempfile.TemporaryDirectory() as folder:

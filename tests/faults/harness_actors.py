@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 FAILED = (BucketUnavailable, DiskFull)
 DATASETS = ("a", "b", "c")
+ATTEMPTS = 5
 CHECKPOINT_EVERY = 4
 SCHEMA = Schema(1, (Column(1, "id", "int64"),))
 
@@ -81,10 +82,7 @@ class Daemon:
 
     def live(self) -> None:
         """As the product does: open, work, close; what fails is tried again by a later life."""
-        try:
-            self._lead()
-            self._load()
-        except (*FAILED, LeaseHeld, LeaseLost):
+        if not self._opened():
             return
         works = self._chores()
         for _ in range(self._works):
@@ -97,18 +95,26 @@ class Daemon:
                 break
         self._close()
 
-    def _lead(self) -> None:
-        """Takes the lease. As somebody who starts it again and again does, where another holds it."""
-        holder = Holder(self._process.name, self._process.machine, self._process.number, "", self._process.machine, self._process.name)
-        self.catalog = Catalog.open(self._store, clock=self._clock, checkpoint_every=CHECKPOINT_EVERY)
-        for patience in (2, 1, 0):
+    def _opened(self) -> bool:
+        """Whether it came to write, within some attempts: whoever runs a daemon starts it again."""
+        for attempt in range(ATTEMPTS):
             try:
-                self.lease = Lease.acquire(self._store, holder, self._clock, floor=self.catalog.epoch)
-                break
+                self._lead(f"{self._process.name}-{attempt}")
+                self._load()
+            except (*FAILED, LeaseLost):
+                continue
             except LeaseHeld:
-                if not patience:
-                    raise
                 self._world.schedule.wait()
+            else:
+                return True
+        return False
+
+    def _lead(self, name: str) -> None:
+        """Takes the lease, and opens the catalog under its epoch."""
+        self._process.incarnation = name
+        holder = Holder(name, self._process.machine, self._process.number, "", self._process.machine, name)
+        self.catalog = Catalog.open(self._store, clock=self._clock, checkpoint_every=CHECKPOINT_EVERY)
+        self.lease = Lease.acquire(self._store, holder, self._clock, floor=self.catalog.epoch)
         self.catalog.lead(WriterId(holder.id, self.lease.epoch))
         self._ledger.led[self.lease.epoch] = self._world.schedule.steps
 

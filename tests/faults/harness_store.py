@@ -92,7 +92,7 @@ class ModelBucket:
 
 
 FAULTS = ("before", "before", "after", "after", "twice", "twice", "late", "slow", "died")
-ODDS = {"put": 0.12, "delete": 0.15, "get": 0.04, "list": 0.04, "stage": 0.04, "head": 0.01}
+ODDS = {"put": 0.12, "delete": 0.15, "get": 0.02, "list": 0.02, "stage": 0.04, "head": 0.01}
 """How many operations go wrong."""
 WRITES = ("put", "delete")
 LATEST = 8

@@ -31,12 +31,16 @@ def _shut() -> threading.Lock:
 
 @dataclass(eq=False)
 class Process:
-    """One simulated process. `descriptors` are the files that it has open; `ended` says that its thread has."""
+    """One simulated process, or several of its pid: `incarnation` names the present one.
+
+    `descriptors` are the files that it has open; `ended` says that its thread has.
+    """
 
     name: str
     machine: str
     body: Callable[[Process], None]
     number: int = 0
+    incarnation: str = ""
     dead: bool = False
     ended: bool = False
     asleep_until: int = 0
@@ -52,7 +56,7 @@ class Odds:
 
     switch: float = 0.15
     sleep: float = 0.02
-    kill: float = 0.006
+    kill: float = 0.004
     cut: float = 0.002
 
 
@@ -153,9 +157,9 @@ class Schedule:
         return len(self._processes)
 
     def name_of(self, number: int) -> str | None:
-        """The process of this number, None if it does not live."""
+        """The process of this number as it was started last, None if it does not live."""
         process = self._processes[number] if number < len(self._processes) else None
-        return None if process is None or process.ended or process.dead else process.name
+        return None if process is None or process.ended or process.dead else process.incarnation
 
     def living(self, machine: str) -> bool:
         """Whether any process of the machine has not ended."""

@@ -33,6 +33,7 @@ BEFORE_HEARTBEAT = declare("lease.before-heartbeat")
 FORMAT = 1
 TTL = 15.0
 KEPT = 8
+_NOW = timedelta(0)
 _PREFIX = "lease/"
 
 
@@ -180,7 +181,9 @@ def _refuse_if_alive(store: ObjectStore, epoch: int, holder: Holder, clock: Cloc
     now = clock()
     if is_alive(heartbeat, now, ttl):
         other = heartbeat.holder
-        seen = f"last heard of {format_duration(timedelta(seconds=round(max(heartbeat.age(now), 0))))} ago"
+        ago = timedelta(seconds=round(heartbeat.age(now)))
+        ahead = ago < -timedelta(seconds=ttl)
+        seen = f"whose clock is {format_duration(-ago)} ahead of ours" if ahead else f"last heard of {format_duration(max(ago, _NOW))} ago"
         raise LeaseHeld(host=other.host, pid=other.pid, address=other.address, epoch=epoch, seen=seen)
 
 

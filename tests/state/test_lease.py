@@ -81,6 +81,26 @@ def test_the_same_state_is_refused_to_a_second_process_with_the_holders_name(sto
     assert Lease.acquire(store, HERE, clock).epoch == 2
 
 
+def test_a_holder_whose_clock_is_ahead_is_refused_for_as_long_and_the_refusal_says_so(store: ObjectStore, clock: Clock) -> None:
+    clock.forward(3600)
+    Lease.acquire(store, AFAR, clock)
+    clock.forward(-3600)
+    with pytest.raises(LeaseHeld, match=r"process 4711 on server .*, whose clock is 1h ahead of ours"):
+        Lease.acquire(store, HERE, clock)
+    clock.forward(3600 + 16)
+    assert Lease.acquire(store, HERE, clock).epoch == 2
+
+
+def test_a_clock_that_is_ahead_takes_over_from_the_living_who_is_fenced(store: ObjectStore, clock: Clock) -> None:
+    old = Lease.acquire(store, AFAR, clock)
+    ahead = Clock()
+    ahead.forward(3600)
+    new = Lease.acquire(store, HERE, ahead)
+    with pytest.raises(LeaseLost):
+        old.heartbeat()
+    new.check()
+
+
 def test_a_live_process_of_this_machine_keeps_it_however_silent(store: ObjectStore, clock: Clock) -> None:
     Lease.acquire(store, HERE, clock)
     clock.forward(86_400)

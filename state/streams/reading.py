@@ -2,29 +2,34 @@
 
 The order matters. An event moves from a write-ahead file into the bucket and never back, so whoever reads the files
 first misses nothing; what moved in between is seen twice and given once. Segments are opened as the merge reaches them:
-the newest ten events open the newest segments only, a month nobody asks for is not even listed. Reading needs no lease
-and changes nothing.
+the newest ten events open the newest segments only, a month nobody asks for is not even listed. One that was folded
+into another after it was listed is looked for again. Reading needs no lease and changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 import orjson
 
-from state.errors import StreamCorrupt
+from state.errors import ObjectMissing, StreamCorrupt
 from state.objects import ObjectStore
 from state.streams import ids, segments
-from state.streams.schemas import StreamInvalid
-from state.streams.segments import Batch, Segment
+from state.streams.schemas import StreamColumn, StreamInvalid
+from state.streams.segments import Batch, Form, Segment
 from state.streams.wal import read_wal, wal_paths
 from state.timestamps import from_iso
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_T = TypeVar("_T")
 Bound = str | datetime | None
 Record = tuple[str, bytes]
 """An event's id and its JSON."""
@@ -39,6 +44,10 @@ class Run:
     load: Callable[[], list[Record]]
 
 
+Month = Callable[["Span"], list[Run]]
+"""The runs of one month that may have events of a span, looked for anew by each call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Ids from `first` on and below `until`."""
@@ -49,6 +58,12 @@ class Span:
     def touches(self, first: str, last: str) -> bool:
         """Whether ids from first to last, both included, may lie in the span."""
         return last >= self.first and first < self.until
+
+    def beyond(self, id_: str, *, newest_first: bool) -> Span:
+        """What is left of it once this id was read; all of it for no id."""
+        if not id_:
+            return self
+        return Span(self.first, min(self.until, id_)) if newest_first else Span(max(self.first, ids.following(id_)), self.until)
 
 
 def span(since: Bound, until: Bound) -> Span:
@@ -74,43 +89,57 @@ def pending(folder: Path, stream: str | None = None) -> list[Batch]:
     return [batch for content in contents if content is not None for batch in segments.batches(content)]
 
 
-def runs(store: ObjectStore, folder: Path, stream: str, within: Span, *, newest_first: bool) -> Iterator[list[Run]]:
-    """The stream's events in groups such that no later group has an id before (newest_first: after) an earlier one's.
-
-    One group a month; what waits in write-ahead files is in the group of its month. Blocking.
-    """
+def months(store: ObjectStore, folder: Path, stream: str, within: Span, *, newest_first: bool) -> Iterator[Month]:
+    """The stream's events by month, in order; what waits in write-ahead files is in its month. Blocking."""
     waiting: dict[str, list[Batch]] = {}
     for batch in pending(folder, stream):
         waiting.setdefault(batch.segment.month, []).append(batch)
-    months = sorted({*segments.months(store, stream), *waiting}, reverse=newest_first)
-    for month in months:
-        if not within.touches(*ids.month_bounds(month)):
-            continue
-        stored = [_stored(store, segment) for segment in segments.listed(store, stream, month)]
-        held = [_held(batch) for batch in waiting.get(month, ())]
-        yield [run for run in (*stored, *held) if within.touches(run.first, run.last)]
+    for month in sorted({*segments.months(store, stream), *waiting}, reverse=newest_first):
+        if within.touches(*ids.month_bounds(month)):
+            yield partial(_runs, store, stream, month, waiting.get(month, ()))
 
 
-def _stored(store: ObjectStore, segment: Segment) -> Run:
-    return Run(segment.first, segment.last, lambda: load(store, segment))
+def _runs(store: ObjectStore, stream: str, month: str, held: Sequence[Batch], within: Span) -> list[Run]:
+    stored = [Run(segment.first, segment.last, partial(load, store, segment)) for segment in segments.listed(store, stream, month)]
+    waiting = [Run(batch.segment.first, batch.segment.last, partial(_held, batch)) for batch in held]
+    return [run for run in (*stored, *waiting) if within.touches(run.first, run.last)]
 
 
-def _held(batch: Batch) -> Run:
-    return Run(batch.segment.first, batch.segment.last, lambda: [(record.id, record.json) for record in batch.records])
+def _held(batch: Batch) -> list[Record]:
+    return [(record.id, record.json) for record in batch.records]
 
 
 def load(store: ObjectStore, segment: Segment) -> list[Record]:
     """The events of one object. Raises StreamCorrupt if they are not those that its name speaks of. Blocking."""
+    return _decoded(store, segment, partial(parsed, form=segment.form))
+
+
+def load_rows(store: ObjectStore, segment: Segment, columns: Sequence[StreamColumn]) -> pa.Table:
+    """The events of a Parquet object as an Arrow table of these columns. Raises StreamCorrupt. Blocking."""
+    from state.streams import parquet
+
+    return _decoded(store, segment, partial(parquet.rows, columns=columns))
+
+
+def _decoded(store: ObjectStore, segment: Segment, decode: Callable[[bytes], _T]) -> _T:
     data = store.get(segment.key)
     if crc32(data) != segment.crc:
         raise _corrupt(store, segment, f"its content has the checksum {crc32(data):08x}, its name says {segment.crc:08x}")
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise _corrupt(store, segment, f"it cannot be read as events ({error})") from error
+
+
+def parsed(data: bytes, form: Form) -> list[Record]:
+    """The events of an object's bytes. Raises ValueError."""
+    if form == "parquet":
+        from state.streams import parquet  # here, since few readers come to an object that needs pyarrow
+
+        return parquet.records(data)
     lines = data.split(b"\n")
     lines.pop()
-    try:
-        records = [(id_of(line), line) for line in lines]
-    except ValueError as error:
-        raise _corrupt(store, segment, f"a line is no event ({error})") from error
-    return records
+    return [(id_of(line), line) for line in lines]
 
 
 def _corrupt(store: ObjectStore, segment: Segment, fault: str) -> StreamCorrupt:
@@ -130,14 +159,27 @@ def id_of(line: bytes) -> str:
         raise ValueError(str(error)) from error
 
 
-def merged(groups: Iterator[list[Run]], within: Span, *, newest_first: bool) -> Iterator[Record]:
-    """The events of the runs in order of their ids, each id once, those outside the span left out."""
+def merged(found: Iterable[Month], within: Span, *, newest_first: bool) -> Iterator[Record]:
+    """The events of the months in order of their ids, each id once, those outside the span left out.
+
+    Raises ObjectMissing for a segment that is gone, and listed still.
+    """
     previous = ""
-    for group in groups:
-        for record in _ordered(group, newest_first=newest_first):
-            if record[0] != previous and within.first <= record[0] < within.until:
-                yield record
-            previous = record[0]
+    for month in found:
+        gone: set[str] = set()
+        rest: Span | None = within
+        while rest is not None:
+            try:
+                for record in _ordered(month(rest), newest_first=newest_first):
+                    if record[0] != previous and rest.first <= record[0] < rest.until:
+                        yield record
+                    previous = record[0]
+                rest = None
+            except ObjectMissing as error:  # folded into another since it was listed
+                if error.key in gone:
+                    raise
+                gone.add(error.key)
+                rest = within.beyond(previous, newest_first=newest_first)
 
 
 def _ordered(group: list[Run], *, newest_first: bool) -> Iterator[Record]:

@@ -4,9 +4,10 @@
 
 Every process appends to files of its own, without the lease; `adopt` moves what dead processes left. All of it may be
 repeated from any point: names derive from content, and readers know an event by its id. Appending refuses columns that
-the stream does not have, since SQL would silently lose them. Compaction and retention are not here.
+the stream does not have, since SQL would silently lose them. Compaction and retention are the holder's of the lease.
 
-Read next: `wal.py` (durability), `segments.py` (names), `reading.py` (merge), `schemas.py` (columns), `tables.py` (SQL).
+Read next: `wal.py` (durability), `segments.py` (names), `reading.py` (merge), `schemas.py` (columns), `tables.py` (SQL),
+`compaction.py`.
 """
 
 from __future__ import annotations
@@ -196,14 +197,14 @@ class Streams:
         """As `read`, each event as its id and its JSON, unparsed."""
         schema_of(stream)
         within = reading.span(since, until)
-        groups = reading.runs(self.store, self._folder, stream, within, newest_first=newest_first)
-        return reading.merged(groups, within, newest_first=newest_first)
+        months = reading.months(self.store, self._folder, stream, within, newest_first=newest_first)
+        return reading.merged(months, within, newest_first=newest_first)
 
     def extent(self, stream: str) -> StreamExtent:
         """Where the stream's events are now; lists names, opens no segment. Blocking."""
         schema_of(stream)
         held = reading.pending(self._folder, stream)  # before the bucket is listed: events only move that way
-        stored = [found for month in segments.months(self.store, stream) for found in segments.listed(self.store, stream, month)]
+        stored = segments.all_listed(self.store, stream)
         keys = {segment.key for segment in stored}
         return StreamExtent(tuple(stored), tuple(batch for batch in held if batch.segment.key not in keys))
 

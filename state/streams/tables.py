@@ -22,12 +22,14 @@ import pyarrow as pa
 
 from state.catalog.entry import Entry
 from state.catalog.fold import ObjectState
+from state.errors import ObjectMissing
 from state.local_store import storage_error
 from state.status_book import StatusBook
 from state.streams import ids, reading
 from state.streams.arrow import distinct, from_lines, from_rows, joined
 from state.streams.catalog_tables import CATALOG_TABLES, LOG_COLUMNS, Row, log_rows
 from state.streams.schemas import STATUS, STREAMS, StreamColumn, columns
+from state.streams.segments import Segment
 from state.streams.stream import StreamExtent, Streams
 from state.timestamps import iso
 
@@ -146,7 +148,16 @@ class SystemTables:
         return self._keep("streams", EXTENT_COLUMNS, cover, lambda: from_rows(rows, EXTENT_COLUMNS))
 
     def _stream(self, name: str, stream: str) -> Path:
-        extent = self._streams.extent(stream)
+        gone: set[str] = set()
+        while True:
+            try:
+                return self._stream_of(name, stream, self._streams.extent(stream))
+            except ObjectMissing as error:  # folded into another since it was listed
+                if error.key in gone:
+                    raise
+                gone.add(error.key)
+
+    def _stream_of(self, name: str, stream: str, extent: StreamExtent) -> Path:
         declared = STREAMS[stream].columns
 
         def build() -> pa.Table:
@@ -167,8 +178,18 @@ class SystemTables:
             parts.append(_read(former.path).slice(0, former.rows))
             known = former.covers
         new = [segment for segment in extent.stored if segment.key not in known]
-        lines = [line for segment in new for _, line in reading.load(self._streams.store, segment)]
-        return stored, distinct(joined([*parts, from_lines(lines, declared)]))
+        parts += self._loaded(new, declared)
+        return stored, distinct(joined(parts))
+
+    def _loaded(self, new: Sequence[Segment], declared: tuple[StreamColumn, ...]) -> Iterator[pa.Table]:
+        """Rows of segments; the lines of small ones are parsed together. Raises ObjectMissing where one was folded meanwhile."""
+        lines: list[bytes] = []
+        for segment in new:
+            if segment.form == "parquet":
+                yield reading.load_rows(self._streams.store, segment, declared)
+            else:
+                lines += [line for _, line in reading.load(self._streams.store, segment)]
+        yield from_lines(lines, declared)
 
     def _keep(self, name: str, declared: Sequence[StreamColumn], cover: Iterable[str], build: Callable[[], pa.Table]) -> Path:
         """The file of this cover, written if it is not there."""

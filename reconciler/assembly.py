@@ -37,10 +37,12 @@ from reconciler.queue import WorkQueue
 from reconciler.removal import Remover
 from reconciler.settings import Settings
 from reconciler.status_writer import StatusWriter
+from reconciler.upkeep import Upkeep
 from reconciler.world import World
 from specs.registry import KINDS
 from specs.version import PARSER_VERSION
 from state.discards import Discards
+from state.streams.compaction import Compaction
 from state.turns import Turns
 
 _VIEWS_KEPT = 24 * 3600.0
@@ -117,6 +119,8 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
 
     views = ViewSweep(state.place.cache / "views", _VIEWS_KEPT)
 
+    compaction = Compaction(state.streams, lease.check)
+
     def tidy() -> None:
         tables = [held.table for held in state.catalog.objects("Dataset").values() if held.table is not None]
         views.run(tables, time.monotonic())
@@ -129,10 +133,11 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         reconciler=reconciler,
         queue=queue,
         backoff=Backoff(BackoffPolicy(), random.Random()),
-        operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, state.clock),
+        operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, compaction, state.clock),
         data_watch=watch,
         heartbeat=heartbeat,
         tidy=tidy,
+        upkeep=Upkeep(compaction).run,
         clock=state.clock,
     )
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)

@@ -39,6 +39,7 @@ _T = TypeVar("_T")
 _REQUESTS_EVERY = 2.0
 _HEARTBEAT_EVERY = 5.0
 _RESYNC_TICK = 1.0
+_UPKEEP_EVERY = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Parts:
     data_watch: DataWatch
     heartbeat: Callable[[str | None, datetime | None], None]
     tidy: Callable[[], None]
+    upkeep: Callable[[Callable[[], bool]], None]
     clock: Callable[[], datetime]
 
 
@@ -163,6 +165,7 @@ class Driver:
         yield self._relist()
         yield self._resync()
         yield self._beat()
+        yield self._keep_up()
         for _ in range(self._reconcilers):
             yield self._work()
 
@@ -295,6 +298,15 @@ class Driver:
         while True:
             await self._despite_storage(self._heartbeat)
             await asyncio.sleep(_HEARTBEAT_EVERY)
+
+    async def _keep_up(self) -> None:
+        """Streams: not at once, since a foreground run may be over soon."""
+        while True:
+            await asyncio.sleep(_UPKEEP_EVERY)
+            await self._despite_storage(self._upkeep)
+
+    async def _upkeep(self) -> None:
+        await self._in_thread(partial(self._parts.upkeep, lambda: not self._stopping.is_set()))
 
     async def _heartbeat(self) -> None:
         await self._in_thread(partial(self._parts.heartbeat, self._parts.world.revision, self._relisted_at))

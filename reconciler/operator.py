@@ -20,6 +20,8 @@ from state.errors import LeaseLost
 from state.failpoints import declare, hit
 from state.requests import Request, RequestQueue
 from state.streams import ids
+from state.streams.compaction import Compaction
+from state.streams.schemas import STREAMS, StreamInvalid
 from state.streams.stream import Streams
 from state.timestamps import from_iso, iso
 
@@ -48,6 +50,7 @@ class Operator:
         follower: Follower,
         files: SourceFiles,
         streams: Streams,
+        compaction: Compaction,
         clock: Callable[[], datetime],
     ) -> None:
         self._requests = requests
@@ -56,6 +59,7 @@ class Operator:
         self._follower = follower
         self._files = files
         self._streams = streams
+        self._compaction = compaction
         self._clock = clock
 
     def answer(self) -> tuple[Key, ...]:
@@ -110,6 +114,8 @@ class Operator:
                 key = self._wanted(request)
                 self._catalog.commit((Resumed(str(key), request.actor),), actor=request.actor, reason=request.reason)
                 return "it is looked after again", (key,)
+            case "compact":
+                return self._compact(request.payload), ()
             case "resync":
                 key = self._wanted(request)
                 resource = self._world.resource(key)
@@ -151,6 +157,18 @@ class Operator:
         self._catalog.commit((change,), actor=request.actor, reason=request.reason)
         self._follower.prune()
         return f"{len(plan.held)} objects were let go", ()
+
+    def _compact(self, payload: Mapping[str, Any]) -> str:
+        """Folds the segments of the streams that are named. Raises Refused."""
+        names = payload.get("streams")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise Refused("`streams` needs a list of streams.", remedy=f"There are {', '.join(STREAMS)}.")
+        try:
+            done = [month for name in names for month in self._compaction.run(name)]
+        except StreamInvalid as error:
+            raise Refused(str(error), remedy=error.remedy) from error
+        before, after = (sum(month.objects[at] for month in done) for at in (0, 1))
+        return f"{before} objects became {after}" if done else "there was nothing to fold"
 
     def _wanted(self, request: Request) -> Key:
         key = Key.parse(request.object)

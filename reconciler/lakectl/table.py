@@ -53,6 +53,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("suspend", "suspend", "leave an object alone for a while", "either", _STEER),
     Command("resume", "resume", "look after a suspended object again", "either", _STEER),
     Command("approve", "approve", "let a held plan go ahead", "either", _STEER),
+    Command("compact", "compact", "fold the segments of a stream into few objects", "either", _STEER),
     Command("explain", "explain", "the fields of a kind, the reasons, the settings", "no daemon", _LEARN),
     Command("schema", "schema", "JSON Schemas of all kinds, for editors", "no daemon", _LEARN),
     Command("completion", "completion", "completion for bash, zsh or tcsh", "no daemon", _LEARN),

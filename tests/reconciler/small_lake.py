@@ -41,6 +41,7 @@ from state.reader import ObjectReader
 from state.requests import RequestQueue
 from state.status import Status
 from state.status_book import StatusBook
+from state.streams.compaction import Compaction
 from state.streams.stream import Streams
 from state.turns import Turns
 
@@ -230,7 +231,10 @@ class Bench:
         self.reconciler = Reconciler(
             self.kinds.controllers, self.world.desired, self.world.circle, self.catalog, self.statuses, self.clock, turns, stop_jobs
         )
-        self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.clock)
+        self.compaction = Compaction(self.streams, lambda: None)
+        self.operator = Operator(
+            self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.compaction, self.clock
+        )
 
     def close(self) -> None:
         self.executor.shutdown()

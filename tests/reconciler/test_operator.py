@@ -116,6 +116,23 @@ class TestSuspend:
         assert lake.catalog.seq == seq
 
 
+class TestCompact:
+    def test_segments_are_folded(self, lake: Bench) -> None:
+        for number in range(3):
+            lake.streams.append("errors", {"bucket": str(number)})
+            lake.streams.flush()
+        request = ask(lake, "compact", "", payload={"streams": ["errors"]})
+        lake.operator.answer()
+        assert ended(lake, request)["message"] == "3 objects became 1"
+        assert [row["bucket"] for row in lake.streams.read("errors")] == ["0", "1", "2"]
+
+    @pytest.mark.parametrize("payload", [{}, {"streams": "errors"}, {"streams": ["nonsense"]}, {"streams": [5]}])
+    def test_nonsense_is_refused(self, lake: Bench, payload: dict[str, Any]) -> None:
+        request = ask(lake, "compact", "", payload=payload)
+        lake.operator.answer()
+        assert ended(lake, request)["outcome"] == "refused"
+
+
 def test_resync_reads_contents_again(lake: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
     original = files.sha256_file
@@ -221,7 +238,7 @@ class TestRefusals:
         lake.operator.answer()
         assert ended(lake, request)["outcome"] == "done"
 
-    @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"reconcile", "suspend", "resume", "resync", "approve"}))
+    @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"reconcile", "suspend", "resume", "resync", "approve", "compact"}))
     def test_of_what_is_not_built(self, lake: Bench, verb: str) -> None:
         request = ask(lake, verb)
         assert lake.operator.answer() == ()

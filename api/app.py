@@ -20,6 +20,7 @@ from api.limits import Limits, bounded
 from api.problems import expectations, problems
 from api.reader import Listener, guard
 from api.threads import RequestThreads
+from engines.audit import Audit
 from state.failure_query import Remembered
 
 
@@ -34,6 +35,7 @@ class Parts:
     catalog: datasets.DatasetCatalog
     buckets: storage.BucketSource
     objects: objects.ObjectSource
+    audit: Audit
     missing: health.Readiness
     daemon: status.Daemon
     listen_host: str = "127.0.0.1"
@@ -72,7 +74,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *datasets.endpoints(parts.catalog, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
         *storage_errors.endpoints(Remembered(parts.events, parts.buckets.failures), parts.limits.page, threads.storage),
-        *objects.endpoints(parts.objects, threads.storage),
+        *objects.endpoints(parts.objects, parts.audit, threads.storage),
         *health.endpoints(parts.missing),
         *metrics.endpoints(parts.registry, threads.memory),
     )

@@ -17,10 +17,12 @@ from typing import Protocol
 from aiohttp import web
 
 from api.endpoints import Endpoint
-from api.errors import BucketNotFound, KeyRefused, ObjectNotFound, ObjectReplaced, RangeInvalid
-from api.reader import require_bucket
+from api.errors import ApiError, BucketNotFound, KeyRefused, ObjectNotFound, ObjectReplaced, RangeInvalid
+from api.reader import READER, require_bucket
 from api.rescue import HEADERS, rescue_headers
 from api.threads import Threads
+from engines.audit import Access, Audit
+from specs.errors import LakehouseError
 from state.errors import BucketUnknown, KeyInvalid, ObjectMissing
 from state.objects import ObjectInfo, OpenObject
 
@@ -46,14 +48,19 @@ class ObjectRoute:
     """Answers it."""
 
     objects: ObjectSource
+    audit: Audit
     threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises BucketNotFound, ObjectNotFound, KeyRefused, RangeInvalid, ReadRefused, and what the store raises."""
         bucket, key = request.match_info["bucket"], request.match_info["key"]
+        with self.audit.access("object", request[READER], refusals=(ApiError,), bucket=bucket, key=key) as access:
+            return await self._checked(request, bucket, key, access)
+
+    async def _checked(self, request: web.Request, bucket: str, key: str, access: Access) -> web.StreamResponse:
         require_bucket(request, bucket)
         try:
-            return await self._answer(request, bucket, key)
+            return await self._answer(request, bucket, key, access)
         except BucketUnknown as error:
             raise BucketNotFound(f"There is no bucket {bucket!r}.") from error
         except KeyInvalid as error:
@@ -61,7 +68,7 @@ class ObjectRoute:
         except ObjectMissing as error:
             raise ObjectNotFound(f"There is no object {key!r} in bucket {bucket}.") from error
 
-    async def _answer(self, request: web.Request, bucket: str, key: str) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, bucket: str, key: str, access: Access) -> web.StreamResponse:
         info, rescue = await self.threads.run(lambda _: self.objects.head(bucket, key))
         headers = {"ETag": etag(info), "Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
         if _known(request, info):
@@ -82,23 +89,26 @@ class ObjectRoute:
             if opened.info.size != info.size or (source == rescue and opened.info.etag != info.etag):
                 raise ObjectReplaced(f"{bucket}/{key} was replaced while it was read.")
             response.headers.update(rescue_headers(source))
-            await self._send(request, response, opened)
+            await self._send(request, response, opened, access)
         return response
 
-    async def _send(self, request: web.Request, response: web.StreamResponse, opened: OpenObject) -> None:
+    async def _send(self, request: web.Request, response: web.StreamResponse, opened: OpenObject, access: Access) -> None:
         async def following() -> list[bytes]:
             return await self.threads.run(lambda _: list(islice(opened.pieces, AHEAD)))
 
         pieces = await following()
         await response.prepare(request)
+        access.bytes = 0
         while pieces:
             coming = asyncio.ensure_future(following())
             try:
                 for piece in pieces:
                     await response.write(piece)
+                    access.bytes += len(piece)
             finally:
                 await asyncio.wait([coming])  # one thread at a time asks for pieces, and they are closed after that
             if (error := coming.exception()) is not None:
+                access.error = error if isinstance(error, LakehouseError) else None
                 _log.warning("%s was cut off: %s", request.rel_url.raw_path, error)
                 if request.transport is not None:
                     request.transport.close()  # a problem document would be taken for the rest of the object
@@ -134,9 +144,9 @@ def _range(request: web.Request, info: ObjectInfo) -> tuple[int, int]:
     return start, stop - start
 
 
-def endpoints(objects: ObjectSource, threads: Threads) -> tuple[Endpoint, ...]:
+def endpoints(objects: ObjectSource, audit: Audit, threads: Threads) -> tuple[Endpoint, ...]:
     """The route of objects."""
     headers = {"ETag": "Changes with the object.", "Content-Range": "Of a range (206).", **HEADERS}
     path, summary = "/storage/buckets/{bucket}/objects/{key:.+}", "An object's bytes, whole or a range of them"
-    handle = ObjectRoute(objects, threads).handle
+    handle = ObjectRoute(objects, audit, threads).handle
     return (Endpoint("GET", path, summary, handle, {OCTETS: None}, headers=headers, problems=(400, 403, 404, 416, 503)),)

@@ -1,10 +1,12 @@
 """The reading side of a process: queries and searches over an open state, the same for the daemon and for an offline `lakectl`."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from engines.audit import Audit, AuditedQueries, AuditedSearches
 from engines.search import SearchService
 from engines.sql.limits import Limits
 from engines.sql.pool import PoolSize, WorkerPool
@@ -12,8 +14,11 @@ from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables
 from reconciler.opening import State
 from reconciler.settings import Settings
+from state.errors import StateError
 from state.status import Status
 from state.streams.tables import SystemTables
+
+_log = logging.getLogger(__name__)
 
 _OF_OPERATORS = 0.6
 """Share of a worker's memory that operators may hold before they spill; the rest is decoding, results and the process itself."""
@@ -21,10 +26,11 @@ _OF_OPERATORS = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """What answers reads."""
+    """What answers reads; each leaves a row in `audit`, which writes those of others, too."""
 
-    queries: QueryService
-    searches: SearchService
+    queries: AuditedQueries
+    searches: AuditedSearches
+    audit: Audit
 
 
 @asynccontextmanager
@@ -43,6 +49,7 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
         name = f"Index/{index}"
         return state.statuses.get(name).message if name in state.statuses else None
 
+    audit = Audit(state.streams)
     searches = SearchService(state.catalog, state.objects, queries, why_not=why_not)
     loop = asyncio.get_running_loop()
 
@@ -51,11 +58,20 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
 
     leave = state.catalog.subscribe(changed)
     try:
-        yield Readers(queries, searches)
+        yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit), audit)
     finally:
         leave()
         searches.close()
         await asyncio.shield(pool.close())
+        await asyncio.to_thread(_keep_audit, state)
+
+
+def _keep_audit(state: State) -> None:
+    """Rows of the last second: an offline `lakectl` has no thread that makes them durable, and leaves its file to the next writer."""
+    try:
+        state.streams.sync()
+    except StateError as error:
+        _log.warning("what was read last is not in the audit: %s", error.explain())
 
 
 @dataclass(frozen=True, slots=True)

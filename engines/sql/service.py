@@ -65,7 +65,8 @@ class Tables(Protocol):
 @dataclass(frozen=True, slots=True)
 class QueryResult:
     """What answered. ipc: an Arrow IPC stream; count: of its rows; text: about how many bytes they are as JSON; truncated: there were
-    more; versions: of each Dataset that was read; rescues: buckets that gave files in another's place."""
+    more; versions: of each Dataset that was read; rescues: buckets that gave files in another's place; tables: all that were read, as SQL
+    calls them."""
 
     ipc: bytes
     count: int
@@ -74,6 +75,7 @@ class QueryResult:
     versions: Mapping[str, int]
     seconds: float
     rescues: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
     @property
     def schema(self) -> pa.Schema:
@@ -140,7 +142,8 @@ class QueryService:
                 versions = {dataset_name(table.name): table.version for table in tables}
                 rescues = tuple(sorted({bucket for table in tables for bucket in table.rescues}))
                 header, took = answer.header, self._clock() - begun
-                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues)
+                names = tuple(source.name for source in sources)
+                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues, names)
             if answer.header["problem"] != "storage":
                 break
         return await self._refuse(answer, reader)

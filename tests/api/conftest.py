@@ -21,6 +21,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from api.app import Parts, build_app
 from api.server import runner_of
 from api.status import Daemon
+from engines.audit import Audit
 from engines.errors import EngineError
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
@@ -196,7 +197,7 @@ def world(tmp_path: Path, streams: Streams) -> World:
     buckets.attach(BucketConfig("mirror", "local", str(tmp_path / "mirror")))
     buckets.attach(BucketConfig("far", "memory", prefix="p"))
     objects = ObjectReader(buckets, tmp_path / "cache", 1000)
-    parts = Parts(queries, searches, statuses, streams, catalog, buckets, objects, lambda: missing, daemon)
+    parts = Parts(queries, searches, statuses, streams, catalog, buckets, objects, Audit(streams), lambda: missing, daemon)
     return World(queries, searches, statuses, streams, catalog, missing, buckets, objects, parts)
 
 

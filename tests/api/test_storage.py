@@ -212,3 +212,18 @@ class TestRescue:
         world.queries.result.rescues = ("mirror",)
         async with opened() as client, client.post("/query", json={"sql": "SELECT 1"}) as answer:
             assert (answer.status, answer.headers["X-Lakehouse-Rescue-Bucket"]) == (200, "mirror")
+
+
+async def test_every_read_of_an_object_is_in_the_audit(opened: Open, world: World) -> None:
+    world.buckets.store("lake").put("a/b.bin", CONTENT)
+    async with opened() as client:
+        for key, headers in (("a/b.bin", {}), ("a/b.bin", {"Range": "bytes=0-9"}), ("gone", {})):
+            async with client.get(f"/storage/buckets/lake/objects/{key}", headers=headers) as answer:
+                await answer.read()
+    await to_thread.run_sync(world.streams.sync)
+    rows = await to_thread.run_sync(lambda: list(world.streams.read("audit")))
+    assert [(row["action"], row["bucket"], row["key"], row["outcome"], row.get("bytes"), row.get("reason")) for row in rows] == [
+        ("object", "lake", "a/b.bin", "done", len(CONTENT), None),
+        ("object", "lake", "a/b.bin", "done", 10, None),
+        ("object", "lake", "gone", "refused", None, "object-not-found"),
+    ]

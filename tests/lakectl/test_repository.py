@@ -174,6 +174,10 @@ class TestApply:
         answer = lakectl("query", "SELECT count(*) AS n FROM people", "-o", "json").document
         assert answer["rows"] == [{"n": 12}]
         assert answer["versions"] == {"people": 1}
+        audit = 'SELECT action, statement, tables, "rows", outcome FROM system.audit'
+        (row,) = lakectl("query", audit, "-o", "json").document["rows"]
+        asked = {"action": "query", "statement": "SELECT count(*) AS n FROM people", "tables": '["people"]', "rows": 1, "outcome": "done"}
+        assert row == asked
         assert {row["ready"] for row in lakectl("status", "-o", "json").document["objects"]} == {"Unknown"}
         assert "specs/people.yaml:1" in lakectl("describe", "Dataset/people").out
 

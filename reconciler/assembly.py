@@ -37,12 +37,13 @@ from reconciler.queue import WorkQueue
 from reconciler.removal import Remover
 from reconciler.settings import Settings
 from reconciler.status_writer import StatusWriter
-from reconciler.upkeep import Upkeep
+from reconciler.upkeep import Upkeep, tell
 from reconciler.world import World
 from specs.registry import KINDS
 from specs.version import PARSER_VERSION
 from state.discards import Discards
 from state.streams.compaction import Compaction
+from state.streams.retention import Retention
 from state.turns import Turns
 
 _VIEWS_KEPT = 24 * 3600.0
@@ -120,6 +121,8 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     views = ViewSweep(state.place.cache / "views", _VIEWS_KEPT)
 
     compaction = Compaction(state.streams, lease.check)
+    retention = Retention(state.streams, lease.check, partial(tell, statuses))
+    upkeep = Upkeep(compaction, retention, lambda stream: follower.settings.retention.of(stream))
 
     def tidy() -> None:
         tables = [held.table for held in state.catalog.objects("Dataset").values() if held.table is not None]
@@ -137,7 +140,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         data_watch=watch,
         heartbeat=heartbeat,
         tidy=tidy,
-        upkeep=Upkeep(compaction).run,
+        upkeep=upkeep.run,
         clock=state.clock,
     )
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)

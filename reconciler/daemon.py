@@ -28,13 +28,11 @@ from reconciler.opening import Housekeeping, State, open_state, utc_now
 from reconciler.place import Place
 from reconciler.reading import Readers, StatusView, reading
 from reconciler.settings import Settings, armed_failpoints, load_settings, split_address
+from reconciler.upkeep import DAEMON
 from specs.version import VERSION
 from state import failpoints, reasons
 from state.errors import StateError
 from state.timestamps import iso
-
-DAEMON = "Daemon/lakehouse"
-"""The object of the daemon's own events."""
 
 _WAIT_FOR_WORKER = 30.0
 _MARGIN = 30.0

@@ -11,6 +11,7 @@ Read next: `specs.model` and `specs.validation`, which check settings as they ch
 import os
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
@@ -110,6 +111,28 @@ class WorkSettings(Part):
     cache_bytes: int = Field(default=10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
 
 
+_Kept = Seconds | None
+
+
+class RetentionSettings(Part):
+    """How long events are kept. What goes are whole months; `status` has no field, since what is newest of an object may be old."""
+
+    events: _Kept = Field(default=None, description="How long the stream `events` is kept, as in 90d; months wholly older are removed.")
+    trials: _Kept = Field(default=None, description="The same for `trials`.")
+    journal: _Kept = Field(default=None, description="The same for `journal`.")
+    errors: _Kept = Field(default=None, description="The same for `errors`.")
+    audit: _Kept = Field(default=None, description="The same for `audit`; a note says where its chains begin then.")
+    tool_calls: _Kept = Field(default=None, description="The same for `tool_calls`.")
+    jobs: _Kept = Field(default=None, description="The same for `jobs`.")
+    requests: _Kept = Field(default=None, description="The same for `requests`.")
+    quarantine: _Kept = Field(default=None, description="The same for `quarantine`.")
+
+    def of(self, stream: str) -> timedelta | None:
+        """None: for ever."""
+        seconds: float | None = self.model_dump().get(stream)
+        return None if seconds is None else timedelta(seconds=seconds)
+
+
 class Settings(Part):
     """All settings, with their defaults."""
 
@@ -124,6 +147,7 @@ class Settings(Part):
     state: StateSettings = Field(default=StateSettings(), description="Where the state is kept.")
     limits: LimitSettings = Field(default=LimitSettings(), description="What one request may cost.")
     work: WorkSettings = Field(default=WorkSettings(), description="How the daemon works.")
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="How long events are kept.")
     max_prune: float = Field(
         default=0.3, ge=0, le=1, description="Share of a kind's objects that one commit may remove before an approval is asked for."
     )

@@ -180,6 +180,9 @@ STOPPED = "Stopped"
 CHECKPOINT_DAMAGED = "CheckpointDamaged"
 """A checkpoint of the catalog cannot be read. An older one and the log told the same; the next checkpoint takes its place."""
 
+EVENTS_EXPIRED = "EventsExpired"
+"""A month of a stream is older than `retention` keeps it, and is removed; the message says how much it was."""
+
 REVISION_OBSERVED = "RevisionObserved"
 """A new commit was read."""
 

@@ -47,6 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("buckets", "buckets", "the buckets, and how each does when it is tried", "either", _LOOK),
     Command("errors", "errors", "what failed in which bucket", "either", _LOOK),
     Command("wait", "wait", "until objects are ready, or gone", "either", _LOOK),
+    Command("audit", "audit", "is the record of reads what was written?", "no daemon", _READ),
     Command("query", "query", "run one read-only SQL statement", "either", _READ),
     Command("search", "search", "find texts of an index by meaning", "either", _READ),
     Command("reconcile", "reconcile", "look at an object again, now", "either", _STEER),

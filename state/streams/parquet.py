@@ -53,7 +53,22 @@ def rows(data: bytes, columns: Sequence[StreamColumn]) -> pa.Table:
     return from_lines(_read(data, [LINE])[LINE].to_pylist(), columns)
 
 
-def _read(data: bytes, names: list[str]) -> pa.Table:
+def disagreeing(data: bytes, columns: Sequence[StreamColumn]) -> list[str]:
+    """Ids of the rows whose columns are not those of their lines. Raises ValueError."""
+    table = _read(data, None)
+    known = [column for column in columns if column.name in table.column_names]
+    wanted = from_lines(table[LINE].to_pylist(), known)
+    pairs = [(table[column.name], wanted[column.name]) for column in known]
+    wrong = {at for one, other in pairs if not one.equals(other) for at in _differing(one, other)}
+    found: list[str] = [str(table["id"][at]) for at in sorted(wrong)]
+    return found
+
+
+def _differing(one: pa.ChunkedArray, other: pa.ChunkedArray) -> list[int]:
+    return [at for at, (a, b) in enumerate(zip(one.to_pylist(), other.to_pylist(), strict=True)) if a != b]
+
+
+def _read(data: bytes, names: list[str] | None) -> pa.Table:
     """Raises ValueError for what is no such file."""
     try:
         return pq.read_table(pa.BufferReader(data), columns=names, use_threads=False)

@@ -160,10 +160,16 @@ def id_of(line: bytes) -> str:
 
 
 def merged(found: Iterable[Month], within: Span, *, newest_first: bool) -> Iterator[Record]:
-    """The events of the months in order of their ids, each id once, those outside the span left out.
+    """The events of the months in order of their ids, each id once, those outside the span left out."""
+    previous = ""
+    for record in every(found, within, newest_first=newest_first):
+        if record[0] != previous:
+            yield record
+        previous = record[0]
 
-    Raises ObjectMissing for a segment that is gone, and listed still.
-    """
+
+def every(found: Iterable[Month], within: Span, *, newest_first: bool) -> Iterator[Record]:
+    """As `merged`, each event as often as it is there. Raises ObjectMissing for a segment that is gone, and listed still."""
     previous = ""
     for month in found:
         gone: set[str] = set()
@@ -171,9 +177,9 @@ def merged(found: Iterable[Month], within: Span, *, newest_first: bool) -> Itera
         while rest is not None:
             try:
                 for record in _ordered(month(rest), newest_first=newest_first):
-                    if record[0] != previous and rest.first <= record[0] < rest.until:
+                    if rest.first <= record[0] < rest.until:
                         yield record
-                    previous = record[0]
+                        previous = record[0]
                 rest = None
             except ObjectMissing as error:  # folded into another since it was listed
                 if error.key in gone:

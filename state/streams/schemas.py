@@ -28,13 +28,17 @@ class StreamColumn:
 
 @dataclass(frozen=True, slots=True)
 class StreamSchema:
-    """A stream: `columns` in the order of its SQL table, `names` and `json` for fast checks while appending."""
+    """A stream: `columns` in the order of its SQL table, `names` and `json` for fast checks while appending.
+
+    chained: its events carry chained checksums (`chains.py`), in columns of their own at the end.
+    """
 
     name: str
     summary: str
     columns: tuple[StreamColumn, ...]
     names: frozenset[str]
     json: frozenset[str]
+    chained: bool = False
 
 
 class StreamInvalid(StateError):
@@ -49,11 +53,14 @@ def columns(text: str) -> tuple[StreamColumn, ...]:
     return tuple(StreamColumn(name, kind or "string") for name, _, kind in pairs)  # type: ignore[arg-type]
 
 
-def _stream(name: str, summary: str, text: str) -> StreamSchema:
-    declared = columns("id at:timestamp " + text)
-    return StreamSchema(
-        name, summary, declared, frozenset(c.name for c in declared), frozenset(c.name for c in declared if c.type == "json")
-    )
+CHAIN_COLUMNS = columns("chain_writer chain_number:int64 chain_hash")
+"""Whose chain, which place in it, and the hash of all up to here; added while appending."""
+
+
+def _stream(name: str, summary: str, text: str, *, chained: bool = False) -> StreamSchema:
+    appended = columns("id at:timestamp " + text)
+    names, json = frozenset(c.name for c in appended), frozenset(c.name for c in appended if c.type == "json")
+    return StreamSchema(name, summary, (*appended, *CHAIN_COLUMNS) if chained else appended, names, json, chained)
 
 
 STATUS = _stream(
@@ -89,6 +96,7 @@ AUDIT = _stream(
     "Every read: who, what was touched, with what outcome.",
     """reader profile role action statement tables:json columns:json filters:json masks:json versions:json rows:int64 bytes:int64
     duration_ms:float64 outcome reason bucket key model request detail:json""",
+    chained=True,
 )
 TOOL_CALLS = _stream(
     "tool_calls",

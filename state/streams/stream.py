@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Event, Lock
@@ -24,13 +25,15 @@ import orjson
 
 from state.errors import ObjectExists, StateError
 from state.failpoints import declare, hit
+from state.local_store import storage_error
 from state.objects import ObjectStore
 from state.streams import reading, segments
+from state.streams.chains import Chains, Heads, heads_in
 from state.streams.ids import Ulids, is_id
 from state.streams.reading import Bound
-from state.streams.schemas import StreamInvalid, schema_of
+from state.streams.schemas import STREAMS, StreamInvalid, schema_of
 from state.streams.segments import Batch, Segment
-from state.streams.wal import WalFile, WalRecord, WriteAhead, orphans
+from state.streams.wal import Line, WalFile, WalRecord, WriteAhead, orphans
 from state.timestamps import Clock, iso
 
 BEFORE_PUT = declare("streams.before-put")
@@ -72,9 +75,12 @@ class Streams:
     def __init__(self, store: ObjectStore, folder: Path, clock: Clock, ids: Ulids | None = None) -> None:
         self.store = store
         self.ids = ids or Ulids(clock)
-        self._folder = folder
+        self.folder = folder
         self._clock = clock
-        self._wal = WriteAhead(folder, self.ids())
+        name = self.ids()
+        self._chains = Chains(name)
+        self._wal = WriteAhead(folder, name, self._chains.settle)
+        self.heads = Heads(store, folder / "heads")
         self._flushing = Lock()
 
     def append(self, stream: str, event: Mapping[str, Any]) -> str:
@@ -97,7 +103,7 @@ class Streams:
     def append_lazy(self, stream: str, event: Mapping[str, Any]) -> str:
         """Returns at once; durable with the next sync, within a second where `run` runs. For what may be lost."""
         record = self.encode(stream, event)
-        self._wal.append_lazy(record.encode())
+        self._wal.append_lazy(self._line(record))
         return record.id
 
     def encode(self, stream: str, event: Mapping[str, Any]) -> WalRecord:
@@ -128,13 +134,20 @@ class Streams:
 
     def commit(self, records: Iterable[WalRecord]) -> None:
         """Makes encoded events durable, of several streams together if need be, with one sync."""
-        lines = b"".join([record.encode() for record in records])
+        lines = [self._line(record) for record in records]
         if lines:
-            self._wal.append(lines)
+            self._wal.append(*lines)
+
+    def _line(self, record: WalRecord) -> Line:
+        return partial(self._chains.line, record) if STREAMS[record.stream].chained else record.encode()
 
     def sync(self) -> None:
-        """Makes lazy appends durable."""
+        """Makes lazy appends durable, and keeps the heads of chains on this machine."""
         self._wal.sync()
+        try:
+            self.heads.keep(self._chains.heads())
+        except OSError as error:
+            raise storage_error(error, bucket="write-ahead", operation="append", path=self.folder) from error
 
     def flush(self) -> int:
         """Moves what is in this process's write-ahead files to the bucket; returns how many objects were put.
@@ -151,7 +164,7 @@ class Streams:
     def adopt(self) -> int:
         """Moves the write-ahead files of dead processes to the bucket; returns how many files. Any process may."""
         adopted = 0
-        for file in orphans(self._folder):
+        for file in orphans(self.folder):
             try:
                 hit(ADOPTING)
                 self._move(file)
@@ -170,6 +183,7 @@ class Streams:
             with suppress(ObjectExists):
                 self.store.put(batch.segment.key, batch.encode(), if_absent=True)
             hit(AFTER_PUT)
+        self.heads.store(heads_in(content.records))
         hit(BEFORE_REMOVE)
         file.remove(keep=content.damaged > 0)
         return len(found)
@@ -197,13 +211,13 @@ class Streams:
         """As `read`, each event as its id and its JSON, unparsed."""
         schema_of(stream)
         within = reading.span(since, until)
-        months = reading.months(self.store, self._folder, stream, within, newest_first=newest_first)
+        months = reading.months(self.store, self.folder, stream, within, newest_first=newest_first)
         return reading.merged(months, within, newest_first=newest_first)
 
     def extent(self, stream: str) -> StreamExtent:
         """Where the stream's events are now; lists names, opens no segment. Blocking."""
         schema_of(stream)
-        held = reading.pending(self._folder, stream)  # before the bucket is listed: events only move that way
+        held = reading.pending(self.folder, stream)  # before the bucket is listed: events only move that way
         stored = segments.all_listed(self.store, stream)
         keys = {segment.key for segment in stored}
         return StreamExtent(tuple(stored), tuple(batch for batch in held if batch.segment.key not in keys))
@@ -224,7 +238,7 @@ class Streams:
             except StateError as error:
                 failed(error)
             except (OSError, ValueError) as error:
-                failed(StateError(f"{self._folder}: {type(error).__name__}: {error}."))
+                failed(StateError(f"{self.folder}: {type(error).__name__}: {error}."))
 
     def close(self) -> None:
         """Flushes and lets go. What cannot be moved stays in its file, for `adopt`; the error is raised."""

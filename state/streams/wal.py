@@ -15,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,10 @@ from state.streams.ids import is_id
 _log = logging.getLogger(__name__)
 
 SUFFIX = ".wal"
+
+Line = bytes | Callable[[], bytes]
+"""A line, or what makes it when its turn comes: no line is made before all those that it follows."""
+
 MAX_FILE_BYTES = 8 << 20
 """A file that has grown beyond this is sealed, so that one upload stays small."""
 
@@ -173,7 +177,7 @@ def orphans(folder: Path) -> Iterator[WalFile]:
 class _Group:
     """Lines that share a sync. The first appender leads: it waits for the file; each other waits for its own lock to open."""
 
-    lines: list[bytes] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     waiters: list[Lock] = field(default_factory=list)
     led: bool = False
     done: bool = False
@@ -186,7 +190,9 @@ class WriteAhead:
     `name` must be new: no process that lives or lived may have used it. No file exists before the first append.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, settle: Callable[[bool], None] = lambda written: None) -> None:
+        """settle: told after each group whether its lines are durable; if not, nobody knows."""
+        self._settle = settle
         self._folder = folder
         self._name = name
         self._number = 0
@@ -196,12 +202,12 @@ class WriteAhead:
         self._file: WalFile | None = None
         self._sealed: list[WalFile] = []
 
-    def append(self, lines: bytes) -> None:
+    def append(self, *lines: Line) -> None:
         """Returns once `lines` are on the disk. Raises DiskFull or BucketUnavailable; then they are not acknowledged."""
         waiter = Lock()
         with self._joining:
             group = self._group
-            group.lines.append(lines)
+            group.lines.extend(lines)
             leads, group.led = not group.led, True
             if not leads:
                 waiter.acquire()
@@ -217,10 +223,10 @@ class WriteAhead:
         if group.error is not None:
             raise group.error
 
-    def append_lazy(self, lines: bytes) -> None:
+    def append_lazy(self, *lines: Line) -> None:
         """Joins the next group without waiting for it; lost if the process dies before."""
         with self._joining:
-            self._group.lines.append(lines)
+            self._group.lines.extend(lines)
 
     def sync(self) -> None:
         """Makes durable what was appended lazily."""
@@ -260,11 +266,12 @@ class WriteAhead:
             group, self._group = self._group, _Group()
         group.error = StateError("The write-ahead file was given up while it was written.")
         try:
-            self._write(b"".join(group.lines))
+            self._write(b"".join([line if isinstance(line, bytes) else line() for line in group.lines]))
             group.error = None
         except Exception as error:  # noqa: BLE001 - whatever it is, each appender hears of it
             group.error = error
         finally:
+            self._settle(group.error is None)
             group.done = True
             for waiter in group.waiters:
                 waiter.release()

@@ -27,6 +27,8 @@ def rows(model: BaseModel, prefix: str = "") -> Iterator[str]:
 
 def shown(alias: str, value: Any) -> str:
     """A default as a person would write it."""
+    if value is None:
+        return "for ever"
     if alias.lower().endswith("bytes"):
         size, unit = next((value >> bits, unit) for bits, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "bytes")) if value >> bits)
         return f"{value} ({size} {unit})"

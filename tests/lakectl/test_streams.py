@@ -1,8 +1,9 @@
-"""`lakectl compact`, by a daemon and without one."""
+"""`lakectl compact`, by a daemon and without one, and `lakectl audit verify`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,3 +53,43 @@ class TestCompact:
     @pytest.mark.parametrize("words", [[], ["errors", "--all"], ["nonsense"]])
     def test_what_cannot_be_asked(self, here: Lakehouse, words: list[str]) -> None:
         assert here.call("compact", *words).code == 2
+
+
+class TestAuditVerify:
+    @pytest.fixture
+    def audited(self, here: Lakehouse) -> Lakehouse:
+        here.streams_.append_many("audit", [{"reader": "anonymous", "rows": number} for number in range(5)])
+        here.streams_.flush()
+        return here
+
+    def tamper(self, audited: Lakehouse, old: bytes, new: bytes) -> None:
+        (path,) = audited.root.glob("lake/streams/audit/*/*.jsonl")
+        path.write_bytes(path.read_bytes().replace(old, new))
+
+    def test_intact(self, audited: Lakehouse) -> None:
+        said = audited.call("audit", "verify")
+        assert (said.code, said.out) == (0, "✔  The audit is intact: 5 rows by 1 writer.\n")
+
+    def test_findings(self, audited: Lakehouse, golden: Any) -> None:
+        self.tamper(audited, b'"rows":2', b'"rows":9')
+        said = audited.call("audit", "verify")
+        assert said.code == 1
+        golden.check("audit-verify.txt", said.all)
+        document = audited.call("audit", "verify", "-o", "json").document
+        assert document["intact"] is False
+        assert [(found["fault"], found["number"]) for found in document["findings"]] == [("damaged", None), ("edited", 3)]
+
+    def test_a_head_that_was_kept_elsewhere(self, audited: Lakehouse, tmp_path: Path) -> None:
+        kept = tmp_path / "head.json"
+        kept.write_text(audited.call("audit", "verify", "-o", "json").out)
+        assert audited.call("audit", "verify", "--head", str(kept)).code == 0
+        for path in [*audited.root.glob("lake/chains/*/*"), *audited.root.glob("lake/streams/audit/*/*")]:
+            path.unlink()
+        assert audited.call("audit", "verify").code == 0
+        said = audited.call("audit", "verify", "--head", str(kept))
+        assert said.code == 1
+        assert "rows 1 to 5 of this writer were there, says the head that was given" in " ".join(said.out.split())
+
+    @pytest.mark.parametrize("words", [[], ["nonsense"], ["verify", "--head", "/nowhere"]])
+    def test_what_could_not_be_found_out(self, audited: Lakehouse, words: list[str]) -> None:
+        assert audited.call("audit", *words).code == 2

@@ -24,6 +24,7 @@ NAMES = (
     "serving",
     "http_overhead",
     "thread_hop",
+    "stream_append",
     "cli",
     "catalog_entry",
     "object_route",

@@ -175,7 +175,11 @@ def orphans(folder: Path) -> Iterator[WalFile]:
 
 @dataclass(slots=True)
 class _Group:
-    """Lines that share a sync. The first appender leads: it waits for the file; each other waits for its own lock to open."""
+    """Lines that share a sync. The first appender leads: it waits for the file; each other waits for its own lock to open.
+
+    The leader opens the first lock, and whoever wakes the next one: if all woke at once they would only wait for each other, since one
+    of them runs at a time.
+    """
 
     lines: list[Line] = field(default_factory=list)
     waiters: list[Lock] = field(default_factory=list)
@@ -205,19 +209,21 @@ class WriteAhead:
     def append(self, *lines: Line) -> None:
         """Returns once `lines` are on the disk. Raises DiskFull or BucketUnavailable; then they are not acknowledged."""
         waiter = Lock()
+        waiter.acquire()
+        place = 0
         with self._joining:
             group = self._group
             group.lines.extend(lines)
             leads, group.led = not group.led, True
             if not leads:
-                waiter.acquire()
+                place = len(group.waiters) + 1
                 group.waiters.append(waiter)
         if leads:
             with self._writing:  # meanwhile others join
                 if not group.done:
                     self._commit()
         else:
-            waiter.acquire()
+            _wait(waiter, group, place)
         if isinstance(group.error, OSError):
             raise _translated(group.error, "append", self._folder) from group.error
         if group.error is not None:
@@ -273,8 +279,7 @@ class WriteAhead:
         finally:
             self._settle(group.error is None)
             group.done = True
-            for waiter in group.waiters:
-                waiter.release()
+            _wake(group, 0)
 
     def _write(self, data: bytes) -> None:
         file = self._present()
@@ -351,3 +356,21 @@ def _write_all(file: WalFile, data: bytes) -> None:
     written = 0
     while written < len(data):
         written += os.write(file.descriptor, memoryview(data)[written:])
+
+
+def _wait(waiter: Lock, group: _Group, following: int) -> None:
+    """Returns when the group is done. Not to be interrupted before: others wait for this one to wake them."""
+    interruption: BaseException | None = None
+    while not group.done:
+        try:
+            waiter.acquire()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            interruption = error
+    _wake(group, following)
+    if interruption is not None:
+        raise interruption
+
+
+def _wake(group: _Group, place: int) -> None:
+    if place < len(group.waiters):
+        group.waiters[place].release()

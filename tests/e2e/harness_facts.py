@@ -20,7 +20,7 @@ from state.objects import ObjectStore
 from state.places import BucketConfig
 from state.streams.schemas import STREAMS
 
-OWN = ("catalog/log/", "lease/", "status/", "streams/", "state.json")
+OWN = ("catalog/log/", "chains/", "lease/", "status/", "streams/", "state.json")
 """Where the log, the lease, statuses and events are: written by one process, read by the next, referred to by nobody."""
 
 
@@ -115,11 +115,11 @@ def events(lake: Path, stream: str) -> list[dict[str, Any]]:
 def leftovers(lake: Path, cache: Path) -> list[str]:
     """What a process staged or held in its write-ahead files and did not clear away, once no process runs.
 
-    A job's result may stay for days: whoever asks for the same inputs finds it.
+    A job's result may stay for days: whoever asks for the same inputs finds it. Where the chains of the audit end is kept.
     """
     folders = [lake / ".tmp", *cache.glob("**/.tmp"), cache / "wal", cache / "spill", cache / "corpora"]
     inside = [path for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()]
-    return sorted(map(str, inside))
+    return sorted(str(path) for path in inside if "heads" not in path.parts)
 
 
 def recall(lake: Path, index: str, answers: Mapping[str, Iterable[str]]) -> float:

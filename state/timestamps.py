@@ -14,7 +14,8 @@ Clock = Callable[[], datetime]
 
 def iso(at: datetime) -> str:
     """`at` must be aware; the text has 24 characters."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def from_iso(text: str) -> datetime:

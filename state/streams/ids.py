@@ -53,7 +53,8 @@ def first_at(at: datetime) -> str:
 
 
 def _milliseconds(at: datetime) -> int:
-    return min(max((at - _EPOCH) // _MILLISECOND, 0), (1 << 48) - 1)
+    since = at - _EPOCH  # not divided by a millisecond, which takes twice as long
+    return min(max(since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000, 0), (1 << 48) - 1)
 
 
 def instant(text: str) -> datetime:
@@ -83,13 +84,31 @@ def preceding(text: str) -> str:
     return encode(max(decode(text) - 1, 0))
 
 
+class Randomness:
+    """Random bytes of the system, asked for many at a time: the call lets other threads run, who then all wait for the next id.
+
+    Used under the lock of `Ulids`. A forked child begins anew, lest it gives the ids of its parent.
+    """
+
+    def __init__(self) -> None:
+        self._bytes, self._at, self._process = b"", 0, 0
+
+    def __call__(self, count: int) -> bytes:
+        """The next ones."""
+        if self._at + count > len(self._bytes) or self._process != os.getpid():
+            self._bytes, self._at, self._process = os.urandom(4096), 0, os.getpid()
+        self._at += count
+        return self._bytes[self._at - count : self._at]
+
+
 class Ulids:
     """A source of ids; thread-safe. `randomness(n)` gives n bytes."""
 
-    def __init__(self, clock: Clock, randomness: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, clock: Clock, randomness: Callable[[int], bytes] | None = None) -> None:
         self._clock = clock
-        self._randomness = randomness
+        self._randomness = randomness or Randomness()
         self._last = 0
+        self._high, self._prefix = -1, ""  # of the last id: its first 14 characters are seldom others
         self._lock = Lock()
 
     def __call__(self) -> str:
@@ -100,12 +119,23 @@ class Ulids:
                 self._last = milliseconds << 80 | int.from_bytes(self._randomness(10)) >> 1
             else:
                 self._last += 1 + int.from_bytes(self._randomness(4))
-            return encode(self._last)
+            return self._encoded(self._last)
 
     def floor(self, lowest: str) -> None:
         """From now on only ids above `lowest`."""
         with self._lock:
             self._last = max(self._last, decode(lowest))
+
+    def _encoded(self, number: int) -> str:
+        """As `encode`, in half the time."""
+        if number >> 60 != self._high:
+            text = encode(number)
+            self._high, self._prefix = number >> 60, text[:14]
+            return text
+        return (
+            f"{self._prefix}{_PAIRS[number >> 50 & 1023]}{_PAIRS[number >> 40 & 1023]}{_PAIRS[number >> 30 & 1023]}"
+            f"{_PAIRS[number >> 20 & 1023]}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
+        )
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -77,6 +78,7 @@ class Streams:
         self.ids = ids or Ulids(clock)
         self.folder = folder
         self._clock = clock
+        self._second: tuple[datetime | None, str] = (None, "")
         name = self.ids()
         self._chains = Chains(name)
         self._wal = WriteAhead(folder, name, self._chains.settle)
@@ -108,8 +110,8 @@ class Streams:
 
     def encode(self, stream: str, event: Mapping[str, Any]) -> WalRecord:
         """An event ready to commit, with its id. Raises StreamInvalid."""
-        schema = schema_of(stream)
-        if not event.keys() <= schema.names:
+        schema = STREAMS.get(stream) or schema_of(stream)
+        if not schema.names.issuperset(event):
             unknown = ", ".join(sorted(event.keys() - schema.names))
             raise StreamInvalid(f"Stream {stream} has no column {unknown}.", remedy=f"It has {', '.join(c.name for c in schema.columns)}.")
         given = event.get("id")
@@ -119,12 +121,20 @@ class Streams:
         record = {"id": None, "at": None, **event}  # id first: readers find it without parsing
         record["id"] = id_
         if record["at"] is None:
-            record["at"] = iso(self._clock())
+            record["at"] = self._now()
         for column in schema.json:
             value = record.get(column)
             if value is not None and not isinstance(value, str):
                 record[column] = self._json(stream, value).decode()
         return WalRecord(stream, id_, self._json(stream, record))
+
+    def _now(self) -> str:
+        """As `iso`, in a fourth of the time: the second is seldom another one."""
+        at = self._clock()
+        second, text = self._second
+        if at.replace(microsecond=0) != second:
+            second, text = self._second = at.replace(microsecond=0), iso(at)[:20]
+        return f"{text}{at.microsecond // 1000:03d}Z"
 
     def _json(self, stream: str, value: object) -> bytes:
         try:

@@ -95,7 +95,9 @@ def test_every_stream_of_the_design_is_declared_once_with_id_and_at_first() -> N
         assert names[:2] == ["id", "at"]
         assert len(set(names)) == len(names)
         assert {column.type for column in schema.columns} <= {"string", "int64", "float64", "bool", "timestamp", "json"}
-        assert schema.names == set(names)
+        appended = names[:-3] if schema.chained else names
+        assert schema.names == set(appended)
+        assert names[len(appended) :] == (["chain_writer", "chain_number", "chain_hash"] if schema.chained else [])
         assert schema.summary.endswith(".")
     with pytest.raises(StreamInvalid, match="no stream 'nope'"):
         schema_of("nope")

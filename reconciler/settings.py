@@ -108,6 +108,9 @@ class WorkSettings(Part):
     inline_bytes: int = Field(default=8 << 20, ge=0, description="Input, in bytes, up to which a job needs no process. Restart.")
     resync: Seconds = Field(default=600.0, description="Every object is observed again this often, to find drift.")
     relist: Seconds = Field(default=30.0, description="The watched ref is read again this often, should a notification be lost.")
+    retention: Seconds = Field(
+        default=86_400.0, description="Objects that nothing refers to are kept so long, unless their bucket says otherwise."
+    )
     cache_bytes: int = Field(default=10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
 
 

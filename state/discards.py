@@ -25,6 +25,7 @@ from state.catalog.entry import Dropped, Forgotten
 from state.errors import BucketUnknown, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.objects import ObjectInfo, ObjectStore
+from state.references import Place, all_references
 
 NOTED = declare("discards.noted")
 BEFORE_DELETE = declare("discards.before-delete")
@@ -32,9 +33,6 @@ BEFORE_DELETE = declare("discards.before-delete")
 _PREFIX = "discards/"
 
 _log = logging.getLogger(__name__)
-
-Place = tuple[str, str]
-"""An object: its bucket and its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +138,6 @@ def _referred_by(catalog: Catalog) -> Callable[[Place], bool]:
 
     @cache
     def all_of_them() -> frozenset[Place]:
-        tables = [state.table for state in catalog.objects("Dataset").values() if state.table is not None]
-        indexes = [state.index for state in catalog.objects("Index").values() if state.index is not None]
-        refs = [file.ref for table in tables for file in table.files]
-        refs += [corpus.ref for index in indexes for corpus in index.corpora.values()]
-        refs += [ref for index in indexes for build in index.builds.values() for ref in build.files.values()]
-        refs += [ref for index in indexes for serving in (index.serving, index.previous) if serving for ref in serving.segment]
-        return frozenset((ref.bucket, ref.key) for ref in refs)
+        return frozenset((ref.bucket, ref.key) for _, ref in all_references(catalog.objects()))
 
     return lambda place: place in all_of_them()

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from state.catalog.fold import ObjectState
-from state.objects import ObjectInfo, ObjectRef, ObjectStore
+from state.objects import ObjectInfo, ObjectStore
+from state.references import all_references
 
 LEFT_OUT = ("lease/", "probe/", "requests/", "discards/")
 WRITTEN_ONCE = ("catalog/log/", "streams/")
@@ -109,17 +110,8 @@ def in_order(copies: Iterator[Copy]) -> list[Copy]:
 def expected(copies: list[Copy], bucket: str, objects: Mapping[str, ObjectState]) -> list[Copy]:
     """The same, each with what the catalog says that it must be."""
     wanted = {copy.key for copy in copies}
-    known = {ref.key: ref.sha256 for state in objects.values() for ref in _refs(state) if ref.bucket == bucket and ref.key in wanted}
+    known = {ref.key: ref.sha256 for _, ref in all_references(objects) if ref.bucket == bucket and ref.key in wanted}
     return [replace(copy, sha256=known.get(copy.key)) for copy in copies]
-
-
-def _refs(state: ObjectState) -> Iterator[ObjectRef]:
-    if state.table is not None:
-        yield from (file.ref for file in state.table.files)
-    if state.index is not None:
-        yield from (corpus.ref for corpus in state.index.corpora.values())
-        for build in state.index.builds.values():
-            yield from build.files.values()
 
 
 def _newer(ours: ObjectInfo, theirs: ObjectInfo) -> bool:

@@ -107,7 +107,7 @@ def plan(resource: Resource, observed: Observed) -> tuple[Open | Mirror, ...]:
     """Open, unless it is open as wanted, or cannot be, or may not be moved; then copy what its mirror lacks."""
     spec = resource.spec_as(BucketSpec)
     wanted = observed.wanted
-    if not_built(spec) or moved(spec, observed):
+    if moved(spec, observed):
         return ()
     if observed.attached != wanted:
         return (Open("it is not open yet", wanted, place(spec)),)
@@ -122,9 +122,6 @@ def plan(resource: Resource, observed: Observed) -> tuple[Open | Mirror, ...]:
 def conclude(resource: Resource, observed: Observed) -> Outcome:
     """The ending when nothing is left to do."""
     spec = resource.spec_as(BucketSpec)
-    missing = not_built(spec)
-    if missing:
-        return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
     if moved(spec, observed):
         return Stalled(
             reasons.STATE_IMMUTABLE,
@@ -152,11 +149,6 @@ def _objects(lag: Lag) -> str:
 def moved(spec: BucketSpec, observed: Observed) -> bool:
     """Whether the spec points elsewhere while data lies here."""
     return observed.recorded is not None and not observed.recorded.holds_the_same(place(spec)) and bool(observed.holds)
-
-
-def not_built(spec: BucketSpec) -> str | None:
-    """The first thing asked for that this version cannot do, as written in the spec."""
-    return "`retention`" if spec.retention is not None else None
 
 
 def _backend(spec: BucketSpec) -> Backend:

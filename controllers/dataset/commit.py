@@ -16,7 +16,7 @@ from state.catalog.records import Binding, DataFile, Refusal, Role, Schema, Tabl
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A file that was read: what it became, in parts. `DataFile.sequence` is still open."""
+    """A file that was read: what it became, in parts."""
 
     file: SourceFile
     parts: tuple[DataFile, ...]
@@ -97,29 +97,41 @@ def _removed(
     return tuple(file.key for file in table.files if file.source in rewritten or (not upsert and file.source not in kept))
 
 
+def sequences(table: Table | None, step: Follow) -> Mapping[str, int]:
+    """The place of each content that the step reads or renews, by its digest: known before reading, since the files carry it.
+
+    New ones get the next, in lexical order of the paths that bring them (the last one, if several do); one that is refused leaves a gap.
+    A content that is repaired keeps its place, one that is renewed becomes newest.
+    """
+    first = 1 if table is None or step.reset else table.next_sequence
+    brought = {file.digest: file.path for file in step.ingest}
+    for file in step.renew:
+        brought[file.digest] = max(file.path, brought.get(file.digest, ""))
+    moving = {file.digest for file in step.renew}
+    kept = {f.source: f.sequence for f in table.files if f.source in step.repair - moving} if table is not None else {}
+    new = sorted(brought.keys() - kept.keys(), key=lambda digest: (brought[digest], digest))
+    return {**kept, **{digest: first + number for number, digest in enumerate(new)}}
+
+
 def _added(
     spec: DatasetSpec, table: Table | None, step: Follow, accepted: Sequence[Accepted], rewritten: Sequence[DataFile]
 ) -> tuple[DataFile, ...]:
-    """New parts get the next sequences, one a content, in lexical order of the paths that bring it (the last one, if several do).
-
-    A content that is repaired keeps its place, one that is renewed becomes newest.
-    """
-    sequence = 1 if table is None or step.reset else table.next_sequence
+    """The parts of what was read, at their places; see `sequences`."""
     moving = {file.digest for file in step.renew}
     places = {file.source: file for file in rewritten if file.source not in moving}
     leaving = {file.source for file in rewritten} - places.keys()
     stays = table is not None and not step.reset and any(file.source not in leaving for file in table.files)
     # only what nothing precedes may be a base: readers let every delta win over it
     role: Role = "delta" if spec.write == "upsert" and stays else "base"
+    sequence = sequences(table, step)
     added: list[DataFile] = []
     for source, parts in _in_order(step, accepted, rewritten):
         place = places.get(source)
         if place is not None:
             added += [replace(part, sequence=place.sequence, role=place.role) for part in parts]
             continue
-        added += [replace(part, sequence=sequence, role=role) for part in parts]
+        added += [replace(part, sequence=sequence[source], role=role) for part in parts]
         role = "delta" if spec.write == "upsert" and parts else role
-        sequence += 1
     return tuple(added)
 
 
@@ -133,7 +145,7 @@ def _in_order(step: Follow, accepted: Sequence[Accepted], rewritten: Sequence[Da
     for file in step.renew:
         if file.digest in parts:
             brought[file.digest] = max(file.path, brought.get(file.digest, ""))
-    return [(source, parts[source]) for source in sorted(brought, key=brought.__getitem__)]
+    return [(source, parts[source]) for source in sorted(brought, key=lambda digest: (brought[digest], digest))]
 
 
 def _accepted(table: Table | None, step: Follow, accepted: Sequence[Accepted]) -> list[str]:

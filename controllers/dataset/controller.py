@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from controllers.dataset import plan as planning
-from controllers.dataset.commit import Accepted, Outcomes, commit
+from controllers.dataset.commit import Accepted, Outcomes, commit, sequences
 from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
 from controllers.dataset.plan import DatasetStep, Follow, Observed, TakeUp
 from controllers.events import Events
@@ -31,10 +31,11 @@ from state.catalog.catalog import Catalog
 from state.catalog.entry import Adopted, Dropped, Renamed, Retained
 from state.catalog.fold import ObjectState
 from state.catalog.records import Refusal, Table
-from state.discards import Discards, Place
+from state.discards import Discards
 from state.errors import BucketUnknown
 from state.failpoints import declare, hit
 from state.reader import ObjectReader
+from state.references import Place
 
 _log = logging.getLogger(__name__)
 
@@ -213,7 +214,9 @@ class DatasetController:
             next_column_id=table.next_column_id if table is not None else 1,
             next_schema_id=table.next_schema_id if table is not None else 1,
         )
-        arguments = Batch(tuple(self._task(common, spec, file) for file in step.ingest)).to_dict()
+        place = sequences(table, step)
+        tasks = tuple(replace(self._task(common, spec, file), sequence=place[file.digest]) for file in step.ingest)
+        arguments = Batch(tasks).to_dict()
         return Job(
             id=digest(["ingest", arguments]),
             kind="ingest",

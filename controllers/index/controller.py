@@ -23,9 +23,10 @@ from state.catalog.catalog import Catalog
 from state.catalog.entry import Dropped, Forgotten, Served
 from state.catalog.fold import ObjectState
 from state.catalog.records import IndexRecord, Table
-from state.discards import Discards, Place
+from state.discards import Discards
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
+from state.references import Place
 
 _BEFORE_SERVE = declare("index.before-serve")
 _AFTER_SERVE = declare("index.after-serve")

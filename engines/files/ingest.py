@@ -53,7 +53,8 @@ class IngestTask:
     path: absolute; display_path: as the operator calls it; digest: of the content, as the caller found it together with size and
     mtime_ns (if these are given, a file that has become another since is FileChanged). schema: the table's, None for its first file; new
     columns get the ids from next_column_id on, and the extended schema the id next_schema_id. overrides: column -> type, the operator's
-    word for columns that schema does not know (where it does, schema says the type). key_prefix: of the parts' keys.
+    word for columns that schema does not know (where it does, schema says the type). key_prefix: of the parts' keys. sequence: the place
+    that the rows will have among the table's.
     """
 
     dataset: str
@@ -71,6 +72,7 @@ class IngestTask:
     write: Write = "append"
     next_column_id: int = 1
     next_schema_id: int = 1
+    sequence: int = 0
     size: int | None = None
     mtime_ns: int | None = None
 
@@ -92,6 +94,7 @@ class IngestTask:
             "write": self.write,
             "next_column_id": self.next_column_id,
             "next_schema_id": self.next_schema_id,
+            "sequence": self.sequence,
             "size": self.size,
             "mtime_ns": self.mtime_ns,
         }
@@ -116,7 +119,7 @@ class IngestTask:
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """The parts in order (none for a file without rows); `sequence` of each is 0 until the catalog gives one.
+    """The parts in order (none for a file without rows).
 
     rows: in all parts. schema: the task's, or an extension of it. guesses: what was decided here about new columns, and why.
     warnings: sentences.
@@ -256,7 +259,7 @@ class _Attempt:
     def run(self, told: Callable[[], None]) -> IngestResult:
         """Raises FileRefused, Misfit, Contradicted, Reopen; then nothing of it is left."""
         task = self._task
-        provenance = Provenance(task.dataset, task.display_path, task.digest, task.transformation)
+        provenance = Provenance(task.dataset, task.display_path, task.digest, task.transformation, task.size, task.write, task.sequence)
         keyed = task.write == "upsert" and bool(task.primary_key)
         writer = TableWriter(
             self._parts, task.key_prefix, self._schema, provenance, primary_key=task.primary_key, role="delta" if keyed else "base"

@@ -1,9 +1,9 @@
 """Rows in order -> Parquet parts in a bucket, each with what the catalog will say about it.
 
 Rows are gathered to row groups of ROW_GROUP_ROWS (fewer where rows are long), groups to parts of PART_ROWS or PART_BYTES. Column ids
-are Parquet field ids, and the footer says which dataset, source and transformation the rows are of, so that a lost catalog can be
-rebuilt from the files. A part's name derives from the inputs, so that writing it again replaces it by an equal one. A table without
-primary key gets two hidden columns, `_file` and `_row`, which identify its rows.
+are Parquet field ids, and the footer says all that the catalog will (`footers.py`), so that a lost one can be rebuilt from the files. A
+part's name derives from the inputs, so that writing it again replaces it by an equal one. A table without primary key gets two hidden
+columns, `_file` and `_row`, which identify its rows.
 
 Refuses to store anything: only the caller knows when all parts are wanted. Next: `staged_parts.py`, where they wait; `ingest.py`, the
 caller.
@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engines.files.staged_parts import StagedParts
-from engines.files.statistics import KeyRange, column_stats
+from engines.files.statistics import Key, KeyRange, column_stats
 from engines.files.types import arrow_type
 from specs.digests import digest
 from state.catalog.records import DataFile, Role, Schema
@@ -44,12 +44,18 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Of what the rows are made: `source` is the content digest, `path` how the operator calls the file."""
+    """Of what the rows are made: `source` is the content digest, `path` how the operator calls the file, `size` its bytes.
+
+    `write` is the table's mode, `sequence` the place that these rows take among the table's.
+    """
 
     dataset: str
     path: str
     source: str
     transformation: str
+    size: int | None = None
+    write: str = "append"
+    sequence: int = 0
 
 
 class TableWriter:
@@ -64,8 +70,9 @@ class TableWriter:
         """
         self._parts, self._prefix, self._schema, self._provenance = parts, prefix, schema, provenance
         self._primary_key, self._role = tuple(primary_key), role
-        self._arrow = parquet_schema(schema, provenance, hidden=not primary_key)
-        self._name = digest([provenance.path, provenance.source, provenance.transformation, schema.to_dict()])
+        facts = table_facts(schema, provenance, self._primary_key, role)
+        self._arrow = parquet_schema(schema, facts, hidden=not primary_key)
+        self._name = digest([provenance.path, provenance.source, provenance.transformation, schema.to_dict(), provenance.sequence])
         self._done: list[DataFile] = []
         self._staged: dict[str, Path] = {}
         self._part: _Part | None = None
@@ -86,10 +93,10 @@ class TableWriter:
             self._write_group(min(self._rows, ROW_GROUP_ROWS))
 
     def close(self) -> tuple[DataFile, ...]:
-        """Writes what is left and hands the parts over; in order, none for no rows. `sequence` is 0: the catalog gives it."""
+        """Writes what is left and hands the parts over; in order, none for no rows."""
         if self._rows:
             self._write_group(self._rows)
-        self._finish_part()
+        self._finish_part(last=True)
         self._parts.add(self._staged)
         return tuple(self._done)
 
@@ -107,12 +114,12 @@ class TableWriter:
         self._waiting = rest.to_batches()
         self._rows, self._bytes = rest.num_rows, rest.nbytes if rest.num_rows else 0
         group = self._completed(table.slice(0, count))
+        if self._part is not None and (self._part.rows >= PART_ROWS or self._part.size >= PART_BYTES):
+            self._finish_part(last=False)
         if self._part is None:
             self._part = _Part(self._parts.store, self._arrow, self._row, KeyRange(self._primary_key), tiny=count <= TINY_ROWS)
         self._part.write(group, sorted_by_key=self._role == "delta")
         self._row += count
-        if self._part.rows >= PART_ROWS or self._part.size >= PART_BYTES:
-            self._finish_part()
 
     def _completed(self, table: pa.Table) -> pa.Table:
         """In the schema's order, with nulls for what the source lacks, and the hidden columns."""
@@ -124,20 +131,20 @@ class TableWriter:
             columns += [pa.repeat(self._provenance.source, count), pa.array(np.arange(self._row, self._row + count))]
         return pa.Table.from_arrays(columns, schema=self._arrow)
 
-    def _finish_part(self) -> None:
+    def _finish_part(self, *, last: bool) -> None:
+        """last: no other part follows, which its footer says: whoever rebuilds a catalog must know that none is missing."""
         part = self._part
         if part is None:
             return
-        ref, footer = part.end(f"{self._prefix}/{self._name}-{len(self._done):04d}.parquet")
+        ref, footer = part.end(f"{self._prefix}/{self._name}-{len(self._done):04d}.parquet", last=last)
         self._staged[ref.key], self._part = part.staged, None
         if part.rows >= ROW_GROUP_ROWS:
             pa.default_memory_pool().release_unused()  # or a daemon keeps for ever what one large file needed
+        stats = column_stats(footer, [column.name for column in self._schema.columns])
+        made, keys = self._provenance, part.keys
         self._done.append(
-            DataFile(
-                ref, self._role, 0, part.rows, self._provenance.source, part.first_row, self._schema.id, part.keys.low, part.keys.high,
-                column_stats(footer, [column.name for column in self._schema.columns]),
-            )
-        )  # fmt: skip
+            DataFile(ref, self._role, made.sequence, part.rows, made.source, part.first_row, self._schema.id, keys.low, keys.high, stats)
+        )
 
 
 class _Part:
@@ -167,9 +174,10 @@ class _Part:
         self.keys.add(group, sorted_by_key=sorted_by_key)
         self.rows += group.num_rows
 
-    def end(self, key: str) -> tuple[ObjectRef, pq.FileMetaData]:
+    def end(self, key: str, *, last: bool) -> tuple[ObjectRef, pq.FileMetaData]:
         """Ends the file; what it will be under its key."""
         with out_of_space(self._store, self.staged):
+            self._writer.add_key_value_metadata(part_facts(self.first_row, self.keys.low, self.keys.high, last=last))
             self._writer.close()
             self._file.close()
         return ObjectRef(self._store.name, key, self.size, sha256_file(self.staged)), self._footers[0]
@@ -184,22 +192,30 @@ class _Part:
         self.staged.unlink(missing_ok=True)
 
 
-def parquet_schema(schema: Schema, provenance: Provenance, *, hidden: bool) -> pa.Schema:
+def parquet_schema(schema: Schema, facts: Mapping[str, bytes], *, hidden: bool) -> pa.Schema:
     """The Arrow schema of a part: field ids, the hidden columns, and the footer's keys and values."""
     fields = [pa.field(column.name, arrow_type(column.type), metadata={"PARQUET:field_id": str(column.id)}) for column in schema.columns]
     if hidden:
         fields += [pa.field(FILE_COLUMN, pa.string()), pa.field(ROW_COLUMN, pa.int64())]
-    ids = {column.name: column.id for column in schema.columns}
-    return pa.schema(fields, metadata=_footer(ids, schema.id, provenance))
+    return pa.schema(fields, metadata=facts)
 
 
-def _footer(ids: Mapping[str, int], schema_id: int, provenance: Provenance) -> Mapping[str, bytes]:
+def table_facts(schema: Schema, provenance: Provenance, primary_key: Sequence[str], role: Role) -> Mapping[str, bytes]:
+    """What the footer of every part of a source says. `footers.py` reads it."""
+    source = {"path": provenance.path, "digest": provenance.source, "size": provenance.size}
+    table = {"write": provenance.write, "primaryKey": list(primary_key), "role": role, "sequence": provenance.sequence}
     return {
         "lakehouse.dataset": provenance.dataset.encode(),
-        "lakehouse.columns": orjson.dumps({"schema": schema_id, "ids": ids}),
-        "lakehouse.source": orjson.dumps({"path": provenance.path, "digest": provenance.source}),
+        "lakehouse.columns": orjson.dumps(schema.to_dict()),
+        "lakehouse.source": orjson.dumps(source),
         "lakehouse.transformation": provenance.transformation.encode(),
+        "lakehouse.table": orjson.dumps(table),
     }
+
+
+def part_facts(first_row: int, low: Key | None, high: Key | None, *, last: bool) -> Mapping[str, bytes]:
+    """What the footer says of a single part, once it is written."""
+    return {"lakehouse.part": orjson.dumps({"firstRow": first_row, "keyMin": low, "keyMax": high, "last": last})}
 
 
 def _layout(schema: pa.Schema, *, tiny: bool) -> dict[str, Any]:

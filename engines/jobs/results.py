@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ class JobResults:
             return Stored(document["result"]) if document["format"] == FORMAT else None
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
+
+    def values(self) -> Iterator[Any]:
+        """Every result that waits for its caller, of whatever process. One that cannot be read is none."""
+        for info in self._store.list(_PREFIX):
+            stored = self.read(info.key.removeprefix(_PREFIX).removesuffix(".json"))
+            if stored is not None:
+                yield stored.value
 
     def forget(self, job_id: str) -> None:
         """No error if there is none. Not durable: a result that reappears is only found again."""

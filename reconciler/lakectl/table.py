@@ -46,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("events", "events", "what happened, and why", "either", _LOOK),
     Command("buckets", "buckets", "the buckets, and how each does when it is tried", "either", _LOOK),
     Command("errors", "errors", "what failed in which bucket", "either", _LOOK),
+    Command("fsck", "fsck", "whether catalog and buckets agree", "no daemon", _LOOK),
     Command("wait", "wait", "until objects are ready, or gone", "either", _LOOK),
     Command("audit", "audit", "is the record of reads what was written?", "no daemon", _READ),
     Command("query", "query", "run one read-only SQL statement", "either", _READ),

@@ -110,21 +110,6 @@ def test_a_bucket_that_cannot_be_looked_at_says_so() -> None:
     assert outcome == Failed(reasons.BUCKET_UNAVAILABLE, "permission denied")
 
 
-@pytest.mark.parametrize(
-    ("spec", "named"),
-    [
-        ("{local: {path: x}, retention: 30d}", "`retention`"),
-    ],
-)
-def test_what_is_not_built_is_named(spec: str, named: str) -> None:
-    resource = bucket(spec)
-    observed = Observed(None, None, CONFIG)
-    assert plan(resource, observed) == ()
-    outcome = conclude(resource, observed)
-    assert isinstance(outcome, Stalled)
-    assert (outcome.reason, outcome.message.partition(" is not built")[0]) == (reasons.NOT_SUPPORTED, named)
-
-
 class Desk:
     """The controller over a real catalog, as a process has it."""
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from controllers.bucket import plan as bucket
 from controllers.dataset import plan as dataset
 from controllers.index import plan as index
 from controllers.index_generation import plan as generation
@@ -15,7 +14,7 @@ from specs.parse import parse_file
 from specs.schema import FieldHelp, explain
 
 JUDGES: dict[str, Any] = {
-    "Bucket": bucket.not_built,
+    "Bucket": lambda spec: None,
     "Dataset": dataset.not_built,
     "Index": index.not_built,
     "IndexGeneration": generation.not_built,
@@ -23,7 +22,7 @@ JUDGES: dict[str, Any] = {
 
 HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
-    "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror",
+    "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
     "renamedFrom deletion policy",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
@@ -36,7 +35,6 @@ FOR_PEOPLE = {"Dataset": "owner description tags columns.*.description"}
 
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
-    ("Bucket", "memory: {}, retention: 1d", "retention"),
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
     (
         "Dataset",

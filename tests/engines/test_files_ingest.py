@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engines.errors import FileChanged, FileRefused
 from engines.files import ingest, sorting, staged_parts, table_writer
+from engines.files.footers import read_footer
 from engines.files.ingest import IngestResult, IngestTask, infer, run
 from state.catalog.records import Column, Schema, extend_schema
 from state.digest_file import sha256_file
@@ -37,8 +38,8 @@ def test_parts_say_what_they_are(lake):
     task = lake.task("a.csv")
     assert schema.metadata[b"lakehouse.dataset"] == b"things"
     assert schema.metadata[b"lakehouse.transformation"] == b"t1"
-    assert orjson.loads(schema.metadata[b"lakehouse.source"]) == {"path": "a.csv", "digest": task.digest}
-    assert orjson.loads(schema.metadata[b"lakehouse.columns"]) == {"schema": 1, "ids": {"id": 1, "name": 2}}
+    assert orjson.loads(schema.metadata[b"lakehouse.source"]) == {"path": "a.csv", "digest": task.digest, "size": task.size}
+    assert Schema.from_dict(orjson.loads(schema.metadata[b"lakehouse.columns"])) == result.schema
 
 
 def test_rows_without_a_key_are_known_by_file_and_number(lake):
@@ -253,3 +254,27 @@ def test_long_texts_have_short_bounds(lake):
 
 def test_columns_without_values_have_no_bounds(lake):
     assert lake.ingest("a.csv", "a,b\n1,\n").files[0].columns["b"] == (None, None, 1)
+
+
+def test_a_footer_says_all_that_the_catalog_knows(lake, monkeypatch):
+    """In several parts, each of which knows whether it is the last."""
+    monkeypatch.setattr(table_writer, "ROW_GROUP_ROWS", 2)
+    monkeypatch.setattr(table_writer, "PART_ROWS", 2)
+    result = lake.ingest("a.csv", "id,name\n5,Ann\n3,\n2,Bob\n4,Eve\n", sequence=7, **UPSERT)
+    footers = [read_footer(lake.store.path(part.key)) for part in result.files]
+    assert [footer.data_file(part.ref) for footer, part in zip(footers, result.files, strict=True)] == list(result.files)
+    assert {footer.schema for footer in footers} == {result.schema}
+    written = [footer.written for footer in footers]
+    assert [(made.path, made.sequence, made.write, made.primary_key, made.last) for made in written] == [
+        ("a.csv", 7, "upsert", ("id",), False),
+        ("a.csv", 7, "upsert", ("id",), True),
+    ]
+
+
+def test_a_footer_of_another_program_is_none_of_ours(tmp_path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="none of ours"):
+        read_footer(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="no Parquet footer"):
+        read_footer(tmp_path / "b.parquet")

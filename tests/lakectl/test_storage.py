@@ -81,3 +81,22 @@ class TestBuckets:
             "primary  failed    not writable",
             "   Bucket primary did not answer (put): Permission denied. Check the folder's",
         ]
+
+
+class TestFsck:
+    def test_clean_and_with_findings(self, here: Lakehouse, lakectl: Lakectl, golden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert lakectl("fsck", "--deep").code == 0
+        segment = next((here.root / "lake/streams").rglob("*.jsonl"))
+        segment.write_bytes(segment.read_bytes()[:-2])
+        said = lakectl("fsck", "--deep", "-o", "json")
+        assert (said.code, said.document["clean"]) == (1, False)
+        (found,) = said.document["findings"]
+        assert (found["problem"], found["place"]) == ("segment-damaged", f"primary/{segment.relative_to(here.root / 'lake')}")
+        assert lakectl("fsck").code == 0
+
+    def test_a_catalog_that_cannot_be_read_is_a_finding(self, here: Lakehouse, lakectl: Lakectl, golden: Any) -> None:
+        here.store.put("catalog/log/00000000000000000001.json", b"")
+        golden.check("fsck.txt", lakectl("fsck").all)
+
+    def test_without_a_state(self, in_folder: Path, lakectl: Lakectl) -> None:
+        assert lakectl("fsck").code == 2

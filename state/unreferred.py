@@ -1,0 +1,140 @@
+"""What lies in buckets and nothing refers to: the one finder of `lakectl fsck`, which tells, and `lakectl gc`, which removes.
+
+Only objects under `datasets/` and `indexes/` are looked at; everything else in a bucket is either the state's own or not ours. An object's
+age counts from when it was written or from when the catalog let go of it, whichever is later: a file of a year ago that an entry of a
+minute ago removed may still be read. What results of jobs name, and wait for their entry with, counts as referred to.
+
+It refuses to delete. Next: `references.py`, `garbage.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from state.buckets import Buckets
+from state.catalog.catalog import Catalog
+from state.catalog.entry import TableCommit
+from state.objects import ObjectInfo, ObjectStore
+from state.places import BucketConfig
+from state.references import Place, References, all_references
+from state.timestamps import from_iso
+
+FOLDERS = ("datasets/", "indexes/")
+OWNERS = {"datasets": "Dataset", "indexes": "Index"}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreferred:
+    """An object that nothing refers to. `since`: from when its age counts, in Unix seconds; `etag` as when it was seen."""
+
+    bucket: str
+    key: str
+    size: int
+    since: float
+    etag: str
+
+    @property
+    def owner(self) -> str:
+        """Whose folder it lies in, as "Kind/name"."""
+        return owner_of(self.key)
+
+
+def owner_of(key: str) -> str:
+    """Whose folder a key of `FOLDERS` is in, as "Kind/name"."""
+    folder, _, rest = key.partition("/")
+    return f"{OWNERS[folder]}/{rest.partition('/')[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what nothing refers to is kept, in seconds: `default`, unless a bucket says otherwise."""
+
+    default: float
+    buckets: Mapping[str, float]
+
+    def of(self, bucket: str) -> float:
+        """Of this bucket."""
+        return self.buckets.get(bucket, self.default)
+
+    @property
+    def longest(self) -> float:
+        """Of any bucket."""
+        return max([self.default, *self.buckets.values()])
+
+
+class Finder:
+    """What nothing refers to, as of the catalog when it was made. Blocking."""
+
+    def __init__(self, catalog: Catalog, configs: Mapping[str, BucketConfig], since: datetime, kept: Iterable[Place] = ()) -> None:
+        """since: how far back it matters what the catalog let go of. kept: what counts as referred to besides."""
+        places = [(ref.bucket, ref.key) for _, ref in all_references(catalog.objects())]
+        self._references = References([*places, *kept], configs)
+        self._let_go = _let_go(catalog, since)
+
+    def needs(self, bucket: str, key: str) -> bool:
+        """Whether anything refers to this object, or to what it is a copy of."""
+        return self._references.needs(bucket, key)
+
+    def since(self, info: ObjectInfo) -> float:
+        """From when the age of an object counts, in Unix seconds. A key let go of in any bucket counts in all: there may be copies."""
+        return max(info.modified, self._let_go.get(info.key, 0.0))
+
+    def find(self, bucket: str, infos: Iterable[ObjectInfo]) -> Iterator[Unreferred]:
+        """Of these objects of the bucket, as `listed` gives them; whatever their age."""
+        for info in infos:
+            if not self.needs(bucket, info.key):
+                yield Unreferred(bucket, info.key, info.size, self.since(info), info.etag)
+
+
+def listed(store: ObjectStore) -> Iterator[ObjectInfo]:
+    """What lies where tables and indexes are kept, by key. Raises what listing raises."""
+    for folder in FOLDERS:
+        yield from store.list(folder)
+
+
+def _let_go(catalog: Catalog, since: datetime) -> Mapping[str, float]:
+    """When the catalog last let go of a key, by the entries that are not older. Newest first, so that old ones are not read."""
+    found: dict[str, float] = {}
+    for seq in range(catalog.seq, 0, -1):
+        entry = next(iter(catalog.entries(after=seq - 1, limit=1)), None)
+        if entry is None:
+            continue
+        at = from_iso(entry.at)
+        if at < since:
+            break
+        for change in entry.changes:
+            for key in change.remove if isinstance(change, TableCommit) else ():
+                found.setdefault(key, at.timestamp())
+    return found
+
+
+def places_in(document: object) -> Iterator[Place]:
+    """Every reference within a JSON document, however deep: what a job's result names."""
+    if isinstance(document, Mapping):
+        if isinstance(document.get("bucket"), str) and isinstance(document.get("key"), str):
+            yield document["bucket"], document["key"]
+        for value in document.values():
+            yield from places_in(value)
+    elif isinstance(document, list | tuple):
+        for value in document:
+            yield from places_in(value)
+
+
+def ago(now: datetime, seconds: float) -> datetime:
+    """An instant so long before now, or the first there is."""
+    try:
+        return datetime.fromtimestamp(now.timestamp() - seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def attached(buckets: Buckets) -> Iterator[tuple[str, ObjectStore]]:
+    """Each place once, by the first of its names: two names of one place hold the same objects."""
+    seen: set[object] = set()
+    for name, config in buckets.configs().items():
+        place = (config.backend, config.root, config.prefix, config.service)
+        if place not in seen:
+            seen.add(place)
+            yield name, buckets.store(name)

@@ -25,6 +25,7 @@ from engines.jobs.executor import Executor, JobLimits
 from engines.sql.views import ViewSweep
 from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
+from reconciler.collecting import collector, settings_at
 from reconciler.damage_watch import DamageWatch
 from reconciler.data_watch import DataWatch
 from reconciler.driver import Driver, Parts
@@ -129,6 +130,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         views.run(tables, time.monotonic())
         state.buckets.sweep_staging()
 
+    collect = collector(state, world, settings_at(state.place), executor, turns)
     parts = Parts(
         source=state.place.source,
         world=world,
@@ -136,7 +138,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         reconciler=reconciler,
         queue=queue,
         backoff=Backoff(BackoffPolicy(), random.Random()),
-        operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, compaction, state.clock),
+        operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, compaction, state.clock, collect),
         data_watch=watch,
         heartbeat=heartbeat,
         tidy=tidy,

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from controllers.dataset.files import SourceFiles
+from reconciler.collecting import told
 from reconciler.follow import Follower
 from reconciler.world import World
 from specs.durations import DurationInvalid, parse_duration
@@ -18,6 +19,7 @@ from state.catalog.catalog import Catalog
 from state.catalog.entry import Approved, Resumed, Suspended
 from state.errors import LeaseLost
 from state.failpoints import declare, hit
+from state.garbage import Collection
 from state.requests import Request, RequestQueue
 from state.streams import ids
 from state.streams.compaction import Compaction
@@ -52,7 +54,9 @@ class Operator:
         streams: Streams,
         compaction: Compaction,
         clock: Callable[[], datetime],
+        collect: Callable[[], Collection],
     ) -> None:
+        """collect: removes what nothing refers to."""
         self._requests = requests
         self._catalog = catalog
         self._world = world
@@ -61,6 +65,7 @@ class Operator:
         self._streams = streams
         self._compaction = compaction
         self._clock = clock
+        self._collect = collect
 
     def answer(self) -> tuple[Key, ...]:
         """Carries out everything that waits; returns the keys to look at. Nothing, before it is known what is wanted."""
@@ -122,6 +127,8 @@ class Operator:
                 if key.kind == "Dataset" and resource is not None:
                     self._files.forget(resource.spec_as(DatasetSpec).source.files)
                 return "its files are read again", (key,)
+            case "gc":
+                return told(self._collect()), ()
             case verb:
                 raise Refused(f"`{verb}` is not built in this version.", remedy="Use a version of Lakehouse that has it.")
 

@@ -162,6 +162,11 @@ class Executor:
             found = [entry.info(now, self._estimate(entry)) for entry in (*running, *self._crew.waiting())]
         return tuple(info for info in found if info is not None)
 
+    def has_work(self, kinds: Set[str]) -> bool:
+        """Whether a job for an object of these kinds ("Dataset") waits, runs, or has a result that nobody came for."""
+        with self._lock:
+            return any(entry.job.object.partition("/")[0] in kinds and entry.stage != "failed" for entry in self._entries.values())
+
     def estimate(self, kind: str, weight: int) -> float | None:
         """Seconds that a job of this kind and weight will take, by the experience of past ones; None without any."""
         return self._durations.estimate(kind, weight)

@@ -365,3 +365,21 @@ def test_commits_may_be_waited_for_by_any_name(made: Path, lakectl: Lakectl) -> 
     assert lakectl("apply").code == 0
     for name, code in (("HEAD", 0), (revision[:8], 0), ("HEAD~1", 1), ("nowhere", 2)):
         assert lakectl("wait", "--for", "deleted", "Dataset/none", "--revision", name, "--timeout", "0").code == code, name
+
+
+class TestGc:
+    def test_shown_and_removed(self, made: Path, lakectl: Lakectl) -> None:
+        commit(made, "people.yaml", DATASET)
+        assert lakectl("apply").code == 0
+        (needed,) = (made / "lake/datasets/people").iterdir()
+        stray = needed.with_name("stray.parquet")
+        stray.write_text("rows")
+        assert lakectl("gc").all.splitlines()[0] == "Nothing is to be removed."
+        os.utime(stray, (1, 1))
+        said = lakectl("gc")
+        assert (said.code, said.out.splitlines()[-1]) == (0, "Nothing refers to 1 object (0.0 MB). `lakectl gc --yes` removes them.")
+        assert lakectl("fsck", "-o", "json").document["findings"][0]["mend"] == "lakectl gc --yes"
+        document = lakectl("gc", "--yes", "-o", "json").document
+        assert (document["outcome"], document["found"], document["left"]) == ("done", [{"bucket": "primary", "objects": 1, "bytes": 4}], [])
+        assert list(needed.parent.iterdir()) == [needed]
+        assert lakectl("fsck", "--deep").code == 0

@@ -19,6 +19,7 @@ from controllers.dataset.files import SourceFiles
 from engines.jobs.executor import Executor
 from reconciler.assembly import make_kinds
 from reconciler.blob_cache import BlobCache
+from reconciler.collecting import garbage, guard
 from reconciler.errors import RevisionUnknown
 from reconciler.follow import Follower, Pending
 from reconciler.loop import Reconciler
@@ -26,6 +27,7 @@ from reconciler.opening import State
 from reconciler.operator import Operator
 from reconciler.place import Place
 from reconciler.removal import Remover
+from reconciler.retention import retention
 from reconciler.settings import Settings
 from reconciler.sources.source import FileChange, Source, Watched, is_spec
 from reconciler.status_writer import StatusWriter
@@ -35,6 +37,7 @@ from specs.references import order
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
+from state.garbage import Collection
 from state.local_store import LocalStore
 from state.places import BucketConfig
 from state.reader import ObjectReader
@@ -232,9 +235,15 @@ class Bench:
             self.kinds.controllers, self.world.desired, self.world.circle, self.catalog, self.statuses, self.clock, turns, stop_jobs
         )
         self.compaction = Compaction(self.streams, lambda: None)
+        self.turns = turns
         self.operator = Operator(
-            self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.compaction, self.clock
+            self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.compaction, self.clock, self.collect
         )
+
+    def collect(self) -> Collection:
+        """As the daemon does on `gc`."""
+        found = garbage(self.state, retention(self.world, self.settings))
+        return found.collect(lambda: None, guard(self.world, self.executor, self.turns))
 
     def close(self) -> None:
         self.executor.shutdown()

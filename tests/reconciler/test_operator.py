@@ -238,7 +238,7 @@ class TestRefusals:
         lake.operator.answer()
         assert ended(lake, request)["outcome"] == "done"
 
-    @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"reconcile", "suspend", "resume", "resync", "approve", "compact"}))
+    @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"reconcile", "suspend", "resume", "resync", "approve", "compact", "gc"}))
     def test_of_what_is_not_built(self, lake: Bench, verb: str) -> None:
         request = ask(lake, verb)
         assert lake.operator.answer() == ()

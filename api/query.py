@@ -21,7 +21,7 @@ from api.bodies import JSON, Document, encoded, preferred, read_body
 from api.csv_text import csv_text
 from api.endpoints import Endpoint
 from api.reader import READER
-from api.rescue import HEADERS, rescue_headers
+from api.rescue import HEADERS, LOST_HEADERS, lost_headers, rescue_headers
 from engines.reading import Reader
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -51,6 +51,10 @@ class QueryResult(Protocol):
     @property
     def versions(self) -> Mapping[str, int]:
         """The version of each table that was read."""
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Rows that no bucket has any more, by Dataset."""
 
     @property
     def rescues(self) -> Sequence[str]:
@@ -120,7 +124,7 @@ class QueryRoute:
         body = await read_body(request, QueryBody)
         most = self.most_rows if body.max_rows is None else min(body.max_rows, self.most_rows)
         result = await self.service.run(body.sql, body.params, request[READER], max_rows=most)
-        rescues = rescue_headers(result.rescues)
+        rescues = rescue_headers(result.rescues) | lost_headers(result.lost)
         if media_type == ARROW:
             return encoded(result.ipc, ARROW, _facts(result) | rescues)
         write = _as_json if media_type == JSON else _as_csv
@@ -144,7 +148,12 @@ def _facts(result: QueryResult) -> dict[str, str]:
 
 def endpoints(service: QueryService, most_rows: int) -> tuple[Endpoint, ...]:
     """The route of queries."""
-    headers = {VERSIONS: "Arrow and CSV: the versions as JSON.", TRUNCATED: "Arrow and CSV: `true` if rows were cut off.", **HEADERS}
+    headers = {
+        VERSIONS: "Arrow and CSV: the versions as JSON.",
+        TRUNCATED: "Arrow and CSV: `true` if rows were cut off.",
+        **HEADERS,
+        **LOST_HEADERS,
+    }
     return (
         Endpoint(
             "POST",

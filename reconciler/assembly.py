@@ -15,6 +15,7 @@ from typing import Any
 from controllers.bucket.controller import BucketController
 from controllers.bucket.mirroring import Mirroring
 from controllers.controller import Controller, Retiring
+from controllers.dataset.checks import FileChecks
 from controllers.dataset.controller import DatasetController
 from controllers.dataset.files import SourceFiles
 from controllers.index.builds import Builds
@@ -78,13 +79,13 @@ def make_world(state: State, statuses: StatusWriter) -> World:
     return World(state.place.source, cache, statuses.known_revision)
 
 
-def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Executor, files: SourceFiles) -> Kinds:
+def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Executor, files: SourceFiles, checks: FileChecks) -> Kinds:
     """Every kind's controller."""
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring)
-    dataset = DatasetController(state.catalog, state.buckets, state.objects, discards, executor, files, statuses, world.resource)
+    dataset = DatasetController(state.catalog, state.buckets, discards, executor, files, statuses, checks, world.resource)
     index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
@@ -106,7 +107,8 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     jobs = JobLimits(settings.work.job_workers, settings.work.inline_bytes)
     executor = Executor(state.place.cache / "jobs", jobs, desk.ended, failures=state.buckets.failures)
     files = SourceFiles(state.place.data_root, state.ours)
-    kinds = make_kinds(state, world, statuses, executor, files)
+    checks = FileChecks(state.buckets, state.objects)
+    kinds = make_kinds(state, world, statuses, executor, files, checks)
     turns = Turns()
     stop_jobs = partial(executor.keep_only, wanted=frozenset())
     remover = Remover(world, state.catalog, statuses, kinds.retiring, turns)
@@ -138,7 +140,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         reconciler=reconciler,
         queue=queue,
         backoff=Backoff(BackoffPolicy(), random.Random()),
-        operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, compaction, state.clock, collect),
+        operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, compaction, state.clock, collect, checks),
         data_watch=watch,
         heartbeat=heartbeat,
         tidy=tidy,

@@ -4,16 +4,12 @@ It needs neither lease nor daemon, and writes nothing. What it sees is not of on
 against the catalog as it is by then, before it is told. Objects that nothing refers to are findings once `lakectl gc` would remove them;
 until then they wait: jobs store before they commit. A bucket's own objects are judged, not what its rescue bucket would answer.
 
-It refuses to mend: each finding names the command that does. Next: `state/unreferred.py`, `engines/files/footers.py`, `repairs` in
-`controllers/dataset/`.
+It refuses to mend: each finding names the command that does. Next: `state/unreferred.py`, `engines/files/footers.py`,
+`controllers/dataset/checks.py`.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from engines.files.footers import Footer, read_footer
 from engines.jobs.results import JobResults
@@ -23,7 +19,8 @@ from state.catalog.log import CatalogLog, log_key
 from state.catalog.records import DataFile, Table
 from state.digest_file import sha256_file
 from state.errors import BucketUnknown, CatalogCorrupt, ObjectMissing, StateError, StreamCorrupt
-from state.objects import ObjectInfo, ObjectRef, ObjectStore
+from state.objects import ObjectInfo, ObjectStore
+from state.own_copy import own_copy
 from state.references import Reference, all_references
 from state.streams import reading, segments
 from state.streams.schemas import STREAMS
@@ -167,7 +164,7 @@ class _Check:
             return None
 
     def _content(self, store: ObjectStore, reference: Reference) -> tuple[str, str] | None:
-        with local_copy(store, reference.ref) as path:
+        with own_copy(store, reference.ref.key) as path:
             found = sha256_file(path)
             if found != reference.ref.sha256:
                 return "object-corrupt", f"Its SHA-256 is {found}, the catalog says {reference.ref.sha256}."
@@ -236,22 +233,6 @@ def difference(table: Table, file: DataFile, footer: Footer) -> str | None:
         ours, theirs = (", ".join(f"{c.name} {c.type}" for c in columns) or "none" for columns in (known, footer.schema.columns))
         return f"Its footer says the columns {theirs}; the catalog {ours}."
     return None
-
-
-@contextmanager
-def local_copy(store: ObjectStore, ref: ObjectRef) -> Iterator[Path]:
-    """The bucket's own object as a file, unverified: in place, or fetched for the while. Raises what the store raises."""
-    path = store.path(ref.key)
-    if path is not None:
-        yield path
-        return
-    with TemporaryDirectory(prefix="lakehouse-") as folder:
-        fetched = Path(folder, hashlib.sha256(ref.key.encode()).hexdigest())
-        opened = store.open(ref.key)
-        with fetched.open("wb") as file, closing(opened.pieces):
-            for piece in opened.pieces:
-                file.write(piece)
-        yield fetched
 
 
 def _check_segments(store: ObjectStore, report: Report) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from controllers.dataset.checks import FileChecks
 from controllers.dataset.files import SourceFiles
 from reconciler.collecting import told
 from reconciler.follow import Follower
@@ -55,8 +56,9 @@ class Operator:
         compaction: Compaction,
         clock: Callable[[], datetime],
         collect: Callable[[], Collection],
+        checks: FileChecks,
     ) -> None:
-        """collect: removes what nothing refers to."""
+        """collect: removes what nothing refers to. checks: of tables' data files."""
         self._requests = requests
         self._catalog = catalog
         self._world = world
@@ -66,6 +68,7 @@ class Operator:
         self._compaction = compaction
         self._clock = clock
         self._collect = collect
+        self._checks = checks
 
     def answer(self) -> tuple[Key, ...]:
         """Carries out everything that waits; returns the keys to look at. Nothing, before it is known what is wanted."""
@@ -121,11 +124,11 @@ class Operator:
                 return "it is looked after again", (key,)
             case "compact":
                 return self._compact(request.payload), ()
+            case "resync" if not request.object:
+                return self._resync_incomplete()
             case "resync":
                 key = self._wanted(request)
-                resource = self._world.resource(key)
-                if key.kind == "Dataset" and resource is not None:
-                    self._files.forget(resource.spec_as(DatasetSpec).source.files)
+                self._resync(key)
                 return "its files are read again", (key,)
             case "gc":
                 return told(self._collect()), ()
@@ -138,6 +141,20 @@ class Operator:
         change = Suspended(str(key), request.actor, request.reason, until)
         self._catalog.commit((change,), actor=request.actor, reason=request.reason)
         return f"it is left alone until {until or 'it is resumed'}", (key,)
+
+    def _resync(self, key: Key) -> None:
+        """Has sources and data files of a Dataset read at its next visit, whatever is remembered of them."""
+        resource = self._world.resource(key)
+        if key.kind == "Dataset" and resource is not None:
+            self._files.forget(resource.spec_as(DatasetSpec).source.files)
+            self._checks.ask(key.name)
+
+    def _resync_incomplete(self) -> tuple[str, tuple[Key, ...]]:
+        tables = {Key.parse(name): state.table for name, state in self._catalog.objects("Dataset").items()}
+        keys = tuple(key for key, table in tables.items() if table and key in self._world.objects and self._checks.incomplete(table))
+        for key in keys:
+            self._resync(key)
+        return f"files of {', '.join(map(str, keys))} are looked at again" if keys else "no data file is missing", keys
 
     def _until(self, payload: Mapping[str, Any]) -> str | None:
         """When the suspension ends by itself. Raises Refused."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from controllers.controller import Controller
+from controllers.dataset.checks import FileChecks
 from controllers.dataset.files import SourceFiles
 from controllers.step import Step
 from engines.jobs.executor import Executor
@@ -39,7 +40,8 @@ def make_plan(place: Place, settings: Settings) -> Plan:
     world.advance(revision)
     executor = Executor(place.cache / "jobs")
     try:
-        kinds = make_kinds(state, world, statuses, executor, SourceFiles(place.data_root, state.ours))
+        files = SourceFiles(place.data_root, state.ours)
+        kinds = make_kinds(state, world, statuses, executor, files, FileChecks(state.buckets, state.objects))
         planner = _Planner(kinds.controllers, world, state.catalog, executor, state.clock())
         objects = tuple(planner.plan(desired) for desired in _ordered(world))
         pruned = removals(world, state.catalog, settings.max_prune)

@@ -27,7 +27,7 @@ MAX_BYTES = 64 * 1024
 """Of a request's document: its row and its event have to fit among the others of their streams."""
 VERBS = ("suspend", "resume", "reconcile", "promote", "rollback", "resync", "gc", "compact", "approve", "row-set", "row-delete")
 # What these do is not about one object.
-_OF_ALL = frozenset({"gc", "compact", "reconcile", "approve"})
+_OF_ALL = frozenset({"gc", "compact", "reconcile", "approve", "resync"})
 _PREFIX = "requests/"
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`id` is a ULID; `object` is "Kind/name", or "" where the verb may be about everything (gc, compact, reconcile, approve).
+    """`id` is a ULID; `object` is "Kind/name", or "" where the verb may be about everything (gc, compact, reconcile, approve, resync).
 
     `actor` is who asks, `reason` why; `digest` is what the decision was made on (None: whatever is there), `at` an ISO instant.
     """

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controllers.dataset.files import SourceFile
-from controllers.dataset.plan import Follow
+from controllers.dataset.plan import Correct, Follow
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.entry import TableCommit
 from state.catalog.records import Binding, DataFile, Refusal, Role, Schema, Table
@@ -59,6 +59,20 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
         unbind=tuple(path for path in table.bindings if path not in after) if table is not None and step.reset else unbind,
         refuse=tuple(refused),
         accept=tuple(_accepted(table, step, accepted)),
+    )
+
+
+def correction(name: str, table: Table, step: Correct) -> TableCommit:
+    """The entry that replaces the others of the step's files, under the same keys."""
+    return TableCommit(
+        object=name,
+        transformation=table.transformation,
+        bucket=table.bucket,
+        primary_key=table.primary_key,
+        write=table.write,
+        schema=step.schema,
+        add=step.files,
+        remove=tuple(file.key for file in step.files),
     )
 
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from controllers.dataset import plan as planning
-from controllers.dataset.commit import Accepted, Outcomes, commit, sequences
+from controllers.dataset.checks import FileChecks
+from controllers.dataset.commit import Accepted, Outcomes, commit, correction, sequences
 from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
-from controllers.dataset.plan import DatasetStep, Follow, Observed, TakeUp
+from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, Observed, TakeUp
+from controllers.dataset.standing import SOUND
 from controllers.events import Events
 from controllers.job_weight import job_weight
 from controllers.outcome import Outcome
@@ -22,6 +24,7 @@ from engines.files.ingest import IngestTask
 from engines.files.source import Format, ReadOptions
 from engines.jobs.executor import Executor
 from engines.jobs.job import Done, Failed, Job
+from engines.mirroring import MirrorTask
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key, Resource
@@ -34,7 +37,6 @@ from state.catalog.records import Refusal, Table
 from state.discards import Discards
 from state.errors import BucketUnknown
 from state.failpoints import declare, hit
-from state.reader import ObjectReader
 from state.references import Place
 
 _log = logging.getLogger(__name__)
@@ -54,20 +56,20 @@ class DatasetController:
         self,
         catalog: Catalog,
         buckets: Buckets,
-        objects: ObjectReader,
         discards: Discards,
         executor: Executor,
         files: SourceFiles,
         events: Events,
+        checks: FileChecks,
         wanted: Callable[[Key], Resource | None],
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
-        self._objects = objects
         self._discards = discards
         self._executor = executor
         self._files = files
         self._events = events
+        self._checks = checks
         self._wanted = wanted
 
     def observe(self, resource: Resource) -> Observed:
@@ -82,7 +84,7 @@ class DatasetController:
             table=table,
             listing=self._files.list(spec.source.files, any_suffix=spec.source.format is not None),
             bucket_attached=self._attached(spec.bucket),
-            damaged=self._damaged(table) if table is not None else frozenset(),
+            standing=self._checks.look(table) if table is not None else SOUND,
             former=former,
             former_wanted=former_wanted,
             bucket_declared=self._wanted(Key("Bucket", spec.bucket)) is not None,
@@ -109,6 +111,11 @@ class DatasetController:
                 self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
                 reason = reasons.ADOPTED if source is None else reasons.RENAMED
                 self._events.record_event(name, "Normal", reason, step.summary(), revision)
+                return None
+            case Fetch():
+                return self._fetch(resource, step)
+            case Correct():
+                self._correct(resource, step, revision)
                 return None
             case Follow():
                 return self._follow(resource, step, revision)
@@ -151,9 +158,34 @@ class DatasetController:
             return False
         return True
 
-    def _damaged(self, table: Table) -> frozenset[str]:
-        """Keys of data files that are gone, have another size, or were found damaged by whoever read them."""
-        return frozenset(file.key for file in table.files if not self._objects.whole(file.ref))
+    def _fetch(self, resource: Resource, step: Fetch) -> Started | None:
+        """A job that copies back what the rescue bucket has. What is not what the catalog says is never put, and not tried again."""
+        bucket = resource.spec_as(DatasetSpec).bucket
+        rescue = self._buckets.rescue(bucket)
+        if rescue is None:
+            return None
+        task = MirrorTask(self._buckets.config(rescue), self._buckets.config(bucket), step.copies)
+        weight = min(job_weight(task.size, config) for config in (task.source, task.target))
+        arguments, name = task.to_dict(), str(resource.key)
+        job = Job(f"fetch-{digest(arguments)}", "mirror", "engines.mirroring:run", arguments, weight, name)
+        self._executor.keep_only(job.object, {job.id})
+        match self._executor.ensure(job):
+            case Done(result=result):
+                self._checks.useless(tuple(copy for copy in step.copies if copy.key in set(result["damaged"])))
+                self._executor.forget(job.id)
+                return None
+            case Failed() as failed:
+                self._executor.forget(job.id)
+                raise failed.error
+            case running:
+                return Started(reasons.MIRRORING, f"{step.summary()}: {running.describe()}", running.share)
+
+    def _correct(self, resource: Resource, step: Correct, revision: str) -> None:
+        """One entry that replaces the others of these files, under the same keys."""
+        table = self._catalog.table(resource.key.name)
+        assert table is not None
+        change = correction(str(resource.key), table, step)
+        self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
 
     def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
         table = self._catalog.table(resource.key.name)

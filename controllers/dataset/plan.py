@@ -6,9 +6,10 @@ binding and a copy adds nothing. A path that is gone keeps its binding (marked a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controllers.dataset.files import Listing, SourceFile
+from controllers.dataset.standing import SOUND, Standing
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
 from specs.digests import digest
@@ -16,7 +17,8 @@ from specs.kinds.dataset import DatasetSpec, reading
 from specs.model import given_fields
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import Refusal, Table
+from state.catalog.records import DataFile, Refusal, Schema, Table
+from state.mirrors import Copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Observed:
     """The world as a Dataset sees it.
 
     Args:
-        damaged: keys of data files that are missing or have another size than recorded.
+        standing: how the table's data files stand.
         bucket_declared: whether a spec declares the bucket, so that it will be attached soon.
         former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
     """
@@ -32,10 +34,46 @@ class Observed:
     table: Table | None
     listing: Listing
     bucket_attached: bool
-    damaged: frozenset[str] = frozenset()
+    standing: Standing = SOUND
     former: Table | None = None
     former_wanted: bool = False
     bucket_declared: bool = False
+
+    @property
+    def damaged(self) -> frozenset[str]:
+        """Keys of data files that are missing, or not what they should be."""
+        return self.standing.damaged
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Copies damaged files back from the rescue bucket."""
+
+    why: str
+    copies: tuple[Copy, ...]
+
+    @property
+    def work(self) -> Work:
+        """Bytes to copy."""
+        return Work("mirror", sum(copy.size for copy in self.copies))
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"fetch {_names([copy.key for copy in self.copies])} from the rescue bucket"
+
+
+@dataclass(frozen=True, slots=True)
+class Correct:
+    """Replaces what the catalog says of files by what is so; `schema` is the current one from then on, if that was wrong."""
+
+    why: str
+    files: tuple[DataFile, ...]
+    schema: Schema | None = None
+    work: Work | None = None
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"correct the entries of {_names([file.key for file in self.files])}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +135,7 @@ class Follow:
         return ", ".join(parts) or "commit the table"
 
 
-DatasetStep = TakeUp | Follow
+DatasetStep = TakeUp | Fetch | Correct | Follow
 """What a Dataset's plan is made of."""
 
 
@@ -119,10 +157,32 @@ def plan(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
     if table is not None and table.retained:
         return (TakeUp("a spec asks for it again"),)
     wanted = transformation(spec)
-    if table is None or table.transformation != wanted:
+    if table is None:
         return _anew(spec, table, observed.listing, wanted)
+    mended = mend(table, observed.standing)
+    if mended is not None:
+        return (mended,)
+    if table.transformation != wanted:
+        return _anew(spec, table, observed.listing, wanted) or give_up(table, observed.damaged)
     step = follow(spec.write, table, observed.listing, wanted, observed.damaged)
-    return (step,) if step is not None else ()
+    return (step,) if step is not None else give_up(table, observed.damaged)
+
+
+def mend(table: Table, standing: Standing) -> Fetch | Correct | None:
+    """What needs no source: copies of damaged files, and entries that are not what their files say."""
+    if standing.rescuable:
+        return Fetch("data files are missing or damaged, and the rescue bucket has them", standing.rescuable)
+    if standing.corrected:
+        back = all(table.file(file.key) == replace(file, lost=True) for file in standing.corrected)
+        why = "lost data files are there again" if back else "the catalog said something else than their footers"
+        return Correct(why, standing.corrected, standing.schema)
+    return None
+
+
+def give_up(table: Table, damaged: frozenset[str]) -> tuple[Correct, ...]:
+    """Damaged files that nothing brings back are lost: the rest of the table is readable without them."""
+    lost = tuple(replace(file, lost=True) for file in table.files if file.key in damaged and not file.lost)
+    return (Correct("they are missing or damaged, and neither a rescue bucket nor a source has them", lost),) if lost else ()
 
 
 def _anew(spec: DatasetSpec, table: Table | None, listing: Listing, wanted: str) -> tuple[DatasetStep, ...]:
@@ -261,9 +321,14 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
         return Stalled(reasons.FILE_REFUSED, f"{_refusals(refused)}; {served}", detail=detail)
     if observed.listing.unusable:
         return Stalled(reasons.FILE_REFUSED, f"{_unusable(observed.listing)}; {served}", detail=detail)
-    lost = sorted(file.ref.key for file in table.files if file.ref.key in observed.damaged)
+    lost = [file for file in table.files if file.key in observed.damaged]
     if lost:
-        message = f"{_names(lost)} is missing or damaged, and its source file is gone; put either back"
+        detail["lost"] = [{"file": f"{file.ref.bucket}/{file.key}", "rows": file.rows} for file in lost]
+        message = (
+            f"{_names(sorted(file.key for file in lost))} is missing or damaged, no rescue bucket has it, and its source file is gone: "
+        )
+        rows = sum(file.rows for file in lost)
+        message += f"{_count(rows, 'row')} {'is' if rows == 1 else 'are'} lost; put either back; {served}"
         return Stalled(reasons.OBJECT_MISSING, message, detail=detail)
     return Ready(f"{_count(table.rows, 'row')} from {_sources(table, files)}{_unmerged(table)}, version {table.version}", detail)
 

@@ -131,6 +131,8 @@ def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
         return ()
     record = observed.record
     if record is None or observed.corpus not in record.corpora or observed.corpus in observed.damaged:
+        if _lacks_rows(observed):
+            return ()
         return (Embed(_why_embed(record, observed), observed.corpus, observed.corpus_weight),)
     chosen = choose(spec, observed)
     if chosen is None:
@@ -197,6 +199,8 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     if observed.corpus is None or observed.table is None:
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has no rows yet", blocked_by=dataset)
     record = observed.record
+    if _lacks_rows(observed) and (record is None or observed.corpus not in record.corpora or observed.corpus in observed.damaged):
+        return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has lost rows; what was built before goes on serving", blocked_by=dataset)
     chosen = choose(spec, observed)
     if chosen is None or record is None:
         return _waiting(spec, observed)
@@ -211,6 +215,11 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     }
     name = chosen.generation or f"the recommended {chosen.engine} build"
     return Ready(f"{name} serves {corpus.chunks:,} chunks of {corpus.rows:,} rows", detail)
+
+
+def _lacks_rows(observed: Observed) -> bool:
+    """Whether rows are lost: a corpus without them would pass for one of the whole snapshot."""
+    return observed.table is not None and observed.table.lost_rows > 0
 
 
 def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:

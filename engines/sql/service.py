@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
@@ -66,7 +66,7 @@ class Tables(Protocol):
 class QueryResult:
     """What answered. ipc: an Arrow IPC stream; count: of its rows; text: about how many bytes they are as JSON; truncated: there were
     more; versions: of each Dataset that was read; rescues: buckets that gave files in another's place; tables: all that were read, as SQL
-    calls them."""
+    calls them; lost: rows that are in no file any more, of each Dataset that has such."""
 
     ipc: bytes
     count: int
@@ -76,6 +76,7 @@ class QueryResult:
     seconds: float
     rescues: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def schema(self) -> pa.Schema:
@@ -141,9 +142,10 @@ class QueryService:
                 tables = [source for source in sources if isinstance(source, LakeTable)]
                 versions = {dataset_name(table.name): table.version for table in tables}
                 rescues = tuple(sorted({bucket for table in tables for bucket in table.rescues}))
+                lost = {dataset_name(table.name): table.lost for table in tables if table.lost}
                 header, took = answer.header, self._clock() - begun
                 names = tuple(source.name for source in sources)
-                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues, names)
+                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues, names, lost)
             if answer.header["problem"] != "storage":
                 break
         return await self._refuse(answer, reader)

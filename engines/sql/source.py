@@ -30,7 +30,7 @@ class LakeTable:
     name: as SQL calls it. columns: (name, our type) in order. base: folder of files read as they are; touched: folder of base files whose
     rows a delta may replace; deltas: folder of delta files; merged: the Arrow file that keeps the newest row per key of the deltas, made
     by whoever needs it first. A folder that would be empty is None; touched and deltas need a primary key. rescues: buckets
-    that gave files in another's place.
+    that gave files in another's place. lost: rows of files that nobody has any more.
     """
 
     name: str
@@ -42,6 +42,7 @@ class LakeTable:
     deltas: Folder | None = None
     merged: str | None = None
     rescues: tuple[str, ...] = ()
+    lost: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `source_from_dict`."""

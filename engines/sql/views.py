@@ -49,11 +49,11 @@ class Split:
 
 
 def split(table: Table) -> Split:
-    """Which files are read as they are, which are merged with which. Pure."""
-    base = tuple(file for file in table.files if file.role == "base")
-    deltas = tuple(file for file in table.files if file.role == "delta")
+    """Which files are read as they are, which are merged with which; lost ones are not. Pure."""
+    base = tuple(file for file in table.readable if file.role == "base")
+    deltas = tuple(file for file in table.readable if file.role == "delta")
     if not table.primary_key or not deltas:
-        return Split(table.files, (), ())
+        return Split(table.readable, (), ())
     column = table.schema.column(table.primary_key[0])
     if column is None or column.type not in _ORDERED:
         return Split((), base, deltas)
@@ -79,7 +79,7 @@ def _less(one: Scalar, other: Scalar) -> bool:
 
 def view_name(table: Table) -> str:
     """What the table's folder is called: a digest of exactly the files it links to, and of the columns, which what is merged has."""
-    parts = [(file.ref.bucket, file.ref.key, file.ref.sha256, file.role, file.sequence) for file in table.files]
+    parts = [(file.ref.bucket, file.ref.key, file.ref.sha256, file.role, file.sequence) for file in table.readable]
     columns = [(column.name, column.type) for column in table.columns]
     return hashlib.sha256(orjson.dumps([parts, table.primary_key, columns])).hexdigest()[:32]
 
@@ -94,7 +94,8 @@ def make_view(table: Table, folder: Path, files: Files, name: str) -> LakeTable:
     deltas = _link(top / "deltas", dict(_delta_names(parts.deltas)), files, rescues)
     columns = tuple((column.name, column.type) for column in table.columns)
     merged = None if deltas is None else str(top / MERGED)
-    return LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged, tuple(sorted(rescues)))
+    given = tuple(sorted(rescues))
+    return LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged, given, table.lost_rows)
 
 
 def _delta_names(deltas: Sequence[DataFile]) -> Iterable[tuple[str, DataFile]]:

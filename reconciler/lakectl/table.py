@@ -52,6 +52,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("query", "query", "run one read-only SQL statement", "either", _READ),
     Command("search", "search", "find texts of an index by meaning", "either", _READ),
     Command("reconcile", "reconcile", "look at an object again, now", "either", _STEER),
+    Command("resync", "resync", "compare a dataset's files with the catalog, mend", "daemon", _STEER),
     Command("suspend", "suspend", "leave an object alone for a while", "either", _STEER),
     Command("resume", "resume", "look after a suspended object again", "either", _STEER),
     Command("gc", "gc", "remove what nothing refers to any more", "either", _STEER),

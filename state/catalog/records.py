@@ -76,7 +76,7 @@ class DataFile:
 
     `source` is the content digest of the input it was made of; `first_row` the ordinal in that input of its first row; `sequence` says
     which file's rows win when a key is in several (the greatest). `key_min` and `key_max` are the least and greatest primary key, one
-    value per key column, or None without a primary key.
+    value per key column, or None without a primary key. `lost`: nobody has the object any more; readers do without its rows.
     """
 
     ref: ObjectRef
@@ -89,6 +89,7 @@ class DataFile:
     key_min: tuple[Scalar, ...] | None = None
     key_max: tuple[Scalar, ...] | None = None
     columns: Mapping[str, ColumnStats] = field(default_factory=dict, hash=False)
+    lost: bool = False
 
     @property
     def key(self) -> str:
@@ -106,7 +107,7 @@ class DataFile:
             "key_min": None if self.key_min is None else list(self.key_min),
             "key_max": None if self.key_max is None else list(self.key_max),
             "columns": {name: {"min": low, "max": high, "nulls": nulls} for name, (low, high, nulls) in self.columns.items()},
-        }
+        } | ({"lost": True} if self.lost else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -188,8 +189,18 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """Rows in all files. With deltas, keys that occur in several files count each time."""
-        return sum(file.rows for file in self.files)
+        """Rows in all files that can be read. With deltas, keys that occur in several files count each time."""
+        return sum(file.rows for file in self.readable)
+
+    @property
+    def readable(self) -> tuple[DataFile, ...]:
+        """The files that are not lost."""
+        return tuple(file for file in self.files if not file.lost)
+
+    @property
+    def lost_rows(self) -> int:
+        """Rows of files that are lost."""
+        return sum(file.rows for file in self.files if file.lost)
 
     @property
     def size(self) -> int:

@@ -45,6 +45,7 @@ class Result:
     truncated: bool = False
     versions: Mapping[str, int] = field(default_factory=lambda: {"people": 7})
     rescues: tuple[str, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
     threads: list[str] = field(default_factory=list)
 
     @property

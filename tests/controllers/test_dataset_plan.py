@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.dataset.commit import Accepted, Outcomes, commit
+from controllers.dataset.commit import Accepted, Outcomes, commit, correction
 from controllers.dataset.files import Listing, SourceFile, Unusable
-from controllers.dataset.plan import DatasetStep, Follow, Observed, TakeUp, conclude, plan
+from controllers.dataset.plan import Correct, DatasetStep, Follow, Observed, TakeUp, conclude, plan
+from controllers.dataset.standing import Standing
 from controllers.outcome import Ready, Stalled, Waiting
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
@@ -69,7 +70,7 @@ class Lake:
         return self.state.table or Table("people")
 
     def observed(self, now: Listing, **facts: Any) -> Observed:
-        return Observed(self.state.table, now, True, self.damaged, **facts)
+        return Observed(self.state.table, now, True, Standing(self.damaged), **facts)
 
     def steps(self, now: Listing) -> tuple[DatasetStep, ...]:
         return plan(self.resource, self.observed(now))
@@ -82,6 +83,9 @@ class Lake:
         while steps := self.steps(now):
             assert len(taken) < 6, f"does not converge: {steps}"
             (step,) = steps
+            if isinstance(step, Correct):  # what nothing brings back is given up
+                self.state = apply(self.state, correction(NAME, self.table, step))
+                continue
             assert isinstance(step, Follow)
             self.apply(step)
             taken.append(step)
@@ -469,6 +473,8 @@ class TestRepair:
         lake.follow({})
         key = lake.table.files[0].key
         lake.damaged = frozenset([key])
+        lake.follow({})
+        assert lake.table.lost_rows == 1
         assert lake.steps(listing({})) == ()
         outcome = conclude(lake.resource, lake.observed(listing({})))
         assert isinstance(outcome, Stalled)

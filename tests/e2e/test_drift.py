@@ -73,9 +73,8 @@ def test_a_data_file_that_cannot_be_made_again_is_named(shop: Shop) -> None:
     assert "put either back" in row["message"]
     # the index has vectors and texts of its own
     assert shop.nearest("red chair") == "a red chair"
-    answer = shop.daemon.ask("SELECT count(*) FROM items")
-    assert answer.status == 503
-    assert answer.problem == "object-missing"
+    assert "3 rows are lost" in row["message"]
+    assert shop.daemon.value("SELECT count(*) FROM items") == 0
     shop.repository.write("data/items/1.csv", content)
     wait_for(shop.serves, "the source brings it back")
     shop.daemon.wait_settled()
@@ -85,7 +84,7 @@ def test_changed_bytes_of_the_same_size_are_noticed_when_read_and_made_again(sho
     """A light look compares sizes; whoever reads compares contents, answers nothing wrong, and the next look repairs."""
     assert shop.daemon.stop() == 0
     (data,) = objects(shop, "datasets/items/*.parquet")
-    flip(data)
+    flip(data, 40)  # among the rows: a footer that cannot be read is noticed without reading
     flip(objects(shop, "**/vectors.f32")[0])
     again = Shop(shop.repository, daemons.start(shop.repository))
     daemon = again.daemon
@@ -127,9 +126,9 @@ def test_the_cache_may_go_under_a_running_daemon(shop: Shop) -> None:
     assert daemon.stop() == 0
 
 
-def flip(path: Path) -> None:
+def flip(path: Path, at: int | None = None) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[len(content) // 2 if at is None else at] ^= 1
     path.write_bytes(content)
 
 

@@ -15,6 +15,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from controllers.bucket.controller import attach_recorded
+from controllers.dataset.checks import FileChecks
 from controllers.dataset.files import SourceFiles
 from engines.jobs.executor import Executor
 from reconciler.assembly import make_kinds
@@ -226,7 +227,8 @@ class Bench:
         self.world = World(self.source, BlobCache(None, "v"), self.statuses.known_revision)
         self.executor = Executor(self.folder / "jobs")
         self.files = SourceFiles(self.folder)
-        self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files)
+        self.checks = FileChecks(self.buckets, objects)
+        self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files, self.checks)
         turns = Turns()
         remover = Remover(self.world, self.catalog, self.statuses, self.kinds.retiring, turns)
         self.follower = Follower(self.source, self.world, self.catalog, self.statuses, remover, self.settings)
@@ -237,7 +239,16 @@ class Bench:
         self.compaction = Compaction(self.streams, lambda: None)
         self.turns = turns
         self.operator = Operator(
-            self.requests, self.catalog, self.world, self.follower, self.files, self.streams, self.compaction, self.clock, self.collect
+            self.requests,
+            self.catalog,
+            self.world,
+            self.follower,
+            self.files,
+            self.streams,
+            self.compaction,
+            self.clock,
+            self.collect,
+            self.checks,
         )
 
     def collect(self) -> Collection:

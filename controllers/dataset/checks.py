@@ -1,0 +1,148 @@
+"""How a table's data files stand: whole, damaged, kept in a rescue bucket, or not what the catalog says of them.
+
+Three looks of growing cost. Every visit asks for existence and size. From the second visit of a process on, each local file's footer is
+compared with the catalog's entry, once. A visit after `ask` (`lakectl resync`) reads all of every file, wherever it is.
+A footer is believed only if the file has the SHA-256 that the catalog has: then the entry is wrong, and else the file.
+
+It refuses to mend. Next: `plan.py`, which decides how.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from controllers.dataset.standing import Standing
+from engines.files.footers import Footer, read_footer
+from state.buckets import Buckets
+from state.catalog.records import DataFile, Schema, Table
+from state.digest_file import sha256_file
+from state.errors import BucketUnknown, ObjectMissing, StateError
+from state.mirrors import Copy
+from state.objects import ObjectInfo
+from state.own_copy import own_copy
+from state.reader import ObjectReader
+
+
+class FileChecks:
+    """Thread-safe; blocking. One a process."""
+
+    def __init__(self, buckets: Buckets, objects: ObjectReader) -> None:
+        self._buckets = buckets
+        self._objects = objects
+        self._lock = threading.Lock()
+        self._seen: set[str] = set()
+        self._asked: set[str] = set()
+        self._agreed: set[tuple[str, int, int]] = set()
+        self._damaged: dict[str, str] = {}  # etags of objects that were read and are damaged, by key
+        self._useless: dict[str, str] = {}  # and of copies
+
+    def ask(self, name: str) -> None:
+        """Have every file of this table read at the next look."""
+        with self._lock:
+            self._asked.add(name)
+
+    def useless(self, copies: tuple[Copy, ...]) -> None:
+        """These copies are no better than what they were to replace."""
+        with self._lock:
+            self._useless |= {copy.key: copy.etag for copy in copies}
+
+    def incomplete(self, table: Table) -> bool:
+        """Whether a file is not whole, by the light look."""
+        return any(not self._objects.whole(file.ref) for file in table.files)
+
+    def look(self, table: Table) -> Standing:
+        """How the files stand. Raises what the store raises, but for missing objects and buckets."""
+        with self._lock:
+            thorough = table.name in self._asked
+            self._asked.discard(table.name)
+            footers = thorough or table.name in self._seen
+            self._seen.add(table.name)
+        damaged: set[str] = set()
+        corrected: list[DataFile] = []
+        schemas: set[Schema] = set()
+        for file in table.files:
+            found = self._look_at(table, file, thorough=thorough, footers=footers)
+            if found is None:
+                damaged.add(file.key)
+            elif found[0] != file or found[1] is not None:
+                corrected.append(found[0])
+                schemas |= {found[1]} if found[1] is not None else set()
+        schema = schemas.pop() if len(schemas) == 1 else None
+        rescuable = tuple(copy for file in table.files if file.key in damaged and (copy := self._copy(file)) is not None)
+        return Standing(frozenset(damaged), tuple(corrected), schema, rescuable)
+
+    def _look_at(self, table: Table, file: DataFile, *, thorough: bool, footers: bool) -> tuple[DataFile, Schema | None] | None:
+        """The entry as it should be, and the current schema if that is wrong; None where the file is damaged."""
+        whole = self._objects.whole(file.ref)
+        try:
+            store = self._buckets.store(file.ref.bucket)
+            unread = footers and _known(file) not in self._agreed and store.path(file.key) is not None
+            enough = whole and not thorough and not unread
+            if not enough or file.key in self._damaged:
+                info = store.head(file.key)
+                if self._damaged.get(file.key) == info.etag:
+                    return None
+                if not enough:
+                    return self._read(table, file, info, sure=whole and not thorough)
+        except (ObjectMissing, BucketUnknown):
+            return None
+        return replace(file, lost=False), None
+
+    def _read(self, table: Table, file: DataFile, info: ObjectInfo, *, sure: bool) -> tuple[DataFile, Schema | None] | None:
+        """By its content. sure: the content is read only if the footer and the entry disagree."""
+        with own_copy(self._buckets.store(file.ref.bucket), file.key) as path:
+            footer = None
+            try:
+                footer = read_footer(path)
+            except FileNotFoundError as error:
+                raise ObjectMissing(file.ref.bucket, file.key) from error
+            except (OSError, ValueError):
+                sure = False
+            if sure and footer is not None and not _differs(table, file, footer):
+                with self._lock:
+                    self._agreed.add(_known(file))
+                return replace(file, lost=False), None
+            if footer is None or sha256_file(path) != file.ref.sha256:
+                with self._lock:
+                    self._damaged[file.key] = info.etag
+                return None
+        entry = replace(file, lost=False, ref=replace(file.ref, size=info.size))
+        if not _differs(table, file, footer):
+            with self._lock:
+                self._agreed.add(_known(file))
+            return entry, None
+        return _corrected(table, entry, footer)
+
+    def _copy(self, file: DataFile) -> Copy | None:
+        """The copy in the rescue bucket, as far as a light look tells; None for one that was tried in vain."""
+        rescue = self._buckets.rescue(file.ref.bucket)
+        if rescue is None:
+            return None
+        try:
+            found = self._buckets.store(rescue).head(file.key)
+        except StateError:
+            return None
+        if found.size != file.ref.size or self._useless.get(file.key) == found.etag:
+            return None
+        return Copy(file.key, found.size, found.etag, found.modified, file.ref.sha256, replaces=True)
+
+
+def _known(file: DataFile) -> tuple[str, int, int]:
+    return file.ref.sha256, file.rows, file.schema_id
+
+
+def _differs(table: Table, file: DataFile, footer: Footer) -> bool:
+    """Rows, or the current columns, which are what readers go by."""
+    return footer.rows != file.rows or _other_columns(table, file, footer)
+
+
+def _other_columns(table: Table, file: DataFile, footer: Footer) -> bool:
+    return file.schema_id == table.schema.id and footer.schema.columns != table.columns
+
+
+def _corrected(table: Table, entry: DataFile, footer: Footer) -> tuple[DataFile, Schema | None]:
+    if not _other_columns(table, entry, footer):
+        return footer.corrected(entry), None
+    schema = Schema(table.next_schema_id, footer.schema.columns)
+    return replace(footer.corrected(entry), schema_id=schema.id), schema

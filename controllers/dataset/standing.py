@@ -1,0 +1,27 @@
+"""What is known of a table's data files: a fact that `checks.py` finds and `plan.py` decides on."""
+
+from dataclasses import dataclass
+
+from state.catalog.records import DataFile, Schema
+from state.mirrors import Copy
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the data files of a table stand.
+
+    Args:
+        damaged: keys of files that are missing, or not what they should be.
+        corrected: entries as they should be, where the catalog says otherwise, or has given up a file that is there again.
+        schema: the current one as it should be, if that is wrong as well.
+        rescuable: the copies that a rescue bucket has of damaged files.
+    """
+
+    damaged: frozenset[str] = frozenset()
+    corrected: tuple[DataFile, ...] = ()
+    schema: Schema | None = None
+    rescuable: tuple[Copy, ...] = ()
+
+
+SOUND = Standing()
+"""Nothing is wrong."""

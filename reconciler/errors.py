@@ -6,6 +6,8 @@ LakehouseError
     ├── RevisionUnknown     a revision or ref that the repository does not hold
     ├── SettingsInvalid     lakehouse.yaml (or an environment variable) cannot be used
     ├── StateBucketMissing  the specs name no bucket that could hold the state
+    ├── CatalogLost         there is data and no catalog of it
+    ├── CatalogReadable     a catalog is there, so that none is made from files
     └── DaemonRefused       a running daemon declined what was asked of it
 """
 
@@ -40,6 +42,18 @@ class StateBucketMissing(ReconcilerError):
     """The bucket that settings name for the state is not declared by any spec."""
 
     slug = "state-bucket-missing"
+
+
+class CatalogLost(ReconcilerError):
+    """The state bucket holds what a catalog once referred to, and no catalog. To begin anew would orphan all of it."""
+
+    slug = "catalog-lost"
+
+
+class CatalogReadable(ReconcilerError):
+    """A catalog is there and can be read: it knows more than the tables' files do."""
+
+    slug = "catalog-readable"
 
 
 class DaemonRefused(ReconcilerError):

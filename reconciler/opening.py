@@ -17,7 +17,7 @@ from ulid import ULID
 
 from controllers.bucket.controller import attach_recorded
 from engines.jobs.results import JobResults
-from reconciler.errors import StateBucketMissing
+from reconciler.errors import CatalogLost, StateBucketMissing
 from reconciler.footprint import STATE_KEY, StatePointer, read_pointer, state_id, write_ahead, write_pointer
 from reconciler.place import Place, find_state_bucket
 from reconciler.settings import Settings
@@ -29,6 +29,7 @@ from state.errors import ObjectExists, StateError
 from state.failures import Failures
 from state.lease import Holder, Lease
 from state.objects import ObjectStore
+from state.places import BucketConfig
 from state.reader import ObjectReader
 from state.requests import RequestQueue
 from state.secrets import check_secrets
@@ -96,6 +97,8 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     if address is not None and pointer != read_pointer(place.cache):
         write_pointer(place.cache, pointer)
     catalog = Catalog.open(store, clock=utc_now)
+    if address is not None and not catalog.seq:
+        _check_never_used(store)
     lease = None if address is None else _lead(store, catalog, address)
     streams = Streams(store, write_ahead(place.cache, pointer.id), utc_now, ids)
     if lease is not None:
@@ -119,6 +122,20 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
         objects=objects,
         lease=lease,
     )
+
+
+def state_config(place: Place, settings: Settings) -> BucketConfig:
+    """Where the state is, whatever stands in it. Raises StateBucketMissing."""
+    return _pointer(place, settings).config(place.data_root)
+
+
+def _check_never_used(store: ObjectStore) -> None:
+    """Raises CatalogLost where there is no catalog and there was one: to begin anew would orphan every table."""
+    if store.folders("streams/") or next(iter(store.list("datasets/")), None) is not None:
+        raise CatalogLost(
+            f"bucket {store.name} holds tables or events, and no catalog: its log is lost.",
+            remedy="`lakectl rebuild` makes it again from the tables' files. To begin anew, empty the bucket.",
+        )
 
 
 def _lead(store: ObjectStore, catalog: Catalog, address: str) -> Lease:

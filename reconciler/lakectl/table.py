@@ -56,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("suspend", "suspend", "leave an object alone for a while", "either", _STEER),
     Command("resume", "resume", "look after a suspended object again", "either", _STEER),
     Command("gc", "gc", "remove what nothing refers to any more", "either", _STEER),
+    Command("rebuild", "rebuild", "the catalog from the tables' files, if it is lost", "no daemon", _STEER),
     Command("approve", "approve", "let a held plan go ahead", "either", _STEER),
     Command("compact", "compact", "fold the segments of a stream into few objects", "either", _STEER),
     Command("explain", "explain", "the fields of a kind, the reasons, the settings", "no daemon", _LEARN),

@@ -1,0 +1,129 @@
+"""Tables from the footers of their parts alone, where the catalog is lost; pure.
+
+A table is what its newest transformation wrote: schema ids only grow, so whatever another transformation wrote before is of a former life.
+Of that, contents are complete or they are not there: an ingest that was killed left parts that were never committed. An upsert keeps every
+content, in the order of their sequences; else a path's newest content is the only one that counts. Bindings of sources come with them, so
+that nothing is read again that is there.
+
+What cannot be known any more is decided for the side that reads more: a content that a copy kept alive, or that a renewal made the newest,
+is settled by the next look at the sources. Next: `commit.py`, whose rules these are; `engines/files/footers.py`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from engines.files.footers import Footer, Written
+from state.catalog.entry import Change, Retained, TableCommit
+from state.catalog.records import Binding, DataFile, Role
+from state.objects import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A Parquet file that was found. Its SHA-256 is "" until somebody reads it."""
+
+    ref: ObjectRef
+    footer: Footer
+
+    @property
+    def written(self) -> Written:
+        """Only of a complete footer."""
+        assert self.footer.written is not None
+        return self.footer.written
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a table will consist of, and the parts that it does without: superseded, or of contents that lack a part (`torn`)."""
+
+    name: str
+    bucket: str
+    parts: tuple[Part, ...]
+    superseded: tuple[Part, ...] = ()
+    torn: tuple[Part, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """In all parts."""
+        return sum(part.footer.rows for part in self.parts)
+
+
+def rebuild(name: str, bucket: str, parts: Iterable[Part]) -> Rebuilt:
+    """The table that these parts, all with complete footers and of one bucket, are of."""
+    found = sorted(parts, key=_place)
+    newest = max(found, key=lambda part: part.footer.schema.id).written.transformation
+    former = max((part.footer.schema.id for part in found if part.written.transformation != newest), default=0)
+    life = [part for part in found if part.written.transformation == newest and part.footer.schema.id > former]
+    whole: dict[str, list[Part]] = {}
+    torn: list[Part] = []
+    for _, group in groupby(life, key=_content):
+        content = list(group)
+        if _complete(content):
+            whole[content[0].written.source] = content  # the newest one of a source comes last
+        else:
+            torn += content
+    kept = _kept(list(whole.values()))
+    keys = {part.ref.key for part in kept}
+    torn = [part for part in torn if part.written.source not in whole]
+    aside = tuple(part for part in found if part.ref.key not in keys and part not in torn)
+    return Rebuilt(name, bucket, tuple(kept), aside, tuple(torn))
+
+
+def _place(part: Part) -> tuple[int, int, str, int]:
+    return part.written.sequence, part.footer.schema.id, part.written.source, part.written.first_row
+
+
+def _content(part: Part) -> tuple[int, int, str]:
+    return _place(part)[:3]
+
+
+def _complete(content: Sequence[Part]) -> bool:
+    """Whether the parts follow each other from the first row to the last."""
+    ends = [0, *(part.written.first_row + part.footer.rows for part in content)]
+    return content[-1].written.last and all(end == part.written.first_row for end, part in zip(ends, content, strict=False))
+
+
+def _kept(contents: Sequence[Sequence[Part]]) -> list[Part]:
+    """Every content of an upsert; else the newest of each path."""
+    ordered = sorted(contents, key=lambda content: _place(content[0]))
+    if not ordered or ordered[-1][0].written.write == "upsert":
+        return [part for content in ordered for part in content]
+    newest = {content[0].written.path: content for content in ordered}
+    return [part for content in ordered if newest[content[0].written.path] is content for part in content]
+
+
+def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], *, declared: bool) -> tuple[Change, ...]:
+    """What makes the table, in one entry. refs: by key, with their SHA-256. declared: whether a spec asks for it; else it is retained."""
+    object_, parts = f"Dataset/{rebuilt.name}", rebuilt.parts
+    newest = max(parts, key=lambda part: part.footer.schema.id).written
+    files: dict[int, list[DataFile]] = {}
+    for part in parts:
+        file = part.footer.data_file(refs[part.ref.key])
+        files.setdefault(part.footer.schema.id, []).append(replace(file, role=_role(part, parts[0])))
+    schemas = {part.footer.schema.id: part.footer.schema for part in parts}
+    made: list[Change] = [
+        TableCommit(
+            object=object_,
+            transformation=newest.transformation,
+            bucket=rebuilt.bucket,
+            primary_key=newest.primary_key,
+            write=newest.write,
+            schema=schemas[number],
+            add=tuple(files[number]),
+            bind=_bindings(parts) if number == max(schemas) else (),
+        )
+        for number in sorted(schemas)
+    ]
+    return (*made, *(() if declared else (Retained(object_),)))
+
+
+def _role(part: Part, first: Part) -> Role:
+    """Of an upsert, only what nothing precedes is a base."""
+    return "delta" if part.written.write == "upsert" and part.written.sequence != first.written.sequence else "base"
+
+
+def _bindings(parts: Sequence[Part]) -> tuple[Binding, ...]:
+    """Each path with its newest content."""
+    newest = {part.written.path: part.written for part in parts}
+    return tuple(Binding(path, made.source, made.size, 0) for path, made in sorted(newest.items()))

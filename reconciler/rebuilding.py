@@ -1,0 +1,167 @@
+"""`lakectl rebuild`: the catalog from git and the buckets alone, where its log is lost or cannot be read.
+
+Buckets are opened as the specs say; every Parquet file below `datasets/` says in its footer whose it is, and all that the catalog knew of
+it. What comes of it is one entry. Indexes are not restored: the next start builds them from the tables. Suspensions, approvals and history
+are gone, and so is the number of each table's version.
+
+It refuses where a readable catalog exists. Next: `controllers/dataset/rebuilding.py`, which decides; `state/catalog/restart.py`, which
+writes.
+"""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ulid import ULID
+
+from controllers.bucket.plan import place as place_of
+from controllers.dataset.rebuilding import Part, Rebuilt, changes, rebuild
+from engines.files.footers import read_footer
+from reconciler.blob_cache import BlobCache
+from reconciler.errors import CatalogReadable
+from reconciler.opening import state_config, utc_now
+from reconciler.place import Place
+from reconciler.settings import Settings
+from reconciler.world import World
+from specs.kinds.bucket import BucketSpec
+from specs.kinds.dataset import DatasetSpec
+from specs.version import PARSER_VERSION
+from state.buckets import Buckets
+from state.catalog.catalog import Catalog
+from state.catalog.log import WriterId
+from state.catalog.restart import newest_epoch, restart
+from state.digest_file import sha256_file
+from state.errors import CatalogCorrupt
+from state.lease import Holder, Lease
+from state.objects import ObjectRef, ObjectStore
+from state.own_copy import own_copy
+from state.timestamps import iso
+
+_FOLDER = "datasets/"
+ACTOR, REASON = "lakectl rebuild", "the catalog was lost, and is rebuilt from the tables' files"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A dataset that cannot be rebuilt, or a file that belongs to none; `reason` is a sentence."""
+
+    name: str
+    files: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What will be rebuilt. `declared`: datasets that a spec asks for; the others are retained."""
+
+    tables: tuple[Rebuilt, ...]
+    left_out: tuple[LeftOut, ...]
+    declared: frozenset[str]
+
+
+class Rebuild:
+    """Of one place. Blocking."""
+
+    def __init__(self, place: Place, settings: Settings) -> None:
+        """Opens the buckets that the specs declare. Raises SourceUnavailable, StateBucketMissing and what opening a bucket raises."""
+        self._place = place
+        self._world = World(place.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
+        self._world.advance(place.source.revision())
+        self._buckets = Buckets()
+        for key in self._world.objects:
+            resource = self._world.resource(key) if key.kind == "Bucket" else None
+            if resource is not None:
+                self._buckets.attach(place_of(resource.spec_as(BucketSpec)).config(key.name, place.data_root))
+        self._state = self._buckets.attach(state_config(place, settings))
+
+    def check(self) -> None:
+        """Raises CatalogReadable where there is nothing to rebuild."""
+        try:
+            seq = Catalog.open(self._state).seq
+        except CatalogCorrupt:
+            return
+        if seq:
+            raise CatalogReadable(
+                f"the catalog in bucket {self._state.name} can be read ({seq} entries).",
+                remedy="`lakectl daemon` or `lakectl apply` goes on from it; `lakectl fsck --deep` says what else is wrong.",
+            )
+
+    def look(self) -> Findings:
+        """Reads the footers."""
+        found: dict[str, dict[str, dict[str, Part]]] = {}
+        left: list[LeftOut] = []
+        old: dict[str, int] = {}
+        for bucket, part in self._parts(left):
+            if part.footer.complete:
+                found.setdefault(self._name(part.written.dataset), {}).setdefault(bucket, {})[part.ref.key] = part
+            else:
+                name = self._name(part.ref.key.removeprefix(_FOLDER).partition("/")[0])
+                old[name] = old.get(name, 0) + 1
+        reason = "an older version wrote them, and their footers say too little: they are read again from their sources"
+        left += [LeftOut(f"Dataset/{name}", count, reason) for name, count in sorted(old.items())]
+        tables = tuple(rebuild(name, *self._chosen(name, parts)) for name, parts in sorted(found.items()) if name not in old)
+        declared = frozenset(key.name for key in self._world.objects if key.kind == "Dataset")
+        for table in tables:
+            if table.torn:
+                torn = "a part of their contents is missing, so that they are read again from their sources"
+                left.append(LeftOut(f"Dataset/{table.name}", len(table.torn), torn))
+        return Findings(tuple(table for table in tables if table.parts), tuple(left), declared)
+
+    def run(self, found: Findings) -> int:
+        """Writes the catalog; returns how many tables it has. Raises LeaseHeld, CatalogReadable."""
+        holder = Holder(str(ULID()), host=socket.gethostname(), pid=os.getpid(), address="")
+        lease = Lease.acquire(self._state, holder, utc_now, floor=newest_epoch(self._state))
+        try:
+            self.check()
+            made = [change for table in found.tables for change in changes(table, self._refs(table), declared=table.name in found.declared)]
+            lease.check()
+            writer, now = WriterId(holder.id, lease.epoch), utc_now()
+            restart(self._state, writer, made, id=str(ULID.from_datetime(now)), at=iso(now), actor=ACTOR, reason=REASON)
+        finally:
+            lease.release()
+        return len(found.tables)
+
+    def _parts(self, left: list[LeftOut]) -> Iterator[tuple[str, Part]]:
+        for bucket in self._buckets.configs():
+            store = self._buckets.store(bucket)
+            for info in store.list(_FOLDER):
+                if not info.key.endswith(".parquet"):
+                    continue
+                try:
+                    with own_copy(store, info.key) as path:
+                        yield bucket, Part(ObjectRef(bucket, info.key, info.size, ""), read_footer(path))
+                except (OSError, ValueError) as error:
+                    left.append(LeftOut(f"{bucket}/{info.key}", 1, f"{error}"))
+
+    def _name(self, written: str) -> str:
+        """The dataset that holds now what was written for another: the one that was renamed since."""
+        resources = self._world.resources()
+        names = {resource.key.name for resource in resources if resource.key.kind == "Dataset"}
+        former = {
+            spec.renamed_from: resource.key.name
+            for resource in resources
+            if resource.key.kind == "Dataset" and (spec := resource.spec_as(DatasetSpec)).renamed_from is not None
+        }
+        return written if written in names else former.get(written, written)
+
+    def _chosen(self, name: str, found: Mapping[str, Mapping[str, Part]]) -> tuple[str, list[Part]]:
+        """The bucket of the table, and its parts: those that only its rescue bucket has count as its own, and are fetched later."""
+        rescuers = {config.rescue for config in self._buckets.configs().values()}
+        bucket = min(found, key=lambda held: (held in rescuers, held))
+        asked = next((r.spec_as(DatasetSpec).bucket for r in self._world.resources() if str(r.key) == f"Dataset/{name}"), None)
+        if asked is not None and (asked in found or self._buckets.rescue(asked) in found):
+            bucket = asked
+        copies = found.get(self._buckets.rescue(bucket) or "", {})
+        return bucket, list({**copies, **found.get(bucket, {})}.values())
+
+    def _refs(self, table: Rebuilt) -> dict[str, ObjectRef]:
+        """Each with its SHA-256: all of every file is read."""
+        refs = {}
+        for part in table.parts:
+            with own_copy(self._store_of(part), part.ref.key) as path:
+                refs[part.ref.key] = replace(part.ref, bucket=table.bucket, sha256=sha256_file(path))
+        return refs
+
+    def _store_of(self, part: Part) -> ObjectStore:
+        return self._buckets.store(part.ref.bucket)

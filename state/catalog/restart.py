@@ -1,0 +1,54 @@
+"""A new log in the place of one that is lost: what is left of the old one is kept aside, and the first entry says everything.
+
+    lost/<id>/catalog/…     what was there
+
+The order makes a crash harmless. All is copied before anything is deleted; checkpoints go before entries, and entries from the first on, so
+that what is left in between never reads as a whole catalog. The first entry of the new log is a single put: before it there is no catalog,
+and after it all of it. It refuses to know what the entry should say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from state.catalog.checkpoint import MANIFESTS, SHARD_FOLDER
+from state.catalog.entry import Change, Entry
+from state.catalog.log import CatalogLog, WriterId
+from state.catalog.view import EMPTY
+from state.errors import CatalogCorrupt
+from state.failpoints import declare, hit
+from state.objects import ObjectStore
+
+ASIDE = "lost/"
+_LOG = "catalog/log/"
+
+BEFORE_DELETE = declare("restart.before-delete")
+BEFORE_ENTRY = declare("restart.before-entry")
+
+
+def newest_epoch(store: ObjectStore) -> int:
+    """Of the entries that can be read, 0 without any: a writer of the new log has to be above it."""
+    epochs = [0]
+    for info in store.list(_LOG):
+        try:
+            epochs.append(Entry.decode(store.get(info.key), info.key).epoch)
+        except CatalogCorrupt:
+            continue
+    return max(epochs)
+
+
+def restart(store: ObjectStore, writer: WriterId, changes: Iterable[Change], *, id: str, at: str, actor: str, reason: str) -> Entry:  # noqa: A002
+    """Puts the new log's first entry, after what is there was put aside under this id. For the holder of the lease.
+
+    Raises ChangeRefused and CatalogCorrupt where the changes do not make a catalog: then nothing was touched.
+    """
+    entry = Entry(1, writer.id, writer.epoch, at, actor, reason, None, tuple(changes))
+    EMPTY.after(entry)
+    old = [info.key for prefix in (MANIFESTS, SHARD_FOLDER, _LOG) for info in store.list(prefix)]
+    for key in old:
+        store.put(f"{ASIDE}{id}/{key}", store.get(key))
+    hit(BEFORE_DELETE)
+    for key in old:
+        store.delete(key)
+    hit(BEFORE_ENTRY)
+    return CatalogLog(store).append(entry)

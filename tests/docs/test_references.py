@@ -14,8 +14,8 @@ from state import reasons
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*/*.md")))
 IN_A_LAKE = (
-    ".lakehouse/", "lake/", "data/", "catalog/", "streams/", "chains/", "requests/", "lease/", "datasets/", "indexes/", "wal/", "specs/people.yaml",
-    "src/", ".venv/",
+    ".lakehouse/", "lake/", "data/", "catalog/", "streams/", "chains/", "requests/", "lease/", "datasets/", "indexes/", "wal/",
+    "specs/people.yaml", "src/", ".venv/",
 )  # fmt: skip
 """Paths of a user's repository or bucket, not of this one."""
 

@@ -97,18 +97,20 @@ class Compaction:
         before = segments.listed(self._store, schema.name, month)
         after = list(before)
         for group in groups(before):
-            if not wanted():
+            made = self._fold(schema, month, group, wanted)
+            if made is None:
                 break
-            made = self._fold(schema, month, group)
             after = [segment for segment in after if segment not in group] + made
         if after != before:
             objects, sizes = (len(before), len(after)), (_sum(before, "size"), _sum(after, "size"))
             yield Folded(schema.name, month, objects, sizes, (_sum(before, "count"), _sum(after, "count")))
 
-    def _fold(self, schema: StreamSchema, month: str, group: Sequence[Segment]) -> list[Segment]:
-        """The order matters: see above."""
+    def _fold(self, schema: StreamSchema, month: str, group: Sequence[Segment], wanted: Callable[[], bool]) -> list[Segment] | None:
+        """The order matters: see above. None if it was not wanted any more: what is made by then is found by the next run."""
         made = []
         for chunk in chunks(self._events(group)):
+            if not wanted():
+                return None
             segment, data = _encoded(schema, month, chunk)
             hit(BEFORE_PUT)
             self._put(segment, data)

@@ -198,10 +198,16 @@ def test_past_months_are_compacted_by_themselves_and_the_present_one_when_it_is_
     assert len(machine.listed()) == 2
 
 
-def test_it_ends_between_months_when_it_is_not_wanted_any_more(machine: Machine) -> None:
-    machine.append(4, days=16)
-    assert machine.compaction.run("events", lambda: False) == []
-    assert len(machine.listed()) == 4
+def test_it_ends_between_objects_when_it_is_not_wanted_any_more(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "MOST_EVENTS", 2)
+    made = machine.append(6)
+    wanted = iter((True, True, False))
+    assert machine.compaction.run("events", lambda: next(wanted)) == []
+    assert [segment.form for segment in machine.listed()].count("parquet") == 2
+    assert machine.ids() == made
+    machine.compaction.run("events")
+    assert [(segment.form, segment.count) for segment in machine.listed()] == [("parquet", 2)] * 3
+    assert machine.ids() == made
 
 
 @pytest.mark.parametrize("newest_first", [False, True])

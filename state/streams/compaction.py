@@ -100,7 +100,8 @@ class Compaction:
             made = self._fold(schema, month, group, wanted)
             if made is None:
                 break
-            after = [segment for segment in after if segment not in group] + made
+            gone = {segment.key for segment in group}
+            after = [segment for segment in after if segment.key not in gone] + made
         if after != before:
             objects, sizes = (len(before), len(after)), (_sum(before, "size"), _sum(after, "size"))
             yield Folded(schema.name, month, objects, sizes, (_sum(before, "count"), _sum(after, "count")))
@@ -120,8 +121,9 @@ class Compaction:
         marker = {"id": self._streams.ids(), "month": month, "folded": len(group), "objects": len(made)}
         self._store.put(segments.marker_key(schema.name), orjson.dumps(marker))
         hit(MARKED)
+        kept = {segment.key for segment in made}
         for segment in group:
-            if segment not in made:
+            if segment.key not in kept:
                 self._store.delete(segment.key)
                 hit(DELETED)
         return made
@@ -152,12 +154,13 @@ def groups(listed: Sequence[Segment]) -> list[tuple[Segment, ...]]:
         step = order.step
         for at in order:
             dirty[at] = dirty[at] or (dirty[at - step] and clusters[at][0].count < FEW_EVENTS)
-    found: list[tuple[Segment, ...]] = []
+    found: list[list[Segment]] = []
     for at, cluster in enumerate(clusters):
         if dirty[at]:
-            joins = at > 0 and dirty[at - 1]
-            found = [*found[:-1], (*found[-1], *cluster)] if joins else [*found, cluster]
-    return found
+            if at == 0 or not dirty[at - 1]:
+                found.append([])
+            found[-1] += cluster
+    return [tuple(group) for group in found]
 
 
 def _clusters(listed: Sequence[Segment]) -> list[tuple[Segment, ...]]:

@@ -28,7 +28,7 @@ from state.streams.schemas import StreamSchema, schema_of
 from state.streams.segments import FOLDED, Segment
 from state.streams.stream import Streams
 
-MOST_EVENTS = 50_000
+MOST_EVENTS = 20_000
 MOST_BYTES = 16 << 20
 """Of one object, before it is encoded."""
 FEW_EVENTS = MOST_EVENTS // 4

@@ -28,6 +28,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "work.inlineBytes": ("0", 0),
     "work.resync": ("1h30m", 5400.0),
     "work.relist": ("2.5", 2.5),
+    "work.retention": ("2d", 172_800.0),
     "work.cacheBytes": ("9", 9),
     "retention.events": ("1d", 86400.0),
     "retention.trials": ("2d", 172800.0),

@@ -65,8 +65,9 @@ LATER = {
 }
 """The later hit; the second where nothing is said."""
 
-OF_UPKEEP = ("compaction.", "retention.")
-"""What a life is too short for: `tests/state/test_streams_compaction.py` and `test_streams_retention.py` die of these."""
+ELSEWHERE = ("compaction.", "retention.", "garbage.", "restart.")
+"""Steps that no life of a daemon comes by, or none that is so short: test_streams_compaction.py, test_streams_retention.py, test_repair.py
+and test_repository.py die of these."""
 
 OF_WORKERS = frozenset(("jobs.ended", "jobs.result-written"))
 """What happens only where jobs have processes of their own."""
@@ -78,7 +79,7 @@ def every_failpoint() -> tuple[str, ...]:
         for path in sorted((ROOT / room).rglob("*.py")):
             if re.search(r"^\w+ = (failpoints\.)?declare\(", path.read_text(encoding="utf-8"), re.MULTILINE):
                 importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    return tuple(name for name in failpoints.declared() if not name.startswith(("test.", *OF_UPKEEP)))
+    return tuple(name for name in failpoints.declared() if not name.startswith(("test.", *ELSEWHERE)))
 
 
 @dataclass(frozen=True)

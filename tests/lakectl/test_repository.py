@@ -463,6 +463,22 @@ class TestRebuild:
         assert self.rows(lakectl) == before
         assert len(list((lake / "lake/lost").rglob("catalog/log/*.json"))) >= len(entries)
 
+    def test_files_that_only_the_rescue_bucket_has_are_fetched_back(self, lake: Path, lakectl: Lakectl) -> None:
+        before = self.rows(lakectl)
+        (spec,) = [path for path in (lake / "specs").iterdir() if "kind: Bucket" in path.read_text()]
+        copy = "---\napiVersion: lakehouse/v1\nkind: Bucket\nmetadata: {name: copy}\nspec: {local: {path: copy}}\n"
+        rescued = DATASET.replace("Dataset", "Bucket").replace("people", "primary").partition("spec:")[0]
+        commit(lake, spec.name, f"{rescued}spec: {{local: {{path: lake}}, rescue: {{bucket: copy}}}}\n{copy}")
+        assert lakectl("apply").code == 0
+        shutil.copytree(lake / "lake/datasets", lake / "copy/datasets")
+        shutil.rmtree(lake / "lake/catalog")
+        shutil.rmtree(lake / "lake/datasets")
+        shutil.rmtree(lake / "data")
+        assert lakectl("rebuild", "--yes").code == 0
+        lakectl("apply")
+        assert self.rows(lakectl)[:2] == before[:2]  # what is replaced is what its sources are: none
+        assert lakectl("fsck", "--deep", "-o", "json").document["findings"] == []
+
     def test_what_an_older_version_wrote_is_read_again(self, lake: Path, lakectl: Lakectl) -> None:
         before = self.rows(lakectl)
         shutil.rmtree(lake / "lake/catalog")

@@ -213,8 +213,9 @@ class _Check:
                     self._report.waiting_size += found.size
                 elif self._still_there(bucket, found.key, found.etag):
                     message = f"Nothing refers to it ({found.size} bytes, {_hours(age)})."
+                    mend = _COLLECT if found.known else f"delete it by hand, if no other lake keeps {found.owner} here"
                     place = f"{bucket}/{found.key}"
-                    self._report.findings.append(Finding(place, "unreferred", message, _COLLECT, found.owner, found.size, age))
+                    self._report.findings.append(Finding(place, "unreferred", message, mend, found.owner, found.size, age))
 
     def _still_there(self, bucket: str, key: str, etag: str) -> bool:
         try:

@@ -130,7 +130,10 @@ def state_config(place: Place, settings: Settings) -> BucketConfig:
 
 
 def _check_never_used(store: ObjectStore) -> None:
-    """Raises CatalogLost where there is no catalog and there was one: to begin anew would orphan every table."""
+    """Raises CatalogLost where there is no catalog and there was one: to begin anew would orphan every table.
+
+    Whoever writes a state first makes an entry that says so.
+    """
     if store.folders("streams/") or next(iter(store.list("datasets/")), None) is not None:
         raise CatalogLost(
             f"bucket {store.name} holds tables or events, and no catalog: its log is lost.",

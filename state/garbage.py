@@ -50,11 +50,13 @@ class Tally:
 
 @dataclass(slots=True)
 class Collection:
-    """What may go or went, by bucket; `waiting` is too young. `busy`: left since its owner is at work. `failed`: bucket and reason."""
+    """What may go or went, by bucket. `waiting` is too young, `busy` is left since its owner is at work, `foreign` since the catalog never
+    knew its owner. `failed`: bucket and reason."""
 
     buckets: dict[str, Tally] = field(default_factory=dict)
     waiting: Tally = field(default_factory=Tally)
     busy: Tally = field(default_factory=Tally)
+    foreign: Tally = field(default_factory=Tally)
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -120,9 +122,11 @@ class Garbage:
                 continue
             before = present - self._retention.of(bucket)
             for item in found:
-                if item.since > before:
+                if not item.known:
+                    into.foreign.add(item.size)
+                elif item.since > before:
                     into.waiting.add(item.size)
-            yield bucket, store, [item for item in found if item.since <= before]
+            yield bucket, store, [item for item in found if item.known and item.since <= before]
 
     def _finder(self) -> Finder:
         """By the catalog as it is now; made anew where that moved on."""

@@ -27,13 +27,20 @@ OWNERS = {"datasets": "Dataset", "indexes": "Index"}
 
 @dataclass(frozen=True, slots=True)
 class Unreferred:
-    """An object that nothing refers to. `since`: from when its age counts, in Unix seconds; `etag` as when it was seen."""
+    """An object that nothing refers to.
+
+    Args:
+        since: from when its age counts, in Unix seconds.
+        etag: as when it was seen.
+        known: whether the catalog knows its owner, or did; else it may be another lake's, or of a catalog that was lost.
+    """
 
     bucket: str
     key: str
     size: int
     since: float
     etag: str
+    known: bool = True
 
     @property
     def owner(self) -> str:
@@ -69,6 +76,7 @@ class Finder:
 
     def __init__(self, catalog: Catalog, configs: Mapping[str, BucketConfig], since: datetime, kept: Iterable[Place] = ()) -> None:
         """since: how far back it matters what the catalog let go of. kept: what counts as referred to besides."""
+        self._view = catalog.view()
         places = [(ref.bucket, ref.key) for _, ref in all_references(catalog.objects())]
         self._references = References([*places, *kept], configs)
         self._let_go = _let_go(catalog, since)
@@ -85,7 +93,8 @@ class Finder:
         """Of these objects of the bucket, as `listed` gives them; whatever their age."""
         for info in infos:
             if not self.needs(bucket, info.key):
-                yield Unreferred(bucket, info.key, info.size, self.since(info), info.etag)
+                known = self._view.peek(owner_of(info.key)) is not None
+                yield Unreferred(bucket, info.key, info.size, self.since(info), info.etag, known)
 
 
 def listed(store: ObjectStore) -> Iterator[ObjectInfo]:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from state.catalog.catalog import Catalog
+from state.catalog.log import WriterId
+
 if TYPE_CHECKING:
     from conftest import Lakehouse
 
@@ -23,6 +26,7 @@ def here(lakehouse: Lakehouse) -> Lakehouse:
     """Three segments of failures, and nobody who holds the lease."""
     (lakehouse.root / "specs" / "bucket.yaml").write_text(BUCKET)
     lakehouse.store.put("state.json", lakehouse.id.encode())
+    Catalog.open(lakehouse.store, writer=WriterId("w", 1))
     for number in range(3):
         lakehouse.streams_.append("errors", {"bucket": f"b{number}"})
         lakehouse.streams_.flush()

@@ -52,6 +52,15 @@ def test_only_what_is_old_and_nobody_needs_goes(lake: Bench) -> None:
     assert outside.exists()
 
 
+def test_what_the_catalog_never_knew_stays(lake: Bench) -> None:
+    """It may be another lake's, or of a catalog that was lost."""
+    path = stray(lake, "../y/old.parquet")
+    request = ask(lake, "gc", "")
+    lake.operator.answer()
+    assert ended(lake, request)["message"] == "nothing to remove; 1 of datasets or indexes that this catalog never knew stay"
+    assert path.exists()
+
+
 def test_a_former_version_goes_once_it_was_let_go_of_for_long(lake: Bench) -> None:
     table = lake.catalog.table("x")
     assert table is not None

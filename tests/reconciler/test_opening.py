@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from small_lake import BUCKET, Past
 
+from reconciler.errors import CatalogLost
 from reconciler.opening import State, open_state
 from reconciler.place import Place
 from reconciler.settings import Settings
@@ -66,3 +67,20 @@ class TestLease:
         with pytest.raises(LeaseHeld):
             start()
         state.lease.heartbeat()
+
+
+class TestCatalog:
+    """A state without a catalog is a new one, or one that lost it."""
+
+    @pytest.mark.parametrize("left", ["datasets/x/1.parquet", "streams/events/2026-11/1.jsonl", "requests/1.json"])
+    def test_one_that_was_lost_keeps_writers_out(self, start: Start, tmp_path: Path, left: str) -> None:
+        state = start()
+        state.store.put(left, b"{}")
+        end(state)
+        end(start())
+        shutil.rmtree(tmp_path / "lake/catalog")
+        if left.startswith(("datasets/", "streams/")):
+            with pytest.raises(CatalogLost, match="its log is lost"):
+                start()
+        else:
+            assert start().catalog.seq == 1

@@ -87,6 +87,7 @@ def _document(found: "Collection", left: "Collection", outcome: str, message: st
         "found": as_rows(found.buckets),
         "left": as_rows(left.buckets),
         "waiting": {"objects": left.waiting.objects, "bytes": left.waiting.size},
+        "foreign": {"objects": left.foreign.objects, "bytes": left.foreign.size},
         "unchecked": [{"place": bucket, "reason": reason} for bucket, reason in sorted(left.failed.items())],
     }
 
@@ -105,6 +106,9 @@ def _show(found: "Collection", outcome: str, message: str, session: Session) -> 
             terminal.line("Nothing is to be removed.")
         if found.waiting.objects:
             terminal.note(f"note: {found.waiting.objects:,} more that nothing refers to are younger than the retention.")
+        if found.foreign.objects:
+            count = f"{found.foreign.objects:,}"
+            terminal.note(f"note: {count} of datasets or indexes that this catalog never knew stay; `lakectl fsck` names them.")
         for bucket, reason in sorted(found.failed.items()):
             terminal.note(f"note: bucket {bucket} was left out: {reason}")
         return

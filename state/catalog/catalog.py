@@ -33,7 +33,7 @@ CHECKPOINT_EVERY = 512
 SEVERAL = "several"
 LOOK_BACK = timedelta(seconds=1)
 """A writer that was idle for longer looks whether the log is still there before it goes on."""
-START_AGAIN = "Stop this daemon. Restore the state bucket from a backup; or start again without one: whatever has its source is made again."
+START_AGAIN = "Stop this daemon. Restore the state bucket from a backup; or `lakectl rebuild --yes`: whatever has its source is made again."
 READ_ONLY = "Only the daemon that holds the lease writes; ask it by a request."
 
 _log = logging.getLogger(__name__)

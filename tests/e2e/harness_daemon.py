@@ -89,6 +89,15 @@ class Repository:
         return self.git("rev-parse", "HEAD")
 
 
+def lakectl(repository: Repository, *words: str) -> tuple[int, Any]:
+    """Exit code and document."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-m", "reconciler.lakectl", "--repo", str(repository.path), *words, "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int

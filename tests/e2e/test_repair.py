@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from harness_daemon import ROOT, Daemons, Repository, wait_for
+from harness_daemon import Daemons, Repository, lakectl, wait_for
 from harness_facts import events, missing
 from harness_shop import Shop
-
-
-def lakectl(repository: Repository, *words: str) -> tuple[int, Any]:
-    """Exit code and document."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-P", "-m", "reconciler.lakectl", "--repo", str(repository.path), *words, "-o", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
 
 
 def stray(repository: Repository, name: str) -> Path:

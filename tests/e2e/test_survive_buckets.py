@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
-from harness_daemon import Daemons, Gone, Repository, wait_for
+from harness_daemon import Daemons, Gone, Repository, lakectl, wait_for
 from harness_facts import doubled_events
 from harness_proxy import Fault, Proxy
 from harness_shop import ITEMS, ROWS, Shop, dataset
@@ -230,7 +230,7 @@ def test_a_folder_that_lets_nobody_write(shop: Shop, stop_writing: list[str]) ->
 
 
 def test_a_server_that_loses_the_state(server: S3Server, prefix: str, tmp_path: Path, daemons: Daemons) -> None:
-    """The daemon puts nothing on top of nothing, and the next one makes again all that has its source."""
+    """The daemon puts nothing on top of nothing, nor does the next one; after a rebuild all that has its source is made again."""
     repository = Repository(tmp_path / "repository")
     repository.write("data/items/1.csv", ROWS)
     repository.commit("first", bucket=LAKE.format(endpoint=server.endpoint, prefix=prefix), items=ITEMS)
@@ -246,6 +246,10 @@ def test_a_server_that_loses_the_state(server: S3Server, prefix: str, tmp_path: 
     assert row["ready"] == "False"
     assert "Restore the state bucket" in row["message"]
     assert daemon.stop() == 0
+    with pytest.raises(Gone, match="lakectl rebuild"):
+        daemons.start(repository)
+    code, document = lakectl(repository, "rebuild", "--yes")
+    assert (code, document["done"]) == (0, True)
     again = daemons.start(repository)
     again.wait_settled()
     assert again.value("SELECT count(*) FROM items") == 4

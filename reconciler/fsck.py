@@ -75,7 +75,7 @@ def check(state: State, retention: Retention, *, deep: bool, grace: float | None
     report = Report()
     _Check(state, retention, report, deep=deep, grace=grace).run()
     if deep:
-        _check_segments(state.store, report)
+        check_segments(state.store, report)
     return report
 
 
@@ -236,7 +236,7 @@ def difference(table: Table, file: DataFile, footer: Footer) -> str | None:
     return None
 
 
-def _check_segments(store: ObjectStore, report: Report) -> None:
+def check_segments(store: ObjectStore, report: Report) -> None:
     """Whether streams' segments are what their names say."""
     for stream in STREAMS:
         for month in segments.months(store, stream):

@@ -18,7 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from unittest.mock import patch
 
 import orjson
@@ -30,6 +33,8 @@ from harness_store import FaultyStore, ModelBucket
 from harness_turns import Odds, Process, Schedule
 
 import state.lease
+from reconciler.fsck import check, check_log, check_segments
+from reconciler.opening import State
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Change, Managed
 from state.catalog.log import WriterId
@@ -38,11 +43,13 @@ from state.discards import Discards
 from state.lease import Holder, Lease
 from state.local_store import LocalStore
 from state.objects import ObjectStore
+from state.places import BucketConfig
 from state.requests import RequestQueue
 from state.status_book import StatusBook
 from state.streams.stream import Streams
 from state.streams.wal import wal_paths
 from state.timestamps import Clock
+from state.unreferred import Retention
 
 EPOCH = datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
 MACHINES = ("desk", "server")
@@ -185,6 +192,7 @@ class World:
         self.ledger.check_view(catalog.view())
         demand(not list(self.bucket.list("discards/")), "notes of discards were left")
         self._check_answers()
+        self._check_fsck(catalog)
 
     def _life(self, machine: str, name: str, changes: list[Change]) -> None:
         clock = self.clock_of(machine)
@@ -225,6 +233,18 @@ class World:
         for id_, acknowledged in self.ledger.requests.items():
             demand(rows[id_] >= acknowledged, f"request {id_} was never answered")
             demand(rows[id_] <= 1 or not self.local, f"request {id_} was answered {rows[id_]} times")
+
+    def _check_fsck(self, catalog: Catalog) -> None:
+        """`lakectl fsck` finds nothing. (Files are no Parquet here, so what is in them is the ledger's to compare.)"""
+        buckets = SimpleNamespace(configs=lambda: {"lake": BucketConfig("lake", "memory")}, store=lambda name: self.bucket)
+        place = SimpleNamespace(cache=self.disks["desk"].root / "cache")
+        clock = self.clock_of("desk")
+        state = SimpleNamespace(catalog=catalog, buckets=buckets, store=self.bucket, clock=clock, place=place)
+        report = check(cast(State, state), Retention(inf, {}), deep=False, grace=inf)
+        check_log(self.bucket, report, deep=True)
+        check_segments(self.bucket, report)
+        demand(report.entries > 0, "fsck looked at nothing")
+        demand(not report.findings and not report.unchecked, f"fsck: {report.findings} {report.unchecked}")
 
 
 def play(seed: int, folder: Path) -> Told:

@@ -2,6 +2,9 @@
 
     python -m bench.object_route [--megabytes 256] [--rounds 5]
 
+On S3 three processes share the machine: the server, this one, and the client. `cpu_seconds` of all of them are given for both ways: on two
+cores a way that needs more of them takes longer, however well it is written, and `share_by_cpu` is what is left if nobody ever waits.
+
 The object is read by a client in a process of its own that throws the bytes away, from the route in this process; then by obstore's
 own best way in this process, in turns. On a local bucket, and on the S3 server.
 """
@@ -11,17 +14,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import obstore
+import psutil
 from aiohttp import web
 from obstore.store import LocalStore as BareLocal
 from obstore.store import ObjectStore as BareStore
@@ -31,6 +36,7 @@ from api.reader import READER
 from api.threads import RequestThreads
 from bench.bars import Bar
 from bench.report import peak_rss_mib, write
+from engines.audit import Audit
 from engines.reading import ANONYMOUS
 from examples.s3_server import REGION, S3Server
 from reconciler.allocator import keep_freed_memory
@@ -46,8 +52,8 @@ host, port, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 began = time.perf_counter()
 link = socket.create_connection((host, port))
 link.sendall(f"GET {path} HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n".encode())
-buffer, total = memoryview(bytearray(1 << 20)), 0
-while count := link.recv_into(buffer):
+buffer, total = memoryview(bytearray(4 << 20)), 0
+while count := link.recv_into(buffer, 0, socket.MSG_TRUNC):  # the kernel drops them: what a client does with them is its own affair
     total += count
 print(total, time.perf_counter() - began)
 """
@@ -77,6 +83,14 @@ def fetch(port: int, bucket: str, size: int) -> float:
     return float(seconds)
 
 
+class NoJournal:
+    """Takes what the audit writes."""
+
+    def append_lazy(self, stream: str, event: Mapping[str, Any]) -> str:
+        """See `engines.audit.Journal`."""
+        return ""
+
+
 async def serve(buckets: Buckets, cache: Path) -> int:
     """The route alone, until the process ends; its port."""
 
@@ -86,7 +100,7 @@ async def serve(buckets: Buckets, cache: Path) -> int:
         return await handler(request)
 
     app = web.Application(middlewares=[anybody])
-    (route,) = endpoints(ObjectReader(buckets, cache, 1 << 30), RequestThreads().storage)
+    (route,) = endpoints(ObjectReader(buckets, cache, 1 << 30), Audit(NoJournal()), RequestThreads().storage)
     app.router.add_get(route.path, route.handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -94,19 +108,36 @@ async def serve(buckets: Buckets, cache: Path) -> int:
     return int(runner.addresses[0][1])
 
 
-async def compare(port: int, bucket: str, bare: Callable[[], float], size: int, rounds: int) -> dict[str, float]:
-    """MB a second of both, medians, the first round left out, and their ratio."""
-    taken: dict[str, list[float]] = {"route": [], "obstore": []}
+async def compare(
+    port: int, bucket: str, bare: Callable[[], float], size: int, rounds: int, server: psutil.Process
+) -> dict[str, float | dict[str, float]]:
+    """MB a second of both, medians, the first round left out; CPU seconds a read of all processes; and their ratios."""
+    ways = {"route": partial(fetch, port, bucket, size), "obstore": bare}
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
-        taken["route"].append(await asyncio.to_thread(fetch, port, bucket, size))
-        taken["obstore"].append(await asyncio.to_thread(bare))
+        for name, way in ways.items():
+            before = cpu_seconds(server)
+            taken[name].append(await asyncio.to_thread(way))
+            cpu[name].append(cpu_seconds(server) - before)
     speeds = {name: round(size / statistics.median(seconds[1:]) / 1e6, 1) for name, seconds in taken.items()}
-    return {f"{name}_mb_per_second": speed for name, speed in speeds.items()} | {"share": round(speeds["route"] / speeds["obstore"], 3)}
+    costs = {name: round(statistics.median(seconds[1:]), 3) for name, seconds in cpu.items()}
+    found: dict[str, float | dict[str, float]] = {f"{name}_mb_per_second": speed for name, speed in speeds.items()}
+    shares = {"share": round(speeds["route"] / speeds["obstore"], 3), "share_by_cpu": round(costs["obstore"] / costs["route"], 3)}
+    return found | {"cpu_seconds": costs} | shares
+
+
+def cpu_seconds(server: psutil.Process) -> float:
+    """Of this process, its ended children (the client's start included), and the S3 server."""
+    times = server.cpu_times()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime + times.user + times.system
 
 
 async def measure(folder: Path, server: S3Server, megabytes: int, rounds: int) -> dict[str, Any]:
     """Both backends, and the peak of memory before and after."""
-    size, buckets = megabytes << 20, Buckets()
+    assert server.process is not None
+    size, buckets, process = megabytes << 20, Buckets(), psutil.Process(server.process.pid)
     local, service = folder / "lake", Service("bench", server.endpoint, REGION, secret="bench")
     for config in (BucketConfig("near", "local", str(local)), BucketConfig("far", "s3", service=service)):
         store = buckets.attach(config)
@@ -120,8 +151,8 @@ async def measure(folder: Path, server: S3Server, megabytes: int, rounds: int) -
     for bucket in ("near", "far"):
         await asyncio.to_thread(fetch, port, bucket, size)
     after = peak_rss_mib()  # before obstore has it all at once
-    near = await compare(port, "near", partial(at_once, BareLocal(local)), size, rounds)
-    far = await compare(port, "far", partial(streamed, server.client("bench")), size, rounds)
+    near = await compare(port, "near", partial(at_once, BareLocal(local)), size, rounds, process)
+    far = await compare(port, "far", partial(streamed, server.client("bench")), size, rounds, process)
     return {"local": near, "s3": far, "peak_rss_mib": {"before": before, "after": after}}
 
 

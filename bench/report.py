@@ -22,6 +22,8 @@ from bench.bars import Bar
 from bench.calibrate import REFERENCE, calibrate
 
 RESULTS = Path(__file__).parent / "results"
+BEFORE = "BENCH_CALIBRATION"
+"""The variable that holds the calibration of before."""
 PACKAGES = ("pyarrow", "numpy", "datafusion", "hnswlib", "obstore", "aiohttp", "pydantic", "duckdb")
 
 
@@ -35,7 +37,7 @@ def write(
     threads: int | None = None,
 ) -> Path:
     """figures: JSON-able, units in the names. data: what was measured on, in words. threads: that the measured code may use."""
-    calibration = calibrate()
+    calibration = around()
     document = {
         "name": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -55,6 +57,13 @@ def write(
     path.write_text(text + "\n", encoding="utf-8")
     print(text)
     return path
+
+
+def around() -> dict[str, float]:
+    """The calibration now, or its mean with that of before, where `python -m bench` took one: a shared machine changes meanwhile."""
+    after = calibrate()
+    before = json.loads(os.environ.get(BEFORE, "null")) or after
+    return {name: round((before[name] + value) / 2, 4) for name, value in after.items()}
 
 
 def machine() -> dict[str, Any]:

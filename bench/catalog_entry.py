@@ -102,6 +102,33 @@ def remote(server: S3Server, entries: int, rounds: int) -> dict[str, Any]:
     return {"after_10": compare(store, put, 10, rounds), f"after_{entries}": compare(store, put, entries, rounds)}
 
 
+def judged(here: dict[str, Any], there: dict[str, Any], entries: int) -> list[Bar]:
+    """The figures that have bars."""
+    many, few = f"after_{entries}", "after_10"
+    far = f"after_{entries // 10}"
+    ratios = [
+        there[far]["entry"]["p50_ms"] / there[far]["bare_put"]["p50_ms"],
+        there[few]["entry"]["p50_ms"] / there[few]["bare_put"]["p50_ms"],
+    ]
+    return [
+        Bar("catalog entry on a local bucket, p50", "ms", here[many]["entry"]["p50_ms"], must=2, scale="fdatasync_ms"),
+        Bar("catalog entry over one bare conditional put, S3, p50", "x", max(ratios), must=1.5),
+        Bar(
+            f"catalog entry, {entries} entries over 10, local p50",
+            "x",
+            here[many]["entry"]["p50_ms"] / here[few]["entry"]["p50_ms"],
+            must=1.25,
+        ),
+        Bar(
+            "opening one of 10 000 tables after 10 000 entries, p50",
+            "ms",
+            here["opening_one_table"]["p50_ms"],
+            must=50,
+            scale="loop_cpu_seconds",
+        ),
+    ]
+
+
 def main() -> None:
     """Measure, and write bench/results/catalog_entry.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -115,29 +142,7 @@ def main() -> None:
         }
         here = local(Path(name, "lake"), arguments.entries, arguments.rounds)
         there = remote(server, arguments.entries // 10, arguments.rounds)
-    many, few = f"after_{arguments.entries}", "after_10"
-    far = f"after_{arguments.entries // 10}"
-    ratios = [
-        there[far]["entry"]["p50_ms"] / there[far]["bare_put"]["p50_ms"],
-        there[few]["entry"]["p50_ms"] / there[few]["bare_put"]["p50_ms"],
-    ]
-    bars = [
-        Bar("catalog entry on a local bucket, p50", "ms", here[many]["entry"]["p50_ms"], must=2, scale="fdatasync_ms"),
-        Bar("catalog entry over one bare conditional put, S3, p50", "x", max(ratios), must=1.5),
-        Bar(
-            f"catalog entry, {arguments.entries} entries over 10, local p50",
-            "x",
-            here[many]["entry"]["p50_ms"] / here[few]["entry"]["p50_ms"],
-            must=1.25,
-        ),
-        Bar(
-            "opening one of 10 000 tables after 10 000 entries, p50",
-            "ms",
-            here["opening_one_table"]["p50_ms"],
-            must=50,
-            scale="loop_cpu_seconds",
-        ),
-    ]
+    bars = judged(here, there, arguments.entries)
     write("catalog_entry", {"local": here, "s3": there}, bars=bars, data="entries of one table with one file and twelve columns", threads=1)
 
 

@@ -34,7 +34,7 @@ from reconciler.follow import Follower
 from reconciler.job_desk import JobDesk
 from reconciler.loop import Reconciler
 from reconciler.opening import State
-from reconciler.operator import Operator
+from reconciler.operator import Chores, Operator
 from reconciler.queue import WorkQueue
 from reconciler.removal import Remover
 from reconciler.settings import Settings
@@ -100,12 +100,10 @@ async def assemble(state: State, settings: Settings) -> Assembly:
 
 def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop) -> Assembly:
     assert state.lease is not None
-    lease = state.lease
     statuses = StatusWriter(state.statuses, state.streams, state.clock)
     world = make_world(state, statuses)
     desk = JobDesk(state.streams)
-    jobs = JobLimits(settings.work.job_workers, settings.work.inline_bytes)
-    executor = Executor(state.place.cache / "jobs", jobs, desk.ended, failures=state.buckets.failures)
+    executor = _executor(state, settings, desk)
     files = SourceFiles(state.place.data_root, state.ours)
     checks = FileChecks(state.buckets, state.objects)
     kinds = make_kinds(state, world, statuses, executor, files, checks)
@@ -115,24 +113,9 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     follower = Follower(state.place.source, world, state.catalog, statuses, remover, settings)
     reconciler = Reconciler(kinds.controllers, world.desired, world.circle, state.catalog, statuses, state.clock, turns, stop_jobs)
     queue = WorkQueue(time.monotonic)
-    watch = DataWatch(state.place.data_root, (state.place.cache, *state.local_roots))
-
-    def heartbeat(revision: str | None, relisted_at: datetime | None) -> None:
-        lease.heartbeat(revision, relisted_at)
-        state.statuses.checkpoint(if_due=True)
-
-    views = ViewSweep(state.place.cache / "views", _VIEWS_KEPT)
-
-    compaction = Compaction(state.streams, lease.check)
-    retention = Retention(state.streams, lease.check, partial(tell, statuses))
-    upkeep = Upkeep(compaction, retention, lambda stream: follower.settings.retention.of(stream))
-
-    def tidy() -> None:
-        tables = [held.table for held in state.catalog.objects("Dataset").values() if held.table is not None]
-        views.run(tables, time.monotonic())
-        state.buckets.sweep_staging()
-
-    collect = collector(state, world, settings_at(state.place), executor, turns)
+    compaction = Compaction(state.streams, state.lease.check)
+    retention = Retention(state.streams, state.lease.check, partial(tell, statuses))
+    chores = Chores(files, checks, compaction, collector(state, world, settings_at(state.place), executor, turns))
     parts = Parts(
         source=state.place.source,
         world=world,
@@ -140,15 +123,38 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         reconciler=reconciler,
         queue=queue,
         backoff=Backoff(BackoffPolicy(), random.Random()),
-        operator=Operator(state.requests, state.catalog, world, follower, files, state.streams, compaction, state.clock, collect, checks),
-        data_watch=watch,
-        heartbeat=heartbeat,
-        tidy=tidy,
-        upkeep=upkeep.run,
+        operator=Operator(state.requests, state.catalog, world, follower, state.streams, chores, state.clock),
+        data_watch=DataWatch(state.place.data_root, (state.place.cache, *state.local_roots)),
+        heartbeat=partial(_heartbeat, state),
+        tidy=partial(_tidy, state, ViewSweep(state.place.cache / "views", _VIEWS_KEPT)),
+        upkeep=Upkeep(compaction, retention, lambda stream: follower.settings.retention.of(stream)).run,
         clock=state.clock,
     )
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
+    _wire(state, desk, driver)
+    return Assembly(state, world, follower, statuses, executor, queue, driver)
+
+
+def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:
+    limits = JobLimits(settings.work.job_workers, settings.work.inline_bytes)
+    return Executor(state.place.cache / "jobs", limits, desk.ended, failures=state.buckets.failures)
+
+
+def _wire(state: State, desk: JobDesk, driver: Driver) -> None:
+    """Jobs that end, commits, and readers that meet damage make the driver look."""
     desk.wake = driver.wake
     state.catalog.subscribe(driver.wake)
     state.buckets.failures.listen(DamageWatch(driver.look).heard)
-    return Assembly(state, world, follower, statuses, executor, queue, driver)
+
+
+def _heartbeat(state: State, revision: str | None, relisted_at: datetime | None) -> None:
+    assert state.lease is not None
+    state.lease.heartbeat(revision, relisted_at)
+    state.statuses.checkpoint(if_due=True)
+
+
+def _tidy(state: State, views: ViewSweep) -> None:
+    """What is local, and of nobody any more."""
+    tables = [held.table for held in state.catalog.objects("Dataset").values() if held.table is not None]
+    views.run(tables, time.monotonic())
+    state.buckets.sweep_staging()

@@ -94,19 +94,14 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     buckets = Buckets(Failures(utc_now, ids))
     store = buckets.attach(pointer.config(place.data_root))
     pointer = replace(pointer, id=_identity(store, create=address is not None))
-    if address is not None and pointer != read_pointer(place.cache):
-        write_pointer(place.cache, pointer)
     catalog = Catalog.open(store, clock=utc_now)
-    if address is not None and not catalog.seq:
-        _check_never_used(store)
-    lease = None if address is None else _lead(store, catalog, address)
+    lease = None if address is None else _take(place, pointer, store, catalog, address)
     streams = Streams(store, write_ahead(place.cache, pointer.id), utc_now, ids)
-    if lease is not None:
-        buckets.failures.listen(lambda failure: streams.append_lazy("errors", failure.to_row()))
-        streams.adopt()
     attach_recorded(catalog, buckets, place.data_root)
     objects = ObjectReader(buckets, place.cache / "objects", settings.work.cache_bytes)
     if lease is not None:
+        buckets.failures.listen(lambda failure: streams.append_lazy("errors", failure.to_row()))
+        streams.adopt()
         Discards(store, buckets, catalog).settle()
         _sweep(place, buckets, objects)
     return State(
@@ -127,6 +122,15 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
 def state_config(place: Place, settings: Settings) -> BucketConfig:
     """Where the state is, whatever stands in it. Raises StateBucketMissing."""
     return _pointer(place, settings).config(place.data_root)
+
+
+def _take(place: Place, pointer: StatePointer, store: ObjectStore, catalog: Catalog, address: str) -> Lease:
+    """Where the state is, is remembered here; then it is led. Raises CatalogLost, LeaseHeld."""
+    if pointer != read_pointer(place.cache):
+        write_pointer(place.cache, pointer)
+    if not catalog.seq:
+        _check_never_used(store)
+    return _lead(store, catalog, address)
 
 
 def _check_never_used(store: ObjectStore) -> None:

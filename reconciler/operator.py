@@ -3,6 +3,7 @@ its id, and its object is then removed; a crash before the row answers it again,
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,6 +43,21 @@ class Refused(LakehouseError):
     slug = "request-refused"
 
 
+@dataclass(frozen=True, slots=True)
+class Chores:
+    """What requests set off besides visits.
+
+    Args:
+        files: the sources, whose digests are forgotten on request. checks: of tables' data files.
+        compaction: of streams. collect: removes what nothing refers to.
+    """
+
+    files: SourceFiles
+    checks: FileChecks
+    compaction: Compaction
+    collect: Callable[[], Collection]
+
+
 class Operator:
     """Answers requests, oldest first. Blocking; one thread at a time."""
 
@@ -51,24 +67,17 @@ class Operator:
         catalog: Catalog,
         world: World,
         follower: Follower,
-        files: SourceFiles,
         streams: Streams,
-        compaction: Compaction,
+        chores: Chores,
         clock: Callable[[], datetime],
-        collect: Callable[[], Collection],
-        checks: FileChecks,
     ) -> None:
-        """collect: removes what nothing refers to. checks: of tables' data files."""
         self._requests = requests
         self._catalog = catalog
         self._world = world
         self._follower = follower
-        self._files = files
         self._streams = streams
-        self._compaction = compaction
+        self._chores = chores
         self._clock = clock
-        self._collect = collect
-        self._checks = checks
 
     def answer(self) -> tuple[Key, ...]:
         """Carries out everything that waits; returns the keys to look at. Nothing, before it is known what is wanted."""
@@ -131,7 +140,7 @@ class Operator:
                 self._resync(key)
                 return "its files are read again", (key,)
             case "gc":
-                return told(self._collect()), ()
+                return told(self._chores.collect()), ()
             case verb:
                 raise Refused(f"`{verb}` is not built in this version.", remedy="Use a version of Lakehouse that has it.")
 
@@ -146,12 +155,12 @@ class Operator:
         """Has sources and data files of a Dataset read at its next visit, whatever is remembered of them."""
         resource = self._world.resource(key)
         if key.kind == "Dataset" and resource is not None:
-            self._files.forget(resource.spec_as(DatasetSpec).source.files)
-            self._checks.ask(key.name)
+            self._chores.files.forget(resource.spec_as(DatasetSpec).source.files)
+            self._chores.checks.ask(key.name)
 
     def _resync_incomplete(self) -> tuple[str, tuple[Key, ...]]:
         tables = {Key.parse(name): state.table for name, state in self._catalog.objects("Dataset").items()}
-        keys = tuple(key for key, table in tables.items() if table and key in self._world.objects and self._checks.incomplete(table))
+        keys = tuple(key for key, table in tables.items() if table and key in self._world.objects and self._chores.checks.incomplete(table))
         for key in keys:
             self._resync(key)
         return f"files of {', '.join(map(str, keys))} are looked at again" if keys else "no data file is missing", keys
@@ -188,7 +197,7 @@ class Operator:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise Refused("`streams` needs a list of streams.", remedy=f"There are {', '.join(STREAMS)}.")
         try:
-            done = [month for name in names for month in self._compaction.run(name)]
+            done = [month for name in names for month in self._chores.compaction.run(name)]
         except StreamInvalid as error:
             raise Refused(str(error), remedy=error.remedy) from error
         before, after = (sum(month.objects[at] for month in done) for at in (0, 1))

@@ -25,7 +25,7 @@ from reconciler.errors import RevisionUnknown
 from reconciler.follow import Follower, Pending
 from reconciler.loop import Reconciler
 from reconciler.opening import State
-from reconciler.operator import Operator
+from reconciler.operator import Chores, Operator
 from reconciler.place import Place
 from reconciler.removal import Remover
 from reconciler.retention import retention
@@ -238,18 +238,8 @@ class Bench:
         )
         self.compaction = Compaction(self.streams, lambda: None)
         self.turns = turns
-        self.operator = Operator(
-            self.requests,
-            self.catalog,
-            self.world,
-            self.follower,
-            self.files,
-            self.streams,
-            self.compaction,
-            self.clock,
-            self.collect,
-            self.checks,
-        )
+        chores = Chores(self.files, self.checks, self.compaction, self.collect)
+        self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.streams, chores, self.clock)
 
     def collect(self) -> Collection:
         """As the daemon does on `gc`."""

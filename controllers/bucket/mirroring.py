@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from controllers.job_weight import job_weight
+from controllers.jobs import job_weight, run_job
 from controllers.step import Started
 from engines.jobs.executor import Executor
-from engines.jobs.job import Done, Failed, Job
+from engines.jobs.job import Job
 from engines.mirroring import MirrorTask
 from specs.digests import digest
+from specs.errors import LakehouseError
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.fold import ObjectState
 from state.mirrors import Copy, Lag, expected, in_order, missing
-from state.places import BucketConfig
 
 EVERY = 5.0
 """Seconds between two looks at a mirror, or more where looking takes long."""
@@ -88,21 +88,19 @@ class Mirroring:
         """Copies what the last look found lacking, or as much as makes a batch. Raises what the job raised."""
         seen = self._seen[name]
         job, task = seen.job = seen.job or self._job(name, seen, wanted_by)
-        self._executor.keep_only(job.object, {job.id})
-        match self._executor.ensure(job):
-            case Done(result=result):
-                damaged = set(result["damaged"])
-                seen.copied |= {copy.key: copy.etag for copy in task.copies if copy.key not in damaged}
-                seen.damaged |= {copy.key: copy.etag for copy in task.copies if copy.key in damaged}
-                seen.job, seen.overdue = None, False
-                self._executor.forget(job.id)
-                return None
-            case Failed() as failed:
-                seen.job = None
-                self._executor.forget(job.id)
-                raise failed.error
-            case running:
-                return Started(reasons.MIRRORING, f"copying to bucket {seen.rescue}: {running.describe()}", running.share)
+        try:
+            result = run_job(self._executor, job, reasons.MIRRORING, f"copying to bucket {seen.rescue}")
+        except LakehouseError:
+            seen.job = None  # what is lacking by then is another batch
+            raise
+        if isinstance(result, Started):
+            return result
+        damaged = set(result["damaged"])
+        seen.copied |= {copy.key: copy.etag for copy in task.copies if copy.key not in damaged}
+        seen.damaged |= {copy.key: copy.etag for copy in task.copies if copy.key in damaged}
+        seen.job, seen.overdue = None, False
+        self._executor.forget(job.id)
+        return None
 
     def forget(self, name: str) -> None:
         """The bucket has no mirror, or none any more."""
@@ -126,7 +124,7 @@ class Mirroring:
         task = MirrorTask(source, target, tuple(expected(_batch(seen.copies), name, self._objects())))
         weight = max(task.size, len(task.copies) * _OBJECT_BYTES)
         name, arguments = f"mirror-{digest(task.to_dict())}", task.to_dict()
-        return Job(name, "mirror", "engines.mirroring:run", arguments, _weight(weight, source, target), wanted_by), task
+        return Job(name, "mirror", "engines.mirroring:run", arguments, job_weight(weight, source, target), wanted_by), task
 
 
 def _batch(copies: list[Copy]) -> list[Copy]:
@@ -137,7 +135,3 @@ def _batch(copies: list[Copy]) -> list[Copy]:
         if count and size > _MOST_BYTES:
             return copies[:count]
     return copies[:_MOST_OBJECTS]
-
-
-def _weight(weight: int, source: BucketConfig, target: BucketConfig) -> int:
-    return min(job_weight(weight, source), job_weight(weight, target))

@@ -16,14 +16,14 @@ from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
 from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, Observed, TakeUp
 from controllers.dataset.standing import SOUND
 from controllers.events import Events
-from controllers.job_weight import job_weight
+from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome
 from controllers.step import Started
 from engines.files.batch import Batch, BatchResult
 from engines.files.ingest import IngestTask
 from engines.files.source import Format, ReadOptions
 from engines.jobs.executor import Executor
-from engines.jobs.job import Done, Failed, Job
+from engines.jobs.job import Job
 from engines.mirroring import MirrorTask
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
@@ -165,20 +165,15 @@ class DatasetController:
         if rescue is None:
             return None
         task = MirrorTask(self._buckets.config(rescue), self._buckets.config(bucket), step.copies)
-        weight = min(job_weight(task.size, config) for config in (task.source, task.target))
+        weight = job_weight(task.size, task.source, task.target)
         arguments, name = task.to_dict(), str(resource.key)
         job = Job(f"fetch-{digest(arguments)}", "mirror", "engines.mirroring:run", arguments, weight, name)
-        self._executor.keep_only(job.object, {job.id})
-        match self._executor.ensure(job):
-            case Done(result=result):
-                self._checks.useless(tuple(copy for copy in step.copies if copy.key in set(result["damaged"])))
-                self._executor.forget(job.id)
-                return None
-            case Failed() as failed:
-                self._executor.forget(job.id)
-                raise failed.error
-            case running:
-                return Started(reasons.MIRRORING, f"{step.summary()}: {running.describe()}", running.share)
+        result = run_job(self._executor, job, reasons.MIRRORING, step.summary())
+        if isinstance(result, Started):
+            return result
+        self._checks.useless(tuple(copy for copy in step.copies if copy.key in set(result["damaged"])))
+        self._executor.forget(job.id)
+        return None
 
     def _correct(self, resource: Resource, step: Correct, revision: str) -> None:
         """One entry that replaces the others of these files, under the same keys."""
@@ -192,15 +187,10 @@ class DatasetController:
         result = BatchResult()
         job = self._job(resource, step, table) if step.ingest else None
         if job is not None:
-            self._executor.keep_only(job.object, {job.id})
-            match self._executor.ensure(job):
-                case Done(result=value):
-                    result = BatchResult.from_dict(value)
-                case Failed() as failed:
-                    self._executor.forget(job.id)
-                    raise failed.error
-                case running:
-                    return Started(reasons.INGESTING, f"{step.summary()}: {running.describe()}", running.share)
+            value = run_job(self._executor, job, reasons.INGESTING, step.summary())
+            if isinstance(value, Started):
+                return value
+            result = BatchResult.from_dict(value)
         self._publish(resource, step, table, result, revision)
         if job is not None:
             self._executor.forget(job.id)

@@ -4,17 +4,16 @@ Shared by Index, which embeds and may build the recommended recipe, and IndexGen
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from controllers.index.plan import Candidate
-from controllers.job_weight import job_weight
+from controllers.jobs import job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import fingerprint
 from engines.jobs.executor import Executor
-from engines.jobs.job import Done, Failed, Job
+from engines.jobs.job import Job
 from engines.sql.tables import sql_name
 from engines.sql.views import make_view
 from engines.vectors.builds import BuildTask, build_digest
@@ -99,7 +98,7 @@ class Builds:
         )
         weight = job_weight(text_weight(table), task.target)
         job = Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
-        result = self._run(job, reasons.EMBEDDING, "embedding")
+        result = run_job(self._executor, job, reasons.EMBEDDING, "embedding")
         if isinstance(result, Started):
             return result
         hit(_BEFORE_CORPUS)
@@ -123,7 +122,7 @@ class Builds:
         )
         weight = job_weight(weight, task.target)
         job = Job(f"build-{task.digest}", "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
-        result = self._run(job, reasons.BUILDING, f"building {candidate.engine}")
+        result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}")
         if isinstance(result, Started):
             return result
         hit(_BEFORE_BUILD)
@@ -141,17 +140,6 @@ class Builds:
 
     def _work(self, index: str) -> Path:
         return self._cache / "corpora" / index
-
-    def _run(self, job: Job, reason: str, doing: str) -> Started | Mapping[str, Any]:
-        self._executor.keep_only(job.object, {job.id})
-        match self._executor.ensure(job):
-            case Done(result=result):
-                return dict(result)
-            case Failed() as failed:
-                self._executor.forget(job.id)
-                raise failed.error
-            case running:
-                return Started(reason, f"{doing}: {running.describe()}", running.share)
 
     def _record(self, change: Change, job: Job, why: str, revision: str) -> None:
         self._catalog.commit((change,), actor="daemon", reason=why, revision=revision)

@@ -1,0 +1,30 @@
+"""Jobs on behalf of objects: how heavy one is, and how it stands."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from controllers.step import Started
+from engines.jobs.executor import Executor
+from engines.jobs.job import Done, Failed, Job
+from state.places import BucketConfig
+
+
+def job_weight(input_bytes: int, *places: BucketConfig) -> int:
+    """What the executor judges by. 0, so that it runs right here, where one of the places is a memory that no other process sees."""
+    return 0 if any(place.backend == "memory" for place in places) else input_bytes
+
+
+def run_job(executor: Executor, job: Job, reason: str, doing: str) -> Started | Mapping[str, Any]:
+    """Its result, which the caller forgets once it is recorded; or that it runs on. Ends other jobs for the object.
+
+    Raises what the job raised: then it is forgotten, and the next visit begins it anew.
+    """
+    executor.keep_only(job.object, {job.id})
+    match executor.ensure(job):
+        case Done(result=result):
+            return dict(result)
+        case Failed() as failed:
+            executor.forget(job.id)
+            raise failed.error
+        case running:
+            return Started(reason, f"{doing}: {running.describe()}", running.share)

@@ -109,6 +109,9 @@ class QueryAnswer(Document):
     rows: list[dict[str, Any]] = Field(description="One object a row. Dates as ISO 8601, decimals as text, binary as base64, NaN as null.")
     truncated: bool = Field(description="Whether rows were cut off at a limit.")
     versions: dict[str, int] = Field(description="The version of each table that was read.")
+    lost: dict[str, int] = Field(
+        default_factory=dict, description="Only where files are lost: how many rows each dataset had in them, which are not in the answer."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class QueryRoute:
 
 def _as_json(result: QueryResult) -> bytes:
     content = {"columns": result.columns(), "rows": result.rows(), "truncated": result.truncated, "versions": result.versions}
-    return orjson.dumps(content)
+    return orjson.dumps(content | ({"lost": result.lost} if result.lost else {}))
 
 
 def _as_csv(result: QueryResult) -> bytes:

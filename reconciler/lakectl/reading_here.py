@@ -31,7 +31,8 @@ def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
             result = await readers.queries.run(body["sql"], body["params"], ANONYMOUS, max_rows=limit)
             rows = [dict(row) for row in result.rows()]
             columns = [dict(column) for column in result.columns()]
-            return {"columns": columns, "rows": rows, "truncated": result.truncated, "versions": dict(result.versions)}
+            document = {"columns": columns, "rows": rows, "truncated": result.truncated, "versions": dict(result.versions)}
+            return document | ({"lost": dict(result.lost)} if result.lost else {})
 
     return asyncio.run(ask())
 

@@ -23,6 +23,10 @@ def result_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     elif names:
         _table(answer["columns"], rows, terminal)
     terminal.line(terminal.style(_caption(answer), "dim"))
+    for name, lost in answer.get("lost", {}).items():
+        terminal.note(
+            f"note: the answer lacks {number(lost, 'row')} of {name} that no file has any more; see `lakectl why Dataset/{name}`."
+        )
 
 
 def _too_wide(names: list[str], rows: list[list[str]], width: int) -> bool:

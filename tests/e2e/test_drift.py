@@ -74,9 +74,11 @@ def test_a_data_file_that_cannot_be_made_again_is_named(shop: Shop) -> None:
     # the index has vectors and texts of its own
     assert shop.nearest("red chair") == "a red chair"
     assert "3 rows are lost" in row["message"]
-    assert shop.daemon.value("SELECT count(*) FROM items") == 0
+    answer = shop.daemon.ask("SELECT count(*) AS n FROM items").document
+    assert (answer["rows"], answer["lost"]) == ([{"n": 0}], {"items": 3})
     shop.repository.write("data/items/1.csv", content)
     wait_for(shop.serves, "the source brings it back")
+    assert "lost" not in shop.daemon.ask("SELECT count(*) FROM items").document
     shop.daemon.wait_settled()
 
 

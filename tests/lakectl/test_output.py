@@ -55,6 +55,15 @@ def test_a_cell_is_one_line() -> None:
     assert "two lines\n" in shown(answer({"a": "two\n lines", "b": 1}, {"a": "x", "b": 22})).replace("two lines   1", "two lines\n")
 
 
+def test_rows_that_are_lost_are_told_beside_the_answer() -> None:
+    screen = terminal()
+    result_table({**answer({"n": 0}), "lost": {"job-orders": 1, "people": 20_000}}, screen)
+    assert isinstance(screen.err, io.StringIO)
+    first, second = screen.err.getvalue().splitlines()
+    assert first == "note: the answer lacks 1 row of job-orders that no file has any more; see `lakectl why Dataset/job-orders`."
+    assert second.startswith("note: the answer lacks 20,000 rows of people that")
+
+
 def test_a_result_without_rows_has_its_columns() -> None:
     text = shown({"columns": [{"name": "city", "type": "string"}], "rows": [], "truncated": False, "versions": {}})
     assert text.splitlines() == ["city", "────", "0 rows"]

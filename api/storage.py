@@ -152,8 +152,10 @@ class BucketRoutes:
 
     async def tried(self, request: web.Request) -> web.StreamResponse:
         """All at once, each as long as its bucket takes."""
-        configs = self._shown(request)
-        looks = dict(zip(configs, await asyncio.gather(*(self.looks.look(name) for name in configs)), strict=True))
+        configs, there = self._shown(request), self.buckets.configs()
+        rescues = {config.rescue for config in configs.values() if config.rescue in there}  # a bucket may be degraded by one not shown
+        names = sorted({*configs, *(name for name in rescues if name is not None)})
+        looks = dict(zip(names, await asyncio.gather(*(self.looks.look(name) for name in names)), strict=True))
         told = [row(config, looks, self.buckets.failures, self.buckets.mirrors) for config in configs.values()]
         return answer({"buckets": told})
 

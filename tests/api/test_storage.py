@@ -67,6 +67,8 @@ class TestHealth:
         world.buckets.failures.record("lake", "get", "a/b", BucketUnavailable("lake", "get", "cut off"))
         rows = {row["name"]: row for row in (await get(client, "/storage/bucket-health"))["buckets"]}
         assert {name: row["state"] for name, row in rows.items()} == {"lake": "degraded", "far": "failed", "mirror": "ok"}
+        (alone,) = (await get(client, "/storage/bucket-health", X_Lakehouse_Bucket="lake"))["buckets"]
+        assert alone["state"] == "degraded", "also for who may see no other"
         assert rows["lake"]["problem"] == "Bucket lake did not answer (list): down."
         last = rows["lake"]["lastError"]
         assert (last["op"], last["key"], last["class"], last["rescued"]) == ("get", "a/b", "bucket-unavailable", False)

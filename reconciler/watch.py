@@ -1,28 +1,19 @@
 """Being told early: folders are watched by the operating system, so that a commit or a new data file is seen within
 milliseconds. A relist stands behind every watch; a notification that is lost costs latency, never correctness.
-
-watchfiles' own filter ignores `.git`, so it is off here; `step` is how long it waits for more of the same burst.
+Next: `folder_events.py` for the system's side.
 """
 
 import asyncio
-import contextlib
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from watchfiles import awatch
-
+from reconciler.folder_events import FolderEvents
 from reconciler.sources.source import Source, Watched
 
 _log = logging.getLogger(__name__)
-
-_STEP_MS = 20
-_DEBOUNCE_MS = 200
-_BROKEN_PAUSE = 0.5
-"""Seconds from a watch that broke to the next."""
 
 
 async def watch(
@@ -32,45 +23,24 @@ async def watch(
 
     Calls `began` once from when on nothing is missed: what happened before is for the caller to look at.
     """
-    by_depth: dict[bool, list[Path]] = defaultdict(list)
-    for folder in folders:
-        by_depth[folder.recursive].append(folder.path)
-    starts: list[asyncio.Event] = []
-    async with asyncio.TaskGroup() as tasks:
-        for recursive, paths in by_depth.items():
-            present = await asyncio.to_thread(lambda paths: [path for path in paths if is_folder(path)], paths)
-            if present:
-                starts.append(asyncio.Event())
-                tasks.create_task(_watch(present, recursive, changed, stop, starts[-1]))
-        for started in starts:
-            await started.wait()
+    try:
+        events = FolderEvents()
+    except OSError as error:
+        _log.warning("folders cannot be watched, changes are seen at the next relist: %s", error)
         began()
+        return
+    with events:
+        await asyncio.to_thread(events.add, folders)
+        began()
+        async with asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(_tell(events, changed))
+            await stop.wait()
+            telling.cancel()
 
 
-async def _watch(
-    paths: list[Path], recursive: bool, changed: Callable[[set[Path]], None], stop: asyncio.Event, started: asyncio.Event
-) -> None:
-    if stop.is_set():
-        started.set()
-    begun: Callable[[], None] = started.set
-    while not stop.is_set():
-        # the first step of `awatch` asks the system to watch, and only then waits
-        asyncio.get_running_loop().call_soon(begun)
-        try:
-            bursts = awatch(*paths, watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, stop_event=stop, recursive=recursive)
-            async for burst in bursts:
-                changed({Path(path) for _, path in burst})
-            return
-        except (OSError, RuntimeError) as error:
-            _log.warning("cannot watch %s, changes are seen at the next relist: %s", ", ".join(map(str, paths)), error)
-            return
-        except ExceptionGroup as failed:
-            # a file's name that is no text in UTF-8 breaks a watch; what came with it is looked for when the next one begins
-            _log.warning("the watch of %s broke and begins anew: %s", ", ".join(map(str, paths)), failed.exceptions[0])
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_BROKEN_PAUSE):
-                await stop.wait()
-        begun = partial(changed, set(paths))
+async def _tell(events: FolderEvents, changed: Callable[[set[Path]], None]) -> None:
+    async for burst in events.bursts():
+        changed(burst)
 
 
 def is_folder(path: Path) -> bool:

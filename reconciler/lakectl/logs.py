@@ -48,4 +48,3 @@ def start_log(form: str, level: str, terminal: Terminal) -> None:
     root.setLevel(level.upper())
     # a client that leaves early is no event of ours
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)

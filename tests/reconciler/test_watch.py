@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NoReturn, Self
 
 import pytest
+from asyncinotify import Event, Inotify, Mask
 
 from reconciler.data_watch import DataWatch, existing
+from reconciler.folder_events import FolderEvents
 from reconciler.sources.source import Watched
 from reconciler.watch import Aim, FolderWatch, watch
 from specs.resource import Key
@@ -168,30 +172,138 @@ def test_the_operating_system_tells(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_name_that_is_no_text_breaks_no_watch(tmp_path: Path) -> None:
-    """watchfiles raises at it; the folder is watched again, and all of it looked at."""
+class Watching:
+    """A watch of one folder, and what it told since `told` was asked last."""
 
-    async def scenario() -> None:
-        stop, began, looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        seen: set[Path] = set()
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: set[Path] = set()
+        self._news, self._stop, self._began = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-        def changed(burst: set[Path]) -> None:
-            seen.update(burst)
-            looked.set()
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(watch([Watched(self._folder, True)], self._changed, self._stop, self._began.set))
+        await asyncio.wait_for(self._began.wait(), 10)
+        return self
 
-        watching = asyncio.create_task(watch([Watched(tmp_path, True)], changed, stop, began.set))
-        await asyncio.wait_for(began.wait(), 10)
-        await asyncio.to_thread(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv")).touch)
-        await asyncio.wait_for(looked.wait(), 10)
-        assert seen == {tmp_path}
-        looked.clear()
-        await asyncio.to_thread((tmp_path / "next.csv").touch)
-        await asyncio.wait_for(looked.wait(), 10)
-        assert tmp_path / "next.csv" in seen
-        stop.set()
-        await asyncio.wait_for(watching, 10)
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await asyncio.wait_for(self._task, 10)
 
-    asyncio.run(scenario())
+    async def told(self, *paths: Path) -> set[Path]:
+        """All that was told by the time that these were."""
+        async with asyncio.timeout(10):
+            while not self._seen.issuperset(paths):
+                self._news.clear()
+                await self._news.wait()
+        seen, self._seen = self._seen, set()
+        return seen
+
+    def _changed(self, burst: set[Path]) -> None:
+        self._seen |= burst
+        self._news.set()
+
+
+def put(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a\n1\n", encoding="utf-8")
+    return path
+
+
+class TestDeepFolders:
+    def test_a_name_that_is_no_text_is_told_as_it_is(self, tmp_path: Path) -> None:
+        async def scenario() -> None:
+            async with Watching(tmp_path) as watching:
+                odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
+                await asyncio.to_thread(odd.touch)
+                assert await watching.told(odd) == {odd}
+
+        asyncio.run(scenario())
+
+    def test_folders_that_come_are_watched_and_told(self, tmp_path: Path) -> None:
+        """Files that were there before the folder could be watched lie below a folder that is told."""
+
+        async def scenario() -> None:
+            async with Watching(tmp_path) as watching:
+                await asyncio.to_thread(put, tmp_path / "a/b/one.csv")
+                await watching.told(tmp_path / "a")
+                two = await asyncio.to_thread(put, tmp_path / "a/b/two.csv")
+                await watching.told(two)
+
+        asyncio.run(scenario())
+
+    def test_a_folder_that_is_renamed_is_followed_under_its_new_name_alone(self, tmp_path: Path) -> None:
+        async def scenario() -> None:
+            await asyncio.to_thread(put, tmp_path / "old/deep/one.csv")
+            async with Watching(tmp_path) as watching:
+                await asyncio.to_thread((tmp_path / "old").rename, tmp_path / "new")
+                await watching.told(tmp_path / "old", tmp_path / "new")
+                two = await asyncio.to_thread(put, tmp_path / "new/deep/two.csv")
+                assert await watching.told(two) == {two}
+
+        asyncio.run(scenario())
+
+    def test_what_left_is_heard_of_no_more(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+
+        async def scenario() -> None:
+            await asyncio.to_thread(put, tmp_path / "in/gone/one.csv")
+            async with Watching(tmp_path / "in") as watching:
+                await asyncio.to_thread((tmp_path / "in/gone").rename, tmp_path / "out")
+                await watching.told(tmp_path / "in/gone")
+                await asyncio.to_thread(put, tmp_path / "out/two.csv")
+                last = await asyncio.to_thread(put, tmp_path / "in/last.csv")
+                assert await watching.told(last) == {last}
+
+        asyncio.run(scenario())
+
+    def test_links_in_a_circle_end(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a/back").symlink_to(tmp_path)
+
+        async def scenario() -> None:
+            async with Watching(tmp_path) as watching:
+                one = await asyncio.to_thread(put, tmp_path / "a/one.csv")
+                assert one in await watching.told(one)
+
+        asyncio.run(scenario())
+
+    def test_the_system_that_lost_count_has_everything_looked_at(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = Inotify.get
+
+        async def overflow(self: Inotify) -> Event:
+            await real(self)
+            return Event(None, Mask.Q_OVERFLOW, 0, None)
+
+        async def scenario() -> None:
+            async with Watching(tmp_path) as watching:
+                await asyncio.to_thread(put, tmp_path / "one.csv")
+                await watching.told(tmp_path)
+
+        monkeypatch.setattr(Inotify, "get", overflow)
+        asyncio.run(scenario())
+
+    @pytest.mark.parametrize(
+        ("call", "error", "said"),
+        [
+            ("add_watch", errno.ENOSPC, "raise fs.inotify.max_user_watches"),
+            ("add_watch", errno.EIO, "changes are seen at the next relist: "),
+            ("__init__", errno.EMFILE, "folders cannot be watched"),
+        ],
+    )
+    def test_what_the_system_refuses_is_said_once_and_left_to_the_relist(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, error: int, said: str
+    ) -> None:
+        def refuse(*_: object, **__: object) -> NoReturn:
+            raise OSError(error, os.strerror(error))
+
+        monkeypatch.setattr(Inotify, call, refuse)
+
+        async def scenario() -> None:
+            async with Watching(tmp_path):
+                pass
+
+        asyncio.run(scenario())
+        assert [said in record.getMessage() for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize("between", ["seen", "at once"])
@@ -242,11 +354,12 @@ def test_a_watch_that_is_overtaken_before_it_begins_leaves_nothing_unseen(tmp_pa
     folder = tmp_path / "data"
     looking, overtaken = threading.Event(), threading.Event()
 
-    def slow_at_first(path: Path) -> bool:
-        if path == folder and not looking.is_set():
+    def slow_at_first(events: FolderEvents, folders: Iterable[Watched]) -> None:
+        folders = tuple(folders)
+        if Watched(folder, False) in folders and not looking.is_set():
             looking.set()
             overtaken.wait(30)
-        return path.is_dir()
+        add(events, folders)
 
     async def scenario() -> None:
         fresh: list[frozenset[Path]] = []
@@ -277,5 +390,6 @@ def test_a_watch_that_is_overtaken_before_it_begins_leaves_nothing_unseen(tmp_pa
         running.cancel()
         await asyncio.wait((running,))
 
-    monkeypatch.setattr("reconciler.watch.is_folder", slow_at_first)
+    add = FolderEvents.add
+    monkeypatch.setattr(FolderEvents, "add", slow_at_first)
     asyncio.run(scenario())

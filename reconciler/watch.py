@@ -39,8 +39,11 @@ async def watch(
 
 
 async def _tell(events: FolderEvents, changed: Callable[[set[Path]], None]) -> None:
-    async for burst in events.bursts():
-        changed(burst)
+    try:
+        async for burst in events.bursts():
+            changed(burst)
+    except OSError as error:
+        _log.warning("folders are watched no more, changes are seen at the next relist: %s", error)
 
 
 def is_folder(path: Path) -> bool:

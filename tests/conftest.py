@@ -4,14 +4,13 @@ watch over event loops.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from blockbuster import blockbuster_ctx
+from harness_loop import watched_loop
 from hypothesis import settings
 
 from examples.s3_server import S3Server
@@ -61,15 +60,5 @@ Watch = Callable[..., AbstractContextManager[None]]
 
 @pytest.fixture(scope="session")
 def watch_loop() -> Watch:
-    """Within `watch_loop(*rooms)` code of these rooms, or any code, that blocks a running event loop raises BlockingError."""
-
-    @contextmanager
-    def watch(*rooms: str) -> Iterator[None]:
-        gc.freeze()  # what former tests left in cycles has files to close, which is not this loop's fault
-        try:
-            with blockbuster_ctx(list(rooms) or None):
-                yield
-        finally:
-            gc.unfreeze()
-
-    return watch
+    """`watched_loop`, for tests that take what they use."""
+    return watched_loop

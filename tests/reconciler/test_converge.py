@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blockbuster import blockbuster_ctx
+from harness_loop import watched_loop
 from small_lake import BUCKET, Repository, dataset, documents, generation, index
 
 from reconciler.checking import check_offline
@@ -44,7 +44,7 @@ class Lake:
         place = self.place
 
         async def scenario() -> Convergence:
-            with blockbuster_ctx(["reconciler", "controllers", "engines", "state"]):
+            with watched_loop("reconciler", "controllers", "engines", "state"):
                 return await apply_here(place, SETTINGS, seconds=seconds, told=self.told.append)
 
         return asyncio.run(scenario())

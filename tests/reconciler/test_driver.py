@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blockbuster import blockbuster_ctx
+from harness_loop import watched_loop
 from small_lake import BUCKET, Repository, dataset, documents, generation, index
 
 from controllers.outcome import Failed, Outcome, Ready
@@ -94,7 +94,7 @@ def live(folder: Path, scenario: Callable[[Running], Awaitable[None]], *specs: s
     repository.commit({"specs/all.yaml": documents(BUCKET, *specs)})
 
     async def whole() -> None:
-        with blockbuster_ctx(["reconciler", "controllers", "engines", "state"]):
+        with watched_loop("reconciler", "controllers", "engines", "state"):
             async with running(repository) as at_work:
                 await scenario(at_work)
 

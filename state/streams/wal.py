@@ -173,6 +173,12 @@ def orphans(folder: Path) -> Iterator[WalFile]:
         yield WalFile(path, descriptor)
 
 
+def _closed() -> Lock:
+    lock = Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(slots=True)
 class _Group:
     """Lines that share a sync. The first appender leads: it waits for the file; each other waits for its own lock to open.
@@ -183,6 +189,8 @@ class _Group:
 
     lines: list[Line] = field(default_factory=list)
     waiters: list[Lock] = field(default_factory=list)
+    awake: Lock = field(default_factory=_closed)
+    """Open once the last of them was woken."""
     led: bool = False
     done: bool = False
     error: Exception | None = None
@@ -200,7 +208,8 @@ class WriteAhead:
         self._folder = folder
         self._name = name
         self._number = 0
-        self._group = _Group()
+        self._group, self._former = _Group(), _Group()
+        self._former.awake.release()
         self._joining = Lock()
         self._writing = Lock()
         self._file: WalFile | None = None
@@ -208,8 +217,7 @@ class WriteAhead:
 
     def append(self, *lines: Line) -> None:
         """Returns once `lines` are on the disk. Raises DiskFull or BucketUnavailable; then they are not acknowledged."""
-        waiter = Lock()
-        waiter.acquire()
+        waiter = _closed()
         place = 0
         with self._joining:
             group = self._group
@@ -268,8 +276,11 @@ class WriteAhead:
 
     def _commit(self) -> None:
         """Writes and syncs the group that is being joined; `_writing` is held. Nobody is told of success but by an end without error."""
+        with self._former.awake:  # they will have more to write, and a group of few costs as much as one of many
+            pass
         with self._joining:
             group, self._group = self._group, _Group()
+        self._former = group
         group.error = StateError("The write-ahead file was given up while it was written.")
         try:
             self._write(b"".join([line if isinstance(line, bytes) else line() for line in group.lines]))
@@ -372,5 +383,4 @@ def _wait(waiter: Lock, group: _Group, following: int) -> None:
 
 
 def _wake(group: _Group, place: int) -> None:
-    if place < len(group.waiters):
-        group.waiters[place].release()
+    (group.waiters[place] if place < len(group.waiters) else group.awake).release()

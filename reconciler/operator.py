@@ -11,8 +11,9 @@ from controllers.dataset.checks import FileChecks
 from controllers.dataset.files import SourceFiles
 from reconciler.collecting import told
 from reconciler.follow import Follower
+from reconciler.suspensions import end_of
 from reconciler.world import World
-from specs.durations import DurationInvalid, parse_duration
+from specs.durations import DurationInvalid
 from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key
@@ -27,7 +28,6 @@ from state.streams import ids
 from state.streams.compaction import Compaction
 from state.streams.schemas import STREAMS, StreamInvalid
 from state.streams.stream import Streams
-from state.timestamps import from_iso, iso
 
 _BEFORE_ANSWER = declare("operator.before-answer")
 _AFTER_ANSWER = declare("operator.after-answer")
@@ -168,9 +168,7 @@ class Operator:
     def _until(self, payload: Mapping[str, Any]) -> str | None:
         """When the suspension ends by itself. Raises Refused."""
         try:
-            if payload.get("for") is not None:
-                return iso(self._clock() + parse_duration(str(payload["for"])))
-            return None if payload.get("until") is None else iso(from_iso(str(payload["until"])))
+            return end_of(payload, self._clock())
         except (DurationInvalid, ValueError, OverflowError) as error:
             remedy = "Write them as in 2026-12-24T08:00:00Z and 3h."
             raise Refused(f"`until` needs an instant and `for` a duration: {error}.", remedy=remedy) from error

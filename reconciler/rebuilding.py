@@ -1,8 +1,8 @@
 """`lakectl rebuild`: the catalog from git and the buckets alone, where its log is lost or cannot be read.
 
 Buckets are opened as the specs say; every Parquet file below `datasets/` says in its footer whose it is, and all that the catalog knew of
-it. What comes of it is one entry. Indexes are not restored: the next start builds them from the tables. Suspensions, approvals and history
-are gone, and so is the number of each table's version.
+it. Suspensions are those that operators asked for, by the stream of requests. What comes of it is one entry. Indexes are not restored: the
+next start builds them from the tables. Approvals and history are gone, and so is the number of each table's version.
 
 It refuses where a readable catalog exists. Next: `controllers/dataset/rebuilding.py`, which decides; `state/catalog/restart.py`, which
 writes.
@@ -20,22 +20,27 @@ from controllers.dataset.rebuilding import Part, Rebuilt, changes, rebuild
 from engines.files.footers import read_footer
 from reconciler.blob_cache import BlobCache
 from reconciler.errors import CatalogReadable
+from reconciler.footprint import state_id, write_ahead
 from reconciler.opening import state_config, utc_now
 from reconciler.place import Place
 from reconciler.settings import Settings
+from reconciler.suspensions import in_force
 from reconciler.world import World
 from specs.kinds.bucket import BucketSpec
 from specs.kinds.dataset import DatasetSpec
+from specs.resource import Key
 from specs.version import PARSER_VERSION
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
+from state.catalog.entry import Suspended
 from state.catalog.log import WriterId
 from state.catalog.restart import newest_epoch, restart
 from state.digest_file import sha256_file
-from state.errors import CatalogCorrupt
+from state.errors import CatalogCorrupt, StateError
 from state.lease import Holder, Lease
 from state.objects import ObjectRef, ObjectStore
 from state.own_copy import own_copy
+from state.streams.stream import Streams
 from state.timestamps import iso
 
 _FOLDER = "datasets/"
@@ -58,6 +63,7 @@ class Findings:
     tables: tuple[Rebuilt, ...]
     left_out: tuple[LeftOut, ...]
     declared: frozenset[str]
+    suspensions: tuple[Suspended, ...] = ()
 
 
 class Rebuild:
@@ -106,7 +112,8 @@ class Rebuild:
             if table.torn:
                 torn = "a part of their contents is missing, so that they are read again from their sources"
                 left.append(LeftOut(f"Dataset/{table.name}", len(table.torn), torn))
-        return Findings(tuple(table for table in tables if table.parts), tuple(left), declared)
+        suspensions = self._suspensions(left)
+        return Findings(tuple(table for table in tables if table.parts), tuple(left), declared, suspensions)
 
     def run(self, found: Findings) -> int:
         """Writes the catalog; returns how many tables it has. Raises LeaseHeld, CatalogReadable."""
@@ -117,7 +124,9 @@ class Rebuild:
             made = [change for table in found.tables for change in changes(table, self._refs(table), declared=table.name in found.declared)]
             lease.check()
             writer, now = WriterId(holder.id, lease.epoch), utc_now()
-            restart(self._state, writer, made, id=str(ULID.from_datetime(now)), at=iso(now), actor=ACTOR, reason=REASON)
+            restart(
+                self._state, writer, [*made, *found.suspensions], id=str(ULID.from_datetime(now)), at=iso(now), actor=ACTOR, reason=REASON
+            )
         finally:
             lease.release()
         return len(found.tables)
@@ -133,6 +142,20 @@ class Rebuild:
                         yield bucket, Part(ObjectRef(bucket, info.key, info.size, ""), read_footer(path))
                 except (OSError, ValueError) as error:
                     left.append(LeftOut(f"{bucket}/{info.key}", 1, f"{error}"))
+
+    def _suspensions(self, left: list[LeftOut]) -> tuple[Suspended, ...]:
+        """Those in force, of objects that a spec asks for by the name they have now."""
+        streams = Streams(self._state, write_ahead(self._place.cache, state_id(self._state)), utc_now)
+        try:
+            asked = in_force(streams.read("requests"), utc_now())
+        except StateError as error:
+            left.append(LeftOut("Suspensions", 1, f"the stream of requests cannot be read: {error}"))
+            return ()
+        now = {self._renamed(Key.of(name)): held for name, held in asked.items()}
+        return tuple(replace(held, object=str(key)) for key, held in now.items() if key in self._world.objects)
+
+    def _renamed(self, key: Key) -> Key:
+        return Key(key.kind, self._name(key.name)) if key.kind == "Dataset" else key
 
     def _name(self, written: str) -> str:
         """The dataset that holds now what was written for another: the one that was renamed since."""

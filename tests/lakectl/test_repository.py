@@ -399,6 +399,7 @@ kind: Dataset
 metadata: {name: prices}
 spec: {bucket: primary, source: {files: "data/prices/*.csv"}, write: replace}
 """
+SUSPENDED = "SELECT object, message FROM system.status WHERE reason = 'Suspended' ORDER BY object"
 QUERIES = [f"SELECT * FROM {name} ORDER BY 1, 2" for name in ("people", "orders", "prices")]
 
 
@@ -443,6 +444,25 @@ class TestRebuild:
         assert lakectl("apply").code == 0
         assert (self.rows(lakectl), self.files(lakectl)) == (before, files)
         assert lakectl("fsck", "--deep").code == 0
+
+    def test_what_was_suspended_stays_so(self, lake: Path, lakectl: Lakectl) -> None:
+        for name, more in (("people", ()), ("orders", ("--until", "2100-01-01T00:00:00Z")), ("prices", ())):
+            assert lakectl("suspend", f"Dataset/{name}", "--reason", "broken source", *more).code == 0
+        assert lakectl("apply").code in (0, 1)
+        assert lakectl("resume", "Dataset/prices").code == 0
+        assert lakectl("apply").code in (0, 1)
+        before = lakectl("query", SUSPENDED, "-o", "json").document["rows"]
+        assert len(before) == 2
+        shutil.rmtree(lake / "lake/catalog")
+        shown = lakectl("rebuild", "-o", "json").document["suspended"]
+        assert [(held["object"], held["why"], held["until"] is None) for held in sorted(shown, key=lambda held: held["object"])] == [
+            ("Dataset/orders", "broken source", False),
+            ("Dataset/people", "broken source", True),
+        ]
+        said = lakectl("rebuild", "--yes")
+        assert (said.code, "Dataset/people  stays suspended, by" in said.out) == (0, True)
+        lakectl("apply")
+        assert lakectl("query", SUSPENDED, "-o", "json").document["rows"] == before
 
     @pytest.mark.parametrize("point", ["restart.before-delete", "restart.before-entry"])
     def test_a_damaged_catalog_and_a_kill_in_between(

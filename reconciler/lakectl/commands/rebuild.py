@@ -17,7 +17,8 @@ DESCRIPTION = """
 Make the catalog again from nothing but the repository and the buckets, where its log is lost or
 damaged: each table from the footers of its Parquet files. Without --yes it says what it would do.
 It refuses where a readable catalog exists: then `lakectl daemon` or `lakectl apply` just goes on.
-What is left of the old catalog is kept below lost/. Indexes are built again by the next start.
+What is left of the old catalog is kept below lost/. What operators suspended stays suspended.
+Indexes are built again by the next start.
 """
 EXAMPLES = """
 lakectl rebuild
@@ -68,6 +69,7 @@ def _document(found: "Findings", *, done: bool) -> dict[str, object]:
             }
             for table in found.tables
         ],
+        "suspended": [{"object": held.object, "by": held.by, "why": held.why, "until": held.until} for held in found.suspensions],
         "leftOut": [{"name": left.name, "files": left.files, "reason": left.reason} for left in found.left_out],
     }
 
@@ -78,11 +80,13 @@ def _show(found: "Findings", session: Session, *, done: bool) -> None:
         retained = "" if table.name in found.declared else "; no spec asks for it: it is retained"
         facts = f"{number(table.rows, 'row')} in {number(len(table.parts), 'file')} of bucket {table.bucket}"
         terminal.line(f"Dataset/{table.name}  {facts}{retained}")
+    for held in found.suspensions:
+        terminal.line(f"{held.object}  stays suspended{f' until {held.until}' if held.until else ''}, by {held.by}: {held.why}")
     for left in found.left_out:
         terminal.line(f"{left.name}  {terminal.style('left out', 'yellow')}: {number(left.files, 'file')}")
         for line in terminal.wrap(left.reason, 3):
             terminal.line(line)
-    if found.tables or found.left_out:
+    if found.tables or found.left_out or found.suspensions:
         terminal.line()
     tables = number(len(found.tables), "table")
     if done:

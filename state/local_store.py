@@ -245,6 +245,11 @@ class LocalStore:
                 raise KeyInvalid(self._name, key, f"{path} is a symlink, and a bucket holds only what was put into it")
         return self.root / key
 
+    def _file_in_the_way(self) -> Path | None:
+        """What stands where the root, or a folder above it, should be."""
+        there = next((path for path in (self.root, *self.root.parents) if path.exists()), self.root)
+        return None if there.is_dir() else there
+
     @contextmanager
     def _reading(self, operation: str, key: str) -> Iterator[Path]:
         path = self._locate(key)
@@ -263,6 +268,9 @@ class LocalStore:
                 # The root or `.tmp` was removed behind our back: the next call makes them anew.
                 self._folders.clear()
                 self._staging.reopen()
+            if error.errno in (errno.ENOTDIR, errno.EEXIST) and (file := self._file_in_the_way()):
+                remedy = "Move it away, or give the bucket another path."
+                raise BucketUnavailable(self._name, operation, f"{file} is no folder", remedy=remedy) from error
             raise storage_error(error, bucket=self._name, operation=operation, path=path) from error
 
 

@@ -362,3 +362,13 @@ def test_of_many_processes_one_wins_each_key(store: LocalStore) -> None:
     assert sum(wins) == 50
     owners = [store.get(info.key).decode() for info in store.list("race/")]
     assert [owners.count(str(number)) for number in range(4)] == wins
+
+
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_file_where_the_root_should_be_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "lake").write_text("not a folder", encoding="utf-8")
+    store = LocalStore(tmp_path / "lake" / below, "primary")
+    with pytest.raises(BucketUnavailable) as raised:
+        store.put("a/b", b"x")
+    assert f"{tmp_path}/lake is no folder" in str(raised.value)
+    assert raised.value.remedy == "Move it away, or give the bucket another path."

@@ -311,7 +311,7 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     if table.transformation != wanted and missing:
         return Stalled(
             reasons.SOURCE_GONE,
-            f"primary key, write mode, columns or format changed, which reads every file again, but {_names(missing)} is gone; "
+            f"{_what_changed(spec, table)} changed, which reads every file again, but {_names(missing)} is gone; "
             f"put it back or undo the change; {served}",
             detail=detail,
         )
@@ -369,6 +369,20 @@ def _unmerged(table: Table) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def _what_changed(spec: DatasetSpec, table: Table) -> str:
+    """Of what a transformation consists, as far as the table knows what it was made by."""
+    found = [
+        f"{field} ({_shown(was)} before)"
+        for field, was, now in (("primaryKey", table.primary_key, tuple(spec.primary_key)), ("write", table.write, spec.write))
+        if was != now
+    ]
+    return " and ".join(found) or "`columns` or how the files are read"
+
+
+def _shown(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value) or "none"
 
 
 def _refused(table: Table, files: Sequence[SourceFile], wanted: str) -> tuple[Refusal, ...]:

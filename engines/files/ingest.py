@@ -31,6 +31,7 @@ from engines.files.source import ColumnPlan, Contradicted, Format, Misfit, Readi
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import HIDDEN, Provenance, TableWriter
 from engines.sql.source import NEWEST, SEQUENCE
+from specs.suggestions import nearest
 from state.buckets import job_store
 from state.catalog.records import DataFile, Schema, extend_schema
 from state.objects import ObjectStore
@@ -328,7 +329,11 @@ class _Attempt:
         )
 
     def _warnings(self, repeated: int) -> tuple[str, ...]:
-        if not repeated:
-            return ()
-        rows = "1 row was" if repeated == 1 else f"{repeated} rows were"
-        return (f"{self._task.display_path}: {rows} overtaken by a later row of the same primary key",)
+        path = self._task.display_path
+        lacking = self._known.keys() - self._plans.keys()
+        slips = ((name, nearest(name, lacking)) for name in self._plans if name not in self._known)
+        found = [f"{path}: column `{name}` is new, and `{known}` is missing: is it misspelt?" for name, known in slips if known]
+        if repeated:
+            rows = "1 row was" if repeated == 1 else f"{repeated} rows were"
+            found.append(f"{path}: {rows} overtaken by a later row of the same primary key")
+        return tuple(found)

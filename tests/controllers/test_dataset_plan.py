@@ -319,10 +319,20 @@ def test_another_transformation_needs_every_source(write: str) -> None:
     outcome = conclude(lake.resource, lake.observed(listing({"y": Y, "z": Z})))
     assert isinstance(outcome, Stalled)
     assert outcome.reason == reasons.SOURCE_GONE
+    assert "`columns` or how the files are read changed" in outcome.message
     assert "but x is gone" in outcome.message
     # the content may come back anywhere
     lake.follow({"y": Y, "z": Z, "elsewhere": X})
     assert lake.held() == sorted([X, Y, Z])
+
+
+def test_a_source_that_is_gone_names_the_fields_that_ask_for_it() -> None:
+    lake = Lake(spec_of("upsert"))
+    lake.follow({"x": X, "y": Y})
+    lake.resource = spec_of("append")
+    outcome = conclude(lake.resource, lake.observed(listing({"y": Y})))
+    assert isinstance(outcome, Stalled)
+    assert outcome.message.startswith("write (upsert before) changed, which reads every file again, but x is gone")
 
 
 def test_an_upserted_content_that_was_overwritten_is_a_source_that_is_gone() -> None:

@@ -97,6 +97,21 @@ def test_int_is_taken_as_float_where_the_table_says_so(lake):
 
 
 @pytest.mark.parametrize(
+    ("header", "warned"),
+    [
+        ("id,nmae", ("a.csv: column `nmae` is new, and `name` is missing: is it misspelt?",)),
+        ("id,name,nmae", ()),
+        ("id,price", ()),
+        ("id", ()),
+    ],
+)
+def test_a_misspelt_header_is_warned_of(lake, header, warned):
+    schema = Schema(1, (Column(1, "id", "int64"), Column(2, "name", "string")))
+    cells = ",".join("1" for _ in header.split(","))
+    assert lake.ingest("a.csv", f"{header}\n{cells}\n", schema=schema, next_column_id=3).warnings == warned
+
+
+@pytest.mark.parametrize(
     ("name", "content", "line", "reason"),
     [
         ("a.csv", 'n,id\n"x\ny",1\nz,\n', 4, "column `id` is null, and it is in the primary key"),

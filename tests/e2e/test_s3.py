@@ -10,7 +10,7 @@ from secrets import token_hex
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
-from harness_daemon import BUCKET, Daemon, Gone, Repository, wait_for
+from harness_daemon import BUCKET, Daemon, Gone, Repository, lakectl, wait_for
 from harness_shop import ITEMS, ROWS, Shop
 
 from examples.s3_server import S3Server
@@ -23,6 +23,7 @@ spec:
   s3: {{bucket: lake, endpoint: "{endpoint}", credentials: {{secret: lake-keys}}}}
   prefix: {prefix}
   timeout: 5s
+  retention: 1s
 """
 
 
@@ -74,13 +75,18 @@ def mirrored(daemon: Daemon, bucket: str, since: str) -> bool:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Repository:
+def prefix() -> str:
+    return f"e2e/{token_hex(8)}"
+
+
+@pytest.fixture
+def repository(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, prefix: str) -> Repository:
     """State and data are to be on the server, below a prefix of their own."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     keep(s3_server.access_key, s3_server.secret_key)
     made = Repository(tmp_path / "repository")
     made.write("data/items/1.csv", ROWS)
-    made.commit("first", bucket=PRIMARY.format(endpoint=s3_server.endpoint, prefix=f"e2e/{token_hex(8)}"), items=ITEMS)
+    made.commit("first", bucket=PRIMARY.format(endpoint=s3_server.endpoint, prefix=prefix), items=ITEMS)
     return made
 
 
@@ -115,6 +121,28 @@ def test_everything_on_s3(shop: Shop, tmp_path: Path, s3_server: S3Server) -> No
             content = path.read_bytes()
             assert s3_server.secret_key.encode() not in content, path
             assert s3_server.access_key.encode() not in content, path
+
+
+def test_upkeep_and_repair_on_s3(shop: Shop, tmp_path: Path, s3_server: S3Server, prefix: str) -> None:
+    """Streams are folded and verified, what nothing refers to goes, and a catalog that is lost is made again."""
+    repository, daemon, store = shop.repository, shop.daemon, s3_server.client("lake")
+    wait_for(shop.serves, "rows and hits")
+    stray = f"{prefix}/datasets/items/stray.parquet"
+    store.put(stray, b"rows")
+    assert daemon.stop() == 0
+    folded = [lakectl(repository, "compact", stream) for stream in ("events", "audit")]
+    assert [code for code, _ in folded] == [0, 0]
+    assert lakectl(repository, "audit", "verify")[0] == 0
+    wait_for(lambda: lakectl(repository, "gc", "--yes")[1]["found"] != [], "the stray is older than the retention, and goes")
+    assert lakectl(repository, "fsck", "--deep")[0] == 0
+    store.delete([item["path"] for page in store.list(f"{prefix}/catalog/") for item in page])
+    assert lakectl(repository, "rebuild", "--yes")[0] == 0
+    again = Daemon(repository, tmp_path / "log").up()
+    try:
+        wait_for(Shop(repository, again).serves, "the rows are there, and an index is built over them again")
+    finally:
+        assert again.stop() == 0
+    assert lakectl(repository, "audit", "verify")[0] == 0
 
 
 def test_wrong_keys_are_told_and_right_ones_followed_without_a_restart(tmp_path: Path, s3_server: S3Server, here: Repository) -> None:

@@ -27,6 +27,7 @@ from state.objects import ObjectRef, ObjectStore
 from state.requests import Request, RequestQueue
 from state.status import Status
 from state.status_book import StatusBook
+from state.streams.compaction import Compaction
 from state.streams.ids import Ulids
 from state.streams.stream import Streams
 
@@ -152,9 +153,14 @@ class Daemon:
     def _chores(self) -> list[Callable[[], object]]:
         often = [self._append, self._ingest, self._ingest, self.lease.heartbeat, self._drop, self._tell]
         seldom = [self._append_many, self._append_lazily, self.streams.sync, self._answer, self._checkpoint, self._look_back]
-        return [*often, *often, *seldom, self.streams.flush, self.streams.flush, self.streams.adopt]
+        return [*often, *often, *seldom, self.streams.flush, self.streams.flush, self.streams.adopt, self._compact]
 
     # -- events
+
+    def _compact(self) -> None:
+        """Whatever becomes of it, no event is lost, altered or read twice."""
+        for stream in ("events", "errors"):
+            self._world.schedule.counts["done: compact"] += len(Compaction(self.streams, self.lease.check).run(stream))
 
     def _append(self) -> None:
         with self._noted("events", 1) as events:

@@ -47,6 +47,7 @@ class Result:
     truncated: bool = False
     versions: Mapping[str, int] = field(default_factory=lambda: {"candidates": 3})
     rescues: tuple[str, ...] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
 
     def columns(self) -> list[dict[str, str]]:
         return [{"name": "city", "type": "string"}, {"name": "people", "type": "int64"}]

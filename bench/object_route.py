@@ -4,6 +4,7 @@
 
 On S3 three processes share the machine: the server, this one, and the client. `cpu_seconds` of all of them are given for both ways: on two
 cores a way that needs more of them takes longer, however well it is written, and `share_by_cpu` is what is left if nobody ever waits.
+`relay` is the least that passing on an object can take here: obstore's pieces sent by a bare socket, without a route, a reader or an audit.
 
 The object is read by a client in a process of its own that throws the bytes away, from the route in this process; then by obstore's
 own best way in this process, in turns. On a local bucket, and on the S3 server.
@@ -15,10 +16,12 @@ import argparse
 import asyncio
 import os
 import resource
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -91,6 +94,25 @@ class NoJournal:
         return ""
 
 
+class Relay:
+    """A server of nothing but one object, for whoever connects: obstore's stream into a socket, in a thread that ends with the process."""
+
+    def __init__(self, store: BareStore) -> None:
+        self._store = store
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            link, _ = self._listener.accept()
+            with link:
+                link.recv(4096)
+                link.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                for piece in obstore.get(self._store, KEY).stream(min_chunk_size=1 << 20):
+                    link.sendall(piece)
+
+
 async def serve(buckets: Buckets, cache: Path) -> int:
     """The route alone, until the process ends; its port."""
 
@@ -109,10 +131,10 @@ async def serve(buckets: Buckets, cache: Path) -> int:
 
 
 async def compare(
-    port: int, bucket: str, bare: Callable[[], float], size: int, rounds: int, server: psutil.Process
+    port: int, bucket: str, store: BareStore, bare: Callable[[], float], size: int, rounds: int, server: psutil.Process
 ) -> dict[str, float | dict[str, float]]:
-    """MB a second of both, medians, the first round left out; CPU seconds a read of all processes; and their ratios."""
-    ways = {"route": partial(fetch, port, bucket, size), "obstore": bare}
+    """MB a second of each, medians, the first round left out; CPU seconds a read of all processes; and ratios to obstore's."""
+    ways = {"route": partial(fetch, port, bucket, size), "obstore": bare, "relay": partial(fetch, Relay(store).port, bucket, size)}
     taken: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
@@ -123,7 +145,12 @@ async def compare(
     speeds = {name: round(size / statistics.median(seconds[1:]) / 1e6, 1) for name, seconds in taken.items()}
     costs = {name: round(statistics.median(seconds[1:]), 3) for name, seconds in cpu.items()}
     found: dict[str, float | dict[str, float]] = {f"{name}_mb_per_second": speed for name, speed in speeds.items()}
-    shares = {"share": round(speeds["route"] / speeds["obstore"], 3), "share_by_cpu": round(costs["obstore"] / costs["route"], 3)}
+    shares = {
+        "share": round(speeds["route"] / speeds["obstore"], 3),
+        "share_by_cpu": round(costs["obstore"] / costs["route"], 3),
+        "relay_share": round(speeds["relay"] / speeds["obstore"], 3),
+        "share_of_relay": round(speeds["route"] / speeds["relay"], 3),
+    }
     return found | {"cpu_seconds": costs} | shares
 
 
@@ -151,8 +178,9 @@ async def measure(folder: Path, server: S3Server, megabytes: int, rounds: int) -
     for bucket in ("near", "far"):
         await asyncio.to_thread(fetch, port, bucket, size)
     after = peak_rss_mib()  # before obstore has it all at once
-    near = await compare(port, "near", partial(at_once, BareLocal(local)), size, rounds, process)
-    far = await compare(port, "far", partial(streamed, server.client("bench")), size, rounds, process)
+    bare, remote = BareLocal(local), server.client("bench")
+    near = await compare(port, "near", bare, partial(at_once, bare), size, rounds, process)
+    far = await compare(port, "far", remote, partial(streamed, remote), size, rounds, process)
     return {"local": near, "s3": far, "peak_rss_mib": {"before": before, "after": after}}
 
 
@@ -173,6 +201,8 @@ def main() -> None:
     bars = [
         Bar("object route over bare obstore, local bucket", "x", figures["local"]["share"], must=0.8, at_least=True),
         Bar("object route over bare obstore, S3", "x", figures["s3"]["share"], must=0.8, at_least=True),
+        Bar("a bare relay over bare obstore, S3", "x", figures["s3"]["relay_share"]),
+        Bar("object route over a bare relay, S3", "x", figures["s3"]["share_of_relay"]),
         Bar("memory that reading it adds", "MiB", memory["after"] - memory["before"], must=64),
     ]
     write("object_route", figures, bars=bars, data=f"one object of {arguments.megabytes} MiB of random bytes", threads=2)

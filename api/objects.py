@@ -1,23 +1,22 @@
 """GET /storage/buckets/{bucket}/objects/{key}: an object's bytes as they lie in its bucket, whole or a range of them.
 
-The next pieces are read while the last ones are sent, so that memory does not grow with the object. A failure on the way cuts the
-connection: fewer bytes than were promised are no answer. Only for readers who may see all of a bucket: an object knows no rows.
+A piece is sent before the next one is read, so that memory does not grow with the object. A failure on the way cuts the connection:
+fewer bytes than were promised are no answer. Only for readers who may see all of a bucket: an object knows no rows.
 It refuses to know what an object means. Next: `state/reader.py`, which asks the rescue bucket where there is one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 from aiohttp import web
 
 from api.endpoints import Endpoint
 from api.errors import ApiError, BucketNotFound, KeyRefused, ObjectNotFound, ObjectReplaced, RangeInvalid
+from api.passing import pass_on
 from api.reader import READER, require_bucket
 from api.rescue import HEADERS, rescue_headers
 from api.threads import Threads
@@ -27,9 +26,6 @@ from state.errors import BucketUnknown, KeyInvalid, ObjectMissing
 from state.objects import ObjectInfo, OpenObject
 
 OCTETS = "application/octet-stream"
-AHEAD = 4
-"""Pieces that are read at a time, while as many are sent: a change of threads for each would cost a fifth of the speed."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -93,27 +89,21 @@ class ObjectRoute:
         return response
 
     async def _send(self, request: web.Request, response: web.StreamResponse, opened: OpenObject, access: Access) -> None:
-        async def following() -> list[bytes]:
-            return await self.threads.run(lambda _: list(islice(opened.pieces, AHEAD)))
-
-        pieces = await following()
+        first = await self.threads.run(lambda _: next(opened.pieces, b""))  # what fails here is told by a problem document
         await response.prepare(request)
-        access.bytes = 0
-        while pieces:
-            coming = asyncio.ensure_future(following())
-            try:
-                for piece in pieces:
-                    await response.write(piece)
-                    access.bytes += len(piece)
-            finally:
-                await asyncio.wait([coming])  # one thread at a time asks for pieces, and they are closed after that
-            if (error := coming.exception()) is not None:
-                access.error = error if isinstance(error, LakehouseError) else None
-                _log.warning("%s was cut off: %s", request.rel_url.raw_path, error)
-                if request.transport is not None:
-                    request.transport.close()  # a problem document would be taken for the rest of the object
-                return
-            pieces = coming.result()
+        try:
+            await response.write(first)
+            access.bytes = len(first)
+            async for count in pass_on(request, response, opened.pieces, self.threads):
+                access.bytes += count
+        except ConnectionError:
+            return  # the client left
+        except LakehouseError as error:
+            access.error = error
+            _log.warning("%s was cut off: %s", request.rel_url.raw_path, error)
+            if request.transport is not None:
+                request.transport.close()  # a problem document would be taken for the rest of the object
+            return
         await response.write_eof()
 
 

@@ -20,8 +20,9 @@ from state.objects import ObjectStore
 from state.places import BucketConfig
 from state.streams.schemas import STREAMS
 
-OWN = ("catalog/log/", "chains/", "lease/", "status/", "streams/", "state.json")
-"""Where the log, the lease, statuses and events are: written by one process, read by the next, referred to by nobody."""
+OWN = ("catalog/log/", "chains/", "lease/", "probe/", "status/", "streams/", "state.json")
+"""Where the log, the lease, statuses and events are: written by one process, read by the next, referred to by nobody. A probe that a
+kill left is removed by the first one ten minutes later: until then nobody can tell it from one that is under way."""
 
 
 def store_of(lake: Path) -> ObjectStore:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import obstore
 import pytest
 
-from state.buckets import Buckets, open_store, probe
+from state.buckets import LEFT_OVER, Buckets, open_store, probe
 from state.errors import BucketInvalid, BucketUnavailable, BucketUnknown, KeyInvalid
 from state.local_store import LocalStore
 from state.places import BucketConfig
@@ -105,3 +107,13 @@ def test_failures_of_the_wire_are_tried_again_and_then_told(monkeypatch: pytest.
     failures = iter([OSError("connection reset\nDebug source: …")] * 9)
     with pytest.raises(BucketUnavailable, match=r"^Bucket far did not answer \(get\) after 3 attempts: connection reset\.$"):
         store.get("a")
+
+
+def test_the_probe_removes_what_a_killed_one_left_and_no_other_that_is_under_way(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path, "lake")
+    for name in ("killed", "under-way"):
+        store.put(f"probe/{name}", b"first")
+    long_ago = time.time() - LEFT_OVER - 1
+    os.utime(tmp_path / "probe/killed", (long_ago, long_ago))
+    assert probe(store).conditional_put
+    assert [info.key for info in store.list("probe/")] == ["probe/under-way"]

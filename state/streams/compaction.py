@@ -20,7 +20,7 @@ from zlib import crc32
 
 import orjson
 
-from state.errors import ObjectExists, StreamCorrupt
+from state.errors import ObjectExists, ObjectMissing, StreamCorrupt
 from state.failpoints import declare, hit
 from state.streams import ids, reading, segments
 from state.streams.reading import Record, Run, Span
@@ -97,7 +97,12 @@ class Compaction:
         before = segments.listed(self._store, schema.name, month)
         after = list(before)
         for group in groups(before):
-            made = self._fold(schema, month, group, wanted)
+            try:
+                made = self._fold(schema, month, group, wanted)
+            except (
+                ObjectMissing
+            ):  # a deletion of a former run, or of a holder that was fenced, took its time: the next run sees what is left
+                break
             if made is None:
                 break
             gone = {segment.key for segment in group}

@@ -248,6 +248,27 @@ def test_a_segment_that_somebody_removed_is_passed_over(machine: Machine) -> Non
     assert list(reading) == []
 
 
+def test_a_deletion_that_takes_effect_late_is_left_to_the_next_run(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = machine.append(5)
+    with monkeypatch.context() as late:
+        late.setattr(machine.store, "delete", lambda key: None)
+        machine.compaction.run("events")
+    get = machine.store.get
+
+    def vanishing(key: str) -> bytes:
+        if key.endswith(".jsonl"):
+            machine.store.delete(key)
+        return get(key)
+
+    with monkeypatch.context() as late:
+        late.setattr(machine.store, "get", vanishing)
+        assert machine.compaction.run("events") == []
+    assert machine.ids() == made
+    machine.compaction.run("events")
+    assert [segment.form for segment in machine.listed()] == ["parquet"]
+    assert machine.ids() == made
+
+
 def test_a_damaged_segment_stays_and_holds_up_no_other_month(machine: Machine) -> None:
     machine.append(4, days=16)
     bad = machine.folder / "lake" / machine.listed()[0].key

@@ -1,6 +1,6 @@
 """GET /storage/buckets/{bucket}/objects/{key}: MB a second of a large object, over bare obstore; and how much memory it takes.
 
-    python -m bench.object_route [--megabytes 256] [--rounds 5]
+    python -m bench.object_route [--megabytes 256] [--rounds 15]
 
 On S3 three processes share the machine: the server, this one, and the client. `cpu_seconds` of all of them are given for both ways: on two
 cores a way that needs more of them takes longer, however well it is written, and `share_by_cpu` is what is left if nobody ever waits.
@@ -133,7 +133,7 @@ async def serve(buckets: Buckets, cache: Path) -> int:
 async def compare(
     port: int, bucket: str, store: BareStore, bare: Callable[[], float], size: int, rounds: int, server: psutil.Process
 ) -> dict[str, float | dict[str, float]]:
-    """MB a second of each, medians, the first round left out; CPU seconds a read of all processes; and ratios to obstore's."""
+    """MB a second of each, medians, the first round left out; CPU seconds a read of all processes; and ratios, medians of the rounds'."""
     ways = {"route": partial(fetch, port, bucket, size), "obstore": bare, "relay": partial(fetch, Relay(store).port, bucket, size)}
     taken: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
@@ -145,11 +145,16 @@ async def compare(
     speeds = {name: round(size / statistics.median(seconds[1:]) / 1e6, 1) for name, seconds in taken.items()}
     costs = {name: round(statistics.median(seconds[1:]), 3) for name, seconds in cpu.items()}
     found: dict[str, float | dict[str, float]] = {f"{name}_mb_per_second": speed for name, speed in speeds.items()}
+
+    def ratio(slower: str, faster: str) -> float:
+        """Of neighbours in time: this machine's speed changes within minutes."""
+        return round(statistics.median(one / other for one, other in zip(taken[faster][1:], taken[slower][1:], strict=True)), 3)
+
     shares = {
-        "share": round(speeds["route"] / speeds["obstore"], 3),
+        "share": ratio("route", "obstore"),
         "share_by_cpu": round(costs["obstore"] / costs["route"], 3),
-        "relay_share": round(speeds["relay"] / speeds["obstore"], 3),
-        "share_of_relay": round(speeds["route"] / speeds["relay"], 3),
+        "relay_share": ratio("relay", "obstore"),
+        "share_of_relay": ratio("route", "relay"),
     }
     return found | {"cpu_seconds": costs} | shares
 
@@ -188,7 +193,7 @@ def main() -> None:
     """Measure, and write bench/results/object_route.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, S3Server(Path(name, "s3"), ("bench",)) as server:
         os.environ |= {

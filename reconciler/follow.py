@@ -128,7 +128,7 @@ class Follower:
             desired = self._world.objects.get(key)
             if desired is None or desired.resource is None:
                 continue
-            named = key.kind == "Dataset" and any(other.kind == "Policy" for other in self._world.dependents(key))
+            named = is_governed(self._world, key)
             if not named and self._taken_up(desired):  # but a policy may have come since
                 continue
             state = self._catalog.get(str(key))
@@ -216,6 +216,17 @@ class Follower:
         if not self._readable:
             self._statuses.remove(_SOURCE, f"revision {revision[:12]} can be read again", revision)
         self._readable = True
+
+
+def is_governed(world: World, key: Key) -> bool:
+    """Whether a policy names the object."""
+    return key.kind == "Dataset" and any(other.kind == "Policy" for other in world.dependents(key))
+
+
+def first_mark(world: World, key: Key) -> Managed | None:
+    """The inventory's entry for an object that it does not have; None without a valid spec."""
+    resource = world.resource(key)
+    return None if resource is None else Managed(str(key), resource.digest, *_marks(resource, is_governed(world, key), was_governed=False))
 
 
 def _marks(resource: Resource, named: bool, was_governed: bool) -> tuple[str, bool]:

@@ -80,7 +80,9 @@ def _quiet(assembly: Assembly) -> bool:
     queue = assembly.queue
     if not queue.idle or assembly.executor.jobs():
         return False
-    return all(assembly.driver.failures(key) >= _MOST_FAILURES or _suspended(assembly, key) for key in queue.delayed)
+    # what is Ready and looked at again later, as a mirror is, has nothing left to do now
+    waiting = queue.delayed - assembly.driver.ready
+    return all(assembly.driver.failures(key) >= _MOST_FAILURES or _suspended(assembly, key) for key in waiting)
 
 
 def _suspended(assembly: Assembly, key: Key) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from engines.files.footers import Footer, read_footer
 from engines.jobs.results import JobResults
+from reconciler.errors import CatalogLost
 from reconciler.opening import State
 from state.catalog.catalog import Catalog
 from state.catalog.log import CatalogLog, log_key
@@ -100,7 +101,7 @@ def check_log(store: ObjectStore, report: Report, *, deep: bool) -> None:
                 report.findings.append(Finding(f"{store.name}/{info.key}", "catalog-damaged", str(error), _restore(store, seq)))
 
 
-def catalog_lost(store: ObjectStore, error: CatalogCorrupt) -> Finding:
+def catalog_lost(store: ObjectStore, error: CatalogCorrupt | CatalogLost) -> Finding:
     """The finding where the catalog cannot be opened at all: then no reference can be checked."""
     return Finding(f"{store.name}/catalog", "catalog-unreadable", str(error), _REBUILD)
 

@@ -129,11 +129,11 @@ def _take(place: Place, pointer: StatePointer, store: ObjectStore, catalog: Cata
     if pointer != read_pointer(place.cache):
         write_pointer(place.cache, pointer)
     if not catalog.seq:
-        _check_never_used(store)
+        check_never_used(store)
     return _lead(store, catalog, address)
 
 
-def _check_never_used(store: ObjectStore) -> None:
+def check_never_used(store: ObjectStore) -> None:
     """Raises CatalogLost where there is no catalog and there was one: to begin anew would orphan every table.
 
     Whoever writes a state first makes an entry that says so.

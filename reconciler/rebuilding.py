@@ -20,6 +20,7 @@ from controllers.dataset.rebuilding import Part, Rebuilt, changes, rebuild
 from engines.files.footers import read_footer
 from reconciler.blob_cache import BlobCache
 from reconciler.errors import CatalogReadable
+from reconciler.follow import first_mark
 from reconciler.footprint import state_id, write_ahead
 from reconciler.opening import state_config, utc_now
 from reconciler.place import Place
@@ -32,9 +33,9 @@ from specs.resource import Key
 from specs.version import PARSER_VERSION
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Suspended
+from state.catalog.entry import Change, Suspended
 from state.catalog.log import WriterId
-from state.catalog.restart import newest_epoch, restart
+from state.catalog.restart import newest_epoch, put_aside, restart
 from state.digest_file import sha256_file
 from state.errors import CatalogCorrupt, StateError
 from state.lease import Holder, Lease
@@ -74,12 +75,15 @@ class Rebuild:
         self._place = place
         self._world = World(place.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
         self._world.advance(place.source.revision())
-        self._buckets = Buckets()
+        self._buckets, rescues = Buckets(), dict[str, str | None]()
         for key in self._world.objects:
             resource = self._world.resource(key) if key.kind == "Bucket" else None
             if resource is not None:
-                self._buckets.attach(place_of(resource.spec_as(BucketSpec)).config(key.name, place.data_root))
+                config = place_of(resource.spec_as(BucketSpec)).config(key.name, place.data_root)
+                rescues[key.name] = config.rescue
+                self._buckets.attach(config)
         self._state = self._buckets.attach(state_config(place, settings))
+        self._mirror = rescues.get(self._state.name)
 
     def check(self) -> None:
         """Raises CatalogReadable where there is nothing to rebuild."""
@@ -121,15 +125,27 @@ class Rebuild:
         lease = Lease.acquire(self._state, holder, utc_now, floor=newest_epoch(self._state))
         try:
             self.check()
-            made = [change for table in found.tables for change in changes(table, self._refs(table), declared=table.name in found.declared)]
+            made = self._inventory(found)
+            made += [
+                change for table in found.tables for change in changes(table, self._refs(table), declared=table.name in found.declared)
+            ]
+            made += found.suspensions
             lease.check()
             writer, now = WriterId(holder.id, lease.epoch), utc_now()
-            restart(
-                self._state, writer, [*made, *found.suspensions], id=str(ULID.from_datetime(now)), at=iso(now), actor=ACTOR, reason=REASON
-            )
+            id_ = str(ULID.from_datetime(now))
+            if self._mirror is not None:  # else what is lost would be served, and kept, in the place of what is made
+                put_aside(self._buckets.store(self._mirror), id_)
+            restart(self._state, writer, made, id=id_, at=iso(now), actor=ACTOR, reason=REASON)
         finally:
             lease.release()
         return len(found.tables)
+
+    def _inventory(self, found: Findings) -> list[Change]:
+        """That these are ours: the next start takes what the catalog knows as taken up."""
+        keys = {Key("Dataset", table.name) for table in found.tables if table.name in found.declared}
+        keys |= {Key.of(held.object) for held in found.suspensions}
+        marks = (first_mark(self._world, key) for key in sorted(keys))
+        return [mark for mark in marks if mark is not None]
 
     def _parts(self, left: list[LeftOut]) -> Iterator[tuple[str, Part]]:
         for bucket in self._buckets.configs():

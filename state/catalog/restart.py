@@ -44,11 +44,16 @@ def restart(store: ObjectStore, writer: WriterId, changes: Iterable[Change], *, 
     """
     entry = Entry(1, writer.id, writer.epoch, at, actor, reason, None, tuple(changes))
     EMPTY.after(entry)
+    put_aside(store, id)
+    hit(BEFORE_ENTRY)
+    return CatalogLog(store).append(entry)
+
+
+def put_aside(store: ObjectStore, id: str) -> None:  # noqa: A002
+    """Moves what there is of a catalog; may be done again after a crash."""
     old = [info.key for prefix in (MANIFESTS, SHARD_FOLDER, _LOG) for info in store.list(prefix)]
     for key in old:
         store.put(f"{ASIDE}{id}/{key}", store.get(key))
     hit(BEFORE_DELETE)
     for key in old:
         store.delete(key)
-    hit(BEFORE_ENTRY)
-    return CatalogLog(store).append(entry)

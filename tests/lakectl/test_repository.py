@@ -399,6 +399,23 @@ kind: Dataset
 metadata: {name: prices}
 spec: {bucket: primary, source: {files: "data/prices/*.csv"}, write: replace}
 """
+INDEX = """
+apiVersion: lakehouse/v1
+kind: Index
+metadata: {name: names}
+spec: {dataset: people, text: [city]}
+"""
+MIRRORED = """
+apiVersion: lakehouse/v1
+kind: Bucket
+metadata: {name: primary}
+spec: {local: {path: lake}, rescue: {bucket: mirror, mirror: true}}
+---
+apiVersion: lakehouse/v1
+kind: Bucket
+metadata: {name: mirror}
+spec: {local: {path: mirror}}
+"""
 SUSPENDED = "SELECT object, message FROM system.status WHERE reason = 'Suspended' ORDER BY object"
 QUERIES = [f"SELECT * FROM {name} ORDER BY 1, 2" for name in ("people", "orders", "prices")]
 
@@ -463,6 +480,34 @@ class TestRebuild:
         assert (said.code, "Dataset/people  stays suspended, by" in said.out) == (0, True)
         lakectl("apply")
         assert lakectl("query", SUSPENDED, "-o", "json").document["rows"] == before
+
+    def test_a_suspended_index_is_built_once_it_is_resumed(self, made: Path, lakectl: Lakectl) -> None:
+        commit(made, "people.yaml", DATASET)
+        commit(made, "names.yaml", INDEX)
+        assert lakectl("apply").code == 0
+        assert lakectl("suspend", "Index/names", "--reason", "quiet").code == 0
+        lakectl("apply")
+        shutil.rmtree(made / "lake/catalog")
+        assert lakectl("fsck").code == 1
+        assert lakectl("rebuild", "--yes").code == 0
+        lakectl("apply")
+        assert lakectl("resume", "Index/names").code == 0
+        assert lakectl("apply").code == 0
+        assert lakectl("fsck", "--deep").code == 0
+
+    def test_what_a_mirror_has_of_the_lost_catalog_goes_aside(self, lake: Path, lakectl: Lakectl) -> None:
+        commit(lake, "lakehouse.yaml", MIRRORED)
+        assert lakectl("apply").code == 0
+        log = lake / "mirror/catalog/log"
+        assert list(log.iterdir())
+        shutil.rmtree(lake / "lake/catalog")
+        assert lakectl("rebuild", "--yes").code == 0
+        assert list((lake / "mirror/lost").rglob("catalog/log/*.json"))
+        assert lakectl("apply").code == 0
+        ours = {path.name: path.read_bytes() for path in (lake / "lake/catalog/log").iterdir()}
+        theirs = {path.name: path.read_bytes() for path in log.iterdir()}
+        assert theirs
+        assert theirs.items() <= ours.items()
 
     @pytest.mark.parametrize("point", ["restart.before-delete", "restart.before-entry"])
     def test_a_damaged_catalog_and_a_kill_in_between(

@@ -52,10 +52,12 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 
 def _checked(session: Session, *, deep: bool, grace: float | None) -> "Report":
+    from reconciler.errors import CatalogLost
     from reconciler.fsck import Report, catalog_lost, check, check_log
     from reconciler.lakectl.lake import require_lake
     from reconciler.lakectl.reading_here import open_here
     from reconciler.lakectl.specs_here import read_specs
+    from reconciler.opening import check_never_used
     from reconciler.retention import retention
     from state.errors import CatalogCorrupt
 
@@ -63,7 +65,9 @@ def _checked(session: Session, *, deep: bool, grace: float | None) -> "Report":
     store = require_lake(here, session.clock).store
     try:
         state, settings = open_here(here)
-    except CatalogCorrupt as error:
+        if not state.catalog.seq:
+            check_never_used(store)
+    except (CatalogCorrupt, CatalogLost) as error:
         report = Report(findings=[catalog_lost(store, error)])
     else:
         report = check(state, retention(read_specs(here).world, settings), deep=deep, grace=grace)

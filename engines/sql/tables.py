@@ -6,8 +6,10 @@ A Dataset's name has hyphens where SQL has underscores; quoted, `"job-orders"` i
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -19,6 +21,8 @@ from engines.sql.views import Files, make_view
 from state.catalog.records import Table
 
 REMEMBERED = 4096
+RESCUED_FOR = 5.0
+"""Seconds after which a view with files of a rescue bucket is made anew: the bucket may be back."""
 SYSTEM = "system."
 
 
@@ -55,13 +59,16 @@ def dataset_name(table: str) -> str:
 class CatalogTables:
     """Thread-safe, blocking."""
 
-    def __init__(self, catalog: Tables, files: Files, system: SystemFiles, views: Path) -> None:
-        """views: a folder for links, a cache."""
+    def __init__(
+        self, catalog: Tables, files: Files, system: SystemFiles, views: Path, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """views: a folder for links, a cache. clock: seconds."""
         self._catalog = catalog
         self._files = files
         self._system = system
         self._views = views
-        self._known: OrderedDict[tuple[str, str], tuple[Table, LakeTable]] = OrderedDict()
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._lock = Lock()
 
     def names(self) -> list[TableName]:
@@ -98,12 +105,24 @@ class CatalogTables:
         key = (table.name, name)
         with self._lock:
             known = self._known.get(key)
-            if known is not None and known[0] is table and not fresh:
+            if known is not None and known.table is table and not fresh and not self._is_over(known):
                 self._known.move_to_end(key)
-                return known[1]
+                return known.view
         view = make_view(table, self._views, self._files, name)
         with self._lock:
-            self._known[key] = (table, view)
+            self._known[key] = _Known(table, view, self._clock())
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return view
+
+    def _is_over(self, known: _Known) -> bool:
+        return bool(known.view.rescues) and self._clock() - known.made > RESCUED_FOR
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A view and what it was made of, at an instant of the clock."""
+
+    table: Table
+    view: LakeTable
+    made: float

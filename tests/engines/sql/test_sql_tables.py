@@ -9,9 +9,11 @@ import pytest
 from engines.errors import TableUnknown
 from engines.reading import TableName
 from engines.sql.source import ArrowTable, Folder, LakeTable
+from engines.sql.tables import RESCUED_FOR, CatalogTables
 from engines.sql.views import ViewSweep, view_name
 from state.catalog.records import Table
 from state.errors import ObjectCorrupt, ObjectMissing
+from state.objects import Found, ObjectRef
 
 
 @pytest.fixture
@@ -75,6 +77,27 @@ def test_links_are_not_looked_at_again_unless_asked_and_then_mended(orders: Any)
     link.symlink_to("/nowhere")
     orders.resolver.resolve(TableName("job_orders"), fresh=True)
     assert link.readlink() == target
+
+
+def test_a_view_of_rescued_files_is_looked_at_again_after_a_while(orders: Any) -> None:
+    rescue, now = "mirror", [0.0]
+
+    class Rescued:
+        def find(self, ref: ObjectRef) -> Found:
+            return Found(orders.reader.find(ref).path, rescue)
+
+    resolver = CatalogTables(orders, Rescued(), orders, orders.views, lambda: now[0])
+    rescued = resolver.resolve(TableName("job_orders"))
+    assert isinstance(rescued, LakeTable)
+    assert rescued.rescues == ("mirror",)
+    rescue = None
+    assert resolver.resolve(TableName("job_orders")) is rescued
+    now[0] = RESCUED_FOR + 1
+    back = resolver.resolve(TableName("job_orders"))
+    assert isinstance(back, LakeTable)
+    assert back.rescues == ()
+    now[0] *= 100
+    assert resolver.resolve(TableName("job_orders")) is back
 
 
 def test_a_damaged_and_a_lost_file_are_named(orders: Any) -> None:

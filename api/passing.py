@@ -48,11 +48,13 @@ async def pass_on(request: web.Request, response: web.StreamResponse, pieces: It
         while left is not None:
             turn = asyncio.ensure_future(threads.run(lambda _: _take_turn(link, pieces, gone)))
             try:
-                sent, left = await asyncio.shield(turn)
+                await asyncio.wait([turn])
             except asyncio.CancelledError:
                 gone.set()
                 await asyncio.wait([turn])
+                turn.exception()  # taken: nobody is left to hear of it
                 raise
+            sent, left = turn.result()
             if left:
                 await loop.sock_sendall(link, left)
             yield sent + len(left or b"")

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from state.catalog.catalog import Catalog
+from state.catalog.entry import Suspended
+from state.catalog.log import WriterId
+
 if TYPE_CHECKING:
     from conftest import Lakehouse, Said
 
@@ -85,6 +89,10 @@ class TestBuckets:
 
 class TestFsck:
     def test_clean_and_with_findings(self, here: Lakehouse, lakectl: Lakectl, golden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "its log is lost" in lakectl("fsck").out
+        catalog = Catalog.open(here.store)
+        catalog.lead(WriterId("w", 1))
+        catalog.commit((Suspended("Dataset/x", "jane", "moving"),), actor="jane", reason="moving")
         assert lakectl("fsck", "--deep").code == 0
         segment = next((here.root / "lake/streams").rglob("*.jsonl"))
         segment.write_bytes(segment.read_bytes()[:-2])

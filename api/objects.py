@@ -98,11 +98,13 @@ class ObjectRoute:
                 access.bytes += count
         except ConnectionError:
             return  # the client left
-        except LakehouseError as error:
-            access.error = error
-            _log.warning("%s was cut off: %s", request.rel_url.raw_path, error)
+        except BaseException as error:
             if request.transport is not None:
                 request.transport.close()  # a problem document would be taken for the rest of the object
+            if not isinstance(error, LakehouseError):
+                raise
+            access.error = error
+            _log.warning("%s was cut off: %s", request.rel_url.raw_path, error)
             return
         await response.write_eof()
 

@@ -35,12 +35,21 @@ async def pass_on(request: web.Request, response: web.StreamResponse, pieces: It
     if transport is None:
         raise ConnectionResetError("the client left")
     transport.set_write_buffer_limits(0)
-    while transport.get_write_buffer_size():  # what was written before goes first: the next write waits for it
-        piece = await threads.run(lambda _: next(pieces, b""))
-        if not piece:
-            return
-        await response.write(piece)
-        yield len(piece)
+    try:
+        while transport.get_write_buffer_size():  # what was written before goes first: the next write waits for it
+            piece = await threads.run(lambda _: next(pieces, b""))
+            if not piece:
+                return
+            await response.write(piece)
+            yield len(piece)
+        async for count in _into_socket(transport, pieces, threads):
+            yield count
+    finally:
+        transport.set_write_buffer_limits()
+
+
+async def _into_socket(transport: asyncio.WriteTransport, pieces: Iterator[bytes], threads: Threads) -> AsyncIterator[int]:
+    """Past the transport, in which nothing waits."""
     gone, loop = Event(), asyncio.get_running_loop()
     with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as link:
         link.setblocking(False)
@@ -58,7 +67,6 @@ async def pass_on(request: web.Request, response: web.StreamResponse, pieces: It
             if left:
                 await loop.sock_sendall(link, left)
             yield sent + len(left or b"")
-    transport.set_write_buffer_limits()
 
 
 def _take_turn(link: socket.socket, pieces: Iterator[bytes], gone: Event) -> tuple[int, memoryview | None]:

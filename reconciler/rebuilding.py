@@ -35,7 +35,7 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Change, Suspended
 from state.catalog.log import WriterId
-from state.catalog.restart import newest_epoch, put_aside, restart
+from state.catalog.restart import newest_epoch, restart
 from state.digest_file import sha256_file
 from state.errors import CatalogCorrupt, StateError
 from state.lease import Holder, Lease
@@ -132,10 +132,9 @@ class Rebuild:
             made += found.suspensions
             lease.check()
             writer, now = WriterId(holder.id, lease.epoch), utc_now()
-            id_ = str(ULID.from_datetime(now))
-            if self._mirror is not None:  # else what is lost would be served, and kept, in the place of what is made
-                put_aside(self._buckets.store(self._mirror), id_)
-            restart(self._state, writer, made, id=id_, at=iso(now), actor=ACTOR, reason=REASON)
+            mirror = None if self._mirror is None else self._buckets.store(self._mirror)
+            run = str(ULID.from_datetime(now))
+            restart(self._state, mirror, writer, made, run=run, at=iso(now), actor=ACTOR, reason=REASON)
         finally:
             lease.release()
         return len(found.tables)

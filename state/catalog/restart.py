@@ -1,6 +1,6 @@
 """A new log in the place of one that is lost: what is left of the old one is kept aside, and the first entry says everything.
 
-    lost/<id>/catalog/…     what was there
+    lost/<run>/catalog/…     what was there
 
 The order makes a crash harmless. All is copied before anything is deleted; checkpoints go before entries, and entries from the first on, so
 that what is left in between never reads as a whole catalog. The first entry of the new log is a single put: before it there is no catalog,
@@ -37,23 +37,36 @@ def newest_epoch(store: ObjectStore) -> int:
     return max(epochs)
 
 
-def restart(store: ObjectStore, writer: WriterId, changes: Iterable[Change], *, id: str, at: str, actor: str, reason: str) -> Entry:  # noqa: A002
-    """Puts the new log's first entry, after what is there was put aside under this id. For the holder of the lease.
+def restart(
+    store: ObjectStore,
+    mirror: ObjectStore | None,
+    writer: WriterId,
+    changes: Iterable[Change],
+    *,
+    run: str,
+    at: str,
+    actor: str,
+    reason: str,
+) -> Entry:
+    """Puts the new log's first entry, after what is there was put aside, named by this run. For the holder of the lease.
 
-    Raises ChangeRefused and CatalogCorrupt where the changes do not make a catalog: then nothing was touched.
+    mirror: has what is lost aside, too, else it would be served and kept in the place of what is made. Raises ChangeRefused and
+    CatalogCorrupt where the changes do not make a catalog, and what reaching the mirror raises: then the store was not touched.
     """
     entry = Entry(1, writer.id, writer.epoch, at, actor, reason, None, tuple(changes))
     EMPTY.after(entry)
-    put_aside(store, id)
+    if mirror is not None:
+        _put_aside(mirror, run)
+    _put_aside(store, run)
     hit(BEFORE_ENTRY)
     return CatalogLog(store).append(entry)
 
 
-def put_aside(store: ObjectStore, id: str) -> None:  # noqa: A002
+def _put_aside(store: ObjectStore, run: str) -> None:
     """Moves what there is of a catalog; may be done again after a crash."""
     old = [info.key for prefix in (MANIFESTS, SHARD_FOLDER, _LOG) for info in store.list(prefix)]
     for key in old:
-        store.put(f"{ASIDE}{id}/{key}", store.get(key))
+        store.put(f"{ASIDE}{run}/{key}", store.get(key))
     hit(BEFORE_DELETE)
     for key in old:
         store.delete(key)

@@ -145,9 +145,9 @@ class TestObjects:
         async with client.get("/storage/buckets/lake/objects/large") as answer:
             assert await answer.read() == content
 
-    @pytest.mark.parametrize(("sent", "status"), [(0, 503), (1, 200), (5, 200)])
+    @pytest.mark.parametrize(("sent", "status", "kind"), [(0, 503, BucketUnavailable), (1, 200, BucketUnavailable), (5, 200, ValueError)])
     async def test_one_that_breaks_off_is_cut_and_not_ended_by_something_else(
-        self, client: Client, bucket: str, world: World, monkeypatch: pytest.MonkeyPatch, sent: int, status: int
+        self, client: Client, bucket: str, world: World, monkeypatch: pytest.MonkeyPatch, sent: int, status: int, kind: type[Exception]
     ) -> None:
         """Before anything was sent, it is a problem document."""
         real = world.objects.open
@@ -157,7 +157,7 @@ class TestObjects:
 
             def pieces() -> Generator[bytes, None, None]:
                 yield from (CONTENT[:10] for _ in range(sent))
-                raise BucketUnavailable(bucket, "get", "cut off")
+                raise BucketUnavailable(bucket, "get", "cut off") if kind is BucketUnavailable else kind("a defect")
 
             return OpenObject(opened.info, pieces()), None
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from datafusion import SessionContext
@@ -19,7 +17,6 @@ from datafusion import SessionContext
 from reconciler.lakectl.first_spec import dataset_name, first_query, in_shell, in_sql, in_yaml
 from reconciler.lakectl.here import read_head
 from reconciler.lakectl.survey import Survey, survey
-from state import failpoints
 
 if TYPE_CHECKING:
     from conftest import Said
@@ -386,166 +383,3 @@ class TestGc:
         assert (document["outcome"], document["found"], document["left"]) == ("done", [{"bucket": "primary", "objects": 1, "bytes": 4}], [])
         assert list(needed.parent.iterdir()) == [needed]
         assert lakectl("fsck", "--deep").code == 0
-
-
-UPSERTED = """\
-apiVersion: lakehouse/v1
-kind: Dataset
-metadata: {name: orders}
-spec: {bucket: primary, source: {files: "data/orders/*.csv"}, primaryKey: [id], write: upsert}
----
-apiVersion: lakehouse/v1
-kind: Dataset
-metadata: {name: prices}
-spec: {bucket: primary, source: {files: "data/prices/*.csv"}, write: replace}
-"""
-INDEX = """
-apiVersion: lakehouse/v1
-kind: Index
-metadata: {name: names}
-spec: {dataset: people, text: [city]}
-"""
-MIRRORED = """
-apiVersion: lakehouse/v1
-kind: Bucket
-metadata: {name: primary}
-spec: {local: {path: lake}, rescue: {bucket: mirror, mirror: true}}
----
-apiVersion: lakehouse/v1
-kind: Bucket
-metadata: {name: mirror}
-spec: {local: {path: mirror}}
-"""
-SUSPENDED = "SELECT object, message FROM system.status WHERE reason = 'Suspended' ORDER BY object"
-QUERIES = [f"SELECT * FROM {name} ORDER BY 1, 2" for name in ("people", "orders", "prices")]
-
-
-class TestRebuild:
-    @pytest.fixture
-    def lake(self, made: Path, lakectl: Lakectl) -> Path:
-        """An appended, an upserted and a replaced table, each of several files and with former contents."""
-        commit(made, "people.yaml", DATASET)
-        commit(made, "orders.yaml", UPSERTED)
-        for name in ("orders", "prices"):
-            (made / "data" / name).mkdir(parents=True)
-        for step in ("1,old\n2,old\n", "2,new\n3,new\n"):
-            for name in ("orders", "prices"):
-                (made / "data" / name / "a.csv").write_text("id,text\n" + step)
-            assert lakectl("apply").code == 0
-        (made / "data/orders/b.csv").write_text("id,text,more\n3,newest,x\n")
-        (made / "data/people/b.csv").write_text(PEOPLE.replace("Boston", "Paris"))
-        assert lakectl("apply").code == 0
-        return made
-
-    def rows(self, lakectl: Lakectl) -> list[Any]:
-        return [lakectl("query", sql, "-o", "json").document["rows"] for sql in QUERIES]
-
-    def files(self, lakectl: Lakectl) -> Any:
-        sql = "SELECT dataset, key, sequence, role FROM system.files ORDER BY dataset, key"
-        return lakectl("query", sql, "-o", "json").document["rows"]
-
-    def test_a_lost_catalog_is_made_from_footers(self, lake: Path, lakectl: Lakectl) -> None:
-        before, files = self.rows(lakectl), self.files(lakectl)
-        assert [len(rows) for rows in before] == [24, 3, 2]
-        assert lakectl("rebuild", "--yes").err.startswith("error: the catalog in bucket primary can be read")
-        shutil.rmtree(lake / "lake/catalog")
-        said = lakectl("apply")
-        assert (said.code, "its log is lost" in said.err, "lakectl rebuild" in said.err) == (2, True, True)
-        shown = lakectl("rebuild", "-o", "json").document
-        assert (shown["done"], [(table["dataset"], table["rows"]) for table in shown["tables"]]) == (
-            False,
-            [("orders", 5), ("people", 24), ("prices", 2)],
-        )
-        assert lakectl("rebuild", "--yes").code == 0
-        assert self.rows(lakectl) == before
-        assert lakectl("apply").code == 0
-        assert (self.rows(lakectl), self.files(lakectl)) == (before, files)
-        assert lakectl("fsck", "--deep").code == 0
-
-    def test_what_was_suspended_stays_so(self, lake: Path, lakectl: Lakectl) -> None:
-        for name, more in (("people", ()), ("orders", ("--until", "2100-01-01T00:00:00Z")), ("prices", ())):
-            assert lakectl("suspend", f"Dataset/{name}", "--reason", "broken source", *more).code == 0
-        assert lakectl("apply").code in (0, 1)
-        assert lakectl("resume", "Dataset/prices").code == 0
-        assert lakectl("apply").code in (0, 1)
-        before = lakectl("query", SUSPENDED, "-o", "json").document["rows"]
-        assert len(before) == 2
-        shutil.rmtree(lake / "lake/catalog")
-        shown = lakectl("rebuild", "-o", "json").document["suspended"]
-        assert [(held["object"], held["why"], held["until"] is None) for held in sorted(shown, key=lambda held: held["object"])] == [
-            ("Dataset/orders", "broken source", False),
-            ("Dataset/people", "broken source", True),
-        ]
-        said = lakectl("rebuild", "--yes")
-        assert (said.code, "Dataset/people  stays suspended, by" in said.out) == (0, True)
-        lakectl("apply")
-        assert lakectl("query", SUSPENDED, "-o", "json").document["rows"] == before
-
-    def test_a_suspended_index_is_built_once_it_is_resumed(self, made: Path, lakectl: Lakectl) -> None:
-        commit(made, "people.yaml", DATASET)
-        commit(made, "names.yaml", INDEX)
-        assert lakectl("apply").code == 0
-        assert lakectl("suspend", "Index/names", "--reason", "quiet").code == 0
-        lakectl("apply")
-        shutil.rmtree(made / "lake/catalog")
-        assert lakectl("fsck").code == 1
-        assert lakectl("rebuild", "--yes").code == 0
-        lakectl("apply")
-        assert lakectl("resume", "Index/names").code == 0
-        assert lakectl("apply").code == 0
-        assert lakectl("fsck", "--deep").code == 0
-
-    def test_what_a_mirror_has_of_the_lost_catalog_goes_aside(self, lake: Path, lakectl: Lakectl) -> None:
-        commit(lake, "lakehouse.yaml", MIRRORED)
-        assert lakectl("apply").code == 0
-        shutil.copytree(lake / "lake/catalog", lake / "mirror/catalog", dirs_exist_ok=True)
-        shutil.rmtree(lake / "lake/catalog")
-        assert lakectl("rebuild", "--yes").code == 0
-        assert list((lake / "mirror/lost").rglob("catalog/log/*.json"))
-        assert not list((lake / "mirror/catalog").rglob("*.json"))
-
-    @pytest.mark.parametrize("point", ["restart.before-delete", "restart.before-entry"])
-    def test_a_damaged_catalog_and_a_kill_in_between(
-        self, lake: Path, lakectl: Lakectl, point: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        before = self.rows(lakectl)
-        shutil.rmtree(lake / "lake/catalog/checkpoints", ignore_errors=True)
-        entries = sorted((lake / "lake/catalog/log").iterdir())
-        entries[3].write_bytes(b"")
-        assert lakectl("apply").code == 2
-        monkeypatch.setenv("LAKEHOUSE_FAILPOINTS", f"{point}=error")
-        assert lakectl("rebuild", "--yes").code == 2
-        failpoints.disarm()
-        monkeypatch.delenv("LAKEHOUSE_FAILPOINTS")
-        assert lakectl("apply").code == 2, "nothing in between passes for a catalog"
-        assert lakectl("rebuild", "--yes").code == 0
-        assert lakectl("apply").code == 0
-        assert self.rows(lakectl) == before
-        assert len(list((lake / "lake/lost").rglob("catalog/log/*.json"))) >= len(entries)
-
-    def test_files_that_only_the_rescue_bucket_has_are_fetched_back(self, lake: Path, lakectl: Lakectl) -> None:
-        before = self.rows(lakectl)
-        (spec,) = [path for path in (lake / "specs").iterdir() if "kind: Bucket" in path.read_text()]
-        copy = "---\napiVersion: lakehouse/v1\nkind: Bucket\nmetadata: {name: copy}\nspec: {local: {path: copy}}\n"
-        rescued = DATASET.replace("Dataset", "Bucket").replace("people", "primary").partition("spec:")[0]
-        commit(lake, spec.name, f"{rescued}spec: {{local: {{path: lake}}, rescue: {{bucket: copy}}}}\n{copy}")
-        assert lakectl("apply").code == 0
-        shutil.copytree(lake / "lake/datasets", lake / "copy/datasets")
-        shutil.rmtree(lake / "lake/catalog")
-        shutil.rmtree(lake / "lake/datasets")
-        shutil.rmtree(lake / "data")
-        assert lakectl("rebuild", "--yes").code == 0
-        lakectl("apply")
-        assert self.rows(lakectl)[:2] == before[:2]  # what is replaced is what its sources are: none
-        assert lakectl("fsck", "--deep", "-o", "json").document["findings"] == []
-
-    def test_what_an_older_version_wrote_is_read_again(self, lake: Path, lakectl: Lakectl) -> None:
-        before = self.rows(lakectl)
-        shutil.rmtree(lake / "lake/catalog")
-        (old, *_) = sorted((lake / "lake/datasets/people").iterdir())
-        table = pq.read_table(old, partitioning=None)
-        pq.write_table(table.replace_schema_metadata({k: v for k, v in table.schema.metadata.items() if k != b"lakehouse.table"}), old)
-        shown = lakectl("rebuild", "--yes", "-o", "json").document
-        assert [(left["name"], "older version" in left["reason"]) for left in shown["leftOut"]] == [("Dataset/people", True)]
-        assert lakectl("apply").code == 0
-        assert self.rows(lakectl) == before

@@ -50,8 +50,8 @@ def restart(
 ) -> Entry:
     """Puts the new log's first entry, after what is there was put aside, named by this run. For the holder of the lease.
 
-    mirror: has what is lost aside, too, else it would be served and kept in the place of what is made. Raises ChangeRefused and
-    CatalogCorrupt where the changes do not make a catalog, and what reaching the mirror raises: then the store was not touched.
+    mirror: has what is lost aside, too, else it would be served and kept in the place of what is made. Raises CatalogCorrupt
+    where the changes do not make a catalog, and what reaching the mirror raises: then the store was not touched.
     """
     entry = Entry(1, writer.id, writer.epoch, at, actor, reason, None, tuple(changes))
     EMPTY.after(entry)

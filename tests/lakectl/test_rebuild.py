@@ -13,9 +13,9 @@ from harness_daemon import BUCKET, Repository
 
 from state import failpoints
 from state.catalog.entry import TableCommit
-from state.catalog.fold import ChangeRefused
 from state.catalog.log import WriterId
 from state.catalog.restart import restart
+from state.errors import CatalogCorrupt
 from state.local_store import LocalStore
 
 if TYPE_CHECKING:
@@ -208,6 +208,6 @@ def test_changes_that_make_no_catalog_touch_neither_the_store_nor_its_mirror(tmp
     for store in stores:
         store.put("catalog/log/00000000000000000001.json", b"damaged")
     unfit = TableCommit("Dataset/x", "t", "lake", remove=("not-there",))
-    with pytest.raises(ChangeRefused):
+    with pytest.raises(CatalogCorrupt, match="no file not-there to remove"):
         restart(*stores, WriterId("w", 1), [unfit], run="r", at="2026-11-28T00:00:00.000Z", actor="a", reason="r")
     assert [[info.key for info in store.list()] for store in stores] == [["catalog/log/00000000000000000001.json"]] * 2

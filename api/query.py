@@ -22,6 +22,7 @@ from api.csv_text import csv_text
 from api.endpoints import Endpoint
 from api.reader import READER
 from api.rescue import HEADERS, LOST_HEADERS, lost_headers, rescue_headers
+from engines.at import PRESENT, At, at_from
 from engines.reading import Reader
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -70,7 +71,9 @@ class QueryResult(Protocol):
 class QueryService(Protocol):
     """Runs SQL for a reader. Raises EngineError."""
 
-    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, max_rows: int | None = None) -> QueryResult:
+    async def run(
+        self, sql: str, params: Mapping[str, Any], reader: Reader, *, at: At = PRESENT, max_rows: int | None = None
+    ) -> QueryResult:
         """The result of one read-only statement."""
 
 
@@ -91,6 +94,9 @@ class QueryBody(Document):
     sql: str = Field(min_length=1, description="One read-only SQL statement.")
     params: dict[str, Parameter] = Field(
         default_factory=dict, description="Values of the `$name` placeholders in the statement; a list is an array: `= ANY($names)`."
+    )
+    at: int | str | dict[str, int | str] | None = Field(
+        None, description="Former versions to read: a number or an instant (ISO 8601) for every table, or one of them by table."
     )
     max_rows: int | None = Field(None, ge=1, description="Rows wanted at most; the server's own limit holds anyway.")
 
@@ -126,7 +132,7 @@ class QueryRoute:
         media_type = preferred(request, (JSON, ARROW, CSV))
         body = await read_body(request, QueryBody)
         most = self.most_rows if body.max_rows is None else min(body.max_rows, self.most_rows)
-        result = await self.service.run(body.sql, body.params, request[READER], max_rows=most)
+        result = await self.service.run(body.sql, body.params, request[READER], at=at_from(body.at), max_rows=most)
         rescues = rescue_headers(result.rescues) | lost_headers(result.lost)
         if media_type == ARROW:
             return encoded(result.ipc, ARROW, _facts(result) | rescues)

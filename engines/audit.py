@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+from engines.at import PRESENT, At
 from engines.errors import EngineUnsupported, IndexUnknown, QueryForbidden, QueryInvalid, QueryTooLarge, SearchInvalid, TableUnknown
 from engines.reading import ANONYMOUS, Reader
 from engines.search import SearchRequest, SearchResult, SearchService
@@ -103,11 +104,17 @@ class AuditedQueries:
     audit: Audit
 
     async def run(
-        self, sql: str, params: Mapping[str, Any] | None = None, reader: Reader = ANONYMOUS, *, max_rows: int | None = None
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        reader: Reader = ANONYMOUS,
+        *,
+        at: At = PRESENT,
+        max_rows: int | None = None,
     ) -> QueryResult:
         """See `QueryService.run`."""
         with self.audit.access("query", reader, statement=sql[:LONGEST_STATEMENT]) as access:
-            result = await self.queries.run(sql, params, reader, max_rows=max_rows)
+            result = await self.queries.run(sql, params, reader, at=at, max_rows=max_rows)
             access.tables, access.versions = result.tables, result.versions
             access.rows, access.bytes = result.count, len(result.ipc)
             return result

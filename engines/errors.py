@@ -165,6 +165,12 @@ class TableUnknown(EngineError):
     slug = "table-unknown"
 
 
+class VersionUnknown(EngineError):
+    """A version of a table that is not kept, or never was."""
+
+    slug = "unknown-version"
+
+
 class IndexUnknown(EngineError):
     """No index has this name, or none that this reader may know of."""
 

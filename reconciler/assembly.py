@@ -23,6 +23,7 @@ from controllers.index.controller import IndexController
 from controllers.index_generation.controller import IndexGenerationController
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
+from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
 from engines.sql.views import ViewSweep
 from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
@@ -43,6 +44,7 @@ from reconciler.upkeep import Upkeep, tell
 from reconciler.world import World
 from specs.registry import KINDS
 from specs.version import PARSER_VERSION
+from state.catalog.fold import tables_of
 from state.discards import Discards
 from state.streams.compaction import Compaction
 from state.streams.retention import Retention
@@ -85,7 +87,7 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring)
-    dataset = DatasetController(state.catalog, state.buckets, discards, executor, files, statuses, checks, world.resource)
+    dataset = DatasetController(state.catalog, state.buckets, discards, executor, files, statuses, checks, world.resource, state.clock)
     index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
@@ -155,6 +157,6 @@ def _heartbeat(state: State, revision: str | None, relisted_at: datetime | None)
 
 def _tidy(state: State, views: ViewSweep) -> None:
     """What is local, and of nobody any more."""
-    tables = [held.table for held in state.catalog.objects("Dataset").values() if held.table is not None]
-    views.run(tables, time.monotonic())
+    tables = list(tables_of(state.catalog.objects("Dataset").values()))
+    views.run([*tables, *(ledger_table(kind, tables) for kind in LEDGER_SCHEMAS)], time.monotonic())
     state.buckets.sweep_staging()

@@ -122,13 +122,11 @@ class RetentionSettings(Part):
 
     events: _Kept = Field(default=None, description="How long the stream `events` is kept, as in 90d; months wholly older are removed.")
     trials: _Kept = Field(default=None, description="The same for `trials`.")
-    journal: _Kept = Field(default=None, description="The same for `journal`.")
     errors: _Kept = Field(default=None, description="The same for `errors`.")
     audit: _Kept = Field(default=None, description="The same for `audit`; a note says where its chains begin then.")
     tool_calls: _Kept = Field(default=None, description="The same for `tool_calls`.")
     jobs: _Kept = Field(default=None, description="The same for `jobs`.")
     requests: _Kept = Field(default=None, description="The same for `requests`.")
-    quarantine: _Kept = Field(default=None, description="The same for `quarantine`.")
 
     def of(self, stream: str) -> timedelta | None:
         """None: for ever."""

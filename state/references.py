@@ -30,9 +30,12 @@ class Reference(NamedTuple):
 
 
 def references(state: ObjectState) -> Iterator[ObjectRef]:
-    """What one object of the catalog refers to: data files; corpora, builds and segments that are served."""
+    """What one object of the catalog refers to: data files, those of versions that are kept, and ledgers; corpora, builds and segments that
+    are served."""
     if state.table is not None:
         yield from (file.ref for file in state.table.files)
+        yield from (file.ref for former in state.table.former for file in former.removed if not file.lost)
+        yield from (ledger.ref for ledger in state.table.ledgers)
     if state.index is not None:
         yield from (corpus.ref for corpus in state.index.corpora.values())
         for build in state.index.builds.values():

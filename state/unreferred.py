@@ -114,7 +114,7 @@ def _let_go(catalog: Catalog, since: datetime) -> Mapping[str, float]:
         if at < since:
             break
         for change in entry.changes:
-            for key in change.remove if isinstance(change, TableCommit) else ():
+            for key in (*change.remove, *change.drop) if isinstance(change, TableCommit) else ():
                 found.setdefault(key, at.timestamp())
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controllers.dataset.files import SourceFile
-from controllers.dataset.plan import Correct, Follow
+from controllers.dataset.plan import Correct, Follow, GiveUp
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.entry import TableCommit
 from state.catalog.records import Binding, DataFile, Refusal, Role, Schema, Table
@@ -62,17 +62,18 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
     )
 
 
-def correction(name: str, table: Table, step: Correct) -> TableCommit:
-    """The entry that replaces the others of the step's files, under the same keys."""
+def amendment(name: str, table: Table, step: Correct | GiveUp) -> TableCommit:
+    """The entry that replaces the others of a correction's files, under the same keys; or that changes nothing of the present version."""
+    files = step.files if isinstance(step, Correct) else ()
     return TableCommit(
         object=name,
         transformation=table.transformation,
         bucket=table.bucket,
         primary_key=table.primary_key,
         write=table.write,
-        schema=step.schema,
-        add=step.files,
-        remove=tuple(file.key for file in step.files),
+        schema=step.schema if isinstance(step, Correct) else None,
+        add=files,
+        remove=tuple(file.key for file in files),
     )
 
 

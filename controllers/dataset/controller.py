@@ -11,10 +11,11 @@ from pathlib import PurePosixPath
 
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
-from controllers.dataset.commit import Accepted, Outcomes, commit, correction, sequences
+from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, sequences
 from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
-from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, Observed, TakeUp
+from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from controllers.dataset.standing import SOUND
+from controllers.dataset.versions import expired, stamped
 from controllers.events import Events
 from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome
@@ -31,13 +32,14 @@ from specs.resource import Key, Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Adopted, Dropped, Renamed, Retained
+from state.catalog.entry import Adopted, Dropped, Renamed, Retained, TableCommit
 from state.catalog.fold import ObjectState
 from state.catalog.records import Refusal, Table
 from state.discards import Discards
 from state.errors import BucketUnknown
 from state.failpoints import declare, hit
 from state.references import Place
+from state.timestamps import Clock
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class DatasetController:
         events: Events,
         checks: FileChecks,
         wanted: Callable[[Key], Resource | None],
+        clock: Clock,
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
@@ -71,6 +74,7 @@ class DatasetController:
         self._events = events
         self._checks = checks
         self._wanted = wanted
+        self._clock = clock
 
     def observe(self, resource: Resource) -> Observed:
         """The table, the files that match, and whether the table's own files are whole."""
@@ -88,6 +92,7 @@ class DatasetController:
             former=former,
             former_wanted=former_wanted,
             bucket_declared=self._wanted(Key("Bucket", spec.bucket)) is not None,
+            expired=expired(table, spec.keep, self._clock()),
         )
 
     def drift(self, observed: Observed) -> tuple[str, ...]:
@@ -114,8 +119,8 @@ class DatasetController:
                 return None
             case Fetch():
                 return self._fetch(resource, step)
-            case Correct():
-                self._correct(resource, step, revision)
+            case Correct() | GiveUp():
+                self._amend(resource, step, revision)
                 return None
             case Follow():
                 return self._follow(resource, step, revision)
@@ -175,12 +180,16 @@ class DatasetController:
         self._executor.forget(job.id)
         return None
 
-    def _correct(self, resource: Resource, step: Correct, revision: str) -> None:
-        """One entry that replaces the others of these files, under the same keys."""
+    def _amend(self, resource: Resource, step: Correct | GiveUp, revision: str) -> None:
+        """One entry that reads no source."""
         table = self._catalog.table(resource.key.name)
         assert table is not None
-        change = correction(str(resource.key), table, step)
-        self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
+        self._commit(resource, table, amendment(str(resource.key), table, step), step.why, revision)
+
+    def _commit(self, resource: Resource, table: Table | None, change: TableCommit, why: str, revision: str) -> None:
+        """table: as it was when the change was made up. Raises ChangeRefused where it is another by now."""
+        change = stamped(change, table, resource.spec_as(DatasetSpec).keep, self._clock())
+        self._catalog.commit((change,), actor="daemon", reason=why, revision=revision)
 
     def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
         table = self._catalog.table(resource.key.name)
@@ -204,7 +213,7 @@ class DatasetController:
         outcomes = Outcomes(accepted, refused, result.schema)
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
         hit(_BEFORE_COMMIT)
-        self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
+        self._commit(resource, table, change, step.why, revision)
         hit(_AFTER_COMMIT)
         for path in step.gone:
             message = f"{path} is gone; its rows stay, since the dataset's write mode keeps them"

@@ -28,6 +28,7 @@ class Observed:
     Args:
         standing: how the table's data files stand.
         bucket_declared: whether a spec declares the bucket, so that it will be attached soon.
+        expired: whether versions are kept that `keep` gives up.
         former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
     """
 
@@ -38,6 +39,7 @@ class Observed:
     former: Table | None = None
     former_wanted: bool = False
     bucket_declared: bool = False
+    expired: bool = False
 
     @property
     def damaged(self) -> frozenset[str]:
@@ -74,6 +76,18 @@ class Correct:
     def summary(self) -> str:
         """See `Step`."""
         return f"correct the entries of {_names([file.key for file in self.files])}"
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Ends versions that `keep` asks for no longer. What only they had becomes garbage."""
+
+    why: str = "`keep` has ended"
+    work: Work | None = None
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return "give up old versions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +149,7 @@ class Follow:
         return ", ".join(parts) or "commit the table"
 
 
-DatasetStep = TakeUp | Fetch | Correct | Follow
+DatasetStep = TakeUp | Fetch | Correct | Follow | GiveUp
 """What a Dataset's plan is made of."""
 
 
@@ -165,7 +179,9 @@ def plan(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
     if table.transformation != wanted:
         return _anew(spec, table, observed.listing, wanted) or give_up(table, observed.damaged)
     step = follow(spec.write, table, observed.listing, wanted, observed.damaged)
-    return (step,) if step is not None else give_up(table, observed.damaged)
+    if step is not None:
+        return (step,)
+    return give_up(table, observed.damaged) or ((GiveUp(),) if observed.expired else ())
 
 
 def mend(table: Table, standing: Standing) -> Fetch | Correct | None:
@@ -338,7 +354,7 @@ def _sources(table: Table, present: int) -> str:
     return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
-_NOT_BUILT = ("contract", "refresh", "cache", "compaction", "keep", "migrations", "publish", "freshness", "tombstone", "sensitivity")
+_NOT_BUILT = ("contract", "refresh", "cache", "compaction", "migrations", "publish", "freshness", "tombstone", "sensitivity")
 _FORMATS = (None, "csv", "tsv", "ndjson", "json", "parquet")
 
 
@@ -350,6 +366,8 @@ def not_built(spec: DatasetSpec) -> str | None:
     if spec.source.format not in _FORMATS:
         return f"`source: {{format: {spec.source.format}}}`"
     asked = next((name for name in given_fields(spec) if name in _NOT_BUILT), None)
+    if asked is None and spec.keep.journal is not None:
+        return "`keep: {journal: …}`"
     return f"`{asked}`" if asked is not None else _column_not_built(spec)
 
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, Protocol
 
 import pyarrow as pa
 
+from engines.at import PRESENT, At, Moment
 from engines.errors import (
     EngineUnsupported,
     FilterInvalid,
@@ -52,7 +53,7 @@ MERGE_SECONDS = 3600.0
 class Tables(Protocol):
     """What names stand for. Blocking."""
 
-    def resolve(self, name: TableName, *, fresh: bool = False) -> TableSource | None:
+    def resolve(self, name: TableName, moment: Moment = None, *, fresh: bool = False) -> TableSource | None:
         """What to read, None if there is no such table. Raises LakehouseError."""
 
     def named(self, name: str) -> TableName:
@@ -120,12 +121,14 @@ class QueryService:
         params: Mapping[str, Any] | None = None,
         reader: Reader = ANONYMOUS,
         *,
+        at: At = PRESENT,
         max_rows: int | None = None,
     ) -> QueryResult:
-        """The result of one read-only statement. params: scalars and lists of scalars, by the names of the statement's `$name`.
+        """The result of one read-only statement. params: scalars and lists of scalars, by the names of the statement's `$name`. at: which
+        versions of its tables are read.
 
-        Raises QueryInvalid, QueryForbidden, QueryTimeout, QueryTooLarge, QueryMemory, QueryCancelled, TableUnknown, WorkerCrashed,
-        WorkersBusy, and what reading a table's files raises.
+        Raises QueryInvalid, QueryForbidden, QueryTimeout, QueryTooLarge, QueryMemory, QueryCancelled, TableUnknown, VersionUnknown,
+        WorkerCrashed, WorkersBusy, and what reading a table's files raises.
         """
         begun = self._clock()
         limits = self._limits.narrowed(rows=max_rows)
@@ -133,11 +136,11 @@ class QueryService:
         body = encode_parameters(params or {})
         question = Frame({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
         for fresh in (False, True):
-            answer, sources, waits_for = await self._ask(question, limits, reader, fresh=fresh)
+            answer, sources, waits_for = await self._ask(question, limits, reader, at, fresh=fresh)
             if waits_for:
                 await self._merges.wait(waits_for, limits.seconds)
                 # a table that was changed again meanwhile is merged by the query itself, lest it waits for ever
-                answer, sources, _ = await self._ask(question, limits, reader, merge=True)
+                answer, sources, _ = await self._ask(question, limits, reader, at, merge=True)
             if answer.op == "result":
                 tables = [source for source in sources if isinstance(source, LakeTable)]
                 versions = {dataset_name(table.name): table.version for table in tables}
@@ -197,14 +200,14 @@ class QueryService:
                 raise WorkerCrashed(message, remedy="Write the query in another way: very long expressions are a known cause.") from error
 
     async def _ask(
-        self, question: Frame, limits: Limits, reader: Reader, *, fresh: bool = False, merge: bool = False
+        self, question: Frame, limits: Limits, reader: Reader, at: At, *, fresh: bool = False, merge: bool = False
     ) -> tuple[Frame, Sequence[TableSource], Sequence[LakeTable]]:
         """A worker's answer, what it read, and which tables have to be merged first: then there is no answer, unless `merge` is set."""
         async with self._conversation(limits) as worker:
             answer = await worker.ask(*question)
             sources: list[TableSource] = []
             if answer.op == "names":
-                sources = await self._sources(answer.header["names"], reader, worker, fresh=fresh)
+                sources = await self._sources(answer.header["names"], reader, at, worker, fresh=fresh)
                 waits_for = [] if merge else await asyncio.to_thread(unmerged, sources)
                 if waits_for:
                     worker.drop()
@@ -213,27 +216,29 @@ class QueryService:
             worker.finish()
         return answer, sources, ()
 
-    async def _sources(self, names: Sequence[str], reader: Reader, worker: WorkerProcess, *, fresh: bool) -> list[TableSource]:
-        if not names:
+    async def _sources(self, names: Sequence[str], reader: Reader, at: At, worker: WorkerProcess, *, fresh: bool) -> list[TableSource]:
+        if not names and not at.tables:
             return []
         try:
-            return await asyncio.to_thread(self._resolve_all, names, reader, fresh=fresh)
+            return await asyncio.to_thread(self._resolve_all, names, reader, at, fresh=fresh)
         except LakehouseError:
             worker.drop()
             raise
 
-    def _resolve_all(self, names: Iterable[str], reader: Reader, *, fresh: bool) -> list[TableSource]:
-        found = (self._resolve(self._tables.named(name), reader, fresh=fresh) for name in names)
+    def _resolve_all(self, names: Sequence[str], reader: Reader, at: At, *, fresh: bool) -> list[TableSource]:
+        if idle := sorted(at.tables.keys() - {dataset_name(name) for name in names}):
+            raise QueryInvalid(f"`at` names `{idle[0]}`, which the statement does not read.", remedy="Name tables of the statement.")
+        found = (self._resolve(self._tables.named(name), reader, at.of(dataset_name(name)), fresh=fresh) for name in names)
         return [source for source in found if source is not None]
 
-    def _resolve(self, name: TableName, reader: Reader, *, fresh: bool) -> TableSource | None:
+    def _resolve(self, name: TableName, reader: Reader, moment: Moment = None, *, fresh: bool) -> TableSource | None:
         """None if there is no such table for this reader."""
         decision = decide(reader, name, "read")
         if not decision.allowed:
             return None
         if not decision.whole:
             raise EngineUnsupported(f"Row filters and masks of `{name}` cannot be applied yet, so it cannot be read.")
-        return self._tables.resolve(name, fresh=fresh)
+        return self._tables.resolve(name, moment, fresh=fresh)
 
     def _check_length(self, sql: str) -> None:
         if len(sql) > self._limits.text:

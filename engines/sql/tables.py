@@ -14,11 +14,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
+from engines.at import Moment, table_at
 from engines.errors import TableUnknown
 from engines.reading import TableName
+from engines.sql.ledgers import LEDGER_TABLES, ledger_table
 from engines.sql.source import ArrowTable, LakeTable, TableSource
 from engines.sql.views import Files, make_view
-from state.catalog.records import Table
+from state.catalog.fold import ObjectState, tables_of
+from state.catalog.records import LedgerKind, Table
 
 REMEMBERED = 4096
 RESCUED_FOR = 5.0
@@ -32,8 +35,12 @@ class Tables(Protocol):
     def table(self, name: str) -> Table | None:
         """What a Dataset holds now."""
 
-    def objects(self, kind: str | None = None) -> Mapping[str, object]:
+    def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]:
         """What there is, by "Kind/name"."""
+
+    @property
+    def seq(self) -> int:
+        """Of the newest entry."""
 
 
 class SystemFiles(Protocol):
@@ -69,23 +76,27 @@ class CatalogTables:
         self._views = views
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._known_ledgers: dict[LedgerKind, tuple[int, Table]] = {}
         self._lock = Lock()
 
     def names(self) -> list[TableName]:
         """Every table there is, Datasets first."""
         datasets = sorted(sql_name(key.partition("/")[2]) for key in self._catalog.objects("Dataset"))
-        return [self.named(name) for name in datasets] + [TableName(SYSTEM + name) for name in self._system.names()]
+        system = sorted([*(SYSTEM + name for name in self._system.names()), *LEDGER_TABLES])
+        return [self.named(name) for name in datasets] + [TableName(name) for name in system]
 
     def named(self, name: str) -> TableName:
         """The name with the bucket of its table."""
         table = self._table(name)
         return TableName(name, None if table is None else table.bucket)
 
-    def resolve(self, name: TableName, *, fresh: bool = False) -> TableSource | None:
-        """What to read, None if there is no such table. fresh: look at every file again.
+    def resolve(self, name: TableName, moment: Moment = None, *, fresh: bool = False) -> TableSource | None:
+        """What to read, None if there is no such table. moment: which version of a Dataset. fresh: look at every file again.
 
-        Raises TableUnknown for a table that has no columns yet, and what reading an object raises.
+        Raises TableUnknown for a table that has no columns yet, VersionUnknown, and what reading an object raises.
         """
+        if name.name in LEDGER_TABLES:
+            return self._view(self._ledgers(LEDGER_TABLES[name.name]), name.name, fresh)
         if name.name.startswith(SYSTEM):
             path = self._system.path(name.name.removeprefix(SYSTEM))
             return None if path is None else ArrowTable(name.name, str(path))
@@ -96,10 +107,23 @@ class CatalogTables:
             raise TableUnknown(
                 f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for."
             )
-        return self._view(table, name.name, fresh)
+        return self._view(table, name.name, fresh) if moment is None else self._former_view(table, name.name, moment, fresh)
 
     def _table(self, name: str) -> Table | None:
         return None if "." in name else self._catalog.table(dataset_name(name))
+
+    def _ledgers(self, kind: LedgerKind) -> Table:
+        """The same object as long as the catalog stays the same."""
+        seq = self._catalog.seq
+        known = self._known_ledgers.get(kind)
+        if known is None or known[0] != seq:
+            known = self._known_ledgers[kind] = seq, ledger_table(kind, tables_of(self._catalog.objects("Dataset").values()))
+        return known[1]
+
+    def _former_view(self, table: Table, name: str, moment: Moment, fresh: bool) -> LakeTable:
+        """Made anew each time, unless it is the present one: whoever sweeps the folder does not know of it."""
+        wanted = table_at(table, moment)
+        return self._view(table, name, fresh) if wanted is table else make_view(wanted, self._views, self._files, name)
 
     def _view(self, table: Table, name: str, fresh: bool) -> LakeTable:
         key = (table.name, name)

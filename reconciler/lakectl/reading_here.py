@@ -22,13 +22,15 @@ def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
     state, settings = open_here(session.here())
 
     async def ask() -> dict[str, Any]:
+        from engines.at import at_from
         from engines.reading import ANONYMOUS
         from reconciler.reading import reading
 
+        at = at_from(body.get("at"))
         async with reading(state, settings) as readers:
             most = body.get("maxRows")
             limit = settings.limits.query_rows if most is None else min(most, settings.limits.query_rows)
-            result = await readers.queries.run(body["sql"], body["params"], ANONYMOUS, max_rows=limit)
+            result = await readers.queries.run(body["sql"], body["params"], ANONYMOUS, at=at, max_rows=limit)
             rows = [dict(row) for row in result.rows()]
             columns = [dict(column) for column in result.columns()]
             document = {"columns": columns, "rows": rows, "truncated": result.truncated, "versions": dict(result.versions)}

@@ -41,7 +41,7 @@ class DatasetSpec(Spec):
     refresh: Refresh = Field(default=Refresh(), description="When the source is read again.")
     cache: Opt[Cache] = Field(default=None, description="Whether the table is held ready in memory-mapped files.")
     compaction: Compaction = Field(default=Compaction(), description="When pending changes are folded into the base files.")
-    keep: Opt[Keep] = Field(default=None, description="Which former versions stay readable; left out, the daemon's setting.")
+    keep: Keep = Field(default=Keep(), description="Which former versions stay readable.")
     migrations: Sequence[Migration] = Field(default=(), description="How rows of former schemas are read under the present one.")
     tombstone: Opt[Text] = Field(
         default=None, description="A boolean column of the source: a row where it is true deletes the row of its key."

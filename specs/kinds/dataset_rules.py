@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -108,8 +109,9 @@ class Compaction(Part):
 class Keep(Part):
     """Which former versions stay readable. A version is given up when it passes either limit."""
 
-    versions: Opt[Annotated[int, Field(ge=1)]] = Field(default=None, description="How many versions.")
-    age: Opt[Duration] = Field(default=None, description="For how long.")
+    versions: Annotated[int, Field(ge=1)] = Field(default=1000, description="How many versions, the present one included.")
+    age: Duration = Field(default=timedelta(days=7), description="How long after another one took its place.")
+    journal: Opt[Duration] = Field(default=None, description="How long changes of rows stay in system.journal; left out, for ever.")
 
 
 class Split(Part):

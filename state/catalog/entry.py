@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self, TypeAlias, get_args
 
 import orjson
 
-from state.catalog.records import Binding, Build, Corpus, DataFile, Refusal, Schema, ServingManifest
+from state.catalog.records import Binding, Build, Corpus, DataFile, Ledger, Refusal, Schema, ServingManifest
 from state.errors import CatalogCorrupt
 
 FORMAT = 1
@@ -31,7 +31,10 @@ class TableCommit:
     """A table gains and loses files, bindings and refusals in one step; `schema` only where it changes.
 
     Removals come before additions, so that a file may be replaced under its own key. `remove` names file keys, `unbind` and `accept`
-    paths; `accept` takes back refusals. The other fields say what holds from now on.
+    paths; `accept` takes back refusals. `at` is when, as in `state/timestamps.py`; `version` the one that this makes: a commit that was
+    prepared on another one is refused (None: whatever it is). `note` adds ledgers. `forget` gives up every version before that one.
+    `drop` names keys of what goes besides: ledgers, and files that only versions given up had. The other fields say what holds from now
+    on.
     """
 
     op: ClassVar[str] = "table-commit"
@@ -47,6 +50,11 @@ class TableCommit:
     unbind: tuple[str, ...] = ()
     refuse: tuple[Refusal, ...] = ()
     accept: tuple[str, ...] = ()
+    at: str = ""
+    version: int | None = None
+    note: tuple[Ledger, ...] = ()
+    drop: tuple[str, ...] = ()
+    forget: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -63,6 +71,11 @@ class TableCommit:
             "unbind": list(self.unbind),
             "refuse": [refusal.to_dict() for refusal in self.refuse],
             "accept": list(self.accept),
+            "at": self.at,
+            "version": self.version,
+            "note": [ledger.to_dict() for ledger in self.note],
+            "drop": list(self.drop),
+            "forget": self.forget,
         }
 
     @classmethod
@@ -77,6 +90,8 @@ class TableCommit:
             "unbind": tuple(data["unbind"]),
             "refuse": tuple([Refusal.from_dict(refusal) for refusal in data["refuse"]]),
             "accept": tuple(data["accept"]),
+            "note": tuple([Ledger.from_dict(ledger) for ledger in data.get("note", ())]),
+            "drop": tuple(data.get("drop", ())),
         }
         return cls(**{**data, **changed})
 

@@ -11,7 +11,7 @@ Next: `log.py` (entries on storage), `catalog.py` (folding them as they come).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, assert_never
 
@@ -32,7 +32,7 @@ from state.catalog.entry import (
     Suspended,
     TableCommit,
 )
-from state.catalog.records import DataFile, IndexRecord, Schema, Table
+from state.catalog.records import DataFile, Former, IndexRecord, Ledger, Schema, Table
 from state.errors import StateError
 
 
@@ -156,6 +156,12 @@ _PARTS: Mapping[str, Callable[[Any], object]] = {
     "index": IndexRecord.from_dict,
     "bucket": lambda data: BucketRecord(**data),
 }
+
+
+def tables_of(states: Iterable[ObjectState]) -> Iterator[Table]:
+    """The tables among these objects."""
+    return (state.table for state in states if state.table is not None)
+
 
 Lookup: TypeAlias = Callable[[str], ObjectState | None]
 
@@ -284,6 +290,8 @@ def _rename(target: ObjectState, source: ObjectState) -> ObjectState:
 
 
 def _commit(table: Table, change: TableCommit) -> Table:
+    if change.version is not None and change.version != table.version + 1:
+        raise ChangeRefused(f"{change.object} is at version {table.version}, so version {change.version} comes too late.")
     schemas = _schemas(table, change.schema)
     files = _files(table, change, frozenset(schema.id for schema in schemas))
     unbound, accepted = frozenset(change.unbind), frozenset(change.accept)
@@ -292,9 +300,13 @@ def _commit(table: Table, change: TableCommit) -> Table:
     refusals = {path: refusal for path, refusal in table.refusals.items() if path not in accepted}
     refusals |= {refusal.path: refusal for refusal in change.refuse}
     altered = files is not table.files or schemas is not table.schemas
+    former = (*table.former, _former(table, files)) if altered and table.version else table.former
     after = replace(
         table,
         version=table.version + altered,
+        at=change.at if altered else table.at,
+        former=tuple(step for step in former if step.version >= change.forget),
+        ledgers=_ledgers(table, change),
         bucket=change.bucket,
         primary_key=change.primary_key,
         write=change.write,
@@ -305,6 +317,27 @@ def _commit(table: Table, change: TableCommit) -> Table:
         refusals=refusals,
     )
     return table if after == table else after
+
+
+def _former(table: Table, files: tuple[DataFile, ...]) -> Former:
+    """What these files lack to be the table's again. One that was written again under its own key, or whose entry was corrected, is the
+    same file; one that took another place among the others is not."""
+    before = {(file.ref.key, file.role, file.sequence): file for file in table.files}
+    after = {(file.ref.key, file.role, file.sequence): file for file in files}
+    return Former(
+        table.version, table.at, table.schema.id, table.primary_key,
+        added=tuple(file.ref.key for place, file in after.items() if place not in before),
+        removed=tuple(replace(file, columns={}) for place, file in before.items() if place not in after),
+    )  # fmt: skip
+
+
+def _ledgers(table: Table, change: TableCommit) -> tuple[Ledger, ...]:
+    """The ledgers after the change; one that is written again takes its own place."""
+    if not change.note and not change.drop:
+        return table.ledgers
+    ledgers = {ledger.ref.key: ledger for ledger in table.ledgers if ledger.ref.key not in change.drop}
+    ledgers |= {ledger.ref.key: ledger for ledger in change.note}
+    return tuple(ledgers.values())
 
 
 def _files(table: Table, change: TableCommit, schema_ids: frozenset[int]) -> tuple[DataFile, ...]:

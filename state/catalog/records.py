@@ -9,11 +9,11 @@ It refuses to judge: which change may follow which state is decided in `fold.py`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import orjson
 
@@ -76,7 +76,8 @@ class DataFile:
 
     `source` is the content digest of the input it was made of; `first_row` the ordinal in that input of its first row; `sequence` says
     which file's rows win when a key is in several (the greatest). `key_min` and `key_max` are the least and greatest primary key, one
-    value per key column, or None without a primary key. `lost`: nobody has the object any more; readers do without its rows.
+    value per key column, or None without a primary key. `deletes` counts those of its rows that are tombstones: they delete the row of
+    their key. `lost`: nobody has the object any more; readers do without its rows.
     """
 
     ref: ObjectRef
@@ -89,6 +90,7 @@ class DataFile:
     key_min: tuple[Scalar, ...] | None = None
     key_max: tuple[Scalar, ...] | None = None
     columns: Mapping[str, ColumnStats] = field(default_factory=dict, hash=False)
+    deletes: int = 0
     lost: bool = False
 
     @property
@@ -107,7 +109,9 @@ class DataFile:
             "key_min": None if self.key_min is None else list(self.key_min),
             "key_max": None if self.key_max is None else list(self.key_max),
             "columns": {name: {"min": low, "max": high, "nulls": nulls} for name, (low, high, nulls) in self.columns.items()},
-        } | ({"lost": True} if self.lost else {})
+            **({"deletes": self.deletes} if self.deletes else {}),
+            **({"lost": True} if self.lost else {}),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -158,12 +162,75 @@ class Refusal:
         return cls(**data)
 
 
+LedgerKind: TypeAlias = Literal["journal", "quarantine", "profile"]
+LEDGERS: tuple[LedgerKind, ...] = get_args(LedgerKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """An object that says something about a table's rows, written and committed with them.
+
+    `journal`: changes of rows by field, as Parquet; it outlives the files that it tells of. `quarantine`: rows of a content that the
+    contract set aside, as Parquet; `profile`: what is known of a content's columns, as JSON: both live as long as rows of `source` do.
+
+    `rows` it holds, `version` of the table that it came with, `at` of its newest row, as in `state/timestamps.py`.
+    """
+
+    kind: LedgerKind
+    ref: ObjectRef
+    rows: int
+    source: str
+    version: int
+    at: str
+
+    def to_dict(self) -> dict[str, Any]:
+        known = {"kind": self.kind, "ref": self.ref.to_dict(), "rows": self.rows}
+        return known | {"source": self.source, "version": self.version, "at": self.at}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """How a version of a table differs from its successor: what the present lacks to be it again.
+
+    `at` is when this version was committed. `added` are the keys of files that the successor has and this one has not, `removed` the files
+    that it had, `primary_key` and `schema_id` what held. A file that took another place among the others is in both.
+    """
+
+    version: int
+    at: str
+    schema_id: int
+    primary_key: tuple[str, ...]
+    added: tuple[str, ...] = ()
+    removed: tuple[DataFile, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "at": self.at,
+            "schema_id": self.schema_id,
+            "primary_key": list(self.primary_key),
+            "added": list(self.added),
+            "removed": [file.to_dict() for file in self.removed],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        lists = {"primary_key": tuple(data["primary_key"]), "added": tuple(data["added"])}
+        return cls(**{**data, **lists, "removed": tuple([DataFile.from_dict(file) for file in data["removed"]])})
+
+
 @dataclass(frozen=True)  # no slots: `snapshot` is computed once and kept
 class Table:
     """What a Dataset holds at one version.
 
     `files` are in the order they were committed; `schemas` in the order they became current. `version` counts the commits that changed
-    files or schema; `bindings` and `refusals` are keyed by path. `retained` says that no spec stands behind the data any more.
+    files or schema, `at` is when the present one was committed; `bindings` and `refusals` are keyed by path. `former` are the versions
+    that are kept besides, oldest first and without a gap before the present one. `retained` says that no spec stands behind the data any
+    more.
     """
 
     name: str
@@ -177,6 +244,35 @@ class Table:
     bindings: Mapping[str, Binding] = field(default_factory=dict, hash=False)
     refusals: Mapping[str, Refusal] = field(default_factory=dict, hash=False)
     retained: bool = False
+    at: str = ""
+    former: tuple[Former, ...] = ()
+    ledgers: tuple[Ledger, ...] = ()
+
+    def history(self) -> Iterator[Table]:
+        """The table at every version that is kept, newest first: files, schema and key; its sources are not told."""
+        yield self
+        files = {file.ref.key: file for file in self.files}
+        for step in reversed(self.former):
+            for key in step.added:
+                del files[key]
+            files |= {file.ref.key: file for file in step.removed}
+            yield replace(
+                self, version=step.version, at=step.at, files=tuple(files.values()), primary_key=step.primary_key,
+                schemas=tuple(sorted(self.schemas, key=lambda schema: schema.id == step.schema_id)),
+                bindings={}, refusals={}, former=(), ledgers=(),
+            )  # fmt: skip
+
+    def as_of(self, version: int) -> Table:
+        """The table at a version. Raises KeyError for one that is not kept."""
+        found = next((table for table in self.history() if table.version == version), None)
+        if found is None:
+            raise KeyError(version)
+        return found
+
+    @property
+    def versions(self) -> tuple[tuple[int, str], ...]:
+        """Every version that can be read with the time of its commit, oldest first."""
+        return (*((step.version, step.at) for step in self.former), (self.version, self.at))
 
     @property
     def schema(self) -> Schema:
@@ -250,6 +346,9 @@ class Table:
             "bindings": [binding.to_dict() for binding in self.bindings.values()],
             "refusals": [refusal.to_dict() for refusal in self.refusals.values()],
             "retained": self.retained,
+            "at": self.at,
+            "former": [former.to_dict() for former in self.former],
+            "ledgers": [ledger.to_dict() for ledger in self.ledgers],
         }
 
     @classmethod
@@ -260,6 +359,8 @@ class Table:
             "files": tuple([DataFile.from_dict(file) for file in data["files"]]),
             "bindings": {binding["path"]: Binding.from_dict(binding) for binding in data["bindings"]},
             "refusals": {refusal["path"]: Refusal.from_dict(refusal) for refusal in data["refusals"]},
+            "former": tuple([Former.from_dict(former) for former in data.get("former", ())]),
+            "ledgers": tuple([Ledger.from_dict(ledger) for ledger in data.get("ledgers", ())]),
         }
         return cls(**{**data, **changed})
 

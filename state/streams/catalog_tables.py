@@ -109,6 +109,12 @@ def _files(state: ObjectState) -> Iterator[Row]:
             )
 
 
+def _versions(state: ObjectState) -> Iterator[Row]:
+    for table in _tables(state):
+        for then in table.history():
+            yield (table.name, then.version, then.at or None, then.rows, len(then.files), then.schema.id)
+
+
 def _columns(state: ObjectState) -> Iterator[Row]:
     for table in _tables(state):
         for position, column in enumerate(table.columns):
@@ -203,6 +209,13 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             """dataset position:int64 role sequence:int64 rows:int64 bucket key bytes:int64 sha256 source paths:json
             first_row:int64 schema_id:int64""",
             _files,
+        ),
+        _table(
+            "versions",
+            "The versions of every table that can be read, the present one included.",
+            "Dataset",
+            "dataset version:int64 at:timestamp rows:int64 files:int64 schema_id:int64",
+            _versions,
         ),
         _table(
             "columns",

@@ -81,11 +81,6 @@ TRIALS = _stream(
     recall_low:float64 p50_us:float64 p95_us:float64 p99_us:float64 qps:float64 build_seconds:float64 build_cpu_seconds:float64
     load_seconds:float64 memory_bytes:int64 disk_bytes:int64 proposed_by promoted:bool detail:json""",
 )
-JOURNAL = _stream(
-    "journal",
-    "Changes of existing rows by field; a first load is one row per file with its counts.",
-    "dataset entity field old new op actor source reason revision version:int64 workspace rows:int64",
-)
 ERRORS = _stream(
     "errors",
     "Every failed bucket operation, without secrets, and whether the rescue bucket answered.",
@@ -114,15 +109,8 @@ REQUESTS = _stream(
     "What operators asked for and how it ended: outcome is done, refused or failed; request is its id.",
     "request verb object actor reason outcome message digest revision payload:json",
 )
-QUARANTINE = _stream(
-    "quarantine",
-    "Rows that violated a contract, with their original text.",
-    "dataset source line:int64 rule reason text digest revision detail:json",
-)
 
-STREAMS: Mapping[str, StreamSchema] = {
-    s.name: s for s in (STATUS, EVENTS, TRIALS, JOURNAL, ERRORS, AUDIT, TOOL_CALLS, JOBS, REQUESTS, QUARANTINE)
-}
+STREAMS: Mapping[str, StreamSchema] = {s.name: s for s in (STATUS, EVENTS, TRIALS, ERRORS, AUDIT, TOOL_CALLS, JOBS, REQUESTS)}
 
 
 def schema_of(stream: str) -> StreamSchema:

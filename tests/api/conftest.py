@@ -21,6 +21,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from api.app import Parts, build_app
 from api.server import runner_of
 from api.status import Daemon
+from engines.at import PRESENT, At
 from engines.audit import Audit
 from engines.errors import EngineError
 from engines.reading import Reader
@@ -79,7 +80,7 @@ class Queries:
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, max_rows: int | None = None) -> Result:
+    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, at: At = PRESENT, max_rows: int | None = None) -> Result:
         self.asked.append(SimpleNamespace(sql=sql, params=params, reader=reader, max_rows=max_rows))
         self.begun.set()
         if self.gate is not None:

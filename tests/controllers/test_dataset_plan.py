@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.dataset.commit import Accepted, Outcomes, commit, correction
+from controllers.dataset.commit import Accepted, Outcomes, amendment, commit
 from controllers.dataset.files import Listing, SourceFile, Unusable
 from controllers.dataset.plan import Correct, DatasetStep, Follow, Observed, TakeUp, conclude, plan
 from controllers.dataset.standing import Standing
@@ -84,7 +84,7 @@ class Lake:
             assert len(taken) < 6, f"does not converge: {steps}"
             (step,) = steps
             if isinstance(step, Correct):  # what nothing brings back is given up
-                self.state = apply(self.state, correction(NAME, self.table, step))
+                self.state = apply(self.state, amendment(NAME, self.table, step))
                 continue
             assert isinstance(step, Follow)
             self.apply(step)

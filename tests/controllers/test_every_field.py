@@ -24,7 +24,7 @@ HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
     "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
-    "renamedFrom deletion policy",
+    "renamedFrom deletion policy keep.versions keep.age",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }
@@ -63,8 +63,7 @@ NOT_BUILT = (
     ("Dataset", f"{FILES}, cache: {{pin: true}}", "cache.pin"),
     ("Dataset", f"{FILES}, compaction: {{deltaShare: 0.5}}", "compaction.deltaShare"),
     ("Dataset", f"{FILES}, compaction: {{maxDeltas: 5}}", "compaction.maxDeltas"),
-    ("Dataset", f"{FILES}, keep: {{versions: 2}}", "keep.versions"),
-    ("Dataset", f"{FILES}, keep: {{age: 1d}}", "keep.age"),
+    ("Dataset", f"{FILES}, keep: {{journal: 1d}}", "keep.journal"),
     ("Dataset", f"{FILES}, migrations: [{{from: 1, rename: {{a: b}}}}]", "migrations.from migrations.rename"),
     ("Dataset", f"{FILES}, migrations: [{{from: 1, cast: {{a: string}}, drop: [b]}}]", "migrations.cast migrations.drop"),
     (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engines.at import PRESENT, At
 from engines.audit import Audit, AuditedQueries
 from engines.errors import QueryTimeout, TableUnknown
 from engines.reading import ANONYMOUS, Reader
@@ -80,7 +81,9 @@ def test_a_read_fails_for_no_audit(audit: Audit, journal: Journal, caplog: pytes
 
 
 class Queries:
-    async def run(self, sql: str, params: object = None, reader: Reader = ANONYMOUS, *, max_rows: int | None = None) -> QueryResult:
+    async def run(
+        self, sql: str, params: object = None, reader: Reader = ANONYMOUS, *, at: At = PRESENT, max_rows: int | None = None
+    ) -> QueryResult:
         return QueryResult(b"12345", 3, 10, False, {"people": 4}, 0.1, (), ("people", "system.events"))
 
 

@@ -65,7 +65,7 @@ def test_a_former_version_goes_once_it_was_let_go_of_for_long(lake: Bench) -> No
     table = lake.catalog.table("x")
     assert table is not None
     os.utime(lake.folder / "lake" / table.files[0].key, (1, 1))
-    lake.catalog.commit([TableCommit("Dataset/x", "t", "primary", remove=(table.files[0].key,))], actor="test", reason="let go")
+    lake.catalog.commit([TableCommit("Dataset/x", "t", "primary", remove=(table.files[0].key,), forget=2)], actor="test", reason="let go")
     assert lake.collect().waiting.objects == 1
     lake.clock.advance(OLD)
     assert lake.collect().total.objects == 1
@@ -86,7 +86,7 @@ def test_what_came_to_be_needed_meanwhile_stays(lake: Bench) -> None:
     table = lake.catalog.table("x")
     assert table is not None
     file = table.files[0]
-    lake.catalog.commit([TableCommit("Dataset/x", "t", "primary", remove=(file.key,))], actor="test", reason="let go")
+    lake.catalog.commit([TableCommit("Dataset/x", "t", "primary", remove=(file.key,), forget=2)], actor="test", reason="let go")
     lake.clock.advance(OLD)
     os.utime(lake.folder / "lake" / file.key, (1, 1))
     from reconciler.collecting import garbage, guard

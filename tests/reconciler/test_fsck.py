@@ -103,7 +103,7 @@ def test_what_nothing_refers_to_waits_for_its_retention(lake: Bench) -> None:
 def test_a_file_let_go_of_a_moment_ago_is_as_young_as_that(lake: Bench) -> None:
     file, path = data_file(lake)
     older(path, lake, 1000)
-    lake.catalog.commit([TableCommit("Dataset/x", "t", "primary", remove=(file.key,))], actor="test", reason="it is not needed")
+    lake.catalog.commit([TableCommit("Dataset/x", "t", "primary", remove=(file.key,), forget=2)], actor="test", reason="it is not needed")
     assert (looked(lake).findings, looked(lake).waiting) == ([], 1)
     lake.clock.advance(25 * 3600)
     assert [found.problem for found in looked(lake).findings] == ["unreferred"]

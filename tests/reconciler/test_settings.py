@@ -32,13 +32,11 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "work.cacheBytes": ("9", 9),
     "retention.events": ("1d", 86400.0),
     "retention.trials": ("2d", 172800.0),
-    "retention.journal": ("3d", 259200.0),
     "retention.errors": ("4d", 345600.0),
     "retention.audit": ("5d", 432000.0),
     "retention.toolCalls": ("6d", 518400.0),
     "retention.jobs": ("7d", 604800.0),
     "retention.requests": ("8d", 691200.0),
-    "retention.quarantine": ("9d", 777600.0),
     "maxPrune": ("1", 1.0),
 }
 

@@ -121,13 +121,11 @@ def test_every_table_of_the_design_is_there_and_empty_with_its_columns(world: Wo
         "status_history",
         "events",
         "trials",
-        "journal",
         "errors",
         "audit",
         "tool_calls",
         "jobs",
         "requests",
-        "quarantine",
     }
     expected |= {"datasets", "files", "columns", "indexes", "builds", "objects", "catalog", "buckets", "streams"}
     assert expected <= set(world.tables.names())

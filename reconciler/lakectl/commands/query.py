@@ -13,7 +13,7 @@ from reconciler.lakectl.reading_here import query_document
 from reconciler.lakectl.result_table import result_table
 from reconciler.lakectl.session import Session
 
-USAGE = "SQL [-p NAME=VALUE] [-n ROWS] [-o FORMAT]"
+USAGE = "SQL [-p NAME=VALUE] [--at VERSION|TIME] [-n ROWS] [-o FORMAT]"
 DESCRIPTION = """
 Run one read-only SQL statement over the datasets (a hyphen in a name is an underscore in SQL) and
 over system.status, system.events, system.files and the other system tables. `-` reads the
@@ -26,6 +26,8 @@ lakectl query "SELECT count(*) FROM candidates"
 lakectl query 'SELECT * FROM candidates WHERE city = $city' -p city=Chicago
 lakectl query 'SELECT name FROM people WHERE id = ANY($ids)' -p 'ids=[1, 2]'
 lakectl query - < report.sql -o csv > report.csv
+lakectl query "SELECT phone FROM candidates" --at 2026-01-31T09:00
+lakectl query "SELECT * FROM candidates JOIN placements USING (candidate_id)" --at candidates=12
 lakectl query "SELECT object, reason FROM system.status" -o json
 """
 
@@ -34,6 +36,13 @@ def options(parser: Parser) -> None:
     """The statement, its parameters, the form of its answer."""
     parser.add_argument("sql", metavar="SQL", help="the statement, or - to read it from standard input")
     parser.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be given many times")
+    parser.add_argument(
+        "--at",
+        action="append",
+        default=[],
+        metavar="[TABLE=]VERSION|TIME",
+        help="read a former version: its number, or the one of an instant (ISO 8601, UTC); with a table's name for that one only",
+    )
     parser.add_argument("-n", "--max-rows", metavar="ROWS", type=count, help="at most so many rows (the daemon's own limit holds anyway)")
     add_output(parser, "csv")
 
@@ -44,6 +53,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if not sql.strip():
         raise UsageInvalid("lakectl query: the statement is empty.")
     body: dict[str, Any] = {"sql": sql, "params": parameters(args.param)}
+    if args.at:
+        body["at"] = former(args.at)
     if args.max_rows is not None:
         body["maxRows"] = args.max_rows
     answer = query_document(session, body)
@@ -69,6 +80,16 @@ def parameters(given: list[str]) -> dict[str, Any]:
             raise UsageInvalid(f"lakectl query: `{text}` is no parameter.", remedy="Write it as in -p city=Chicago.")
         found[name] = _value(value)
     return found
+
+
+def former(given: list[str]) -> str | dict[str, str]:
+    """Of `--at`: one moment for all tables, or moments by table. Raises UsageInvalid."""
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    parts = [text.partition("=") for text in given]
+    if not all(table and equals and moment for table, equals, moment in parts):
+        raise UsageInvalid("lakectl query: --at is given several times.", remedy="Name the table in each, as in --at candidates=12.")
+    return {table: moment for table, _, moment in parts}
 
 
 def _value(text: str) -> Any:

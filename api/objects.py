@@ -8,7 +8,6 @@ It refuses to know what an object means. Next: `state/reader.py`, which asks the
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +25,8 @@ from state.errors import BucketUnknown, KeyInvalid, ObjectMissing
 from state.objects import ObjectInfo, OpenObject
 
 OCTETS = "application/octet-stream"
+_CONDITIONS = ("Range", "If-None-Match")
+"""Headers that ask for an object's facts before it is opened. Without them one request of the store gives facts and bytes."""
 _log = logging.getLogger(__name__)
 
 
@@ -65,32 +66,43 @@ class ObjectRoute:
             raise ObjectNotFound(f"There is no object {key!r} in bucket {bucket}.") from error
 
     async def _answer(self, request: web.Request, bucket: str, key: str, access: Access) -> web.StreamResponse:
+        if request.method == "GET" and not any(name in request.headers for name in _CONDITIONS):
+            opened, source = await self.threads.run(lambda _: self.objects.open(bucket, key))
+            response = web.StreamResponse(headers=_headers(opened.info, source))
+            response.content_length = opened.info.size
+            return await self._send(request, response, opened, access)
         info, rescue = await self.threads.run(lambda _: self.objects.head(bucket, key))
-        headers = {"ETag": etag(info), "Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff"}
         if _known(request, info):
-            return web.Response(status=304, headers=headers | rescue_headers(rescue))
+            return web.Response(status=304, headers=_headers(info, rescue))
         start, length = _range(request, info)
         part = length < info.size
+        response = web.StreamResponse(status=206 if part else 200, headers=_headers(info, rescue))
+        response.content_length = length
         if part:
-            headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{info.size}"
-        response = web.StreamResponse(status=206 if part else 200, headers=headers)
-        response.content_type, response.content_length = OCTETS, length
+            response.headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{info.size}"
         if request.method == "HEAD":
-            response.headers.update(rescue_headers(rescue))
+            response.content_type = OCTETS
             await response.prepare(request)
             return response
-        opened, source = await self.threads.run(lambda _: self.objects.open(bucket, key, start, length if part else None))
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.threads.run, lambda _: opened.pieces.close())
-            if opened.info.size != info.size or (source == rescue and opened.info.etag != info.etag):
-                raise ObjectReplaced(f"{bucket}/{key} was replaced while it was read.")
-            response.headers.update(rescue_headers(source))
-            await self._send(request, response, opened, access)
+        # what its own bucket could not tell, it is not asked for once more
+        opened, other = await self.threads.run(lambda _: self.objects.open(rescue or bucket, key, start, length if part else None))
+        if opened.info.size != info.size or (other is None and opened.info.etag != info.etag):
+            await self.threads.run(lambda _: opened.pieces.close())
+            raise ObjectReplaced(f"{bucket}/{key} was replaced while it was read.")
+        response.headers.update(rescue_headers(other))
+        return await self._send(request, response, opened, access)
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, opened: OpenObject, access: Access) -> web.StreamResponse:
+        response.content_type = OCTETS
+        try:
+            first = await self.threads.run(lambda _: next(opened.pieces, b""))  # what fails here is told by a problem document
+            await response.prepare(request)
+            await self._pass_on(request, response, first, opened, access)
+        finally:
+            await self.threads.run(lambda _: opened.pieces.close())
         return response
 
-    async def _send(self, request: web.Request, response: web.StreamResponse, opened: OpenObject, access: Access) -> None:
-        first = await self.threads.run(lambda _: next(opened.pieces, b""))  # what fails here is told by a problem document
-        await response.prepare(request)
+    async def _pass_on(self, request: web.Request, response: web.StreamResponse, first: bytes, opened: OpenObject, access: Access) -> None:
         try:
             await response.write(first)
             access.bytes = len(first)
@@ -107,6 +119,11 @@ class ObjectRoute:
             _log.warning("%s was cut off: %s", request.rel_url.raw_path, error)
             return
         await response.write_eof()
+
+
+def _headers(info: ObjectInfo, rescue: str | None) -> dict[str, str]:
+    """Of the object, whatever is sent of it."""
+    return {"ETag": etag(info), "Accept-Ranges": "bytes", "X-Content-Type-Options": "nosniff", **rescue_headers(rescue)}
 
 
 def etag(info: ObjectInfo) -> str:

@@ -73,13 +73,13 @@ class ObjectReader:
 
     def head(self, bucket: str, key: str) -> tuple[ObjectInfo, str | None]:
         """Facts of an object that nothing refers to here, and the rescue bucket that told them. Raises what the store raises."""
-        return self._by_key(bucket, key, lambda store: store.head(key))
+        return self._by_key(bucket, key, "head", lambda store: store.head(key))
 
     def open(self, bucket: str, key: str, start: int = 0, length: int | None = None) -> tuple[OpenObject, str | None]:
         """Its bytes, unverified, as `ObjectStore.open` gives them, and the rescue bucket that they come from."""
-        return self._by_key(bucket, key, lambda store: store.open(key, start, length))
+        return self._by_key(bucket, key, "get", lambda store: store.open(key, start, length))
 
-    def _by_key(self, bucket: str, key: str, read: Callable[[ObjectStore], T]) -> tuple[T, str | None]:
+    def _by_key(self, bucket: str, key: str, operation: str, read: Callable[[ObjectStore], T]) -> tuple[T, str | None]:
         with self._buckets.failures.trying() as answered:
             try:
                 return read(self._buckets.store(bucket)), None
@@ -92,7 +92,7 @@ class ObjectReader:
                 except StateError as another:
                     raise error from another
                 if isinstance(error, ObjectMissing):  # which is no failure where the other has it neither
-                    self._buckets.failures.record(bucket, "get", key, error)
+                    self._buckets.failures.record(bucket, operation, key, error)
                 answered(rescue)
                 return found, rescue
 

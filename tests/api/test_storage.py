@@ -107,6 +107,11 @@ class TestObjects:
         async with client.head(f"/storage/buckets/{bucket}/objects/a/b.bin") as answer:
             assert (answer.status, answer.headers["Content-Length"], answer.headers["ETag"]) == (200, str(len(CONTENT)), headers["ETag"])
 
+    async def test_all_of_one_takes_one_request(self, client: Client, bucket: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(world.objects, "head", None)
+        async with client.get(f"/storage/buckets/{bucket}/objects/a/b.bin") as answer:
+            assert (answer.status, await answer.read()) == (200, CONTENT)
+
     @pytest.mark.parametrize(
         ("asked", "start", "stop"),
         [
@@ -245,14 +250,17 @@ class TestRescue:
         shutil.rmtree(tmp_path / "lake")
         return world.buckets
 
-    async def test_answers_and_says_so(self, client: Client, buckets: Buckets) -> None:
-        for method, headers in (("GET", {}), ("GET", {"Range": "bytes=0-9"}), ("HEAD", {})):
-            async with client.request(method, "/storage/buckets/lake/objects/a/b.bin", headers=headers) as answer:
-                assert answer.status in (200, 206)
-                assert (answer.headers["X-Lakehouse-Rescue-Used"], answer.headers["X-Lakehouse-Rescue-Bucket"]) == ("true", "mirror")
-        failure = buckets.failures.last("lake")
-        assert failure is not None
-        assert (failure.kind, failure.rescue_bucket) == ("object-missing", "mirror")
+    @pytest.mark.parametrize(
+        ("method", "headers", "op"),
+        [("GET", {}, "get"), ("GET", {"Range": "bytes=0-9"}, "head"), ("GET", {"If-None-Match": '"x"'}, "head"), ("HEAD", {}, "head")],
+    )
+    async def test_answers_and_says_so(self, client: Client, buckets: Buckets, method: str, headers: dict[str, str], op: str) -> None:
+        async with client.request(method, "/storage/buckets/lake/objects/a/b.bin", headers=headers) as answer:
+            assert answer.status in (200, 206)
+            assert (answer.headers["X-Lakehouse-Rescue-Used"], answer.headers["X-Lakehouse-Rescue-Bucket"]) == ("true", "mirror")
+            assert await answer.read() == (b"" if method == "HEAD" else CONTENT[:10] if "Range" in headers else CONTENT)
+        told = [(failure.bucket, failure.op, failure.kind, failure.rescue_bucket) for failure in buckets.failures.newest()]
+        assert told == [("lake", op, "object-missing", "mirror")], "one request, one failed operation"
 
     async def test_has_it_neither(self, client: Client, buckets: Buckets) -> None:
         await get(client, "/storage/buckets/lake/objects/other", 404)

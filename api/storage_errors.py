@@ -46,7 +46,7 @@ class ErrorRow(Document):
     kind: str = Field(alias="class", description="The error's slug.")
     message: str
     duration_ms: float = Field(description="Of all attempts.")
-    attempt: int = Field(description="How many there were; 0 if the bucket was not asked, since it had just failed.")
+    attempt: int = Field(description="How many there were; 0 if the bucket was not asked since it had just failed, and another answered.")
     rescued: bool
     rescue_bucket: str | None
 

@@ -32,6 +32,7 @@ import pyarrow as pa
 from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid
 from engines.reading import ANONYMOUS, IndexName, Reader, decide
+from engines.sql.tables import RESCUED_FOR
 from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
 from engines.vectors.engine import Mask, VectorIndex, Vectors
@@ -39,6 +40,7 @@ from specs.errors import LakehouseError
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
 from state.catalog.records import Build, IndexRecord, ServingManifest
+from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
 
 MOST_HITS = 10_000
@@ -101,6 +103,9 @@ class Files(Protocol):
     def find(self, ref: ObjectRef) -> Found:
         """A verified local file. Blocking."""
 
+    def again(self, failure: BucketFailure) -> None:
+        """Tells that a file which was found with this failure answers once more. Returns at once."""
+
 
 class Filters(Protocol):
     """The query service, as far as a search needs it."""
@@ -111,7 +116,13 @@ class Filters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Serving:
-    """An open build. model: its embedder, or why there is none. mapped: the files that are read from where they lie, with their sizes."""
+    """An open build.
+
+    Args:
+        model: its embedder, or why there is none.
+        mapped: the files that are read from where they lie, with their sizes.
+        failures: of the bucket of its files, one for each that answered in its place when it was looked at, in seconds.
+    """
 
     manifest: ServingManifest
     build: Build
@@ -120,7 +131,13 @@ class _Serving:
     model: Embedder | EngineError
     versions: Mapping[str, int]
     mapped: tuple[tuple[mmap.mmap, int], ...]
-    rescues: tuple[str, ...]
+    failures: tuple[BucketFailure, ...]
+    looked_at: float
+
+    @property
+    def rescues(self) -> tuple[str, ...]:
+        """Buckets that gave files in another's place."""
+        return tuple(sorted({str(failure.rescue_bucket) for failure in self.failures}))
 
     def is_of(self, manifest: ServingManifest, build: Build | None) -> bool:
         """Whether this is what the catalog says: a build that was made again has the same name, and other files."""
@@ -163,6 +180,7 @@ class SearchService:
         self._clock = clock
         self._held: dict[str, _Serving] = {}
         self._loading: dict[str, _Loading] = {}
+        self._looking: dict[str, asyncio.Future[tuple[BucketFailure, ...]]] = {}
         # One after the other: two builds that load at once would both be in memory besides those that serve.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="index-loader")
         self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
@@ -197,6 +215,8 @@ class SearchService:
         self._loader.shutdown(wait=False, cancel_futures=True)
         for loading in self._loading.values():
             loading.done.cancel()  # else its thread would tell a loop that may be closed by then
+        for look in self._looking.values():
+            look.cancel()
         self._held.clear()
         self._loading.clear()
 
@@ -222,10 +242,33 @@ class SearchService:
             self._forget(name)
         current = self._current(name, manifest, record.builds.get(manifest.build))
         if current is not None:
-            return current
+            return self._again(name, current)
         loading = self._load(name, record, manifest)
         former = self._held.get(name)
-        return former if former is not None else await asyncio.shield(loading.done)
+        return self._again(name, former) if former is not None else await asyncio.shield(loading.done)
+
+    def _again(self, name: str, held: _Serving) -> _Serving:
+        """The same. That files of a rescue bucket answer is told each time; whether their own is back, is looked at beside the answer."""
+        for failure in held.failures:
+            self._files.again(failure)
+        if held.failures and name not in self._looking and self._clock() > held.looked_at + RESCUED_FOR:
+            look = self._looking[name] = asyncio.wrap_future(self._loader.submit(self._look_again, held.build))
+            look.add_done_callback(lambda _: self._looked(name, held.build, look))
+        return held
+
+    def _look_again(self, build: Build) -> tuple[BucketFailure, ...]:
+        """Of the files as they are found now. Blocking."""
+        return _failures([self._files.find(ref) for ref in build.files.values()])
+
+    def _looked(self, name: str, build: Build, look: asyncio.Future[tuple[BucketFailure, ...]]) -> None:
+        """What was opened serves on: its bytes are the same, wherever they come from. On the event loop."""
+        self._looking.pop(name, None)
+        if look.cancelled():
+            return
+        failed, held = look.exception() is not None, self._held.get(name)
+        if held is not None and held.build == build:
+            failures = held.failures if failed else look.result()
+            self._held[name] = replace(held, failures=failures, looked_at=self._clock())
 
     def _unknown(self, name: str, reader: Reader) -> IndexUnknown:
         """Suggests what the reader may search, and nothing else. Blocking."""
@@ -299,8 +342,13 @@ class SearchService:
             model = error
         _warm(index, table, model)
         mapped = tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size)
-        rescues = tuple(sorted({file.rescue for file in found.values() if file.rescue is not None}))
-        return _Serving(manifest, build, index, table, model, {facts.dataset: facts.table_version}, mapped, rescues)
+        versions, failures = {facts.dataset: facts.table_version}, _failures(found.values())
+        return _Serving(manifest, build, index, table, model, versions, mapped, failures, self._clock())
+
+
+def _failures(found: Iterable[Found]) -> tuple[BucketFailure, ...]:
+    """One for each bucket that answered in another's place."""
+    return tuple({file.rescue: file.failure for file in found if file.failure is not None}.values())
 
 
 def _hold(path: Path) -> mmap.mmap:

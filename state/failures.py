@@ -1,7 +1,8 @@
 """What went wrong in buckets: every failed operation is one row of the stream `errors`, and the newest ones are in memory.
 
 A read that fails may yet be answered from a rescue bucket: whoever tries that opens a `trying` block, in which rows are held back until it
-is known. Refuses to judge: what counts as a failure is decided in `watched_store.py`, where to read next.
+is known. Whoever keeps what a rescue bucket gave, and answers by it once more, has the failure repeated. Refuses to judge: what counts as a
+failure is decided in `watched_store.py`, where to read next.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -34,7 +35,8 @@ class BucketFailure:
         id: a ULID, given when it is noted.
         op: what was tried: put, get, head, list, delete, stage.
         kind: the error's slug. message: without secrets.
-        duration_ms: of all attempts; attempt: how many there were, 0 where the bucket was not asked since it had just failed.
+        duration_ms: of all attempts; attempt: how many there were, 0 where the bucket was not asked since it had just failed, and
+            another answered.
         rescue_bucket: which bucket answered in its place, None if none did.
     """
 
@@ -81,6 +83,18 @@ class BucketFailure:
         )
 
 
+@dataclass(slots=True)
+class Trial:
+    """A read under way. failures: so far, and after it as they were told; rescue: to be set to the bucket that answered in the end."""
+
+    failures: list[BucketFailure] = field(default_factory=list)
+    rescue: str | None = None
+
+    def noted(self, bucket: str) -> bool:
+        """Whether a failure of this bucket is among them."""
+        return any(failure.bucket == bucket for failure in self.failures)
+
+
 class Failures:
     """The failures of one process, its jobs in other processes included. Thread-safe."""
 
@@ -101,27 +115,28 @@ class Failures:
     def record(self, bucket: str, op: str, key: str, error: StateError, *, duration_ms: float = 0.0, attempt: int = 1) -> None:
         """Notes a failure; within `trying`, at its end. What was not even tried (attempt 0) is a row only if another bucket answered."""
         failure = BucketFailure(self._clock(), bucket, op, key, error.slug, str(error), duration_ms, attempt)
-        held: list[BucketFailure] | None = getattr(self._held, "rows", None)
-        if held is not None:
-            held.append(failure)
+        trial: Trial | None = getattr(self._held, "trial", None)
+        if trial is not None:
+            trial.failures.append(failure)
         elif attempt:
             self.tell(failure)
 
     @contextmanager
-    def trying(self) -> Iterator[Callable[[str], None]]:
-        """Holds back what this thread records. Gives what to call with the name of the bucket that answered in the end."""
-        if getattr(self._held, "rows", None) is not None:
+    def trying(self) -> Iterator[Trial]:
+        """Holds back what this thread records."""
+        if getattr(self._held, "trial", None) is not None:
             raise RuntimeError("a read within a read")
-        held: list[BucketFailure] = []
-        rescue: list[str] = []
-        self._held.rows = held
+        trial = self._held.trial = Trial()
         try:
-            yield rescue.append
+            yield trial
         finally:
-            self._held.rows = None
-            for failure in held:
-                if rescue or failure.attempt:
-                    self.tell(replace(failure, rescue_bucket=rescue[0] if rescue else None))
+            self._held.trial = None
+            told = [failure for failure in trial.failures if trial.rescue is not None or failure.attempt]
+            trial.failures = [self.tell(replace(failure, rescue_bucket=trial.rescue)) for failure in told]
+
+    def repeat(self, failure: BucketFailure) -> None:
+        """What its rescue bucket gave then answers once more; its own was not asked again."""
+        self.tell(replace(failure, at=self._clock(), duration_ms=0.0, attempt=0))
 
     def newest(self) -> list[BucketFailure]:
         """The newest ones, newest first."""
@@ -133,8 +148,8 @@ class Failures:
         with self._lock:
             return self._last.get(bucket)
 
-    def tell(self, failure: BucketFailure) -> None:
-        """Notes one under a new id, such as one that a job in another process told of."""
+    def tell(self, failure: BucketFailure) -> BucketFailure:
+        """Notes one under a new id, such as one that a job in another process told of; returns it with that."""
         with self._lock:
             failure = replace(failure, id=self._ids())
             self._newest.append(failure)
@@ -144,6 +159,7 @@ class Failures:
                 listener(failure)
             except StateError as error:
                 _log.warning("a failure of bucket %s is not in the journal: %s", failure.bucket, error.explain())
+        return failure
 
 
 _here: ContextVar[Failures] = ContextVar("failures")

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from state.digest_file import sha256_bytes
 from state.errors import KeyInvalid
+from state.failures import BucketFailure
 
 MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
@@ -60,10 +61,15 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A local file with an object's bytes, and the rescue bucket that it came from: None if its own bucket answered."""
+    """A local file with an object's bytes. failure: of its own bucket, where it came from the rescue bucket."""
 
     path: Path
-    rescue: str | None = None
+    failure: BucketFailure | None = None
+
+    @property
+    def rescue(self) -> str | None:
+        """That bucket."""
+        return None if self.failure is None else self.failure.rescue_bucket
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from typing import TypeVar
 from state.buckets import Buckets
 from state.digest_file import sha256_bytes, sha256_file
 from state.errors import BucketUnavailable, BucketUnknown, ObjectCorrupt, ObjectMissing, StateError
+from state.failures import BucketFailure, Trial
 from state.local_store import storage_error
 from state.objects import Found, ObjectInfo, ObjectRef, ObjectStore, OpenObject
 from state.staging import Staging
@@ -60,8 +61,12 @@ class ObjectReader:
 
         A cached file may be removed a minute after it was last asked for; who has it open keeps it.
         """
-        path, rescue = self._rescued(ref, self._path)
-        return Found(path, rescue)
+        path, failure = self._rescued(ref, self._path)
+        return Found(path, failure)
+
+    def again(self, failure: BucketFailure) -> None:
+        """Tells that a file which was found with this failure answers once more. Returns at once."""
+        self._buckets.failures.repeat(failure)
 
     def path(self, ref: ObjectRef) -> Path:
         """As `find`, for whom it is all the same where it came from."""
@@ -80,7 +85,7 @@ class ObjectReader:
         return self._by_key(bucket, key, "get", lambda store: store.open(key, start, length))
 
     def _by_key(self, bucket: str, key: str, operation: str, read: Callable[[ObjectStore], T]) -> tuple[T, str | None]:
-        with self._buckets.failures.trying() as answered:
+        with self._buckets.failures.trying() as trial:
             try:
                 return read(self._buckets.store(bucket)), None
             except (BucketUnavailable, ObjectMissing) as error:
@@ -93,30 +98,30 @@ class ObjectReader:
                     raise error from another
                 if isinstance(error, ObjectMissing):  # which is no failure where the other has it neither
                     self._buckets.failures.record(bucket, operation, key, error)
-                answered(rescue)
+                trial.rescue = rescue
                 return found, rescue
 
-    def _rescued(self, ref: ObjectRef, read: Callable[[ObjectRef], T]) -> tuple[T, str | None]:
-        """What is read, and which bucket it came from where that is not its own. Raises what its own bucket raised."""
-        with self._buckets.failures.trying() as answered:
+    def _rescued(self, ref: ObjectRef, read: Callable[[ObjectRef], T]) -> tuple[T, BucketFailure | None]:
+        """What is read, and the failure of its own bucket where it came from the rescue bucket. Raises what its own bucket raised."""
+        with self._buckets.failures.trying() as trial:
             try:
                 return read(ref), None
             except _RESCUABLE as error:
-                self._note(ref, error)
+                self._note(trial, ref, error)
                 rescue = self._buckets.rescue(ref.bucket)
                 if rescue is None:
                     raise
                 try:
                     found = read(replace(ref, bucket=rescue))
                 except StateError as another:
-                    self._note(replace(ref, bucket=rescue), another)
+                    self._note(trial, replace(ref, bucket=rescue), another)
                     raise error from another
-                answered(rescue)
-                return found, rescue
+                trial.rescue = rescue
+        return found, trial.failures[0]
 
-    def _note(self, ref: ObjectRef, error: StateError) -> None:
-        """What the store itself could not know: that an object must be there, and what its bytes must be."""
-        if isinstance(error, (ObjectMissing, ObjectCorrupt)):
+    def _note(self, trial: Trial, ref: ObjectRef, error: StateError) -> None:
+        """What the store itself could not know: that an object must be there, what its bytes must be, how opening it in place ends."""
+        if not isinstance(error, BucketUnknown) and not trial.noted(ref.bucket):
             self._buckets.failures.record(ref.bucket, "get", ref.key, error)
 
     def _path(self, ref: ObjectRef) -> Path:

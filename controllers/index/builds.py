@@ -84,7 +84,7 @@ class Builds:
         task = CorpusTask(
             index=index.key.name,
             dataset=spec.dataset,
-            source=make_view(table, self._cache / "views", self._objects, sql_name(spec.dataset)).to_dict(),
+            source=make_view(table, self._cache / "views", self._objects, sql_name(spec.dataset)).table.to_dict(),
             snapshot=table.snapshot,
             table_version=table.version,
             rows=table.rows,

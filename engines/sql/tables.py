@@ -19,13 +19,13 @@ from engines.errors import TableUnknown
 from engines.reading import TableName
 from engines.sql.ledgers import LEDGER_TABLES, ledger_table
 from engines.sql.source import ArrowTable, LakeTable, TableSource
-from engines.sql.views import Files, make_view
+from engines.sql.views import Files, View, make_view
 from state.catalog.fold import ObjectState, tables_of
 from state.catalog.records import LedgerKind, Table
 
 REMEMBERED = 4096
 RESCUED_FOR = 5.0
-"""Seconds after which a view with files of a rescue bucket is made anew: the bucket may be back."""
+"""Seconds after which files of a rescue bucket are looked for again in their own: it may be back."""
 SYSTEM = "system."
 
 
@@ -123,7 +123,7 @@ class CatalogTables:
     def _former_view(self, table: Table, name: str, moment: Moment, fresh: bool) -> LakeTable:
         """Made anew each time, unless it is the present one: whoever sweeps the folder does not know of it."""
         wanted = table_at(table, moment)
-        return self._view(table, name, fresh) if wanted is table else make_view(wanted, self._views, self._files, name)
+        return self._view(table, name, fresh) if wanted is table else make_view(wanted, self._views, self._files, name).table
 
     def _view(self, table: Table, name: str, fresh: bool) -> LakeTable:
         key = (table.name, name)
@@ -131,16 +131,18 @@ class CatalogTables:
             known = self._known.get(key)
             if known is not None and known.table is table and not fresh and not self._is_over(known):
                 self._known.move_to_end(key)
-                return known.view
+                for failure in known.view.failures:
+                    self._files.again(failure)
+                return known.view.table
         view = make_view(table, self._views, self._files, name)
         with self._lock:
             self._known[key] = _Known(table, view, self._clock())
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        return view
+        return view.table
 
     def _is_over(self, known: _Known) -> bool:
-        return bool(known.view.rescues) and self._clock() - known.made > RESCUED_FOR
+        return bool(known.view.failures) and self._clock() - known.made > RESCUED_FOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +150,5 @@ class _Known:
     """A view and what it was made of, at an instant of the clock."""
 
     table: Table
-    view: LakeTable
+    view: View
     made: float

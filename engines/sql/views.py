@@ -21,6 +21,7 @@ import orjson
 
 from engines.sql.source import SEQUENCE, Folder, LakeTable
 from state.catalog.records import DataFile, Scalar, Table
+from state.failures import BucketFailure
 from state.local_store import storage_error
 from state.objects import Found, ObjectRef
 
@@ -37,6 +38,17 @@ class Files(Protocol):
 
     def find(self, ref: ObjectRef) -> Found:
         """A verified local file. Blocking."""
+
+    def again(self, failure: BucketFailure) -> None:
+        """Tells that a file which was found with this failure answers once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What to read. failures: of a bucket that did not give files of it, one for each that answered in its place."""
+
+    table: LakeTable
+    failures: tuple[BucketFailure, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +96,32 @@ def view_name(table: Table) -> str:
     return hashlib.sha256(orjson.dumps([parts, table.primary_key, columns])).hexdigest()[:32]
 
 
-def make_view(table: Table, folder: Path, files: Files, name: str) -> LakeTable:
+def make_view(table: Table, folder: Path, files: Files, name: str) -> View:
     """The links, made or mended, below `folder`. Blocking. name: as SQL calls the table. Raises what reading an object raises."""
     parts = split(table)
     top = folder / view_name(table)
-    rescues: set[str] = set()
-    base = _link(top / "base", {f"{number:08d}.parquet": file for number, file in enumerate(parts.base)}, files, rescues)
-    touched = _link(top / "touched", {f"{number:08d}.parquet": file for number, file in enumerate(parts.touched)}, files, rescues)
-    deltas = _link(top / "deltas", dict(_delta_names(parts.deltas)), files, rescues)
+    failures: dict[str, BucketFailure] = {}
+    base = _link(top / "base", {f"{number:08d}.parquet": file for number, file in enumerate(parts.base)}, files, failures)
+    touched = _link(top / "touched", {f"{number:08d}.parquet": file for number, file in enumerate(parts.touched)}, files, failures)
+    deltas = _link(top / "deltas", dict(_delta_names(parts.deltas)), files, failures)
     columns = tuple((column.name, column.type) for column in table.columns)
     merged = None if deltas is None else str(top / MERGED)
-    given = tuple(sorted(rescues))
-    return LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged, given, table.lost_rows)
+    given = tuple(sorted(failures))
+    found = LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged, given, table.lost_rows)
+    return View(found, tuple(failures.values()))
 
 
 def _delta_names(deltas: Sequence[DataFile]) -> Iterable[tuple[str, DataFile]]:
     return ((f"{SEQUENCE}={file.sequence}/{number:08d}.parquet", file) for number, file in enumerate(deltas))
 
 
-def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files, rescues: set[str]) -> Folder | None:
-    """rescues: takes the names of the buckets that answered in another's place."""
+def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files, failures: dict[str, BucketFailure]) -> Folder | None:
+    """failures: takes one for each bucket that answered in another's place, by its name."""
     for relative, file in wanted.items():
         found = files.find(file.ref)
         link, target = folder / relative, found.path.absolute()
-        if found.rescue is not None:
-            rescues.add(found.rescue)
+        if found.failure is not None and found.rescue is not None:
+            failures.setdefault(found.rescue, found.failure)
         if link.is_symlink() and link.readlink() == target:
             continue
         # several queries may make one view at once, each with links of its own that take each other's place

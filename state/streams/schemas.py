@@ -83,7 +83,7 @@ TRIALS = _stream(
 )
 ERRORS = _stream(
     "errors",
-    "Every failed bucket operation, without secrets, and whether the rescue bucket answered.",
+    "Every failed bucket operation, and whether the rescue bucket answered; attempt 0: it did, and the bucket was not asked again.",
     "bucket op key class message duration_ms:float64 attempt:int64 rescued:bool rescue_bucket detail:json",
 )
 AUDIT = _stream(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,12 +32,14 @@ from engines.errors import (
 )
 from engines.reading import ANONYMOUS, Reader
 from engines.search import SearchRequest, SearchService
+from engines.sql.tables import RESCUED_FOR
 from engines.vectors import builds
 from engines.vectors.builds import BuildTask
 from engines.vectors.corpus import CorpusTask, make_corpus
 from engines.vectors.registry import open_engine
 from state.catalog.records import Build, IndexRecord, ServingManifest
 from state.errors import ObjectCorrupt
+from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
 from state.places import BucketConfig
 
@@ -68,14 +71,19 @@ class Files:
     root: Path
     gate: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+    failure: BucketFailure | None = None
     asked: list[str] = field(default_factory=list)
+    told: list[BucketFailure] = field(default_factory=list)
 
     def find(self, ref: ObjectRef) -> Found:
         self.asked.append(ref.key)
         assert self.gate.wait(30)
         if self.error is not None:
             raise self.error
-        return Found(self.root / ref.key)
+        return Found(self.root / ref.key, self.failure)
+
+    def again(self, failure: BucketFailure) -> None:
+        self.told.append(failure)
 
 
 class Filters:
@@ -442,6 +450,31 @@ async def test_a_build_that_was_made_again_is_opened_again(world: World) -> None
     world.service.follow(["Index/resumes"])
     await until(lambda: world.service._held["resumes"] is not first)
     assert await world.find()
+
+
+async def test_files_of_a_rescue_bucket_are_told_each_time_and_their_own_looked_at_again(world: World) -> None:
+    failure = BucketFailure(datetime.now(UTC), "far", "get", "a", "bucket-unavailable", "down", 5.0, 3, "mirror")
+    world.files.failure = failure
+    world.serve(world.build())
+
+    async def rescues() -> tuple[str, ...]:
+        return (await world.service.search(SearchRequest("resumes", TEXTS[0]))).rescues
+
+    assert (await rescues(), world.files.told) == (("mirror",), []), "whoever found the files told of it"
+    asked = len(world.files.asked)
+    assert (await rescues(), world.files.told) == (("mirror",), [failure])
+    assert len(world.files.asked) == asked
+    world.now += RESCUED_FOR + 1
+    world.files.error = ObjectCorrupt("far", "a", expected="1 byte", found="none")
+    await rescues()
+    await until(lambda: len(world.files.asked) > asked and not world.service._looking)
+    assert await rescues() == ("mirror",), "what was opened serves on"
+    world.files.error = world.files.failure = None
+    world.now += RESCUED_FOR + 1
+    await rescues()
+    await until(lambda: not world.service._looking)
+    told = len(world.files.told)
+    assert (await rescues(), len(world.files.told)) == ((), told)
 
 
 async def test_a_first_build_that_cannot_be_opened_is_tried_by_every_search(world: World) -> None:

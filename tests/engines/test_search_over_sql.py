@@ -75,7 +75,7 @@ class Stage:
     def serve(self, reuse: tuple[str, ...] = ()) -> Corpus:
         table = self.catalog.table("candidates")
         assert table is not None
-        source = make_view(table, self.root / "views", self.files, "candidates").to_dict()
+        source = make_view(table, self.root / "views", self.files, "candidates").table.to_dict()
         work = str(self.root / "work")
         embed = CorpusTask(
             "resumes", "candidates", source, table.snapshot, table.version, table.rows, ("resume",), Chunking(), "builtin",

@@ -119,7 +119,7 @@ def test_what_nobody_has_is_lost_and_the_rest_is_readable(lake: Bench) -> None:
     assert name in status.message
     assert "2 rows are lost" in status.message
     assert status.detail["lost"] == [{"file": f"primary/{table(lake).files[0].key}", "rows": 2}]
-    view = make_view(table(lake), lake.folder / "views", lake.state.objects, "x")
+    view = make_view(table(lake), lake.folder / "views", lake.state.objects, "x").table
     assert view.base is not None
     assert (view.base.files, view.lost, table(lake).rows) == (1, 2, 1)
     stored(lake).write_bytes(content)

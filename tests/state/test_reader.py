@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,11 +214,39 @@ class TestRescue:
         found = reader.find(ref)
         assert (found.path.read_bytes(), found.rescue) == (b"table", "mirror")
         assert reader.read(ref) == b"table"
-        failure = buckets.failures.last(bucket)
-        if damage != "unreachable":  # which the store would have recorded itself
-            assert failure is not None
-            kind = "object-missing" if damage == "missing" else "object-corrupt"
+        first, second = reversed(buckets.failures.newest())
+        assert found.failure == first
+        kind = {"missing": "object-missing", "unreachable": "bucket-unavailable"}.get(damage, "object-corrupt")
+        for failure in (first, second):
             assert (failure.op, failure.key, failure.kind, failure.rescue_bucket) == ("get", "a/b", kind, "mirror")
+
+    def test_a_file_that_cannot_be_read_where_it_lies_is_a_failure_of_its_bucket(
+        self, buckets: Buckets, reader: ObjectReader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ref = put(buckets, "lake", "a", b"table")
+        put(buckets, "mirror", "a", b"table")
+        real = reading.sha256_file
+
+        def broken(path: Path) -> str:
+            if "lake" in path.parts:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return real(path)
+
+        monkeypatch.setattr(reading, "sha256_file", broken)
+        found = reader.find(ref)
+        assert found.path.read_bytes() == b"table"
+        assert buckets.failures.newest() == [found.failure]
+        assert found.failure is not None
+        assert (found.failure.bucket, found.failure.op, found.failure.kind) == ("lake", "get", "bucket-unavailable")
+
+    def test_what_answers_once_more_is_told_as_not_asked(self, buckets: Buckets, reader: ObjectReader) -> None:
+        ref = put(buckets, "mirror", "a", b"table")
+        failure = reader.find(replace(ref, bucket="lake")).failure
+        assert failure is not None
+        reader.again(failure)
+        again, first = buckets.failures.newest()
+        assert first == failure
+        assert (again.bucket, again.key, again.kind, again.attempt, again.rescue_bucket) == ("lake", "a", "object-missing", 0, "mirror")
 
     def test_its_own_bucket_comes_first(self, buckets: Buckets, reader: ObjectReader) -> None:
         ref = put(buckets, "lake", "a", b"1")

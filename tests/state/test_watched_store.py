@@ -191,10 +191,11 @@ def test_a_journal_that_cannot_be_written_fails_nobody(bench: Bench, caplog: pyt
 
 class TestTrying:
     def test_what_was_answered_elsewhere_says_so(self, bench: Bench) -> None:
-        with bench.failures.trying() as answered:
+        with bench.failures.trying() as trial:
             bench.fail(PATIENCE + 1)
             assert bench.told == []
-            answered("mirror")
+            trial.rescue = "mirror"
+        assert trial.failures == bench.told
         assert [(failure.rescue_bucket, failure.attempt) for failure in bench.told] == [("mirror", 3)] * PATIENCE + [("mirror", 0)]
 
     def test_what_was_not_asked_and_not_answered_is_no_row(self, bench: Bench) -> None:

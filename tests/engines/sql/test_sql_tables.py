@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from engines.sql.tables import RESCUED_FOR, CatalogTables
 from engines.sql.views import ViewSweep, view_name
 from state.catalog.records import Table
 from state.errors import ObjectCorrupt, ObjectMissing
+from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
 
 
@@ -80,24 +82,31 @@ def test_links_are_not_looked_at_again_unless_asked_and_then_mended(orders: Any)
 
 
 def test_a_view_of_rescued_files_is_looked_at_again_after_a_while(orders: Any) -> None:
-    rescue, now = "mirror", [0.0]
+    now, told = [0.0], list[BucketFailure]()
+    failure: BucketFailure | None = BucketFailure(datetime.now(UTC), "far", "get", "a", "bucket-unavailable", "down", 5.0, 3, "mirror")
 
     class Rescued:
         def find(self, ref: ObjectRef) -> Found:
-            return Found(orders.reader.find(ref).path, rescue)
+            return Found(orders.reader.find(ref).path, failure)
+
+        def again(self, failure: BucketFailure) -> None:
+            told.append(failure)
 
     resolver = CatalogTables(orders, Rescued(), orders, orders.views, lambda: now[0])
     rescued = resolver.resolve(TableName("job_orders"))
     assert isinstance(rescued, LakeTable)
-    assert rescued.rescues == ("mirror",)
-    rescue = None
-    assert resolver.resolve(TableName("job_orders")) is rescued
+    assert (rescued.rescues, told) == (("mirror",), []), "whoever found the files told of it"
+    for _ in range(2):
+        assert resolver.resolve(TableName("job_orders")) is rescued
+    assert told == [failure, failure], "each time, once for all files"
+    failure = None
     now[0] = RESCUED_FOR + 1
     back = resolver.resolve(TableName("job_orders"))
     assert isinstance(back, LakeTable)
     assert back.rescues == ()
     now[0] *= 100
     assert resolver.resolve(TableName("job_orders")) is back
+    assert len(told) == 2
 
 
 def test_a_damaged_and_a_lost_file_are_named(orders: Any) -> None:

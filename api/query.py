@@ -21,7 +21,7 @@ from api.bodies import JSON, Document, encoded, preferred, read_body
 from api.csv_text import csv_text
 from api.endpoints import Endpoint
 from api.reader import READER
-from api.rescue import HEADERS, LOST_HEADERS, lost_headers, rescue_headers
+from api.rescue import HEADERS, LOST_HEADERS, RESCUES, lost_headers, rescue_headers
 from engines.at import PRESENT, At, at_from
 from engines.reading import Reader
 
@@ -118,6 +118,7 @@ class QueryAnswer(Document):
     lost: dict[str, int] = Field(
         default_factory=dict, description="Only where files are lost: how many rows each dataset had in them, which are not in the answer."
     )
+    rescues: list[str] = Field(default_factory=list, description=RESCUES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,8 @@ class QueryRoute:
 
 def _as_json(result: QueryResult) -> bytes:
     content = {"columns": result.columns(), "rows": result.rows(), "truncated": result.truncated, "versions": result.versions}
-    return orjson.dumps(content | ({"lost": result.lost} if result.lost else {}))
+    caveats = {"lost": result.lost, "rescues": result.rescues}
+    return orjson.dumps(content | {name: value for name, value in caveats.items() if value})
 
 
 def _as_csv(result: QueryResult) -> bytes:

@@ -14,6 +14,8 @@ HEADERS: Mapping[str, str] = {
     USED: "`true` where a bucket could not give what was needed and its rescue bucket did.",
     BUCKET: "Then: the rescue buckets that answered.",
 }
+RESCUES = "Only where a bucket could not give what was needed: the rescue buckets that did."
+"""What documents say the same by."""
 LOST_HEADERS: Mapping[str, str] = {LOST: "Rows that no bucket has any more and the answer does without, as in `candidates=20000`."}
 
 

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from api.bodies import JSON, Document, at_most, encoded, read_body
 from api.endpoints import Endpoint
 from api.reader import READER
-from api.rescue import HEADERS, rescue_headers
+from api.rescue import HEADERS, RESCUES, rescue_headers
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult
 
@@ -75,6 +75,7 @@ class SearchAnswer(Document):
     index: str
     generation: str | None = Field(description="The IndexGeneration that answered; null if the recommended recipe was built without one.")
     versions: dict[str, int] = Field(description="The version of the dataset that the index holds.")
+    rescues: list[str] = Field(default_factory=list, description=RESCUES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ class SearchRoute:
         )
         result = await self.service.search(wanted, request[READER])
         hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
-        content = {"hits": hits, "index": result.index, "generation": result.generation, "versions": result.versions}
+        content: dict[str, object] = {"hits": hits, "index": result.index, "generation": result.generation, "versions": result.versions}
+        content |= {"rescues": result.rescues} if result.rescues else {}
         return encoded(orjson.dumps(content), headers=rescue_headers(result.rescues))
 
 

@@ -49,6 +49,8 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
         name = f"Index/{index}"
         return state.statuses.get(name).message if name in state.statuses else None
 
+    if state.lease is None:  # whoever has it listens for as long as the state is open
+        state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
     audit = Audit(state.streams)
     searches = SearchService(state.catalog, state.objects, queries, why_not=why_not)
     loop = asyncio.get_running_loop()
@@ -63,15 +65,15 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
         leave()
         searches.close()
         await asyncio.shield(pool.close())
-        await asyncio.to_thread(_keep_audit, state)
+        await asyncio.to_thread(_keep_events, state)
 
 
-def _keep_audit(state: State) -> None:
+def _keep_events(state: State) -> None:
     """Rows of the last second: an offline `lakectl` has no thread that makes them durable, and leaves its file to the next writer."""
     try:
         state.streams.sync()
     except StateError as error:
-        _log.warning("what was read last is not in the audit: %s", error.explain())
+        _log.warning("what was read last, and what failed, is in no journal: %s", error.explain())
 
 
 @dataclass(frozen=True, slots=True)

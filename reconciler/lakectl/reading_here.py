@@ -34,7 +34,8 @@ def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
             rows = [dict(row) for row in result.rows()]
             columns = [dict(column) for column in result.columns()]
             document = {"columns": columns, "rows": rows, "truncated": result.truncated, "versions": dict(result.versions)}
-            return document | ({"lost": dict(result.lost)} if result.lost else {})
+            caveats = {"lost": dict(result.lost), "rescues": list(result.rescues)}
+            return document | {name: value for name, value in caveats.items() if value}
 
     return asyncio.run(ask())
 
@@ -58,7 +59,8 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
         async with reading(state, settings) as readers:
             result = await readers.searches.search(SearchRequest(**body), ANONYMOUS)
             hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
-            return {"hits": hits, "index": result.index, "generation": result.generation, "versions": dict(result.versions)}
+            document = {"hits": hits, "index": result.index, "generation": result.generation, "versions": dict(result.versions)}
+            return document | ({"rescues": list(result.rescues)} if result.rescues else {})
 
     return asyncio.run(ask())
 

@@ -23,10 +23,17 @@ def result_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     elif names:
         _table(answer["columns"], rows, terminal)
     terminal.line(terminal.style(_caption(answer), "dim"))
+    caveats(answer, terminal)
+
+
+def caveats(answer: Mapping[str, Any], terminal: Terminal) -> None:
+    """What is to be known of the answer of a query or search, beside it."""
     for name, lost in answer.get("lost", {}).items():
         terminal.note(
             f"note: the answer lacks {number(lost, 'row')} of {name} that no file has any more; see `lakectl why Dataset/{name}`."
         )
+    for name in answer.get("rescues", []):
+        terminal.note(f"note: rescue bucket {name} answered in another's place; see `lakectl errors`.")
 
 
 def _too_wide(names: list[str], rows: list[list[str]], width: int) -> bool:
@@ -86,6 +93,7 @@ def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     versions = ", ".join(f"{name} version {version}" for name, version in answer["versions"].items())
     by = f" by {answer['generation']}" if answer["generation"] else ""
     terminal.line(terminal.style(f"{number(len(answer['hits']), 'hit')} of {answer['index']}{by}; {versions}", "dim"))
+    caveats(answer, terminal)
 
 
 def _text(value: Any) -> str:

@@ -270,6 +270,7 @@ class TestRescue:
         world.queries.result.rescues = ("mirror",)
         async with opened() as client, client.post("/query", json={"sql": "SELECT 1"}) as answer:
             assert (answer.status, answer.headers["X-Lakehouse-Rescue-Bucket"]) == (200, "mirror")
+            assert (await answer.json())["rescues"] == ["mirror"]
 
 
 async def test_every_read_of_an_object_is_in_the_audit(opened: Open, world: World) -> None:

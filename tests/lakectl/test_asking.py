@@ -103,6 +103,15 @@ def test_documents_are_handed_on_as_they_are(daemon: Daemon, lakectl: Callable[.
     assert (status["revision"], status["objects"]) == (STATUS["revision"], STATUS["objects"])
 
 
+def test_a_rescue_is_told_beside_the_answer(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    daemon.answers |= {path: {**daemon.answers[path], "rescues": ["mirror"]} for path in ("/query", "/search")}
+    note = "note: rescue bucket mirror answered in another's place; see `lakectl errors`.\n"
+    for words in (("query", "SELECT 1"), ("query", "SELECT 1", "-o", "csv"), ("search", "resumes", "java")):
+        said = lakectl("--url", daemon.url, *words)
+        assert note in said.err
+        assert "mirror" not in said.out
+
+
 def test_problems_keep_sentence_and_remedy(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
     problem = {"type": "urn:lakehouse:problem:table-unknown", "title": "x", "status": 404, "detail": "No table x.", "remedy": "Try y."}
     daemon.answers["/query"] = problem

@@ -10,7 +10,7 @@ from reconciler.lakectl.given_text import given_text
 from reconciler.lakectl.options import Parser, add_output, count
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import query_document
-from reconciler.lakectl.result_table import result_table
+from reconciler.lakectl.result_table import caveats, result_table
 from reconciler.lakectl.session import Session
 
 USAGE = "SQL [-p NAME=VALUE] [--at VERSION|TIME] [-n ROWS] [-o FORMAT]"
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         session.terminal.out.write(csv_text([column["name"] for column in answer["columns"]], answer["rows"]))
         if answer["truncated"]:
             session.terminal.note("note: rows were cut off; raise -n, or limits.queryRows in lakehouse.yaml.")
+        caveats(answer, session.terminal)
     elif args.output != "table":
         emit(session.terminal, answer, args.output)
     else:

@@ -6,7 +6,7 @@ from reconciler.lakectl.given_text import given_text
 from reconciler.lakectl.options import Parser, add_output, count
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import search_document
-from reconciler.lakectl.result_table import hits_table
+from reconciler.lakectl.result_table import caveats, hits_table
 from reconciler.lakectl.session import Session
 
 USAGE = "INDEX TEXT [-k N] [--filter SQL] [-o FORMAT]"
@@ -42,4 +42,5 @@ def run(args: argparse.Namespace, session: Session) -> int:
         hits_table(answer, session.terminal)
     else:
         session.terminal.line("nothing was found")
+        caveats(answer, session.terminal)
     return 0

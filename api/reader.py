@@ -16,12 +16,15 @@ from ipaddress import ip_address
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from api.errors import BucketNotFound, HostRefused, ReadRefused
+from api.errors import BucketNotFound, DatasetUnknown, HostRefused, ReadRefused
+from engines.errors import IndexUnknown, TableUnknown
 from engines.reading import ANONYMOUS, Action, BucketName, Readable, Reader, decide
 
 READER: web.RequestKey[Reader] = web.RequestKey("reader", Reader)
 BUCKET = "X-Lakehouse-Bucket"
 """The header by which a request keeps to one bucket: it sees that one's tables, indexes and objects, and no system table."""
+_UNSEEN = (TableUnknown, IndexUnknown, DatasetUnknown, BucketNotFound)
+"""What something in another bucket is to such a request: not there. It may be there for others, which is not said."""
 
 
 def is_loopback(host: str) -> bool:
@@ -94,8 +97,14 @@ def guard(listener: Listener, buckets: Callable[[], Container[str]]) -> Middlewa
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != authority:
             raise HostRefused(f"A page of {origin} may not read from {authority}.", remedy="Ask from a program, without an Origin header.")
-        request[READER] = authenticate(request, buckets())
-        return await handler(request)
+        reader = request[READER] = authenticate(request, buckets())
+        try:
+            return await handler(request)
+        except _UNSEEN as error:
+            if reader.bucket is None:
+                raise
+            remedy = error.remedy or "Leave it out to ask for what lies elsewhere."
+            raise type(error)(f"{error} {BUCKET} keeps this request to bucket {reader.bucket}.", remedy=remedy) from error
 
     return guarded
 

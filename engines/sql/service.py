@@ -48,6 +48,7 @@ from specs.suggestions import nearest
 MOST_KEYS = 20_000_000
 MOST_KEY_BYTES = 512 * MIB
 MERGE_SECONDS = 3600.0
+DATASETS = TableName("system.datasets")
 
 
 class Tables(Protocol):
@@ -266,7 +267,9 @@ class QueryService:
         names = await asyncio.to_thread(self._tables.names)
         visible = [str(known) for known in names if decide(reader, known, "read").allowed]
         near = nearest_names(name, visible)
-        remedy = f"Did you mean {' or '.join(f'`{known}`' for known in near)}?" if near else f"`{LISTING}` lists the tables."
+        remedy = f"`{LISTING}` lists the tables." if decide(reader, DATASETS, "read").allowed else None
+        if near:
+            remedy = f"Did you mean {' or '.join(f'`{known}`' for known in near)}?"
         return TableUnknown(f"There is no table `{name}`.", remedy=remedy)
 
 

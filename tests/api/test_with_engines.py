@@ -140,15 +140,24 @@ class TestOneBucket:
         assert await self.ask(lake, self.JOIN, "archive") == (404, "urn:lakehouse:problem:table-unknown")
         assert await self.ask(lake, "SELECT count(*) AS n FROM placements", "archive") == (200, [{"n": 2}])
 
-    async def test_what_lies_elsewhere_is_not_suggested(self, lake: Any) -> None:
-        response = await lake.post("/query", json={"sql": "SELECT 1 FROM candidate"}, headers={BUCKET: "archive"})
-        assert "candidates" not in (await response.json())["remedy"]
+    @pytest.mark.parametrize("table", ["candidates", "candidate", "system.events"])
+    async def test_what_lies_elsewhere_is_not_there_and_the_header_is_named(self, lake: Any, table: str) -> None:
+        response = await lake.post("/query", json={"sql": f"SELECT 1 FROM {table}"}, headers={BUCKET: "archive"})
+        problem = await response.json()
+        assert (response.status, problem["detail"], problem["remedy"]) == (
+            404,
+            f"There is no table `{table}`. X-Lakehouse-Bucket keeps this request to bucket archive.",
+            "Leave it out to ask for what lies elsewhere.",
+        )
+        near = await lake.post("/query", json={"sql": "SELECT 1 FROM placement"}, headers={BUCKET: "archive"})
+        assert (await near.json())["remedy"] == "Did you mean `placements`?"
 
     async def test_the_catalog_and_the_buckets(self, lake: Any) -> None:
         only = {BUCKET: "archive"}
         rows = (await (await lake.get("/catalog/datasets", headers=only)).json())["datasets"]
         assert [row["name"] for row in rows] == ["placements"]
-        assert (await lake.get("/catalog/datasets/candidates", headers=only)).status == 404
+        hidden = await lake.get("/catalog/datasets/candidates", headers=only)
+        assert (hidden.status, BUCKET in (await hidden.json())["detail"]) == (404, True)
         assert [row["name"] for row in (await (await lake.get("/storage/buckets", headers=only)).json())["buckets"]] == ["archive"]
         (file,) = (await (await lake.get("/catalog/datasets/placements", headers=only)).json())["files"]
         assert (await lake.get(f"/storage/buckets/archive/objects/{file['key']}", headers=only)).status == 200

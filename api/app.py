@@ -66,6 +66,12 @@ def build_app(parts: Parts) -> web.Application:
 
 def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
     """Every route there is."""
+
+    def bucket_names() -> set[str]:
+        """Of those that are open, and of those that a spec declares."""
+        return {*parts.buckets.configs(), *(bucket.name for bucket in parts.statuses.all("Bucket"))}
+
+    failures = Remembered(parts.events, parts.buckets.failures)
     described = (
         *query.endpoints(parts.queries, parts.limits.query_rows),
         *search.endpoints(parts.searches, parts.limits.search_k),
@@ -73,7 +79,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
         *datasets.endpoints(parts.catalog, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
-        *storage_errors.endpoints(Remembered(parts.events, parts.buckets.failures), parts.limits.page, threads.storage),
+        *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),
         *objects.endpoints(parts.objects, parts.audit, threads.storage),
         *health.endpoints(parts.missing),
         *metrics.endpoints(parts.registry, threads.memory),

@@ -5,6 +5,7 @@ Read like events, in a thread. Next: `state/failure_query.py`, which answers; `s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import orjson
@@ -17,6 +18,7 @@ from api.reader import READER, require_all, require_bucket
 from api.threads import Threads
 from engines.reading import TableName
 from state.failure_query import FailureQuery, FailureSource, answer, columns
+from state.failures import FAULTS, OPERATIONS
 
 SYSTEM_ERRORS = TableName("system.errors")
 
@@ -24,9 +26,9 @@ SYSTEM_ERRORS = TableName("system.errors")
 class ErrorParameters(Document):
     """Which failures; the newest hundred without."""
 
-    bucket: str | None = Field(None, description="Only failures of this bucket.")
-    op: str | None = Field(None, description="Only failures of this operation: put, get, head, list, delete, stage.")
-    kind: str | None = Field(None, alias="class", description="Only failures of this class, as in bucket-unavailable.")
+    bucket: str | None = Field(None, description="Only failures of this bucket: one there is, or was when it failed.")
+    op: str | None = Field(None, description=f"Only failures of this operation: {', '.join(OPERATIONS)}.")
+    kind: str | None = Field(None, alias="class", description=f"Only failures of this class: {', '.join(fault.slug for fault in FAULTS)}.")
     key: str | None = Field(None, description="Only failures of keys that begin with this.")
     since: str | None = Field(None, description="Only failures from this time (ISO 8601) or id on.")
     until: str | None = Field(None, description="Only failures before this time (ISO 8601) or id.")
@@ -74,20 +76,21 @@ class ErrorAnswer(Document):
 
 @dataclass(frozen=True, slots=True)
 class ErrorRoute:
-    """Answers it. parameters: with the bound of a page."""
+    """Answers it. buckets: the names of those there are; parameters: with the bound of a page."""
 
     source: FailureSource
+    buckets: Callable[[], Collection[str]]
     parameters: type[ErrorParameters]
     threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Raises ParametersInvalid, BucketNotFound, ReadRefused, and StreamInvalid for a time or cursor that is none."""
+        """Raises ParametersInvalid, BucketNotFound, ReadRefused, and StreamInvalid for what no failure can have."""
         query = _query(read_parameters(request, self.parameters), request[READER].bucket)
         if query.bucket is None:
             require_all(request, SYSTEM_ERRORS)
         else:
             require_bucket(request, query.bucket)
-        return encoded(await self.threads.run(lambda wanted: orjson.dumps(answer(self.source, query, wanted))))
+        return encoded(await self.threads.run(lambda wanted: orjson.dumps(answer(self.source, query, self.buckets(), wanted))))
 
 
 def _query(asked: ErrorParameters, bucket: str | None) -> FailureQuery:
@@ -104,9 +107,9 @@ def _query(asked: ErrorParameters, bucket: str | None) -> FailureQuery:
     )
 
 
-def endpoints(source: FailureSource, most: int, threads: Threads) -> tuple[Endpoint, ...]:
-    """The route of failures. most: of a page."""
+def endpoints(source: FailureSource, buckets: Callable[[], Collection[str]], most: int, threads: Threads) -> tuple[Endpoint, ...]:
+    """The route of failures. buckets: the names of those there are; most: of a page."""
     parameters = at_most(ErrorParameters, "limit", most)
-    handle = ErrorRoute(source, parameters, threads).handle
+    handle = ErrorRoute(source, buckets, parameters, threads).handle
     summary = "What failed in which bucket, newest first, or counted"
     return (Endpoint("GET", "/storage/errors", summary, handle, {JSON: ErrorAnswer}, parameters=parameters, problems=(400,)),)

@@ -8,15 +8,16 @@ same without a daemon. Next: `failures.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any, Literal, Protocol, get_args
 
 import orjson
 
+from specs.suggestions import nearest
 from state.errors import StateError
-from state.failures import Failures
+from state.failures import FAULTS, OPERATIONS, Failures
 from state.streams.reading import Record, matching, span
 from state.streams.schemas import StreamInvalid
 
@@ -70,11 +71,25 @@ class FailureQuery:
     limit: int = 100
 
 
-def answer(source: FailureSource, query: FailureQuery, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+def answer(
+    source: FailureSource, query: FailureQuery, buckets: Collection[str], wanted: Callable[[], bool] = lambda: True
+) -> dict[str, Any]:
     """`{"errors", "next"}`, newest first, or `{"groups"}`, the most frequent first; cut short once it is not wanted. Blocking.
 
-    `incomplete` says why older ones could not be read, if so. Raises StreamInvalid for a time or id that is none.
+    buckets: those there are. `incomplete` says why older ones could not be read, if so. Raises StreamInvalid for a time or id that is none,
+    and for a bucket, operation or class that no failure can have.
     """
+    _check("operation", query.op, OPERATIONS)
+    _check("class of failures", query.kind, [fault.slug for fault in FAULTS])
+    if query.bucket is not None and query.bucket not in buckets:
+        records = _readable(source.records(STREAM, newest_first=True), [])
+        former: set[str] = set()
+        for row in matching(takewhile(lambda _: wanted(), records), None):
+            former.add(row["bucket"])
+            if query.bucket in former:
+                break
+        else:
+            _check("bucket", query.bucket, sorted(former.union(buckets)), ", now or in what failed before")
     faults: list[str] = []
     records = _readable(source.records(STREAM, since=query.since, until=query.until, newest_first=True), faults)
     where = {name: value for name, value in (("bucket", query.bucket), ("op", query.op), ("class", query.kind)) if value is not None}
@@ -84,6 +99,15 @@ def answer(source: FailureSource, query: FailureQuery, wanted: Callable[[], bool
         found = (row for row in found if row["key"].startswith(prefix))
     document = _groups(found, query.group, query.limit) if query.group else _page(found, query.limit)
     return document | {"incomplete": faults[0] if faults else None}
+
+
+def _check(what: str, word: str | None, valid: Collection[str], where: str = "") -> None:
+    """Raises StreamInvalid, naming the nearest."""
+    if word is None or word in valid:
+        return
+    near = nearest(word, valid)
+    listed = f"There are {', '.join(valid)}." if valid else None
+    raise StreamInvalid(f"There is no {what} {word!r}{where}.", remedy=f"Did you mean {near!r}?" if near else listed)
 
 
 def _readable(records: Iterator[Record], faults: list[str]) -> Iterator[Record]:

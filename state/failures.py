@@ -1,8 +1,8 @@
 """What went wrong in buckets: every failed operation is one row of the stream `errors`, and the newest ones are in memory.
 
 A read that fails may yet be answered from a rescue bucket: whoever tries that opens a `trying` block, in which rows are held back until it
-is known. Whoever keeps what a rescue bucket gave, and answers by it once more, has the failure repeated. Refuses to judge: what counts as a
-failure is decided in `watched_store.py`, where to read next.
+is known. Whoever keeps what a rescue bucket gave, and answers by it once more, has the failure repeated. Next: `watched_store.py` and
+`reader.py`, which meet them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,27 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from state.errors import StateError
+from state.errors import (
+    BucketUnavailable,
+    DiskFull,
+    ObjectCorrupt,
+    ObjectMissing,
+    SecretFieldMissing,
+    SecretMissing,
+    SecretsFileRefused,
+    StateError,
+)
 from state.streams.ids import Ulids
 from state.timestamps import Clock, from_iso, iso
 
 KEPT = 10_000
 """Failures in memory."""
+
+OPERATIONS = ("put", "get", "head", "list", "delete", "stage")
+FAULTS: tuple[type[StateError], ...] = (
+    BucketUnavailable, DiskFull, ObjectMissing, ObjectCorrupt, SecretMissing, SecretFieldMissing, SecretsFileRefused,
+)  # fmt: skip
+"""What ends an operation as a failed one. A missing object is one only for who knows that it must be there."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +48,8 @@ class BucketFailure:
 
     Args:
         id: a ULID, given when it is noted.
-        op: what was tried: put, get, head, list, delete, stage.
-        kind: the error's slug. message: without secrets.
+        op: what was tried, one of OPERATIONS.
+        kind: the error's slug, of one of FAULTS. message: without secrets.
         duration_ms: of all attempts; attempt: how many there were, 0 where the bucket was not asked since it had just failed, and
             another answered.
         rescue_bucket: which bucket answered in its place, None if none did.

@@ -22,8 +22,8 @@ from typing import TypeVar
 
 from state.buckets import Buckets
 from state.digest_file import sha256_bytes, sha256_file
-from state.errors import BucketUnavailable, BucketUnknown, ObjectCorrupt, ObjectMissing, StateError
-from state.failures import BucketFailure, Trial
+from state.errors import BucketUnavailable, BucketUnknown, ObjectCorrupt, ObjectMissing, SecretError, StateError
+from state.failures import FAULTS, BucketFailure, Trial
 from state.local_store import storage_error
 from state.objects import Found, ObjectInfo, ObjectRef, ObjectStore, OpenObject
 from state.staging import Staging
@@ -33,7 +33,7 @@ REMEMBERED = 100_000
 # A path that was just handed out may not be open yet, so what was used within these seconds stays, even over the bound.
 GRACE = 60.0
 
-_RESCUABLE = (BucketUnavailable, BucketUnknown, ObjectMissing, ObjectCorrupt)
+_RESCUABLE = (BucketUnavailable, BucketUnknown, SecretError, ObjectMissing, ObjectCorrupt)
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class ObjectReader:
         with self._buckets.failures.trying() as trial:
             try:
                 return read(self._buckets.store(bucket)), None
-            except (BucketUnavailable, ObjectMissing) as error:
+            except (BucketUnavailable, SecretError, ObjectMissing) as error:
                 rescue = self._buckets.rescue(bucket)
                 if rescue is None:
                     raise
@@ -121,7 +121,7 @@ class ObjectReader:
 
     def _note(self, trial: Trial, ref: ObjectRef, error: StateError) -> None:
         """What the store itself could not know: that an object must be there, what its bytes must be, how opening it in place ends."""
-        if not isinstance(error, BucketUnknown) and not trial.noted(ref.bucket):
+        if isinstance(error, FAULTS) and not trial.noted(ref.bucket):
             self._buckets.failures.record(ref.bucket, "get", ref.key, error)
 
     def _path(self, ref: ObjectRef) -> Path:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from state.errors import BucketUnavailable, DiskFull, ObjectExists, ObjectMissing, StateError
+from state.errors import BucketUnavailable, DiskFull, ObjectExists, ObjectMissing, SecretError, StateError
 from state.failures import Failures
 from state.objects import ObjectInfo, ObjectStore, OpenObject
 from state.staging import discard
@@ -181,7 +181,7 @@ class WatchedStore:
         began = time.perf_counter()
         try:
             yield
-        except (BucketUnavailable, DiskFull) as error:
+        except (BucketUnavailable, DiskFull, SecretError) as error:
             attempts = error.attempts if isinstance(error, BucketUnavailable) else 1
             if self._breaker is not None and isinstance(error, BucketUnavailable):
                 self._breaker.failed()

@@ -76,7 +76,8 @@ def errors_document(session: Session, parameters: Mapping[str, str | int | None]
     given = {"kind" if name == "class" else name: value for name, value in parameters.items() if value is not None}
     group = columns(str(given.pop("group", "")))
     state, _ = open_here(session.here())
-    return answer(state.streams, FailureQuery(group=group, **given))  # type: ignore[arg-type]
+    known = {*state.buckets.configs(), *(status.name for status in state.statuses.all("Bucket"))}
+    return answer(state.streams, FailureQuery(group=group, **given), known)  # type: ignore[arg-type]
 
 
 def buckets_document(session: Session) -> dict[str, Any]:

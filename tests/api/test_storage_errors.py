@@ -88,7 +88,8 @@ async def test_none(client: Client) -> None:
         ("?class=disk-full", [3]),
         ("?key=datasets/a/", [1, 0]),
         ("?bucket=far&op=put&key=datasets/", [2]),
-        ("?bucket=nowhere", []),
+        ("?bucket=mirror", []),
+        ("?bucket=primary", []),
     ],
 )
 async def test_narrowed(client: Client, ids: tuple[str, ...], query: str, found: list[int]) -> None:
@@ -136,6 +137,25 @@ async def test_counted(client: Client, ids: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("query", ["?group=message", "?group=bucket,", "?limit=0", "?since=yesterday", "?bukket=far"])
 async def test_what_cannot_be_asked(client: Client, query: str) -> None:
     await get(client, query, 400)
+
+
+@pytest.mark.parametrize(
+    ("query", "detail", "remedy"),
+    [
+        ("?op=gte", "There is no operation 'gte'.", "Did you mean 'get'?"),
+        ("?op=x", "There is no operation 'x'.", "There are put, get, head, list, delete, stage."),
+        ("?class=disk_fully", "There is no class of failures 'disk_fully'.", "Did you mean 'disk-full'?"),
+        ("?bucket=lke", "There is no bucket 'lke', now or in what failed before.", "Did you mean 'lake'?"),
+        ("?bucket=removd&op=put", "There is no bucket 'removd', now or in what failed before.", "Did you mean 'removed'?"),
+    ],
+)
+async def test_what_no_failure_can_have(
+    client: Client, ids: tuple[str, ...], streams: Streams, query: str, detail: str, remedy: str
+) -> None:
+    await to_thread.run_sync(streams.append, "errors", failed("removed", "get", "a"))
+    problem = await get(client, query, 400)
+    assert (problem["detail"], problem["remedy"]) == (detail, remedy)
+    assert (await get(client, "?bucket=removed&op=put"))["errors"] == [], "what failed once is remembered"
 
 
 class TestRemembered:

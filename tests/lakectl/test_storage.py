@@ -56,7 +56,30 @@ class TestErrors:
         assert [row["key"] for row in found["errors"]] == ["datasets/people/2.parquet"]
         assert found["next"] == found["errors"][0]["id"]
         assert "there are older ones" in lakectl("errors", "-n", "1").err
-        assert lakectl("errors", "--bucket", "nowhere").all == "--- stderr\nno failed operations\n--- exit 0\n"
+        assert lakectl("errors", "--bucket", "primary").all == "--- stderr\nno failed operations\n--- exit 0\n"
+
+    @pytest.mark.parametrize(
+        ("words", "near"),
+        [(("--bucket", "archve"), "archive"), (("--op", "gte"), "get"), (("--class", "unavailable"), "bucket-unavailable")],
+    )
+    def test_what_no_failure_can_have_is_an_error(self, here: Lakehouse, lakectl: Lakectl, words: tuple[str, str], near: str) -> None:
+        said = lakectl("errors", *words)
+        assert (said.code, said.out) == (2, "")
+        assert said.err.startswith("error: There is no ")
+        assert said.err.endswith(f"Did you mean '{near}'?\n")
+
+    def test_it_fits_whatever_the_names(self, here: Lakehouse, lakectl: Lakectl) -> None:
+        key, bucket = f"datasets/{'d' * 63}/{'a' * 32}-0000.parquet", "b" * 63
+        row = {**failed(bucket, "get", key, 4), "class": "object-missing", "message": f"{bucket}/{key} does not exist."}
+        here.streams_.append_many("errors", [row, {**row, "attempt": 0, "rescued": True, "rescue_bucket": "mirror"}])
+        here.streams_.flush()
+        said = lakectl("errors", "-n", "2")
+        assert max(map(len, said.out.splitlines())) <= 80
+        assert said.out.splitlines()[1:4] == [
+            f"   datasets/{'d' * 63}/",
+            f"   {'a' * 32}-0000.parquet",
+            "   does not exist. mirror answered in its place, without asking it again.",
+        ]
 
     def test_what_cannot_be_counted_by(self, here: Lakehouse, lakectl: Lakectl) -> None:
         said = lakectl("errors", "--group", "message")

@@ -13,7 +13,7 @@ import pytest
 
 from state import reader as reading
 from state.buckets import Buckets
-from state.errors import BucketUnavailable, BucketUnknown, ObjectCorrupt, ObjectMissing
+from state.errors import BucketUnavailable, BucketUnknown, ObjectCorrupt, ObjectMissing, SecretMissing, StateError
 from state.objects import ObjectRef, ObjectStore, OpenObject
 from state.places import BucketConfig
 from state.reader import ObjectReader
@@ -193,20 +193,24 @@ class TestRescue:
         return buckets
 
     @pytest.mark.parametrize("bucket", ["lake", "far"])
-    @pytest.mark.parametrize("damage", ["missing", "longer", "other", "unreachable"])
+    @pytest.mark.parametrize("damage", ["missing", "longer", "other", "unreachable", "unsigned"])
     def test_the_same_object_elsewhere_answers(
         self, buckets: Buckets, reader: ObjectReader, bucket: str, damage: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ref = put(buckets, bucket, "a/b", b"table")
         put(buckets, "mirror", "a/b", b"table")
         store = buckets.store(bucket)
-        if damage == "unreachable":
+        errors: dict[str, StateError] = {
+            "unreachable": BucketUnavailable(bucket, "get", "down"),
+            "unsigned": SecretMissing("keys", "the secrets file"),
+        }
+        if damage in errors:
 
-            def unreachable(*_: object) -> None:
-                raise BucketUnavailable(bucket, "get", "down")
+            def refused(*_: object) -> None:
+                raise errors[damage]
 
             for name in ("get", "open", "path"):
-                monkeypatch.setattr(store, name, unreachable)
+                monkeypatch.setattr(store, name, refused)
         elif damage == "missing":
             store.delete("a/b")
         else:
@@ -216,7 +220,7 @@ class TestRescue:
         assert reader.read(ref) == b"table"
         first, second = reversed(buckets.failures.newest())
         assert found.failure == first
-        kind = {"missing": "object-missing", "unreachable": "bucket-unavailable"}.get(damage, "object-corrupt")
+        kind = errors[damage].slug if damage in errors else "object-missing" if damage == "missing" else "object-corrupt"
         for failure in (first, second):
             assert (failure.op, failure.key, failure.kind, failure.rescue_bucket) == ("get", "a/b", kind, "mirror")
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from obstore.store import MemoryStore
 
-from state.errors import BucketUnavailable, DiskFull, ObjectExists, ObjectMissing, StateError
+from state.errors import BucketUnavailable, DiskFull, ObjectExists, ObjectMissing, SecretMissing, StateError
 from state.failures import BucketFailure, Failures
 from state.objects import ObjectInfo
 from state.remote_store import Clients, ObstoreStore
@@ -93,7 +93,10 @@ def test_a_full_disk_is_one_and_answers_are_none(bench: Bench) -> None:
     bench.flaky.error = DiskFull("far", "/lake")
     with pytest.raises(DiskFull):
         bench.store.get("a")
-    assert [failure.kind for failure in bench.told] == ["disk-full"]
+    bench.flaky.error = SecretMissing("keys", "the secrets file")
+    with pytest.raises(SecretMissing):
+        bench.store.get("a")
+    assert [failure.kind for failure in bench.told] == ["disk-full", "secret-missing"]
 
 
 def test_a_bucket_that_keeps_failing_is_left_alone(bench: Bench) -> None:

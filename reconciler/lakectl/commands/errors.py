@@ -1,6 +1,7 @@
 """`lakectl errors`: what failed in which bucket."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import errors_document
 from reconciler.lakectl.result_table import result_table
 from reconciler.lakectl.session import Session
-from reconciler.lakectl.terminal import Terminal, one_line
+from reconciler.lakectl.terminal import Terminal, one_line, text_width
 from state.timestamps import iso
 
 USAGE = "[--bucket B] [--op OP] [--class CLASS] [--key PREFIX] [--since DURATION] [--group COLUMNS] [-n N] [-o FORMAT]"
@@ -25,7 +26,8 @@ lakectl errors --since 1d --group bucket,class
 lakectl errors --key datasets/candidates/ -o json
 """
 _MOST = 50
-_INDENT = len("03-01 11:03:00  ")
+_INDENT = 3
+_SHORTEST = 10
 _COLUMNS = ("bucket", "op", "class", "count", "rescued", "first", "last")
 _TYPES = {"count": "int64", "rescued": "int64"}
 
@@ -69,9 +71,12 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 def _listed(document: Mapping[str, Any], terminal: Terminal) -> None:
     for row in document["errors"]:
-        terminal.line(one_line(f"{_instant(row['at'])}  {row['bucket']}  {row['op']}  {row['key']}"))
-        told = row["message"] + (f" {row['rescueBucket']} answered in its place." if row["rescued"] else "")
-        for line in terminal.wrap(told, _INDENT):
+        at, what = _instant(row["at"]), f"{row['op']}  {row['class']}"
+        bucket = terminal.cut(row["bucket"], max(_SHORTEST, terminal.width - len(f"{at}    {what}")))
+        terminal.line(f"{terminal.style(at, 'dim')}  {bucket}  {one_line(what)}")
+        for line in _folded(row["key"], terminal.width - _INDENT):
+            terminal.line(" " * _INDENT + line)
+        for line in terminal.wrap(_message(row), _INDENT):
             terminal.line(terminal.style(line, "dim"))
     if not document["errors"]:
         terminal.note("no failed operations")
@@ -79,12 +84,29 @@ def _listed(document: Mapping[str, Any], terminal: Terminal) -> None:
         terminal.note("note: there are older ones; raise -n, or narrow them.")
 
 
+def _message(row: Mapping[str, Any]) -> str:
+    """What was wrong, without the key, which stands above it."""
+    told = str(row["message"]).removeprefix(f"{row['bucket']}/{row['key']} ")
+    asked = "" if row["attempt"] else ", without asking it again"
+    return told + (f" {row['rescueBucket']} answered in its place{asked}." if row["rescued"] else "")
+
+
+def _folded(key: str, width: int) -> list[str]:
+    """A key on as many lines as it needs, broken after slashes."""
+    lines = [""] if key else []
+    for part in re.findall(r"[^/]*/|[^/]+", one_line(key)):
+        if text_width(lines[-1] + part) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+    return lines
+
+
 def _counted(groups: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
     if not groups:
         terminal.note("no failed operations")
         return
     columns = [{"name": name, "type": _TYPES.get(name, "string")} for name in _COLUMNS if name in groups[0]]
-    rows = [{**group, "first": _instant(group["first"]), "last": _instant(group["last"])} for group in groups]
+    rows = [{**group, "first": _instant(group["first"])[:-3], "last": _instant(group["last"])[:-3]} for group in groups]  # to the minute
     result_table({"columns": columns, "rows": rows, "truncated": False, "versions": {}}, terminal)
 
 

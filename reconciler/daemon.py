@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -21,6 +22,7 @@ from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
 from reconciler.allocator import keep_freed_memory
 from reconciler.assembly import Assembly, assemble
+from reconciler.damage_watch import owner_of
 from reconciler.doorbell import doorbell
 from reconciler.footprint import DaemonAddress, remove_daemon, write_daemon
 from reconciler.metrics import watch_loop
@@ -31,7 +33,7 @@ from reconciler.settings import Settings, armed_failpoints, load_settings, split
 from reconciler.upkeep import DAEMON
 from specs.version import VERSION
 from state import failpoints, reasons
-from state.errors import StateError
+from state.errors import ObjectCorrupt, ObjectMissing, StateError
 from state.timestamps import iso
 
 _WAIT_FOR_WORKER = 30.0
@@ -56,13 +58,20 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         stack.push_async_callback(asyncio.to_thread, Housekeeping(state).close)
         assembly = await assemble(state, settings)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
-        readers = await stack.enter_async_context(reading(state, settings))
+        readers = await stack.enter_async_context(reading(state, settings, partial(_mend, assembly)))
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
         app = build_app(_api(state, assembly, readers, facts, settings))
         await stack.enter_async_context(serving(app, bound))
         where = DaemonAddress(url, facts.pid, state.id, facts.since, str(place.socket))
         await _serve(state, assembly, where, on_up)
+
+
+async def _mend(assembly: Assembly, damage: ObjectMissing | ObjectCorrupt) -> None:
+    """Whoever the damaged object belongs to has been visited."""
+    owner = owner_of(damage.key)
+    if owner is not None:
+        await assembly.driver.visited(owner)
 
 
 def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts, settings: Settings) -> ApiParts:

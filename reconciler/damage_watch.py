@@ -16,6 +16,13 @@ _PAUSE = 5.0
 """Seconds between two looks at one owner: what cannot be mended is read again and again."""
 
 
+def owner_of(key: str) -> str | None:
+    """The object that an object of a bucket belongs to, if it does to any."""
+    folder, _, rest = key.partition("/")
+    name, slash, _ = rest.partition("/")
+    return f"{_KINDS[folder]}/{name}" if folder in _KINDS and slash else None
+
+
 class DamageWatch:
     """Hears of every failure, from any thread."""
 
@@ -28,11 +35,9 @@ class DamageWatch:
 
     def heard(self, failure: BucketFailure) -> None:
         """Asks for a look at the owner, if it has one and was not looked at a moment ago."""
-        folder, _, rest = failure.key.partition("/")
-        name, slash, _ = rest.partition("/")
-        if failure.kind not in _DAMAGE or folder not in _KINDS or not slash:
+        owner = owner_of(failure.key)
+        if failure.kind not in _DAMAGE or owner is None:
             return
-        owner = f"{_KINDS[folder]}/{name}"
         with self._lock:
             now = self._clock()
             if now < self._looked.get(owner, float("-inf")) + _PAUSE:

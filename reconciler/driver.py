@@ -89,6 +89,7 @@ class Driver:
         self._visiting = threading.local()
         self._relisted_at: datetime | None = None
         self._unvisited: set[Key] = set()
+        self._awaited: dict[Key, list[asyncio.Future[None]]] = {}
         self.ready: set[Key] = set()
         self.tally = Tally()
         self.first_pass = asyncio.Event()
@@ -138,6 +139,15 @@ class Driver:
         keys = [key for key in map(Key.of, names) if key != own]
         self._loop.call_soon_threadsafe(self._wake, keys, [])
 
+    async def visited(self, name: str) -> None:
+        """Has an object visited now, and returns when that is done: at once if nobody wants it. On the event loop."""
+        key = Key.of(name)
+        if key in self._parts.world.objects:
+            done = self._loop.create_future()
+            self._awaited.setdefault(key, []).append(done)
+            self._parts.queue.add(key)
+            await done
+
     def enqueue(self, keys: Iterable[Key], *, resync: bool = False) -> None:
         """Asks for visits. From the event loop only."""
         for key in keys:
@@ -174,7 +184,7 @@ class Driver:
         queue = self._parts.queue
         while True:
             key = await queue.get()
-            begun = self._loop.time()
+            begun, awaited = self._loop.time(), self._awaited.pop(key, [])
             try:
                 visit = await self._in_thread(partial(self._visit, key))
                 if visit is None:
@@ -185,6 +195,9 @@ class Driver:
             finally:
                 queue.done(key)
                 self._unvisited.discard(key)
+                for done in awaited:
+                    if not done.done():  # else whoever waited for it gave up
+                        done.set_result(None)
 
     def _visit(self, key: Key) -> Visit | None:
         self._visiting.key = key

@@ -10,7 +10,7 @@ from engines.audit import Audit, AuditedQueries, AuditedSearches
 from engines.search import SearchService
 from engines.sql.limits import Limits
 from engines.sql.pool import PoolSize, WorkerPool
-from engines.sql.service import QueryService
+from engines.sql.service import Mend, QueryService
 from engines.sql.tables import CatalogTables
 from reconciler.opening import State
 from reconciler.settings import Settings
@@ -34,8 +34,8 @@ class Readers:
 
 
 @asynccontextmanager
-async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
-    """Query workers and open indexes, for as long as the block runs."""
+async def reading(state: State, settings: Settings, mend: Mend | None = None) -> AsyncIterator[Readers]:
+    """Query workers and open indexes, for as long as the block runs. mend: see `QueryService`."""
     limits = settings.limits
     system = SystemTables(state.streams, state.catalog, state.statuses, state.place.cache / "system")
     tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views")
@@ -43,7 +43,7 @@ async def reading(state: State, settings: Settings) -> AsyncIterator[Readers]:
     size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)
     pool = WorkerPool(state.place.cache / "spill", size)
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
-    queries = QueryService(tables, pool, each)
+    queries = QueryService(tables, pool, each, mend=mend)
 
     def why_not(index: str) -> str | None:
         name = f"Index/{index}"

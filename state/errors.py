@@ -55,7 +55,7 @@ class ObjectMissing(ObjectError):
     """Nothing is stored under this key."""
 
     slug = "object-missing"
-    remedy = "Restore the object from a backup, or reconcile its owner, which makes it again from the source."
+    remedy = "Restore it from a backup, or have its owner looked at by `lakectl apply` or a daemon: it is made again, or done without."
 
     def __init__(self, bucket: str, key: str) -> None:
         super().__init__(f"{bucket}/{key} does not exist.", bucket=bucket, key=key)

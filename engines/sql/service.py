@@ -2,7 +2,7 @@
 
 One query is one conversation: the worker names the tables, this passes them through `decide` and resolves those that the reader may see to
 snapshots, the worker runs. A name that a reader may not see is unknown to it, and suggested to nobody. A file that turns out unreadable is
-looked at again and mended where it can be, then the query runs once more.
+looked at again and mended where it can be, or given up, then the query runs once more.
 
 It refuses to parse SQL. Next: `pool.py`, `protocol.py`, `tables.py`.
 """
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -44,11 +44,21 @@ from engines.sql.source import LakeTable, TableSource
 from engines.sql.tables import dataset_name, sql_name
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
+from state.errors import ObjectCorrupt, ObjectMissing
 
 MOST_KEYS = 20_000_000
 MOST_KEY_BYTES = 512 * MIB
 MERGE_SECONDS = 3600.0
+PATIENCE = 10.0
+"""Seconds for which a query waits for a damaged table to be mended."""
+ASK_AGAIN = "It is made again where its source is there: ask again in a moment, or see `lakectl status`."
 DATASETS = TableName("system.datasets")
+
+
+Mend: TypeAlias = Callable[[ObjectMissing | ObjectCorrupt], Awaitable[None]]
+"""Has whatever the object belongs to looked at, which makes it again or goes on without it; returns when that was done."""
+
+_T = TypeVar("_T")
 
 
 class Tables(Protocol):
@@ -107,12 +117,14 @@ class QueryService:
         pool: WorkerPool,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         *,
+        mend: Mend | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """limits: of every query, which a caller can only narrow. clock: seconds."""
+        """limits: of every query, which a caller can only narrow. mend: None where nobody can. clock: seconds."""
         self._tables = tables
         self._pool = pool
         self._limits = limits
+        self._mend = mend
         self._clock = clock
         self._merges = Merges(partial(self._conversation, replace(limits, seconds=MERGE_SECONDS)))
 
@@ -137,7 +149,7 @@ class QueryService:
         body = encode_parameters(params or {})
         question = Frame({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
         for fresh in (False, True):
-            answer, sources, waits_for = await self._ask(question, limits, reader, at, fresh=fresh)
+            answer, sources, waits_for = await self._whole(partial(self._ask, question, limits, reader, at, fresh=fresh))
             if waits_for:
                 await self._merges.wait(waits_for, limits.seconds)
                 # a table that was changed again meanwhile is merged by the query itself, lest it waits for ever
@@ -162,7 +174,7 @@ class QueryService:
         self._check_length(filter_sql)
         name = self._tables.named(sql_name(dataset))
         for fresh in (False, True):
-            source = await asyncio.to_thread(self._resolve, name, reader, fresh=fresh)
+            source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, fresh=fresh))
             if source is None:
                 raise await self._unknown(name.name, reader)
             await self._merges.wait(await asyncio.to_thread(unmerged, [source]), self._limits.seconds)
@@ -181,6 +193,23 @@ class QueryService:
             unreadable = answer.header["problem"] == "unknown-table"
             raise FilterInvalid("A filter may not read tables." if unreadable else message, remedy=answer.header["remedy"])
         return await self._refuse(answer, reader)
+
+    async def _whole(self, read: Callable[[], Awaitable[_T]]) -> _T:
+        """What is read. Where an object is missing or damaged, its table is mended first, or goes on without it."""
+        mended: set[str] = set()
+        while True:
+            try:
+                return await read()
+            except (ObjectMissing, ObjectCorrupt) as error:
+                if self._mend is None:
+                    raise
+                if error.key in mended:
+                    error.remedy = ASK_AGAIN
+                    raise
+                mended.add(error.key)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE):
+                        await self._mend(error)
 
     @asynccontextmanager
     async def _conversation(self, limits: Limits) -> AsyncIterator[WorkerProcess]:

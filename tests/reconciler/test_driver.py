@@ -295,6 +295,22 @@ class TestWaking:
 
         asyncio.run(scenario())
 
+    def test_who_waits_for_a_visit_waits_for_one_that_begins_afterwards(self, tmp_path: Path) -> None:
+        async def scenario() -> None:
+            held = Held()
+            async with self.driver(tmp_path, held) as (driver, at_work):
+                driver.enqueue([X])
+                await at_work.until(lambda: held.entered.get(X) == 1)
+                given_up, waiting = (asyncio.create_task(driver.visited("Dataset/x")) for _ in range(2))
+                await driver.visited("Dataset/nobody")
+                assert not waiting.done()
+                given_up.cancel()
+                held.release.set()
+                await waiting
+                assert held.entered[X] == 2
+
+        asyncio.run(scenario())
+
     def test_a_failed_visit_is_delayed_by_the_backoff(self, tmp_path: Path) -> None:
         async def scenario() -> None:
             held = Held(outcome=Failed(reasons.FAILED, "no"))

@@ -33,8 +33,8 @@ from engines.reading import Decision, Reader
 from engines.sql import service as service_module
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import PoolSize, WorkerPool
-from engines.sql.service import QueryService, nearest_names
-from state.errors import ObjectMissing
+from engines.sql.service import ASK_AGAIN, QueryService, nearest_names
+from state.errors import ObjectCorrupt, ObjectMissing
 
 pytestmark = pytest.mark.anyio
 
@@ -298,6 +298,33 @@ async def test_a_lost_link_is_mended_and_a_lost_file_is_named(new_lake: Any, tmp
         await service.run(sql)
     with pytest.raises(ObjectMissing):
         await service.keys("things", "true")
+
+
+async def test_a_table_that_is_mended_or_does_without_a_lost_file_answers_at_once(new_lake: Any, tmp_path: Path, pool: WorkerPool) -> None:
+    lake, asked = new_lake(tmp_path), list[str]()
+    lake.create("things", {"k": "int64"})
+    files = [lake.add("things", [{"k": number}]) for number in range(2)]
+    content = lake.store.get(files[0].key)
+
+    async def mend(damage: ObjectMissing | ObjectCorrupt) -> None:
+        asked.append(damage.key)
+        if len(asked) == 1:
+            await asyncio.to_thread(lake.store.put, damage.key, content)
+        elif len(asked) == 2:
+            lake.replace("things", files=(replace(files[0], lost=True), files[1]))
+
+    service = QueryService(lake.resolver, pool, mend=mend)
+    for lost in ({}, {"things": 1}):
+        lake.store.delete(files[0].key)
+        result = await service.run("SELECT count(*) AS n FROM things")
+        assert (result.rows(), result.lost) == ([{"n": 1 if lost else 2}], lost)
+    lake.store.delete(files[1].key)
+    with pytest.raises(ObjectMissing) as missing:
+        await service.run("SELECT count(*) FROM things")
+    assert missing.value.remedy == ASK_AGAIN
+    with pytest.raises(ObjectMissing):
+        await service.keys("things", "true")
+    assert asked == [files[0].key] * 2 + [files[1].key] * 2, "each is tried once, and not for ever"
 
 
 async def test_a_file_that_is_no_parquet_is_an_error_and_not_an_answer(new_lake: Any, tmp_path: Path, pool: WorkerPool) -> None:

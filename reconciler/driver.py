@@ -140,7 +140,10 @@ class Driver:
         self._loop.call_soon_threadsafe(self._wake, keys, [])
 
     async def visited(self, name: str) -> None:
-        """Has an object visited now, and returns when that is done: at once if nobody wants it. On the event loop."""
+        """Has an object visited now, and returns when a visit left nothing to wait for, such as a job; at once if nobody wants it.
+
+        On the event loop.
+        """
         key = Key.of(name)
         if key in self._parts.world.objects:
             done = self._loop.create_future()
@@ -184,20 +187,29 @@ class Driver:
         queue = self._parts.queue
         while True:
             key = await queue.get()
-            begun, awaited = self._loop.time(), self._awaited.pop(key, [])
+            begun, awaited = self._loop.time(), [done for done in self._awaited.pop(key, []) if not done.done()]
+            outcome: Outcome | None = None
             try:
                 visit = await self._in_thread(partial(self._visit, key))
                 if visit is None:
                     self._forget(key)
                 else:
-                    self._settle(key, visit.outcome)
-                    self.tally.count(key.kind, visit.outcome, self._loop.time() - begun)
+                    outcome = visit.outcome
+                    self._settle(key, outcome)
+                    self.tally.count(key.kind, outcome, self._loop.time() - begun)
             finally:
                 queue.done(key)
                 self._unvisited.discard(key)
-                for done in awaited:
-                    if not done.done():  # else whoever waited for it gave up
-                        done.set_result(None)
+                self._tell(key, awaited, outcome)
+
+    def _tell(self, key: Key, awaited: list[asyncio.Future[None]], outcome: Outcome | None) -> None:
+        """Those who wait for a visit, unless it left something that will bring the object back."""
+        if isinstance(outcome, Waiting):
+            self._awaited.setdefault(key, []).extend(awaited)
+            return
+        for done in awaited:
+            if not done.done():  # else whoever waited for it gave up
+                done.set_result(None)
 
     def _visit(self, key: Key) -> Visit | None:
         self._visiting.key = key

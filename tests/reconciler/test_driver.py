@@ -14,7 +14,7 @@ import pytest
 from harness_loop import watched_loop
 from small_lake import BUCKET, Repository, dataset, documents, generation, index
 
-from controllers.outcome import Failed, Outcome, Ready
+from controllers.outcome import Failed, Outcome, Ready, Waiting
 from reconciler.assembly import Assembly, assemble
 from reconciler.data_watch import DataWatch
 from reconciler.driver import Driver
@@ -292,6 +292,21 @@ class TestWaking:
                 driver.wake(["Dataset/nobody", "Prune/abc", "Bucket/primary"])
                 await at_work.until(lambda: Key("Bucket", "primary") in held.entered and driver._parts.queue.idle)
                 assert Key("Dataset", "nobody") not in held.entered
+
+        asyncio.run(scenario())
+
+    def test_who_waits_for_a_visit_waits_for_the_job_that_it_left(self, tmp_path: Path) -> None:
+        async def scenario() -> None:
+            held = Held(outcome=Waiting(reasons.INGESTING, "at work"))
+            held.release.set()
+            async with self.driver(tmp_path, held) as (driver, at_work):
+                waiting = asyncio.create_task(driver.visited("Dataset/x"))
+                await at_work.until(lambda: held.entered.get(X) == 1 and driver._parts.queue.idle)
+                assert not waiting.done()
+                held.outcome = Ready("done")
+                driver.wake(["Dataset/x"])
+                await waiting
+                assert held.entered[X] == 2
 
         asyncio.run(scenario())
 

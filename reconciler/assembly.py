@@ -86,7 +86,7 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
-    bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring)
+    bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring, world.resource)
     dataset = DatasetController(state.catalog, state.buckets, discards, executor, files, statuses, checks, world.resource, state.clock)
     index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)
     generation = IndexGenerationController(state.catalog, builds, world.resource)

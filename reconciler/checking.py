@@ -1,26 +1,42 @@
-"""Whether specs can be: they parse, and what they refer to is declared. Looks at no state, and so is quick enough for a hook."""
+"""Whether specs can be: they parse, fit each other, and what they refer to is declared. Looks at no state, and so is quick enough for
+a hook."""
 
+from pathlib import Path
+
+from controllers.bucket.rescue import unfit as unfit_rescue
 from reconciler.blob_cache import BlobCache
+from reconciler.place import Place
 from reconciler.plan import Plan
-from reconciler.sources.source import Source
-from reconciler.world import World
+from reconciler.world import Desired, World
 from specs.resource import Key
 from specs.suggestions import did_you_mean
 from specs.version import PARSER_VERSION
 
 
-def check_offline(source: Source) -> Plan:
-    """Whether the specs parse and their references resolve, without looking at any state."""
-    revision = source.revision()
-    world = World(source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
+def check_offline(place: Place) -> Plan:
+    """Whether the specs parse, are fit for each other, and their references resolve, without looking at any state."""
+    revision = place.source.revision()
+    world = World(place.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
     world.advance(revision)
-    return Plan(revision, errors=errors(world), warnings=warnings(world))
+    return Plan(revision, errors=errors(world) + _unfit_rescues(world, place.data_root), warnings=warnings(world))
 
 
 def errors(world: World) -> tuple[str, ...]:
     """Faults of specs, in the order of their places."""
     found = {error for desired in world.objects.values() for error in desired.errors}
     return tuple(str(error) for error in sorted(found, key=lambda error: (error.path, error.line, error.column)))
+
+
+def unfit(desired: Desired, why: str) -> tuple[str, ...]:
+    """The fault of a spec that parses and yet cannot be; none where a newer document does not parse, which is told instead."""
+    if desired.resource is None or desired.errors:
+        return ()
+    return (f"{desired.resource.origin.path}:{desired.resource.origin.line}: {desired.key}: {why}",)
+
+
+def _unfit_rescues(world: World, data_root: Path) -> tuple[str, ...]:
+    found = ((bucket.key, unfit_rescue(bucket, world.resource, data_root)) for bucket in world.resources("Bucket"))
+    return tuple(line for key, why in found if why is not None for line in unfit(world.objects[key], why))
 
 
 def warnings(world: World) -> tuple[str, ...]:

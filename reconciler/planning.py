@@ -15,7 +15,7 @@ from controllers.dataset.files import SourceFiles
 from controllers.step import Step
 from engines.jobs.executor import Executor
 from reconciler.assembly import make_kinds, make_world
-from reconciler.checking import errors, warnings
+from reconciler.checking import errors, unfit, warnings
 from reconciler.loop import failed, held, with_errors
 from reconciler.opening import open_state
 from reconciler.place import Place
@@ -87,12 +87,8 @@ def _step(step: Step, executor: Executor) -> PlannedStep:
 
 def _unfit(objects: Iterable[PlannedObject], world: World) -> tuple[str, ...]:
     """Specs that parse and yet ask for what cannot be, as what is there shows: an index of a column that its dataset does not have."""
-    unfit = ((planned, world.objects[Key.of(planned.object)]) for planned in objects if planned.reason == reasons.INVALID_SPEC)
-    return tuple(
-        f"{desired.resource.origin.path}:{desired.resource.origin.line}: {planned.object}: {planned.message}"
-        for planned, desired in unfit
-        if desired.resource is not None and not desired.errors
-    )
+    unfit_ones = (planned for planned in objects if planned.reason == reasons.INVALID_SPEC)
+    return tuple(line for planned in unfit_ones for line in unfit(world.objects[Key.of(planned.object)], planned.message))
 
 
 def _becomes(retiring: Mapping[str, Any], record: Any) -> str:

@@ -161,8 +161,9 @@ class World:
         return ()
 
     def _references(self, key: Key) -> tuple[Key, ...]:
+        """What an object waits for. A Bucket waits for none: two may rescue each other."""
         resource = self.resource(key)
-        return resource.references if resource is not None else ()
+        return resource.references if resource is not None and key.kind != "Bucket" else ()
 
     def _changes(self, revision: str) -> tuple[FileChange, ...]:
         """What differs from the revision in force; against nothing, if that is there no more (a force-push, then a gc)."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from specs.metadata import Metadata
-from specs.model import Part
+from specs.model import Part, Spec
 from specs.registry import API_VERSION, KINDS, digest_of, references_of, transformation_of
 from specs.resource import Key, Origin, Resource
 from specs.scalars import DNS_LABEL
@@ -174,6 +174,8 @@ def _problems(document: Document, built: list[Part]) -> Iterator[Problem]:
         elif model is not None:
             part, problems = validate(model, data[name], document.mark.children.get(name))
             built.extend([part] if part is not None else [])
+            if isinstance(part, Spec) and (key := _readable_key(data)) is not None:
+                problems = tuple(Problem(fault.at, "value", fault.message, fault.hint) for fault in part.faults_of(key.name))
             for problem in problems:
                 yield _prefixed(name, problem)
 

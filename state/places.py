@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast
 
 ServiceKind = Literal["s3", "gcs", "azure"]
 Backend = Literal["local", "memory", "s3", "gcs", "azure"]
 BACKENDS: tuple[Backend, ...] = ("local", "memory", "s3", "gcs", "azure")
 TIMEOUT = 30.0
+_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,23 @@ class BucketConfig:
     service: Service | None = None
     timeout: float = TIMEOUT
     rescue: str | None = None
+
+    def below(self, other: BucketConfig) -> str | None:
+        """Where in the other bucket this one lies: the start of keys there, "" for the same place; None if it lies elsewhere.
+
+        As far as names tell: one server may have several. Memory is shared by none.
+        """
+        if (self.backend, self._server) != (other.backend, other._server) or (self.backend == "memory" and self != other):
+            return None
+        ours, theirs = (PurePosixPath(config.root or "", config.prefix) for config in (self, other))
+        return ours.relative_to(theirs).as_posix().removeprefix(".") if ours.is_relative_to(theirs) else None
+
+    @property
+    def _server(self) -> tuple[object, ...]:
+        if self.service is None:
+            return ()
+        scheme, _, host = (self.service.endpoint or "").lower().partition("://")
+        return (self.service.bucket, self.service.account, scheme, host.removesuffix(_PORTS.get(scheme, "")))
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able; the inverse of `from_dict`."""

@@ -10,7 +10,7 @@ It refuses to delete. Next: `references.py`, `garbage.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from state.buckets import Buckets
@@ -79,6 +79,7 @@ class Finder:
         self._view = catalog.view()
         places = [(ref.bucket, ref.key) for _, ref in all_references(catalog.objects())]
         self._references = References([*places, *kept], configs)
+        self._configs = configs
         self._let_go = _let_go(catalog, since)
 
     def needs(self, bucket: str, key: str) -> bool:
@@ -90,11 +91,19 @@ class Finder:
         return max(info.modified, self._let_go.get(info.key, 0.0))
 
     def find(self, bucket: str, infos: Iterable[ObjectInfo]) -> Iterator[Unreferred]:
-        """Of these objects of the bucket, as `listed` gives them; whatever their age."""
+        """Of these objects of the bucket, as `listed` gives them; whatever their age. What lies in a bucket within it is for that one."""
+        within = _within(self._configs, bucket)
         for info in infos:
-            if not self.needs(bucket, info.key):
+            if not info.key.startswith(within) and not self.needs(bucket, info.key):
                 known = self._view.peek(owner_of(info.key)) is not None
                 yield Unreferred(bucket, info.key, info.size, self.since(info), info.etag, known)
+
+
+def _within(configs: Mapping[str, BucketConfig], bucket: str) -> tuple[str, ...]:
+    """How keys start that lie in other buckets within this one. Endpoints are not compared: one server has many."""
+    servers = {name: replace(config, service=config.service and replace(config.service, endpoint=None)) for name, config in configs.items()}
+    places = (other.below(servers[bucket]) for other in servers.values()) if bucket in servers else ()
+    return tuple(f"{place}/" for place in places if place)
 
 
 def listed(store: ObjectStore) -> Iterator[ObjectInfo]:

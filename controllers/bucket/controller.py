@@ -6,10 +6,11 @@ from pathlib import Path
 from controllers.bucket import plan as planning
 from controllers.bucket.mirroring import Mirroring
 from controllers.bucket.plan import Mirror, Observed, Open
+from controllers.bucket.rescue import Wanted, unfit
 from controllers.outcome import Outcome
 from controllers.step import Started
 from specs.kinds.bucket import BucketSpec
-from specs.resource import Resource
+from specs.resource import Key, Resource
 from state.buckets import Buckets, open_store, probe
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BucketOpened, Dropped, Retained
@@ -20,13 +21,16 @@ from state.places import BucketPlace
 
 
 def attach_recorded(catalog: Catalog, buckets: Buckets, data_root: Path) -> None:
-    """Opens every bucket that the catalog remembers, so that data is readable before, or without, any spec."""
+    """Opens every bucket that the catalog remembers, so that data is readable before, or without, any spec.
+
+    The state's is open already, by its place alone; of it the catalog knows the rest.
+    """
     for name, state in catalog.objects("Bucket").items():
         if state.bucket is None:
             continue
         config = BucketPlace.from_dict(state.bucket.config).config(name.partition("/")[2], data_root)
-        if config.name not in buckets.configs():
-            buckets.attach(config)
+        here = buckets.configs().get(config.name)
+        buckets.attach(config if here is None else replace(here, rescue=config.rescue, timeout=config.timeout))
 
 
 class BucketController:
@@ -34,14 +38,18 @@ class BucketController:
 
     Args:
         state_bucket: name of the bucket that holds the state: it never moves, and is never let go of.
+        wanted: see `rescue`.
     """
 
-    def __init__(self, catalog: Catalog, buckets: Buckets, data_root: Path, state_bucket: str, mirroring: Mirroring) -> None:
+    def __init__(
+        self, catalog: Catalog, buckets: Buckets, data_root: Path, state_bucket: str, mirroring: Mirroring, wanted: Wanted
+    ) -> None:
         self._catalog = catalog
         self._buckets = buckets
         self._data_root = data_root
         self._state_bucket = state_bucket
         self._mirroring = mirroring
+        self._wanted = wanted
 
     def observe(self, resource: Resource) -> Observed:
         """The recorded and the attached place, and a light look at the store."""
@@ -58,15 +66,20 @@ class BucketController:
             holds=self._holds(name) if recorded not in (None, place) else (),
             problem=self._problem(name) if attached is not None else None,
         )
+        if spec.rescue is not None:
+            observed = replace(
+                observed,
+                rescued=spec.rescue.bucket in self._buckets.configs(),
+                declared=self._wanted(Key("Bucket", spec.rescue.bucket)) is not None,
+                unfit=unfit(resource, self._wanted, self._data_root),
+            )
         return self._with_mirror(name, spec, observed)
 
     def _with_mirror(self, name: str, spec: BucketSpec, observed: Observed) -> Observed:
-        if spec.rescue is None or not spec.rescue.mirror:
+        if spec.rescue is None or not spec.rescue.mirror or observed.unfit is not None:
             self._mirroring.forget(name)
             return observed
-        if spec.rescue.bucket not in self._buckets.configs():
-            return replace(observed, rescued=False)
-        if observed.attached != observed.wanted or observed.problem is not None:
+        if not observed.rescued or observed.attached != observed.wanted or observed.problem is not None:
             return observed
         look = self._mirroring.look(name, spec.rescue.bucket)
         return replace(observed, mirror=look.lag, overdue=look.overdue, pause=look.pause)

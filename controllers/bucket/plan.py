@@ -27,6 +27,8 @@ class Observed:
         problem: what a light look at the store found wrong.
         mirror: how far the rescue bucket is behind; None where none is kept mirrored, or cannot be yet.
         rescued: whether the rescue bucket is open, if there is one.
+        declared: whether a spec declares it, so that it will be open soon.
+        unfit: why it cannot be one.
         overdue: whether it lacked something at the last look already.
         pause: seconds until another look at the mirror is due.
     """
@@ -38,6 +40,8 @@ class Observed:
     problem: str | None = None
     mirror: Lag | None = None
     rescued: bool = True
+    declared: bool = True
+    unfit: str | None = None
     overdue: bool = False
     pause: float | None = None
 
@@ -104,10 +108,11 @@ def words(where: BucketPlace) -> str:
 
 
 def plan(resource: Resource, observed: Observed) -> tuple[Open | Mirror, ...]:
-    """Open, unless it is open as wanted, or cannot be, or may not be moved; then copy what its mirror lacks."""
+    """Open, unless it is open as wanted, or cannot be, or may not be moved, or is rescued by none that could; then copy what its mirror
+    lacks."""
     spec = resource.spec_as(BucketSpec)
     wanted = observed.wanted
-    if moved(spec, observed):
+    if moved(spec, observed) or observed.unfit is not None:
         return ()
     if observed.attached != wanted:
         return (Open("it is not open yet", wanted, place(spec)),)
@@ -127,11 +132,18 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
             reasons.STATE_IMMUTABLE,
             f"{', '.join(observed.holds[:3])} has data at the former place; undo the change, or declare a bucket of another name",
         )
+    if observed.unfit is not None:
+        return Stalled(reasons.INVALID_SPEC, observed.unfit)
     if observed.problem is not None:
         return Failed(reasons.BUCKET_UNAVAILABLE, observed.problem)
-    if spec.rescue is None or not spec.rescue.mirror:
+    if spec.rescue is None:
         return Ready(words(place(spec)))
     rescue = Key("Bucket", spec.rescue.bucket)
+    if not observed.rescued and not observed.declared:
+        message = f"{rescue} is not there; declare it, or name another bucket in `rescue`"
+        return Waiting(reasons.REFERENCE_MISSING, message, blocked_by=str(rescue))
+    if not spec.rescue.mirror:
+        return Ready(words(place(spec)))
     if not observed.rescued:
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{rescue} is not open, so that nothing is mirrored", blocked_by=str(rescue))
     lag = observed.mirror

@@ -126,6 +126,11 @@ class BucketSpec(Spec):
         if isinstance(prefix, str) and (prefix.startswith("/") or ".." in prefix.split("/")):
             yield Fault("`prefix` must be relative and without `..`", ("prefix",))
 
+    def faults_of(self, name: str) -> Iterator[Fault]:
+        """Another bucket rescues this one. Two that rescue each other are fine: a read asks the rescue bucket, and no further."""
+        if self.rescue is not None and self.rescue.bucket == name:
+            yield Fault("`rescue.bucket` names this very bucket", ("rescue", "bucket"), "name another bucket, or leave `rescue` out")
+
 
 def references(spec: BucketSpec) -> Iterator[Key]:
     """The rescue bucket."""

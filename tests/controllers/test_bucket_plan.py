@@ -118,7 +118,7 @@ class Desk:
         self.catalog = Catalog.open(LocalStore(root / "state"), writer=WriterId("w", 1))
         self.buckets = Buckets()
         mirroring = Mirroring(self.buckets, self.catalog.objects, Executor(root / "jobs"), lambda: datetime.now(UTC))
-        self.controller = BucketController(self.catalog, self.buckets, root, "primary", mirroring)
+        self.controller = BucketController(self.catalog, self.buckets, root, "primary", mirroring, lambda key: None)
 
     def converge(self, resource: Resource) -> object:
         self.catalog.commit((Managed(str(resource.key), resource.digest, "delete"),), actor="t", reason="t")
@@ -166,6 +166,15 @@ def test_it_is_attached_and_remembered(desk: Desk, spec: str) -> None:
     attach_recorded(desk.catalog, again, desk.root)
     assert again.configs() == desk.buckets.configs()
     assert again.store("lake").get("x") == b"1"
+
+
+def test_what_is_open_already_stays_where_it_is_and_has_its_rescue(desk: Desk) -> None:
+    """A process opens the state by where it is; what the catalog knows besides is told by the catalog in it."""
+    desk.converge(bucket("{local: {path: one}, rescue: {bucket: copy}, timeout: 7s}"))
+    again = Buckets()
+    again.attach(BucketConfig("lake", "local", "/moved"))
+    attach_recorded(desk.catalog, again, desk.root)
+    assert again.config("lake") == BucketConfig("lake", "local", "/moved", timeout=7.0, rescue="copy")
 
 
 @pytest.mark.parametrize("fill", ["fill", "embed"])

@@ -259,11 +259,9 @@ class Bench:
         """Visits everything that is wanted until nothing moves; the statuses by object."""
         for _ in range(6):
             before = self.catalog.seq
-            for key in order(self.world.resources()).ordered:
+            ordered = order(self.world.resources()).ordered
+            for key in (*ordered, *sorted(self.world.objects.keys() - set(ordered))):
                 self.reconciler.visit(key)
-            for key in self.world.objects:
-                if self.world.resource(key) is None or self.world.circle(key):
-                    self.reconciler.visit(key)
             if self.catalog.seq == before:
                 break
         return self.by_object()

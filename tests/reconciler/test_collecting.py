@@ -135,6 +135,22 @@ def test_copies_stay_as_long_as_what_they_are_copies_of(bench: Bench) -> None:
     assert (needed.exists(), other.exists()) == (True, False)
 
 
+def test_what_lies_in_a_bucket_within_another_is_its_own(bench: Bench) -> None:
+    inner = BUCKET.replace("primary", "inner").replace("path: lake}", "path: lake}, prefix: datasets/x/in")
+    bench.write("data/x/a.csv", "id\n1\n")
+    bench.commit(BUCKET, inner, dataset("x"), dataset("y", ", bucket: inner", "data/x/*.csv"))
+    bench.settle()
+    needed = left(bench)
+    then = bench.clock().timestamp() - OLD
+    for path in (bench.folder / "lake/datasets").rglob("*.parquet"):
+        os.utime(path, (then, then))
+    stray(bench, "in/datasets/x/old.parquet")
+    stray(bench, "old.parquet")
+    assert {name: tally.objects for name, tally in bench.collect().buckets.items()} == {"inner": 1, "primary": 1}
+    assert left(bench) == needed
+    assert len(needed) == 2
+
+
 def test_whoever_lost_the_lease_removes_nothing(lake: Bench) -> None:
     path = stray(lake, "a.parquet")
 

@@ -18,7 +18,6 @@ from reconciler.place import Place, locate
 from reconciler.plan import Plan
 from reconciler.planning import make_plan
 from reconciler.settings import load_settings
-from reconciler.sources.git import GitSource
 from state import failpoints, reasons
 from state.errors import LeaseHeld
 
@@ -143,10 +142,15 @@ class TestThePlanIsTheRun:
 
     def test_offline(self, lake: Lake) -> None:
         lake.commit(BUCKET, index("titles", "items"), dataset("x").replace("source", "sauce"))
-        plan = check_offline(GitSource(lake.repository.folder))
+        plan = check_offline(lake.place)
         assert plan.warnings == ("specs/all.yaml:6: Index/titles refers to Dataset/items, which no spec declares",)
         assert plan.errors
         assert plan.objects == ()
+
+    def test_a_rescue_that_rescues_nothing_is_an_error_with_and_without_a_state(self, lake: Lake) -> None:
+        lake.commit(BUCKET.replace("path: lake}", "path: lake}, rescue: {bucket: b, mirror: true}"), BUCKET.replace("primary", "b"))
+        told = "Bucket/primary: Bucket/b cannot rescue it, since both are local folder lake: give it a place of its own"
+        assert check_offline(lake.place).errors == lake.plan().errors == (f"specs/all.yaml:1: {told}",)
 
     def test_as_a_document(self, lake: Lake, golden: Any) -> None:
         """Golden: what `lakectl plan -o json` prints of a lake where much is to be done."""

@@ -437,6 +437,11 @@ class TestCircles:
         bench.commit(BUCKET, self.derived("a", "a"))
         assert "Dataset/a -> Dataset/a" in bench.settle()["Dataset/a"].message
 
+    def test_two_buckets_that_rescue_each_other_are_none(self, bench: Bench) -> None:
+        other = BUCKET.replace("primary", "other").replace("path: lake}", "path: copy}, rescue: {bucket: primary}")
+        bench.commit(BUCKET.replace("path: lake}", "path: lake}, rescue: {bucket: other, mirror: true}"), other)
+        assert {status.ready for status in bench.settle().values()} == {"True"}
+
     def test_a_long_chain_is_none(self, bench: Bench) -> None:
         length = 1500
         bench.commit(BUCKET, *(self.derived(f"d{n}", f"d{n + 1}") for n in range(length)))

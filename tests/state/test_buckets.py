@@ -12,7 +12,7 @@ import pytest
 from state.buckets import LEFT_OVER, Buckets, open_store, probe
 from state.errors import BucketInvalid, BucketUnavailable, BucketUnknown, KeyInvalid
 from state.local_store import LocalStore
-from state.places import BucketConfig
+from state.places import BucketConfig, Service
 from state.remote_store import open_memory
 
 
@@ -37,6 +37,22 @@ def test_a_configuration_travels_as_json(tmp_path: Path) -> None:
     assert BucketConfig.from_dict(config.to_dict()) == config
     open_store(config).put("key", b"1")
     assert (tmp_path / "some" / "prefix" / "key").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "below"),
+    [
+        (BucketConfig("a", "local", "/l"), BucketConfig("b", "local", "/l", timeout=1.0, rescue="c"), ""),
+        (BucketConfig("a", "local", "/l/x", "y"), BucketConfig("b", "local", "/l"), "x/y"),
+        (BucketConfig("a", "local", "/l"), BucketConfig("b", "local", "/l/x"), None),
+        (BucketConfig("a", "local", "/lake"), BucketConfig("b", "local", "/l"), None),
+        (BucketConfig("a", "s3", None, "p/q", Service("b")), BucketConfig("b", "s3", None, "p", Service("b", region="r")), "q"),
+        (BucketConfig("a", "s3", None, "", Service("b")), BucketConfig("b", "s3", None, "", Service("b", "http://s")), None),
+        (BucketConfig("a", "memory", "/l"), BucketConfig("b", "memory", "/l"), None),
+    ],
+)
+def test_one_place_within_another(inner: BucketConfig, outer: BucketConfig, below: str | None) -> None:
+    assert inner.below(outer) == below
 
 
 @pytest.mark.parametrize(

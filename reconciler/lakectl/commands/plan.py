@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 def _check(place: Place) -> Plan:
     from reconciler.checking import check_offline
 
-    return check_offline(place.source)
+    return check_offline(place)
 
 
 def _plan(place: Place, settings: Settings) -> Plan:

@@ -3,7 +3,7 @@
 Ready    the world matches the spec
 Waiting  something else has to happen first; that something enqueues the object again, or `until` does
 Failed   an attempt failed and will be retried with backoff
-Stalled  nothing will happen until the spec, or the data it names, changes
+Stalled  nothing will happen until the spec, or the data it names, changes, or somebody's suspension is over
 """
 
 from collections.abc import Mapping
@@ -44,12 +44,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stalled:
-    """Only a changed spec or changed data helps. What was good before keeps serving."""
+    """Only a changed spec or changed data helps. What was good before keeps serving. `seconds` asks for another look then."""
 
     reason: str
     message: str
     blocked_by: str | None = None
     detail: Detail = field(default_factory=dict)
+    seconds: float | None = None
 
 
 Outcome = Ready | Waiting | Failed | Stalled

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from controllers.outcome import Failed, Outcome, Ready, Waiting
+from controllers.outcome import Failed, Outcome, Ready
 from reconciler.backoff import Backoff
 from reconciler.data_watch import DataWatch
 from reconciler.follow import Follower
@@ -231,7 +231,7 @@ class Driver:
             return
         backoff.forget(key)
         queue.forget(key)
-        if isinstance(outcome, Ready | Waiting) and outcome.seconds is not None:
+        if outcome.seconds is not None:
             queue.add_after(key, outcome.seconds)
 
     def _wake(self, changed: list[Key], causes: list[Key]) -> None:

@@ -192,7 +192,7 @@ def held(desired: Desired, record: ObjectState | None, circle: Sequence[Key], no
             return Stalled(reasons.SUSPENDED, f"suspended by {suspended.by}: {suspended.why}")
         if left > 0:
             message = f"suspended by {suspended.by} until {suspended.until}: {suspended.why}"
-            return Waiting(reasons.SUSPENDED, message, seconds=left)
+            return Stalled(reasons.SUSPENDED, message, seconds=left)
     if desired.resource is None:
         return Stalled(reasons.INVALID_SPEC, _errors(desired))
     if circle:

@@ -28,6 +28,7 @@ from state.streams import ids
 from state.streams.compaction import Compaction
 from state.streams.schemas import STREAMS, StreamInvalid
 from state.streams.stream import Streams
+from state.timestamps import from_iso
 
 _BEFORE_ANSWER = declare("operator.before-answer")
 _AFTER_ANSWER = declare("operator.after-answer")
@@ -128,9 +129,7 @@ class Operator:
             case "suspend":
                 return self._suspend(request)
             case "resume":
-                key = self._wanted(request)
-                self._catalog.commit((Resumed(str(key), request.actor),), actor=request.actor, reason=request.reason)
-                return "it is looked after again", (key,)
+                return self._resume(request)
             case "compact":
                 return self._compact(request.payload), ()
             case "resync" if not request.object:
@@ -150,6 +149,17 @@ class Operator:
         change = Suspended(str(key), request.actor, request.reason, until)
         self._catalog.commit((change,), actor=request.actor, reason=request.reason)
         return f"it is left alone until {until or 'it is resumed'}", (key,)
+
+    def _resume(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        key = self._wanted(request)
+        record = self._catalog.get(str(key))
+        suspended = record.suspended if record is not None else None
+        if suspended is None:
+            return "it is not suspended", ()
+        self._catalog.commit((Resumed(str(key), request.actor),), actor=request.actor, reason=request.reason)
+        if suspended.until is not None and from_iso(suspended.until) <= self._clock():
+            return f"it is not suspended; that ended at {suspended.until}", ()
+        return "it is looked after again", (key,)
 
     def _resync(self, key: Key) -> None:
         """Has sources and data files of a Dataset read at its next visit, whatever is remembered of them."""

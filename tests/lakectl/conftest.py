@@ -124,7 +124,10 @@ def staffed(lakehouse: Lakehouse) -> Lakehouse:
         "version 2 with 1,204,332 rows stays served",
     )  # fmt: skip
     put("Dataset/timesheets", reasons.BUCKET_UNAVAILABLE, "Bucket primary did not answer (put) after 3 attempts: timed out.")
-    put("Dataset/email-log", reasons.SUSPENDED, "suspended by ann@lakehost until 2026-03-01T14:00:00.000Z: the export is being repaired")
+    put(
+        "Dataset/email-log", reasons.SUSPENDED, stalled=True,
+        message="suspended by ann@lakehost until 2026-03-01T14:00:00.000Z: the export is being repaired",
+    )  # fmt: skip
     put("Dataset/notes", reasons.SOURCE_EMPTY, "no file matches data/notes/*.csv below the data root; the first one is followed")
     put(
         "Index/notes", reasons.DEPENDENCY_NOT_READY, "Dataset/notes has no rows yet",

@@ -350,7 +350,7 @@ class TestHolding:
         suspend("2026-01-02T04:04:05.000Z")
         outcome = visits.visit().outcome
         message = "suspended by ada until 2026-01-02T04:04:05.000Z: repairs"
-        assert outcome == Waiting(reasons.SUSPENDED, message, seconds=3600.0)
+        assert outcome == Stalled(reasons.SUSPENDED, message, seconds=3600.0)
         visits.bench.clock.advance(3600)
         assert visits.visit().outcome == Ready("done")
 

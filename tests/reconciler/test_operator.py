@@ -98,8 +98,12 @@ class TestSuspend:
         status = lake.settle()["Dataset/x"]
         assert status.reason == reasons.SUSPENDED
         assert status.message.startswith("suspended by ada@home until 2026-01-02T")
+        assert [(c.type, c.status) for c in status.conditions] == [("Ready", "False"), ("Reconciling", "False"), ("Stalled", "True")]
         lake.clock.advance(24 * 3600)
         assert self.reason(lake) == reasons.SUCCEEDED
+        request = ask(lake, "resume")
+        lake.operator.answer()
+        assert ended(lake, request)["message"].startswith("it is not suspended; that ended at 2026-01-02T")
 
     @pytest.mark.parametrize("payload", [{"until": "tomorrow"}, {"until": 5}, {"for": "soon"}, {"for": 5}, {"until": []}])
     def test_until_nonsense(self, lake: Bench, payload: dict[str, Any]) -> None:
@@ -108,11 +112,12 @@ class TestSuspend:
         assert ended(lake, request)["outcome"] == "refused"
         assert self.reason(lake) == reasons.SUCCEEDED
 
-    def test_resuming_what_is_not_suspended_is_no_harm(self, lake: Bench) -> None:
+    def test_resuming_what_is_not_suspended_says_so_and_is_no_harm(self, lake: Bench) -> None:
         seq = lake.catalog.seq
         request = ask(lake, "resume")
-        lake.operator.answer()
-        assert ended(lake, request)["outcome"] == "done"
+        assert lake.operator.answer() == ()
+        row = ended(lake, request)
+        assert (row["outcome"], row["message"]) == ("done", "it is not suspended")
         assert lake.catalog.seq == seq
 
 

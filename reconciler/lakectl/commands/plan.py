@@ -9,7 +9,7 @@ from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.specs_here import place_of, settings_of
 from reconciler.lakectl.terminal import Terminal
-from reconciler.lakectl.words import LOOKS, Standing, cost, number, short, sign
+from reconciler.lakectl.words import HELD, LOOKS, Standing, cost, number, short, sign
 from reconciler.place import Place
 from reconciler.plan import Plan, PlannedObject, PlannedPrune
 from reconciler.settings import Settings
@@ -122,7 +122,7 @@ def _prune(item: PlannedPrune, terminal: Terminal) -> Iterator[str]:
 
 
 def _stuck(planned: PlannedObject, terminal: Terminal) -> Iterator[str]:
-    state = _STANDINGS.get(planned.state, "unknown")
+    state = "held" if planned.reason in HELD else _STANDINGS.get(planned.state, "unknown")
     look = LOOKS[state]
     yield f"{sign(terminal, state)}  {terminal.style(planned.object, 'bold')}  {terminal.style(look.word.lower(), look.color)}"
     yield from terminal.wrap(planned.message, 5)

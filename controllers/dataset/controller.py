@@ -218,9 +218,8 @@ class DatasetController:
         for path in step.gone:
             message = f"{path} is gone; its rows stay, since the dataset's write mode keeps them"
             self._events.record_event(str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, message, revision)
-        for refusal in refused:
-            place = f"{refusal.path}:{refusal.line}" if refusal.line else refusal.path
-            self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, f"{place}: {refusal.reason}", revision)
+        for refusal in _untold(table, self._catalog.table(resource.key.name), refused):
+            self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, planning.refusal_words(refusal), revision)
         for warning in result.warnings:
             self._events.record_event(str(resource.key), "Warning", reasons.INGEST_WARNING, warning, revision)
 
@@ -275,6 +274,14 @@ class DatasetController:
         path = str(self._files.resolve(file.path))
         facts = replace(common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns)
         return replace(facts, format=form, options=options)
+
+
+def _untold(before: Table | None, after: Table | None, refused: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
+    """Those of which a change of status does not tell: it names the first one, in other words than before."""
+    named, words = (next(iter(table.refusals.values()), None) if table is not None else None for table in (after, before))
+    if named is not None and words is not None and planning.refusal_words(named) == planning.refusal_words(words):
+        return refused
+    return tuple(refusal for refusal in refused if refusal != named)
 
 
 def _has_data(record: ObjectState) -> bool:

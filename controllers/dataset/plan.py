@@ -333,7 +333,7 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
         )
     refused = _refused(table, observed.listing.files, wanted)
     if refused:
-        detail["refused"] = [_place(item) for item in refused]
+        detail["refused"] = [refusal_words(item) for item in refused]
         return Stalled(reasons.FILE_REFUSED, f"{_refusals(refused)}; {served}", detail=detail)
     if observed.listing.unusable:
         return Stalled(reasons.FILE_REFUSED, f"{_unusable(observed.listing)}; {served}", detail=detail)
@@ -408,12 +408,13 @@ def _refused(table: Table, files: Sequence[SourceFile], wanted: str) -> tuple[Re
     return tuple(r for r in table.refusals.values() if r.transformation == wanted and (r.path, r.digest) in there)
 
 
-def _place(refusal: Refusal) -> str:
+def refusal_words(refusal: Refusal) -> str:
+    """`data/a.csv:17: the row has 4 cells`."""
     return f"{refusal.path}:{refusal.line}: {refusal.reason}" if refusal.line else f"{refusal.path}: {refusal.reason}"
 
 
 def _refusals(refused: Sequence[Refusal]) -> str:
-    first = f"{_place(refused[0]).removesuffix('.')} (the whole file is refused)"
+    first = f"{refusal_words(refused[0]).removesuffix('.')} (the whole file is refused)"
     return first if len(refused) == 1 else f"{first}, and {_count(len(refused) - 1, 'more file')}"
 
 

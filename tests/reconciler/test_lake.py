@@ -66,8 +66,18 @@ class TestEvents:
         assert status.reason == reasons.FILE_REFUSED
         assert status.message.startswith("data/x/2.csv:3: ")
         assert "version 1 with 1 row" in status.message
-        (event,) = bench.events(reasons.FILE_REFUSED)[-1:]
-        assert event["message"].startswith("data/x/2.csv:3: ")
+        (event,) = bench.events(reasons.FILE_REFUSED)
+        assert event["message"] == status.message
+
+    def test_each_refused_file_is_told_once_and_again_when_it_is_refused_again(self, bench: Bench) -> None:
+        for name in ("1", "2", "3"):
+            bench.write(f"data/x/{name}.csv", "a,b\n1,2,3\n")
+        settled(bench, BUCKET, dataset("x"))
+        assert sorted(event["message"][:14] for event in bench.events(reasons.FILE_REFUSED)) == [f"data/x/{n}.csv:2" for n in (1, 2, 3)]
+        bench.write("data/x/1.csv", "a,b\n4,5,6\n")
+        bench.settle()
+        again = bench.events(reasons.FILE_REFUSED)[3:]
+        assert {event["message"][:14] for event in again} >= {"data/x/1.csv:2"}
 
 
 class TestIndexes:

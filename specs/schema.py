@@ -132,6 +132,20 @@ def may_be_empty_object(model: type[BaseModel], path: Path) -> bool:
     return bool(form) and not form.get("required") and "oneOf" not in form
 
 
+def takes_numbers(model: type[BaseModel], path: Path) -> bool:
+    """Whether the entries of the list at `path` may be numbers."""
+    schema = model_schema(model)
+    node = _node_at(schema, path)
+    items = _items(schema, node) if node is not None else None
+    return items is not None and any(form.get("type", "number") in ("number", "integer") for form in _choices(schema, items))
+
+
+def example_at(model: type[BaseModel], path: Path) -> Any:
+    """What may stand at `path`, for example; None where the field says nothing."""
+    node = _node_at(model_schema(model), path) or {}
+    return next(iter(node.get("examples", ())), None)
+
+
 def is_map(model: type[BaseModel], path: Path) -> bool:
     """Whether an object of free names stands at `path`."""
     schema = model_schema(model)

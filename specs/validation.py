@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from specs.model import FORM, RULE, Part
-from specs.schema import Path, data_path, fields_at, is_map, may_be_empty_object, places_of
+from specs.schema import Path, data_path, example_at, fields_at, is_map, may_be_empty_object, places_of, takes_numbers
 from specs.suggestions import did_you_mean, is_slip, nearest
 from specs.wording import found, quoted
 from specs.yaml_source import Mark
@@ -92,6 +92,8 @@ def _problem(model: type[Part], item: ErrorDetails, mark: Mark | None) -> Proble
     sentence, hint = _sentence(item)
     if value is None and may_be_empty_object(model, path):
         hint = f"write `{dotted(path[-1:])}: {{}}`"
+    elif kind in ("list_type", "tuple_type"):
+        hint = _hint_of_list(model, path, value)
     return Problem(path, "value", f"`{dotted(path) or 'spec'}` {sentence}", hint or _hint(kind, value, _written(mark, path)))
 
 
@@ -167,9 +169,15 @@ def _hint(kind: str, value: object, written: str | None) -> str | None:
             return f"write {lowered} without quotes"
         if kind in ("int_type", "float_type") and len(value) <= 18 and value.replace("_", "").lstrip("+-").isdigit():
             return f"write {int(value.replace('_', ''))}, plain digits without quotes"
-    if kind in ("list_type", "tuple_type") and isinstance(value, (int, float)):
-        return f"write [{value}]"
     return None
+
+
+def _hint_of_list(model: type[Part], path: Path, value: object) -> str | None:
+    """The number that was meant as an entry, or what the field is like."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and takes_numbers(model, path):
+        return f"write [{value}]"
+    example = example_at(model, path)
+    return f"write it as in [{', '.join(example)}]" if isinstance(example, list) else None
 
 
 def problems_under(problems: tuple[Problem, ...], spoiled: frozenset[Path]) -> Iterator[Problem]:

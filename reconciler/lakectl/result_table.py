@@ -2,27 +2,36 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
-from reconciler.lakectl.terminal import Terminal, fit, one_line, text_width
+from reconciler.lakectl.terminal import Terminal, fit, fold, one_line, text_width
 from reconciler.lakectl.words import number
 
 _NUMBERS = ("int", "uint", "float", "decimal")
 _READABLE = 10
+_MOST_LINES, _MOST_LINES_OF_A_RECORD = 4, 16
+"""Of one value."""
 _GAP = 2
 _NULL = "null"
 _HIT_INDENT = len("0.000  ")
 
 
 def result_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
-    """The rows of a query's document and what answered: a table, or one field a line where the columns are too many for one."""
+    """The rows of a query's document and what answered: a table, or one field a line where a table would be too wide or too tall."""
     names = [one_line(column["name"]) for column in answer["columns"]]
     rows = [[_text(row[column["name"]]) for column in answer["columns"]] for row in answer["rows"]]
-    if names and _too_wide(names, rows, terminal.width):
-        _records(names, rows, terminal)
+    right = [column["type"].startswith(_NUMBERS) for column in answer["columns"]]
+    widths = _widths(names, rows, right, terminal.width)
+    folded = [[_folded(cell, width) for cell, width in zip(row, widths, strict=True)] for row in rows] if widths is not None else []
+    whole = True
+    if widths is None or any(len(lines) > _MOST_LINES for row in folded for lines in row):
+        whole = _records(names, rows, terminal)
     elif names:
-        _table(answer["columns"], rows, terminal)
+        _table(names, folded, widths, right, terminal)
     terminal.line(terminal.style(_caption(answer), "dim"))
+    if not whole:
+        terminal.note("note: long values are cut off; -o json shows them whole.")
     caveats(answer, terminal)
 
 
@@ -36,49 +45,60 @@ def caveats(answer: Mapping[str, Any], terminal: Terminal) -> None:
         terminal.note(f"note: rescue bucket {name} answered in another's place; see `lakectl errors`.")
 
 
-def _too_wide(names: list[str], rows: list[list[str]], width: int) -> bool:
-    """Whether some column would get less than a few characters."""
-    needed = [min(max(map(text_width, cells)), _READABLE) for cells in zip(names, *rows, strict=True)]
-    return sum(needed) + _GAP * (len(needed) - 1) > width
+def _widths(names: list[str], rows: list[list[str]], right: list[bool], width: int) -> list[int] | None:
+    """As wide as the contents; where that is too wide, the widest columns give way, evenly, and numbers last.
 
-
-def _table(columns: Sequence[Mapping[str, str]], rows: list[list[str]], terminal: Terminal) -> None:
-    names = [one_line(column["name"]) for column in columns]
-    widths = _widths(names, rows, terminal.width)
-    right = [column["type"].startswith(_NUMBERS) for column in columns]
-    terminal.line(terminal.style(_line(names, widths, right, terminal).rstrip(), "bold"))
-    terminal.line(terminal.style(terminal.mark("─", "-") * (sum(widths) + _GAP * (len(widths) - 1)), "dim"))
-    for row in rows:
-        terminal.line(_line(row, widths, right, terminal).rstrip())
-
-
-def _widths(names: list[str], rows: list[list[str]], width: int) -> list[int]:
-    """As wide as the contents; where that is too wide, the widest columns give way, evenly."""
+    None where some column would get less than a few characters.
+    """
     found = [min(max(map(text_width, cells)), width) for cells in zip(names, *rows, strict=True)]
     surplus = sum(found) + _GAP * (len(found) - 1) - width
+    if surplus > sum(max(columns - _READABLE, 0) for columns in found):
+        return None
     for _ in range(surplus):
-        widest = max(range(len(found)), key=found.__getitem__)
+        widest = max(range(len(found)), key=lambda at: (found[at] > _READABLE and not right[at], found[at]))
         found[widest] -= 1
     return found
 
 
-def _line(cells: list[str], widths: list[int], right: list[bool], terminal: Terminal) -> str:
+def _folded(cell: str, width: int) -> list[str]:
+    return [cell] if text_width(cell) <= width else fold(cell, width)
+
+
+def _table(names: list[str], rows: list[list[list[str]]], widths: list[int], right: list[bool], terminal: Terminal) -> None:
+    """rows: of each cell its lines."""
+    header = [terminal.cut(name, width) for name, width in zip(names, widths, strict=True)]
+    terminal.line(terminal.style(_line(header, widths, right, terminal), "bold"))
+    terminal.line(terminal.style(terminal.mark("─", "-") * (sum(widths) + _GAP * (len(widths) - 1)), "dim"))
+    for row in rows:
+        for cells in zip_longest(*row, fillvalue=""):
+            terminal.line(_line(cells, widths, right, terminal))
+
+
+def _line(cells: Sequence[str], widths: list[int], right: list[bool], terminal: Terminal) -> str:
     fitted = []
     for cell, width, to_right in zip(cells, widths, right, strict=True):
-        text = terminal.cut(cell, width)
-        padded = " " * (width - text_width(text)) + text if to_right else fit(text, width)
+        padded = " " * (width - text_width(cell)) + cell if to_right else fit(cell, width)
         fitted.append(terminal.style(padded, "dim") if cell == _NULL else padded)
-    return (" " * _GAP).join(fitted)
+    return (" " * _GAP).join(fitted).rstrip()
 
 
-def _records(names: list[str], rows: list[list[str]], terminal: Terminal) -> None:
+def _records(names: list[str], rows: list[list[str]], terminal: Terminal) -> bool:
+    """Whether every value could be shown whole."""
     left = max(map(text_width, names)) + 2
+    width = max(terminal.width - left, _READABLE)
+    whole = True
     for number_, row in enumerate(rows, 1):
         terminal.line(terminal.style(f"row {number_}", "dim"))
         for name, cell in zip(names, row, strict=True):
-            told = terminal.cut(cell, max(terminal.width - left, _READABLE))
-            terminal.line(f"{terminal.style(fit(name, left), 'bold')}{terminal.style(told, 'dim') if cell == _NULL else told}")
+            lines = _folded(cell, width)
+            if len(lines) > _MOST_LINES_OF_A_RECORD:
+                whole = False
+                lines[_MOST_LINES_OF_A_RECORD - 1 :] = [terminal.cut(" ".join(lines[_MOST_LINES_OF_A_RECORD - 1 :]), width)]
+            for line, label in zip_longest(lines, [name], fillvalue=""):
+                told = terminal.style(line, "dim") if cell == _NULL else line
+                terminal.line(f"{terminal.style(fit(label, left), 'bold')}{told}".rstrip())
         terminal.line()
+    return whole
 
 
 def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:

@@ -100,6 +100,15 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width)
 
 
+def fold(text: str, width: int) -> list[str]:
+    """The text on lines of at most `width` columns, broken between words where that is possible; nothing of it is left out."""
+    if _narrow(text):
+        return textwrap.wrap(text, width, break_on_hyphens=False, replace_whitespace=False) or [""]
+    from rich.cells import chop_cells
+
+    return chop_cells(text, width)
+
+
 def _narrow(text: str) -> bool:
     """Whether each character surely takes one column: Latin letters, dashes, quotes, ellipses."""
     return text.isascii() or all(character < "\u0300" or "\u2010" <= character <= "\u2026" for character in text)

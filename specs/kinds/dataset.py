@@ -23,7 +23,9 @@ class DatasetSpec(Spec):
 
     source: Source = Field(description="Where the rows come from: exactly one of files, bucket, postgres, sql.")
     bucket: Name = Field(default="primary", description="The Bucket that keeps the table's files.")
-    primary_key: OneOrMany[Text] = Field(default=(), description="The columns that identify a row; `write: upsert` needs them.")
+    primary_key: OneOrMany[Text] = Field(
+        default=(), description="The columns that identify a row; `write: upsert` needs them.", examples=[["candidate_id"]]
+    )
     write: Literal["append", "upsert", "replace"] = Field(
         default="append",
         description="How new rows meet old ones: append adds them, upsert replaces rows of equal primary key, "

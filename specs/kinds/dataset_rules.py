@@ -60,7 +60,9 @@ class Bounds(Part):
 class Contract(Part):
     """What every row must satisfy; rows that do not are dealt with by `onViolation`."""
 
-    required: OneOrMany[Text] = Field(default=(), description="Columns that must exist and be filled.")
+    required: OneOrMany[Text] = Field(
+        default=(), description="Columns that must exist and be filled.", examples=[["candidate_id", "email"]]
+    )
     unique: Sequence[OneOrMany[Text]] = Field(
         default=(), description="Groups of columns whose values together occur once, as in [[id], [name, city]]."
     )

@@ -62,7 +62,7 @@ class IndexSpec(Spec):
     """A logical vector index: which texts of which dataset, cut and embedded how, and which generation answers."""
 
     dataset: Name = Field(description="The Dataset whose texts are indexed.")
-    text: OneOrMany[Text] = Field(description="The text columns, joined in this order.")
+    text: OneOrMany[Text] = Field(description="The text columns, joined in this order.", examples=[["title", "body"]])
     chunk: Chunking = Field(default=Chunking(), description="How texts are cut.")
     embed: Embedding = Field(default=Embedding(), description="What turns texts into vectors.")
     lexical: bool = Field(default=False, description="Whether a keyword index is kept beside the vectors.")

@@ -17,7 +17,7 @@ from reconciler.lakectl.commands.daemon import _leaves
 from reconciler.lakectl.logs import start_log
 from reconciler.lakectl.progress import picture, progress_shown
 from reconciler.lakectl.result_table import result_table
-from reconciler.lakectl.terminal import Terminal, fit, one_line, text_width
+from reconciler.lakectl.terminal import Terminal, fit, fold, one_line, text_width
 from specs.errors import LakehouseError
 from state.errors import DiskFull, LeaseLost
 
@@ -53,6 +53,43 @@ def test_many_columns_become_lines() -> None:
 
 def test_a_cell_is_one_line() -> None:
     assert "two lines\n" in shown(answer({"a": "two\n lines", "b": 1}, {"a": "x", "b": 22})).replace("two lines   1", "two lines\n")
+
+
+REASON = "no valid JSON: unexpected end of data; a file holds JSON objects: one a line, or in a top-level array of objects"
+
+
+def test_long_texts_are_told_whole_on_lines_of_their_own() -> None:
+    text = shown(answer({"path": "data/a.json", "line": 12_345, "reason": REASON}, {"path": "b", "line": 1, "reason": "no"}), 60)
+    assert text.splitlines()[2:6] == [
+        "data/a.json  12345  no valid JSON: unexpected end of data; a",
+        "                    file holds JSON objects: one a line, or",
+        "                    in a top-level array of objects",
+        "b                1  no",
+    ]
+
+
+def test_a_table_that_would_be_tall_becomes_lines() -> None:
+    row = {"path": "data/a.json", "digest": "d" * 64, "transformation": "e" * 32, "reason": REASON}
+    text = shown(answer(row), 60)
+    assert text.startswith("row 1\npath            data/a.json\n")
+    assert "".join(text.split("reason", 1)[1].split()).startswith("".join(REASON.split()))
+    assert "…" not in text
+
+
+def test_a_text_of_pages_is_cut_and_said_to_be() -> None:
+    screen = terminal()
+    result_table(answer({"text": "word " * 1000}), screen)
+    assert isinstance(screen.out, io.StringIO)
+    assert isinstance(screen.err, io.StringIO)
+    assert len(screen.out.getvalue().splitlines()) < 20
+    assert screen.err.getvalue() == "note: long values are cut off; -o json shows them whole.\n"
+
+
+@given(st.text(max_size=200), st.integers(2, 30))
+def test_folded_text_fits_and_keeps_its_words(text: str, width: int) -> None:
+    lines = fold(one_line(text), width)
+    assert all(text_width(line) <= width for line in lines)
+    assert "".join("".join(lines).split()) == "".join(one_line(text).split())
 
 
 def test_rows_that_are_lost_are_told_beside_the_answer() -> None:

@@ -19,7 +19,7 @@ Run one read-only SQL statement over the datasets (a hyphen in a name is an unde
 over system.status, system.events, system.files and the other system tables. `-` reads the
 statement from standard input. Values go in as parameters, never into the text: write $name and
 give -p name=value; a value that is JSON (5, true, "05", ["a", "b"]) is taken as such, all else as
-text.
+text. Where a table would be too wide or too tall, rows are shown one field a line.
 """
 EXAMPLES = """
 lakectl query "SELECT count(*) FROM candidates"

@@ -3,22 +3,25 @@ a hook."""
 
 from pathlib import Path
 
+from controllers.bucket.plan import place
 from controllers.bucket.rescue import unfit as unfit_rescue
 from reconciler.blob_cache import BlobCache
 from reconciler.place import Place
 from reconciler.plan import Plan
 from reconciler.world import Desired, World
+from specs.kinds.bucket import BucketSpec
 from specs.resource import Key
 from specs.suggestions import did_you_mean
 from specs.version import PARSER_VERSION
 
 
-def check_offline(place: Place) -> Plan:
+def check_offline(where: Place) -> Plan:
     """Whether the specs parse, are fit for each other, and their references resolve, without looking at any state."""
-    revision = place.source.revision()
-    world = World(place.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
+    revision = where.source.revision()
+    world = World(where.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
     world.advance(revision)
-    return Plan(revision, errors=errors(world) + _unfit_rescues(world, place.data_root), warnings=warnings(world))
+    faults = errors(world) + _unfit_rescues(world, where.data_root)
+    return Plan(revision, errors=faults, warnings=warnings(world), folders=folders(world, where.data_root))
 
 
 def errors(world: World) -> tuple[str, ...]:
@@ -50,6 +53,16 @@ def warnings(world: World) -> tuple[str, ...]:
         if reference not in world.objects
     ]
     return tuple(missing)
+
+
+def folders(world: World, data_root: Path) -> dict[str, Path]:
+    """See `Plan.folders`."""
+    found: dict[str, Path] = {}
+    for resource in sorted(world.resources("Bucket"), key=lambda resource: resource.key):
+        config = place(resource.spec_as(BucketSpec)).config(resource.key.name, data_root)
+        if config.backend == "local":
+            found[f"{resource.origin.path}:{resource.origin.line}: {resource.key}"] = Path(config.root or "", config.prefix)
+    return found
 
 
 def _nearest(missing: Key, world: World) -> str:

@@ -3,7 +3,9 @@
 Made by `reconciler.planning`, which looks at the state, or by `reconciler.checking`, which looks at the specs alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -38,13 +40,17 @@ class PlannedPrune:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be done. `errors` are faults of specs, with their places; they make a plan unfit to be committed."""
+    """What would be done. `errors` are faults of specs, with their places; they make a plan unfit to be committed.
+
+    `folders` are those of local buckets, by the spec's place and the bucket, as in `specs/lake.yaml:3: Bucket/lake`.
+    """
 
     revision: str
     objects: tuple[PlannedObject, ...] = ()
     prune: tuple[PlannedPrune, ...] = ()
     errors: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def changes(self) -> bool:

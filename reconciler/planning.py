@@ -15,7 +15,7 @@ from controllers.dataset.files import SourceFiles
 from controllers.step import Step
 from engines.jobs.executor import Executor
 from reconciler.assembly import make_kinds, make_world
-from reconciler.checking import errors, unfit, warnings
+from reconciler.checking import errors, folders, unfit, warnings
 from reconciler.loop import failed, held, with_errors
 from reconciler.opening import open_state
 from reconciler.place import Place
@@ -47,7 +47,8 @@ def make_plan(place: Place, settings: Settings) -> Plan:
         pruned = removals(world, state.catalog, settings.max_prune)
         going = [PlannedPrune(item.object, _becomes(kinds.retiring, item), None) for item in pruned.objects]
         held = [PlannedPrune(name, _waits(kinds.retiring, state.catalog, name, pruned.id), why) for name, why in pruned.held.items()]
-        return Plan(revision, objects, (*going, *held), errors(world) + _unfit(objects, world), warnings(world))
+        faults = errors(world) + _unfit(objects, world)
+        return Plan(revision, objects, (*going, *held), faults, warnings(world), folders(world, place.data_root))
     finally:
         executor.shutdown()
 

@@ -5,8 +5,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from reconciler.checking import check_offline
+from reconciler.footprint import CACHE_FOLDER
 from reconciler.lakectl.errors import InTheWay
-from reconciler.lakectl.work_tree import git, identity
+from reconciler.lakectl.work_tree import git, identity, not_ignored, pattern
+from reconciler.place import Place
+from reconciler.sources.directory import DirectorySource
 
 SCHEMA = ".schemas/lakehouse.json"
 EDITOR_LINE = "# yaml-language-server: $schema=../.schemas/lakehouse.json"
@@ -58,8 +62,6 @@ EXAMPLE = f"""\
 #   text: [text]
 #   embed: {{model: builtin}}
 """
-
-IGNORED = ("/lake/", "/.lakehouse/")
 
 _PRE_COMMIT = """\
 #!/bin/sh
@@ -121,11 +123,15 @@ def write_files(root: Path, files: Mapping[str, str]) -> None:
             file.write(text)
 
 
-def ignore(root: Path, lines: tuple[str, ...]) -> bool:
-    """Adds lines to .gitignore that it lacks; whether any were lacking."""
+def ignore(root: Path, data_root: Path, *more: Path) -> bool:
+    """Adds to .gitignore what git does not ignore: the folders of all local buckets that the specs name, the cache, and more.
+
+    Whether any were lacking.
+    """
+    named = check_offline(Place(DirectorySource(root), data_root)).folders.values()
+    missing = list(dict.fromkeys(map(pattern, not_ignored(root, [*named, data_root / CACHE_FOLDER, *more]))))
     path = root / ".gitignore"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    missing = [line for line in lines if line not in text.splitlines()]
     if missing:
         lead = text if not text or text.endswith("\n") else f"{text}\n"
         path.write_text(lead + "# what lakectl makes; specs and data are the source\n" + "\n".join(missing) + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
 """What git says of the work tree, asked of its command line: it honours hooks, identities and settings that libgit2 does not."""
 
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from reconciler.lakectl.errors import GitRefused
@@ -41,6 +42,20 @@ def succeeds(root: Path, *words: str) -> bool:
     except FileNotFoundError as error:
         raise GitRefused("the program `git` is not on the path.", remedy="Install git.") from error
     return done.returncode == 0
+
+
+def not_ignored(root: Path, folders: Iterable[Path]) -> list[Path]:
+    """Folders within the work tree that git would add, relative to its root; they need not exist. None where there is no git."""
+    inside = [folder.relative_to(root) for folder in folders if folder != root and folder.is_relative_to(root)]
+    if not (root / ".git").exists():
+        return []
+    # of what is to lie in it: a pattern for folders fits none that is not there yet
+    return [folder for folder in inside if not succeeds(root, "check-ignore", "--quiet", "--", str(folder / "datasets/x"))]
+
+
+def pattern(folder: Path) -> str:
+    """The line of .gitignore for a folder, relative to the repository's root."""
+    return "/" + re.sub(r"([\\*?\[])", r"\\\1", folder.as_posix()) + "/"
 
 
 def uncommitted_specs(root: Path, paths: Sequence[str] = SPEC_PATHS) -> list[str]:

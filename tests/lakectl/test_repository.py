@@ -39,6 +39,10 @@ WORDS_OF_SQL = [
 BROKEN = DATASET.replace("source:", "sourc:")
 
 
+def bucket(name: str, path: str) -> str:
+    return f"---\napiVersion: lakehouse/v1\nkind: Bucket\nmetadata: {{name: {name}}}\nspec: {{local: {{path: '{path}'}}}}\n"
+
+
 def git(*words: str, folder: Path | None = None, check: bool = True) -> str:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False, env=environment)
@@ -82,6 +86,31 @@ class TestInit:
         assert git("status", "--porcelain").splitlines() == ["?? .gitignore", "?? .schemas/", "?? lakehouse.yaml", "?? specs/"]
         assert (in_folder / "specs/example.yaml").read_text().startswith("# yaml-language-server: $schema=../.schemas/lakehouse.json\n")
         assert lakectl("plan", "--offline").code == 0
+
+    def test_every_local_bucket_that_specs_name_is_ignored(self, in_folder: Path, lakectl: Lakectl) -> None:
+        (in_folder / "specs").mkdir()
+        (in_folder / ".gitignore").write_text("*.tmp\nbig/*\n")
+        buckets = ("a", "kept/it [1]"), ("b", "big/lake"), ("c", str(in_folder.parent / "outside")), ("d", "kept/it [1]")
+        (in_folder / "specs/more.yaml").write_text("".join(bucket(name, path) for name, path in buckets))
+        assert lakectl("init").code == 0
+        lines = (in_folder / ".gitignore").read_text().splitlines()
+        assert [line for line in lines if line.startswith("/")] == ["/kept/it \\[1]/", "/lake/", "/.lakehouse/"]
+        for folder in ("kept/it [1]", "lake", "big/lake"):
+            (in_folder / folder / "datasets").mkdir(parents=True)
+            (in_folder / folder / "datasets/x").write_text("")
+        assert not [line for line in git("status", "--porcelain", "-uall").splitlines() if "datasets" in line]
+
+    def test_a_bucket_that_git_would_add_is_warned_of(self, made: Path, lakectl: Lakectl) -> None:
+        (made / "specs/more.yaml").write_text(bucket("more", "more") + bucket("away", str(made.parent / "away")))
+        git("add", "specs")
+        for words in (("plan",), ("plan", "--offline"), ("plan", "--staged", "--offline")):
+            warnings = lakectl(*words, "-o", "json").document["warnings"]
+            assert warnings == [
+                "specs/more.yaml:2: Bucket/more lies in the work tree, and git does not ignore it: add /more/ to .gitignore"
+            ]
+        (made / ".gitignore").write_text("/lake/\n/more/\n")
+        warnings = lakectl("plan", "--offline", "-o", "json").document["warnings"]
+        assert warnings == ["git does not ignore the daemon's cache: add /.lakehouse/ to .gitignore"]
 
     def test_nothing_is_overwritten(self, made: Path, lakectl: Lakectl, golden: Any) -> None:
         before = (made / "lakehouse.yaml").read_text()

@@ -7,7 +7,6 @@ from pathlib import Path
 from reconciler.lakectl.new_repository import (
     BUCKET,
     EXAMPLE,
-    IGNORED,
     SCHEMA,
     SETTINGS,
     check_free,
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     root.mkdir(parents=True, exist_ok=True)
     fresh = ensure_git(root)
     write_files(root, files)
-    ignored = ignore(root, IGNORED)
+    ignored = ignore(root, (session.data_root or root).resolve())
     written, kept = install_hooks(root)
     paths = [*files, *([".gitignore"] if ignored else [])]
     commit = commit_all(root, paths, "Begin a lakehouse") if args.commit else None

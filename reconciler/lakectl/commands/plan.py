@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.lakectl.options import Parser, add_output
@@ -10,6 +11,7 @@ from reconciler.lakectl.session import Session
 from reconciler.lakectl.specs_here import place_of, settings_of
 from reconciler.lakectl.terminal import Terminal
 from reconciler.lakectl.words import HELD, LOOKS, Standing, cost, number, short, sign
+from reconciler.lakectl.work_tree import not_ignored, pattern
 from reconciler.place import Place
 from reconciler.plan import Plan, PlannedObject, PlannedPrune
 from reconciler.settings import Settings
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     place, of = _place(args, session)
     settings = settings_of(place)
     plan = _check(place) if args.offline else _plan(place, settings)
+    plan = replace(plan, warnings=(*plan.warnings, *_in_git(plan, place)))
     if args.output != "table":
         emit(session.terminal, plan.to_document(), args.output)
     else:
@@ -69,6 +72,18 @@ def _plan(place: Place, settings: Settings) -> Plan:
     from reconciler.planning import make_plan  # every engine comes with it, which a hook should not wait for
 
     return make_plan(place, settings)
+
+
+def _in_git(plan: Plan, place: Place) -> Iterator[str]:
+    """What the daemon would write where git would add it."""
+    if place.source.root is None:
+        return
+    root = place.source.root.resolve()
+    for declared, folder in plan.folders.items():
+        for bare in not_ignored(root, [folder]):
+            yield f"{declared} lies in the work tree, and git does not ignore it: add {pattern(bare)} to .gitignore"
+    for bare in not_ignored(root, [place.cache]):
+        yield f"git does not ignore the daemon's cache: add {pattern(bare)} to .gitignore"
 
 
 def _place(args: argparse.Namespace, session: Session) -> tuple[Place, str]:

@@ -12,7 +12,6 @@ from reconciler.lakectl.first_spec import dataset_name, dataset_text, first_quer
 from reconciler.lakectl.here import Here
 from reconciler.lakectl.new_repository import (
     BUCKET,
-    IGNORED,
     SCHEMA,
     SETTINGS,
     commit_all,
@@ -89,7 +88,7 @@ def _make(root: Path, name: str, file: Path, found: Survey) -> str:
     specs = {"specs/lakehouse.yaml": BUCKET, spec_path(name): dataset_text(name, file.name, found)}
     files = {"lakehouse.yaml": SETTINGS, **specs, SCHEMA: schema_text()}
     write_files(root, files)
-    ignore(root, (*IGNORED, "/data/"))
+    ignore(root, root, root / "data")
     install_hooks(root)
     target = root / "data" / name
     target.mkdir(parents=True)

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from harness_forks import fork_server
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
-POLL = 0.02
+POLL, RAREST_POLL = 0.02, 0.1
+"""Seconds between two looks; they grow, since whoever is looked at works on the same cores."""
 
 BUCKET = """
 apiVersion: lakehouse/v1
@@ -32,11 +34,12 @@ spec: {local: {path: lake}}
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """The first true value of the condition. Fails with `what` and the last value."""
-    end = time.monotonic() + seconds
+    end, pause = time.monotonic() + seconds, POLL
     while not (value := condition()):
         if time.monotonic() > end:
             raise AssertionError(f"after {seconds:g} s still not: {what}; {value!r}")
-        time.sleep(POLL)
+        time.sleep(pause)
+        pause = min(pause * 1.2, RAREST_POLL)
     return value
 
 
@@ -125,19 +128,12 @@ class Daemon:
         environment |= {"PYTHONPATH": str(ROOT), "LAKEHOUSE_LISTEN": "127.0.0.1:0"}
         if self.failpoints:
             environment["LAKEHOUSE_FAILPOINTS"] = self.failpoints
+        wanted = {"repo": str(self.repository.path), "how": dict(self.how), "cwd": str(self.repository.path), "environment": environment}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(Path(__file__).with_name("daemon_process.py")), str(self.repository.path), json.dumps(self.how)],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=environment,
-                cwd=self.repository.path,
-            )
+            self.process = fork_server(str(ROOT)).fork(wanted, log)
 
     def up(self) -> Daemon:
         """Waits until it says where it answers."""
-        assert self.process.stdout is not None
         with self.process.stdout as stdout:
             self.url = stdout.readline().strip()
         if not self.url:
@@ -222,14 +218,16 @@ class Daemon:
     def settled(self) -> bool:
         """Whether the newest revision is followed, everything is Ready, and nothing moves."""
         document = self.request("GET", "/status").document
-        figures = self.figures()
-        moving = [value for name, value in figures.items() if name.startswith(("lakehouse_queue_keys", "lakehouse_jobs"))]
         return (
-            document["revision"] == self.repository.head
+            all(row["ready"] == "True" for row in document["objects"])
             and self.request("GET", "/readyz").status == 200
-            and not any(moving)
-            and all(row["ready"] == "True" for row in document["objects"])
+            and not self.moving()
+            and document["revision"] == self.repository.head
         )
+
+    def moving(self) -> bool:
+        """Whether anything is queued or at work."""
+        return any(value for name, value in self.figures().items() if name.startswith(("lakehouse_queue_keys", "lakehouse_jobs")))
 
     def wait_settled(self) -> None:
         try:
@@ -285,7 +283,6 @@ class Daemons:
     def end(self) -> None:
         for daemon in self.started:
             daemon.kill()
-            assert daemon.process.stdout is not None
             daemon.process.stdout.close()
 
 

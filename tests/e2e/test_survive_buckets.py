@@ -64,11 +64,18 @@ def known(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> S3
     return server
 
 
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with S3Server(tmp_path_factory.mktemp("s3"), ("lake",)) as running:
+        yield running
+
+
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """One of this test alone, to be killed and emptied."""
-    with S3Server(tmp_path / "s3", ("lake",)) as running:
-        yield known(running, tmp_path, monkeypatch)
+def server(victim: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """One to be killed and emptied, by one test after the other."""
+    if victim.process is None:
+        victim.start()  # the test before this one failed
+    return known(victim, tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ lakectl query 'SELECT * FROM candidates WHERE city = $city' -p city=Chicago
 lakectl query 'SELECT name FROM people WHERE id = ANY($ids)' -p 'ids=[1, 2]'
 lakectl query - < report.sql -o csv > report.csv
 lakectl query "SELECT phone FROM candidates" --at 2026-01-31T09:00
-lakectl query "SELECT * FROM candidates JOIN placements USING (candidate_id)" --at candidates=12
+lakectl query "SELECT * FROM people JOIN jobs USING (id)" --at people=12
 lakectl query "SELECT object, reason FROM system.status" -o json
 """
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from controllers.outcome import Failed, Outcome, Ready
+from controllers.outcome import Failed, Outcome, Ready, Waiting
 from reconciler.backoff import Backoff
 from reconciler.data_watch import DataWatch
 from reconciler.follow import Follower

@@ -101,20 +101,22 @@ def _held(batch: Batch) -> list[Any]:
 def _load(streams: Streams, segment: Segment, check: _Check) -> list[Any]:
     """As far as it can be read: a row is to be named even in an object that is damaged."""
     data = streams.store.get(segment.key)
-    if crc32(data) != segment.crc:
-        check.damaged(segment.key, "its content is not what its name says")
+    fault = "" if crc32(data) == segment.crc else "its content is not what its name says"
+    records: list[Any] = []
+    edited: Sequence[str] = ()
     try:
         records = reading.parsed(data, segment.form)
         if segment.form == "parquet":
             from state.streams import parquet
 
-            for id_ in parquet.disagreeing(data, schema_of(segment.stream).columns):
-                check.found.append(Finding("edited", "its columns say something else than its line", id=id_, key=segment.key))
+            edited = parquet.disagreeing(data, schema_of(segment.stream).columns)
+        if len(records) != segment.count:
+            fault = f"it has {len(records)} rows, its name says {segment.count}"
     except ValueError as error:
-        check.damaged(segment.key, f"it cannot be read ({error})")
-        return []
-    if len(records) != segment.count:
-        check.damaged(segment.key, f"it has {len(records)} rows, its name says {segment.count}")
+        fault = f"it cannot be read ({error})"
+    if fault:
+        check.damaged(segment.key, fault)
+    check.found += [Finding("edited", "its columns say something else than its line", id=id_, key=segment.key) for id_ in edited]
     return [_Row(id_, line, segment.key) for id_, line in records]
 
 
@@ -145,7 +147,10 @@ class _Check:
         self._rows = self._unchecked = 0
 
     def damaged(self, key: str, message: str) -> None:
-        self.found.append(Finding("damaged", message, key=key))
+        """Once an object: a month is read again where one of its objects was folded meanwhile."""
+        finding = Finding("damaged", message, key=key)
+        if finding not in self.found:
+            self.found.append(finding)
 
     def row(self, row: _Row, follows: _Row) -> None:
         """follows: what was read before it."""

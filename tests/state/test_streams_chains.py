@@ -220,7 +220,12 @@ class TestTampering:
 
     def test_an_object_that_is_no_more(self, stored: Machine) -> None:
         stored.store.put(stored.objects()[0], b"nonsense")
-        assert next(fault for fault, _ in stored.findings()) == "damaged"
+        assert [fault for fault, _ in stored.findings()].count("damaged") == 1
+
+    def test_an_object_that_is_cut_is_told_once(self, stored: Machine) -> None:
+        key = stored.objects()[0]
+        stored.store.put(key, stored.store.get(key)[:-2])
+        assert [fault for fault, _ in stored.findings()].count("damaged") == 1
 
     def test_many_removals_with_little_patience(self, stored: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(verification, "PATIENCE", 2)

@@ -150,9 +150,14 @@ def _wire(state: State, desk: JobDesk, driver: Driver) -> None:
 
 
 def _heartbeat(state: State, revision: str | None, relisted_at: datetime | None) -> None:
+    """Raises CatalogCorrupt where the state bucket lost what this writer goes by, BucketUnavailable where a bucket's folder is gone."""
     assert state.lease is not None
+    state.catalog.check_standing()
     state.lease.heartbeat(revision, relisted_at)
     state.statuses.checkpoint(if_due=True)
+    for name, config in state.buckets.configs().items():
+        if config.backend == "local":
+            state.buckets.ask(name)
 
 
 def _tidy(state: State, views: ViewSweep) -> None:

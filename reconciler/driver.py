@@ -88,6 +88,7 @@ class Driver:
         self._data_folders = FolderWatch(self._aim_at_data, self._data_changed, partial(self._data_changed, resync=True))
         self._visiting = threading.local()
         self._relisted_at: datetime | None = None
+        self._refused: dict[Callable[[], Coroutine[Any, Any, None]], str] = {}
         self._unvisited: set[Key] = set()
         self._awaited: dict[Key, list[asyncio.Future[None]]] = {}
         self.ready: set[Key] = set()
@@ -266,15 +267,18 @@ class Driver:
             self._look.set()
 
     async def _despite_storage(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """What storage or a folder refuses now (a full disk, a bucket that is away) is tried again with the next turn."""
+        """What storage or a folder refuses now (a full disk, a bucket that is away) is told once and tried again with each turn."""
         try:
             await work()
         except LeaseLost:
             raise
-        except LakehouseError as error:
-            _log.warning("%s", error.explain())
-        except OSError as error:
-            _log.warning("%s", error)
+        except (LakehouseError, OSError) as error:
+            refusal = error.explain() if isinstance(error, LakehouseError) else str(error)
+            if self._refused.get(work) != refusal:
+                _log.warning("%s", refusal)
+            self._refused[work] = refusal
+        else:
+            self._refused.pop(work, None)
 
     async def _watch_source(self) -> None:
         await FolderWatch(self._source_folders, lambda _: self._look.set(), lambda _: self._look.set()).run()
@@ -319,9 +323,17 @@ class Driver:
                 owed -= 1
 
     async def _beat(self) -> None:
-        """Tells readers that this writer lives, and what it has seen."""
+        """Tells readers that this writer lives, and what it has seen.
+
+        Once that fails, the buckets are looked at; once it works again, so is all that failed meanwhile.
+        """
         while True:
+            refused = self._heartbeat in self._refused
             await self._despite_storage(self._heartbeat)
+            if refused != (self._heartbeat in self._refused):
+                if refused:
+                    _log.info("buckets and catalog are there again")
+                self.enqueue(key for key in self._parts.world.objects if key.kind == "Bucket" or key not in self.ready)
             await asyncio.sleep(_HEARTBEAT_EVERY)
 
     async def _keep_up(self) -> None:

@@ -89,12 +89,15 @@ class Buckets:
         self._lock = threading.Lock()
         self._open: dict[str, tuple[BucketConfig, ObjectStore]] = {}
 
-    def attach(self, config: BucketConfig) -> ObjectStore:
-        """Open the bucket under its name, in place of one of another configuration; the same one again changes nothing."""
+    def attach(self, config: BucketConfig, *, opened: bool = False) -> ObjectStore:
+        """Open the bucket under its name, in place of one of another configuration; the same one again changes nothing.
+
+        opened: whether it was opened before, by whatever process: a local one's folder is not made anew.
+        """
         with self._lock:
             known = self._open.get(config.name)
             if known is None or known[0] != config:
-                known = (config, self._watched(config))
+                known = (config, self._watched(config, opened=opened))
                 self._open[config.name] = known
             return known[1]
 
@@ -106,6 +109,10 @@ class Buckets:
     def store(self, name: str) -> ObjectStore:
         """Raises BucketUnknown."""
         return self._attached(name)[1]
+
+    def ask(self, name: str) -> None:
+        """Asks the bucket for next to nothing, to see whether it answers. Raises BucketUnknown, and what the store raises."""
+        next(iter(self.store(name).list("probe/")), None)
 
     def config(self, name: str) -> BucketConfig:
         """What another process needs to open it. Raises BucketUnknown."""
@@ -132,8 +139,11 @@ class Buckets:
             except StateError as error:
                 _log.warning("half-written files stay for now: %s", error.explain())
 
-    def _watched(self, config: BucketConfig) -> ObjectStore:
-        return WatchedStore(open_store(config), self.failures, None if config.service is None else Breaker())
+    def _watched(self, config: BucketConfig, *, opened: bool) -> ObjectStore:
+        store = open_store(config)
+        if opened and isinstance(store, LocalStore):
+            store.expect()
+        return WatchedStore(store, self.failures, None if config.service is None else Breaker())
 
     def _attached(self, name: str) -> tuple[BucketConfig, ObjectStore]:
         with self._lock:

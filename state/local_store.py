@@ -6,7 +6,8 @@ folder that is made is fsynced into its parent first. At every instant the key h
 
 Below the root no symlink is followed and none is listed: an object is what was put, not what somebody points to. (Checked before
 each access; someone who can swap folders during one owns the data anyway.) Names that can be no key are not listed either.
-Empty folders are not objects and stay. Next: `staging.py`, `objects.py`.
+Empty folders are not objects and stay. A root that had something in it and is gone, or empty as a mount point is without its disk, is
+never made anew: neither read nor written, until something is in it again. Next: `staging.py`, `objects.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _REMEDIES = {
 
 
 class LocalStore:
-    """Objects below `root`, which is made by the first put. See `ObjectStore` for what the methods promise."""
+    """Objects below `root`, which the first put makes. See `ObjectStore` for what the methods promise."""
 
     def __init__(self, root: Path, name: str | None = None) -> None:
         """root: absolute; may be a symlink itself. name: what errors call it, by default the root."""
@@ -48,11 +49,16 @@ class LocalStore:
         self._name = name or str(root)
         self._staging = Staging(self.root / STAGING_FOLDER)
         self._folders: set[str] = set()  # known to exist, durably
+        self._inhabited = False  # something was seen or put in the root
 
     @property
     def name(self) -> str:
         """The bucket's name."""
         return self._name
+
+    def expect(self) -> None:
+        """Somebody knows that the root was made before: so it is not made anew by this process."""
+        self._inhabited = True
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
         """Four system calls that wait for the disk at most: two fsyncs, and two more for a new folder."""
@@ -130,7 +136,10 @@ class LocalStore:
         """One folder is read."""
         folder = self._locate(prefix.rstrip("/")) if prefix else self.root
         with self._translated("list", folder):
-            return [name.rstrip("/") for name in _entries(folder) if name.endswith("/")]
+            names = _entries(folder)
+            if not names:
+                self._check_root("list")
+            return [name.rstrip("/") for name in names if name.endswith("/")]
 
     def delete(self, key: str) -> None:
         """Removes the file and fsyncs its folder."""
@@ -143,6 +152,7 @@ class LocalStore:
             except FileNotFoundError:
                 # Whoever removed it may have failed, or been killed, before the fsync.
                 if not target.parent.is_dir():
+                    self._check_root("delete")
                     return
             _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -175,6 +185,7 @@ class LocalStore:
             self._move(key, staged, target, if_absent)
         hit(LINKED)
         _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        self._inhabited = True
 
     def _move(self, key: str, staged: Path, target: Path, if_absent: bool) -> None:
         if not if_absent:
@@ -198,6 +209,7 @@ class LocalStore:
         if known in self._folders:
             return
         if folder == self.root:
+            self._check_root("put")
             make_durable(folder)
         else:
             self._make_folder(folder.parent)
@@ -215,6 +227,10 @@ class LocalStore:
     def _walk(self, folder: Path, base: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         with self._translated("list", folder):
             names = _entries(folder)
+            if names:
+                self._inhabited = True
+            else:
+                self._check_root("list")
         for name in names:
             key = base + name
             if key.endswith("/"):
@@ -250,6 +266,18 @@ class LocalStore:
         there = next((path for path in (self.root, *self.root.parents) if path.exists()), self.root)
         return None if there.is_dir() else there
 
+    def _check_root(self, operation: str) -> None:
+        """Raises BucketUnavailable where the root had something in it and has nothing now, or is gone.
+
+        A new one in its place would pass for a bucket that lost everything, and lie below the disk that is mounted again.
+        """
+        if self._inhabited and _is_empty(self.root):
+            remedy = (
+                "Mount or restore it, and work goes on by itself. If it is lost for good: where it held the state, stop the daemon and run "
+                f"`lakectl rebuild`; elsewhere `mkdir -p {self.root}/datasets`, and what has its source is made again."
+            )
+            raise BucketUnavailable(self._name, operation, f"its folder {self.root} is gone, or empty now", remedy=remedy)
+
     @contextmanager
     def _reading(self, operation: str, key: str) -> Iterator[Path]:
         path = self._locate(key)
@@ -257,7 +285,9 @@ class LocalStore:
             try:
                 yield path
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                self._check_root(operation)
                 raise ObjectMissing(self._name, key) from error
+            self._inhabited = True
 
     @contextmanager
     def _translated(self, operation: str, path: Path) -> Iterator[None]:
@@ -265,9 +295,10 @@ class LocalStore:
             yield
         except OSError as error:
             if isinstance(error, FileNotFoundError):
-                # The root or `.tmp` was removed behind our back: the next call makes them anew.
+                # A folder was removed behind our back: the next call makes it anew.
                 self._folders.clear()
                 self._staging.reopen()
+                self._check_root(operation)
             if error.errno in (errno.ENOTDIR, errno.EEXIST) and (file := self._file_in_the_way()):
                 remedy = "Move it away, or give the bucket another path."
                 raise BucketUnavailable(self._name, operation, f"{file} is no folder", remedy=remedy) from error
@@ -298,6 +329,17 @@ def storage_error(error: OSError, *, bucket: str, operation: str, path: Path) ->
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return KeyInvalid(bucket, str(path), "a key that begins with it, or that it begins with, is taken")
     return BucketUnavailable(bucket, operation, f"{error.strerror or error} ({path})", remedy=_REMEDIES.get(error.errno or 0))
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is there, not even the folder; of one that cannot be looked at nobody knows."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> list[str]:

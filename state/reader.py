@@ -129,7 +129,11 @@ class ObjectReader:
         local = store.path(ref.key)
         if local is None:
             return self._cached(store, ref)
-        self._check(local, ref)
+        try:
+            self._check(local, ref)
+        except ObjectMissing:
+            store.head(ref.key)  # tells where all of the bucket is gone
+            raise
         return local
 
     def _read(self, ref: ObjectRef) -> bytes:

@@ -82,6 +82,9 @@ BUCKET_UNAVAILABLE = "BucketUnavailable"
 BUCKET_DEGRADED = "BucketDegraded"
 """The bucket does not answer, its rescue bucket does; reads go on."""
 
+CATALOG_LOST = "CatalogLost"
+"""The state bucket holds the catalog no more, or it cannot be read; nothing is written until it can."""
+
 DISK_FULL = "DiskFull"
 """No space is left under the folder that the message names."""
 

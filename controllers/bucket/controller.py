@@ -30,7 +30,7 @@ def attach_recorded(catalog: Catalog, buckets: Buckets, data_root: Path) -> None
             continue
         config = BucketPlace.from_dict(state.bucket.config).config(name.partition("/")[2], data_root)
         here = buckets.configs().get(config.name)
-        buckets.attach(config if here is None else replace(here, rescue=config.rescue, timeout=config.timeout))
+        buckets.attach(config if here is None else replace(here, rescue=config.rescue, timeout=config.timeout), opened=True)
 
 
 class BucketController:
@@ -52,7 +52,7 @@ class BucketController:
         self._wanted = wanted
 
     def observe(self, resource: Resource) -> Observed:
-        """The recorded and the attached place, and a light look at the store."""
+        """The recorded and the attached place, and a light look at the store; at the state's, whether it holds the catalog still."""
         name = resource.key.name
         record = self._catalog.get(str(resource.key))
         recorded = BucketPlace.from_dict(record.bucket.config) if record is not None and record.bucket is not None else None
@@ -73,6 +73,8 @@ class BucketController:
                 declared=self._wanted(Key("Bucket", spec.rescue.bucket)) is not None,
                 unfit=unfit(resource, self._wanted, self._data_root),
             )
+        if name == self._state_bucket and observed.problem is None:
+            self._catalog.check_standing()
         return self._with_mirror(name, spec, observed)
 
     def _with_mirror(self, name: str, spec: BucketSpec, observed: Observed) -> Observed:
@@ -140,7 +142,7 @@ class BucketController:
 
     def _problem(self, name: str) -> str | None:
         try:
-            next(iter(self._buckets.store(name).list("probe/")), None)
+            self._buckets.ask(name)
         except StateError as error:
             return error.explain()
         return None

@@ -20,7 +20,7 @@ WAITING = frozenset({
 })  # fmt: skip
 FAILED = frozenset({
     reasons.FAILED, reasons.INTERNAL_ERROR, reasons.NOT_CONVERGING, reasons.BUCKET_UNAVAILABLE, reasons.BUCKET_DEGRADED,
-    reasons.DISK_FULL, reasons.INGEST_FAILED, reasons.EMBED_FAILED, reasons.BUILD_FAILED, reasons.JOB_FAILED,
+    reasons.CATALOG_LOST, reasons.DISK_FULL, reasons.INGEST_FAILED, reasons.EMBED_FAILED, reasons.BUILD_FAILED, reasons.JOB_FAILED,
     reasons.MODEL_UNAVAILABLE, reasons.CONFLICT,
 })  # fmt: skip
 HELD = frozenset({reasons.SUSPENDED, reasons.PRUNE_HELD, reasons.AWAITING_APPROVAL})

@@ -33,7 +33,10 @@ CHECKPOINT_EVERY = 512
 SEVERAL = "several"
 LOOK_BACK = timedelta(seconds=1)
 """A writer that was idle for longer looks whether the log is still there before it goes on."""
-START_AGAIN = "Stop this daemon. Restore the state bucket from a backup; or `lakectl rebuild --yes`: whatever has its source is made again."
+START_AGAIN = (
+    "Stop this daemon. Restore the state bucket from a backup, or run `lakectl rebuild --yes`: whatever has its source is made again. "
+    "Then start it again."
+)
 READ_ONLY = "Only the daemon that holds the lease writes; ask it by a request."
 
 _log = logging.getLogger(__name__)
@@ -233,7 +236,7 @@ class Catalog:
 
     def _append(self, entry: Entry) -> Entry:
         if abs(self._clock() - self._stood_at) > LOOK_BACK:
-            self._check_standing()
+            self.check_standing()
         try:
             standing = self._log.append(entry)
         except LeaseLost as error:
@@ -242,8 +245,11 @@ class Catalog:
         self._stood_at = self._clock()
         return standing
 
-    def _check_standing(self) -> None:
-        """Raises CatalogCorrupt where the last entry is gone: what is put on top of nothing, by whom still remembers, nobody could read."""
+    def check_standing(self) -> None:
+        """Raises CatalogCorrupt where the last entry is gone: what is put on top of nothing, by whom still remembers, nobody could read.
+
+        Blocking: reads the entry.
+        """
         seq = self._view.seq
         if seq and self._log.read(seq) is None:
             raise CatalogCorrupt(f"{log_key(seq)} was there and is gone: somebody emptied the state bucket.", remedy=START_AGAIN)
@@ -298,7 +304,7 @@ class Catalog:
     def _write_checkpoint(self) -> None:
         view = self._view
         if view.seq > self._base.checkpoint.seq:
-            self._check_standing()
+            self.check_standing()
             self._base = self._checkpoints.write(view, self._base)
         self._next_checkpoint = view.seq + self._every
 

@@ -247,7 +247,7 @@ class TestRescue:
     def buckets(self, world: World, tmp_path: Path) -> Buckets:
         for name in ("lake", "mirror"):
             world.buckets.store(name).put("a/b.bin", CONTENT)
-        shutil.rmtree(tmp_path / "lake")
+        shutil.rmtree(tmp_path / "lake/a")
         return world.buckets
 
     @pytest.mark.parametrize(

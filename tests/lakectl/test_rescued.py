@@ -54,7 +54,8 @@ def moved(in_folder: Path, lakectl: Lakectl) -> Repository:
     repository.commit(all=SPECS)
     assert lakectl("apply").code == 0
     shutil.copytree(repository.path / "archive", repository.path / "mirror", dirs_exist_ok=True)
-    shutil.rmtree(repository.path / "archive")
+    for folder in ("datasets", "indexes"):
+        shutil.rmtree(repository.path / "archive" / folder)
     return repository
 
 

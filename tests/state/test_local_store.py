@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing
+from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists
 from state.failpoints import declared
 from state.local_store import LocalStore
 
@@ -184,16 +184,47 @@ def test_other_errors_of_the_disk_name_the_path(store: LocalStore, monkeypatch: 
     assert "permissions" in caught.value.explain()
 
 
-def test_a_root_that_is_removed_is_made_again(store: LocalStore) -> None:
+EVERYTHING: dict[str, Callable[[LocalStore], object]] = {
+    "put": lambda store: store.put("a/b", b"2"),
+    "put if absent": lambda store: store.put("a/c", b"2", if_absent=True),
+    "stage": lambda store: store.stage(),
+    "get": lambda store: store.get("a/b"),
+    "head": lambda store: store.head("a/b"),
+    "list": lambda store: list(store.list("a/")),
+    "folders": lambda store: store.folders(""),
+    "delete": lambda store: store.delete("a/b"),
+}
+
+
+@pytest.mark.parametrize("mount_point", [False, True], ids=["gone", "empty"])
+@pytest.mark.parametrize("operation", EVERYTHING)
+def test_a_root_that_is_gone_is_not_made_again(store: LocalStore, tmp_path: Path, operation: str, mount_point: bool) -> None:
     store.put("a/b", b"1")
-    shutil.rmtree(store.root)
-    assert list(store.list()) == []
-    with pytest.raises(ObjectMissing):
-        store.get("a/b")
-    with pytest.raises(BucketUnavailable):
-        store.put("a/b", b"2")
-    store.put("a/b", b"2")
-    assert store.get("a/b") == b"2"
+    store.root.rename(tmp_path / "away")
+    if mount_point:
+        store.root.mkdir()
+    for _ in range(2):
+        with pytest.raises(BucketUnavailable, match=f"its folder {store.root} is gone") as raised:
+            EVERYTHING[operation](store)
+    assert f"mkdir -p {store.root}/datasets" in (raised.value.remedy or "")
+    if mount_point:
+        store.root.rmdir()
+    assert not store.root.exists()
+    (tmp_path / "away").rename(store.root)
+    assert store.get("a/b") == b"1"
+    store.put("a/b", b"3")
+
+
+def test_a_root_that_somebody_knows_of_is_not_made(store: LocalStore) -> None:
+    store.expect()
+    with pytest.raises(BucketUnavailable, match="is gone, or empty now"):
+        store.put("a", b"1")
+    (store.root / "datasets").mkdir(parents=True)
+    store.put("a", b"1")
+
+
+def test_a_folder_below_the_root_is_made_again(store: LocalStore) -> None:
+    store.put("a/b", b"1")
     shutil.rmtree(store.root / "a")
     store.put("a/b", b"3")
     assert store.get("a/b") == b"3"
@@ -207,6 +238,7 @@ def test_a_root_that_is_removed_again_and_again_costs_no_open_files(store: Local
         shutil.rmtree(store.root)
         with pytest.raises(BucketUnavailable):
             store.put("a", b"2")
+        (store.root / "datasets").mkdir(parents=True)
         store.put("a", b"2")
     assert open_below(store.root) == before
 

@@ -38,6 +38,7 @@ NEXT = {
     reasons.FILE_REFUSED: "Correct or remove the file; it is read again by itself.",
     reasons.SOURCE_GONE: "Put the files back, or undo the change of the spec: `lakectl undo`.",
     reasons.BUCKET_UNAVAILABLE: "Make the bucket reachable; it is tried again by itself.",
+    reasons.CATALOG_LOST: "Stop the daemon; restore the state bucket, or run `lakectl rebuild`; then start it again.",
     reasons.DISK_FULL: "Free some space; it is tried again by itself.",
     reasons.NOT_OBSERVED: "Start `lakectl daemon`, or run `lakectl apply`.",
     reasons.STATE_IMMUTABLE: "Undo the change, `lakectl undo`, or declare an object of another name.",

@@ -6,7 +6,7 @@ LakehouseError
     ├── RevisionUnknown     a revision or ref that the repository does not hold
     ├── SettingsInvalid     lakehouse.yaml (or an environment variable) cannot be used
     ├── StateBucketMissing  the specs name no bucket that could hold the state
-    ├── CatalogLost         there is data and no catalog of it
+    ├── CatalogLost         there was a catalog, and there is none
     ├── CatalogReadable     a catalog is there, so that none is made from files
     └── DaemonRefused       a running daemon declined what was asked of it
 """
@@ -45,9 +45,13 @@ class StateBucketMissing(ReconcilerError):
 
 
 class CatalogLost(ReconcilerError):
-    """The state bucket holds what a catalog once referred to, and no catalog. To begin anew would orphan all of it."""
+    """There was a catalog in the state bucket, named by `bucket`, and is none. To begin anew would orphan all that it referred to."""
 
     slug = "catalog-lost"
+
+    def __init__(self, message: str, *, bucket: str, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.bucket = bucket
 
 
 class CatalogReadable(ReconcilerError):

@@ -31,6 +31,11 @@ class StatePointer:
         """What opens the bucket."""
         return self.place.config(self.name, data_root)
 
+    def words(self, data_root: Path) -> str:
+        """For people: the folder, or the bucket."""
+        config = self.config(data_root)
+        return f"the folder {Path(config.root, config.prefix)}" if config.backend == "local" and config.root else f"bucket {self.name}"
+
 
 def state_id(store: ObjectStore) -> str:
     """The id of the state in this bucket, "" where nobody ever wrote one. Raises what the store raises."""

@@ -101,7 +101,12 @@ def check_log(store: ObjectStore, report: Report, *, deep: bool) -> None:
                 report.findings.append(Finding(f"{store.name}/{info.key}", "catalog-damaged", str(error), _restore(store, seq)))
 
 
-def catalog_lost(store: ObjectStore, error: CatalogCorrupt | CatalogLost) -> Finding:
+def catalog_lost(error: CatalogLost) -> Finding:
+    """The finding where there is no catalog any more: then nothing can be checked."""
+    return Finding(f"{error.bucket}/catalog", "catalog-lost", f"{error}", error.remedy or _REBUILD)
+
+
+def catalog_unreadable(store: ObjectStore, error: CatalogCorrupt) -> Finding:
     """The finding where the catalog cannot be opened at all: then no reference can be checked."""
     return Finding(f"{store.name}/catalog", "catalog-unreadable", str(error), _REBUILD)
 

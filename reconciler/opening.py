@@ -19,9 +19,10 @@ from controllers.bucket.controller import attach_recorded
 from engines.jobs.results import JobResults
 from reconciler.errors import CatalogLost, StateBucketMissing
 from reconciler.footprint import STATE_KEY, StatePointer, read_pointer, state_id, write_ahead, write_pointer
+from reconciler.former_state import check_never_used
 from reconciler.place import Place, find_state_bucket
 from reconciler.settings import Settings
-from state.buckets import Buckets
+from state.buckets import Buckets, open_store
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
 from state.discards import Discards
@@ -85,7 +86,7 @@ class State:
 def open_state(place: Place, settings: Settings, *, address: str | None) -> State:
     """Opens the state; `address` is where this process will answer, or None to open it for reading only.
 
-    Raises StateBucketMissing, LeaseHeld (naming the holder), SecretsFileRefused, and errors of the state bucket.
+    Raises StateBucketMissing, CatalogLost, LeaseHeld (naming the holder), SecretsFileRefused, and errors of the state bucket.
     """
     if address is not None:
         check_secrets()
@@ -93,8 +94,9 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
     ids = Ulids(utc_now)
     buckets = Buckets(Failures(utc_now, ids))
     store = buckets.attach(pointer.config(place.data_root))
-    pointer = replace(pointer, id=_identity(store, create=address is not None))
     catalog = Catalog.open(store, clock=utc_now)
+    _check_begun(place, pointer, store, catalog)
+    pointer = replace(pointer, id=_identity(store, pointer.id, create=address is not None))
     lease = None if address is None else _take(place, pointer, store, catalog, address)
     streams = Streams(store, write_ahead(place.cache, pointer.id), utc_now, ids)
     attach_recorded(catalog, buckets, place.data_root)
@@ -125,24 +127,31 @@ def state_config(place: Place, settings: Settings) -> BucketConfig:
 
 
 def _take(place: Place, pointer: StatePointer, store: ObjectStore, catalog: Catalog, address: str) -> Lease:
-    """Where the state is, is remembered here; then it is led. Raises CatalogLost, LeaseHeld."""
+    """Where the state is, is remembered here; then it is led. Raises LeaseHeld."""
     if pointer != read_pointer(place.cache):
         write_pointer(place.cache, pointer)
-    if not catalog.seq:
-        check_never_used(store)
     return _lead(store, catalog, address)
 
 
-def check_never_used(store: ObjectStore) -> None:
-    """Raises CatalogLost where there is no catalog and there was one: to begin anew would orphan every table.
+def _check_begun(place: Place, pointer: StatePointer, store: ObjectStore, catalog: Catalog) -> None:
+    """Raises CatalogLost where the catalog is empty and was not always."""
+    if catalog.seq:
+        return
+    try:
+        check_never_used(store, pointer, pointer.words(place.data_root), rescue_of(place, pointer.name))
+    except CatalogLost:
+        catalog.refresh()
+        if not catalog.seq:  # else its first writer came in between
+            raise
 
-    Whoever writes a state first makes an entry that says so.
-    """
-    if store.folders("streams/") or next(iter(store.list("datasets/")), None) is not None:
-        raise CatalogLost(
-            f"bucket {store.name} holds tables or events, and no catalog: its log is lost.",
-            remedy="`lakectl rebuild` makes it again from the tables' files. To begin anew, empty the bucket.",
-        )
+
+def rescue_of(place: Place, state: str) -> ObjectStore | None:
+    """The rescue bucket that the specs give the state's; None for none. Raises SourceUnavailable."""
+    try:
+        name = find_state_bucket(place.source, state).rescue
+        return None if name is None else open_store(find_state_bucket(place.source, name).config(name, place.data_root))
+    except StateBucketMissing:
+        return None
 
 
 def _lead(store: ObjectStore, catalog: Catalog, address: str) -> Lease:
@@ -166,6 +175,7 @@ class Housekeeping:
     def __init__(self, state: State) -> None:
         self._state = state
         self._stop = threading.Event()
+        self._told = ""
         self._thread = threading.Thread(target=state.streams.run, args=(self._stop, self._failed), name="streams", daemon=True)
         self._thread.start()
 
@@ -195,7 +205,9 @@ class Housekeeping:
         return True
 
     def _failed(self, error: StateError) -> None:
-        _log.warning("events are kept in the write-ahead files for now: %s", error.explain())
+        if error.explain() != self._told:  # it fails again every few seconds
+            self._told = error.explain()
+            _log.warning("events are kept in the write-ahead files for now: %s", self._told)
 
 
 def _pointer(place: Place, settings: Settings) -> StatePointer:
@@ -213,13 +225,13 @@ def _pointer(place: Place, settings: Settings) -> StatePointer:
     return replace(known, place=found) if found.holds_the_same(known.place) else known
 
 
-def _identity(store: ObjectStore, *, create: bool) -> str:
-    """The state's id, made at its first opening for writing; "" while nobody ever wrote."""
+def _identity(store: ObjectStore, former: str, *, create: bool) -> str:
+    """The state's id, made at its first opening for writing; "" while nobody ever wrote. former: of the state that was rebuilt."""
     known = state_id(store)
     if known or not create:
         return known
     try:
-        store.put(STATE_KEY, str(ULID()).encode(), if_absent=True)
+        store.put(STATE_KEY, (former or str(ULID())).encode(), if_absent=True)
     except ObjectExists:
         _log.debug("another process made the state a moment ago")
     return state_id(store)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler.errors import CatalogLost
 from reconciler.footprint import read_pointer
-from reconciler.lakectl.errors import DaemonUnreachable
+from reconciler.lakectl.errors import DaemonProblem, DaemonUnreachable
 from reconciler.lakectl.here import Here, read_address
 from reconciler.lakectl.http import DaemonClient
 from reconciler.lakectl.observation import Event, Observation, Writer, by_object
@@ -48,7 +49,10 @@ class AskedDaemon:
     def described(self, kind: str | None = None, name: str | None = None) -> tuple[Status, ...]:
         """See `Observer`."""
         if self.lake is None:
-            answer = self.client.post("/query", {"sql": _DESCRIBED, "params": {"kind": kind or "", "name": name or ""}})
+            try:
+                answer = self.client.post("/query", {"sql": _DESCRIBED, "params": {"kind": kind or "", "name": name or ""}})
+            except DaemonProblem:  # its state cannot be read: what it has in its memory has neither
+                return self.look(kind, name).statuses
             return tuple(_described(row) for row in answer["rows"])
         fresh = by_object(self.look(kind, name).statuses)
         # the daemon renews the time of an unchanged observation in its memory only
@@ -82,11 +86,23 @@ def find_daemon(here: Here, clock: Callable[[], datetime]) -> AskedDaemon | None
         return AskedDaemon(client, None)
     from reconciler.lakectl.lake import Lake, open_lake
 
-    lake = open_lake(here, clock)
+    try:
+        lake = open_lake(here, clock)
+    except CatalogLost:
+        # a daemon whose state is lost, or on a disk that is not mounted, still tells what it knows
+        return AskedDaemon(client, None) if _answers(client) else None
     heartbeat = lake.heartbeat() if isinstance(lake, Lake) else None
     if not isinstance(lake, Lake) or heartbeat is None or not is_alive(heartbeat, clock()) or heartbeat.holder.pid != address.pid:
         return None
     return AskedDaemon(client, lake)
+
+
+def _answers(client: DaemonClient) -> bool:
+    try:
+        client.get("/status", {"kind": "-"})
+    except DaemonUnreachable:
+        return False
+    return True
 
 
 def _status(row: Mapping[str, Any]) -> Status:

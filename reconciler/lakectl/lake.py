@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 from reconciler.footprint import StatePointer, read_pointer, state_id, write_ahead
+from reconciler.former_state import check_never_used, has_no_log
 from reconciler.lakectl.errors import NoLakehouse
 from reconciler.lakectl.here import Here, read_head
 from reconciler.lakectl.observation import Event, Gone, Observation, Writer
@@ -44,7 +45,7 @@ class Lake:
         revision = heartbeat.revision if heartbeat is not None else None
         now = self.clock()
         if heartbeat is None or not is_alive(heartbeat, now):
-            return Observation(revision, statuses, gone=Gone(heartbeat), note=self._unread(revision))
+            return Observation(revision, statuses, gone=Gone(heartbeat), note=self._missing(revision))
         holder = heartbeat.holder
         writer = Writer(holder.address, holder.pid, holder.host)
         silent = heartbeat.age(now) > _SILENT
@@ -63,7 +64,10 @@ class Lake:
         newest = self.streams.read("events", since=since, where=filters, newest_first=True)
         return tuple(islice(newest, limit))[::-1]
 
-    def _unread(self, revision: str | None) -> str:
+    def _missing(self, revision: str | None) -> str:
+        """What the next writer will find, or has to read."""
+        if has_no_log(self.store):
+            return "The catalog is lost: `lakectl fsck` says what to do."
         head = read_head(self.here.root)
         if head is None or revision is None or head == revision or revision.startswith("dir-"):
             return ""
@@ -90,10 +94,12 @@ class Untouched:
 
 
 def open_lake(here: Here, clock: Callable[[], datetime]) -> Lake | Untouched:
-    """The state of a repository, or what its specs ask for. Raises LakehouseError."""
+    """The state of a repository, or what its specs ask for. Raises LakehouseError: CatalogLost where there was a state and is none."""
     pointer = read_pointer(here.cache) or find_pointer(here)
     if pointer is not None:
         lake = _lake(here, pointer, clock)
+        if not state_id(lake.store) and has_no_log(lake.store):
+            _check_never_used(here, pointer, lake.store)
         if pointer.id or lake.heartbeat() is not None:
             return lake
     from reconciler.lakectl.specs_here import wanted
@@ -116,6 +122,14 @@ def find_pointer(here: Here) -> StatePointer | None:
     from reconciler.lakectl.specs_here import state_bucket
 
     return state_bucket(here)
+
+
+def _check_never_used(here: Here, pointer: StatePointer, store: ObjectStore) -> None:
+    """Raises CatalogLost. Parses specs."""
+    from reconciler.lakectl.specs_here import place_of
+    from reconciler.opening import rescue_of
+
+    check_never_used(store, pointer, pointer.words(here.data_root), rescue_of(place_of(here), pointer.name))
 
 
 def _lake(here: Here, pointer: StatePointer, clock: Callable[[], datetime]) -> Lake:

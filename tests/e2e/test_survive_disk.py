@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness_daemon import Daemons, wait_for
+from harness_daemon import Daemons, lakectl, wait_for
 from harness_facts import leftovers, missing, unreferred
 from harness_shop import Shop, stocked
 
@@ -109,3 +109,30 @@ def test_a_start_on_a_full_disk(small_disk: Path, daemons: Daemons) -> None:
     again = daemons.start(stock)
     again.wait_settled()
     assert Shop(stock, again).serves()
+
+
+@pytest.mark.parametrize("mount_point", [False, True], ids=["gone", "empty"])
+def test_a_lake_whose_folder_vanishes(shop: Shop, mount_point: bool) -> None:
+    """It is told, nothing is made in its place, and all goes on once it is there again."""
+    repository, daemon = shop.repository, shop.daemon
+    away = repository.lake.with_name("away")
+    repository.lake.rename(away)
+    if mount_point:
+        repository.lake.mkdir()
+    row = daemon.wait_status("Bucket/primary", "BucketUnavailable", f"{repository.lake} is gone", ready="False")
+    for words in ("Mount or restore it", "lakectl rebuild"):
+        assert words in row["message"]
+    wait_for(lambda: f"{repository.lake} is gone" in daemon.said, "it is told")
+    code, document = lakectl(repository, "status")
+    assert (code, "is gone" in str(document["objects"])) == (0, True)
+    repository.write("data/items/2.csv", "id,title\n4,a white door\n")
+    daemon.wait_status("Dataset/items", "BucketUnavailable", ready="False")
+    assert daemon.alive
+    assert list(repository.lake.iterdir()) == [] if mount_point else not repository.lake.exists()
+    if mount_point:
+        repository.lake.rmdir()
+    away.rename(repository.lake)
+    wait_for(lambda: daemon.value("SELECT count(*) FROM items") == 4, "it goes on")
+    daemon.wait_settled()
+    assert daemon.stop() == 0
+    assert missing(repository.lake) == []

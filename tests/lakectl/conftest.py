@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from reconciler.footprint import write_ahead
+from reconciler.footprint import STATE_KEY, write_ahead
 from reconciler.lakectl.environment import Environment
 from reconciler.lakectl.main import run
 from reconciler.lakectl.terminal import Terminal
 from state import reasons
+from state.catalog.catalog import Catalog
+from state.catalog.log import WriterId
 from state.lease import Holder, Lease
 from state.local_store import LocalStore
 from state.requests import RequestQueue
@@ -70,10 +72,12 @@ class Lakehouse:
         (self.root / ".lakehouse").mkdir(parents=True)
         (self.root / "specs").mkdir()
         self.store = LocalStore(self.root / "lake", "primary")
+        self.store.put(STATE_KEY, self.id.encode())
         self.streams_ = Streams(
             self.store, write_ahead(self.root / ".lakehouse", self.id), self.clock, Ulids(self.clock, Random(7).randbytes)
         )
         self.book = StatusBook.load(self.streams_, self.clock)
+        Catalog.open(self.store, writer=WriterId("w", 1), clock=self.clock)
         place = {"backend": "local", "path": "lake", "prefix": ""}
         (self.root / ".lakehouse/state.json").write_text(json.dumps({"name": "primary", "place": place, "id": self.id}))
 

@@ -112,7 +112,7 @@ def test_a_lost_catalog_is_made_from_footers(lake: Repository, lakectl: Lakectl)
     assert lakectl("rebuild", "--yes").err.startswith("error: the catalog in bucket primary can be read")
     shutil.rmtree(lake.path / "lake/catalog")
     said = lakectl("apply")
-    assert (said.code, "its log is lost" in said.err, "lakectl rebuild" in said.err) == (2, True, True)
+    assert (said.code, "the catalog of bucket primary is lost" in said.err, "lakectl rebuild" in said.err) == (2, True, True)
     shown = lakectl("rebuild", "-o", "json").document
     assert (shown["done"], [(table["dataset"], table["rows"]) for table in shown["tables"]]) == (
         False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,6 @@ class TestBuckets:
 
 class TestFsck:
     def test_clean_and_with_findings(self, here: Lakehouse, lakectl: Lakectl, golden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert "its log is lost" in lakectl("fsck").out
         catalog = Catalog.open(here.store)
         catalog.lead(WriterId("w", 1))
         catalog.commit((Suspended("Dataset/x", "jane", "moving"),), actor="jane", reason="moving")
@@ -128,6 +128,24 @@ class TestFsck:
     def test_a_catalog_that_cannot_be_read_is_a_finding(self, here: Lakehouse, lakectl: Lakectl, golden: Any) -> None:
         here.store.put("catalog/log/00000000000000000001.json", b"")
         golden.check("fsck.txt", lakectl("fsck").all)
+
+    def test_a_catalog_that_is_gone_is_a_finding(self, here: Lakehouse, lakectl: Lakectl, golden: Any) -> None:
+        shutil.rmtree(here.root / "lake/catalog")
+        golden.check("fsck-lost.txt", lakectl("fsck").all.replace(str(here.root), "HERE"))
+
+    @pytest.mark.parametrize("words", ["status", "why Bucket/primary", "query SELECT+1", "plan", "gc", "reconcile", "events"])
+    def test_every_command_says_that_a_lake_is_gone(self, here: Lakehouse, lakectl: Lakectl, words: str) -> None:
+        (here.root / "lake").rename(here.root / "away")
+        said = lakectl(*[word.replace("+", " ") for word in words.split()])
+        assert (said.code, said.out) == (2, "")
+        assert said.err.startswith(f"error: the catalog of bucket primary is lost: .lakehouse/state.json knows its state {here.id}")
+        assert f"Mount or restore the folder {here.root}/lake, or run `lakectl rebuild`" in said.err
+        assert not (here.root / "lake").exists()
+
+    def test_status_says_that_the_catalog_is_gone(self, here: Lakehouse, lakectl: Lakectl) -> None:
+        shutil.rmtree(here.root / "lake/catalog")
+        here.hold()
+        assert "The catalog is lost: `lakectl fsck` says what to do." in lakectl("status").out
 
     def test_without_a_state(self, in_folder: Path, lakectl: Lakectl) -> None:
         assert lakectl("fsck").code == 2

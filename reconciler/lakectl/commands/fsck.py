@@ -53,22 +53,21 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 def _checked(session: Session, *, deep: bool, grace: float | None) -> "Report":
     from reconciler.errors import CatalogLost
-    from reconciler.fsck import Report, catalog_lost, check, check_log
+    from reconciler.fsck import Report, catalog_lost, catalog_unreadable, check, check_log
     from reconciler.lakectl.lake import require_lake
     from reconciler.lakectl.reading_here import open_here
     from reconciler.lakectl.specs_here import read_specs
-    from reconciler.opening import check_never_used
     from reconciler.retention import retention
     from state.errors import CatalogCorrupt
 
     here = session.here()
-    store = require_lake(here, session.clock).store
     try:
+        store = require_lake(here, session.clock).store
         state, settings = open_here(here)
-        if not state.catalog.seq:
-            check_never_used(store)
-    except (CatalogCorrupt, CatalogLost) as error:
-        report = Report(findings=[catalog_lost(store, error)])
+    except CatalogLost as error:
+        return Report(findings=[catalog_lost(error)])
+    except CatalogCorrupt as error:
+        report = Report(findings=[catalog_unreadable(store, error)])
     else:
         report = check(state, retention(read_specs(here).world, settings), deep=deep, grace=grace)
     check_log(store, report, deep=deep)

@@ -59,7 +59,10 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at, what is wrong, what could not be looked at (place and reason), and what waits to become garbage."""
+    """What was looked at, what is wrong, what could not be looked at (place and reason), and what waits to become garbage.
+
+    doubtful: entries of the log that are to be read in any case.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     unchecked: list[tuple[str, str]] = field(default_factory=list)
@@ -69,6 +72,7 @@ class Report:
     segments: int = 0
     waiting: int = 0
     waiting_size: int = 0
+    doubtful: set[int] = field(default_factory=set)
 
 
 def check(state: State, retention: Retention, *, deep: bool, grace: float | None = None) -> Report:
@@ -80,25 +84,58 @@ def check(state: State, retention: Retention, *, deep: bool, grace: float | None
     return report
 
 
-def check_log(store: ObjectStore, report: Report, *, deep: bool) -> None:
-    """Whether the catalog's log is without gaps; deep: whether every entry can be read. Raises what the store raises."""
-    log, expected = CatalogLog(store), 1
+def check_log(store: ObjectStore, report: Report, *, deep: bool, rescue: ObjectStore | None = None) -> None:
+    """Whether the catalog's log is without gaps; deep: whether every entry can be read, else the doubtful. Raises what the store raises.
+
+    rescue: may have copies of what is missing or damaged.
+    """
+    log, expected, covered = CatalogLog(store), 1, _covered(store)
     for info in store.list(_LOG):
         number = info.key.removeprefix(_LOG).removesuffix(".json")
         if not number.isdecimal() or log_key(int(number)) != info.key:
             continue
         seq = int(number)
-        if seq > expected:
-            missing = log_key(expected) if seq == expected + 1 else f"{log_key(expected)} to {log_key(seq - 1)}"
-            message = f"{missing} is missing: what happened then is not known."
-            report.findings.append(Finding(f"{store.name}/{log_key(expected)}", "catalog-gap", message, _restore(store, expected)))
+        report.findings += _gap(store, range(expected, seq), covered, rescue)
         expected = seq + 1
         report.entries += 1
-        if deep:
+        if deep or seq in report.doubtful:
             try:
                 log.require(seq)
             except CatalogCorrupt as error:
-                report.findings.append(Finding(f"{store.name}/{info.key}", "catalog-damaged", str(error), _restore(store, seq)))
+                report.findings.append(_entry_finding(store, "catalog-damaged", str(error), range(seq, seq + 1), covered, rescue))
+    report.findings += _gap(store, range(expected, covered + 1), covered, rescue)
+
+
+def _covered(store: ObjectStore) -> int:
+    """The last entry whose effect is known, by the log or a checkpoint; 0 where the catalog cannot be read."""
+    try:
+        return Catalog.open(store).seq
+    except StateError:
+        return 0
+
+
+def _gap(store: ObjectStore, lost: range, covered: int, rescue: ObjectStore | None) -> list[Finding]:
+    if not lost:
+        return []
+    missing = log_key(lost[0]) if len(lost) == 1 else f"{log_key(lost[0])} to {log_key(lost[-1])}"
+    return [_entry_finding(store, "catalog-gap", f"{missing} is missing.", lost, covered, rescue)]
+
+
+def _entry_finding(store: ObjectStore, problem: str, message: str, seqs: range, covered: int, rescue: ObjectStore | None) -> Finding:
+    """What is lost with entries: the whole catalog, or, where a checkpoint covers them, what they say of the past."""
+    mend = _REBUILD
+    if seqs[-1] <= covered:
+        message += " A checkpoint covers it: tables, indexes and statuses are whole. What it recorded is missing in system.catalog."
+        mend = f"restore it from {_copy_of(seqs, rescue)}; without one leave it, since nothing else is lost"
+    return Finding(f"{store.name}/{log_key(seqs[0])}", problem, message, mend)
+
+
+def _copy_of(seqs: range, rescue: ObjectStore | None) -> str:
+    try:
+        has_it = rescue is not None and all(CatalogLog(rescue).read(seq) is not None for seq in seqs)
+    except StateError:
+        has_it = False
+    return f"bucket {rescue.name}, which has it" if rescue is not None and has_it else "a copy of the state bucket"
 
 
 def catalog_lost(error: CatalogLost) -> Finding:
@@ -109,15 +146,6 @@ def catalog_lost(error: CatalogLost) -> Finding:
 def catalog_unreadable(store: ObjectStore, error: CatalogCorrupt) -> Finding:
     """The finding where the catalog cannot be opened at all: then no reference can be checked."""
     return Finding(f"{store.name}/catalog", "catalog-unreadable", str(error), _REBUILD)
-
-
-def _restore(store: ObjectStore, seq: int) -> str:
-    """A checkpoint after the entry keeps the catalog readable; then there is nothing to rebuild."""
-    try:
-        whole = Catalog.open(store).seq >= seq
-    except StateError:
-        whole = False
-    return f"restore {log_key(seq)} from a copy of the state bucket; tables are not concerned" if whole else _REBUILD
 
 
 class _Check:
@@ -211,6 +239,7 @@ class _Check:
         kept = [place for value in JobResults(self._state.place.cache / "jobs").values() for place in places_in(value)]
         longest = self._retention.longest if self._grace is None else self._grace
         finder = Finder(self._state.catalog, self._state.buckets.configs(), ago(now, longest), kept)
+        self._report.doubtful |= {entry.seq for entry in finder.unread}
         for bucket, _ in attached(self._state.buckets):
             for found in finder.find(bucket, (self._listing(bucket) or {}).values()):
                 age = max(0.0, now.timestamp() - found.since)

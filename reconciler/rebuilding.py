@@ -94,7 +94,7 @@ class Rebuild:
         if seq:
             raise CatalogReadable(
                 f"the catalog in bucket {self._state.name} can be read ({seq} entries).",
-                remedy="`lakectl daemon` or `lakectl apply` goes on from it; `lakectl fsck --deep` says what else is wrong.",
+                remedy="`lakectl daemon` or `lakectl apply` goes on from it; `lakectl fsck --deep` says what is wrong and what mends it.",
             )
 
     def look(self) -> Findings:

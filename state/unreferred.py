@@ -9,6 +9,7 @@ It refuses to delete. Next: `references.py`, `garbage.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import TableCommit
+from state.catalog.log import Unreadable
 from state.objects import ObjectInfo, ObjectStore
 from state.places import BucketConfig
 from state.references import Place, References, all_references
@@ -82,13 +84,21 @@ class Finder:
         self._configs = configs
         self._let_go = _let_go(catalog, since)
 
+    @property
+    def unread(self) -> tuple[Unreadable, ...]:
+        """Entries of the log that could not be read."""
+        return self._let_go.unread
+
     def needs(self, bucket: str, key: str) -> bool:
         """Whether anything refers to this object, or to what it is a copy of."""
         return self._references.needs(bucket, key)
 
     def since(self, info: ObjectInfo) -> float:
-        """From when the age of an object counts, in Unix seconds. A key let go of in any bucket counts in all: there may be copies."""
-        return max(info.modified, self._let_go.get(info.key, 0.0))
+        """From when the age of an object counts, in Unix seconds. A key let go of in any bucket counts in all: there may be copies.
+
+        An entry that cannot be read may have let go of anything.
+        """
+        return max(info.modified, self._let_go.keys.get(info.key, 0.0), self._let_go.doubt)
 
     def find(self, bucket: str, infos: Iterable[ObjectInfo]) -> Iterator[Unreferred]:
         """Of these objects of the bucket, as `listed` gives them; whatever their age. What lies in a bucket within it is for that one."""
@@ -112,20 +122,36 @@ def listed(store: ObjectStore) -> Iterator[ObjectInfo]:
         yield from store.list(folder)
 
 
-def _let_go(catalog: Catalog, since: datetime) -> Mapping[str, float]:
-    """When the catalog last let go of a key, by the entries that are not older. Newest first, so that old ones are not read."""
-    found: dict[str, float] = {}
+@dataclass(frozen=True, slots=True)
+class _LetGo:
+    """When the catalog last let go of keys, in Unix seconds; `doubt`: until when entries that cannot be read may have, 0 without any."""
+
+    keys: Mapping[str, float]
+    doubt: float
+    unread: tuple[Unreadable, ...]
+
+
+def _let_go(catalog: Catalog, since: datetime) -> _LetGo:
+    """By the entries that are not older. Newest first, so that old ones are not read."""
+    keys: dict[str, float] = {}
+    unread: list[Unreadable] = []
+    doubt, following = 0.0, math.inf
     for seq in range(catalog.seq, 0, -1):
-        entry = next(iter(catalog.entries(after=seq - 1, limit=1)), None)
+        entry = next(catalog.readable(after=seq - 1, limit=1), None)
         if entry is None:
+            continue
+        if isinstance(entry, Unreadable):
+            unread.append(entry)
+            doubt = max(doubt, following)
             continue
         at = from_iso(entry.at)
         if at < since:
             break
+        following = at.timestamp()
         for change in entry.changes:
             for key in (*change.remove, *change.drop) if isinstance(change, TableCommit) else ():
-                found.setdefault(key, at.timestamp())
-    return found
+                keys.setdefault(key, following)
+    return _LetGo(keys, doubt, tuple(unread))
 
 
 def places_in(document: object) -> Iterator[Place]:

@@ -22,7 +22,7 @@ from state.catalog.checkpoint import NO_BASE, Base, Checkpoints
 from state.catalog.commit_group import CommitGroup, Ticket
 from state.catalog.entry import RESTORE, Cause, Change, Entry, Renamed, encode
 from state.catalog.fold import ChangeRefused, ObjectState, check_wanted, fold
-from state.catalog.log import CatalogLog, WriterId, log_key
+from state.catalog.log import CatalogLog, Unreadable, WriterId, log_key
 from state.catalog.records import IndexRecord, Table
 from state.catalog.view import EMPTY, RefusedEntry, View
 from state.errors import CatalogCorrupt, LeaseLost, StateError
@@ -140,13 +140,25 @@ class Catalog:
         return self._view.index(name)
 
     def entries(self, after: int = 0, limit: int | None = None) -> Iterator[Entry]:
-        """The entries after number `after`, oldest first, up to what has been seen; without the refused ones. Blocking."""
+        """The entries after number `after`, oldest first, up to what has been seen; without the refused ones. Blocking.
+
+        Raises CatalogCorrupt where one is missing or damaged, though a checkpoint covers it: for that see `readable`.
+        """
+        return map(self._log.require, self._seqs(after, limit))
+
+    def readable(self, after: int = 0, limit: int | None = None) -> Iterator[Entry | Unreadable]:
+        """As `entries`, but what cannot be read is told in its place, and raises nothing."""
+        for seq in self._seqs(after, limit):
+            try:
+                yield self._log.require(seq)
+            except CatalogCorrupt as error:
+                yield Unreadable(seq, str(error))
+
+    def _seqs(self, after: int, limit: int | None) -> Iterator[int]:
         view = self._view
         last = view.seq if limit is None else min(view.seq, after + limit)
         refused = {entry.seq for entry in view.refused}
-        for seq in range(after + 1, last + 1):
-            if seq not in refused:
-                yield self._log.require(seq)
+        return (seq for seq in range(after + 1, last + 1) if seq not in refused)
 
     def history(self, name: str) -> Iterator[Entry]:
         """The entries that touched an object, newest first; before it took over another's data, those of the other as well. Blocking."""

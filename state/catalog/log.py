@@ -35,6 +35,14 @@ class WriterId:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An entry that is missing or damaged, though a checkpoint may cover it; `message` says how."""
+
+    seq: int
+    message: str
+
+
 def log_key(seq: int) -> str:
     return f"catalog/log/{seq:020d}.json"
 

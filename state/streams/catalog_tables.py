@@ -14,6 +14,7 @@ import orjson
 
 from state.catalog.entry import Entry
 from state.catalog.fold import ObjectState
+from state.catalog.log import Unreadable
 from state.catalog.records import IndexRecord, Table
 from state.streams.schemas import StreamColumn, columns
 
@@ -261,8 +262,11 @@ LOG_COLUMNS = columns("seq:int64 position:int64 at:timestamp writer epoch:int64 
 """`system.catalog`: one row a change, in order of seq and position."""
 
 
-def log_rows(entry: Entry) -> Iterator[Row]:
-    """The changes of one entry, each with its own actor, reason and revision."""
+def log_rows(entry: Entry | Unreadable) -> Iterator[Row]:
+    """The changes of one entry, each with its own actor, reason and revision; one that cannot be read says so."""
+    if isinstance(entry, Unreadable):
+        yield (entry.seq, 0, None, None, None, None, entry.message, None, None, "unreadable", None)
+        return
     for position, (change, cause) in enumerate(entry.explained()):
         document = {name: _without_values(value) for name, value in change.to_dict().items() if name not in ("object", "op")}
         where = (entry.seq, position, entry.at, entry.writer, entry.epoch)

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from state.catalog.entry import Entry
 from state.catalog.fold import ObjectState
+from state.catalog.log import Unreadable
 from state.errors import ObjectMissing
 from state.local_store import storage_error
 from state.status_book import StatusBook
@@ -58,7 +59,7 @@ class CatalogSource(Protocol):
 
     def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]: ...
 
-    def entries(self, after: int = 0) -> Iterator[Entry]: ...
+    def readable(self, after: int = 0) -> Iterator[Entry | Unreadable]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class SystemTables:
 
     def _entries(self) -> Path:
         known = self._log_rows[-1][0] if self._log_rows else 0
-        self._log_rows += [row for entry in self._catalog.entries(known) for row in log_rows(entry)]
+        self._log_rows += [row for entry in self._catalog.readable(known) for row in log_rows(entry)]
         cover = (self._session, str(len(self._log_rows)))
         return self._keep("catalog", LOG_COLUMNS, cover, lambda: from_rows(self._log_rows, LOG_COLUMNS))
 

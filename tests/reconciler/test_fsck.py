@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from small_lake import BUCKET, Bench, dataset
 
 from reconciler.fsck import Report, check, check_log
-from state.catalog.entry import TableCommit
+from state.catalog.entry import Suspended, TableCommit
 from state.catalog.records import DataFile
+from state.local_store import LocalStore
 from state.unreferred import Retention
 
 DAY = Retention(86_400.0, {})
@@ -134,6 +136,40 @@ def test_a_gap_in_the_log_and_a_damaged_entry(lake: Bench) -> None:
     check_log(lake.store, report, deep=False)
     assert problems(report) == [("catalog-gap", "lakectl rebuild --yes")]
     assert report.findings[0].place == f"primary/catalog/log/{entries[1].name}"
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")], ids=["missing", "empty"])
+def test_an_entry_that_a_checkpoint_covers_costs_its_history_only(lake: Bench, harm: Callable[[Path], object]) -> None:
+    lake.catalog.checkpoint()
+    entries = sorted((lake.folder / "lake/catalog/log").iterdir())
+    copy = LocalStore(lake.folder / "copy", "copy")
+    copy.put(f"catalog/log/{entries[-1].name}", entries[-1].read_bytes())
+    for entry in (entries[1], entries[-1]):
+        harm(entry)
+    report = check(lake.state, DAY, deep=False)
+    check_log(lake.store, report, deep=False, rescue=copy)
+    assert [finding.place for finding in report.findings] == [f"primary/catalog/log/{entry.name}" for entry in (entries[1], entries[-1])]
+    assert all("tables, indexes and statuses are whole" in finding.message for finding in report.findings)
+    assert [finding.mend.partition(";")[0] for finding in report.findings] == [
+        "restore it from a copy of the state bucket",
+        "restore it from bucket copy, which has it",
+    ]
+
+
+def test_what_an_unreadable_entry_may_have_let_go_of_is_as_young_as_the_next(lake: Bench) -> None:
+    file, path = data_file(lake)
+    older(path, lake, 1000)
+    lake.catalog.commit([TableCommit("Dataset/x", "t", "primary", remove=(file.key,))], actor="test", reason="it is not needed")
+    unread = lake.folder / f"lake/catalog/log/{lake.catalog.seq:020d}.json"
+    lake.clock.advance(3600)
+    lake.catalog.commit([Suspended("Dataset/x", "a", "b")], actor="test", reason="one more")
+    lake.catalog.checkpoint()
+    unread.unlink()
+    assert looked(lake, deep=False).waiting == 1
+    lake.clock.advance(23.5 * 3600)
+    assert looked(lake, deep=False).waiting == 1
+    lake.clock.advance(3600)
+    assert looked(lake, deep=False).waiting == 0
 
 
 def test_a_segment_that_is_not_what_its_name_says(lake: Bench) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from state.catalog.entry import BucketOpened, BuildAdded, Cause, Change, CorpusAdded, Entry, Managed, Served, Suspended, TableCommit
 from state.catalog.fold import ObjectState, fold
+from state.catalog.log import Unreadable
 from state.catalog.records import Binding, Build, Column, ColumnStats, Corpus, DataFile, Refusal, Schema, ServingManifest
 from state.errors import StateError
 from state.local_store import LocalStore
@@ -60,7 +61,7 @@ class Catalog:
     """A catalog and its log, in memory."""
 
     def __init__(self) -> None:
-        self.log: list[Entry] = []
+        self.log: list[Entry | Unreadable] = []
         self.states: dict[str, ObjectState] = {}
 
     @property
@@ -70,7 +71,7 @@ class Catalog:
     def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]:
         return {name: state for name, state in sorted(self.states.items()) if kind is None or name.startswith(f"{kind}/")}
 
-    def entries(self, after: int = 0) -> Iterator[Entry]:
+    def readable(self, after: int = 0) -> Iterator[Entry | Unreadable]:
         yield from self.log[after:]
 
     def commit(self, *changes: Change, causes: tuple[Cause, ...] = ()) -> None:
@@ -238,6 +239,13 @@ def test_the_log_is_one_row_a_change_and_grows(world: World) -> None:
     world.catalog.commit(Managed("Dataset/b", "d2", "delete"))
     assert [(row["seq"], row["actor"]) for row in world.rows("catalog")][-1] == (2, "daemon")
     assert world.path("catalog") != before
+
+
+def test_an_entry_that_cannot_be_read_is_one_row(world: World) -> None:
+    world.catalog.commit(*CHANGES)
+    world.catalog.log.append(Unreadable(2, "it is empty."))
+    row = world.rows("catalog")[-1]
+    assert (row["seq"], row["op"], row["reason"], row["at"]) == (2, "unreadable", "it is empty.", None)
 
 
 def test_no_table_of_the_catalog_tells_a_value_of_a_row(world: World) -> None:

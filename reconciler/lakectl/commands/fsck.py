@@ -60,7 +60,7 @@ def _checked(session: Session, *, deep: bool, grace: float | None) -> "Report":
     from reconciler.retention import retention
     from state.errors import CatalogCorrupt
 
-    here = session.here()
+    here, rescue = session.here(), None
     try:
         store = require_lake(here, session.clock).store
         state, settings = open_here(here)
@@ -69,8 +69,10 @@ def _checked(session: Session, *, deep: bool, grace: float | None) -> "Report":
     except CatalogCorrupt as error:
         report = Report(findings=[catalog_unreadable(store, error)])
     else:
+        name = state.buckets.rescue(state.bucket)
+        rescue = None if name is None else state.buckets.store(name)
         report = check(state, retention(read_specs(here).world, settings), deep=deep, grace=grace)
-    check_log(store, report, deep=deep)
+    check_log(store, report, deep=deep, rescue=rescue)
     return report
 
 

@@ -90,8 +90,8 @@ def told(gone: Collection) -> str:
     words = f"{in_words(gone.buckets)} removed" if gone.buckets else "nothing to remove"
     if gone.waiting.objects:
         words += f"; {gone.waiting.objects:,} that nothing refers to are younger than the retention"
-    if gone.foreign.objects:
-        words += f"; {gone.foreign.objects:,} of datasets or indexes that this catalog never knew stay"
+    if gone.foreign:
+        words += f"; {len(gone.foreign):,} of datasets or indexes that this catalog never knew stay"
     if gone.busy.objects:
         words += f"; {gone.busy.objects:,} stay since their owners are at work"
     return words + "".join(f"; bucket {name} was left out: {reason}" for name, reason in sorted(gone.failed.items()))

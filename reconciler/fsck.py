@@ -2,7 +2,8 @@
 
 It needs neither lease nor daemon, and writes nothing. What it sees is not of one moment, so whatever seems wrong is looked at again,
 against the catalog as it is by then, before it is told. Objects that nothing refers to are findings once `lakectl gc` would remove them;
-until then they wait: jobs store before they commit. A bucket's own objects are judged, not what its rescue bucket would answer.
+until then they wait: jobs store before they commit. What lies in the folder of an owner that the catalog never knew is one at once. A
+bucket's own objects are judged, not what its rescue bucket would answer.
 
 It refuses to mend: each finding names the command that does. Next: `state/unreferred.py`, `engines/files/footers.py`,
 `controllers/dataset/checks.py`.
@@ -57,6 +58,20 @@ class Finding:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An object that nothing refers to, too young to be removed: perhaps what refers to it is yet to come. age: seconds."""
+
+    place: str
+    owner: str
+    size: int
+    age: float
+
+    def to_dict(self) -> dict[str, object]:
+        """As `-o json` has it."""
+        return {"place": self.place, "owner": self.owner, "size": self.size, "ageSeconds": round(self.age)}
+
+
 @dataclass(slots=True)
 class Report:
     """What was looked at, what is wrong, what could not be looked at (place and reason), and what waits to become garbage.
@@ -70,8 +85,7 @@ class Report:
     objects: int = 0
     size: int = 0
     segments: int = 0
-    waiting: int = 0
-    waiting_size: int = 0
+    waiting: list[Waiting] = field(default_factory=list)
     doubtful: set[int] = field(default_factory=set)
 
 
@@ -215,7 +229,10 @@ class _Check:
     def _finding(self, reference: Reference, problem: str, message: str) -> Finding:
         kind, _, name = reference.owner.partition("/")
         state = self._state.catalog.get(reference.owner)
+        held = state is not None and state.suspended is not None and state.suspended.holds(self._state.clock())
         mend = f"lakectl resync {name}" if kind == "Dataset" else f"lakectl reconcile {reference.owner}"
+        if held:
+            mend = f"lakectl resume {reference.owner}, since it is suspended, then {mend}"
         if problem == "bucket-unknown":
             mend = f"declare Bucket/{reference.ref.bucket} and commit it"
         elif state is not None and state.retained:
@@ -240,16 +257,20 @@ class _Check:
         longest = self._retention.longest if self._grace is None else self._grace
         finder = Finder(self._state.catalog, self._state.buckets.configs(), ago(now, longest), kept)
         self._report.doubtful |= {entry.seq for entry in finder.unread}
-        for bucket, _ in attached(self._state.buckets):
-            for found in finder.find(bucket, (self._listing(bucket) or {}).values()):
-                age = max(0.0, now.timestamp() - found.since)
-                if age < (self._retention.of(bucket) if self._grace is None else self._grace):
-                    self._report.waiting += 1
-                    self._report.waiting_size += found.size
+        listings = [(bucket, (self._listing(bucket) or {}).values()) for bucket, _ in attached(self._state.buckets)]
+        self._state.catalog.refresh()  # an owner is known before anything is stored for it
+        for bucket, infos in listings:
+            for found in finder.find(bucket, infos):
+                age, place = max(0.0, now.timestamp() - found.since), f"{bucket}/{found.key}"
+                known = found.known or self._state.catalog.view().peek(found.owner) is not None
+                if known and age < (self._retention.of(bucket) if self._grace is None else self._grace):
+                    self._report.waiting.append(Waiting(place, found.owner, found.size, age))
                 elif self._still_there(bucket, found.key, found.etag):
                     message = f"Nothing refers to it ({found.size} bytes, {_hours(age)})."
-                    mend = _COLLECT if found.known else f"delete it by hand, if no other lake keeps {found.owner} here"
-                    place = f"{bucket}/{found.key}"
+                    mend = _COLLECT
+                    if not known:
+                        message += f" This catalog never knew {found.owner}, so that `lakectl gc` leaves it."
+                        mend = f"delete it by hand, if no other lake keeps {found.owner} here"
                     self._report.findings.append(Finding(place, "unreferred", message, mend, found.owner, found.size, age))
 
     def _still_there(self, bucket: str, key: str, etag: str) -> bool:

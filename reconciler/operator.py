@@ -20,6 +20,7 @@ from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Approved, Resumed, Suspended
+from state.catalog.fold import Suspension
 from state.errors import LeaseLost
 from state.failpoints import declare, hit
 from state.garbage import Collection
@@ -125,7 +126,7 @@ class Operator:
             case "reconcile" if not request.object:
                 return "the watched ref is read again", tuple(self._world.objects)
             case "reconcile":
-                return "it is looked at now", (self._wanted(request),)
+                return "it is looked at now", (self._worked_on(request),)
             case "suspend":
                 return self._suspend(request)
             case "resume":
@@ -135,7 +136,7 @@ class Operator:
             case "resync" if not request.object:
                 return self._resync_incomplete()
             case "resync":
-                key = self._wanted(request)
+                key = self._worked_on(request)
                 self._resync(key)
                 return "its files are read again", (key,)
             case "gc":
@@ -171,9 +172,13 @@ class Operator:
     def _resync_incomplete(self) -> tuple[str, tuple[Key, ...]]:
         tables = {Key.parse(name): state.table for name, state in self._catalog.objects("Dataset").items()}
         keys = tuple(key for key, table in tables.items() if table and key in self._world.objects and self._chores.checks.incomplete(table))
+        suspended = [key for key in keys if self._suspension(key) is not None]
+        keys = tuple(key for key in keys if key not in suspended)
         for key in keys:
             self._resync(key)
-        return f"files of {', '.join(map(str, keys))} are looked at again" if keys else "no data file is missing", keys
+        looked = [f"files of {', '.join(map(str, keys))} are looked at again"] if keys else []
+        left = [f"{key} is suspended and left alone: `lakectl resume {key}`" for key in suspended]
+        return "; ".join((*looked, *left)) or "no data file is missing", keys
 
     def _until(self, payload: Mapping[str, Any]) -> str | None:
         """When the suspension ends by itself. Raises Refused."""
@@ -218,6 +223,22 @@ class Operator:
         if request.digest is not None and request.digest != self._world.objects[key].digest:
             raise Refused(f"{key} has changed since this was decided.", remedy="Look at it and ask again.")
         return key
+
+    def _worked_on(self, request: Request) -> Key:
+        """As `_wanted`; refused where the object is left alone, since asking would change nothing."""
+        key = self._wanted(request)
+        suspension = self._suspension(key)
+        if suspension is not None:
+            until = f" until {suspension.until}" if suspension.until else ""
+            message = f"{key} is suspended by {suspension.by}{until}: {suspension.why}"
+            raise Refused(f"{message.rstrip('.')}.", remedy=f"`lakectl resume {key}`, then ask again.")
+        return key
+
+    def _suspension(self, key: Key) -> Suspension | None:
+        """Why the object is left alone; None where it is not."""
+        state = self._catalog.get(str(key))
+        suspension = state.suspended if state is not None else None
+        return suspension if suspension is not None and suspension.holds(self._clock()) else None
 
     def _end(self, request: Request, outcome: str, message: str) -> None:
         """One row and one event; both carry the request's id, so that a repeated answer is recognised."""

@@ -50,13 +50,14 @@ class Tally:
 
 @dataclass(slots=True)
 class Collection:
-    """What may go or went, by bucket. `waiting` is too young, `busy` is left since its owner is at work, `foreign` since the catalog never
-    knew its owner. `failed`: bucket and reason."""
+    """What may go or went, by bucket. `items`: what may go, where nothing was removed. `waiting` is too young, `busy` is left since its
+    owner is at work, `foreign` since the catalog never knew its owner. `failed`: bucket and reason."""
 
     buckets: dict[str, Tally] = field(default_factory=dict)
+    items: list[Unreferred] = field(default_factory=list)
     waiting: Tally = field(default_factory=Tally)
     busy: Tally = field(default_factory=Tally)
-    foreign: Tally = field(default_factory=Tally)
+    foreign: list[Unreferred] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -90,6 +91,7 @@ class Garbage:
         for bucket, _, garbage in self._per_bucket(found, lambda _: self._clock().timestamp()):
             for item in garbage:
                 found.buckets.setdefault(bucket, Tally()).add(item.size)
+            found.items += garbage
         return found
 
     def collect(self, lease: Callable[[], object], guard: Guard) -> Collection:
@@ -123,7 +125,7 @@ class Garbage:
             before = present - self._retention.of(bucket)
             for item in found:
                 if not item.known:
-                    into.foreign.add(item.size)
+                    into.foreign.append(item)
                 elif item.since > before:
                     into.waiting.add(item.size)
             yield bucket, store, [item for item in found if item.known and item.since <= before]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Self, TypeAlias, assert_never
 
 from state.catalog.entry import (
@@ -34,6 +35,7 @@ from state.catalog.entry import (
 )
 from state.catalog.records import DataFile, Former, IndexRecord, Ledger, Schema, Table
 from state.errors import StateError
+from state.timestamps import from_iso
 
 
 class ChangeRefused(StateError):
@@ -66,6 +68,10 @@ class Suspension:
     by: str
     why: str
     until: str | None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it has not ended by itself."""
+        return self.until is None or from_iso(self.until) > now
 
 
 @dataclass(frozen=True, slots=True)

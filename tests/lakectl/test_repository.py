@@ -406,6 +406,9 @@ class TestGc:
         assert lakectl("gc").all.splitlines()[0] == "Nothing is to be removed."
         os.utime(stray, (1, 1))
         said = lakectl("gc")
+        assert said.out.splitlines()[0] == "4 bytes  primary/datasets/people/stray.parquet"
+        (item,) = lakectl("gc", "-o", "json").document["items"]
+        assert item == {"bucket": "primary", "key": "datasets/people/stray.parquet", "bytes": 4, "owner": "Dataset/people"}
         assert (said.code, said.out.splitlines()[-1]) == (0, "Nothing refers to 1 object (0.0 MB). `lakectl gc --yes` removes them.")
         assert lakectl("fsck", "-o", "json").document["findings"][0]["mend"] == "lakectl gc --yes"
         document = lakectl("gc", "--yes", "-o", "json").document

@@ -243,6 +243,21 @@ class TestRefusals:
         lake.operator.answer()
         assert ended(lake, request)["outcome"] == "done"
 
+    @pytest.mark.parametrize("verb", ["reconcile", "resync"])
+    def test_of_work_on_what_is_suspended(self, lake: Bench, verb: str) -> None:
+        ask(lake, "suspend", payload={"for": "1h"})
+        lake.operator.answer()
+        request = ask(lake, verb)
+        assert lake.operator.answer() == ()
+        row = ended(lake, request)
+        assert row["outcome"] == "refused"
+        assert row["message"].startswith("Dataset/x is suspended by ")
+        assert row["message"].endswith("`lakectl resume Dataset/x`, then ask again.")
+        lake.clock.advance(3601)
+        request = ask(lake, verb)
+        assert lake.operator.answer() == (X,)
+        assert ended(lake, request)["outcome"] == "done"
+
     @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"reconcile", "suspend", "resume", "resync", "approve", "compact", "gc"}))
     def test_of_what_is_not_built(self, lake: Bench, verb: str) -> None:
         request = ask(lake, verb)

@@ -158,3 +158,8 @@ def test_resync_of_whatever_is_missing(lake: Bench) -> None:
     request = ask(lake, "resync", "")
     assert [str(key) for key in lake.operator.answer()] == ["Dataset/x"]
     assert ended(lake, request)["message"] == "files of Dataset/x are looked at again"
+    stored(lake).unlink(missing_ok=True)
+    ask(lake, "suspend")
+    request = ask(lake, "resync", "")
+    assert lake.operator.answer()[1:] == ()
+    assert ended(lake, request)["message"] == "Dataset/x is suspended and left alone: `lakectl resume Dataset/x`"

@@ -20,7 +20,8 @@ each object of tables and indexes is referred to. --deep reads them: their SHA-2
 footers agree with the catalog, every entry of the catalog and every segment of the streams. Ends
 with 0 if all is well, 1 if something was found, 2 if something could not be looked at. Each finding
 names what mends it. Objects that nothing refers to count once `lakectl gc` would remove them, or
-are older than --grace. Takes no lease, asks no daemon, and may run beside one.
+are older than --grace; those of datasets and indexes that this catalog never knew, at once. Takes
+no lease, asks no daemon, and may run beside one.
 """
 EXAMPLES = """
 lakectl fsck
@@ -83,7 +84,11 @@ def _document(report: "Report", *, deep: bool) -> dict[str, Any]:
         "findings": [finding.to_dict() for finding in report.findings],
         "unchecked": [{"place": place, "reason": reason} for place, reason in report.unchecked],
         "checked": {"objects": report.objects, "bytes": report.size, "entries": report.entries, "segments": report.segments},
-        "waiting": {"objects": report.waiting, "bytes": report.waiting_size},
+        "waiting": {
+            "objects": len(report.waiting),
+            "bytes": sum(waiting.size for waiting in report.waiting),
+            "items": [waiting.to_dict() for waiting in report.waiting],
+        },
     }
 
 
@@ -104,8 +109,8 @@ def _show(report: "Report", session: Session) -> None:
     found = f"{number(len(report.findings), 'finding')}" + (f", {len(report.unchecked)} not checked" if report.unchecked else "")
     terminal.line(f"{sign}  {found}; {', '.join(counts)} ({report.size / 1e6:.1f} MB) looked at.")
     if report.waiting:
-        waiting = f"{number(report.waiting, 'object')} ({report.waiting_size / 1e6:.1f} MB)"
-        terminal.note(f"note: nothing refers to {waiting} any more; `lakectl gc` removes what is older than the retention.")
+        count = f"{number(len(report.waiting), 'object')} ({sum(waiting.size for waiting in report.waiting) / 1e6:.1f} MB)"
+        terminal.note(f"note: nothing refers to {count} too young for gc; -o json lists them.")
 
 
 def _wrapped(text: str, session: Session) -> None:

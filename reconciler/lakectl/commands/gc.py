@@ -1,6 +1,7 @@
 """`lakectl gc`: what nothing refers to any more, shown or removed."""
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.lakectl import following
@@ -12,14 +13,17 @@ from reconciler.lakectl.requests import ask
 from reconciler.lakectl.session import Session
 
 if TYPE_CHECKING:
+    from reconciler.lakectl.terminal import Terminal
     from state.garbage import Collection
+    from state.unreferred import Unreferred
 
 USAGE = "[--yes] [--timeout DURATION] [-o FORMAT]"
 DESCRIPTION = """
 Remove data files, corpora and builds that nothing refers to any more, once they are older than the
 retention (`work.retention`, 24h; the Bucket's `retention` says otherwise). Their age counts from
-when they were written or let go of. Without --yes it only shows how many there are, by bucket.
-With it a running daemon is asked; where none runs it is done here, under the lease.
+when they were written or let go of. Without --yes it only shows them: the first 20 by name and
+size, all of them with -o json, and how many there are in each bucket. With it a running daemon is
+asked; where none runs it is done here, under the lease.
 """
 EXAMPLES = """
 lakectl gc
@@ -27,6 +31,7 @@ lakectl gc --yes
 lakectl gc -o json
 """
 _TIMEOUT = 600.0
+_SHOWN = 20
 
 
 def options(parser: Parser) -> None:
@@ -85,11 +90,20 @@ def _document(found: "Collection", left: "Collection", outcome: str, message: st
         "outcome": outcome,
         "message": message or None,
         "found": as_rows(found.buckets),
+        "items": [_item(item) for item in found.items],
         "left": as_rows(left.buckets),
         "waiting": {"objects": left.waiting.objects, "bytes": left.waiting.size},
-        "foreign": {"objects": left.foreign.objects, "bytes": left.foreign.size},
+        "foreign": {
+            "objects": len(left.foreign),
+            "bytes": sum(item.size for item in left.foreign),
+            "items": [_item(item) for item in left.foreign],
+        },
         "unchecked": [{"place": bucket, "reason": reason} for bucket, reason in sorted(left.failed.items())],
     }
+
+
+def _item(item: "Unreferred") -> dict[str, object]:
+    return {"bucket": item.bucket, "key": item.key, "bytes": item.size, "owner": item.owner}
 
 
 def _show(found: "Collection", outcome: str, message: str, session: Session) -> None:
@@ -97,17 +111,18 @@ def _show(found: "Collection", outcome: str, message: str, session: Session) -> 
 
     terminal = session.terminal
     if outcome == "shown":
-        for name, tally in sorted(found.buckets.items()):
-            terminal.line(in_words({name: tally}))
+        _list(found.items, terminal)
         if found.buckets:
+            for name, tally in sorted(found.buckets.items()):
+                terminal.line(in_words({name: tally}))
             terminal.line()
             terminal.line(f"Nothing refers to {_total(found)}. `lakectl gc --yes` removes them.")
         else:
             terminal.line("Nothing is to be removed.")
         if found.waiting.objects:
             terminal.note(f"note: {found.waiting.objects:,} more that nothing refers to are younger than the retention.")
-        if found.foreign.objects:
-            count = f"{found.foreign.objects:,}"
+        if found.foreign:
+            count = f"{len(found.foreign):,}"
             terminal.note(f"note: {count} of datasets or indexes that this catalog never knew stay; `lakectl fsck` names them.")
         for bucket, reason in sorted(found.failed.items()):
             terminal.note(f"note: bucket {bucket} was left out: {reason}")
@@ -118,6 +133,17 @@ def _show(found: "Collection", outcome: str, message: str, session: Session) -> 
     terminal.line(f"{sign}  {first[3:]}")
     for line in rest:
         terminal.line(line)
+
+
+def _list(items: "Sequence[Unreferred]", terminal: "Terminal") -> None:
+    """The first ones, each with its size in bytes."""
+    width = max((len(f"{item.size:,}") for item in items[:_SHOWN]), default=0)
+    for item in items[:_SHOWN]:
+        terminal.line(f"{item.size:>{width},} bytes  {item.bucket}/{item.key}")
+    if len(items) > _SHOWN:
+        terminal.line(f"and {len(items) - _SHOWN:,} more: `lakectl gc -o json` lists all.")
+    if items:
+        terminal.line()
 
 
 def _total(found: "Collection") -> str:

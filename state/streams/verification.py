@@ -233,8 +233,9 @@ class _Check:
         chain = self._chains.get(writer, _Chain(0, None))
         last = chain.last or _Row("", b"", "")
         if chain.number < link.number:
-            rows = f"row {link.number}" if link.number == chain.number + 1 else f"rows {chain.number + 1} to {link.number}"
-            message = f"{rows} of this writer were there, says {source}"
+            one = link.number == chain.number + 1
+            rows = f"row {link.number} of this writer was" if one else f"rows {chain.number + 1} to {link.number} of this writer were"
+            message = f"{rows} there, says {source}"
             return Finding("cut off", message, writer, chain.number + 1, last.id or None, last.key or None)
         if self._told[writer, link.number] not in ("", link.hash):
             return Finding("edited", f"it has another hash than {source} says: the chain was written anew", writer, link.number)

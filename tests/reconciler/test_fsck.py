@@ -167,7 +167,7 @@ def test_an_entry_that_a_checkpoint_covers_costs_its_history_only(lake: Bench, h
     report = check(lake.state, DAY, deep=False)
     check_log(lake.store, report, deep=False, rescue=copy)
     assert [finding.place for finding in report.findings] == [f"primary/catalog/log/{entry.name}" for entry in (entries[1], entries[-1])]
-    assert all("tables, indexes and statuses are whole" in finding.message for finding in report.findings)
+    assert all("tables with their former versions, indexes and statuses are whole" in finding.message for finding in report.findings)
     assert [finding.mend.partition(";")[0] for finding in report.findings] == [
         "restore it from a copy of the state bucket",
         "restore it from bucket copy, which has it",

@@ -29,7 +29,6 @@ from state.streams import ids
 from state.streams.compaction import Compaction
 from state.streams.schemas import STREAMS, StreamInvalid
 from state.streams.stream import Streams
-from state.timestamps import from_iso
 
 _BEFORE_ANSWER = declare("operator.before-answer")
 _AFTER_ANSWER = declare("operator.after-answer")
@@ -158,7 +157,7 @@ class Operator:
         if suspended is None:
             return "it is not suspended", ()
         self._catalog.commit((Resumed(str(key), request.actor),), actor=request.actor, reason=request.reason)
-        if suspended.until is not None and from_iso(suspended.until) <= self._clock():
+        if not suspended.holds(self._clock()):
             return f"it is not suspended; that ended at {suspended.until}", ()
         return "it is looked after again", (key,)
 

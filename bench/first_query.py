@@ -25,7 +25,7 @@ from datafusion.object_store import AmazonS3
 
 from bench.query import AGGREGATE, POINT, Lake
 from bench.report import write
-from engines.files.table_writer import FILE_COLUMN, ROW_COLUMN
+from engines.row_keys import FILE_COLUMN, ROW_COLUMN
 from engines.sql.pool import WorkerPool
 from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables

@@ -165,6 +165,12 @@ class TableUnknown(EngineError):
     slug = "table-unknown"
 
 
+class EditRefused(EngineError):
+    """A row cannot be set or deleted as asked."""
+
+    slug = "edit-refused"
+
+
 class VersionUnknown(EngineError):
     """A version of a table that is not kept, or never was."""
 

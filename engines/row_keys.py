@@ -23,6 +23,8 @@ import pyarrow.compute as pc
 
 FILE_COLUMN = "_file"
 ROW_COLUMN = "_row"
+DELETED_COLUMN = "_deleted"
+"""Of deltas that have tombstones: true in a row that deletes the one of its key."""
 _ESCAPED = r"[^ !#-\[\]-~]"
 """What json.dumps with ensure_ascii does not write as it is."""
 

@@ -17,6 +17,7 @@ from controllers.bucket.mirroring import Mirroring
 from controllers.controller import Controller, Retiring
 from controllers.dataset.checks import FileChecks
 from controllers.dataset.controller import DatasetController
+from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFiles
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
@@ -27,7 +28,7 @@ from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
 from engines.sql.views import ViewSweep
 from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
-from reconciler.collecting import collector, settings_at
+from reconciler.collecting import alone, collector, settings_at
 from reconciler.damage_watch import DamageWatch
 from reconciler.data_watch import DataWatch
 from reconciler.driver import Driver, Parts
@@ -69,10 +70,11 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """How each kind is reconciled, and how its objects end."""
+    """How each kind is reconciled, how its objects end, and who changes rows of a Dataset by hand."""
 
     controllers: Mapping[str, Controller[Any, Any]]
     retiring: Mapping[str, Retiring]
+    edits: Edits
 
 
 def make_world(state: State, statuses: StatusWriter) -> World:
@@ -82,17 +84,29 @@ def make_world(state: State, statuses: StatusWriter) -> World:
 
 
 def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Executor, files: SourceFiles, checks: FileChecks) -> Kinds:
-    """Every kind's controller."""
+    """Every kind's controller, and what changes rows on request."""
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring, world.resource)
-    dataset = DatasetController(state.catalog, state.buckets, discards, executor, files, statuses, checks, world.resource, state.clock)
+    dataset = DatasetController(
+        state.catalog,
+        state.buckets,
+        discards,
+        executor,
+        files,
+        statuses,
+        checks,
+        world.resource,
+        state.objects,
+        state.place.cache / "views",
+        state.clock,
+    )
     index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
     unsupported = Unsupported()
-    return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built)
+    return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built, dataset.edits)
 
 
 async def assemble(state: State, settings: Settings) -> Assembly:
@@ -117,7 +131,8 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     queue = WorkQueue(time.monotonic)
     compaction = Compaction(state.streams, state.lease.check)
     retention = Retention(state.streams, state.lease.check, partial(tell, statuses))
-    chores = Chores(files, checks, compaction, collector(state, world, settings_at(state.place), executor, turns))
+    collect = collector(state, world, settings_at(state.place), executor, turns)
+    chores = Chores(files, checks, compaction, collect, kinds.edits, alone(executor, turns))
     parts = Parts(
         source=state.place.source,
         world=world,

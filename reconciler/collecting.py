@@ -80,6 +80,17 @@ def guard(world: World, executor: Executor, turns: Turns) -> Guard:
     return held
 
 
+def alone(executor: Executor, turns: Turns) -> Guard:
+    """For who changes one object beside a loop that works on it."""
+
+    @contextmanager
+    def held(owner: str) -> Iterator[bool]:
+        with turns.of(owner):
+            yield not executor.works_on(owner)
+
+    return held
+
+
 @contextmanager
 def _nobody_works(_: str) -> Iterator[bool]:
     yield True

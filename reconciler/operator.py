@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from controllers.dataset.checks import FileChecks
+from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFiles
+from engines.errors import EditRefused
 from reconciler.collecting import told
 from reconciler.follow import Follower
 from reconciler.suspensions import end_of
@@ -23,7 +25,7 @@ from state.catalog.entry import Approved, Resumed, Suspended
 from state.catalog.fold import Suspension
 from state.errors import LeaseLost
 from state.failpoints import declare, hit
-from state.garbage import Collection
+from state.garbage import Collection, Guard
 from state.requests import Request, RequestQueue
 from state.streams import ids
 from state.streams.compaction import Compaction
@@ -44,19 +46,26 @@ class Refused(LakehouseError):
     slug = "request-refused"
 
 
+class _Busy(Exception):
+    """The request has to wait for work that is under way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chores:
     """What requests set off besides visits.
 
     Args:
         files: the sources, whose digests are forgotten on request. checks: of tables' data files.
-        compaction: of streams. collect: removes what nothing refers to.
+        compaction: of streams. collect: removes what nothing refers to. edits: of single rows.
+        guard: keeps everybody from working on an object; see `state.garbage.Guard`.
     """
 
     files: SourceFiles
     checks: FileChecks
     compaction: Compaction
     collect: Callable[[], Collection]
+    edits: Edits
+    guard: Guard
 
 
 class Operator:
@@ -83,6 +92,7 @@ class Operator:
     def answer(self) -> tuple[Key, ...]:
         """Carries out everything that waits; returns the keys to look at. Nothing, before it is known what is wanted."""
         touched: list[Key] = []
+        busy: set[str] = set()
         if self._world.revision is None:
             return ()
         for damaged in self._requests.damaged():
@@ -91,9 +101,15 @@ class Operator:
                 self._end(unread, "failed", damaged.reason)
             self._requests.remove(damaged.id)
         for request in self._requests.pending():
+            if request.object in busy:  # edits of one object keep their order
+                continue
             if not self._answered(request):
                 hit(_BEFORE_ANSWER)
-                touched += self._answer(request)
+                try:
+                    touched += self._answer(request)
+                except _Busy:
+                    busy.add(request.object)
+                    continue
                 hit(_AFTER_ANSWER)
             self._requests.remove(request.id)
         return tuple(touched)
@@ -103,7 +119,7 @@ class Operator:
             message, keys = self._carry_out(request)
         except Refused as error:
             self._end(request, "refused", error.explain())
-        except LeaseLost:
+        except (LeaseLost, _Busy):
             raise
         except LakehouseError as error:
             self._end(request, "failed", error.explain())
@@ -130,8 +146,6 @@ class Operator:
                 return self._suspend(request)
             case "resume":
                 return self._resume(request)
-            case "compact":
-                return self._compact(request.payload), ()
             case "resync" if not request.object:
                 return self._resync_incomplete()
             case "resync":
@@ -140,6 +154,15 @@ class Operator:
                 return "its files are read again", (key,)
             case "gc":
                 return told(self._chores.collect()), ()
+            case _:
+                return self._carry_out_with_payload(request)
+
+    def _carry_out_with_payload(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        match request.verb:
+            case "compact":
+                return self._compact(request.payload), ()
+            case "row-set" | "row-delete":
+                return self._edit(request)
             case verb:
                 raise Refused(f"`{verb}` is not built in this version.", remedy="Use a version of Lakehouse that has it.")
 
@@ -160,6 +183,20 @@ class Operator:
         if not suspended.holds(self._clock()):
             return f"it is not suspended; that ended at {suspended.until}", ()
         return "it is looked after again", (key,)
+
+    def _edit(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        """Raises _Busy while the dataset's files are read: what they bring and an edit must not come between each other."""
+        key = self._wanted(request)
+        resource = self._world.resource(key)
+        if key.kind != "Dataset" or resource is None:
+            raise Refused(f"{key} has no rows.", remedy="Name a Dataset.")
+        with self._chores.guard(str(key)) as free:
+            if not free:
+                raise _Busy
+            try:
+                return self._chores.edits.carry_out(resource, request, self._world.revision), (key,)
+            except EditRefused as error:
+                raise Refused(str(error), remedy=error.remedy) from error
 
     def _resync(self, key: Key) -> None:
         """Has sources and data files of a Dataset read at its next visit, whatever is remembered of them."""

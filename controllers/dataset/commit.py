@@ -4,14 +4,18 @@ A refused file changes nothing but the list of refusals: the rows of its path's 
 anew and a path or content that it holds now is refused, the table stays as it is.
 """
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controllers.dataset.files import SourceFile
-from controllers.dataset.plan import Correct, Follow, GiveUp
+from controllers.dataset.plan import Correct, Follow, GiveUp, edits_of
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.entry import TableCommit
 from state.catalog.records import Binding, DataFile, Refusal, Role, Schema, Table
+
+_LAST = sys.maxsize
+"""Comes after every place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +93,12 @@ def _only_refusals(name: str, table: Table, refused: Sequence[Refusal]) -> Table
 
 
 def _holds_any(table: Table, refused: Sequence[Refusal]) -> bool:
-    contents = {binding.digest for binding in table.bindings.values()}
+    contents = {binding.digest for binding in table.bindings.values()} | {edit.digest for edit in edits_of(table)}
     return any(refusal.path in table.bindings or refusal.digest in contents for refusal in refused)
 
 
 def _bindings(step: Follow, bindings: Mapping[str, Binding], accepted: Sequence[Accepted], rejected: Collection[str]) -> list[Binding]:
-    read = [item.file for item in accepted]
+    read = [item.file for item in accepted if item.file.edit is None]
     bound = [Binding(f.path, f.digest, f.size, f.mtime_ns) for f in (*read, *step.bind) if f.digest not in rejected]
     # a copy of a refused file is refused with it, and says so when it is looked at next
     return bound + [replace(bindings[path], present=False) for path in step.gone]
@@ -116,7 +120,8 @@ def sequences(table: Table | None, step: Follow) -> Mapping[str, int]:
     """The place of each content that the step reads or renews, by its digest: known before reading, since the files carry it.
 
     New ones get the next, in lexical order of the paths that bring them (the last one, if several do); one that is refused leaves a gap.
-    A content that is repaired keeps its place, one that is renewed becomes newest.
+    A content that is repaired keeps its place, one that is renewed becomes newest. In a table that is made anew, contents keep the order
+    that they had.
     """
     first = 1 if table is None or step.reset else table.next_sequence
     brought = {file.digest: file.path for file in step.ingest}
@@ -124,8 +129,14 @@ def sequences(table: Table | None, step: Follow) -> Mapping[str, int]:
         brought[file.digest] = max(file.path, brought.get(file.digest, ""))
     moving = {file.digest for file in step.renew}
     kept = {f.source: f.sequence for f in table.files if f.source in step.repair - moving} if table is not None else {}
-    new = sorted(brought.keys() - kept.keys(), key=lambda digest: (brought[digest], digest))
+    former = former_places(table, step)
+    new = sorted(brought.keys() - kept.keys(), key=lambda digest: (former.get(digest, _LAST), brought[digest], digest))
     return {**kept, **{digest: first + number for number, digest in enumerate(new)}}
+
+
+def former_places(table: Table | None, step: Follow) -> Mapping[str, int]:
+    """The sequence of each content of a table that is about to be made anew; of others, nothing."""
+    return {file.source: file.sequence for file in table.files} if table is not None and step.reset else {}
 
 
 def _added(
@@ -136,31 +147,36 @@ def _added(
     places = {file.source: file for file in rewritten if file.source not in moving}
     leaving = {file.source for file in rewritten} - places.keys()
     stays = table is not None and not step.reset and any(file.source not in leaving for file in table.files)
-    # only what nothing precedes may be a base: readers let every delta win over it
+    # only what nothing precedes, and that deletes nothing, may be a base: readers let every delta win over it
     role: Role = "delta" if spec.write == "upsert" and stays else "base"
     sequence = sequences(table, step)
     added: list[DataFile] = []
-    for source, parts in _in_order(step, accepted, rewritten):
+    for source, parts in _in_order(step, accepted, rewritten, former_places(table, step)):
         place = places.get(source)
         if place is not None:
             added += [replace(part, sequence=place.sequence, role=place.role) for part in parts]
             continue
+        if any(part.deletes for part in parts):
+            role = "delta"
         added += [replace(part, sequence=sequence[source], role=role) for part in parts]
         role = "delta" if spec.write == "upsert" and parts else role
     return tuple(added)
 
 
-def _in_order(step: Follow, accepted: Sequence[Accepted], rewritten: Sequence[DataFile]) -> list[tuple[str, tuple[DataFile, ...]]]:
-    """Contents with their parts, by the last path that brings them in this step."""
+def _in_order(
+    step: Follow, accepted: Sequence[Accepted], rewritten: Sequence[DataFile], former: Mapping[str, int]
+) -> list[tuple[str, tuple[DataFile, ...]]]:
+    """Contents with their parts, by their former places, then by the last path that brings them in this step."""
     brought = {item.file.digest: item.file.path for item in accepted}
     parts: dict[str, tuple[DataFile, ...]] = {}
-    for former in rewritten:
-        parts[former.source] = (*parts.get(former.source, ()), former)
+    for file in rewritten:
+        parts[file.source] = (*parts.get(file.source, ()), file)
     parts |= {item.file.digest: item.parts for item in accepted}
-    for file in step.renew:
-        if file.digest in parts:
-            brought[file.digest] = max(file.path, brought.get(file.digest, ""))
-    return [(source, parts[source]) for source in sorted(brought, key=lambda digest: (brought[digest], digest))]
+    for again in step.renew:
+        if again.digest in parts:
+            brought[again.digest] = max(again.path, brought.get(again.digest, ""))
+    ordered = sorted(brought, key=lambda digest: (former.get(digest, _LAST), brought[digest], digest))
+    return [(source, parts[source]) for source in ordered]
 
 
 def _accepted(table: Table | None, step: Follow, accepted: Sequence[Accepted]) -> list[str]:

@@ -7,11 +7,12 @@ job's id derives from its inputs, so that a crash between the end of the job and
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
 from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, sequences
+from controllers.dataset.edits import Edits
 from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
 from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from controllers.dataset.standing import SOUND
@@ -22,10 +23,15 @@ from controllers.outcome import Outcome
 from controllers.step import Started
 from engines.files.batch import Batch, BatchResult
 from engines.files.ingest import IngestTask
+from engines.files.journal import Cause
+from engines.files.journalling import JournalTask
 from engines.files.source import Format, ReadOptions
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.mirroring import MirrorTask
+from engines.row_keys import DELETED_COLUMN
+from engines.sql.tables import sql_name
+from engines.sql.views import make_view
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key, Resource
@@ -34,12 +40,13 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Adopted, Dropped, Renamed, Retained, TableCommit
 from state.catalog.fold import ObjectState
-from state.catalog.records import Refusal, Table
+from state.catalog.records import Ledger, Refusal, Table
 from state.discards import Discards
 from state.errors import BucketUnknown
 from state.failpoints import declare, hit
+from state.reader import ObjectReader
 from state.references import Place
-from state.timestamps import Clock
+from state.timestamps import Clock, iso
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +59,7 @@ class DatasetController:
 
     Args:
         wanted: the spec in force of another object, None if nobody wants it.
+        views: the folder of views of tables, a cache.
     """
 
     def __init__(
@@ -64,6 +72,8 @@ class DatasetController:
         events: Events,
         checks: FileChecks,
         wanted: Callable[[Key], Resource | None],
+        objects: ObjectReader,
+        views: Path,
         clock: Clock,
     ) -> None:
         self._catalog = catalog
@@ -74,7 +84,10 @@ class DatasetController:
         self._events = events
         self._checks = checks
         self._wanted = wanted
+        self._objects = objects
+        self._views = views
         self._clock = clock
+        self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, clock)
 
     def observe(self, resource: Resource) -> Observed:
         """The table, the files that match, and whether the table's own files are whole."""
@@ -194,7 +207,7 @@ class DatasetController:
     def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
         table = self._catalog.table(resource.key.name)
         result = BatchResult()
-        job = self._job(resource, step, table) if step.ingest else None
+        job = self._job(resource, step, table, revision) if step.ingest else None
         if job is not None:
             value = run_job(self._executor, job, reasons.INGESTING, step.summary())
             if isinstance(value, Started):
@@ -212,6 +225,8 @@ class DatasetController:
         refused = tuple(Refusal(by_digest[d].path, d, line, reason, step.transformation) for d, (line, reason) in result.refused.items())
         outcomes = Outcomes(accepted, refused, result.schema)
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
+        at, version = iso(self._clock()), self._next_version(resource, table)
+        change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at) for n in result.ledgers))
         hit(_BEFORE_COMMIT)
         self._commit(resource, table, change, step.why, revision)
         hit(_AFTER_COMMIT)
@@ -223,7 +238,19 @@ class DatasetController:
         for warning in result.warnings:
             self._events.record_event(str(resource.key), "Warning", reasons.INGEST_WARNING, warning, revision)
 
-    def _job(self, resource: Resource, step: Follow, table: Table | None) -> Job:
+    def _next_version(self, resource: Resource, table: Table | None) -> int:
+        record = self._catalog.view().peek(str(resource.key))
+        return (table.version if table is not None else record.last_version if record is not None else 0) + 1
+
+    def _journal(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> JournalTask:
+        """What is to be noted of the rows that the step brings."""
+        spec = resource.spec_as(DatasetSpec)
+        cause = Cause(resource.key.name, self._next_version(resource, table), "daemon", step.why, revision)
+        replaces = table is not None and not step.reset and not step.repair and spec.write == "upsert" and bool(table.readable)
+        former = make_view(table, self._views, self._objects, sql_name(table.name)).table if table is not None and replaces else None
+        return JournalTask(cause, former, tuple(sorted(step.repair)))
+
+    def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job:
         spec = resource.spec_as(DatasetSpec)
         # an emptied table asks nothing of the next file, whatever its columns once were
         known = table is not None and not step.reset and table.columns and (table.files or table.bindings)
@@ -243,10 +270,11 @@ class DatasetController:
             write=spec.write,
             next_column_id=table.next_column_id if table is not None else 1,
             next_schema_id=table.next_schema_id if table is not None else 1,
+            tombstone=spec.tombstone,
         )
         place = sequences(table, step)
         tasks = tuple(replace(self._task(common, spec, file), sequence=place[file.digest]) for file in step.ingest)
-        arguments = Batch(tasks).to_dict()
+        arguments = Batch(tasks, self._journal(resource, step, table, revision)).to_dict()
         return Job(
             id=digest(["ingest", arguments]),
             kind="ingest",
@@ -264,6 +292,9 @@ class DatasetController:
         return f"datasets/{name}" if record is None or not record.last_version else f"datasets/{name}/after-{record.last_version}"
 
     def _task(self, common: IngestTask, spec: DatasetSpec, file: SourceFile) -> IngestTask:
+        if file.edit is not None:
+            place = str(self._objects.path(file.edit))
+            return replace(common, path=place, display_path=file.path, digest=file.digest, format="parquet", tombstone=DELETED_COLUMN)
         named = spec.source.format or FORMATS[PurePosixPath(file.path).suffix.lower()]
         options = ReadOptions(
             encoding=spec.source.encoding or "utf-8",

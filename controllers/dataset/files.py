@@ -13,6 +13,7 @@ from pathlib import Path
 
 from controllers.dataset.globs import Closed, Match, matches
 from state.digest_file import sha256_file
+from state.objects import ObjectRef
 
 FORMATS = {
     ".csv": "csv",
@@ -33,12 +34,16 @@ and two writes of one size within a tick leave the same signature."""
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file: path relative to the data root, SHA-256 of its content, size in bytes, mtime in nanoseconds."""
+    """One file: path relative to the data root, SHA-256 of its content, size in bytes, mtime in nanoseconds.
+
+    edit: the object that holds an edit, which is read again like a file where its table is made anew; its digest is its name.
+    """
 
     path: str
     digest: str
     size: int
     mtime_ns: int
+    edit: ObjectRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

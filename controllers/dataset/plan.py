@@ -208,9 +208,16 @@ def _anew(spec: DatasetSpec, table: Table | None, listing: Listing, wanted: str)
     copies = tuple(file for file in listing.files if first[file.digest] is not file)
     if table is None:
         return (Follow("there is no table yet", wanted, files, copies, reset=True),) if files else ()
-    if missing_sources(spec, table, listing) or _refused(table, listing.files, wanted) or listing.unusable:
+    files += edits_of(table)
+    if missing_sources(spec, table, listing) or _refused(table, files, wanted) or listing.unusable:
         return ()
     return (Follow("primary key, write mode, columns or format changed", wanted, files, copies, reset=True),)
+
+
+def edits_of(table: Table) -> tuple[SourceFile, ...]:
+    """The rows that were set or deleted by hand: sources like any other when the table is made anew."""
+    edits = (ledger for ledger in table.ledgers if ledger.kind == "edit")
+    return tuple(SourceFile(f"version {edit.version}, by hand", edit.source, edit.ref.size, 0, edit.ref) for edit in edits)
 
 
 def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: frozenset[str]) -> Follow | None:
@@ -239,12 +246,14 @@ def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: fro
             bind.append(file)
         if write == "upsert" and binding is not None and other and known:
             renew.append(file)
+    if repair:  # by itself: what else is new is compared with rows that can be read again then
+        mended = tuple(file for file in ingest if file.digest in repair)
+        return Follow("data files are missing or damaged", wanted, mended, repair=frozenset(repair))
     gone, unbind, dismiss = _vanished(write, table, listing)
     if not (ingest or bind or gone or unbind or dismiss):
         return None
     return Follow(
-        _why(ingest, bind, gone, unbind, repair), wanted,
-        tuple(ingest), tuple(bind), gone, unbind, tuple(renew), frozenset(repair), dismiss,
+        _why(ingest, bind, gone, unbind), wanted, tuple(ingest), tuple(bind), gone, unbind, tuple(renew), dismiss=dismiss,
     )  # fmt: skip
 
 
@@ -277,7 +286,7 @@ def missing_sources(spec: DatasetSpec, table: Table, listing: Listing) -> tuple[
     file's former content, that content. None of it matters under `replace`."""
     if spec.write == "replace" and table.write == "replace":
         return ()
-    contents = {file.digest for file in listing.files}
+    contents = {file.digest for file in (*listing.files, *edits_of(table))}
     there = {file.path for file in listing.files}
     lost = [b for b in table.bindings.values() if b.path not in there and b.digest not in contents]
     gone, gone_contents = [binding.path for binding in lost], {binding.digest for binding in lost}
@@ -331,7 +340,7 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
             f"put it back or undo the change; {served}",
             detail=detail,
         )
-    refused = _refused(table, observed.listing.files, wanted)
+    refused = _refused(table, (*observed.listing.files, *edits_of(table)), wanted)
     if refused:
         detail["refused"] = [refusal_words(item) for item in refused]
         return Stalled(reasons.FILE_REFUSED, f"{_refusals(refused)}; {served}", detail=detail)
@@ -354,7 +363,7 @@ def _sources(table: Table, present: int) -> str:
     return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
-_NOT_BUILT = ("contract", "refresh", "cache", "compaction", "migrations", "publish", "freshness", "tombstone", "sensitivity")
+_NOT_BUILT = ("contract", "refresh", "cache", "compaction", "migrations", "publish", "freshness", "sensitivity")
 _FORMATS = (None, "csv", "tsv", "ndjson", "json", "parquet")
 
 
@@ -424,9 +433,7 @@ def _unusable(listing: Listing) -> str:
     return f"{first.path} {first.reason}" + (f" (and {_count(more, 'more path')})" if more else "")
 
 
-def _why(ingest: Sequence[SourceFile], bind: Sequence[SourceFile], gone: Sequence[str], unbind: Sequence[str], repair: set[str]) -> str:
-    if repair:
-        return "data files are missing or damaged"
+def _why(ingest: Sequence[SourceFile], bind: Sequence[SourceFile], gone: Sequence[str], unbind: Sequence[str]) -> str:
     if ingest:
         return f"{len(ingest)} file{'s' if len(ingest) != 1 else ''} new or changed"
     if bind or unbind:

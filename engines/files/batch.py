@@ -14,6 +14,8 @@ from typing import Any, Self
 from engines.errors import FileRefused
 from engines.files import ingest
 from engines.files.ingest import IngestResult, IngestTask, Progress
+from engines.files.journalling import JournalTask, journal_of
+from engines.files.ledgers import Noted
 from engines.files.staged_parts import StagedParts
 from state.buckets import job_store
 from state.catalog.records import DataFile, Schema, extend_schema
@@ -22,29 +24,35 @@ from state.objects import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tasks of one table that agree in all but the file; `schema` is the table's in each, or None in each."""
+    """Tasks of one table that agree in all but the file; `schema` is the table's in each, or None in each. journal: None where nothing is
+    to be noted of the rows."""
 
     tasks: tuple[IngestTask, ...]
+    journal: JournalTask | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        return {"tasks": [task.to_dict() for task in self.tasks]}
+        return {"tasks": [task.to_dict() for task in self.tasks], "journal": self.journal and self.journal.to_dict()}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
-        return cls(tuple(IngestTask.from_dict(task) for task in document["tasks"]))
+        journal = document["journal"]
+        tasks = tuple(IngestTask.from_dict(task) for task in document["tasks"])
+        return cls(tasks, None if journal is None else JournalTask.from_dict(journal))
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """files: the parts of each file that was taken, by content digest, in the order of the tasks. refused: (line, reason) of the
-    others. schema: of all parts; None where no file was taken. warnings: sentences on what was taken and deserves a look."""
+    others. schema: of all parts; None where no file was taken. warnings: sentences on what was taken and deserves a look. ledgers: what is
+    to be noted with the rows."""
 
     files: Mapping[str, tuple[DataFile, ...]] = field(default_factory=dict)
     refused: Mapping[str, tuple[int | None, str]] = field(default_factory=dict)
     schema: Schema | None = None
     warnings: tuple[str, ...] = ()
+    ledgers: tuple[Noted, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -53,6 +61,7 @@ class BatchResult:
             "refused": [[digest, line, reason] for digest, (line, reason) in self.refused.items()],
             "schema": None if self.schema is None else self.schema.to_dict(),
             "warnings": list(self.warnings),
+            "ledgers": [noted.to_dict() for noted in self.ledgers],
         }
 
     @classmethod
@@ -64,6 +73,7 @@ class BatchResult:
             {digest: (line, reason) for digest, line, reason in document["refused"]},
             None if schema is None else Schema.from_dict(schema),
             tuple(document["warnings"]),
+            tuple(Noted.from_dict(noted) for noted in document["ledgers"]),
         )
 
 
@@ -87,8 +97,9 @@ def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) ->
             attempt = _Pass(batch.tasks, schema, parts, progress, soft=soft)
             found = attempt.run()
             if not attempt.contradicted:
+                noted = journal_of(batch.journal, batch.tasks, found.files, found.schema, parts) if batch.journal is not None else ()
                 parts.put()
-                return found
+                return replace(found, ledgers=noted)
         assert schema is not None
         schema = _widened(schema, attempt.contradicted)
 
@@ -159,7 +170,8 @@ class _Pass:
 
 def _common_schema(tasks: Sequence[IngestTask]) -> Schema:
     """Columns over all files that can be read at all; the others are refused when their turn comes."""
-    sources = {task.display_path: task.source for task in tasks}
+    # edits are of a table's types already, and the files decide what these are
+    sources = {task.display_path: task.source for task in tasks if not task.is_edit}
     while sources:
         try:
             guesses = ingest.infer(list(sources.values()), tasks[0].overrides)
@@ -167,9 +179,9 @@ def _common_schema(tasks: Sequence[IngestTask]) -> Schema:
             if sources.pop(error.path, None) is None:
                 raise
             continue
-        return extend_schema(
-            None, [(guess.name, guess.type) for guess in guesses], tasks[0].next_column_id, schema_id=tasks[0].next_schema_id
-        )
+        tombstones = {task.tombstone for task in tasks}
+        columns = [(guess.name, guess.type) for guess in guesses if guess.name not in tombstones]
+        return extend_schema(None, columns, tasks[0].next_column_id, schema_id=tasks[0].next_schema_id)
     return Schema(tasks[0].next_schema_id, ())
 
 

@@ -41,6 +41,7 @@ class Written:
     first_row: int
     key_min: Key | None
     key_max: Key | None
+    deletes: int
     last: bool
 
 
@@ -68,7 +69,7 @@ class Footer:
         assert self.written is not None
         made = self.written
         empty = DataFile(ref, made.role, made.sequence, self.rows, made.source, made.first_row, self.schema.id, made.key_min, made.key_max)
-        return self.corrected(empty)
+        return self.corrected(replace(empty, deletes=made.deletes))
 
 
 def read_footer(path: Path) -> Footer:
@@ -108,6 +109,7 @@ def _written(said: dict[str, bytes]) -> Written:
         first_row=part["firstRow"],
         key_min=_key(part["keyMin"]),
         key_max=_key(part["keyMax"]),
+        deletes=part.get("deletes", 0),
         last=part["last"],
     )
 

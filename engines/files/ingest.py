@@ -30,6 +30,7 @@ from engines.files.sorting import ORDER_COLUMN, LastRows
 from engines.files.source import ColumnPlan, Contradicted, Format, Misfit, Reading, ReadOptions, Reopen, SourceFile, refusal
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import HIDDEN, Provenance, TableWriter
+from engines.row_keys import DELETED_COLUMN
 from engines.sql.source import NEWEST, SEQUENCE
 from specs.suggestions import nearest
 from state.buckets import job_store
@@ -76,6 +77,7 @@ class IngestTask:
     sequence: int = 0
     size: int | None = None
     mtime_ns: int | None = None
+    tombstone: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -98,6 +100,7 @@ class IngestTask:
             "sequence": self.sequence,
             "size": self.size,
             "mtime_ns": self.mtime_ns,
+            "tombstone": self.tombstone,
         }
 
     @classmethod
@@ -111,6 +114,11 @@ class IngestTask:
             "primary_key": tuple(document["primary_key"]),
         }
         return cls(**{**document, **parsed})
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether it is the delta of a row that was set or deleted by hand."""
+        return self.tombstone == DELETED_COLUMN
 
     @property
     def source(self) -> SourceFile:
@@ -254,7 +262,7 @@ class _Attempt:
         self._known = {column.name: column.type for column in task.schema.columns} if task.schema else {}
         self._plans = {name: self._plan(name, kind) for name, (kind, _) in guesses.items()}
         self._check_columns()
-        new = ((plan.name, plan.type) for plan in self._plans.values())
+        new = ((plan.name, plan.type) for plan in self._plans.values() if plan.name != task.tombstone)
         self._schema = extend_schema(task.schema, new, task.next_column_id, schema_id=task.next_schema_id)
 
     def run(self, told: Callable[[], None]) -> IngestResult:
@@ -263,7 +271,13 @@ class _Attempt:
         provenance = Provenance(task.dataset, task.display_path, task.digest, task.transformation, task.size, task.write, task.sequence)
         keyed = task.write == "upsert" and bool(task.primary_key)
         writer = TableWriter(
-            self._parts, task.key_prefix, self._schema, provenance, primary_key=task.primary_key, role="delta" if keyed else "base"
+            self._parts,
+            task.key_prefix,
+            self._schema,
+            provenance,
+            primary_key=task.primary_key,
+            role="delta" if keyed else "base",
+            deletes=task.tombstone in self._plans,
         )
         rows = LastRows(self._parts.store, task.primary_key) if keyed else None
         taken = 0
@@ -271,6 +285,7 @@ class _Attempt:
             for batch in self._reading.batches(self._plans):
                 self._check_keys(batch, taken)
                 taken += batch.num_rows
+                batch = self._with_tombstones(batch)
                 (rows.add if rows else writer.write)(batch)
                 told()
             for batch in rows.sorted() if rows else ():
@@ -284,7 +299,16 @@ class _Attempt:
                 rows.discard()
         return IngestResult(files, self._schema, writer.rows, self._new_columns(), self._warnings(taken - writer.rows))
 
+    def _with_tombstones(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        name = self._task.tombstone
+        if name not in self._plans:
+            return batch
+        deleted = pc.fill_null(batch.column(name), False)
+        return batch.drop_columns([name]).append_column(DELETED_COLUMN, deleted)
+
     def _plan(self, name: str, guessed: str) -> ColumnPlan:
+        if name == self._task.tombstone:
+            return ColumnPlan(name, "bool", "spec")
         known, said = self._known.get(name), self._task.overrides.get(name)
         if known is not None:
             return ColumnPlan(name, known, "spec" if said == known else "table")
@@ -292,7 +316,7 @@ class _Attempt:
 
     def _check_columns(self) -> None:
         for name in self._plans:
-            if name in RESERVED:
+            if name in RESERVED and name != self._task.tombstone:
                 raise self._source.refused(None, f"column `{name}`: the name is the table's own", remedy="Rename the column in the file.")
         if self._task.format == "csv":
             for plan in self._plans.values():

@@ -31,6 +31,10 @@ class StagedParts:
         """Parts by key, whole and closed."""
         self._staged |= staged
 
+    def path(self, key: str) -> Path:
+        """Where a part waits. Raises KeyError."""
+        return self._staged[key]
+
     def put(self) -> None:
         """Stores what was added, durably, in that order. Raises DiskFull, BucketUnavailable."""
         for key, path in self._staged.items():

@@ -3,7 +3,7 @@
 Rows are gathered to row groups of ROW_GROUP_ROWS (fewer where rows are long), groups to parts of PART_ROWS or PART_BYTES. Column ids
 are Parquet field ids, and the footer says all that the catalog will (`footers.py`), so that a lost one can be rebuilt from the files. A
 part's name derives from the inputs, so that writing it again replaces it by an equal one. A table without primary key gets two hidden
-columns, `_file` and `_row`, which identify its rows.
+columns, `_file` and `_row`, which identify its rows; a delta that may have tombstones a third, `_deleted`.
 
 Refuses to store anything: only the caller knows when all parts are wanted. Next: `staged_parts.py`, where they wait; `ingest.py`, the
 caller.
@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.files.staged_parts import StagedParts
 from engines.files.statistics import Key, KeyRange, column_stats
 from engines.files.types import arrow_type
+from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN
 from specs.digests import digest
 from state.catalog.records import DataFile, Role, Schema
 from state.digest_file import sha256_file
@@ -37,8 +39,7 @@ ROW_GROUP_BYTES = 64 << 20
 PART_ROWS = 8 * ROW_GROUP_ROWS
 PART_BYTES = 256 << 20
 TINY_ROWS = 1_000
-FILE_COLUMN, ROW_COLUMN = "_file", "_row"
-HIDDEN = (FILE_COLUMN, ROW_COLUMN)
+HIDDEN = (FILE_COLUMN, ROW_COLUMN, DELETED_COLUMN)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -62,16 +63,24 @@ class TableWriter:
     """Writes one table's rows of one source. Not thread-safe. Blocking."""
 
     def __init__(
-        self, parts: StagedParts, prefix: str, schema: Schema, provenance: Provenance, *, primary_key: Sequence[str], role: Role
+        self,
+        parts: StagedParts,
+        prefix: str,
+        schema: Schema,
+        provenance: Provenance,
+        *,
+        primary_key: Sequence[str],
+        role: Role,
+        deletes: bool = False,
     ) -> None:
         """parts: gets what is written, at the end. prefix: of the parts' keys, without a slash at the end.
 
-        role "delta" says that rows come sorted by the primary key.
+        role "delta" says that rows come sorted by the primary key; deletes, that they come with `_deleted`.
         """
         self._parts, self._prefix, self._schema, self._provenance = parts, prefix, schema, provenance
         self._primary_key, self._role = tuple(primary_key), role
         facts = table_facts(schema, provenance, self._primary_key, role)
-        self._arrow = parquet_schema(schema, facts, hidden=not primary_key)
+        self._arrow = parquet_schema(schema, facts, identified=not primary_key, deletes=deletes)
         self._name = digest([provenance.path, provenance.source, provenance.transformation, schema.to_dict(), provenance.sequence])
         self._done: list[DataFile] = []
         self._staged: dict[str, Path] = {}
@@ -124,9 +133,8 @@ class TableWriter:
     def _completed(self, table: pa.Table) -> pa.Table:
         """In the schema's order, with nulls for what the source lacks, and the hidden columns."""
         present, count = set(table.column_names), table.num_rows
-        columns = [
-            table[field.name] if field.name in present else pa.nulls(count, field.type) for field in self._arrow if field.name not in HIDDEN
-        ]
+        given = (field for field in self._arrow if field.name not in (FILE_COLUMN, ROW_COLUMN))
+        columns = [table[field.name] if field.name in present else pa.nulls(count, field.type) for field in given]
         if not self._primary_key:
             columns += [pa.repeat(self._provenance.source, count), pa.array(np.arange(self._row, self._row + count))]
         return pa.Table.from_arrays(columns, schema=self._arrow)
@@ -143,15 +151,18 @@ class TableWriter:
         stats = column_stats(footer, [column.name for column in self._schema.columns])
         made, keys = self._provenance, part.keys
         self._done.append(
-            DataFile(ref, self._role, made.sequence, part.rows, made.source, part.first_row, self._schema.id, keys.low, keys.high, stats)
-        )
+            DataFile(
+                ref, self._role, made.sequence, part.rows, made.source, part.first_row, self._schema.id, keys.low, keys.high, stats,
+                part.deletes,
+            )
+        )  # fmt: skip
 
 
 class _Part:
     """A Parquet file being written to a staged path."""
 
     def __init__(self, store: ObjectStore, schema: pa.Schema, first_row: int, keys: KeyRange, *, tiny: bool) -> None:
-        self._store, self.first_row, self.keys, self.rows = store, first_row, keys, 0
+        self._store, self.first_row, self.keys, self.rows, self.deletes = store, first_row, keys, 0, 0
         self.staged = store.stage()
         self._footers: list[pq.FileMetaData] = []
         try:
@@ -173,11 +184,13 @@ class _Part:
             self._writer.write_table(group, row_group_size=group.num_rows)
         self.keys.add(group, sorted_by_key=sorted_by_key)
         self.rows += group.num_rows
+        if DELETED_COLUMN in group.column_names:
+            self.deletes += pc.sum(group[DELETED_COLUMN]).as_py() or 0
 
     def end(self, key: str, *, last: bool) -> tuple[ObjectRef, pq.FileMetaData]:
         """Ends the file; what it will be under its key."""
         with out_of_space(self._store, self.staged):
-            self._writer.add_key_value_metadata(part_facts(self.first_row, self.keys.low, self.keys.high, last=last))
+            self._writer.add_key_value_metadata(part_facts(self.first_row, self.keys.low, self.keys.high, self.deletes, last=last))
             self._writer.close()
             self._file.close()
         return ObjectRef(self._store.name, key, self.size, sha256_file(self.staged)), self._footers[0]
@@ -192,10 +205,12 @@ class _Part:
         self.staged.unlink(missing_ok=True)
 
 
-def parquet_schema(schema: Schema, facts: Mapping[str, bytes], *, hidden: bool) -> pa.Schema:
+def parquet_schema(schema: Schema, facts: Mapping[str, bytes], *, identified: bool, deletes: bool = False) -> pa.Schema:
     """The Arrow schema of a part: field ids, the hidden columns, and the footer's keys and values."""
     fields = [pa.field(column.name, arrow_type(column.type), metadata={"PARQUET:field_id": str(column.id)}) for column in schema.columns]
-    if hidden:
+    if deletes:
+        fields.append(pa.field(DELETED_COLUMN, pa.bool_()))
+    if identified:
         fields += [pa.field(FILE_COLUMN, pa.string()), pa.field(ROW_COLUMN, pa.int64())]
     return pa.schema(fields, metadata=facts)
 
@@ -213,9 +228,9 @@ def table_facts(schema: Schema, provenance: Provenance, primary_key: Sequence[st
     }
 
 
-def part_facts(first_row: int, low: Key | None, high: Key | None, *, last: bool) -> Mapping[str, bytes]:
+def part_facts(first_row: int, low: Key | None, high: Key | None, deletes: int, *, last: bool) -> Mapping[str, bytes]:
     """What the footer says of a single part, once it is written."""
-    return {"lakehouse.part": orjson.dumps({"firstRow": first_row, "keyMin": low, "keyMax": high, "last": last})}
+    return {"lakehouse.part": orjson.dumps({"firstRow": first_row, "keyMin": low, "keyMax": high, "deletes": deletes, "last": last})}
 
 
 def _layout(schema: pa.Schema, *, tiny: bool) -> dict[str, Any]:

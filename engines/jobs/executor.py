@@ -167,6 +167,11 @@ class Executor:
         with self._lock:
             return any(entry.job.object.partition("/")[0] in kinds and entry.stage != "failed" for entry in self._entries.values())
 
+    def works_on(self, object_: str) -> bool:
+        """The same for one object."""
+        with self._lock:
+            return any(entry.job.object == object_ and entry.stage != "failed" for entry in self._entries.values())
+
     def estimate(self, kind: str, weight: int) -> float | None:
         """Seconds that a job of this kind and weight will take, by the experience of past ones; None without any."""
         return self._durations.estimate(kind, weight)

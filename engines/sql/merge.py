@@ -2,7 +2,8 @@
 
     base UNION ALL (touched ANTI JOIN merged ON key) UNION ALL merged
 
-where `merged` holds the newest row per key over all deltas. It is computed once per snapshot, kept as an Arrow file and mapped into memory
+where `merged` holds the newest row per key over all deltas; those of its rows that are tombstones are left out of the last part only. It
+is computed once per snapshot, kept as an Arrow file and mapped into memory
 by every process that reads it. There is never a window over the base: measured on 10M rows, that takes 47 s where this takes 1.3.
 
 Base files hold each key once among them, and so does each sequence of deltas; the ingest sees to it. Next: `session.py`, `scan.py`.
@@ -21,7 +22,7 @@ from datafusion import SessionContext
 from datafusion.catalog import Table
 
 from engines.files.types import arrow_type
-from engines.row_keys import identity_columns
+from engines.row_keys import DELETED_COLUMN, identity_columns
 from engines.sql.source import NEWEST, SEQUENCE, ArrowTable, Folder, LakeTable, TableSource
 
 MERGED_ROWS = 64 * 1024
@@ -45,7 +46,8 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
         _register_folder(builder, "t", source.base or source.touched, schema)
         return _table(builder, "t")
     names = ", ".join(quote(name) for name, _ in columns)
-    parts = [f"SELECT {names} FROM merged"]
+    kept = f" WHERE {quote(DELETED_COLUMN)} IS NOT TRUE" if source.deletes else ""
+    parts = [f"SELECT {names} FROM merged{kept}"]
     _register_arrow(builder, "merged", merged_deltas(source, schema, context))
     if source.touched is not None:
         _register_folder(builder, "touched", source.touched, schema)
@@ -65,6 +67,8 @@ def merged_deltas(source: LakeTable, schema: pa.Schema, context: SessionContext)
     path = Path(source.merged)
     if path.exists():
         return path
+    if source.deletes:
+        schema = schema.append(pa.field(DELETED_COLUMN, pa.bool_()))
     builder = SessionContext()
     builder.register_parquet("deltas", source.deltas.path, schema=schema, table_partition_cols=[(SEQUENCE, pa.int64())])
     name = f"deltas_{os.getpid()}"

@@ -41,7 +41,7 @@ from engines.sql.problems import LISTING
 from engines.sql.process import WorkerProcess
 from engines.sql.protocol import Closed, Frame
 from engines.sql.source import LakeTable, TableSource
-from engines.sql.tables import dataset_name, sql_name
+from engines.sql.tables import SYSTEM, dataset_name, sql_name
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
 from state.errors import ObjectCorrupt, ObjectMissing
@@ -156,7 +156,7 @@ class QueryService:
                 answer, sources, _ = await self._ask(question, limits, reader, at, merge=True)
             if answer.op == "result":
                 tables = [source for source in sources if isinstance(source, LakeTable)]
-                versions = {dataset_name(table.name): table.version for table in tables}
+                versions = {dataset_name(table.name): table.version for table in tables if not table.name.startswith(SYSTEM)}
                 rescues = tuple(sorted({bucket for table in tables for bucket in table.rescues}))
                 lost = {dataset_name(table.name): table.lost for table in tables if table.lost}
                 header, took = answer.header, self._clock() - begun

@@ -28,9 +28,9 @@ class LakeTable:
     """A Dataset at one snapshot.
 
     name: as SQL calls it. columns: (name, our type) in order. base: folder of files read as they are; touched: folder of base files whose
-    rows a delta may replace; deltas: folder of delta files; merged: the Arrow file that keeps the newest row per key of the deltas, made
-    by whoever needs it first. A folder that would be empty is None; touched and deltas need a primary key. rescues: buckets
-    that gave files in another's place. lost: rows of files that nobody has any more.
+    rows a delta may replace; deltas: folder of delta files, with tombstones among their rows where `deletes`; merged: the Arrow file that
+    keeps the newest row per key of the deltas, made by whoever needs it first. A folder that would be empty is None; touched and deltas
+    need a primary key. rescues: buckets that gave files in another's place. lost: rows of files that nobody has any more.
     """
 
     name: str
@@ -43,6 +43,7 @@ class LakeTable:
     merged: str | None = None
     rescues: tuple[str, ...] = ()
     lost: int = 0
+    deletes: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `source_from_dict`."""

@@ -107,7 +107,8 @@ def make_view(table: Table, folder: Path, files: Files, name: str) -> View:
     columns = tuple((column.name, column.type) for column in table.columns)
     merged = None if deltas is None else str(top / MERGED)
     given = tuple(sorted(failures))
-    found = LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged, given, table.lost_rows)
+    deletes = any(file.deletes for file in parts.deltas)
+    found = LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged, given, table.lost_rows, deletes)
     return View(found, tuple(failures.values()))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, NamedTuple, Self, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import orjson
 
@@ -162,16 +162,16 @@ class Refusal:
         return cls(**data)
 
 
-LedgerKind: TypeAlias = Literal["journal", "quarantine", "profile"]
-LEDGERS: tuple[LedgerKind, ...] = get_args(LedgerKind)
+LedgerKind: TypeAlias = Literal["journal", "quarantine", "profile", "edit"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """An object that says something about a table's rows, written and committed with them.
 
-    `journal`: changes of rows by field, as Parquet; it outlives the files that it tells of. `quarantine`: rows of a content that the
-    contract set aside, as Parquet; `profile`: what is known of a content's columns, as JSON: both live as long as rows of `source` do.
+    `journal`: changes of rows by field, as Parquet; it outlives the files that it tells of. `edit`: the delta of a row that was set or
+    deleted by hand, which has no other source. `quarantine`: rows of a content that the contract set aside, as Parquet; `profile`: what is
+    known of a content's columns, as JSON: both live as long as rows of `source` do.
 
     `rows` it holds, `version` of the table that it came with, `at` of its newest row, as in `state/timestamps.py`.
     """

@@ -550,7 +550,6 @@ class TestEndings:
             ('{source: {files: "x.csv"}, freshness: {staleAfter: 1d}}', "`freshness`"),
             ('{source: {files: "x.csv"}, migrations: [{from: 1, rename: {a: b}}]}', "`migrations`"),
             ('{source: {files: "x.csv"}, publish: together}', "`publish`"),
-            ('{source: {files: "x.csv"}, primaryKey: [k], write: upsert, tombstone: gone}', "`tombstone`"),
             ('{source: {files: "x.csv"}, sensitivity: pii}', "`sensitivity`"),
             ('{source: {files: "x.csv"}, columns: {k: {nullable: false}}}', "`columns: {k: {nullable: false}}`"),
             ('{source: {files: "x.csv"}, columns: {k: {sensitivity: pii}}}', "`columns: {k: {sensitivity: …}}`"),

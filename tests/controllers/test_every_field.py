@@ -24,7 +24,7 @@ HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
     "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
-    "renamedFrom deletion policy keep.versions keep.age",
+    "renamedFrom deletion policy tombstone keep.versions keep.age",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }
@@ -76,7 +76,6 @@ NOT_BUILT = (
         f"{FILES}, migrations: [{{from: 1, concat: {{a: {{columns: [b, c], separator: x}}}}, expression: {{d: b}}}}]",
         "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
     ),
-    ("Dataset", f"{FILES}, primaryKey: a, write: upsert, tombstone: b", "tombstone"),
     ("Dataset", f"{FILES}, publish: together", "publish"),
     ("Index", "dataset: a, text: t, lexical: true", "lexical"),
     ("Index", "dataset: a, text: t, embed: {model: {ollama: x}}", "embed.model.ollama"),

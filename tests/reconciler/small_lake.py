@@ -20,7 +20,7 @@ from controllers.dataset.files import SourceFiles
 from engines.jobs.executor import Executor
 from reconciler.assembly import make_kinds
 from reconciler.blob_cache import BlobCache
-from reconciler.collecting import garbage, guard
+from reconciler.collecting import alone, garbage, guard
 from reconciler.errors import RevisionUnknown
 from reconciler.follow import Follower, Pending
 from reconciler.loop import Reconciler
@@ -238,7 +238,7 @@ class Bench:
         )
         self.compaction = Compaction(self.streams, lambda: None)
         self.turns = turns
-        chores = Chores(self.files, self.checks, self.compaction, self.collect)
+        chores = Chores(self.files, self.checks, self.compaction, self.collect, self.kinds.edits, alone(self.executor, turns))
         self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.streams, chores, self.clock)
 
     def collect(self) -> Collection:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.files import table_writer
-from engines.row_keys import FILE_COLUMN, ROW_COLUMN, row_key, row_keys
+from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN, row_key, row_keys
 from specs.digests import canonical_json
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -59,4 +59,4 @@ def test_without_primary_key_the_file_and_the_row_are_the_key() -> None:
 
 
 def test_the_writer_of_files_calls_the_hidden_columns_the_same() -> None:
-    assert (FILE_COLUMN, ROW_COLUMN) == table_writer.HIDDEN
+    assert {FILE_COLUMN, ROW_COLUMN, DELETED_COLUMN} == set(table_writer.HIDDEN)

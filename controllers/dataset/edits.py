@@ -1,0 +1,117 @@
+"""Rows set or deleted by hand, on a request: a delta, its journal and one entry, as if a file had brought the row.
+
+Only of tables whose rows have keys that win over each other (`write: upsert`). An edit that was committed before, by an answer that a crash
+kept from being told, is known by its request's id and not done twice. Next: `engines/files/edit.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from controllers.dataset.versions import stamped
+from engines.errors import EditRefused
+from engines.files.edit import Edit, edit
+from engines.files.journal import Cause
+from specs.kinds.dataset import DatasetSpec
+from specs.resource import Resource
+from state.buckets import Buckets
+from state.catalog.catalog import Catalog
+from state.catalog.entry import TableCommit
+from state.catalog.records import Ledger, Table
+from state.failpoints import declare, hit
+from state.objects import ObjectRef
+from state.requests import Request
+from state.timestamps import Clock, iso
+
+_BEFORE_COMMIT = declare("edits.before-commit")
+_AFTER_COMMIT = declare("edits.after-commit")
+
+PREFIX = "edit:"
+"""How the sources of edits are named."""
+
+
+class Edits:
+    """Blocking. The caller sees to it that nobody else works on the dataset meanwhile."""
+
+    def __init__(
+        self, catalog: Catalog, buckets: Buckets, path_of: Callable[[ObjectRef], Path], prefix_of: Callable[[str], str], clock: Clock
+    ) -> None:
+        """path_of: a local file with an object's bytes. prefix_of: where the objects of a dataset's table go."""
+        self._catalog = catalog
+        self._buckets = buckets
+        self._path_of = path_of
+        self._prefix_of = prefix_of
+        self._clock = clock
+
+    def carry_out(self, resource: Resource, request: Request, revision: str | None) -> str:
+        """What was done, in words. Raises EditRefused, and state errors."""
+        table = _editable(resource, self._catalog.table(resource.key.name))
+        name = PREFIX + request.id
+        if any(ledger.source == name for ledger in table.ledgers):
+            return "it was done before"
+        asked = _asked(request, name)
+        now = self._clock()
+        cause = Cause(table.name, table.version + 1, request.actor, request.reason, revision, f"request {request.id}")
+        done = edit(asked, table, self._path_of, self._buckets.store(table.bucket), self._prefix_of(table.name), cause, now)
+        if done.part is None:
+            return f"row {asked.key} is so already"
+        version = table.version + 1
+        change = TableCommit(
+            object=str(resource.key),
+            transformation=table.transformation,
+            bucket=table.bucket,
+            primary_key=table.primary_key,
+            write=table.write,
+            add=(done.part,),
+            note=tuple(Ledger(noted.kind, noted.ref, noted.rows, noted.source, version, iso(now)) for noted in done.noted),
+        )
+        hit(_BEFORE_COMMIT)
+        change = stamped(change, table, resource.spec_as(DatasetSpec).keep, now)
+        self._catalog.commit((change,), actor=request.actor, reason=request.reason, revision=revision)
+        hit(_AFTER_COMMIT)
+        return f"{_told(asked, done.changes)}, version {version}"
+
+
+def _editable(resource: Resource, table: Table | None) -> Table:
+    spec = resource.spec_as(DatasetSpec)
+    if spec.write != "upsert":
+        raise EditRefused(
+            f"Rows of {resource.key} cannot be changed one by one: its `write` is {spec.write}.",
+            remedy="Change its source, or say `write: upsert` with a `primaryKey` in its spec.",
+        )
+    if table is None or not table.columns:
+        raise EditRefused(f"{resource.key} has no table yet.", remedy=f"`lakectl why {resource.key}` tells what it waits for.")
+    if table.write != spec.write or table.primary_key != tuple(spec.primary_key):
+        raise EditRefused(f"{resource.key} is about to be made anew.", remedy=f"Ask again when `lakectl status {resource.key}` is Ready.")
+    return table
+
+
+def _asked(request: Request, name: str) -> Edit:
+    key, values = request.payload.get("key"), request.payload.get("set")
+    if request.verb == "row-delete":
+        values = None
+    elif not isinstance(values, Mapping) or not values or not all(_text(value) for value in values.values()):
+        raise EditRefused("`set` needs text or null by column.", remedy='Write it as in {"key": "CAND-001", "set": {"phone": "555-0100"}}.')
+    if not isinstance(key, str) or not key:
+        raise EditRefused("`key` needs the text of a row's key.", remedy='Write it as in {"key": "CAND-001"}.')
+    return Edit(key, values, name, create=request.payload.get("create") is True)
+
+
+def _text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _told(asked: Edit, changes: tuple[tuple[str, str | None, str | None], ...]) -> str:
+    if asked.values is None:
+        return f"row {asked.key} is deleted"
+    shown = ", ".join(f"{field} {_shown(old)} → {_shown(new)}" for field, old, new in changes[:5])
+    more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""
+    return f"row {asked.key}: {shown}{more}"
+
+
+def _shown(text: str | None, most: int = 60) -> str:
+    if text is None:
+        return "null"
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -1,0 +1,163 @@
+"""A single row of a keyed table, set or deleted by hand: a delta of one row, and what the journal says of it. Blocking.
+
+Values come as text and are read as a CSV's are, by the column's type, so that neither leading zeros nor precision are lost on the way. The
+delta is whole: all columns of the row as it is from now on. It stays known as an edit (a ledger of that kind), so that a table that is made
+anew from its sources is given its edits again. Next: `row_lookup.py`, `journal.py`, `controllers/dataset/edits.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from engines.errors import EditRefused
+from engines.files.conversion import Unfit, convert
+from engines.files.journal import EXISTED, OLD, Cause, JournalWriter, change_rows
+from engines.files.ledgers import Noted
+from engines.files.row_lookup import find_row
+from engines.files.staged_parts import StagedParts
+from engines.files.table_writer import Provenance, TableWriter
+from engines.files.types import arrow_type
+from engines.row_keys import DELETED_COLUMN
+from specs.suggestions import nearest
+from state.catalog.records import DataFile, Table
+from state.objects import ObjectRef, ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What is asked for.
+
+    Args:
+        key: the text of the key column, or a JSON array of several.
+        values: text by column, None for null; None deletes the row.
+        create: whether a row may come into being.
+        name: what tells this edit from all others; its rows are said to be of the source with this name.
+    """
+
+    key: str
+    values: Mapping[str, str | None] | None
+    name: str
+    create: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What came of it. part is None, and changes empty, where the row is so already. changes: (field, old, new) as text."""
+
+    part: DataFile | None
+    noted: tuple[Noted, ...]
+    changes: tuple[tuple[str, str | None, str | None], ...]
+
+
+def edit(
+    asked: Edit, table: Table, path_of: Callable[[ObjectRef], Path], store: ObjectStore, prefix: str, cause: Cause, at: datetime
+) -> Edited:
+    """Stores the delta and its journal. prefix: of the table's objects. Raises EditRefused, and what reading and storing raise."""
+    key = _key(table, asked.key)
+    former = find_row(table, [value.as_py() for value in key], path_of)
+    if former is None and (asked.values is None or not asked.create):
+        remedy = "`--create` adds it." if asked.values is not None else "`lakectl query` shows the keys that there are."
+        raise EditRefused(f"{table.name} has no row {asked.key}.", remedy=remedy)
+    row = _row(table, key, former, asked.values)
+    pairs = _pairs(table, row, former, deleted=asked.values is None)
+    rows = change_rows(pairs, [column.name for column in table.columns], table.primary_key, cause, at)
+    if not rows.num_rows:
+        return Edited(None, (), ())
+    with StagedParts(store) as parts, JournalWriter(store, prefix, [asked.name]) as journal:
+        part = _delta(asked, table, row, parts, prefix)
+        journal.write(rows)
+        written = journal.end()
+        assert written is not None
+        ref, path = written
+        parts.add({ref.key: path})
+        parts.put()
+    noted = (Noted("edit", part.ref, 1, asked.name), Noted("journal", ref, rows.num_rows, asked.name))
+    changes = zip(*(rows[name].to_pylist() for name in ("field", "old", "new")), strict=True)
+    return Edited(part, noted, tuple(changes))
+
+
+def _delta(asked: Edit, table: Table, row: pa.RecordBatch, parts: StagedParts, prefix: str) -> DataFile:
+    sequence = table.next_sequence
+    made = Provenance(table.name, asked.name, asked.name, table.transformation, None, table.write, sequence)
+    deletes = asked.values is None
+    writer = TableWriter(parts, prefix, table.schema, made, primary_key=table.primary_key, role="delta", deletes=deletes)
+    try:
+        writer.write(row.append_column(DELETED_COLUMN, pa.array([True])) if deletes else row)
+        (part,) = writer.close()
+    except BaseException:
+        writer.abort()
+        raise
+    return replace(part, role="delta")
+
+
+def _row(table: Table, key: list[pa.Scalar], former: pa.Table | None, values: Mapping[str, str | None] | None) -> pa.RecordBatch:
+    """The row as it is from now on; of one that is deleted, its key alone."""
+    given = dict(zip(table.primary_key, key, strict=True))
+    names = [column.name for column in table.columns]
+    for name in values or ():
+        if name not in names:
+            near = nearest(name, names)
+            raise EditRefused(
+                f"{table.name} has no column `{name}`.", remedy=f"Did you mean `{near}`?" if near else f"It has {', '.join(names[:20])}."
+            )
+        if name in given:
+            raise EditRefused(f"`{name}` is in the primary key and cannot change.", remedy="Delete the row, and set one of the other key.")
+    columns = []
+    for column in table.columns:
+        kind = arrow_type(column.type)
+        if column.name in given:
+            columns.append(pa.array([given[column.name].as_py()], kind))
+        elif values is None or former is None or column.name in values:
+            columns.append(_value(column.name, column.type, (values or {}).get(column.name)))
+        else:
+            columns.append(former[column.name].combine_chunks())
+    return pa.RecordBatch.from_arrays(columns, names=names)
+
+
+def _pairs(table: Table, row: pa.RecordBatch, former: pa.Table | None, *, deleted: bool) -> pa.RecordBatch:
+    old = [pa.nulls(1, arrow_type(column.type)) if former is None else former[column.name].combine_chunks() for column in table.columns]
+    facts = [pa.array([former is not None]), pa.array([deleted])]
+    names = [*row.schema.names, *(OLD + name for name in row.schema.names), EXISTED, DELETED_COLUMN]
+    return pa.RecordBatch.from_arrays([*row.columns, *old, *facts], names=names)
+
+
+def _key(table: Table, text: str) -> list[pa.Scalar]:
+    names = table.primary_key
+    texts: list[Any] = [text]
+    if len(names) > 1:
+        try:
+            texts = json.loads(text)
+        except ValueError:
+            texts = []
+        if not isinstance(texts, list) or len(texts) != len(names):
+            example = json.dumps(["…"] * len(names), ensure_ascii=False)
+            raise EditRefused(
+                f"The key of {table.name} has {len(names)} columns: {', '.join(names)}.", remedy=f"Write it as in '{example}'."
+            )
+    found = []
+    for name, value in zip(names, texts, strict=True):
+        column = table.schema.column(name)
+        assert column is not None
+        found.append(_value(name, column.type, value if isinstance(value, str) else json.dumps(value))[0])
+        if not found[-1].is_valid:
+            raise EditRefused(f"`{name}` is in the primary key and cannot be null.", remedy="Give the key of a row.")
+    return found
+
+
+def _value(name: str, kind: str, text: str | None) -> pa.Array:
+    target = arrow_type(kind)
+    if text is None:
+        return pa.nulls(1, target)
+    try:
+        if pa.types.is_list(target):
+            return pa.array([json.loads(text)]).cast(target)
+        return convert(pa.array([text]), kind, strict=kind in ("int64", "float64", "date", "timestamp"))
+    except (Unfit, ValueError, TypeError, pa.ArrowException) as error:
+        raise EditRefused(f"`{name}` is {kind}, and {text!r} is none.", remedy="Write it as the column's values are shown.") from error

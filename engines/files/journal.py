@@ -1,0 +1,200 @@
+"""The journal: what a change of a table did to its rows, field by field, as a Parquet ledger that is committed with the change.
+
+An update is a row for each field whose value became another; an insert one for each field that is not null, a delete one for each that was
+not. The first rows of a table, and contents of tables without a key, are one row per file with their count (`load`, and `unload` where they
+go). Values are text from which the column's type gives them back: decimals with all digits, timestamps in ISO 8601, binary in base64, lists
+in JSON. Pairs of rows are compared column by column, never value by value. Next: `changes.py`, which finds the pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engines.files.arrow_values import as_json
+from engines.files.table_writer import out_of_space
+from engines.row_keys import DELETED_COLUMN, row_keys
+from specs.digests import digest
+from state.digest_file import sha256_file
+from state.objects import ObjectRef, ObjectStore
+
+SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("entity", pa.string()),
+        ("field", pa.string()),
+        ("old", pa.string()),
+        ("new", pa.string()),
+        ("op", pa.string()),
+        ("actor", pa.string()),
+        ("source", pa.string()),
+        ("reason", pa.string()),
+        ("revision", pa.string()),
+        ("version", pa.int64()),
+        ("workspace", pa.string()),
+        ("at", pa.timestamp("us")),
+    ]
+)
+OLD, EXISTED = "o:", "_existed"
+"""How the columns of the former row are named beside those of the new one, and the column that says whether there was one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What all rows of one change have in common. version: the one that the change makes; source: of rows that name no other."""
+
+    dataset: str
+    version: int
+    actor: str
+    reason: str
+    revision: str | None = None
+    source: str | None = None
+    workspace: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Raises TypeError for what `to_dict` does not make."""
+        return cls(**data)
+
+
+def count_row(cause: Cause, op: str, source: str, rows: int, at: datetime) -> pa.Table:
+    """One file's rows, counted: `op` is load or unload."""
+    value = {"load": "new", "unload": "old"}[op]
+    facts = {**asdict(cause), "source": source, "op": op, value: str(rows), "at": at.replace(tzinfo=None)}
+    return pa.Table.from_pylist([{name: facts.get(name) for name in SCHEMA.names}], SCHEMA)
+
+
+def change_rows(pairs: pa.RecordBatch, columns: Sequence[str], key: Sequence[str], cause: Cause, at: datetime) -> pa.Table:
+    """What became of each row, by entity and then in the order of the columns.
+
+    pairs: the columns of the new rows; those of the former ones under `OLD` + name; `_existed`; `_deleted` where rows may be tombstones.
+    """
+    existed = pairs.column(EXISTED)
+    tombstones = DELETED_COLUMN in pairs.schema.names
+    deleted = pc.fill_null(pairs.column(DELETED_COLUMN), False) if tombstones else pa.repeat(False, pairs.num_rows)
+    ops = (
+        ("update", pc.and_(existed, pc.invert(deleted))),
+        ("insert", pc.invert(pc.or_(existed, deleted))),
+        ("delete", pc.and_(existed, deleted)),
+    )
+    entity = entities(pairs, key)
+    parts: list[pa.Table] = []
+    for position, name in enumerate(columns):
+        new, old = pairs.column(name), pairs.column(OLD + name)
+        for op, rows in ops:
+            if name in key and op == "update":
+                continue
+            concerned = {"update": lambda n=new, o=old: differ(n, o), "insert": new.is_valid, "delete": old.is_valid}[op]()
+            where = pc.indices_nonzero(pc.and_(rows, concerned))
+            if len(where):
+                parts.append(_rows(where, entity, name, op, old, new, position))
+    if not parts:
+        return SCHEMA.empty_table()
+    found = pa.concat_tables(parts)
+    found = found.take(pc.sort_indices(found, [("entity", "ascending"), ("position", "ascending")]))
+    return _completed(found, cause, at)
+
+
+def _rows(where: pa.Array, entity: pa.Array, name: str, op: str, old: pa.Array, new: pa.Array, position: int) -> pa.Table:
+    count = len(where)
+    nothing = pa.nulls(count, pa.string())
+    values = {
+        "entity": entity.take(where),
+        "field": pa.repeat(name, count),
+        "old": nothing if op == "insert" else as_text(old.take(where)),
+        "new": nothing if op == "delete" else as_text(new.take(where)),
+        "op": pa.repeat(op, count),
+        "position": pa.repeat(position, count),
+    }
+    return pa.table(values)
+
+
+def _completed(found: pa.Table, cause: Cause, at: datetime) -> pa.Table:
+    facts: Mapping[str, Any] = {**asdict(cause), "at": at.replace(tzinfo=None)}
+    columns = [
+        found[field.name] if field.name in found.column_names else pa.repeat(pa.scalar(facts[field.name], field.type), found.num_rows)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def differ(one: pa.Array, other: pa.Array) -> pa.Array:
+    """Where two columns of one type hold different values; null is a value of its own, and so is NaN."""
+    if pa.types.is_list(one.type) or pa.types.is_floating(one.type):
+        one, other = as_text(one), as_text(other)
+    return pc.or_(pc.xor(one.is_null(), other.is_null()), pc.fill_null(pc.not_equal(one, other), False))
+
+
+def entities(rows: pa.RecordBatch | pa.Table, key: Sequence[str]) -> pa.Array:
+    """What the journal calls the rows: the value of a key of one column, a JSON array of several."""
+    return as_text(rows.column(key[0])) if len(key) == 1 else row_keys(rows, key)
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """The values as text; null stays null."""
+    kind = column.type
+    if pa.types.is_string(kind):
+        return column
+    if pa.types.is_list(kind) or pa.types.is_binary(kind):
+        values = [as_json(item) for item in column]
+        return pa.array(
+            [value if value is None or isinstance(value, str) else orjson.dumps(value).decode() for value in values], pa.string()
+        )
+    cast = pc.cast(column, pa.string())
+    if pa.types.is_timestamp(kind):
+        return pc.replace_substring_regex(pc.replace_substring(cast, " ", "T"), r"\.0+$", "")
+    return cast
+
+
+class JournalWriter:
+    """Writes the rows of one change to a staged Parquet file. A context that drops it unless `end` was reached. Blocking."""
+
+    def __init__(self, store: ObjectStore, prefix: str, name: Sequence[object]) -> None:
+        """prefix: of the table's objects; name: what the rows derive from."""
+        self._store, self._key = store, f"{prefix}/journal/{digest(['journal', *name])}.parquet"
+        self._writer: pq.ParquetWriter | None = None
+        self._path: Path | None = None
+        self.rows = 0
+
+    def write(self, rows: pa.Table) -> None:
+        """Rows that follow the former ones. Raises DiskFull."""
+        if not rows.num_rows:
+            return
+        if self._path is None:
+            self._path = self._store.stage()
+        with out_of_space(self._store, self._path):
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="zstd", compression_level=1)
+            self._writer.write_table(rows)
+        self.rows += rows.num_rows
+
+    def end(self) -> tuple[ObjectRef, Path] | None:
+        """The object and where it is staged; None where nothing changed."""
+        if self._writer is None or self._path is None:
+            return None
+        path, writer = self._path, self._writer
+        with out_of_space(self._store, path):
+            writer.close()
+        self._writer = self._path = None
+        return ObjectRef(self._store.name, self._key, path.stat().st_size, sha256_file(path)), path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

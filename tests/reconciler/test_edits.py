@@ -1,0 +1,173 @@
+"""Rows set and deleted by hand: what readers see, what the journal keeps, what survives a crash and a table made anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from small_lake import BUCKET, Bench, dataset
+from test_operator import ask, ended
+
+from controllers.dataset import edits
+from engines.at import table_at
+from engines.sql.ledgers import ledger_table
+from engines.sql.scan import scan
+from engines.sql.views import make_view
+from state.catalog.records import Table
+
+UPSERT = ", primaryKey: id, write: upsert"
+COLUMNS = ["id", "name", "phone"]
+
+
+@pytest.fixture
+def lake(bench: Bench) -> Bench:
+    bench.write("data/x/a.csv", "id,name,phone\n1,Ann,0001\n2,Bob,0002\n")
+    bench.commit(BUCKET, dataset("x", UPSERT))
+    bench.settle()
+    return bench
+
+
+def table(lake: Bench) -> Table:
+    found = lake.catalog.table("x")
+    assert found is not None
+    return found
+
+
+def rows(lake: Bench, moment: int | str | None = None, columns: list[str] = COLUMNS) -> list[tuple[Any, ...]]:
+    """As a query sees them, by key."""
+    view = make_view(table_at(table(lake), moment), lake.folder / "views", lake.state.objects, "x")
+    return sorted(tuple(row[name] for name in columns) for batch in scan(view, columns) for row in batch.to_pylist())
+
+
+def journal(lake: Bench, *fields: str) -> list[tuple[Any, ...]]:
+    files = ledger_table("journal", [table(lake)]).files
+    told = [row for file in files for row in pq.read_table(lake.state.objects.path(file.ref), partitioning=None).to_pylist()]
+    return [tuple(row[name] for name in fields) for row in told]
+
+
+def change(lake: Bench, verb: str, **payload: Any) -> dict[str, Any]:
+    request = ask(lake, verb, payload=payload)
+    lake.operator.answer()
+    return ended(lake, request)
+
+
+def test_a_field_is_set(lake: Bench) -> None:
+    row = change(lake, "row-set", key="1", set={"phone": "0099"})
+    assert (row["outcome"], row["message"]) == ("done", "row 1: phone 0001 → 0099, version 2")
+    assert rows(lake) == [(1, "Ann", "0099"), (2, "Bob", "0002")]
+    assert rows(lake, 1) == [(1, "Ann", "0001"), (2, "Bob", "0002")]
+    told = journal(lake, "dataset", "entity", "field", "old", "new", "op", "actor", "source", "reason", "version")
+    assert told == [
+        ("x", None, None, None, "2", "load", "daemon", "data/x/a.csv", "there is no table yet", 1),
+        ("x", "1", "phone", "0001", "0099", "update", "ada@home", f"request {row['request']}", "because", 2),
+    ]
+    lake.settle()
+    assert table(lake).version == 2
+
+
+def test_a_row_is_deleted_and_created(lake: Bench) -> None:
+    change(lake, "row-delete", key="2")
+    assert rows(lake) == [(1, "Ann", "0001")]
+    assert change(lake, "row-delete", key="2")["outcome"] == "refused"
+    assert change(lake, "row-set", key="2", set={"name": "Bo"})["outcome"] == "refused"
+    assert change(lake, "row-set", key="2", set={"name": "Bo"}, create=True)["outcome"] == "done"
+    assert rows(lake) == [(1, "Ann", "0001"), (2, "Bo", None)]
+    assert [row for row in journal(lake, "op", "field", "old", "new") if row[0] != "load"] == [
+        ("delete", "id", "2", None),
+        ("delete", "name", "Bob", None),
+        ("delete", "phone", "0002", None),
+        ("insert", "id", None, "2"),
+        ("insert", "name", None, "Bo"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ({"key": "9", "set": {"name": "x"}}, "x has no row 9. `--create` adds it."),
+        ({"key": "x", "set": {"name": "x"}}, "`id` is int64, and 'x' is none."),
+        ({"key": "1", "set": {"nam": "x"}}, "x has no column `nam`. Did you mean `name`?"),
+        ({"key": "1", "set": {"id": "3"}}, "`id` is in the primary key and cannot change."),
+        ({"key": "1", "set": {"name": 3}}, "`set` needs text or null by column."),
+        ({"key": "1"}, "`set` needs text or null by column."),
+        ({"set": {"name": "x"}}, "`key` needs the text of a row's key."),
+    ],
+)
+def test_what_cannot_be_done_is_refused(lake: Bench, payload: dict[str, Any], words: str) -> None:
+    row = change(lake, "row-set", **payload)
+    assert row["outcome"] == "refused"
+    assert row["message"].startswith(words)
+    assert table(lake).version == 1
+
+
+def test_nothing_to_change_makes_no_version(lake: Bench) -> None:
+    assert change(lake, "row-set", key="1", set={"name": "Ann"})["message"] == "row 1 is so already"
+    assert table(lake).version == 1
+
+
+def test_rows_without_keys_are_refused(lake: Bench) -> None:
+    lake.commit(BUCKET, dataset("x"))
+    lake.settle()
+    assert "its `write` is append" in change(lake, "row-set", key="1", set={"name": "x"})["message"]
+
+
+def test_a_later_file_takes_the_row_over(lake: Bench) -> None:
+    change(lake, "row-set", key="1", set={"phone": "0099"})
+    lake.write("data/x/b.csv", "id,name,phone\n1,Ann,0007\n")
+    lake.settle()
+    assert rows(lake) == [(1, "Ann", "0007"), (2, "Bob", "0002")]
+    assert journal(lake, "field", "old", "new", "source", "version")[-1] == ("phone", "0099", "0007", "data/x/b.csv", 3)
+
+
+def test_a_table_made_anew_is_given_its_edits_again_in_their_place(lake: Bench) -> None:
+    change(lake, "row-set", key="1", set={"phone": "0099"})
+    change(lake, "row-delete", key="2")
+    lake.write("data/x/b.csv", "id,name,phone\n3,Cy,0003\n")
+    lake.settle()
+    change(lake, "row-set", key="3", set={"phone": "0033"})
+    lake.write("data/x/c.csv", "id,name,phone\n1,Ann,0005\n")
+    lake.settle()
+    before = rows(lake)
+    assert before == [(1, "Ann", "0005"), (3, "Cy", "0033")]
+    for spec in (UPSERT + ", columns: {name: {type: binary}}", UPSERT):
+        lake.commit(BUCKET, dataset("x", spec))
+        assert lake.settle()["Dataset/x"].ready == "True"
+        assert rows(lake, columns=["id", "phone"]) == [(1, "0005"), (3, "0033")]
+    assert rows(lake) == before
+
+
+class Killed(BaseException):
+    """Nothing in the process sees to it."""
+
+
+@pytest.mark.parametrize("where", ["edits.before-commit", "edits.after-commit"])
+def test_a_crash_does_it_once(lake: Bench, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ask(lake, "row-set", payload={"key": "1", "set": {"phone": "0099"}})
+
+    def killed(point: str) -> None:
+        if point == where:
+            raise Killed
+
+    monkeypatch.setattr(edits, "hit", killed)
+    with pytest.raises(Killed):
+        lake.operator.answer()
+    monkeypatch.undo()
+    lake.open()
+    lake.follower.advance()
+    lake.operator.answer()
+    assert ended(lake, request)["outcome"] == "done"
+    assert rows(lake) == [(1, "Ann", "0099"), (2, "Bob", "0002")]
+    assert table(lake).version == 2
+    assert journal(lake, "op") == [("load",), ("update",)]
+
+
+def test_a_tombstone_of_a_file_deletes(lake: Bench) -> None:
+    lake.commit(BUCKET, dataset("x", UPSERT + ", tombstone: gone"))
+    lake.write("data/x/b.csv", "id,name,phone,gone\n1,,,true\n3,Cy,0003,false\n4,,,true\n")
+    lake.settle()
+    assert rows(lake) == [(2, "Bob", "0002"), (3, "Cy", "0003")]
+    assert [column.name for column in table(lake).columns] == COLUMNS
+    lake.write("data/x/c.csv", "id,name,phone,gone\n1,Ann,0001,\n")
+    lake.settle()
+    assert rows(lake) == [(1, "Ann", "0001"), (2, "Bob", "0002"), (3, "Cy", "0003")]

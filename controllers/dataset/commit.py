@@ -63,6 +63,7 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
         unbind=tuple(path for path in table.bindings if path not in after) if table is not None and step.reset else unbind,
         refuse=tuple(refused),
         accept=tuple(_accepted(table, step, accepted)),
+        fold={} if step.reset and table is not None and table.folded else None,
     )
 
 
@@ -136,7 +137,7 @@ def sequences(table: Table | None, step: Follow) -> Mapping[str, int]:
 
 def former_places(table: Table | None, step: Follow) -> Mapping[str, int]:
     """The sequence of each content of a table that is about to be made anew; of others, nothing."""
-    return {file.source: file.sequence for file in table.files} if table is not None and step.reset else {}
+    return {**table.folded, **{file.source: file.sequence for file in table.files}} if table is not None and step.reset else {}
 
 
 def _added(

@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
 from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, sequences
+from controllers.dataset.compacting import Compact, due
+from controllers.dataset.compaction import Compactions
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
 from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
@@ -87,6 +89,7 @@ class DatasetController:
         self._objects = objects
         self._views = views
         self._clock = clock
+        self._compactions = Compactions(buckets, executor, objects, views, self._key_prefix)
         self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, clock)
 
     def observe(self, resource: Resource) -> Observed:
@@ -106,6 +109,7 @@ class DatasetController:
             former_wanted=former_wanted,
             bucket_declared=self._wanted(Key("Bucket", spec.bucket)) is not None,
             expired=expired(table, spec.keep, self._clock()),
+            compaction=due(table, spec.compaction, self._clock()) if table is not None else None,
         )
 
     def drift(self, observed: Observed) -> tuple[str, ...]:
@@ -135,6 +139,8 @@ class DatasetController:
             case Correct() | GiveUp():
                 self._amend(resource, step, revision)
                 return None
+            case Compact():
+                return self._compact(resource, step, revision)
             case Follow():
                 return self._follow(resource, step, revision)
 
@@ -203,6 +209,18 @@ class DatasetController:
         """table: as it was when the change was made up. Raises ChangeRefused where it is another by now."""
         change = stamped(change, table, resource.spec_as(DatasetSpec).keep, self._clock())
         self._catalog.commit((change,), actor="daemon", reason=why, revision=revision)
+
+    def _compact(self, resource: Resource, step: Compact, revision: str) -> Started | None:
+        """Refused where what was folded is not in the table any more."""
+        table = self._catalog.table(resource.key.name)
+        assert table is not None
+        done = self._compactions.run(table, step)
+        if isinstance(done, Started):
+            return done
+        job, change = done
+        self._commit(resource, table, change, step.why, revision)
+        self._executor.forget(job.id)
+        return None
 
     def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
         table = self._catalog.table(resource.key.name)

@@ -19,7 +19,7 @@ from specs.resource import Resource
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import TableCommit
-from state.catalog.records import Ledger, Table
+from state.catalog.records import EDIT, Ledger, Table
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.requests import Request
@@ -27,9 +27,6 @@ from state.timestamps import Clock, iso
 
 _BEFORE_COMMIT = declare("edits.before-commit")
 _AFTER_COMMIT = declare("edits.after-commit")
-
-PREFIX = "edit:"
-"""How the sources of edits are named."""
 
 
 class Edits:
@@ -48,7 +45,7 @@ class Edits:
     def carry_out(self, resource: Resource, request: Request, revision: str | None) -> str:
         """What was done, in words. Raises EditRefused, and state errors."""
         table = _editable(resource, self._catalog.table(resource.key.name))
-        name = PREFIX + request.id
+        name = EDIT + request.id
         if any(ledger.source == name for ledger in table.ledgers):
             return "it was done before"
         asked = _asked(request, name)

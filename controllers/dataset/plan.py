@@ -8,6 +8,7 @@ binding and a copy adds nothing. A path that is gone keeps its binding (marked a
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from controllers.dataset.compacting import Compact, compact
 from controllers.dataset.files import Listing, SourceFile
 from controllers.dataset.standing import SOUND, Standing
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
@@ -17,7 +18,7 @@ from specs.kinds.dataset import DatasetSpec, reading
 from specs.model import given_fields
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import DataFile, Refusal, Schema, Table
+from state.catalog.records import COMPACTION, DataFile, Refusal, Schema, Table, is_content
 from state.mirrors import Copy
 
 
@@ -29,6 +30,7 @@ class Observed:
         standing: how the table's data files stand.
         bucket_declared: whether a spec declares the bucket, so that it will be attached soon.
         expired: whether versions are kept that `keep` gives up.
+        compaction: why pending changes are to be folded into the base now, if they are.
         former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
     """
 
@@ -40,6 +42,7 @@ class Observed:
     former_wanted: bool = False
     bucket_declared: bool = False
     expired: bool = False
+    compaction: str | None = None
 
     @property
     def damaged(self) -> frozenset[str]:
@@ -149,7 +152,7 @@ class Follow:
         return ", ".join(parts) or "commit the table"
 
 
-DatasetStep = TakeUp | Fetch | Correct | Follow | GiveUp
+DatasetStep = TakeUp | Fetch | Correct | Follow | GiveUp | Compact
 """What a Dataset's plan is made of."""
 
 
@@ -176,12 +179,23 @@ def plan(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
     mended = mend(table, observed.standing)
     if mended is not None:
         return (mended,)
-    if table.transformation != wanted:
+    if table.transformation != wanted or _compacted_is_damaged(table, observed.damaged):
         return _anew(spec, table, observed.listing, wanted) or give_up(table, observed.damaged)
     step = follow(spec.write, table, observed.listing, wanted, observed.damaged)
     if step is not None:
         return (step,)
-    return give_up(table, observed.damaged) or ((GiveUp(),) if observed.expired else ())
+    return give_up(table, observed.damaged) or _upkeep(spec, table, observed)
+
+
+def _compacted_is_damaged(table: Table, damaged: frozenset[str]) -> bool:
+    """What many contents were folded into is made again by reading them all, or by nothing."""
+    return any(file.key in damaged and file.source.startswith(COMPACTION) and not file.lost for file in table.files)
+
+
+def _upkeep(spec: DatasetSpec, table: Table, observed: Observed) -> tuple[DatasetStep, ...]:
+    if observed.compaction is not None and not observed.damaged:
+        return (compact(table, observed.compaction, spec.compaction),)
+    return (GiveUp(),) if observed.expired else ()
 
 
 def mend(table: Table, standing: Standing) -> Fetch | Correct | None:
@@ -222,7 +236,8 @@ def edits_of(table: Table) -> tuple[SourceFile, ...]:
 
 def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: frozenset[str]) -> Follow | None:
     """What the files that match now mean for the table; None where it matches them already."""
-    held = {binding.digest for binding in table.bindings.values()} | {file.source for file in table.files}
+    stored = {file.source for file in table.files}
+    held = {binding.digest for binding in table.bindings.values()} | stored
     refused = {(refusal.path, refusal.digest) for refusal in table.refusals.values() if refusal.transformation == wanted}
     broken = {file.source for file in table.files if file.ref.key in damaged}
     ingest: list[SourceFile] = []
@@ -236,6 +251,8 @@ def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: fro
         binding = table.binding(file.path)
         other = binding is None or binding.digest != file.digest
         known = file.digest in held or file.digest in coming
+        if write == "upsert" and binding is not None and other and file.digest not in stored:
+            known = file.digest in coming  # its rows become the newest again, and it has no files of its own that could
         if file.digest in broken and file.digest not in repair:
             ingest.append(file)
             repair.add(file.digest)
@@ -291,8 +308,9 @@ def missing_sources(spec: DatasetSpec, table: Table, listing: Listing) -> tuple[
     lost = [b for b in table.bindings.values() if b.path not in there and b.digest not in contents]
     gone, gone_contents = [binding.path for binding in lost], {binding.digest for binding in lost}
     # a path may still be bound to a content that it has no more: what replaced it was refused
-    kept = table.files if table.write == "upsert" else ()
-    former = dict.fromkeys(file.source for file in kept if file.source not in contents | gone_contents)
+    kept = [*(file.source for file in table.files), *table.folded] if table.write == "upsert" else []
+    known = contents | gone_contents
+    former = dict.fromkeys(source for source in kept if source not in known and is_content(source))
     return (*gone, *(f"the former content {source[:8]}… of a file that changed" for source in former))
 
 
@@ -363,7 +381,7 @@ def _sources(table: Table, present: int) -> str:
     return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
-_NOT_BUILT = ("contract", "refresh", "cache", "compaction", "migrations", "publish", "freshness", "sensitivity")
+_NOT_BUILT = ("contract", "refresh", "cache", "migrations", "publish", "freshness", "sensitivity")
 _FORMATS = (None, "csv", "tsv", "ndjson", "json", "parquet")
 
 

@@ -43,6 +43,7 @@ class Written:
     key_max: Key | None
     deletes: int
     last: bool
+    folds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ def _written(said: dict[str, bytes]) -> Written:
         key_max=_key(part["keyMax"]),
         deletes=part.get("deletes", 0),
         last=part["last"],
+        folds=tuple(source.get("folds", ())),
     )
 
 

@@ -47,7 +47,8 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 class Provenance:
     """Of what the rows are made: `source` is the content digest, `path` how the operator calls the file, `size` its bytes.
 
-    `write` is the table's mode, `sequence` the place that these rows take among the table's.
+    `write` is the table's mode, `sequence` the place that these rows take among the table's; `folds` are keys of the objects that they take
+    the place of.
     """
 
     dataset: str
@@ -57,6 +58,7 @@ class Provenance:
     size: int | None = None
     write: str = "append"
     sequence: int = 0
+    folds: tuple[str, ...] = ()
 
 
 class TableWriter:
@@ -217,7 +219,9 @@ def parquet_schema(schema: Schema, facts: Mapping[str, bytes], *, identified: bo
 
 def table_facts(schema: Schema, provenance: Provenance, primary_key: Sequence[str], role: Role) -> Mapping[str, bytes]:
     """What the footer of every part of a source says. `footers.py` reads it."""
-    source = {"path": provenance.path, "digest": provenance.source, "size": provenance.size}
+    source: dict[str, object] = {"path": provenance.path, "digest": provenance.source, "size": provenance.size}
+    if provenance.folds:
+        source["folds"] = provenance.folds
     table = {"write": provenance.write, "primaryKey": list(primary_key), "role": role, "sequence": provenance.sequence}
     return {
         "lakehouse.dataset": provenance.dataset.encode(),

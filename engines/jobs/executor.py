@@ -168,9 +168,10 @@ class Executor:
             return any(entry.job.object.partition("/")[0] in kinds and entry.stage != "failed" for entry in self._entries.values())
 
     def works_on(self, object_: str) -> bool:
-        """The same for one object."""
+        """The same for one object, but for compactions, which let others change the object meanwhile."""
         with self._lock:
-            return any(entry.job.object == object_ and entry.stage != "failed" for entry in self._entries.values())
+            found = [entry for entry in self._entries.values() if entry.job.object == object_ and entry.job.kind != "compact"]
+            return any(entry.stage != "failed" for entry in found)
 
     def estimate(self, kind: str, weight: int) -> float | None:
         """Seconds that a job of this kind and weight will take, by the experience of past ones; None without any."""

@@ -106,6 +106,7 @@ class Compaction(Part):
     max_deltas: Annotated[int, Field(ge=1)] = Field(
         default=50, description="The number of pending delta files from which the table is compacted."
     )
+    age: Duration = Field(default=timedelta(days=1), description="How long a change is pending at most.")
 
 
 class Keep(Part):

@@ -33,8 +33,8 @@ class TableCommit:
     Removals come before additions, so that a file may be replaced under its own key. `remove` names file keys, `unbind` and `accept`
     paths; `accept` takes back refusals. `at` is when, as in `state/timestamps.py`; `version` the one that this makes: a commit that was
     prepared on another one is refused (None: whatever it is). `note` adds ledgers. `forget` gives up every version before that one.
-    `drop` names keys of what goes besides: ledgers, and files that only versions given up had. The other fields say what holds from now
-    on.
+    `drop` names keys of what goes besides: ledgers, and files that only versions given up had. `fold` is `Table.folded` from now on, where
+    it changes, as the other fields say what holds from now on.
     """
 
     op: ClassVar[str] = "table-commit"
@@ -55,6 +55,7 @@ class TableCommit:
     note: tuple[Ledger, ...] = ()
     drop: tuple[str, ...] = ()
     forget: int = 0
+    fold: Mapping[str, int] | None = field(default=None, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -76,6 +77,7 @@ class TableCommit:
             "note": [ledger.to_dict() for ledger in self.note],
             "drop": list(self.drop),
             "forget": self.forget,
+            "fold": self.fold,
         }
 
     @classmethod

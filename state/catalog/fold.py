@@ -313,6 +313,7 @@ def _commit(table: Table, change: TableCommit) -> Table:
         at=change.at if altered else table.at,
         former=tuple(step for step in former if step.version >= change.forget),
         ledgers=_ledgers(table, change),
+        folded=table.folded if change.fold is None else change.fold,
         bucket=change.bucket,
         primary_key=change.primary_key,
         write=change.write,

@@ -24,6 +24,15 @@ Scalar: TypeAlias = str | int | float | bool | None
 """A value as JSON has it: dates and timestamps in ISO 8601, decimals as text; never NaN or infinite, integers within 64 bits."""
 
 
+EDIT, EDITS, COMPACTION = "edit:", "edits:", "compaction:"
+"""How the source of a data file begins that was not read from one content: a row changed by hand, several of them, a fold of files."""
+
+
+def is_content(source: str) -> bool:
+    """Whether it is the digest of a content that was read."""
+    return not source.startswith((EDIT, EDITS, COMPACTION))
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column. `id` is the Parquet field id: given once in a table's life, kept by renames, never given again."""
@@ -230,7 +239,7 @@ class Table:
     `files` are in the order they were committed; `schemas` in the order they became current. `version` counts the commits that changed
     files or schema, `at` is when the present one was committed; `bindings` and `refusals` are keyed by path. `former` are the versions
     that are kept besides, oldest first and without a gap before the present one. `retained` says that no spec stands behind the data any
-    more.
+    more. `folded` are the contents that have no files of their own any more since compaction, with the places that they had.
     """
 
     name: str
@@ -247,6 +256,7 @@ class Table:
     at: str = ""
     former: tuple[Former, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
+    folded: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def history(self) -> Iterator[Table]:
         """The table at every version that is kept, newest first: files, schema and key; its sources are not told."""
@@ -259,7 +269,7 @@ class Table:
             yield replace(
                 self, version=step.version, at=step.at, files=tuple(files.values()), primary_key=step.primary_key,
                 schemas=tuple(sorted(self.schemas, key=lambda schema: schema.id == step.schema_id)),
-                bindings={}, refusals={}, former=(), ledgers=(),
+                bindings={}, refusals={}, former=(), ledgers=(), folded={},
             )  # fmt: skip
 
     def as_of(self, version: int) -> Table:
@@ -349,6 +359,7 @@ class Table:
             "at": self.at,
             "former": [former.to_dict() for former in self.former],
             "ledgers": [ledger.to_dict() for ledger in self.ledgers],
+            "folded": dict(self.folded),
         }
 
     @classmethod

@@ -18,9 +18,7 @@ def part(path: str, source: str, sequence: int, first: int = 0, *, schema: int =
     columns = tuple(Column(number + 1, f"c{number}", "int64") for number in range(schema % 10))
     key = ("c0",) if write == "upsert" else ()
     role = "delta" if key else "base"
-    written = Written(
-        "x", path, source, 9, f"t{schema // 10}", write, key, role, sequence, first, None, None, 0, last
-    )
+    written = Written("x", path, source, 9, f"t{schema // 10}", write, key, role, sequence, first, None, None, 0, last)
     no_stats: Any = SimpleNamespace(num_row_groups=0, num_columns=0, schema=None)
     ref = ObjectRef("b", f"datasets/x/{source}-{sequence}-{schema}-{first}.parquet", 5, "")
     return Part(ref, Footer(2, Schema(schema, columns), written, no_stats))

@@ -24,7 +24,7 @@ HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
     "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
-    "renamedFrom deletion policy tombstone keep.versions keep.age",
+    "renamedFrom deletion policy tombstone keep.versions keep.age compaction.deltaShare compaction.maxDeltas compaction.age",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }
@@ -61,8 +61,6 @@ NOT_BUILT = (
     ("Dataset", f"{FILES}, refresh: {{every: 1h}}", "refresh.every"),
     ("Dataset", f"{FILES}, refresh: {{cron: 0 2 * * *}}", "refresh.cron"),
     ("Dataset", f"{FILES}, cache: {{pin: true}}", "cache.pin"),
-    ("Dataset", f"{FILES}, compaction: {{deltaShare: 0.5}}", "compaction.deltaShare"),
-    ("Dataset", f"{FILES}, compaction: {{maxDeltas: 5}}", "compaction.maxDeltas"),
     ("Dataset", f"{FILES}, keep: {{journal: 1d}}", "keep.journal"),
     ("Dataset", f"{FILES}, migrations: [{{from: 1, rename: {{a: b}}}}]", "migrations.from migrations.rename"),
     ("Dataset", f"{FILES}, migrations: [{{from: 1, cast: {{a: string}}, drop: [b]}}]", "migrations.cast migrations.drop"),

@@ -171,3 +171,66 @@ def test_a_tombstone_of_a_file_deletes(lake: Bench) -> None:
     lake.write("data/x/c.csv", "id,name,phone,gone\n1,Ann,0001,\n")
     lake.settle()
     assert rows(lake) == [(1, "Ann", "0001"), (2, "Bob", "0002"), (3, "Cy", "0003")]
+
+
+def compaction(lake: Bench, spec: str) -> None:
+    lake.commit(BUCKET, dataset("x", UPSERT + f", compaction: {{{spec}}}"))
+    assert lake.settle()["Dataset/x"].ready == "True"
+
+
+def test_deltas_are_folded_into_the_base(lake: Bench) -> None:
+    change(lake, "row-set", key="1", set={"phone": "0099"})
+    change(lake, "row-delete", key="2")
+    lake.write("data/x/b.csv", "id,name,phone\n3,Cy,0003\n")
+    lake.settle()
+    seen, told = {version: rows(lake, version) for version in (1, 2, 3, 4)}, sorted(journal(lake, "op", "field", "version"), key=str)
+    compaction(lake, "maxDeltas: 3")
+    assert [(file.role, file.rows, file.deletes) for file in table(lake).files] == [("base", 2, 0)]
+    assert table(lake).version == 5
+    assert {version: rows(lake, version) for version in seen} == seen
+    assert rows(lake) == seen[4] == [(1, "Ann", "0099"), (3, "Cy", "0003")]
+    assert sorted(journal(lake, "op", "field", "version"), key=str) == told
+    assert len([ledger for ledger in table(lake).ledgers if ledger.kind == "journal"]) == 1
+    lake.write("data/x/a.csv", "id,name,phone\n1,Ann,0001\n2,Bob,0002\n4,Di,0004\n")
+    lake.settle()
+    assert rows(lake) == [(1, "Ann", "0001"), (2, "Bob", "0002"), (3, "Cy", "0003"), (4, "Di", "0004")]
+
+
+def test_what_is_made_anew_after_compaction_has_its_edits(lake: Bench) -> None:
+    """But for those that a later file has overtaken."""
+    change(lake, "row-set", key="1", set={"phone": "0099"})
+    change(lake, "row-set", key="2", set={"phone": "0088"})
+    lake.write("data/x/b.csv", "id,name,phone\n2,Bob,0077\n3,Cy,0003\n")
+    lake.settle()
+    compaction(lake, "maxDeltas: 3")
+    assert [ledger.rows for ledger in table(lake).ledgers if ledger.kind == "edit"] == [1]
+    change(lake, "row-delete", key="3")
+    compaction(lake, "maxDeltas: 1")
+    before = rows(lake)
+    assert before == [(1, "Ann", "0099"), (2, "Bob", "0077")]
+    for more in (", columns: {name: {type: binary}}", ""):
+        compaction(lake, "maxDeltas: 9}" + more.replace("}}", "}") if more else "maxDeltas: 9")
+    assert rows(lake) == before
+
+
+def test_a_damaged_base_is_made_again_from_everything(lake: Bench) -> None:
+    change(lake, "row-set", key="1", set={"phone": "0099"})
+    compaction(lake, "maxDeltas: 1")
+    (file,) = table(lake).files
+    lake.store.delete(file.key)
+    lake.checks.ask("x")
+    assert lake.settle()["Dataset/x"].ready == "True"
+    assert rows(lake) == [(1, "Ann", "0099"), (2, "Bob", "0002")]
+
+
+def test_an_edit_beside_a_compaction_stays_on_top(lake: Bench) -> None:
+    from controllers.dataset.compacting import compact, folded, within
+    from specs.kinds.dataset_rules import Compaction
+
+    for number in range(5):
+        change(lake, "row-set", key="1", set={"phone": f"{number:04}"})
+    step = compact(table(lake), "because", Compaction.model_validate({"maxDeltas": 2}))
+    assert len(step.deltas) == 4
+    scope = within(table(lake), set(step.deltas))
+    assert [file.sequence for file in scope.files] == [1, 2, 3, 4, 5]
+    assert folded(table(lake), scope, (), (), ()).fold == {scope.files[0].source: 1}

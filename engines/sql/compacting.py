@@ -1,0 +1,201 @@
+"""Compaction: deltas and the base files that they touch become base files again, sorted by key; tombstones and what they delete are gone.
+
+It runs as a job, beside readers who go on reading the former files. Ledgers that many small changes left are folded with them: the journal
+into one file, edits into one that holds those which no later file has overtaken. Memory is bounded: the sort spills.
+Next: `controllers/dataset/compacting.py`, which chooses; `merge.py`, which reads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datafusion import RuntimeEnvBuilder, SessionConfig, SessionContext
+
+from engines.files.journal import JournalWriter
+from engines.files.ledgers import Noted
+from engines.files.staged_parts import StagedParts
+from engines.files.table_writer import Provenance, TableWriter
+from engines.row_keys import DELETED_COLUMN
+from engines.sql.merge import check_files, open_table, plain_schema, quote, view_schema
+from engines.sql.source import SEQUENCE, LakeTable, source_from_dict
+from state.buckets import job_store
+from state.catalog.records import EDITS, DataFile, Schema
+from state.places import BucketConfig
+
+MEMORY = 512 << 20
+"""Bytes that sorting may hold before it spills."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompactTask:
+    """What is folded.
+
+    Args:
+        source: the table, of what is folded alone. name: of the result's source.
+        folds: keys of the objects that the result replaces. sequence: its place.
+        journals: local files of the journal's small ledgers, oldest first.
+        edits: local files of edits with their places, 0 for those that are in the base already.
+        others: local files of the deltas that are no edits, with their places.
+    """
+
+    source: LakeTable
+    target: BucketConfig
+    key_prefix: str
+    schema: Schema
+    transformation: str
+    name: str
+    sequence: int
+    folds: tuple[str, ...]
+    journals: tuple[str, ...] = ()
+    edits: tuple[tuple[str, int], ...] = ()
+    others: tuple[tuple[str, int], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return {
+            "source": self.source.to_dict(),
+            "target": self.target.to_dict(),
+            "key_prefix": self.key_prefix,
+            "schema": self.schema.to_dict(),
+            "transformation": self.transformation,
+            "name": self.name,
+            "sequence": self.sequence,
+            "folds": list(self.folds),
+            "journals": list(self.journals),
+            "edits": [list(edit) for edit in self.edits],
+            "others": [list(other) for other in self.others],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Raises KeyError or TypeError for what `to_dict` does not make."""
+        source = source_from_dict(data["source"])
+        assert isinstance(source, LakeTable)
+        pairs = {name: tuple((path, place) for path, place in data[name]) for name in ("edits", "others")}
+        lists = {name: tuple(data[name]) for name in ("folds", "journals")}
+        target, schema = BucketConfig.from_dict(data["target"]), Schema.from_dict(data["schema"])
+        return cls(**{**data, **pairs, **lists, "source": source, "target": target, "schema": schema})
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The new base files, and the ledgers that take the place of those that were folded."""
+
+    parts: tuple[DataFile, ...]
+    ledgers: tuple[Noted, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return {"parts": [part.to_dict() for part in self.parts], "ledgers": [noted.to_dict() for noted in self.ledgers]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Raises KeyError or TypeError for what `to_dict` does not make."""
+        return cls(tuple(DataFile.from_dict(part) for part in data["parts"]), tuple(Noted.from_dict(noted) for noted in data["ledgers"]))
+
+
+def run(arguments: Mapping[str, Any], progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """What a compaction job does: a `CompactTask` in, a `Compacted` out, both as JSON. Blocking.
+
+    Raises FileNotFoundError where a file is gone meanwhile, DiskFull, BucketUnavailable.
+    """
+    task = CompactTask.from_dict(arguments)
+    check_files(task.source)
+    with StagedParts(job_store(task.target)) as parts, tempfile.TemporaryDirectory(dir=parts.store.stage().parent) as scratch:
+        context = _context(Path(scratch))
+        base = _base(task, context, parts, progress)
+        ledgers = (*_journal(task, parts), *_edits(task, context, parts))
+        parts.put()
+    return Compacted(base, ledgers).to_dict()
+
+
+def _context(scratch: Path) -> SessionContext:
+    runtime = RuntimeEnvBuilder().with_temp_file_path(scratch).with_fair_spill_pool(MEMORY)
+    return SessionContext(SessionConfig(), runtime)
+
+
+def _base(
+    task: CompactTask, context: SessionContext, parts: StagedParts, progress: Callable[[int, int], None] | None
+) -> tuple[DataFile, ...]:
+    key = task.source.primary_key
+    made = Provenance(task.source.name, task.name, task.name, task.transformation, None, "upsert", task.sequence, task.folds)
+    writer = TableWriter(parts, task.key_prefix, task.schema, made, primary_key=key, role="delta")
+    context.register_table("compacted", open_table(task.source, context))
+    order = ", ".join(map(quote, key))
+    try:
+        for batch in context.sql(f"SELECT * FROM compacted ORDER BY {order}").execute_stream():
+            rows = batch.to_pyarrow()
+            writer.write(rows.cast(plain_schema(rows.schema)))
+            if progress is not None:
+                progress(writer.rows, writer.rows)
+        return tuple(replace(part, role="base") for part in writer.close())
+    except BaseException:
+        writer.abort()
+        raise
+    finally:
+        context.deregister_table("compacted")
+
+
+def _journal(task: CompactTask, parts: StagedParts) -> tuple[Noted, ...]:
+    """The small files of the journal as one."""
+    if len(task.journals) < 2:
+        return ()
+    with JournalWriter(parts.store, task.key_prefix, [task.name]) as journal:
+        for path in task.journals:
+            journal.write(pq.read_table(path, partitioning=None))
+        written = journal.end()
+    assert written is not None
+    ref, staged = written
+    parts.add({ref.key: staged})
+    return (Noted("journal", ref, journal.rows, task.name),)
+
+
+def _edits(task: CompactTask, context: SessionContext, parts: StagedParts) -> tuple[Noted, ...]:
+    """The edits that still count: of each key the newest, unless a later file brought it."""
+    if not task.edits:
+        return ()
+    key = task.source.primary_key
+    schema = view_schema([(column.name, column.type) for column in task.schema.columns]).append(pa.field(DELETED_COLUMN, pa.bool_()))
+    frames = []
+    for name, files in (("edits", task.edits), ("others", task.others)):
+        for number, (path, place) in enumerate(files):
+            context.register_parquet(f"{name}{number}", path, schema=schema, file_extension="")
+            columns = "*" if name == "edits" else ", ".join(map(quote, key))
+            frames.append((name, f"SELECT {columns}, {place} AS {SEQUENCE} FROM {name}{number}"))
+    edits = " UNION ALL ".join(text for name, text in frames if name == "edits")
+    others = " UNION ALL ".join(text for name, text in frames if name == "others")
+    keys = ", ".join(map(quote, key))
+    newest = f"SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY {SEQUENCE} DESC) AS _place FROM ({edits})"
+    query = f"SELECT * FROM ({newest}) e WHERE _place = 1"
+    if others:
+        on = " AND ".join(f"o.{quote(name)} = e.{quote(name)}" for name in key)
+        query += f" AND NOT EXISTS (SELECT 1 FROM ({others}) o WHERE {on} AND o.{SEQUENCE} > e.{SEQUENCE})"
+    rows = context.sql(f"{query} ORDER BY {keys}").to_arrow_table().drop_columns([SEQUENCE, "_place"])
+    return _noted_edits(task, rows.cast(plain_schema(rows.schema)), parts)
+
+
+def _noted_edits(task: CompactTask, rows: pa.Table, parts: StagedParts) -> tuple[Noted, ...]:
+    if not rows.num_rows:
+        return ()
+    name = EDITS + task.name
+    made = Provenance(task.source.name, name, name, task.transformation, None, "upsert", task.sequence)
+    staged = StagedParts(parts.store)
+    writer = TableWriter(
+        staged, f"{task.key_prefix}/edits", task.schema, made, primary_key=task.source.primary_key, role="delta", deletes=True
+    )
+    for batch in _whole(rows):
+        writer.write(batch)
+    written = writer.close()
+    parts.add({part.key: staged.path(part.key) for part in written})
+    return tuple(Noted("edit", part.ref, part.rows, f"{name}:{number}") for number, part in enumerate(written))
+
+
+def _whole(rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    filled = rows.set_column(rows.column_names.index(DELETED_COLUMN), DELETED_COLUMN, rows[DELETED_COLUMN].fill_null(False))
+    yield from filled.combine_chunks().to_batches()

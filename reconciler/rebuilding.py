@@ -45,6 +45,7 @@ from state.streams.stream import Streams
 from state.timestamps import iso
 
 _FOLDER = "datasets/"
+_LEDGERS = ("journal", "edits", "quarantine")
 ACTOR, REASON = "lakectl rebuild", "the catalog was lost, and is rebuilt from the tables' files"
 
 
@@ -150,7 +151,7 @@ class Rebuild:
         for bucket in self._buckets.configs():
             store = self._buckets.store(bucket)
             for info in store.list(_FOLDER):
-                if not info.key.endswith(".parquet"):
+                if not info.key.endswith(".parquet") or any(f"/{kind}/" in info.key for kind in _LEDGERS):
                     continue
                 try:
                     with own_copy(store, info.key) as path:

@@ -52,7 +52,7 @@ class Compactions:
         own = {edit.source for edit in edits}
         read = [file.ref.to_dict() for file in scope.files], [ledger.ref.to_dict() for ledger in (*journals, *edits)]
         return CompactTask(
-            source=make_view(scope, self.views, self.objects, sql_name(table.name)),
+            source=make_view(scope, self.views, self.objects, sql_name(table.name)).table,
             target=self.buckets.config(table.bucket),
             key_prefix=self.prefix_of(table.name),
             schema=table.schema,

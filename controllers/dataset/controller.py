@@ -264,8 +264,11 @@ class DatasetController:
         """What is to be noted of the rows that the step brings."""
         spec = resource.spec_as(DatasetSpec)
         cause = Cause(resource.key.name, self._next_version(resource, table), "daemon", step.why, revision)
-        replaces = table is not None and not step.reset and not step.repair and spec.write == "upsert" and bool(table.readable)
-        former = make_view(table, self._views, self._objects, sql_name(table.name)).table if table is not None and replaces else None
+        if table is None or step.reset or spec.write != "upsert" or not table.readable:
+            return JournalTask(cause, None, tuple(sorted(step.repair)))
+        # what is damaged cannot be compared with: its rows count as new where other contents bring them as well
+        whole = replace(table, files=tuple(file for file in table.files if file.source not in step.repair))
+        former = make_view(whole, self._views, self._objects, sql_name(table.name)).table
         return JournalTask(cause, former, tuple(sorted(step.repair)))
 
     def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job:

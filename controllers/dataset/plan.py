@@ -263,14 +263,12 @@ def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: fro
             bind.append(file)
         if write == "upsert" and binding is not None and other and known:
             renew.append(file)
-    if repair:  # by itself: what else is new is compared with rows that can be read again then
-        mended = tuple(file for file in ingest if file.digest in repair)
-        return Follow("data files are missing or damaged", wanted, mended, repair=frozenset(repair))
     gone, unbind, dismiss = _vanished(write, table, listing)
     if not (ingest or bind or gone or unbind or dismiss):
         return None
     return Follow(
-        _why(ingest, bind, gone, unbind), wanted, tuple(ingest), tuple(bind), gone, unbind, tuple(renew), dismiss=dismiss,
+        _why(ingest, bind, gone, unbind, repair), wanted,
+        tuple(ingest), tuple(bind), gone, unbind, tuple(renew), frozenset(repair), dismiss,
     )  # fmt: skip
 
 
@@ -451,7 +449,9 @@ def _unusable(listing: Listing) -> str:
     return f"{first.path} {first.reason}" + (f" (and {_count(more, 'more path')})" if more else "")
 
 
-def _why(ingest: Sequence[SourceFile], bind: Sequence[SourceFile], gone: Sequence[str], unbind: Sequence[str]) -> str:
+def _why(ingest: Sequence[SourceFile], bind: Sequence[SourceFile], gone: Sequence[str], unbind: Sequence[str], repair: set[str]) -> str:
+    if repair:
+        return "data files are missing or damaged"
     if ingest:
         return f"{len(ingest)} file{'s' if len(ingest) != 1 else ''} new or changed"
     if bind or unbind:

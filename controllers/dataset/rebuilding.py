@@ -15,7 +15,7 @@ from itertools import groupby
 
 from engines.files.footers import Footer, Written
 from state.catalog.entry import Change, Retained, TableCommit
-from state.catalog.records import Binding, DataFile, Role
+from state.catalog.records import EDIT, Binding, DataFile, Ledger, Role, is_content
 from state.objects import ObjectRef
 
 
@@ -63,7 +63,7 @@ def rebuild(name: str, bucket: str, parts: Iterable[Part]) -> Rebuilt:
             whole[content[0].written.source] = content  # the newest one of a source comes last
         else:
             torn += content
-    kept = _kept(list(whole.values()))
+    kept = _kept(_unfolded(list(whole.values())))
     keys = {part.ref.key for part in kept}
     torn = [part for part in torn if part.written.source not in whole]
     aside = tuple(part for part in found if part.ref.key not in keys and part not in torn)
@@ -82,6 +82,12 @@ def _complete(content: Sequence[Part]) -> bool:
     """Whether the parts follow each other from the first row to the last."""
     ends = [0, *(part.written.first_row + part.footer.rows for part in content)]
     return content[-1].written.last and all(end == part.written.first_row for end, part in zip(ends, content, strict=False))
+
+
+def _unfolded(contents: Sequence[Sequence[Part]]) -> list[Sequence[Part]]:
+    """Without what compaction put others in the place of."""
+    folded = {key for content in contents for part in content for key in part.written.folds}
+    return [content for content in contents if not any(part.ref.key in folded for part in content)]
 
 
 def _kept(contents: Sequence[Sequence[Part]]) -> list[Part]:
@@ -112,10 +118,17 @@ def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], *, declared: bool) 
             schema=schemas[number],
             add=tuple(files[number]),
             bind=_bindings(parts) if number == max(schemas) else (),
+            note=_edits(parts, refs) if number == max(schemas) else (),
         )
         for number in sorted(schemas)
     ]
     return (*made, *(() if declared else (Retained(object_),)))
+
+
+def _edits(parts: Sequence[Part], refs: Mapping[str, ObjectRef]) -> tuple[Ledger, ...]:
+    """Rows that were changed by hand have no other source."""
+    edits = (part for part in parts if part.written.source.startswith(EDIT))
+    return tuple(Ledger("edit", refs[part.ref.key], part.footer.rows, part.written.source, 1, "") for part in edits)
 
 
 def _role(part: Part, first: Part) -> Role:
@@ -125,5 +138,5 @@ def _role(part: Part, first: Part) -> Role:
 
 def _bindings(parts: Sequence[Part]) -> tuple[Binding, ...]:
     """Each path with its newest content."""
-    newest = {part.written.path: part.written for part in parts}
+    newest = {part.written.path: part.written for part in parts if is_content(part.written.source)}
     return tuple(Binding(path, made.source, made.size, 0) for path, made in sorted(newest.items()))

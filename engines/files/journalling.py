@@ -22,7 +22,7 @@ from engines.files.types import arrow_type
 from engines.sql.source import LakeTable, source_from_dict
 from state.catalog.records import DataFile, Schema
 
-MOST_INSERTS = 10_000
+MOST_INSERTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def journal_of(
     told = [one for one in tasks if files.get(one.digest) and one.digest not in task.known]
     if not told or schema is None:
         return ()
-    with JournalWriter(parts.store, told[0].key_prefix, [task.cause.to_dict(), [one.digest for one in told]]) as journal:
+    with JournalWriter(parts.store, told[0].key_prefix, [task.cause.version, *(one.digest for one in told)]) as journal:
         if task.former is None:
             for one in told:
                 journal.write(count_row(task.cause, "load", one.display_path, sum(part.rows for part in files[one.digest]), now))

@@ -106,7 +106,7 @@ def fold(text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False, replace_whitespace=False) or [""]
     from rich.cells import chop_cells
 
-    return chop_cells(text, width)
+    return chop_cells(text, width) or [text]
 
 
 def _narrow(text: str) -> bool:

@@ -18,6 +18,7 @@ from state.catalog.entry import TableCommit
 from state.catalog.records import IndexRecord, Table
 from state.objects import ObjectStore
 from state.places import BucketConfig
+from state.references import all_references
 from state.streams.schemas import STREAMS
 
 OWN = ("catalog/log/", "chains/", "lease/", "probe/", "status/", "streams/", "state.json")
@@ -64,7 +65,8 @@ def unreferred(lake: Path) -> list[str]:
     """Objects that nothing refers to: neither the catalog as it is, nor a version of a table that its log remembers, nor a checkpoint."""
     store = store_of(lake)
     catalog = Catalog.open(store)
-    kept = {file.key for entry in catalog.entries() for change in entry.changes if isinstance(change, TableCommit) for file in change.add}
+    commits = [change for entry in catalog.entries() for change in entry.changes if isinstance(change, TableCommit)]
+    kept = {kept.ref.key for commit in commits for kept in (*commit.add, *commit.note)}
     dropped = {name for entry in catalog.entries() for change in entry.changes for name in [change.object] if catalog.get(name) is None}
     kept = {key for key in kept if f"Dataset/{key.split('/')[1]}" not in dropped}
     for state in catalog.objects("Index").values():
@@ -87,11 +89,7 @@ def missing(lake: Path) -> list[str]:
     store = store_of(lake)
     there = {info.key: info.size for info in store.list()}
     catalog = Catalog.open(store)
-    refs = [file.ref for state in catalog.objects("Dataset").values() if state.table for file in state.table.files]
-    for state in catalog.objects("Index").values():
-        if state.index is not None:
-            refs += [corpus.ref for corpus in state.index.corpora.values()]
-            refs += [ref for build in state.index.builds.values() for ref in build.files.values()]
+    refs = [ref for _, ref in all_references(catalog.objects())]
     return [ref.key for ref in refs if there.get(ref.key) != ref.size]
 
 

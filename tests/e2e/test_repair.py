@@ -50,7 +50,7 @@ def test_a_daemon_killed_while_it_collects(stock: Repository, daemons: Daemons, 
 
 
 def test_resync_of_what_is_missing(shop: Shop) -> None:
-    (data,) = (shop.repository.lake / "datasets/items").iterdir()
+    (data,) = (shop.repository.lake / "datasets/items").glob("*.parquet")
     data.unlink()
     code, document = lakectl(shop.repository, "resync", "--missing")
     assert (code, document["message"]) == (0, "files of Dataset/items are looked at again")

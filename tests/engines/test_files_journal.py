@@ -41,7 +41,7 @@ class Kept:
 
     @property
     def view(self) -> LakeTable:
-        return make_view(self.table, self.lake.root / "views", self.reader, "things")
+        return make_view(self.table, self.lake.root / "views", self.reader, "things").table
 
     def bring(self, *contents: str, **more: Any) -> list[dict[str, Any]]:
         """Upserts these files in one step; what the journal says of it."""

@@ -36,7 +36,7 @@ def table(lake: Bench) -> Table:
 
 def rows(lake: Bench, moment: int | str | None = None, columns: list[str] = COLUMNS) -> list[tuple[Any, ...]]:
     """As a query sees them, by key."""
-    view = make_view(table_at(table(lake), moment), lake.folder / "views", lake.state.objects, "x")
+    view = make_view(table_at(table(lake), moment), lake.folder / "views", lake.state.objects, "x").table
     return sorted(tuple(row[name] for name in columns) for batch in scan(view, columns) for row in batch.to_pylist())
 
 

@@ -20,7 +20,7 @@ row of a former file. Where no daemon runs the request is stored, and the next o
 EXAMPLES = """
 lakectl row set candidates CAND-001 phone=555-0100 --reason "called back"
 lakectl row set people 4 name=Grace city= --create --reason "by hand"
-lakectl row delete timesheets '["CAND-001", "2026-01-31"]' --reason "entered twice"
+lakectl row delete hours '["CAND-001", "2026-01-31"]' --reason "entered twice"
 """
 
 

@@ -139,7 +139,8 @@ def _entry_finding(store: ObjectStore, problem: str, message: str, seqs: range, 
     """What is lost with entries: the whole catalog, or, where a checkpoint covers them, what they say of the past."""
     mend = _REBUILD
     if seqs[-1] <= covered:
-        message += " A checkpoint covers it: tables with their former versions, indexes and statuses are whole. What it recorded is missing in system.catalog."
+        message += " A checkpoint covers it: tables with their former versions, indexes and statuses are whole."
+        message += " What it recorded is missing in system.catalog."
         mend = f"restore it from {_copy_of(seqs, rescue)}; without one leave it, since nothing else is lost"
     return Finding(f"{store.name}/{log_key(seqs[0])}", problem, message, mend)
 

@@ -35,8 +35,6 @@ SOURCE_EMPTY = "SourceEmpty"
 INGESTING = "Ingesting"
 """Files are being read into the table; the message counts them."""
 
-COMPACTING = "Compacting"
-"""Pending changes are being folded into the table's base; queries go on."""
 
 EMBEDDING = "Embedding"
 """Texts are being embedded; the message gives share and rate."""

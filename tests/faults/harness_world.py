@@ -244,7 +244,9 @@ class World:
         check_log(self.bucket, report, deep=True)
         check_segments(self.bucket, report)
         demand(report.entries > 0, "fsck looked at nothing")
-        demand(not report.findings and not report.unchecked, f"fsck: {report.findings} {report.unchecked}")
+        # an actor stores the first file of a dataset before the entry that says whose it is, which a daemon does not
+        known = [found for found in report.findings if found.problem != "unreferred" or catalog.view().peek(found.owner) is not None]
+        demand(not known and not report.unchecked, f"fsck: {known} {report.unchecked}")
 
 
 def play(seed: int, folder: Path) -> Told:

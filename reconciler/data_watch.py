@@ -15,7 +15,7 @@ from functools import cached_property
 from glob import escape, has_magic
 from pathlib import Path
 
-from controllers.dataset.files import FORMATS
+from engines.files.formats import FORMATS
 from reconciler.sources.source import Watched
 from reconciler.watch import Aim, is_folder
 from specs.resource import Key

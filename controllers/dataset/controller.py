@@ -7,7 +7,7 @@ job's id derives from its inputs, so that a crash between the end of the job and
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
@@ -15,7 +15,7 @@ from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, se
 from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
 from controllers.dataset.edits import Edits
-from controllers.dataset.files import FORMATS, SourceFile, SourceFiles
+from controllers.dataset.files import SourceFile, SourceFiles, format_of
 from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from controllers.dataset.standing import SOUND
 from controllers.dataset.versions import expired, stamped
@@ -24,10 +24,11 @@ from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome
 from controllers.step import Started
 from engines.files.batch import Batch, BatchResult
+from engines.files.formats import reader_of
 from engines.files.ingest import IngestTask
 from engines.files.journal import Cause
 from engines.files.journalling import JournalTask
-from engines.files.source import Format, ReadOptions
+from engines.files.source import ReadOptions
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.mirroring import MirrorTask
@@ -102,7 +103,7 @@ class DatasetController:
             former_wanted = self._wanted(Key("Dataset", spec.renamed_from)) is not None
         return Observed(
             table=table,
-            listing=self._files.list(spec.source.files, any_suffix=spec.source.format is not None),
+            listing=self._files.list(spec.source.files, spec.source.format),
             bucket_attached=self._attached(spec.bucket),
             standing=self._checks.look(table) if table is not None else SOUND,
             former=former,
@@ -316,16 +317,18 @@ class DatasetController:
         if file.edit is not None:
             place = str(self._objects.path(file.edit))
             return replace(common, path=place, display_path=file.path, digest=file.digest, format="parquet", tombstone=DELETED_COLUMN)
-        named = spec.source.format or FORMATS[PurePosixPath(file.path).suffix.lower()]
+        named = format_of(file.path, spec.source.format)
         options = ReadOptions(
-            encoding=spec.source.encoding or "utf-8",
+            encoding=spec.source.encoding,
             delimiter=spec.source.delimiter or ("\t" if named == "tsv" else None),
             header=spec.source.header,
+            sheet=spec.source.sheet,
+            ocr=spec.source.ocr,
+            formats={name: column.format for name, column in spec.columns.items() if column.format is not None},
         )
-        form: Format = "parquet" if named == "parquet" else "json" if named in ("json", "ndjson") else "csv"
         path = str(self._files.resolve(file.path))
         facts = replace(common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns)
-        return replace(facts, format=form, options=options)
+        return replace(facts, format=reader_of(named), options=options)
 
 
 def _untold(before: Table | None, after: Table | None, refused: tuple[Refusal, ...]) -> tuple[Refusal, ...]:

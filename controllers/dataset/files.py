@@ -9,21 +9,24 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from controllers.dataset.globs import Closed, Match, matches
-from state.digest_file import sha256_file
+from engines.files.formats import DOCUMENTS, FORMATS
+from state.digest_file import sha256_bytes, sha256_file
 from state.objects import ObjectRef
 
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".json": "json",
-    ".parquet": "parquet",
-}
-"""Formats by the last suffix of a file's name."""
+
+def format_of(path: str, said: str | None) -> str:
+    """The format of a listed file; said: by the spec."""
+    return said or FORMATS[PurePosixPath(path).suffix.lower()]
+
+
+def identity(path: str, form: str, content: str) -> str:
+    """What the rows of a file belong to; content: its SHA-256. A document is its path too, which stands in its rows: renamed or copied,
+    it is another one."""
+    return sha256_bytes(f"{path}\0{content}".encode()) if form in DOCUMENTS else content
+
 
 _Signature = tuple[int, int, int, int]
 
@@ -34,7 +37,7 @@ and two writes of one size within a tick leave the same signature."""
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file: path relative to the data root, SHA-256 of its content, size in bytes, mtime in nanoseconds.
+    """One file: path relative to the data root, digest of what its rows belong to (see `identity`), size in bytes, mtime in ns.
 
     edit: the object that holds an edit, which is read again like a file where its table is made anew; its digest is its name.
     """
@@ -73,15 +76,15 @@ class SourceFiles:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[_Signature, str]] = {}
 
-    def list(self, patterns: Sequence[str], *, any_suffix: bool = False) -> Listing:
+    def list(self, patterns: Sequence[str], form: str | None = None) -> Listing:
         """The files that any pattern matches. A file that vanishes meanwhile counts as gone.
 
-        any_suffix: the spec names the format, so that a file's name need not.
+        form: the format that the spec names, so that a file's name need not.
         """
         files: list[SourceFile] = []
         unusable: list[Unusable] = []
         for path, match in sorted(self._matches(patterns).items()):
-            found = self._usable(match, any_suffix) if isinstance(match, Match) else Unusable(path, match.reason)
+            found = self._usable(match, form) if isinstance(match, Match) else Unusable(path, match.reason)
             if isinstance(found, SourceFile):
                 files.append(found)
             elif found is not None:
@@ -102,14 +105,14 @@ class SourceFiles:
         ours = {str(folder) for folder in self._ours() if folder != self._root and folder not in self._root.parents}
         return {found.path: found for pattern in patterns for found in matches(str(self._root), pattern, ours)}
 
-    def _usable(self, match: Match, any_suffix: bool) -> SourceFile | Unusable | None:
+    def _usable(self, match: Match, form: str | None) -> SourceFile | Unusable | None:
         """None for a file that is gone by now."""
         path = match.path
         if not path.isprintable():
             shown = path.encode("ascii", "backslashreplace").decode()
             return Unusable(shown, "has a name with bytes that are no text in UTF-8, or with control characters; rename it")
         try:
-            return self._look(match, any_suffix)
+            return self._look(match, form)
         except FileNotFoundError:
             return Unusable(path, "is a link that leads nowhere") if (self._root / path).is_symlink() else None
         except OSError as error:
@@ -118,7 +121,7 @@ class SourceFiles:
             # what pathlib makes of links in a circle
             return Unusable(path, "is a link that leads back to itself")
 
-    def _look(self, match: Match, any_suffix: bool) -> SourceFile | Unusable:
+    def _look(self, match: Match, form: str | None) -> SourceFile | Unusable:
         place = self._root / match.path
         if match.linked and (outside := self._misplaced(place)):
             return Unusable(match.path, outside)
@@ -128,18 +131,19 @@ class SourceFiles:
             return Unusable(match.path, "is a directory; name the files inside it, as in `folder/*.csv`")
         if not stat.S_ISREG(facts.st_mode):
             return Unusable(match.path, "is neither a file nor a link to one")
-        if not any_suffix and place.suffix.lower() not in FORMATS:
+        if form is None and place.suffix.lower() not in FORMATS:
             return Unusable(match.path, f"has no format that is read; known suffixes are {', '.join(FORMATS)}")
+        form = format_of(match.path, form)
         signature = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
         with self._lock:
             known = self._known.get(match.path)
         if known is not None and known[0] == signature:
-            return SourceFile(match.path, known[1], facts.st_size, facts.st_mtime_ns)
+            return SourceFile(match.path, identity(match.path, form, known[1]), facts.st_size, facts.st_mtime_ns)
         digest = sha256_file(place)
         if looked - facts.st_ctime_ns > _TICK_NS:
             with self._lock:
                 self._known[match.path] = (signature, digest)
-        return SourceFile(match.path, digest, facts.st_size, facts.st_mtime_ns)
+        return SourceFile(match.path, identity(match.path, form, digest), facts.st_size, facts.st_mtime_ns)
 
     def _misplaced(self, place: Path) -> str | None:
         """Why a path on which there are links is no source, all of them followed. Raises RuntimeError for links in a circle."""

@@ -380,7 +380,6 @@ def _sources(table: Table, present: int) -> str:
 
 
 _NOT_BUILT = ("contract", "refresh", "cache", "migrations", "publish", "freshness", "sensitivity")
-_FORMATS = (None, "csv", "tsv", "ndjson", "json", "parquet")
 
 
 def not_built(spec: DatasetSpec) -> str | None:
@@ -388,8 +387,6 @@ def not_built(spec: DatasetSpec) -> str | None:
     if not spec.source.files:
         backend = next(name for name in ("bucket", "postgres", "sql") if getattr(spec.source, name) is not None)
         return f"`source: {{{backend}: …}}`"
-    if spec.source.format not in _FORMATS:
-        return f"`source: {{format: {spec.source.format}}}`"
     asked = next((name for name in given_fields(spec) if name in _NOT_BUILT), None)
     if asked is None and spec.keep.journal is not None:
         return "`keep: {journal: …}`"

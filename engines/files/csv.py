@@ -1,26 +1,29 @@
 """Delimited text, read by pyarrow as columns of text and converted by us (`conversion.py` says why).
 
-The first row names the columns (`header: false`: column_1, …); an unnamed column gets its number. An empty unquoted cell is null, `""`
-is an empty text. Blank lines are skipped, but in a file of one column they are rows. Quoted cells may hold line breaks. A row with too
-few or too many cells, a byte that does not decode, a NUL, a quote that is never closed, a row beyond MAX_ROW_BYTES: each refuses the
-file, with its line. Lines are looked up only then, by `physical_lines.py`. Types are guessed over the head, over rows spread through
-the first block, and over windows through the file.
+The first row names the columns, unless it plainly is data (`header.py`): then they are column_1, …; an unnamed column gets its number. An
+empty unquoted cell is null, `""` is an empty text. Blank lines are skipped, but in a file of one column they are rows. Quoted cells may
+hold line breaks. A row with too few or too many cells, a byte that does not decode, a NUL, a quote that is never closed, a row beyond
+MAX_ROW_BYTES: each refuses the file, with its line; but what is plainly in another encoding is read in that (`encodings.py`). Lines are
+looked up only then, by `physical_lines.py`. Types are guessed over the head, over rows spread through the first block, and over windows
+through the file.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from engines.errors import FileRefused
-from engines.files import inference, physical_lines
+from engines.files import encodings, header, inference, notations, physical_lines
 from engines.files.conversion import Unfit, convert, has_nul
 from engines.files.inference import Evidence
+from engines.files.notations import Notation
 from engines.files.shapes import shorten
 from engines.files.source import MAX_ROW_BYTES, ColumnPlan, Contradicted, Misfit, Reopen, SourceFile
 
@@ -39,12 +42,15 @@ class CsvReading:
 
     def __init__(self, source: SourceFile) -> None:
         """Opens nothing yet. Raises FileRefused for an unknown encoding."""
-        source.check_encoding()
+        self._notes: list[str] = []
+        self._encoded = source.options.encoding is not None
+        source = encodings.resolved(source)
         self._size = source.fingerprint().size
         delimiter = source.options.delimiter or physical_lines.delimiter_of(source)
         self._source = replace(source, options=replace(source.options, delimiter=delimiter))
         self._block = BLOCK_BYTES
         self._names: tuple[str, ...] = ()
+        self._notations: Mapping[str, Notation] = {}
         self._before_header = 0
         self._waiting: Iterator[pa.RecordBatch] | None = None
         self._file: pa.NativeFile | None = None
@@ -60,7 +66,8 @@ class CsvReading:
             first = next(texts, None)
         except Reopen:
             return self.evidence()
-        found = {name: Evidence() for name in self._names}
+        commas = self._source.options.delimiter != ","
+        found = {name: Evidence(commas=commas, said=self._source.options.formats.get(name)) for name in self._names}
         if first is not None:
             for name, column in zip(self._names, _spread(first).columns, strict=True):
                 found[name].add_texts(column.to_pylist())
@@ -68,6 +75,8 @@ class CsvReading:
                 for evidence, cell in zip(found.values(), row, strict=True):
                     evidence.add_texts((cell,))
             self._waiting = _again(first, texts)
+        decided = {name: evidence.notation() for name, evidence in found.items()}
+        self._notations = {name: choice.notation for name, choice in decided.items() if choice is not None and choice.notation}
         return found
 
     def batches(self, plans: Mapping[str, ColumnPlan]) -> Iterator[pa.RecordBatch]:
@@ -93,6 +102,10 @@ class CsvReading:
         """How far the block reader is."""
         return self._size if self._file is None or self._file.closed or self._source.compressed else min(self._file.tell(), self._size)
 
+    def notes(self) -> tuple[str, ...]:
+        """See `source.Reading`."""
+        return tuple(self._notes)
+
     def _convert(self, column: pa.Array, plan: ColumnPlan, row: int, found: dict[str, tuple[str, str]]) -> pa.Array | None:
         if has_nul(column):
             remedy = "Is the file UTF-16? Then set `source.encoding: utf-16`; else remove the byte."
@@ -100,12 +113,23 @@ class CsvReading:
         if plan.name in found:
             return None
         try:
-            return convert(column, plan.type, strict=plan.word != "spec")
+            return self._converted(column, plan)
         except Unfit as unfit:
             if plan.word != "guess":
                 raise Misfit(plan, unfit.value, self.line_of(row + unfit.index), row + unfit.index) from None
             found[plan.name] = ("string", f"text, since row {row + unfit.index + 1} is {shorten(unfit.value)}")
             return None
+
+    def _converted(self, column: pa.Array, plan: ColumnPlan) -> pa.Array:
+        """Raises Unfit."""
+        notation = self._notations.get(plan.name) or self._source.options.formats.get(plan.name)
+        strict = plan.word != "spec"
+        if notation is None or plan.type == "string":
+            return convert(column, plan.type, strict=strict)
+        try:
+            return convert(notations.plain(column, notation), plan.type, strict=strict)
+        except Unfit as unfit:
+            raise Unfit(unfit.index, column[unfit.index].as_py()) from None
 
     def _texts(self) -> Iterator[pa.RecordBatch]:
         """All rows as text; sets the names first, when asked for the first batch. Raises FileRefused, Reopen."""
@@ -115,8 +139,8 @@ class CsvReading:
         options, path = self._source.options, str(self._source.path)
         reading = pacsv.ReadOptions(
             block_size=min(self._block, self._size + 1) if self._source.is_utf8 and not self._source.compressed else self._block,
-            encoding="utf8" if self._source.is_utf8 else options.encoding,
-            autogenerate_column_names=not options.header,
+            encoding="utf8" if self._source.is_utf8 else self._source.encoding,
+            autogenerate_column_names=options.header is False,
             skip_rows=self._before_header,
             use_threads=False,  # with threads, 32 blocks are read ahead, and it is no faster
         )
@@ -138,27 +162,43 @@ class CsvReading:
 
     def _read_header(self) -> int:
         """Sets the names; returns their number, 0 if there is no row after a header. Raises FileRefused."""
-        options = self._source.options
         if not self._names:
-            first = next(physical_lines.rows(self._source, blank_rows=False), None)
-            if first is None:
-                if not options.header:
+            sample = list(islice(physical_lines.rows(self._source, blank_rows=False), header.SAMPLED_ROWS if self._undecided else 1))
+            self._decide_header(sample)
+            named = self._source.options.header
+            if not sample:
+                if not named:
                     return 0
                 remedy = "Write the column names into the first line, or remove the file."
                 raise self._source.refused(None, "no header: the file is empty", remedy=remedy)
-            self._names = _numbered(len(first.cells)) if not options.header else self._checked(first)
+            first = sample[0]
+            self._names = self._checked(first) if named else _numbered(len(first.cells))
             # in a file of one column blank lines are rows, but not before the header
-            self._before_header = first.line - 1 if options.header and len(self._names) == 1 else 0
+            self._before_header = first.line - 1 if named and len(self._names) == 1 else 0
         return len(self._names)
 
-    def _checked(self, header: physical_lines.Row) -> tuple[str, ...]:
-        names = tuple(cell.strip(_BLANKS) or numbered for cell, numbered in zip(header.cells, _numbered(len(header.cells)), strict=True))
+    @property
+    def _undecided(self) -> bool:
+        return self._source.options.header is None
+
+    def _decide_header(self, sample: Sequence[physical_lines.Row]) -> None:
+        """Whether there is one, if nobody says so."""
+        if not self._undecided:
+            return
+        cells = [row.cells for row in sample]
+        why = header.why_absent(cells) if len({len(row) for row in cells}) == 1 else None
+        self._source = replace(self._source, options=replace(self._source.options, header=why is None))
+        if why is not None:
+            self._notes.append(f"the first row is read as data, since {why}: say `source.header` to decide otherwise")
+
+    def _checked(self, first: physical_lines.Row) -> tuple[str, ...]:
+        names = tuple(cell.strip(_BLANKS) or numbered for cell, numbered in zip(first.cells, _numbered(len(first.cells)), strict=True))
         if any("\0" in name or physical_lines.UNDECODED.search(name) for name in names):
             raise self._undecodable("the header is no text")
         name, count = Counter(names).most_common(1)[0]
         if count > 1:
             remedy = "Rename one of them, or read the file with `header: false`."
-            raise self._source.refused(header.line, f"the header names `{name}` {count} times", remedy=remedy)
+            raise self._source.refused(first.line, f"the header names `{name}` {count} times", remedy=remedy)
         return names
 
     def _explain(self, error: Exception, width: int) -> Exception:
@@ -181,13 +221,18 @@ class CsvReading:
             return self._source.refused(row.line, f"the row has {cells}, the header {width}", remedy=remedy)
         return self._unclosed() or self._source.refused(None, text)
 
-    def _undecodable(self, text: str) -> FileRefused:
+    def _undecodable(self, text: str) -> Exception:
+        """What follows from bytes that are not in the encoding: another one, where nobody named this, else a refusal."""
+        if not self._encoded and self._source.is_utf8 and physical_lines.nul(self._source) is None:
+            self._source, note = encodings.in_fallback(self._source)
+            self._notes.append(note)
+            return Reopen()
         found = physical_lines.undecodable(self._source)
         remedy = physical_lines.encoding_remedy(self._source)
         if found is None:
             line = physical_lines.nul(self._source)
             return self._source.refused(line, "a NUL byte" if line else text, remedy="Is the file UTF-16? Set `source.encoding`.")
-        return self._source.refused(found[0], f"{found[1]} is not {self._source.options.encoding}", remedy=remedy)
+        return self._source.refused(found[0], f"{found[1]} is not {self._source.encoding}", remedy=remedy)
 
     def _is_header_only(self, error: Exception) -> bool:
         """pyarrow refuses a header without a line end, and blank lines alone."""
@@ -203,7 +248,7 @@ class CsvReading:
 
     def _ends_with(self, value: str) -> bool:
         """Whether the file's last bytes are the cell, written the usual way. False says: look closely."""
-        quote, codec = self._source.options.quote, self._source.options.encoding
+        quote, codec = self._source.options.quote, self._source.encoding
         if self._source.compressed or "16" in codec or "32" in codec or len(value) > BLOCK_BYTES:
             return False
         bare = value.encode(codec, "replace")

@@ -1,9 +1,10 @@
 """What type a column is, from a sample of its values, conservatively: text unless every value says otherwise.
 
 Text stays text by name (zip, phone, ssn, account, … in the header) and by shape (a leading zero, ten digits that are telephone numbers,
-nine that are social security numbers), since a number that nobody calculates with is a code. Mixed formats are text; an empty column is
-text. Nothing here is trusted: on the way to Parquet every value is checked, and a guess that a later value contradicts gives way to
-text (`ingest.py`). Refuses to guess decimals, lists and what "1" and "yes" mean. Next: `shapes.py` for single values.
+nine that are social security numbers), since a number that nobody calculates with is a code. Dates in other orders and decimal commas are
+read where they can mean one thing only (`notations.py`). Mixed formats are text; an empty column is text. Nothing here is trusted: on the
+way to Parquet every value is checked, and a guess that a later value contradicts gives way to text (`ingest.py`). Refuses to guess decimals
+and what "1" and "yes" mean. Next: `shapes.py` for single values.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from engines.files import shapes
+from engines.files import notations, shapes
+from engines.files.notations import Notation
 from engines.files.shapes import ZONED, shorten
 
 SAMPLED_ROWS = 1_000
@@ -37,6 +39,8 @@ _SSN = re.compile(r"(?!000|666|9)[0-9]{3}(?!00)[0-9]{2}(?!0000)[0-9]{4}")
 _SSN_SAMPLE, _SSN_SPREAD = 20, 10**8
 _KEPT_TEXTS = 2_000
 _NUMBERS = frozenset({"int64", "float64"})
+_COMMAS = frozenset({"number comma", "number comma or thousands"})
+_NAMED = {"json": "object", "list": "array"}
 _IN_WORDS = {
     "bool": "true or false",
     "date": "ISO dates",
@@ -56,13 +60,21 @@ class ColumnGuess:
 
 @dataclass(slots=True)
 class Evidence:
-    """What was seen of one column: how many values of each kind, an example of each, and some whole numbers as text."""
+    """What was seen of one column: how many values of each kind, an example of each, and some whole numbers as text.
+
+    commas: whether a comma within a cell may stand before decimals. said: the notation that the spec names. grouped: decimal numbers that
+    may be whole ones with points between thousands. elements: of arrays.
+    """
 
     kinds: Counter[str] = field(default_factory=Counter)
     examples: dict[str, object] = field(default_factory=dict)
     integers: set[str] = field(default_factory=set)
     nulls: int = 0
     types: set[str] = field(default_factory=set)
+    elements: Evidence | None = None
+    commas: bool = False
+    said: Notation | None = None
+    grouped: int = 0
 
     def add_texts(self, texts: Iterable[str | None]) -> None:
         """Cells of a delimited file; null and empty ones say nothing."""
@@ -71,12 +83,15 @@ class Evidence:
                 self.nulls += 1
                 continue
             kind = shapes.kind_of(text)
+            if kind == "string" and (self.commas or "," not in text):
+                kind = notations.kind_of(text) or kind
             self._count(kind, text)
+            self.grouped += kind == "float64" and notations.is_grouped(text)
             if kind == "int64" and len(self.integers) < _KEPT_TEXTS:
                 self.integers.add(text)
 
     def add_json(self, value: object) -> None:
-        """A value of a JSON document. Texts are texts, but for ISO dates and times; objects and arrays become JSON text."""
+        """A value of a JSON document. Texts are texts, but for ISO dates and times; objects become JSON text."""
         kind = json_kind(value)
         if kind is None:
             self.nulls += 1
@@ -84,6 +99,10 @@ class Evidence:
         self._count(kind, value)
         if kind == "int64" and len(self.integers) < _KEPT_TEXTS:
             self.integers.add(str(value))
+        if isinstance(value, list):
+            self.elements = self.elements or Evidence()
+            for element in value:
+                self.elements.add_json(element)
 
     def add_type(self, kind: str) -> None:
         """A file that says itself what its values are."""
@@ -96,6 +115,15 @@ class Evidence:
         self.integers |= other.integers
         self.types |= other.types
         self.nulls += other.nulls
+        self.grouped += other.grouped
+        self.said = self.said or other.said
+        if other.elements is not None:
+            self.elements = self.elements or Evidence()
+            self.elements.merge(other.elements)
+
+    def notation(self) -> notations.Decided | None:
+        """What the values are if they are written as people do."""
+        return notations.decide(self.kinds, self.examples, self.grouped, self.said)
 
     def _count(self, kind: str, example: object) -> None:
         self.kinds[kind] += 1
@@ -116,8 +144,10 @@ def json_kind(value: object) -> str | None:
         return "bool"
     if isinstance(value, int):
         return "int64" if -(10**18) < value < 10**18 else "string"
-    if isinstance(value, dict | list):
+    if isinstance(value, dict):
         return "json"
+    if isinstance(value, list):
+        return "list"
     return shapes.kind_of(str(value)) if not isinstance(value, float) else "float64"
 
 
@@ -148,8 +178,10 @@ def _decide_kind(name: str, evidence: Evidence) -> tuple[str, str]:
     if not kinds:
         return "string", "text, since it is empty in the sample"
     values = f"{seen} sampled value" + ("s" if seen != 1 else "")
-    if kinds & _NUMBERS and kinds <= {*_NUMBERS, "string"} and (code := _code_word(name)):
+    if kinds & _NUMBERS and kinds <= {*_NUMBERS, "string", *_COMMAS} and (code := _code_word(name)):
         return "string", f"text, since `{code}` in the name says that the digits are a code"
+    if decided := evidence.notation():
+        return decided.type, decided.why if decided.notation is None else f"{values}: {decided.why}"
     if kinds <= _NUMBERS:
         if shape := _code_shape(evidence.integers) if kinds == {"int64"} else None:
             return "string", shape
@@ -159,15 +191,18 @@ def _decide_kind(name: str, evidence: Evidence) -> tuple[str, str]:
             return "float64", f"{values}: decimal numbers that float64 keeps exactly"
         return "string", "text, since float64 cannot keep the longest whole numbers among its decimals"
     if len(kinds) == 1:
-        return _decide_single(kinds.pop(), values, evidence)
+        return _decide_single(name, kinds.pop(), values, evidence)
     return "string", _mixture(evidence)
 
 
-def _decide_single(kind: str, values: str, evidence: Evidence) -> tuple[str, str]:
+def _decide_single(name: str, kind: str, values: str, evidence: Evidence) -> tuple[str, str]:
     if kind in _IN_WORDS:
         return "timestamp" if kind == ZONED else kind, f"{values}: {_IN_WORDS[kind]}"
     if kind == "json":
-        return "string", f"{values}: objects or arrays, kept as JSON text"
+        return "string", f"{values}: objects, kept as JSON text"
+    if kind == "list":
+        element, why = _decide_kind(name, evidence.elements or Evidence())
+        return f"list<{element}>", f"{values}: arrays, whose elements are {element} ({why})"
     example = evidence.examples[kind]
     return "string", why_text(example) if isinstance(example, str) else f"text, since float64 and int64 cannot keep {shorten(example)}"
 
@@ -185,7 +220,7 @@ def why_text(text: str) -> str:
 
 def _mixture(evidence: Evidence) -> str:
     common = evidence.kinds.most_common(4)
-    parts = [f"{count} {'object or array' if kind == 'json' else kind} as {_shown(evidence.examples[kind])}" for kind, count in common]
+    parts = [f"{count} {_NAMED.get(kind, kind)} as {_shown(evidence.examples[kind])}" for kind, count in common]
     return "text, since the values are mixed: " + ", ".join(parts)
 
 

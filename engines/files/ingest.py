@@ -12,7 +12,7 @@ must not change meanwhile: then nothing is returned but FileChanged, and whoever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +22,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engines.errors import FileChanged, FileRefused
+from engines.files import content_kind
 from engines.files.csv import CsvReading
+from engines.files.documents import DocumentReading
+from engines.files.excel import ExcelReading
+from engines.files.formats import Format
 from engines.files.inference import ColumnGuess, Evidence, decide_all
 from engines.files.json_lines import JsonReading
 from engines.files.parquet import ParquetReading
 from engines.files.sorting import ORDER_COLUMN, LastRows
-from engines.files.source import ColumnPlan, Contradicted, Format, Misfit, Reading, ReadOptions, Reopen, SourceFile, refusal
+from engines.files.source import ColumnPlan, Contradicted, Misfit, Reading, ReadOptions, Reopen, SourceFile, refusal
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import HIDDEN, Provenance, TableWriter
 from engines.row_keys import DELETED_COLUMN
@@ -44,7 +48,7 @@ Progress = Callable[[int, int], None]
 
 RESERVED = frozenset({*HIDDEN, ORDER_COLUMN, SEQUENCE, NEWEST})
 MAX_COLUMNS = 10_000
-_ATTEMPTS = 4
+_ATTEMPTS = 6
 SURVEYED_RECORDS = 10_000
 
 
@@ -180,7 +184,9 @@ def read(
     give way where this file contradicts them."""
     source = task.source
     with unchanged(task, source) as size, _surprises_refuse(source):
-        reading = open_reading(source)
+        reading = open_reading(
+            source, whole=task.overrides.keys() | ({column.name for column in task.schema.columns} if task.schema else set())
+        )
         guesses = dict(reading.guesses())
         guesses |= {name: (assumed[name], "so far") for name in guesses if assumed and name in assumed}
         for _ in range(_ATTEMPTS):
@@ -201,7 +207,7 @@ def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = Non
     found: dict[str, Evidence] = {}
     for source in files:
         with _surprises_refuse(source):
-            reading = open_reading(source)
+            reading = open_reading(source, whole=frozenset(overrides or ()))
             evidence = reading.evidence(SURVEYED_RECORDS) if isinstance(reading, JsonReading) else reading.evidence()
         for name, more in evidence.items():
             found.setdefault(name, Evidence()).merge(more)
@@ -211,15 +217,21 @@ def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = Non
     )
 
 
-def open_reading(source: SourceFile) -> CsvReading | JsonReading | ParquetReading:
-    """The reader of the file's format."""
+def open_reading(source: SourceFile, *, whole: Set[str] = frozenset()) -> Reading:
+    """The reader of the file's format. whole: columns that are known, whatever is within them. Raises FileRefused where the file is
+    plainly of another format."""
+    content_kind.check(source)
     match source.format:
         case "csv":
             return CsvReading(source)
         case "json":
-            return JsonReading(source)
+            return JsonReading(source, whole=whole)
         case "parquet":
             return ParquetReading(source)
+        case "excel":
+            return ExcelReading(source)
+        case "text" | "markdown" | "html" | "pdf":
+            return DocumentReading(source)
         case _:
             assert_never(source.format)
 
@@ -356,7 +368,8 @@ class _Attempt:
         path = self._task.display_path
         lacking = self._known.keys() - self._plans.keys()
         slips = ((name, nearest(name, lacking)) for name in self._plans if name not in self._known)
-        found = [f"{path}: column `{name}` is new, and `{known}` is missing: is it misspelt?" for name, known in slips if known]
+        found = [f"{path}: {note}" for note in self._reading.notes()]
+        found += [f"{path}: column `{name}` is new, and `{known}` is missing: is it misspelt?" for name, known in slips if known]
         if repeated:
             rows = "1 row was" if repeated == 1 else f"{repeated} rows were"
             found.append(f"{path}: {rows} overtaken by a later row of the same primary key")

@@ -1,15 +1,15 @@
 """JSON: one object a line (NDJSON), or objects one after another or in a top-level array, over as many lines as they like.
 
 The columns are the union of all objects' keys, in order of appearance; a missing key is null. The whole file is surveyed before it is
-converted, since the last record may bring a key or a kind that no sample has. Objects and arrays within a record stay as they are, as
-JSON text. Numbers that float64 cannot keep are not rounded: their column is text. Next: `json_objects.py` for the parsing,
-`inference.py` for how kinds become a type.
+converted, since the last record may bring a key or a kind that no sample has. Objects within a record are columns with dotted names
+(`flattening.py`), arrays are lists; what is within an array stays as it is, an object as JSON text. Numbers that float64 cannot keep are
+not rounded: their column is text. Next: `json_objects.py` for the parsing, `inference.py` for how kinds become a type.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
@@ -19,8 +19,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from engines.files import inference
+from engines.files import encodings, inference
 from engines.files.conversion import Unfit, convert
+from engines.files.flattening import TwoOfOneName, flattened
 from engines.files.inference import Evidence
 from engines.files.json_objects import read_objects
 from engines.files.shapes import shorten
@@ -38,10 +39,18 @@ Record = tuple[int, dict[str, Any]]
 class JsonReading:
     """One file; see `source.Reading`."""
 
-    def __init__(self, source: SourceFile) -> None:
-        """Opens nothing yet. Raises FileRefused for an unknown encoding."""
-        source.check_encoding()
-        self._source = source
+    def __init__(
+        self,
+        source: SourceFile,
+        records: Callable[[], Iterator[tuple[int, dict[str, Any], int]]] | None = None,
+        *,
+        whole: Set[str] = frozenset(),
+    ) -> None:
+        """records: begins anew with the file's records and what each took of it, if they are not plainly there. whole: names of objects
+        that are one column. Raises FileRefused for an encoding that is unknown."""
+        self._source = encodings.resolved(source) if records is None else source
+        self._begin = records or (lambda: read_objects(self._source))
+        self._whole = whole
         self._kept: list[Record] | None = None
         self._read = 0
 
@@ -78,6 +87,10 @@ class JsonReading:
         """Bytes parsed in this pass."""
         return self._read
 
+    def notes(self) -> tuple[str, ...]:
+        """None: JSON says what it is."""
+        return ()
+
     def _chunks(self) -> Iterator[list[Record]]:
         """Records by BATCH_ROWS, or fewer that take BATCH_BYTES of the file: an object in memory is several times its text."""
         if self._kept is not None:
@@ -95,9 +108,13 @@ class JsonReading:
 
     def _records(self) -> Iterator[Record]:
         self._read = 0
-        for line, record, taken in read_objects(self._source):
+        for line, record, taken in self._begin():
             self._read += taken
-            yield line, record
+            try:
+                yield line, flattened(record, self._whole)
+            except TwoOfOneName as twice:
+                remedy = "Rename one of them."
+                raise self._source.refused(line, f"two values are named `{twice.name}`", remedy=remedy) from None
 
 
 def _column(chunk: Sequence[Record], plan: ColumnPlan, row: int) -> pa.Array:

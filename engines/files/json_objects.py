@@ -224,7 +224,7 @@ def _check_text(source: SourceFile, line: int, value: Any, text: str) -> None:
 
 
 def _not_decoded(source: SourceFile, line: int) -> FileRefused:
-    return source.refused(line, f"is not {source.options.encoding}", remedy=encoding_remedy(source))
+    return source.refused(line, f"is not {source.encoding}", remedy=encoding_remedy(source))
 
 
 def _check_depth(source: SourceFile, line: int, value: Any, brackets: int) -> None:

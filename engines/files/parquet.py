@@ -78,6 +78,10 @@ class ParquetReading:
         """By rows."""
         return int(self._size * self._share)
 
+    def notes(self) -> tuple[str, ...]:
+        """None: a Parquet file says what it is."""
+        return ()
+
     def _check_types(self, schema: pa.Schema, plans: Mapping[str, ColumnPlan]) -> None:
         for field in schema:
             plan, kind = plans[field.name], from_arrow(field.type)

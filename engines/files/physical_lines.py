@@ -37,7 +37,6 @@ class Row:
 def rows(source: SourceFile, *, blank_rows: bool) -> Iterator[Row]:
     """Every row, header included; blank lines only with blank_rows. Raises FileRefused for a row beyond MAX_ROW_BYTES or an open quote."""
     csv.field_size_limit(MAX_ROW_BYTES)
-    options = source.options
     start = 1
     with source.translated(), open_text(source) as text:
         cells_of = reader(source, _lines(source, text))
@@ -50,12 +49,12 @@ def rows(source: SourceFile, *, blank_rows: bool) -> Iterator[Row]:
             reason = f"a row that begins here is longer than {MAX_ROW_BYTES >> 20} MiB; perhaps a quote is never closed"
             raise source.refused(start, reason, remedy="Close the quote, or double it where it is meant literally.") from error
         except UnicodeError as error:
-            raise source.refused(start, f"is not {options.encoding}: {error}", remedy=encoding_remedy(source)) from error
+            raise source.refused(start, f"is not {source.encoding}: {error}", remedy=encoding_remedy(source)) from error
 
 
 def open_text(source: SourceFile, errors: str = ESCAPED) -> io.TextIOWrapper:
     """The decoded content, line ends as they are, without a byte order mark. To be closed."""
-    encoding = "utf-8-sig" if source.is_utf8 else source.options.encoding
+    encoding = "utf-8-sig" if source.is_utf8 else source.encoding
     return io.TextIOWrapper(source.open_bytes(), encoding=encoding, errors=errors, newline="")
 
 

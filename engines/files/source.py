@@ -11,45 +11,46 @@ import codecs
 import gzip
 import stat
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, Self, cast
 
 import pyarrow as pa
 
 from engines.errors import FileRefused, FileUnreadable
+from engines.files import notations
+from engines.files.formats import Format
+from engines.files.notations import Notation
 from engines.files.shapes import shorten
 
-Format = Literal["csv", "json", "parquet"]
+if TYPE_CHECKING:
+    from engines.files.inference import Evidence
+
 Word = Literal["guess", "table", "spec"]
 """Who decided a column's type: this run, the table's schema, or an override in the spec."""
 
 MAX_ROW_BYTES = 16 << 20
 """A line or row beyond this is refused: it is never data, and it would have to be held in memory."""
 
-_SUFFIXES: Mapping[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".ndjson": "json",
-    ".jsonl": "json",
-    ".parquet": "parquet",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How the bytes of a CSV (encoding: of JSON as well) are to be read.
+    """How the bytes of a file are to be read.
 
-    delimiter: one character, None to find it in the first line; quote: one character, "" for none.
+    encoding: of text, None to find it; delimiter: one character, None to find it in the first line; header: whether the first row names
+    the columns, None to find it; quote: one character, "" for none; sheet: of a workbook; ocr: whether pages without text are recognized,
+    None where that is possible; formats: the notation of columns, where the spec names it.
     """
 
-    encoding: str = "utf-8"
+    encoding: str | None = None
     delimiter: str | None = None
-    header: bool = True
+    header: bool | None = None
     quote: str = '"'
+    sheet: str | None = None
+    ocr: bool | None = None
+    formats: Mapping[str, Notation] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -102,19 +103,24 @@ class SourceFile:
     def check_encoding(self) -> None:
         """Raises FileRefused if nothing is known that decodes the encoding's name."""
         try:
-            known = codecs.lookup(self.options.encoding)._is_text_encoding
+            known = codecs.lookup(self.encoding)._is_text_encoding
             # some decode whole names only (idna), or nothing at all
-            codecs.getincrementaldecoder(self.options.encoding)("surrogateescape").decode(b"a")
+            codecs.getincrementaldecoder(self.encoding)("surrogateescape").decode(b"a")
         except (LookupError, UnicodeError):
             known = False
         if not known:
-            reason = f"`{self.options.encoding}` is no encoding that is known here"
+            reason = f"`{self.encoding}` is no encoding that is known here"
             raise self.refused(None, reason, remedy="Set `source.encoding` to utf-8, latin-1, cp1252, utf-16, …")
+
+    @property
+    def encoding(self) -> str:
+        """What the bytes are taken for."""
+        return self.options.encoding or "utf-8"
 
     @property
     def is_utf8(self) -> bool:
         """Whether the bytes are UTF-8 (a byte order mark changes nothing)."""
-        return codecs.lookup(self.options.encoding).name in ("utf-8", "utf-8-sig", "ascii")
+        return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig", "ascii")
 
     def refused(self, line: int | None, reason: str, *, remedy: str | None = None) -> FileRefused:
         """The error that refuses this file; to be raised."""
@@ -166,6 +172,9 @@ class Reopen(Exception):
 class Reading(Protocol):
     """An open source file: what its columns seem to be, and its rows as Arrow batches. Blocking; one pass at a time."""
 
+    def evidence(self) -> Mapping[str, Evidence]:
+        """What every column of the file shows, in order. Raises FileRefused."""
+
     def guesses(self) -> Mapping[str, tuple[str, str]]:
         """Every column of the file in order: name -> (type, why). Raises FileRefused."""
 
@@ -181,6 +190,9 @@ class Reading(Protocol):
     def progress(self) -> int:
         """About how many bytes of the file were read in this pass."""
 
+    def notes(self) -> Sequence[str]:
+        """What was decided about the file, so far, that deserves a look; sentences."""
+
 
 def refusal(source: SourceFile, misfit: Misfit) -> FileRefused:
     """What the operator is told about a misfit: column, value, whose type it is, and the way out."""
@@ -189,7 +201,10 @@ def refusal(source: SourceFile, misfit: Misfit) -> FileRefused:
     where = "" if misfit.line is not None or misfit.row is None else f" (row {misfit.row + 1})"
     reason = f"column `{plan.name}`: {shorten(misfit.value)} is no {plan.type}, {whose}{where}"
     wider = "float64" if plan.type == "int64" and _is_number(misfit.value) else "string"
-    remedy = f"Correct the value, or say `columns: {{{plan.name}: {wider}}}` in the Dataset's spec, which ingests its files again."
+    ambiguous = notations.remedy(plan.name, str(misfit.value)) if plan.type in ("date", "timestamp", "float64") else None
+    remedy = (
+        ambiguous or f"Correct the value, or say `columns: {{{plan.name}: {wider}}}` in the Dataset's spec, which ingests its files again."
+    )
     return source.refused(misfit.line, reason, remedy=remedy)
 
 
@@ -199,9 +214,3 @@ def _is_number(value: object) -> bool:
     except ValueError:
         return False
     return True
-
-
-def format_of(path: str) -> Format | None:
-    """The format that a file's name says (.gz aside), or None."""
-    name = path.lower().removesuffix(".gz")
-    return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), None)

@@ -10,7 +10,6 @@ thread that started it and, elsewhere than on Linux, by the end of stdin. Next: 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import json
 import os
@@ -26,6 +25,7 @@ from typing import Any
 from engines.jobs.failure import Failure
 from engines.jobs.function import call
 from engines.jobs.job import Done
+from engines.jobs.lifeline import die_with
 from engines.jobs.results import JobResults
 from state import failpoints
 from state.errors import StateError
@@ -35,13 +35,12 @@ RESULT_WRITTEN = failpoints.declare("jobs.result-written")
 
 PROGRESS_INTERVAL = 0.1
 _NICENESS = 10  # a tenth of a busy core: at 19 a machine that is busy with others' work starves a job for minutes
-_PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int) -> None:
     """parent: the process that must be alive."""
     _step_back()
-    _die_with(parent)
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the daemon ends us in its own order
     faulthandler.enable()
     failpoints.kill_also(parent)
@@ -130,13 +129,6 @@ def _step_back() -> None:
             # where the kernel groups tasks by session, niceness counts within a session only: be one, and nice as a whole
             os.setsid()
             Path("/proc/self/autogroup").write_text(str(_NICENESS))
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,6 @@ def spec_path(name: str) -> str:
 def dataset_text(name: str, file: str, found: Survey) -> str:
     """The specs of the file: a Dataset, and an Index if there is a column of long texts."""
     suffix = Path(file).suffix
-    encoding = f", encoding: {found.encoding}" if found.encoding else ""
     shown = "\n".join(f"#   {one_line(column.name)}: {column.type}   ({one_line(column.reason)})" for column in found.columns)
     text = f"""\
 {EDITOR_LINE}
@@ -56,7 +55,7 @@ kind: Dataset
 metadata: {{name: {in_yaml(name)}}}
 spec:
   bucket: primary
-  source: {{files: "data/{name}/*{suffix}"{encoding}}}
+  source: {{files: "data/{name}/*{suffix}"}}
   write: append
 """
     if found.text is not None:

@@ -1,32 +1,30 @@
 """A first look at a data file: its columns, whether its text is worth an index, and a question that shows what is in it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from controllers.dataset.files import FORMATS
-from engines.errors import FileRefused
-from engines.files.inference import ColumnGuess
-from engines.files.ingest import infer, open_reading
-from engines.files.source import ColumnPlan, ReadOptions, SourceFile, format_of
+from engines.files.formats import FORMATS, format_of
+from engines.files.inference import ColumnGuess, decide_all
+from engines.files.ingest import open_reading
+from engines.files.source import ColumnPlan, Reading, SourceFile
 from reconciler.lakectl.errors import UsageInvalid
 
 _LONG_TEXT = 60
 _MANY_WORDS = 8
 _SAMPLED = 5_000
 _FEWEST_GROUPS, _MOST_GROUPS = 2, 50
-_FALLBACK = "cp1252"
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the file holds. `encoding` is None for UTF-8; `text` is the column of long texts, `group` one of few values."""
+    """What the file holds. `notes` are sentences on how it is read; `text` is the column of long texts, `group` one of few values."""
 
     columns: tuple[ColumnGuess, ...]
-    encoding: str | None
+    notes: tuple[str, ...]
     text: str | None
     group: str | None
     example: str | None
@@ -37,25 +35,18 @@ def survey(path: Path) -> Survey:
     form = format_of(path.name)
     if form is None or path.suffix.lower() not in FORMATS:
         raise UsageInvalid(f"lakectl try: {path.name} has no format that is read.", remedy=f"Files end in {', '.join(FORMATS)}.")
-    source, encoding = SourceFile(path, path.name, form), None
-    try:
-        columns = infer([source])
-    except FileRefused as refused:
-        if form != "csv" or "utf" not in str(refused).lower():
-            raise
-        encoding = _FALLBACK
-        source = replace(source, options=ReadOptions(encoding=encoding))
-        columns = infer([source])
-    sample = _sample(source, columns)
+    reading = open_reading(SourceFile(path, path.name, form))
+    columns = decide_all(reading.evidence().items())
+    sample = _sample(reading, columns)
     text, example = _long_text(sample) if sample is not None else (None, None)
-    return Survey(columns, encoding, text, _group(sample) if sample is not None else None, example)
+    return Survey(columns, tuple(reading.notes()), text, _group(sample) if sample is not None else None, example)
 
 
-def _sample(source: SourceFile, columns: tuple[ColumnGuess, ...]) -> pa.RecordBatch | None:
+def _sample(reading: Reading, columns: tuple[ColumnGuess, ...]) -> pa.RecordBatch | None:
     plans = {
         column.name: ColumnPlan(column.name, "string" if column.type.startswith("list<") else column.type, "guess") for column in columns
     }
-    batch = next(iter(open_reading(source).batches(plans)), None)
+    batch = next(iter(reading.batches(plans)), None)
     return batch.slice(0, _SAMPLED) if batch is not None else None
 
 

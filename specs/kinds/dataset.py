@@ -85,9 +85,9 @@ def transformation(spec: DatasetSpec) -> Mapping[str, object]:
 
 def reading(spec: DatasetSpec) -> Mapping[str, object]:
     """What the rows of one file depend on: all of `transformation` but which files there are, and where the table is kept."""
-    typed = {name: dump(column, "type", "nullable") for name, column in spec.columns.items()}
+    typed = {name: dump(column, "type", "nullable", "format") for name, column in spec.columns.items()}
     return {
         **dump(spec, "primary_key", "write", "contract", "tombstone"),
         "columns": {name: column for name, column in typed.items() if column},
-        "read": dump(spec.source, "format", "encoding", "delimiter", "header"),
+        "read": dump(spec.source, "format", "encoding", "delimiter", "header", "sheet", "ocr"),
     }

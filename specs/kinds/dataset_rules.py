@@ -36,6 +36,11 @@ class Column(Part):
     type: Opt[ColumnType] = Field(
         default=None, description="string, int64, float64, bool, date, timestamp, decimal(p,s), binary or list<T>; left out, inferred."
     )
+    format: Opt[Literal["DMY", "MDY", "YMD", "comma"]] = Field(
+        default=None,
+        description="How a CSV writes the column's values: dates in this order, or numbers with a comma before the decimals; left out, "
+        "detected where no value is ambiguous.",
+    )
     nullable: bool = Field(default=True, description="Whether the column may be empty.")
     description: Opt[Text] = Field(default=None, description="What the column holds, for people and models.")
     sensitivity: OneOrMany[Sensitivity] = Field(

@@ -35,6 +35,13 @@ def _glob(pattern: str) -> str:
 
 
 _CSV = ("csv", "tsv")
+_DESCRIBES = {
+    "delimiter": ("a CSV", _CSV),
+    "header": ("a CSV or a sheet", (*_CSV, "excel")),
+    "sheet": ("a workbook", ("excel",)),
+    "ocr": ("a PDF", ("pdf",)),
+}
+"""What a field says something about, and the formats of that."""
 _BINARY = ("parquet", "excel", "pdf")
 Encoding = Annotated[str, AfterValidator(_encoding)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_glob)]
@@ -58,7 +65,7 @@ class Source(Part):
     """Where the rows come from: exactly one of files, bucket, postgres, sql; and how files are read."""
 
     one_of: ClassVar = ("files", "bucket", "postgres", "sql")
-    _of_files: ClassVar = ("format", "encoding", "delimiter", "header")
+    _of_files: ClassVar = ("format", "encoding", "delimiter", "header", "sheet", "ocr")
 
     files: OneOrMany[Glob] = Field(
         default=(), description="One glob or several, relative to the repository's root, as in data/candidates/*.csv."
@@ -71,12 +78,20 @@ class Source(Part):
         default=None, description="The files' format; left out, told by their names."
     )
     encoding: Opt[Encoding] = Field(
-        default=None, description="The files' text encoding; left out, UTF-8 with or without a byte order mark."
+        default=None, description="The files' text encoding; left out, detected: a byte order mark, UTF-8, else cp1252 with a warning."
     )
     delimiter: Opt[Annotated[str, Field(min_length=1, max_length=1)]] = Field(
         default=None, description="The character between the cells of a CSV; left out, detected."
     )
-    header: bool = Field(default=True, description="Whether the first row of a CSV names the columns.")
+    header: Opt[bool] = Field(
+        default=None,
+        description="Whether the first row of a CSV or a sheet names the columns; left out, it does unless it plainly is data.",
+    )
+    sheet: Opt[Text] = Field(default=None, description="The sheet of a workbook; left out, the first visible one that is not empty.")
+    ocr: Opt[bool] = Field(
+        default=None,
+        description="Whether pages of a PDF that are only pictures are read by the program `tesseract`; left out, where it is installed.",
+    )
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
@@ -88,8 +103,8 @@ class Source(Part):
                 if name in given:
                     yield Fault(f"`{name}` describes files, and needs `files` or `bucket`", (name,))
         form = given.get("format")
-        for name in ("delimiter", "header"):
-            if name in given and form not in (None, *_CSV):
-                yield Fault(f"`{name}` describes a CSV, and has no meaning for `format: {form}`", (name,), "remove one of the two")
+        for name, (what, forms) in _DESCRIBES.items():
+            if name in given and form not in (None, *forms):
+                yield Fault(f"`{name}` describes {what}, and has no meaning for `format: {form}`", (name,), "remove one of the two")
         if "encoding" in given and form in _BINARY:
             yield Fault(f"`encoding` describes text, and has no meaning for `format: {form}`", ("encoding",), "remove it")

@@ -543,7 +543,6 @@ class TestEndings:
             ("{source: {bucket: landing, prefix: x/}}", "`source: {bucket: …}`"),
             ("{source: {postgres: {dsn: {secret: pg}, table: t}}}", "`source: {postgres: …}`"),
             ('{source: {sql: "SELECT 1 AS x"}}', "`source: {sql: …}`"),
-            ('{source: {files: "x.xlsx", format: excel}}', "`source: {format: excel}`"),
             ('{source: {files: "x.csv"}, contract: {required: [k]}}', "`contract`"),
             ('{source: {files: "x.csv"}, refresh: {every: 1h}}', "`refresh`"),
             ('{source: {files: "x.csv"}, cache: {pin: true}}', "`cache`"),

@@ -23,8 +23,9 @@ JUDGES: dict[str, Any] = {
 HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
     "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
-    "Dataset": "source.files source.format source.encoding source.delimiter source.header bucket primaryKey write columns.*.type "
-    "renamedFrom deletion policy tombstone keep.versions keep.age compaction.deltaShare compaction.maxDeltas compaction.age",
+    "Dataset": "source.files source.format source.encoding source.delimiter source.header source.sheet source.ocr bucket primaryKey write "
+    "columns.*.type columns.*.format renamedFrom deletion policy tombstone keep.versions keep.age compaction.deltaShare "
+    "compaction.maxDeltas compaction.age",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }

@@ -83,7 +83,7 @@ class TestUnusable:
     def test_any_name_will_do_where_the_spec_says_the_format(self, root: Path) -> None:
         write(root, "d/export")
         write(root, "d/notes.docx")
-        assert paths(SourceFiles(root).list(["d/*"], any_suffix=True)) == ["d/export", "d/notes.docx"]
+        assert paths(SourceFiles(root).list(["d/*"], "text")) == ["d/export", "d/notes.docx"]
 
     def test_a_name_that_is_no_text(self, root: Path) -> None:
         write(root, "d/a.csv")

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engines.files.formats import format_of
 from engines.files.ingest import IngestResult, IngestTask, run
-from engines.files.source import ReadOptions, format_of
+from engines.files.source import ReadOptions
 from state.buckets import open_store
 from state.digest_file import sha256_bytes
 from state.objects import ObjectStore
@@ -40,7 +41,9 @@ class Lake:
         path = self.root / name
         if content is not None:
             self.write(name, content)
-        options = ReadOptions(**{key: given.pop(key) for key in ("encoding", "delimiter", "header", "quote") if key in given})
+        options = ReadOptions(
+            **{key: given.pop(key) for key in ("encoding", "delimiter", "header", "quote", "sheet", "ocr", "formats") if key in given}
+        )
         digest = sha256_bytes(path.read_bytes()) if path.is_file() else "0" * 64
         return IngestTask(
             "things", str(path), name, digest, format_of(name) or "csv", self.config, "datasets/things", "t1", options=options, **given

@@ -58,11 +58,40 @@ def test_what_is_read(lake, content, options, rows):
     assert lake.rows(lake.ingest(name, content, **options)) == rows
 
 
-@pytest.mark.parametrize(("codec", "hint"), [("utf-16", "utf-16"), ("latin-1", "latin-1 or cp1252")])
-def test_the_likely_encoding_is_named(lake, codec, hint):
-    with pytest.raises(FileRefused) as caught:
-        lake.ingest("a.csv", "a,b\né,1\n".encode(codec))
-    assert caught.value.remedy == f"Set `source.encoding` to what the file is in ({hint}?)."
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        pytest.param("a,b\né,1\n".encode("utf-16"), [{"a": "é", "b": 1}], id="utf-16, little endian"),
+        pytest.param("\ufeffa,b\né,1\n".encode("utf-16-be"), [{"a": "é", "b": 1}], id="utf-16, big endian"),
+        pytest.param("\ufeffa,b\né,1\n".encode("utf-32"), [{"a": "é", "b": 1}], id="utf-32"),
+    ],
+)
+def test_a_byte_order_mark_names_the_encoding(lake, content, rows):
+    result = lake.ingest("a.csv", content)
+    assert lake.rows(result) == rows
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "rows", "line"),
+    [
+        pytest.param("a,b\nx,1\né€,2\n", [{"a": "x", "b": 1}, {"a": "é€", "b": 2}], 3, id="a cell"),
+        pytest.param("ä,b\nx,1\n", [{"ä": "x", "b": 1}], 1, id="the header"),
+        pytest.param('a,b\n"x\n\né",1\n', [{"a": "x\n\né", "b": 1}], 4, id="within quotes"),
+    ],
+)
+def test_what_is_not_utf8_is_cp1252_and_said(lake, content, rows, line):
+    result = lake.ingest("a.csv", content.encode("cp1252"))
+    assert lake.rows(result) == rows
+    said = f"line {line} is not UTF-8, and the file is read as cp1252"
+    assert result.warnings == (f"a.csv: {said}: say `source.encoding` if it is in another encoding",)
+
+
+def test_another_encoding_is_noticed_however_late(lake, monkeypatch):
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 1_000)
+    result = lake.ingest("a.csv", b"a,b\n" + b"x,1\n" * 5_000 + b"\xe9,2\n")
+    assert lake.rows(result)[-1] == {"a": "é", "b": 2}
+    assert result.rows == 5_001
 
 
 @pytest.mark.parametrize(
@@ -72,9 +101,15 @@ def test_the_likely_encoding_is_named(lake, codec, hint):
         pytest.param("\n\n", {}, None, "no header", id="blank lines alone"),
         pytest.param("a,b\n1,2\n3\n", {}, 3, "the row has 1 cell, the header 2", id="too few cells"),
         pytest.param('a,b\n1,"x\ny"\n\n2,3,4\n', {}, 5, "the row has 3 cells", id="too many, after quoted and blank lines"),
-        pytest.param(b"a,b\n1,x\n2,\xe9t\xe9\n", {}, 3, r"`\xe9t\xe9` is not utf-8", id="latin-1 read as utf-8"),
-        pytest.param(b'a,b\n1,"x\n\n\xe9"\n', {}, 4, "is not utf-8", id="the line of the byte, not of the row"),
-        pytest.param(b"a,b\xff\n1,2\n", {}, 1, "is not utf-8", id="header"),
+        pytest.param(b"a,b\n1,x\n2,\xe9t\xe9\n", {"encoding": "utf-8"}, 3, r"`\xe9t\xe9` is not utf-8", id="latin-1 read as utf-8"),
+        pytest.param(b'a,b\n1,"x\n\n\xe9"\n', {"encoding": "utf-8"}, 4, "is not utf-8", id="the line of the byte, not of the row"),
+        pytest.param(b"a,b\xff\n1,2\n", {"encoding": "utf-8"}, 1, "is not utf-8", id="header"),
+        pytest.param(b"a,b\n\xc3\xa9,1\n\xe9,2\n", {}, 3, "mixed encodings: line 2 is UTF-8, line 3 is not", id="mixed encodings"),
+        pytest.param(b"a,b\n\xe9,1\n\xc3\xa9,2\n", {}, 3, "mixed encodings: line 3 is UTF-8, line 2 is not", id="mixed the other way"),
+        pytest.param(b"a,b\n\x81,1\n", {}, 2, "neither utf-8 nor cp1252", id="neither"),
+        pytest.param(b"\n <!DOCTYPE html>\n<html><body>Not found", {}, 1, "is an HTML page, not csv", id="an error page"),
+        pytest.param(b"PAR1aaaaPAR1", {}, None, "is a Parquet file, not csv", id="another format"),
+        pytest.param(gzip.compress(b"a,b\n1,2\n"), {}, None, "compressed by gzip", id="gzip by another name"),
         pytest.param(b"a,b\n1,\x81\n", {"encoding": "cp1252"}, 2, "is not cp1252", id="cp1252"),
         pytest.param("a,b\n1,2\n", {"encoding": "klingon"}, None, "`klingon` is no encoding", id="unknown encoding"),
         pytest.param("a,b\n1,2\n", {"encoding": "idna"}, None, "`idna` is no encoding", id="an encoding of names"),
@@ -82,7 +117,8 @@ def test_the_likely_encoding_is_named(lake, codec, hint):
         pytest.param("a,__sequence\n1,2\n", {}, None, "`__sequence`", id="a name of the merge"),
         pytest.param("a,b,a\n1,2,3\n", {}, 1, "the header names `a` 2 times", id="duplicate names"),
         pytest.param(b"a,b\n1,2\n3,x\0y\n", {}, 3, "a NUL byte", id="nul"),
-        pytest.param("a,b\n1,2\n".encode("utf-16"), {}, 1, "", id="utf-16 read as utf-8"),
+        pytest.param("a,b\n1,2\n".encode("utf-16"), {"encoding": "utf-8"}, 1, "", id="utf-16 read as utf-8"),
+        pytest.param("a,b\n1,2\n".encode("utf-16-le"), {}, 1, "", id="utf-16 without a mark"),
         pytest.param('a,b\n1,2\n3,"x\n4,5\n', {}, 3, "never closed", id="open quote"),
         pytest.param('a,b,c\n1,2,3\n4,"x,5\n6,7,8\n', {}, 3, "never closed", id="open quote before other cells"),
         pytest.param('a,b\n1,2\n3,"x', {}, 3, "never closed", id="open quote in the last line"),

@@ -10,7 +10,7 @@ from engines.files import json_lines, json_objects
 from engines.files.source import ColumnPlan
 
 LINES = '{"a": 1, "b": "x"}\n\n{"b": null, "c": {"d": [1, 2.5]}}\r\n'
-ROWS = [{"a": 1, "b": "x", "c": None}, {"a": None, "b": None, "c": '{"d":[1,2.5]}'}]
+ROWS = [{"a": 1, "b": "x", "c.d": None}, {"a": None, "b": None, "c.d": [1.0, 2.5]}]
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ ROWS = [{"a": 1, "b": "x", "c": None}, {"a": None, "b": None, "c": '{"d":[1,2.5]
         pytest.param('[{"a":1,"b":"x"},{"c":{"d":[1,2.5]}}]', {}, ROWS, id="an array in one line"),
         pytest.param('{\n "a": 1,\n "b": "x"\n}\n{\n "c": {"d": [1, 2.5]}}\n', {}, ROWS, id="objects over lines"),
         pytest.param(LINES.encode("utf-16"), {"encoding": "utf-16"}, ROWS, id="utf-16"),
+        pytest.param(LINES.encode("utf-16"), {}, ROWS, id="utf-16 by its mark"),
         pytest.param('{"a": "é"}'.encode("latin-1"), {"encoding": "latin-1"}, [{"a": "é"}], id="latin-1"),
         pytest.param("[]", {}, [], id="no objects"),
         pytest.param("", {}, [], id="nothing"),
@@ -33,8 +34,8 @@ ROWS = [{"a": 1, "b": "x", "c": None}, {"a": None, "b": None, "c": '{"d":[1,2.5]
         pytest.param('{"a": 1}\n{"a": 2.5}', {}, [{"a": 1.0}, {"a": 2.5}], id="whole and decimal"),
         pytest.param('{"a": 123456789012345678901}', {}, [{"a": "123456789012345678901"}], id="beyond 64 bits"),
         pytest.param('{"a": 0.12345678901234567890}', {}, [{"a": "0.12345678901234567890"}], id="beyond float64"),
-        pytest.param('{"a": {"b": 0.12345678901234567890}}', {}, [{"a": '{"b":0.12345678901234567890}'}], id="beyond float64, within"),
-        pytest.param('{"a": {"b": 123456789012345678901}}', {}, [{"a": '{"b":123456789012345678901}'}], id="beyond 64 bits, within"),
+        pytest.param('{"a": {"b": 0.12345678901234567890}}', {}, [{"a.b": "0.12345678901234567890"}], id="beyond float64, within"),
+        pytest.param('{"a": {"b": 123456789012345678901}}', {}, [{"a.b": "123456789012345678901"}], id="beyond 64 bits, within"),
         pytest.param('[{"a": "\\ud83d\\ude00"}]', {}, [{"a": "\U0001f600"}], id="a whole surrogate pair"),
         pytest.param('\ufeff{"a": 1}'.encode("utf-16-le"), {"encoding": "utf-16-le"}, [{"a": 1}], id="a mark before a named byte order"),
         pytest.param('[{"a": 1}]\n\n \n', {}, [{"a": 1}], id="blanks after the array"),
@@ -51,7 +52,9 @@ def test_what_is_read(lake, content, options, rows):
         ('{"a": 1}\n{"a": 2', 2, "no valid JSON"),
         ('{"a": 1}\n[1]', 2, "an object is expected, not `[1]`"),
         ("5\n", 1, "an object is expected, not `5`"),
-        ("<html>", 1, "no valid JSON"),
+        ("<html>", 1, "an HTML page"),
+        ('{"a": {"b": 1}, "a.b": 2}', 1, "two values are named `a.b`"),
+        ('{"a":' * 1_000 + "1" + "}" * 1_000, 1, "nested deeper than 200 levels"),
         ('[{"a": 1},\n{"a": 2},\n3]', 3, "an object is expected, not `3]`"),
         ('[{"a": 1},\n{"a": 2}', 2, "never ends"),
         ('[{"a": 1}\n{"a": 2}]', 2, "`,` or `]` is expected"),
@@ -63,7 +66,6 @@ def test_what_is_read(lake, content, options, rows):
         ('[{"a": ' + "[" * 300 + "]" * 300 + "}]", 1, "nested deeper"),
         (b'{"a": "x"}\n{"a": "\xff"}', 2, "is not utf-8"),
         (b'[{"a": "x"},\n{"a": "\xff"}]', 2, "is not utf-8"),
-        ('{"a": "x"}'.encode("utf-16"), 1, "is not utf-8"),
         ('{"_file": 1}', None, "`_file`"),
         ('[{"a": 1}]\n{"a": 2}\n', 2, 'nothing may follow the array, as `{"a": 2}` does'),
         ('[{"a": 1}][{"a": 2}]', 1, "nothing may follow the array"),
@@ -95,8 +97,8 @@ def test_an_array_is_scanned_in_windows(lake, monkeypatch):
     monkeypatch.setattr(json_lines, "BATCH_ROWS", 7)
     rows = [{"n": number, "text": "line\n" * (number % 30), "inner": {"x": [number]}} for number in range(200)]
     result = lake.ingest("a.json", json.dumps(rows, indent=1))
-    assert [(row["n"], row["text"], json.loads(row["inner"])) for row in lake.rows(result)] == [
-        (row["n"], row["text"], row["inner"]) for row in rows
+    assert [(row["n"], row["text"], row["inner.x"]) for row in lake.rows(result)] == [
+        (row["n"], row["text"], row["inner"]["x"]) for row in rows
     ]
 
 
@@ -134,6 +136,36 @@ def test_a_table_s_type_refuses_with_the_line(lake, refused):
 def test_lists(lake, kind, value, read):
     content = "".join(json.dumps({"a": item}) + "\n" for item in (value, None, value))
     assert lake.rows(lake.ingest("a.json", content, overrides={"a": kind})) == [{"a": read}, {"a": None}, {"a": read}]
+
+
+@pytest.mark.parametrize(
+    ("records", "types", "rows"),
+    [
+        pytest.param('{"a": {"b": {"c": 1}, "d": "x"}}', {"a.b.c": "int64", "a.d": "string"}, [{"a.b.c": 1, "a.d": "x"}], id="objects"),
+        pytest.param('{"a": {}, "b": 1}', {"a": None, "b": "int64"}, [{"b": 1}], id="an empty object is no value"),
+        pytest.param(
+            '{"a": 1}\n{"a": {"b": 2}}', {"a": "int64", "a.b": "int64"}, [{"a": 1, "a.b": None}, {"a": None, "a.b": 2}], id="drifting"
+        ),
+        pytest.param('{"a": [1, 2]}\n{"a": [2.5]}', {"a": "list<float64>"}, [{"a": [1.0, 2.0]}, {"a": [2.5]}], id="numbers"),
+        pytest.param('{"a": []}\n{"a": null}', {"a": "list<string>"}, [{"a": []}, {"a": None}], id="empty arrays"),
+        pytest.param('{"a": [1, "x", null]}', {"a": "list<string>"}, [{"a": ["1", "x", None]}], id="mixed elements"),
+        pytest.param('{"a": [{"b": 1}, [2]]}', {"a": "list<string>"}, [{"a": ['{"b":1}', "[2]"]}], id="objects within arrays"),
+        pytest.param('{"phones": [5551234]}', {"phones": "list<string>"}, [{"phones": ["5551234"]}], id="codes"),
+        pytest.param('{"a": [1]}\n{"a": 2}', {"a": "string"}, [{"a": "[1]"}, {"a": "2"}], id="an array or not"),
+    ],
+)
+def test_what_is_nested(lake, records, types, rows):
+    result = lake.ingest("a.json", records)
+    assert lake.types(result) == {name: kind for name, kind in types.items() if kind}
+    assert lake.rows(result) == rows
+
+
+def test_an_object_that_is_known_as_a_column_stays_whole(lake):
+    said = lake.ingest("a.json", '{"a": {"b": {"c": 1}, "d": 2}}', overrides={"a.b": "string"})
+    assert lake.rows(said) == [{"a.b": '{"c":1}', "a.d": 2}]
+    known = lake.ingest("a.json", '{"a": "x"}').schema
+    later = lake.ingest("b.json", '{"a": {"b": 1}}', schema=known, next_column_id=2, next_schema_id=2)
+    assert lake.rows(later) == [{"a": '{"b":1}'}]
 
 
 @pytest.mark.parametrize(

@@ -342,7 +342,7 @@ def test_dataset_names(text: str, name: str) -> None:
 def test_words_of_sql_are_quoted_as_names(word: str) -> None:
     session = SessionContext()
     session.register_record_batches(word, [[pa.record_batch({word: ["a", "a", None]})]])
-    asked = session.sql(first_query(word, Survey((), None, None, word, None))).to_pydict()
+    asked = session.sql(first_query(word, Survey((), (), None, word, None))).to_pydict()
     assert asked == {word: ["a", None], "row_count": [2, 1]}
     assert in_sql("orders") == "orders"
 
@@ -364,10 +364,10 @@ def test_surveys(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text(PEOPLE)
     found = survey(path)
-    assert (found.text, found.group, found.encoding) == ("note", "city", None)
+    assert (found.text, found.group, found.notes) == ("note", "city", ())
     assert [(column.name, column.type) for column in found.columns] == [("id", "int64"), ("city", "string"), ("note", "string")]
     assert first_query("people", found).startswith("SELECT city, count(*)")
-    odd = Survey((), None, None, 'my "City"', None)
+    odd = Survey((), (), None, 'my "City"', None)
     assert '"my ""City"""' in first_query("2025-q1", odd)
     assert 'FROM "2025_q1"' in first_query("2025-q1", odd)
 

@@ -79,7 +79,6 @@ def test_all_that_is_set_is_in_the_digest() -> None:
         {"refresh": {"every": "1h"}, "cache": {"pin": True}}, {"deletion": "delete"}, {"write": "append"}, {"bucket": "primary"},
         {"columns": {"a": {"description": "x", "sensitivity": ["pii"]}}}, {"source": {"files": ["a.csv"]}}, {"keep": {"versions": 3}},
         {"migrations": [{"from": 1, "drop": "a"}]}, {"publish": "together"}, {"policy": "none"},
-        {"source": {"files": "a.csv", "header": True}},
     ],
 )  # fmt: skip
 def test_what_the_rows_do_not_depend_on_reads_nothing_again(spec: dict[str, Any]) -> None:
@@ -90,6 +89,8 @@ def test_what_the_rows_do_not_depend_on_reads_nothing_again(spec: dict[str, Any]
     "spec",
     [
         {"source": {"files": "b.csv"}}, {"source": {"files": "a.csv", "encoding": "latin-1"}}, {"write": "replace"}, {"bucket": "other"},
+        {"source": {"files": "a.csv", "header": True}}, {"source": {"files": "a.xlsx", "sheet": "x"}},
+        {"source": {"files": "a.pdf", "ocr": True}}, {"columns": {"a": {"format": "DMY"}}},
         {"primaryKey": ["id"]}, {"columns": {"a": "string"}}, {"columns": {"a": {"nullable": False}}}, {"contract": {"required": ["a"]}},
     ],
 )  # fmt: skip

@@ -103,8 +103,8 @@ def _tell_made(root: Path, name: str, found: Survey, commit: str, terminal: Term
     for column in found.columns:
         head = f"  {terminal.cut(column.name, 28):<{width}}  {column.type:<10}"
         terminal.line(head + terminal.style(terminal.cut(column.reason, terminal.width - len(head)), "dim"))
-    if found.encoding:
-        terminal.line(f"  The file is not UTF-8; it is read as {found.encoding}.")
+    for note in found.notes:
+        terminal.note(f"note: {one_line(note)}")
     if found.text:
         terminal.line(f"  {terminal.style(one_line(found.text), 'bold')} holds sentences: Index/{name} makes them searchable by meaning.")
     terminal.line()

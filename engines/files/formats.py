@@ -1,0 +1,62 @@
+"""The formats of source files, by the last suffix of a name, and which reader takes each. Facts only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Format = Literal["csv", "json", "parquet", "excel", "text", "markdown", "html", "pdf"]
+"""What there is a reader for."""
+
+FORMATS: Mapping[str, str] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xlsb": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
+    ".txt": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".pdf": "pdf",
+}
+"""What a spec calls the format of a file with this suffix."""
+
+_READERS: Mapping[str, Format] = {
+    "csv": "csv",
+    "tsv": "csv",
+    "ndjson": "json",
+    "json": "json",
+    "parquet": "parquet",
+    "excel": "excel",
+    "text": "text",
+    "markdown": "markdown",
+    "html": "html",
+    "pdf": "pdf",
+}
+DOCUMENTS = frozenset({"text", "markdown", "html", "pdf"})
+"""Formats whose rows say which file they are of."""
+
+
+def reader_of(form: str) -> Format:
+    """The reader of what a spec calls a format."""
+    return _READERS[form]
+
+
+def named_format(path: str) -> str | None:
+    """What a spec calls the format that a file's name says (.gz aside), or None."""
+    name = path.lower().removesuffix(".gz")
+    return next((form for suffix, form in FORMATS.items() if name.endswith(suffix)), None)
+
+
+def format_of(path: str) -> Format | None:
+    """The reader of the format that a file's name says (.gz aside), or None."""
+    form = named_format(path)
+    return None if form is None else reader_of(form)

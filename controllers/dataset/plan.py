@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from controllers.dataset.compacting import Compact, compact
 from controllers.dataset.files import Listing, SourceFile
+from controllers.dataset.pages import pages_without_text, told
 from controllers.dataset.standing import SOUND, Standing
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
@@ -371,7 +372,11 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
         rows = sum(file.rows for file in lost)
         message += f"{_count(rows, 'row')} {'is' if rows == 1 else 'are'} lost; put either back; {served}"
         return Stalled(reasons.OBJECT_MISSING, message, detail=detail)
-    return Ready(f"{_count(table.rows, 'row')} from {_sources(table, files)}{_unmerged(table)}, version {table.version}", detail)
+    scanned = pages_without_text(spec, table)
+    if scanned:
+        detail["pagesWithoutText"] = dict(scanned)
+    served = f"{_count(table.rows, 'row')} from {_sources(table, files)}{_unmerged(table)}, version {table.version}"
+    return Ready(served + told(scanned), detail)
 
 
 def _sources(table: Table, present: int) -> str:

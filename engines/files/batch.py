@@ -174,7 +174,7 @@ def _common_schema(tasks: Sequence[IngestTask]) -> Schema:
     sources = {task.display_path: task.source for task in tasks if not task.is_edit}
     while sources:
         try:
-            guesses = ingest.infer(list(sources.values()), tasks[0].overrides)
+            guesses = ingest.infer(list(sources.values()), tasks[0].overrides).columns
         except FileRefused as error:
             if sources.pop(error.path, None) is None:
                 raise

@@ -25,7 +25,7 @@ from engines.files.conversion import Unfit, convert, has_nul
 from engines.files.inference import Evidence
 from engines.files.notations import Notation
 from engines.files.shapes import shorten
-from engines.files.source import MAX_ROW_BYTES, ColumnPlan, Contradicted, Misfit, Reopen, SourceFile
+from engines.files.source import MAX_ROW_BYTES, ColumnPlan, Contradicted, Misfit, ReadOptions, Reopen, SourceFile
 
 BLOCK_BYTES = 2 << 20
 """Of the file, read and parsed at once; a row may not be longer, or the block grows once to MAX_ROW_BYTES."""
@@ -49,6 +49,7 @@ class CsvReading:
         delimiter = source.options.delimiter or physical_lines.delimiter_of(source)
         self._source = replace(source, options=replace(source.options, delimiter=delimiter))
         self._block = BLOCK_BYTES
+        self.headless: str | None = None
         self._names: tuple[str, ...] = ()
         self._notations: Mapping[str, Notation] = {}
         self._before_header = 0
@@ -66,8 +67,8 @@ class CsvReading:
             first = next(texts, None)
         except Reopen:
             return self.evidence()
-        commas = self._source.options.delimiter != ","
-        found = {name: Evidence(commas=commas, said=self._source.options.formats.get(name)) for name in self._names}
+        commas, said = self._source.options.delimiter != ",", self._source.options.formats
+        found = {name: Evidence(commas=commas or said.get(name) == "comma", said=said.get(name)) for name in self._names}
         if first is not None:
             for name, column in zip(self._names, _spread(first).columns, strict=True):
                 found[name].add_texts(column.to_pylist())
@@ -102,6 +103,11 @@ class CsvReading:
         """How far the block reader is."""
         return self._size if self._file is None or self._file.closed or self._source.compressed else min(self._file.tell(), self._size)
 
+    @property
+    def options(self) -> ReadOptions:
+        """As they were given, and, after a look at the file, as they were found."""
+        return self._source.options
+
     def notes(self) -> tuple[str, ...]:
         """See `source.Reading`."""
         return tuple(self._notes)
@@ -122,7 +128,7 @@ class CsvReading:
 
     def _converted(self, column: pa.Array, plan: ColumnPlan) -> pa.Array:
         """Raises Unfit."""
-        notation = self._notations.get(plan.name) or self._source.options.formats.get(plan.name)
+        notation = self._source.options.formats.get(plan.name) or self._notations.get(plan.name)
         strict = plan.word != "spec"
         if notation is None or plan.type == "string":
             return convert(column, plan.type, strict=strict)
@@ -189,7 +195,8 @@ class CsvReading:
         why = header.why_absent(cells) if len({len(row) for row in cells}) == 1 else None
         self._source = replace(self._source, options=replace(self._source.options, header=why is None))
         if why is not None:
-            self._notes.append(f"the first row is read as data, since {why}: say `source.header` to decide otherwise")
+            self.headless = f"the first row is read as data, since {why}"
+            self._notes.append(f"{self.headless}: say `source.header` to decide otherwise")
 
     def _checked(self, first: physical_lines.Row) -> tuple[str, ...]:
         names = tuple(cell.strip(_BLANKS) or numbered for cell, numbered in zip(first.cells, _numbered(len(first.cells)), strict=True))

@@ -139,7 +139,7 @@ class DocumentReading:
             return None
         found = shutil.which("tesseract")
         if found is None and self._source.options.ocr:
-            reason = "`source.ocr: true` needs the program `tesseract`, which is not installed"
+            reason = "`source.ocr: true` needs the program `tesseract`, which is not installed."
             raise FileUnreadable(self._source.shown, reason, remedy="Install it on this machine; the file is then read by itself.")
         return found
 

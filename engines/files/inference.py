@@ -39,7 +39,7 @@ _SSN = re.compile(r"(?!000|666|9)[0-9]{3}(?!00)[0-9]{2}(?!0000)[0-9]{4}")
 _SSN_SAMPLE, _SSN_SPREAD = 20, 10**8
 _KEPT_TEXTS = 2_000
 _NUMBERS = frozenset({"int64", "float64"})
-_COMMAS = frozenset({"number comma", "number comma or thousands"})
+_COUNTED = _NUMBERS | {"number comma", "number comma or thousands"}
 _NAMED = {"json": "object", "list": "array"}
 _IN_WORDS = {
     "bool": "true or false",
@@ -51,11 +51,12 @@ _IN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnGuess:
-    """A column's type and why, in words for people."""
+    """A column's type and why, in words for people; format: how its values are written, if as people do."""
 
     name: str
     type: str
     reason: str
+    format: Notation | None = None
 
 
 @dataclass(slots=True)
@@ -156,7 +157,8 @@ def decide(name: str, evidence: Evidence) -> ColumnGuess:
     if evidence.types:
         return _decide_typed(name, evidence)
     kind, reason = _decide_kind(name, evidence)
-    return ColumnGuess(name, kind, reason)
+    decided = evidence.notation() if kind != "string" else None
+    return ColumnGuess(name, kind, reason, decided.notation if decided else None)
 
 
 def decide_all(columns: Iterable[tuple[str, Evidence]]) -> tuple[ColumnGuess, ...]:
@@ -178,7 +180,7 @@ def _decide_kind(name: str, evidence: Evidence) -> tuple[str, str]:
     if not kinds:
         return "string", "text, since it is empty in the sample"
     values = f"{seen} sampled value" + ("s" if seen != 1 else "")
-    if kinds & _NUMBERS and kinds <= {*_NUMBERS, "string", *_COMMAS} and (code := _code_word(name)):
+    if kinds & _COUNTED and kinds <= {*_COUNTED, "string"} and (code := _code_word(name)):
         return "string", f"text, since `{code}` in the name says that the digits are a code"
     if decided := evidence.notation():
         return decided.type, decided.why if decided.notation is None else f"{values}: {decided.why}"

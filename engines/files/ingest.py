@@ -31,7 +31,18 @@ from engines.files.inference import ColumnGuess, Evidence, decide_all
 from engines.files.json_lines import JsonReading
 from engines.files.parquet import ParquetReading
 from engines.files.sorting import ORDER_COLUMN, LastRows
-from engines.files.source import ColumnPlan, Contradicted, Misfit, Reading, ReadOptions, Reopen, SourceFile, refusal
+from engines.files.source import (
+    UNPACKED_LEAST,
+    UNPACKED_RATIO,
+    ColumnPlan,
+    Contradicted,
+    Misfit,
+    Reading,
+    ReadOptions,
+    Reopen,
+    SourceFile,
+    refusal,
+)
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import HIDDEN, Provenance, TableWriter
 from engines.row_keys import DELETED_COLUMN
@@ -202,19 +213,32 @@ def read(
         raise source.refused(None, "does not hold still under reading: its types change with every pass")
 
 
-def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = None) -> tuple[ColumnGuess, ...]:
-    """Columns over several files together, in order of appearance, by samples. Blocking. Raises FileRefused, FileUnreadable."""
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """columns: in order of appearance. options: how each file is read, as far as that was found. notes: sentences, with the file."""
+
+    columns: tuple[ColumnGuess, ...]
+    options: tuple[ReadOptions, ...]
+    notes: tuple[str, ...]
+
+
+def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = None) -> Inferred:
+    """Columns over several files together, by samples. Blocking. Raises FileRefused, FileUnreadable."""
     found: dict[str, Evidence] = {}
+    options, notes = [], []
     for source in files:
         with _surprises_refuse(source):
             reading = open_reading(source, whole=frozenset(overrides or ()))
             evidence = reading.evidence(SURVEYED_RECORDS) if isinstance(reading, JsonReading) else reading.evidence()
         for name, more in evidence.items():
             found.setdefault(name, Evidence()).merge(more)
-    return tuple(
+        options.append(reading.options if isinstance(reading, CsvReading) else source.options)
+        notes += [f"{source.shown}: {note}" for note in reading.notes()]
+    columns = tuple(
         ColumnGuess(guess.name, overrides[guess.name], "the spec says so") if overrides and guess.name in overrides else guess
         for guess in decide_all(found.items())
     )
+    return Inferred(columns, tuple(options), tuple(notes))
 
 
 def open_reading(source: SourceFile, *, whole: Set[str] = frozenset()) -> Reading:
@@ -292,9 +316,11 @@ class _Attempt:
             deletes=task.tombstone in self._plans,
         )
         rows = LastRows(self._parts.store, task.primary_key) if keyed else None
-        taken = 0
+        taken = unpacked = 0
         try:
             for batch in self._reading.batches(self._plans):
+                unpacked += batch.nbytes
+                self._check_ratio(unpacked)
                 self._check_keys(batch, taken)
                 taken += batch.num_rows
                 batch = self._with_tombstones(batch)
@@ -337,6 +363,17 @@ class _Attempt:
                     raise self._source.refused(None, f"column `{plan.name}`: a CSV has no {plan.type}", remedy=remedy)
         if len(self._plans) > MAX_COLUMNS:
             raise self._source.refused(1, f"{len(self._plans)} columns; at most {MAX_COLUMNS} are read", remedy="Is the delimiter right?")
+        self._check_header()
+        self._check_key_columns()
+
+    def _check_header(self) -> None:
+        """A file without a header joins no table whose columns have names."""
+        headless = self._reading.headless if isinstance(self._reading, CsvReading) else None
+        if headless and self._known and self._known.keys().isdisjoint(self._plans):
+            remedy = "Write the column names into the first line, or say `source.header: true` if that is what it holds."
+            raise self._source.refused(1, f"no header: {headless}, and the table's columns have names", remedy=remedy)
+
+    def _check_key_columns(self) -> None:
         for name in self._task.primary_key:
             if name not in self._plans:
                 has = ", ".join(list(self._plans)[:20]) or "none"
@@ -346,6 +383,12 @@ class _Attempt:
                 raise self._source.refused(
                     None, f"the primary key's column `{name}` is a list", remedy="Name another column in `primaryKey`."
                 )
+
+    def _check_ratio(self, unpacked: int) -> None:
+        """A gzip file that holds far more than any text does is made to fill a disk. unpacked: bytes so far."""
+        if self._source.compressed and unpacked > max(UNPACKED_LEAST, UNPACKED_RATIO * (self._task.size or 0)):
+            reason = f"unpacks to more than {UNPACKED_RATIO} times its size"
+            raise self._source.refused(None, reason, remedy="Unpack it, and name the file inside, if it is what it should be.")
 
     def _check_keys(self, batch: pa.RecordBatch, first: int) -> None:
         for name in self._task.primary_key:

@@ -114,6 +114,9 @@ def _decide_moments(kinds: Mapping[str, int], examples: Mapping[str, object], sa
     if len(types) > 1:
         return None
     kind, certain = types.pop(), orders - {_EITHER}
+    if said in ("DMY", "MDY", "YMD") and certain - {said}:
+        example = shorten(examples[f"{kind} {min(certain - {said})}"])
+        return Decided("string", None, f"text, since {example} is not written {_IN_WORDS[said]}, as the spec says")
     if not certain and said in ("DMY", "MDY"):
         certain = {said}
     if len(certain) == 1 and orders <= {_EITHER, *certain} and not (certain == {"YMD"} and _EITHER in orders):

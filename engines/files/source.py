@@ -34,6 +34,9 @@ Word = Literal["guess", "table", "spec"]
 MAX_ROW_BYTES = 16 << 20
 """A line or row beyond this is refused: it is never data, and it would have to be held in memory."""
 
+UNPACKED_RATIO, UNPACKED_LEAST = 200, 256 << 20
+"""A compressed file may unpack to so many times its size, or to so many bytes, whichever is more."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:

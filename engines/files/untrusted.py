@@ -13,35 +13,36 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from engines.errors import FileRefused
 from engines.files.report import Report
-from engines.files.source import ReadOptions, SourceFile
+from engines.files.source import UNPACKED_LEAST, UNPACKED_RATIO, ReadOptions, SourceFile
 
 MEMORY = 2 << 30
 """Bytes of address space for one file."""
 SECONDS = 60
 """Of processor time between two rows."""
-RATIO, LEAST = 200, 256 << 20
-"""A file may unpack to so many times its size, or to so many bytes, whichever is more."""
 _ROOT = Path(__file__).resolve().parents[2]
 _TAIL = 200
 
 
-@dataclass(frozen=True, slots=True)
 class Parsed:
-    """lines: the rows, JSON objects a line, in a file without a name."""
+    """The rows, JSON objects a line, in a file without a name, which is there as long as this object is."""
 
-    lines: IO[bytes]
-    report: Report
+    def __init__(self) -> None:
+        """No rows yet. Raises OSError."""
+        with tempfile.TemporaryFile() as file:
+            self.descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self.descriptor)
+        self.report = Report()
 
     def as_source(self, shown: str) -> SourceFile:
-        """The lines as a file to read, named as the original is. Readable as long as this object lives."""
-        return SourceFile(Path(f"/proc/self/fd/{self.lines.fileno()}"), shown, "json", ReadOptions(encoding="utf-8"))
+        """The lines as a file to read, named as the original is."""
+        return SourceFile(Path(f"/proc/self/fd/{self.descriptor}"), shown, "json", ReadOptions(encoding="utf-8"))
 
 
 def parse(source: SourceFile, options: Mapping[str, Any]) -> Parsed:
@@ -49,37 +50,36 @@ def parse(source: SourceFile, options: Mapping[str, Any]) -> Parsed:
     size = source.fingerprint().size
     with source.open_bytes():  # says in words if it cannot be opened
         pass
-    lines, said = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - the caller reads it
+    parsed = Parsed()
     request = {
         "path": str(source.path.resolve()),
         "format": source.format,
         "options": dict(options),
-        "output": lines.fileno(),
+        "output": parsed.descriptor,
         "parent": os.getpid(),
         "memory": MEMORY,
-        "size": max(LEAST, RATIO * size),
+        "size": max(UNPACKED_LEAST, UNPACKED_RATIO * size),
         "seconds": SECONDS,
     }
-    with said:
+    with tempfile.TemporaryFile() as said:
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "engines.files.parser", json.dumps(request)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
-            pass_fds=(lines.fileno(),),
+            pass_fds=(parsed.descriptor,),
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(_ROOT)},
             cwd="/",
             check=False,
         )
         if ended.returncode:
-            lines.close()
             raise _died(source, ended.returncode, said)
     verdict = json.loads(ended.stdout)
     if "refused" in verdict:
-        lines.close()
         reason, remedy = verdict["refused"]
         raise source.refused(None, reason, remedy=remedy)
-    return Parsed(lines, Report(tuple(verdict["notes"]), tuple(verdict["columns"])))
+    parsed.report = Report(tuple(verdict["notes"]), tuple(verdict["columns"]))
+    return parsed
 
 
 def _died(source: SourceFile, code: int, said: IO[bytes]) -> FileRefused:
@@ -87,10 +87,11 @@ def _died(source: SourceFile, code: int, said: IO[bytes]) -> FileRefused:
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         reason = f"takes more than {SECONDS} seconds of processor time for a single page or row"
         return source.refused(None, reason, remedy="Write the file again by another program, or split it.")
+    if code in (-signal.SIGABRT, -signal.SIGTRAP, -signal.SIGILL):  # how libraries end that get no memory
+        reason = f"takes more than {MEMORY >> 20} MiB of memory to read, or breaks its parser"
+        return source.refused(None, reason, remedy="Split it into smaller files, or write it again by another program.")
     said.seek(0)
     words = said.read().decode(errors="replace").strip().splitlines()
-    if words and ("memory allocation" in words[-1] or "MemoryError" in words[-1]):
-        return source.refused(None, f"takes more than {MEMORY >> 20} MiB of memory to read", remedy="Split it into smaller files.")
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     last = f" ({words[-1][:_TAIL]})" if words else ""
     reason = f"cannot be read: the process that read it {how}{last}"

@@ -35,6 +35,7 @@ _START, _FOLLOW, _LOOK, _READ, _STEER, _LEARN = (
 COMMANDS: tuple[Command, ...] = (
     Command("init", "init", "make a new repository of specs", "no daemon", _START),
     Command("try", "try_file", "a data file in, a lakehouse and a first answer out", "no daemon", _START),
+    Command("infer", "infer", "a Dataset spec of data files, to look at and commit", "no daemon", _START),
     Command("daemon", "daemon", "follow the repository and answer over HTTP", "no daemon", _FOLLOW),
     Command("apply", "apply", "reconcile until it matches, in the foreground", "either", _FOLLOW),
     Command("plan", "plan", "what would change, why, and what it costs", "no daemon", _FOLLOW),

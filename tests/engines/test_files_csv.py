@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.errors import FileRefused, FileUnreadable
+from engines.errors import FileUnreadable
 from engines.files import csv as reading
 from engines.files import physical_lines
 from engines.files import source as files

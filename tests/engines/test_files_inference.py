@@ -101,10 +101,10 @@ def test_columns_of_json(values, kind):
 def test_several_files_are_judged_together(lake):
     first = lake.task("a.csv", "a,b,zip\n1,x,5\n2,y,6\n").source
     second = lake.task("b.csv", "c,a,b\n1,1.5,2\n").source
-    found = {guess.name: guess.type for guess in infer([first, second], {"c": "string"})}
+    found = {guess.name: guess.type for guess in infer([first, second], {"c": "string"}).columns}
     assert found == {"a": "float64", "b": "string", "zip": "string", "c": "string"}
     lines = lake.task("c.json", '{"a": 1}\n').source
-    assert {guess.name: guess.type for guess in infer([first, lines])}["a"] == "int64"
+    assert {guess.name: guess.type for guess in infer([first, lines]).columns}["a"] == "int64"
 
 
 def test_long_values_are_cut_in_reasons():

@@ -253,7 +253,7 @@ def test_a_run_that_is_cut_off_between_parts_is_healed_by_the_next(lake, monkeyp
 
 def test_a_schema_from_several_files(lake):
     sources = [lake.task("a.csv", "a,b\n1,2\n").source, lake.task("b.csv", "b,c\n2.5,x\n").source]
-    schema = extend_schema(None, [(guess.name, guess.type) for guess in infer(sources)], 1)
+    schema = extend_schema(None, [(guess.name, guess.type) for guess in infer(sources).columns], 1)
     assert schema == Schema(1, (Column(1, "a", "int64"), Column(2, "b", "float64"), Column(3, "c", "string")))
 
 

@@ -22,7 +22,7 @@ from specs.resource import Resource
 from state import reasons
 from state.catalog.entry import Adopted, Renamed, TableCommit
 from state.catalog.fold import ObjectState, apply, fold
-from state.catalog.records import Column, DataFile, Refusal, Schema, Table
+from state.catalog.records import Column, ColumnStats, DataFile, Refusal, Schema, Table
 from state.objects import ObjectRef
 
 NAME = "Dataset/people"
@@ -498,6 +498,21 @@ class TestEndings:
         lake.follow({"x": X})
         expected = Ready("2 rows from 1 file, version 1", {"rows": 2, "version": 1, "files": 1})
         assert conclude(lake.resource, lake.observed(listing({"x": X}))) == expected
+
+    def test_pages_without_text_are_told(self) -> None:
+        def ended(ocr: str) -> Ready:
+            lake = Lake(dataset(f'{{source: {{files: "*"{ocr}}}}}'))
+            lake.follow({"a.pdf": X, "b.csv": "c1"})
+            table = lake.table
+            scanned = tuple(replace(file, columns={"text": ColumnStats("a", "b", 3)}) for file in table.files)
+            lake.state = replace(lake.state, table=replace(table, files=scanned))
+            found = conclude(lake.resource, lake.observed(listing({"a.pdf": X, "b.csv": "c1"})))
+            assert isinstance(found, Ready)
+            return found
+
+        assert ended("").detail["pagesWithoutText"] == {"a.pdf": 6}
+        assert ended("").message.endswith("; 6 pages of a.pdf without text (scanned?): `text IS NULL` names them")
+        assert "pagesWithoutText" not in ended(", ocr: false").detail
 
     def test_no_file_yet(self) -> None:
         lake = Lake(spec_of("append"))

@@ -54,6 +54,19 @@ def test_facts_of_a_file(root: Path) -> None:
     assert SourceFiles(root).resolve("d/a.csv") == place
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "same"),
+    [("csv", None, True), ("xlsx", None, True), ("md", None, False), ("pdf", None, False), ("csv", "text", False), ("md", "csv", True)],
+)
+def test_a_document_is_its_path_too(root: Path, name: str, form: str | None, same: bool) -> None:
+    write(root, f"d/a.{name}")
+    write(root, f"d/b.{name}")
+    files = SourceFiles(root)
+    one, two = files.list(["d/*"], form).files
+    assert (one.digest == two.digest) is same
+    assert files.list(["d/*"], form).files == (one, two)
+
+
 @pytest.mark.parametrize("pattern", ["/etc/*.conf", "../*.csv", "d/../../*.csv"])
 def test_nothing_outside(root: Path, pattern: str) -> None:
     write(root.parent, "x.csv")

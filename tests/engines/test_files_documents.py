@@ -7,11 +7,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from made_files import DRAWING, LOCKED, pdf, text
 
 from engines.errors import FileUnreadable
 from engines.files import documents, front_matter, html_text, pdf_pages, untrusted
 from engines.files.report import Refused
-from made_files import DRAWING, LOCKED, pdf, text
 
 
 @pytest.mark.parametrize(

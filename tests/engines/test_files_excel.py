@@ -7,9 +7,9 @@ import zipfile
 from datetime import date, datetime
 
 import pytest
+from made_files import CLOCK, DAY, HOURS, INSTANT, Raw, Styled, workbook
 
 from engines.files import untrusted
-from made_files import CLOCK, DAY, HOURS, INSTANT, Raw, Styled, workbook
 
 PEOPLE = [["id", "zip", "rate"], [1, "01234", 1.5], [2, "10115", 2]]
 

@@ -24,7 +24,7 @@ from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome
 from controllers.step import Started
 from engines.files.batch import Batch, BatchResult
-from engines.files.formats import reader_of
+from engines.files.formats import reader_of, work_of
 from engines.files.ingest import IngestTask
 from engines.files.journal import Cause
 from engines.files.journalling import JournalTask
@@ -302,7 +302,7 @@ class DatasetController:
             kind="ingest",
             function="engines.files.batch:run",
             arguments=arguments,
-            weight=job_weight(sum(file.size for file in step.ingest), common.target),
+            weight=job_weight(sum(work_of(format_of(file.path, spec.source.format), file.size) for file in step.ingest), common.target),
             object=str(resource.key),
         )
 

@@ -33,7 +33,7 @@ from reconciler.lakectl.words import short
 
 USAGE = "FILE [--into DIR] [--name NAME] [-o FORMAT]"
 DESCRIPTION = """
-Make a new repository of one data file (CSV, TSV, JSON, NDJSON, Parquet): the columns' types are
+Make a new repository of one data file (CSV, JSON, Parquet, a workbook, a document): the types are
 inferred, specs are written and committed, the file is ingested (and indexed for search, if it has
 a column of long texts), and a first query is answered. The file is copied; nothing else is touched.
 """

@@ -208,6 +208,9 @@ COMMITTED = "Committed"
 INGEST_WARNING = "IngestWarning"
 """Files were taken, and something about them or the spec deserves a look; the message names it."""
 
+COLUMNS_INFERRED = "ColumnsInferred"
+"""The types of new columns were decided from the data; the message says what and why, and `columns` in the spec overrides it."""
+
 SOURCE_FILE_GONE = "SourceFileGone"
 """A file of the source disappeared; its rows stay."""
 

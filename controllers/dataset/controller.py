@@ -16,6 +16,7 @@ from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFile, SourceFiles, format_of
+from controllers.dataset.inferred import inferred
 from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from controllers.dataset.standing import SOUND
 from controllers.dataset.versions import expired, stamped
@@ -254,6 +255,8 @@ class DatasetController:
             self._events.record_event(str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, message, revision)
         for refusal in _untold(table, self._catalog.table(resource.key.name), refused):
             self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, planning.refusal_words(refusal), revision)
+        if result.guesses:
+            self._events.record_event(str(resource.key), "Normal", reasons.COLUMNS_INFERRED, inferred(result.guesses), revision)
         for warning in result.warnings:
             self._events.record_event(str(resource.key), "Warning", reasons.INGEST_WARNING, warning, revision)
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from engines.errors import FileRefused
 from engines.files import ingest
+from engines.files.inference import ColumnGuess
 from engines.files.ingest import IngestResult, IngestTask, Progress
 from engines.files.journalling import JournalTask, journal_of
 from engines.files.ledgers import Noted
@@ -46,13 +47,14 @@ class Batch:
 class BatchResult:
     """files: the parts of each file that was taken, by content digest, in the order of the tasks. refused: (line, reason) of the
     others. schema: of all parts; None where no file was taken. warnings: sentences on what was taken and deserves a look. ledgers: what is
-    to be noted with the rows."""
+    to be noted with the rows. guesses: new columns, what was decided about each and why."""
 
     files: Mapping[str, tuple[DataFile, ...]] = field(default_factory=dict)
     refused: Mapping[str, tuple[int | None, str]] = field(default_factory=dict)
     schema: Schema | None = None
     warnings: tuple[str, ...] = ()
     ledgers: tuple[Noted, ...] = ()
+    guesses: tuple[ColumnGuess, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -62,6 +64,7 @@ class BatchResult:
             "schema": None if self.schema is None else self.schema.to_dict(),
             "warnings": list(self.warnings),
             "ledgers": [noted.to_dict() for noted in self.ledgers],
+            "guesses": [[guess.name, guess.type, guess.reason] for guess in self.guesses],
         }
 
     @classmethod
@@ -74,6 +77,7 @@ class BatchResult:
             None if schema is None else Schema.from_dict(schema),
             tuple(document["warnings"]),
             tuple(Noted.from_dict(noted) for noted in document["ledgers"]),
+            tuple(ColumnGuess(*guess) for guess in document["guesses"]),
         )
 
 
@@ -90,8 +94,9 @@ def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) ->
     """See `run`."""
     schema = batch.tasks[0].schema
     soft = schema is None and len(batch.tasks) > 1
+    guesses: dict[str, ColumnGuess] = {}
     if soft:
-        schema = _common_schema(batch.tasks)
+        schema, guesses = _common_schema(batch.tasks)
     while True:  # every pass but the last makes a column text that was none
         with StagedParts(store) as parts:
             attempt = _Pass(batch.tasks, schema, parts, progress, soft=soft)
@@ -99,9 +104,11 @@ def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) ->
             if not attempt.contradicted:
                 noted = journal_of(batch.journal, batch.tasks, found.files, found.schema, parts) if batch.journal is not None else ()
                 parts.put()
-                return replace(found, ledgers=noted)
+                return replace(found, ledgers=noted, guesses=(*guesses.values(), *found.guesses))
         assert schema is not None
         schema = _widened(schema, attempt.contradicted)
+        why = "text, since a later file contradicts the others"
+        guesses |= {name: ColumnGuess(name, "string", why) for name in attempt.contradicted}
 
 
 class _Pass:
@@ -119,6 +126,7 @@ class _Pass:
         files: dict[str, tuple[DataFile, ...]] = {}
         refused: dict[str, tuple[int | None, str]] = {}
         warnings: list[str] = []
+        guesses: list[ColumnGuess] = []
         for task in self._tasks:
             try:
                 result = self._one(task)
@@ -128,9 +136,11 @@ class _Pass:
                 if result is not None:
                     files[task.digest] = result.files
                     warnings += result.warnings
+                    guesses += result.guesses
                     self._schema = result.schema
             self._done += task.size or 0
-        return BatchResult(files, refused, self._schema if files else None, (*warnings, *self._unused()))
+        schema = self._schema if files else None
+        return BatchResult(files, refused, schema, (*warnings, *self._unused()), guesses=tuple(guesses))
 
     def _unused(self) -> list[str]:
         known = {column.name for column in self._schema.columns} if self._schema is not None else set()
@@ -168,8 +178,8 @@ class _Pass:
             self._progress(self._done + done, self._total)
 
 
-def _common_schema(tasks: Sequence[IngestTask]) -> Schema:
-    """Columns over all files that can be read at all; the others are refused when their turn comes."""
+def _common_schema(tasks: Sequence[IngestTask]) -> tuple[Schema, dict[str, ColumnGuess]]:
+    """Columns over all files that can be read at all, with what was decided; the others are refused when their turn comes."""
     # edits are of a table's types already, and the files decide what these are
     sources = {task.display_path: task.source for task in tasks if not task.is_edit}
     while sources:
@@ -180,9 +190,10 @@ def _common_schema(tasks: Sequence[IngestTask]) -> Schema:
                 raise
             continue
         tombstones = {task.tombstone for task in tasks}
-        columns = [(guess.name, guess.type) for guess in guesses if guess.name not in tombstones]
-        return extend_schema(None, columns, tasks[0].next_column_id, schema_id=tasks[0].next_schema_id)
-    return Schema(tasks[0].next_schema_id, ())
+        new = {guess.name: guess for guess in guesses if guess.name not in tombstones}
+        columns = [(guess.name, guess.type) for guess in new.values()]
+        return extend_schema(None, columns, tasks[0].next_column_id, schema_id=tasks[0].next_schema_id), new
+    return Schema(tasks[0].next_schema_id, ()), {}
 
 
 def _widened(schema: Schema, names: set[str]) -> Schema:

@@ -278,13 +278,14 @@ class CsvReading:
 
     def _windows(self, width: int) -> Iterator[list[str]]:
         """Rows from places spread over a large file, but for windows that seem to begin inside a quoted cell."""
-        if self._source.compressed or self._size <= BLOCK_BYTES or not self._source.is_utf8:
+        source = self._source
+        if source.compressed or self._size <= BLOCK_BYTES or not (source.is_utf8 or source.encoding == encodings.FALLBACK):
             return
         limit = max(1, min(inference.SAMPLED_ROWS, inference.SAMPLED_CELLS // width) // WINDOWS)
         with self._source.open_bytes() as file:
             for number in range(1, WINDOWS + 1):
                 file.seek(max(self._size - WINDOW_BYTES, 0) * number // WINDOWS)
-                lines = file.read(WINDOW_BYTES).decode("utf-8", "replace").splitlines(keepends=True)[1:-1][:limit]
+                lines = file.read(WINDOW_BYTES).decode(source.encoding, "replace").splitlines(keepends=True)[1:-1][:limit]
                 rows = [row for row in physical_lines.reader(self._source, lines) if row]
                 if all(len(row) == width for row in rows):
                     yield from rows

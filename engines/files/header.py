@@ -43,5 +43,5 @@ def _sign(first: str, kind: str, rest: Sequence[str]) -> str | None:
         return f"{shorten(first)} is a {kind}, as in the rows below it" if kind != "string" else None
     if len(first) >= _LONG_DIGITS:
         return f"{shorten(first)} is a long number, as in the rows below it"
-    counted = all(cell == str(int(first) + number) for number, cell in enumerate(rest[:2], 1))
-    return f"{shorten(first)} is counted on in the rows below it" if counted and rest else None
+    counted = list(rest[:2]) == [str(int(first) + 1), str(int(first) + 2)]
+    return f"{shorten(first)} is counted on in the rows below it" if counted else None

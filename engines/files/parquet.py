@@ -110,7 +110,7 @@ class ParquetReading:
             if isinstance(error, OSError) and error.errno is not None:
                 raise FileUnreadable(self._source.shown, f"cannot be read: {error.strerror}") from error
             remedy = "Write the file again, whole and unencrypted."
-            raise self._source.refused(None, f"is no readable Parquet file: {error}", remedy=remedy) from error
+            raise self._source.refused(None, f"is no readable Parquet file: {str(error).rstrip('.')}", remedy=remedy) from error
 
 
 def _common(one: str, other: str) -> str:

@@ -2,9 +2,9 @@
 
 Workbooks and PDFs are containers: a few kilobytes may unpack to gigabytes, loop, or crash a library. So they are read here, under limits
 that the kernel keeps: memory, processor time between two rows, and bytes written. Rows go to an open file as JSON, one object a line; the
-last word goes to stdout, {"notes": [sentences], "columns": [names]} or {"refused": [reason, remedy]}. Whatever else ends the process,
-`untrusted.py`, the other end, turns into a refusal. It has no secret in its environment, asks nobody, and does not outlive whoever started
-it. Next: `workbook.py` and `pdf_pages.py`, which read.
+last word goes to stdout, {"notes": [sentences], "columns": [names]} {"refused": [reason, remedy]} or {"unreadable": [reason]}. Whatever
+else ends the process, `untrusted.py`, the other end, turns into a refusal. It has no secret in its environment, asks nobody, and does not
+outlive whoever started it. Next: `workbook.py` and `pdf_pages.py`, which read.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Rows:
 def main(request: Mapping[str, Any]) -> None:
     """request: path, format, options, output (a file descriptor), parent (a process), memory and size in bytes, seconds."""
     die_with(request["parent"])
-    resource.setrlimit(resource.RLIMIT_AS, (request["memory"], request["memory"]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (request["size"], request["size"]))
+    _limit(resource.RLIMIT_AS, request["memory"])
+    _limit(resource.RLIMIT_FSIZE, request["size"])
     print(json.dumps(_verdict(request)))  # noqa: T201 - it is the protocol
 
 
@@ -65,11 +65,18 @@ def _verdict(request: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
     except MemoryError:
         return {"refused": [f"takes more than {request['memory'] >> 20} MiB of memory to read", "Split it into smaller files."]}
     except OSError as error:
-        if error.errno != errno.EFBIG:
-            raise
+        if error.errno != errno.EFBIG:  # a full disk, or a file that is gone
+            return {"unreadable": [error.strerror or str(error)]}
         return {
             "refused": [f"unpacks to more than {request['size'] >> 20} MiB", "Split it into smaller files, if it is what it should be."]
         }
+
+
+def _limit(what: int, most: int) -> None:
+    """Never above what whoever started us allows."""
+    hard = resource.getrlimit(what)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, most))
 
 
 def _parse(request: Mapping[str, Any], rows: Rows) -> Report:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from engines.errors import FileRefused
+from engines.errors import FileError, FileUnreadable
 from engines.files.report import Report
 from engines.files.source import UNPACKED_LEAST, UNPACKED_RATIO, ReadOptions, SourceFile
 
@@ -75,6 +75,8 @@ def parse(source: SourceFile, options: Mapping[str, Any]) -> Parsed:
         if ended.returncode:
             raise _died(source, ended.returncode, said)
     verdict = json.loads(ended.stdout)
+    if "unreadable" in verdict:
+        raise FileUnreadable(source.shown, f"cannot be read: {verdict['unreadable'][0]}")
     if "refused" in verdict:
         reason, remedy = verdict["refused"]
         raise source.refused(None, reason, remedy=remedy)
@@ -82,9 +84,11 @@ def parse(source: SourceFile, options: Mapping[str, Any]) -> Parsed:
     return parsed
 
 
-def _died(source: SourceFile, code: int, said: IO[bytes]) -> FileRefused:
+def _died(source: SourceFile, code: int, said: IO[bytes]) -> FileError:
     """What ended the process, as far as anybody can tell."""
-    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+    if code == -signal.SIGKILL:  # no limit of ours does that
+        return FileUnreadable(source.shown, "cannot be read: the process that read it was killed (is the machine out of memory?)")
+    if code == -signal.SIGXCPU:
         reason = f"takes more than {SECONDS} seconds of processor time for a single page or row"
         return source.refused(None, reason, remedy="Write the file again by another program, or split it.")
     if code in (-signal.SIGABRT, -signal.SIGTRAP, -signal.SIGILL):  # how libraries end that get no memory

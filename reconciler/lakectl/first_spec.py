@@ -9,11 +9,17 @@ from pathlib import Path
 
 import yaml
 
+from engines.files.formats import DOCUMENTS, named_format
 from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.new_repository import EDITOR_LINE
 from reconciler.lakectl.survey import Survey
 from reconciler.lakectl.terminal import one_line
 
+_WRITES = {
+    "append": "# Rows are appended as they are. If a column identifies a row, say `primaryKey: [COLUMN]` and `write: upsert`:\n"
+    "# then a later file's row replaces the earlier one.",
+    "replace": "# The table is exactly what the matching files hold: a document that is renamed or removed is so here.",
+}
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _MEANT_BY_SQL = frozenset({
     "all", "and", "any", "array", "as", "asc", "between", "by", "case", "cast", "check", "cross", "current_date", "current_time",
@@ -42,21 +48,21 @@ def spec_path(name: str) -> str:
 def dataset_text(name: str, file: str, found: Survey) -> str:
     """The specs of the file: a Dataset, and an Index if there is a column of long texts."""
     suffix = Path(file).suffix
+    write = "replace" if named_format(file) in DOCUMENTS else "append"
     shown = "\n".join(f"#   {one_line(column.name)}: {column.type}   ({one_line(column.reason)})" for column in found.columns)
     text = f"""\
 {EDITOR_LINE}
 # {name}: every file that matches is followed, without a commit.
 # Inferred, and checked value by value while reading; say `columns: {{NAME: TYPE}}` to decide otherwise:
 {shown}
-# Rows are appended as they are. If a column identifies a row, say `primaryKey: [COLUMN]` and `write: upsert`:
-# then a later file's row replaces the earlier one.
+{_WRITES[write]}
 apiVersion: lakehouse/v1
 kind: Dataset
 metadata: {{name: {in_yaml(name)}}}
 spec:
   bucket: primary
   source: {{files: "data/{name}/*{suffix}"}}
-  write: append
+  write: {write}
 """
     if found.text is not None:
         text += f"""\

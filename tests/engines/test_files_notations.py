@@ -158,6 +158,7 @@ def test_a_table_s_types_are_read_in_the_file_s_notation(lake):
         (["name,2023,2024", "Ann,5,7", "Bob,6,8"], None),
         (["name,30,60,90", "Ann,5,7,8", "Bob,6,8,9"], None),
         (["id,name", "1,Ann"], None),
+        (["2023,2024", "2024,5"], None),
         (["id,2024-01-01", "1,2024-01-02"], None),
         (["Ann,Bonn", "Bob,Cologne"], None),
         ([",1.5", "Bob,2"], None),
@@ -171,7 +172,7 @@ def test_whether_the_first_row_is_data(rows: list[str], words: str | None) -> No
 
 
 def test_a_file_without_a_header(lake, refused):
-    content = "1,Ann,2024-01-01\n2,Bob,2024-01-02\n"
+    content = "1,Ann,2024-01-01\n2,Bob,2024-01-02\n3,Cid,2024-01-03\n"
     result = lake.ingest("a.csv", content)
     assert lake.rows(result)[0] == {"column_1": 1, "column_2": "Ann", "column_3": date(2024, 1, 1)}
     expected = "a.csv: the first row is read as data, since `1` is counted on in the rows below it: say `source.header` to decide otherwise"

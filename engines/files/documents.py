@@ -1,7 +1,8 @@
 """Documents as rows: a text, Markdown or HTML file is one row, a PDF one a page; whoever searches cuts the text by its structure later.
 
-Columns are `path` (as the operator calls the file), `title`, `text`, of a PDF `page`, and of Markdown what the front matter says. Markdown
-stays as it is written; HTML becomes Markdown (`html_text.py`). A document is held in memory whole, and so refused beyond MAX_ROW_BYTES.
+Columns are `path` (as the operator calls the file), `title`, `text`, of a PDF `page`, and of Markdown what the front matter says: texts,
+and lists of texts, so that no document is refused for what its author says of it. Markdown stays as it is written; HTML becomes Markdown
+(`html_text.py`). A document is held in memory whole, and so refused beyond MAX_ROW_BYTES.
 Next: `pdf_pages.py`, `front_matter.py`, `json_lines.py`, which makes columns of the rows.
 """
 
@@ -38,6 +39,7 @@ class DocumentReading:
         source.check_encoding()
         self._source = source
         self._notes: list[str] = []
+        self._lists: set[str] = set()
         self._pages: untrusted.Parsed | None = None
         self._rows = JsonReading(source, self._records)
 
@@ -52,6 +54,7 @@ class DocumentReading:
 
     def batches(self, plans: Mapping[str, ColumnPlan]) -> Iterator[pa.RecordBatch]:
         """See `source.Reading`."""
+        self._lists = {name for name, plan in plans.items() if plan.type.startswith("list<")}
         return self._rows.batches(plans)
 
     def line_of(self, row: int) -> int | None:
@@ -69,7 +72,8 @@ class DocumentReading:
     def _said(self) -> Mapping[str, Evidence]:
         if self._source.format != "markdown":
             return {}
-        return {name: seen for name, seen in self._rows.evidence().items() if name not in _TYPES}
+        said = {name: seen for name, seen in self._rows.evidence(limit=1).items() if name not in _TYPES}
+        return {name: _known("list<string>" if set(seen.kinds) == {"list"} else "string") for name, seen in said.items()}
 
     def _records(self) -> Iterator[tuple[int, dict[str, Any], int]]:
         if self._source.format == "pdf":
@@ -81,7 +85,7 @@ class DocumentReading:
     def _row(self, text: str) -> dict[str, Any]:
         if self._source.format == "markdown":
             said, body = front_matter.split(text)
-            own = {_OWN + name if name in _TYPES and name != "title" else name: value for name, value in said.items()}
+            own = {_OWN + name if name in _TYPES and name != "title" else name: self._as_said(name, value) for name, value in said.items()}
             return {"title": _first_heading(body), "text": body, **own}
         if self._source.format == "html":
             from engines.files import html_text
@@ -92,6 +96,10 @@ class DocumentReading:
                 raise self._source.refused(None, refused.reason, remedy=refused.remedy) from None
             return {"title": page.title, "text": page.text}
         return {"title": None, "text": text}
+
+    def _as_said(self, name: str, value: Any) -> Any:
+        """A single value where the column has lists is a list of one."""
+        return [value] if name in self._lists and not isinstance(value, list | None) else value
 
     def _text(self) -> tuple[str, int]:
         """The content, and how many bytes it is of. Raises FileRefused."""

@@ -18,7 +18,8 @@ _FENCED = re.compile(r"---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re
 
 
 def split(text: str) -> tuple[Mapping[str, Any], str]:
-    """What the front matter says, as JSON values, and the text after it; nothing and the whole text where there is none."""
+    """What the front matter says, as texts, lists and objects of these, and the text after it; nothing and the whole text where there
+    is none."""
     fenced = _FENCED.match(text, 0, LIMIT)
     if fenced is None:
         return {}, text
@@ -50,6 +51,6 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return str(value)
-    return value if isinstance(value, str | bool | int | float | None) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value)

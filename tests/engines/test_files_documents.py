@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -44,11 +43,20 @@ def test_front_matter_becomes_columns(lake):
     result = lake.ingest("a.md", said)
     assert lake.rows(result) == [
         {
-            "path": "a.md", "title": "Guide", "text": "# Head\n", "date": date(2024, 3, 1), "tags": ["a", "b"], "front_matter.path": "x",
-            "by.name": "Ann", "by.since": 2020,
+            "path": "a.md", "title": "Guide", "text": "# Head\n", "date": "2024-03-01", "tags": ["a", "b"], "front_matter.path": "x",
+            "by.name": "Ann", "by.since": "2020",
         }
     ]  # fmt: skip
     assert lake.types(result)["tags"] == "list<string>"
+
+
+def test_no_document_is_refused_for_its_front_matter(lake):
+    schema = lake.ingest("a.md", "---\ntags: [a]\nn: 1\ndraft: true\n---\n").schema
+    given = {"schema": schema, "next_column_id": 20, "next_schema_id": 2}
+    (row,) = lake.rows(lake.ingest("b.md", "---\ntags: b\nn: [1, x]\ndraft:\n---\n", **given))
+    assert (row["tags"], row["n"], row["draft"]) == (["b"], '["1","x"]', None)
+    (row,) = lake.rows(lake.ingest("a.md", "---\ndate: 2024-03-01\n---\n", overrides={"date": "date"}))
+    assert row["date"].isoformat() == "2024-03-01"
 
 
 @pytest.mark.parametrize(
@@ -69,8 +77,8 @@ def test_what_is_no_front_matter_is_text(content: str) -> None:
 
 
 def test_values_of_front_matter() -> None:
-    said, text_after = front_matter.split("---\n1: .nan\nb: 2024-01-01T10:00:00Z\nc: null\n---\nx")
-    assert (said, text_after) == ({"1": "nan", "b": "2024-01-01T10:00:00+00:00", "c": None}, "x")
+    said, text_after = front_matter.split("---\n1: .nan\nb: 2024-01-01T10:00:00Z\nc: null\nd: yes\n---\nx")
+    assert (said, text_after) == ({"1": "nan", "b": "2024-01-01T10:00:00+00:00", "c": None, "d": "true"}, "x")
     assert front_matter.split("---\n---\nx") == ({}, "x")
 
 

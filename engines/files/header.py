@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from engines.files import notations, shapes
 from engines.files.shapes import shorten
 
-SAMPLED_ROWS = 100
+SAMPLED_ROWS, SAMPLED_CELLS = 100, 20_000
+"""A sample of a wide file has fewer rows."""
 _LONG_DIGITS = 5
 _NUMBERS = frozenset({"int64", "float64", "number"})
 
@@ -22,7 +23,7 @@ def why_absent(rows: Sequence[Sequence[str]]) -> str | None:
     if len(rows) < 2 or not all(rows[0]):
         return None
     sign = None
-    for first, *rest in zip(*rows, strict=True):
+    for first, *rest in zip(*rows[: max(3, SAMPLED_CELLS // len(rows[0]))], strict=True):
         kinds = {_kind_of(cell) for cell in rest if cell}
         if not kinds or "string" in kinds or (len(kinds) > 1 and not kinds <= _NUMBERS):
             continue

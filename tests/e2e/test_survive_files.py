@@ -13,7 +13,8 @@ from harness_shop import Shop, dataset
 GOOD = b"id,city\n1,Lima\n2,Oslo\n"
 FAULTY = {
     "ragged": (b"id,city\n3,Lagos\n4,Perth,surplus\n", ("bad.csv:3",)),
-    "latin": ("id,city\n3,Malmö\n".encode("latin-1"), ("bad.csv:2", "encoding")),
+    "mixed": (b"id,city\n3,Malm\xc3\xb6\n4,Malm\xf6\n", ("bad.csv:3", "encoding")),
+    "page": (b"<!doctype html><title>503", ("bad.csv:1", "HTML")),
     "narrower": (b"id,city\nthree,Lagos\n", ("bad.csv:2", "id")),
     "torn": (b'id,city\n3,"Lag', ("bad.csv:2",)),
     "nul": (b"id,city\n3,La\x00gos\n", ("bad.csv:2",)),

@@ -85,7 +85,7 @@ class Source(Part):
     )
     header: Opt[bool] = Field(
         default=None,
-        description="Whether the first row of a CSV or a sheet names the columns; left out, it does, but in a CSV where it plainly is data.",
+        description="Whether the first row of a CSV or a sheet names the columns; left out, it does, but in a CSV that begins with data.",
     )
     sheet: Opt[Text] = Field(default=None, description="The sheet of a workbook; left out, the first visible one that is not empty.")
     ocr: Opt[bool] = Field(

@@ -305,7 +305,7 @@ class DatasetController:
             kind="ingest",
             function="engines.files.batch:run",
             arguments=arguments,
-            weight=job_weight(sum(work_of(format_of(file.path, spec.source.format), file.size) for file in step.ingest), common.target),
+            weight=job_weight(sum(work_of(file.path, file.size) for file in step.ingest), common.target),
             object=str(resource.key),
         )
 

@@ -14,6 +14,7 @@ from controllers.dataset.pages import pages_without_text, told
 from controllers.dataset.standing import SOUND, Standing
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
+from engines.files.formats import work_of
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec, reading
 from specs.model import given_fields
@@ -135,8 +136,8 @@ class Follow:
 
     @property
     def work(self) -> Work | None:
-        """Bytes to read."""
-        return Work("ingest", sum(file.size for file in self.ingest)) if self.ingest else None
+        """Bytes to read, of a format that takes longer so many more."""
+        return Work("ingest", sum(work_of(file.path, file.size) for file in self.ingest)) if self.ingest else None
 
     def summary(self) -> str:
         """See `Step`."""

@@ -46,9 +46,9 @@ DOCUMENTS = frozenset({"text", "markdown", "html", "pdf"})
 _WORK: Mapping[str, int] = {"pdf": 20, "excel": 5}
 
 
-def work_of(form: str, size: int) -> int:
+def work_of(path: str, size: int) -> int:
     """What a file of so many bytes is worth as a job's weight: in bytes of a CSV that take as long. A scanned page takes seconds."""
-    return size * _WORK.get(form, 1)
+    return size * _WORK.get(named_format(path) or "", 1)
 
 
 def reader_of(form: str) -> Format:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -192,3 +193,18 @@ def test_a_misread_row_is_named_by_its_line_without_a_header(lake, refused):
 def test_zoned_and_plain_timestamps_are_no_notations(lake):
     result = lake.ingest("a.csv", "at,n\n2024-01-01T10:00:00Z,1\n")
     assert lake.rows(result) == [{"at": datetime(2024, 1, 1, 10), "n": 1}]  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("kind", "notation", "cell", "value"),
+    [
+        ("decimal(10,2)", "comma", "1.234,50", Decimal("1234.50")),
+        ("int64", "comma", "1.234", 1234),
+        ("float64", "comma", "0,12345678901234567890", 0.12345678901234568),
+        ("timestamp", "MDY", "1/2/2024 10:00", datetime(2024, 1, 2, 10)),  # noqa: DTZ001
+        ("string", "DMY", "1/2/2024", "1/2/2024"),
+    ],
+)
+def test_a_notation_beside_a_type(lake, kind, notation, cell, value):
+    result = lake.ingest("a.csv", f"n;v\nx;{cell}\n", overrides={"v": kind}, formats={"v": notation})
+    assert lake.rows(result) == [{"n": "x", "v": value}]

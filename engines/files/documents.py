@@ -20,7 +20,6 @@ from engines.files import encodings, front_matter, inference, untrusted
 from engines.files.inference import Evidence
 from engines.files.json_lines import JsonReading
 from engines.files.json_objects import read_objects
-from engines.files.report import Refused
 from engines.files.source import MAX_ROW_BYTES, ColumnPlan, SourceFile
 
 _TYPES = {"path": "string", "title": "string", "page": "int64", "text": "string"}
@@ -88,14 +87,17 @@ class DocumentReading:
             own = {_OWN + name if name in _TYPES and name != "title" else name: self._as_said(name, value) for name, value in said.items()}
             return {"title": _first_heading(body), "text": body, **own}
         if self._source.format == "html":
-            from engines.files import html_text
-
-            try:
-                page = html_text.page_of(text)
-            except Refused as refused:
-                raise self._source.refused(None, refused.reason, remedy=refused.remedy) from None
-            return {"title": page.title, "text": page.text}
+            return self._page(text)
         return {"title": None, "text": text}
+
+    def _page(self, html: str) -> dict[str, Any]:
+        from engines.files import html_text  # not needed for any other format
+
+        if not html_text.may_explode(html):
+            page = html_text.page_of(html)
+            return {"title": page.title, "text": page.text}
+        parsed = untrusted.parse(self._source, {}, text=html)
+        return next(record for _, record, _ in read_objects(parsed.as_source(self._source.shown)))
 
     def _as_said(self, name: str, value: Any) -> Any:
         """A single value where the column has lists is a list of one."""

@@ -1,8 +1,8 @@
 """HTML -> its text with its structure, written as Markdown, so that whoever cuts texts by headings reads one notation only.
 
-Headings, lists, tables, quotations, code and paragraphs are kept; links are their text, pictures their alternative text. Left out is
-what nobody reads: scripts, styles, navigation. Where a page has one <main>, it is the text; else the body is. Never fails: any bytes
-are HTML to a browser. Refuses to fetch or run anything. The tree is walked without recursion, since strangers nest as they like.
+Headings, lists, tables, quotations, code and paragraphs are kept; links are their text, pictures their alternative text. Left out is what
+nobody reads: scripts, styles, navigation. Where a page has one <main>, it is the text; else the body is. Never fails: any bytes are HTML to
+a browser. Refuses to fetch or run anything. What strangers nest as no person does is to be read apart (`may_explode`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
-
-from engines.files.report import Refused
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "math", "iframe", "object", "nav", "head", "select", "button"})
 _INLINE = frozenset({
     "a", "abbr", "b", "bdi", "bdo", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label", "mark", "q", "s",
     "samp", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
 })  # fmt: skip
-MAX_DEPTH = 1_000
+LONG, DEEP, UNCLOSED = 1 << 20, 250, 20
+"""Characters, levels and elements up to which a page is harmless."""
+_REOPENED = frozenset({"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"})
 _TAG = re.compile(r"<(/?)([a-zA-Z]+[1-6]?)")
 _NEVER_NESTED = frozenset({
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "p", "li", "dd", "dt", "tr", "td",
@@ -42,9 +42,11 @@ class Page:
 
 
 def page_of(html: str) -> Page:
-    """The title and the text of a document or a fragment. Raises Refused."""
-    _check_depth(html)
-    tree = LexborHTMLParser(html)
+    """The title and the text of a document or a fragment. Raises MemoryError."""
+    try:
+        tree = LexborHTMLParser(html)
+    except SelectolaxError as error:  # any bytes are HTML: nothing else fails
+        raise MemoryError(str(error)) from error
     mains = tree.css("main")
     root = mains[0] if len(mains) == 1 else tree.body
     writer = _Writer()
@@ -55,13 +57,24 @@ def page_of(html: str) -> Page:
     return Page(title or writer.first_heading, writer.text())
 
 
-def _check_depth(html: str) -> None:
-    depth = 0
-    for closing, tag in _TAG.findall(html):
-        if tag.lower() not in _NEVER_NESTED:
-            depth = max(0, depth - 1) if closing else depth + 1
-            if depth > MAX_DEPTH:
-                raise Refused(f"elements nested deeper than {MAX_DEPTH:,} levels", "Write the page again by another program.")
+def may_explode(html: str) -> bool:
+    """Whether a parser may take far more time or memory than for a page of this length: such a page is read apart (`untrusted.py`).
+
+    Time goes by the square of the depth. An element of _REOPENED that is not closed is opened again in every paragraph after it.
+    """
+    if len(html) > LONG:
+        return True
+    depth = reopened = 0
+    for closing, name in _TAG.findall(html):
+        tag = name.lower()
+        step = -1 if closing else 1
+        if tag in _REOPENED:
+            reopened = max(0, reopened + step)
+        if tag not in _NEVER_NESTED:
+            depth = max(0, depth + step)
+        if depth > DEEP or reopened > UNCLOSED:
+            return True
+    return False
 
 
 def _walk(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:

@@ -1,10 +1,10 @@
 """The parser: `python -m engines.files.parser REQUEST`, a process of its own for one file of a format that strangers can arm.
 
-Workbooks and PDFs are containers: a few kilobytes may unpack to gigabytes, loop, or crash a library. So they are read here, under limits
-that the kernel keeps: memory, processor time between two rows, and bytes written. Rows go to an open file as JSON, one object a line; the
-last word goes to stdout, {"notes": [sentences], "columns": [names]} {"refused": [reason, remedy]} or {"unreadable": [reason]}. Whatever
-else ends the process, `untrusted.py`, the other end, turns into a refusal. It has no secret in its environment, asks nobody, and does not
-outlive whoever started it. Next: `workbook.py` and `pdf_pages.py`, which read.
+Workbooks, PDFs and pages of HTML that look it: a few kilobytes may unpack to gigabytes, loop, or crash a library. So they are read here,
+under limits that the kernel keeps: memory, processor time between two rows, and bytes written. Rows go to an open file as JSON, one object
+a line; the last word goes to stdout, {"notes": [sentences], "columns": [names]} {"refused": [reason, remedy]} or {"unreadable": [reason]}.
+Whatever else ends the process, `untrusted.py`, the other end, turns into a refusal. It has no secret in its environment, asks nobody, and
+does not outlive whoever started it. Next: `workbook.py` and `pdf_pages.py`, which read.
 """
 
 from __future__ import annotations
@@ -85,6 +85,12 @@ def _parse(request: Mapping[str, Any], rows: Rows) -> Report:
         from engines.files import pdf_pages
 
         return pdf_pages.read(path, options, rows)
+    if request["format"] == "html":
+        from engines.files import html_text
+
+        page = html_text.page_of(path.read_text("utf-8"))
+        rows.write({"title": page.title, "text": page.text})
+        return Report()
     from engines.files import workbook
 
     return workbook.read(path, options, request["size"], rows)

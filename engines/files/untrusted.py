@@ -45,8 +45,11 @@ class Parsed:
         return SourceFile(Path(f"/proc/self/fd/{self.descriptor}"), shown, "json", ReadOptions(encoding="utf-8"))
 
 
-def parse(source: SourceFile, options: Mapping[str, Any]) -> Parsed:
-    """The rows of a workbook or a PDF. Blocking. Raises FileRefused, FileUnreadable, OSError where no process can be started."""
+def parse(source: SourceFile, options: Mapping[str, Any], *, text: str | None = None) -> Parsed:
+    """The rows of a workbook, a PDF or an HTML page. Blocking. text: what to read, decoded, if that is not the file's bytes.
+
+    Raises FileRefused, FileUnreadable, OSError where no process can be started.
+    """
     size = source.fingerprint().size
     with source.open_bytes():  # says in words if it cannot be opened
         pass
@@ -61,13 +64,17 @@ def parse(source: SourceFile, options: Mapping[str, Any]) -> Parsed:
         "size": max(UNPACKED_LEAST, UNPACKED_RATIO * size),
         "seconds": SECONDS,
     }
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as given:
+        if text is not None:
+            given.write(text.encode())
+            given.flush()
+            request["path"] = f"/proc/self/fd/{given.fileno()}"
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "engines.files.parser", json.dumps(request)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
-            pass_fds=(parsed.descriptor,),
+            pass_fds=(parsed.descriptor, given.fileno()),
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(_ROOT)},
             cwd="/",
             check=False,

@@ -10,7 +10,6 @@ from made_files import DRAWING, LOCKED, pdf, text
 
 from engines.errors import FileUnreadable
 from engines.files import documents, front_matter, html_text, pdf_pages, untrusted
-from engines.files.report import Refused
 
 
 @pytest.mark.parametrize(
@@ -154,11 +153,27 @@ def test_html_of_all_sorts(html: str, shown: str) -> None:
     assert html_text.page_of(html).text == shown
 
 
-def test_html_nested_deeper_than_browsers_follow(refused):
-    with pytest.raises(Refused):
-        html_text.page_of("<div>" * (html_text.MAX_DEPTH + 1))
-    html_text.page_of("<p>" * (html_text.MAX_DEPTH * 3) + "<div></div>" * html_text.MAX_DEPTH)
-    assert "nested deeper" in refused("a.html", "<div>" * 2_000).reason
+@pytest.mark.parametrize(
+    ("html", "apart"),
+    [
+        ("<div>" * html_text.DEEP, False),
+        ("<div>" * (html_text.DEEP + 1), True),
+        ("<P>" * 3_000 + "<div></div>" * 3_000 + "<li>" * 3_000 + "<br>" * 3_000, False),
+        ("<b>bold</b>" * 3_000, False),
+        ("".join(f"<b id={number}>" for number in range(html_text.UNCLOSED + 1)), True),
+        ("x" * (html_text.LONG + 1), True),
+    ],
+)
+def test_which_pages_are_read_apart(html: str, apart: bool) -> None:
+    assert html_text.may_explode(html) is apart
+
+
+def test_pages_read_apart(lake, refused, monkeypatch):
+    result = lake.ingest("a.html", "<title>T</title>" + "<div>" * 1_000 + "é")
+    assert lake.rows(result) == [{"path": "a.html", "title": "T", "text": "é"}]
+    again = "<p>" + "".join(f"<b id={number}>" for number in range(900)) + "<p>x" * 100_000
+    monkeypatch.setattr(untrusted, "MEMORY", 512 << 20)
+    assert "of memory to read" in refused("a.html", again).reason
 
 
 def test_another_encoding_is_said(lake, refused):
@@ -256,7 +271,7 @@ class TestPdf:
         monkeypatch.setattr(untrusted.subprocess, "run", lambda *words, **given: (started.append(given), run(*words, **given))[1])
         lake.ingest("a.pdf", pdf(text("x")))
         assert set(started[0]["env"]) == {"PATH", "LANG", "PYTHONPATH"}
-        assert len(started[0]["pass_fds"]) == 1
+        assert len(started[0]["pass_fds"]) == 2
 
 
 def program(folder: Path, script: str) -> None:

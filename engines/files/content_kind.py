@@ -9,7 +9,9 @@ from engines.files.formats import Format
 from engines.files.source import SourceFile
 
 _HEAD = 4096
-_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S)
+_HTML = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+)
 _STARTS: tuple[tuple[bytes, str, Format | None], ...] = (
     (b"%PDF-", "a PDF", "pdf"),
     (b"PAR1", "a Parquet file", "parquet"),

@@ -25,8 +25,7 @@ from engines.files.source import MAX_ROW_BYTES, ColumnPlan, SourceFile
 _TYPES = {"path": "string", "title": "string", "page": "int64", "text": "string"}
 _OWN = "front_matter."
 """Before what the front matter calls as we call a column of ours."""
-_HEADING = re.compile(r"^(?:#[ \t]+(?P<hashes>.+?)[ \t]*#*|(?P<under>\S.*)\n=+)[ \t]*$", re.M)
-_CODE = re.compile(r"^(```|~~~).*?^\1", re.S | re.M)
+_FENCES = ("```", "~~~")
 _CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]+)", re.I)
 
 
@@ -161,6 +160,17 @@ def _known(kind: str) -> Evidence:
 
 
 def _first_heading(text: str) -> str | None:
-    """The text of the first heading of the first level, not within code."""
-    found = _HEADING.search(_CODE.sub("", text))
-    return (found["hashes"] or found["under"]).strip() if found else None
+    """The text of the first heading of the first level, not within code. By lines: a pattern may take the square of a long one."""
+    fence, before = "", ""
+    for line in text.splitlines():
+        if line.startswith(fence or _FENCES):
+            fence = "" if fence else line[:3]
+        elif not fence:
+            if line.startswith(("# ", "#\t")):
+                title = line[1:].strip()
+                closed = title.rstrip("#")  # which a blank precedes, or they are part of a name
+                return (closed.rstrip() if not closed or closed[-1] in " \t" else title) or None
+            if before and line.startswith("=") and not line.strip("= \t"):
+                return before
+            before = line.strip()
+    return None

@@ -21,6 +21,7 @@ from engines.files import documents, front_matter, html_text, pdf_pages, untrust
         ("a.txt", "", {"path": "a.txt", "title": None, "text": ""}),
         ("a.md", "# One #\n\ntext\n", {"path": "a.md", "title": "One", "text": "# One #\n\ntext\n"}),
         ("a.md", "```\n# no\n```\nTwo\n===\n", {"path": "a.md", "title": "Two", "text": "```\n# no\n```\nTwo\n===\n"}),
+        ("a.md", "~~~\n```\n# no\n~~~\n# Yes C#\n", {"path": "a.md", "title": "Yes C#", "text": "~~~\n```\n# no\n~~~\n# Yes C#\n"}),
         ("a.md", "## Deeper\n", {"path": "a.md", "title": None, "text": "## Deeper\n"}),
         ("a.html", "<title> A\n B </title><p>x", {"path": "a.html", "title": "A B", "text": "x"}),
         ("a.htm", "<h1>H</h1>x", {"path": "a.htm", "title": "H", "text": "# H\n\nx"}),

@@ -82,6 +82,18 @@ def amendment(name: str, table: Table, step: Correct | GiveUp) -> TableCommit:
     )
 
 
+def leaving(table: Table, change: TableCommit) -> Mapping[str, int]:
+    """Rows of the contents that the change removes and brings no more, by the path that they were last read at."""
+    stay = {file.source for file in change.add}
+    paths = {binding.digest: binding.path for binding in table.bindings.values()}
+    found: dict[str, int] = {}
+    for file in table.files:
+        if file.key in change.remove and file.source not in stay:
+            path = paths.get(file.source, file.source)
+            found[path] = found.get(path, 0) + file.rows
+    return found
+
+
 def _only_refusals(name: str, table: Table, refused: Sequence[Refusal]) -> TableCommit:
     return TableCommit(
         object=name,

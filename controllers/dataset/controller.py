@@ -11,7 +11,7 @@ from pathlib import Path
 
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
-from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, sequences
+from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, leaving, sequences
 from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
 from controllers.dataset.edits import Edits
@@ -28,7 +28,8 @@ from engines.files.batch import Batch, BatchResult
 from engines.files.formats import reader_of, work_of
 from engines.files.ingest import IngestTask
 from engines.files.journal import Cause
-from engines.files.journalling import JournalTask
+from engines.files.journalling import JournalTask, Renewed, journal_of_leaving
+from engines.files.ledgers import Noted
 from engines.files.source import ReadOptions
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
@@ -227,7 +228,7 @@ class DatasetController:
     def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
         table = self._catalog.table(resource.key.name)
         result = BatchResult()
-        job = self._job(resource, step, table, revision) if step.ingest else None
+        job = self._job(resource, step, table, revision) if step.ingest or step.renew else None
         if job is not None:
             value = run_job(self._executor, job, reasons.INGESTING, step.summary())
             if isinstance(value, Started):
@@ -246,7 +247,8 @@ class DatasetController:
         outcomes = Outcomes(accepted, refused, result.schema)
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
         at, version = iso(self._clock()), self._next_version(resource, table)
-        change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at) for n in result.ledgers))
+        noted = [*result.ledgers, *self._leaving(resource, step, table, change, revision)]
+        change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at) for n in noted))
         hit(_BEFORE_COMMIT)
         self._commit(resource, table, change, step.why, revision)
         hit(_AFTER_COMMIT)
@@ -260,6 +262,14 @@ class DatasetController:
         for warning in result.warnings:
             self._events.record_event(str(resource.key), "Warning", reasons.INGEST_WARNING, warning, revision)
 
+    def _leaving(self, resource: Resource, step: Follow, table: Table | None, change: TableCommit, revision: str) -> tuple[Noted, ...]:
+        """The journal of contents whose rows leave. In a table that is made anew they come again."""
+        left = {} if table is None or step.reset else leaving(table, change)
+        if not left:
+            return ()
+        cause = Cause(resource.key.name, self._next_version(resource, table), "daemon", step.why, revision)
+        return (journal_of_leaving(cause, self._buckets.store(change.bucket), self._key_prefix(resource.key.name), left),)
+
     def _next_version(self, resource: Resource, table: Table | None) -> int:
         record = self._catalog.view().peek(str(resource.key))
         return (table.version if table is not None else record.last_version if record is not None else 0) + 1
@@ -268,12 +278,21 @@ class DatasetController:
         """What is to be noted of the rows that the step brings."""
         spec = resource.spec_as(DatasetSpec)
         cause = Cause(resource.key.name, self._next_version(resource, table), "daemon", step.why, revision)
+        target, prefix = self._buckets.config(spec.bucket), self._key_prefix(resource.key.name)
+        task = JournalTask(cause, target, prefix, known=tuple(sorted(step.repair)))
         if table is None or step.reset or spec.write != "upsert" or not table.readable:
-            return JournalTask(cause, None, tuple(sorted(step.repair)))
+            return task
         # what is damaged cannot be compared with: its rows count as new where other contents bring them as well
         whole = replace(table, files=tuple(file for file in table.files if file.source not in step.repair))
         former = make_view(whole, self._views, self._objects, sql_name(table.name)).table
-        return JournalTask(cause, former, tuple(sorted(step.repair)))
+        return replace(task, former=former, renewed=self._renewed(step, table), schema=table.schema)
+
+    def _renewed(self, step: Follow, table: Table) -> tuple[Renewed, ...]:
+        """Contents that become the newest and are not read in this step."""
+        read, place = {file.digest for file in step.ingest}, sequences(table, step)
+        again = {file.digest: file.path for file in step.renew if file.digest not in read}
+        paths = {digest: [str(self._objects.path(file.ref)) for file in table.readable if file.source == digest] for digest in again}
+        return tuple(Renewed(again[digest], digest, place[digest], tuple(found)) for digest, found in paths.items() if found)
 
     def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job:
         spec = resource.spec_as(DatasetSpec)
@@ -305,7 +324,7 @@ class DatasetController:
             kind="ingest",
             function="engines.files.batch:run",
             arguments=arguments,
-            weight=job_weight(sum(work_of(file.path, file.size) for file in step.ingest), common.target),
+            weight=job_weight(sum(work_of(file.path, file.size) for file in (*step.ingest, *step.renew)), common.target),
             object=str(resource.key),
         )
 

@@ -26,7 +26,7 @@ from state.objects import ObjectStore
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Tasks of one table that agree in all but the file; `schema` is the table's in each, or None in each. journal: None where nothing is
-    to be noted of the rows."""
+    to be noted of the rows; there may be no tasks where it has something to note all the same."""
 
     tasks: tuple[IngestTask, ...]
     journal: JournalTask | None = None
@@ -87,11 +87,14 @@ def run(arguments: Mapping[str, Any], progress: Progress | None = None) -> dict[
     Raises FileUnreadable, FileChanged (worth a retry), DiskFull, BucketUnavailable; but for the last two, nothing was stored by then.
     """
     batch = Batch.from_dict(arguments)
-    return ingest_batch(batch, progress, job_store(batch.tasks[0].target)).to_dict()
+    target = batch.journal.target if batch.journal is not None else batch.tasks[0].target
+    return ingest_batch(batch, progress, job_store(target)).to_dict()
 
 
 def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) -> BatchResult:
     """See `run`."""
+    if not batch.tasks:
+        return _noted_alone(batch, store)
     schema = batch.tasks[0].schema
     soft = schema is None and len(batch.tasks) > 1
     guesses: dict[str, ColumnGuess] = {}
@@ -109,6 +112,14 @@ def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) ->
         schema = _widened(schema, attempt.contradicted)
         why = "text, since a later file contradicts the others"
         guesses |= {name: ColumnGuess(name, "string", why) for name in attempt.contradicted}
+
+
+def _noted_alone(batch: Batch, store: ObjectStore) -> BatchResult:
+    assert batch.journal is not None
+    with StagedParts(store) as parts:
+        noted = journal_of(batch.journal, (), {}, None, parts)
+        parts.put()
+    return BatchResult(ledgers=noted)
 
 
 class _Pass:

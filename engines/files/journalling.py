@@ -7,8 +7,9 @@ changes are told all the same. Next: `journal.py` for the rows, `engines/sql/cha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -21,8 +22,21 @@ from engines.files.staged_parts import StagedParts
 from engines.files.types import arrow_type
 from engines.sql.source import LakeTable, source_from_dict
 from state.catalog.records import DataFile, Schema
+from state.objects import ObjectStore
+from state.places import BucketConfig
 
 MOST_INSERTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A content that the table holds and whose rows become the newest again. name: as the operator calls its file; paths: of its parts, as
+    local files; sequence: its new place."""
+
+    name: str
+    digest: str
+    sequence: int
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,41 +44,76 @@ class JournalTask:
     """What is to be noted of a batch.
 
     Args:
-        cause: of all its rows.
+        cause: of all its rows. target, key_prefix: where the journal goes.
         former: the keyed table that the rows change; None where they are its first, or where it has no key.
         known: contents that the table holds already and that are only written again.
+        renewed: contents that bring rows and are not read. schema: of the table, for them.
     """
 
     cause: Cause
+    target: BucketConfig
+    key_prefix: str
     former: LakeTable | None = None
     known: tuple[str, ...] = ()
+    renewed: tuple[Renewed, ...] = ()
+    schema: Schema | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        return {"cause": self.cause.to_dict(), "former": self.former and self.former.to_dict(), "known": list(self.known)}
+        return {
+            "cause": self.cause.to_dict(),
+            "target": self.target.to_dict(),
+            "key_prefix": self.key_prefix,
+            "former": self.former and self.former.to_dict(),
+            "known": list(self.known),
+            "renewed": [asdict(renewed) for renewed in self.renewed],
+            "schema": self.schema and self.schema.to_dict(),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
         former = None if data["former"] is None else source_from_dict(data["former"])
         assert former is None or isinstance(former, LakeTable)
-        return cls(Cause.from_dict(data["cause"]), former, tuple(data["known"]))
+        changed = {
+            "cause": Cause.from_dict(data["cause"]),
+            "target": BucketConfig.from_dict(data["target"]),
+            "former": former,
+            "known": tuple(data["known"]),
+            "renewed": tuple(Renewed(**{**renewed, "paths": tuple(renewed["paths"])}) for renewed in data["renewed"]),
+            "schema": None if data["schema"] is None else Schema.from_dict(data["schema"]),
+        }
+        return cls(**{**data, **changed})
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """One that brings rows, at its place. rows: their number, as the journal counts a load."""
+
+    name: str
+    digest: str
+    sequence: int
+    paths: tuple[Path, ...]
+    rows: int = 0
 
 
 def journal_of(
     task: JournalTask, tasks: Sequence[IngestTask], files: Mapping[str, tuple[DataFile, ...]], schema: Schema | None, parts: StagedParts
 ) -> tuple[Noted, ...]:
-    """Writes the journal beside the parts. tasks: all of the batch; files: what was taken, by content."""
-    now = datetime.now(UTC)
-    told = [one for one in tasks if files.get(one.digest) and one.digest not in task.known]
+    """Writes the journal beside the parts. tasks: all of the batch; files: what was taken, by content; schema: of all of it."""
+    told = [_of_file(one, files[one.digest], parts) for one in tasks if files.get(one.digest) and one.digest not in task.known]
+    told += [_Content(one.name, one.digest, one.sequence, tuple(map(Path, one.paths))) for one in task.renewed]
+    schema = schema or task.schema
     if not told or schema is None:
         return ()
-    with JournalWriter(parts.store, told[0].key_prefix, [task.cause.version, *(one.digest for one in told)]) as journal:
+    told.sort(key=lambda content: content.sequence)
+    now = datetime.now(UTC)
+    with JournalWriter(parts.store, task.key_prefix, [task.cause.version, *(content.digest for content in told)]) as journal:
         if task.former is None:
-            for one in told:
-                journal.write(count_row(task.cause, "load", one.display_path, sum(part.rows for part in files[one.digest]), now))
+            for content in told:
+                journal.write(count_row(task.cause, "load", content.name, content.rows, now))
         else:
-            _compare(task, task.former, told, files, schema, parts, journal, now)
+            _compare(task.cause, task.former, told, schema, journal, now)
         written = journal.end()
     if written is None:
         return ()
@@ -73,32 +122,39 @@ def journal_of(
     return (Noted("journal", ref, journal.rows, told[-1].digest),)
 
 
-def _compare(
-    task: JournalTask,
-    former: LakeTable,
-    told: Sequence[IngestTask],
-    files: Mapping[str, tuple[DataFile, ...]],
-    schema: Schema,
-    parts: StagedParts,
-    journal: JournalWriter,
-    now: datetime,
-) -> None:
+def journal_of_leaving(cause: Cause, store: ObjectStore, key_prefix: str, contents: Mapping[str, int]) -> Noted:
+    """Stores one row for each content whose rows leave a table that tells of files and not of rows. contents: rows by path."""
+    now = datetime.now(UTC)
+    with StagedParts(store) as parts, JournalWriter(store, key_prefix, [cause.version, "leaving", *contents]) as journal:
+        for path, rows in contents.items():
+            journal.write(count_row(cause, "unload", path, rows, now))
+        written = journal.end()
+        assert written is not None
+        ref, path_of_it = written
+        parts.add({ref.key: path_of_it})
+        parts.put()
+    return Noted("journal", ref, journal.rows, "")
+
+
+def _of_file(task: IngestTask, files: Sequence[DataFile], parts: StagedParts) -> _Content:
+    paths = tuple(parts.path(file.key) for file in files)
+    return _Content(task.display_path, task.digest, task.sequence, paths, sum(file.rows for file in files))
+
+
+def _compare(cause: Cause, former: LakeTable, told: Sequence[_Content], schema: Schema, journal: JournalWriter, now: datetime) -> None:
     from engines.sql.changes import NewRows, pairs
 
     columns = [(column.name, arrow_type(column.type)) for column in schema.columns]
-    contents = [
-        NewRows(one.display_path, tuple(parts.path(part.key) for part in files[one.digest]))
-        for one in sorted(told, key=lambda one: one.sequence)
-    ]
+    contents = [NewRows(content.name, content.paths) for content in told]
     inserts = {content.name: _Inserts() for content in contents}
     for name, batch in pairs(former, contents, columns):
-        rows = change_rows(batch, [column for column, _ in columns], former.primary_key, replace(task.cause, source=name), now)
+        rows = change_rows(batch, [column for column, _ in columns], former.primary_key, replace(cause, source=name), now)
         inserted = pc.equal(rows["op"], "insert")
         journal.write(rows.filter(pc.invert(inserted)))
         inserts[name].add(rows.filter(inserted))
     for name, found in inserts.items():
         if found.count > MOST_INSERTS:
-            journal.write(count_row(task.cause, "load", name, found.count, now))
+            journal.write(count_row(cause, "load", name, found.count, now))
         else:
             for rows in found.rows:
                 journal.write(rows)

@@ -55,7 +55,7 @@ class Kept:
             for n, content in enumerate(contents)
         )
         cause = Cause("things", table.version + 1, "me", "why", "rev")
-        batch = Batch(tasks, JournalTask(cause, self.view if table.files else None))
+        batch = Batch(tasks, JournalTask(cause, self.lake.config, "datasets/things", self.view if table.files else None))
         assert Batch.from_dict(batch.to_dict()) == batch
         self.result = found = ingest_batch(batch, None, self.lake.store)
         assert not found.refused

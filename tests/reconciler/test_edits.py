@@ -40,8 +40,10 @@ def rows(lake: Bench, moment: int | str | None = None, columns: list[str] = COLU
     return sorted(tuple(row[name] for name in columns) for batch in scan(view, columns) for row in batch.to_pylist())
 
 
-def journal(lake: Bench, *fields: str) -> list[tuple[Any, ...]]:
-    files = ledger_table("journal", [table(lake)]).files
+def journal(lake: Bench, *fields: str, name: str = "x") -> list[tuple[Any, ...]]:
+    of = lake.catalog.table(name)
+    assert of is not None
+    files = ledger_table("journal", [of]).files
     told = [row for file in files for row in pq.read_table(lake.state.objects.path(file.ref), partitioning=None).to_pylist()]
     return [tuple(row[name] for name in fields) for row in told]
 
@@ -112,12 +114,41 @@ def test_rows_without_keys_are_refused(lake: Bench) -> None:
     assert "its `write` is append" in change(lake, "row-set", key="1", set={"name": "x"})["message"]
 
 
+def test_tables_without_keys_are_told_by_file(lake: Bench) -> None:
+    lake.write("data/y/a.csv", "n\n1\n2\n")
+    lake.commit(BUCKET, dataset("x", UPSERT), dataset("y"))
+    lake.settle()
+    lake.write("data/y/a.csv", "n\n1\n2\n3\n")
+    lake.settle()
+    lake.commit(BUCKET, dataset("x", UPSERT), dataset("y", ", columns: {n: string}"))
+    lake.settle()
+    told = journal(lake, "op", "old", "new", "source", "version", name="y")
+    assert told == [
+        ("load", None, "2", "data/y/a.csv", 1),
+        ("load", None, "3", "data/y/a.csv", 2),
+        ("unload", "2", None, "data/y/a.csv", 2),
+        ("load", None, "3", "data/y/a.csv", 3),
+    ]
+
+
 def test_a_later_file_takes_the_row_over(lake: Bench) -> None:
     change(lake, "row-set", key="1", set={"phone": "0099"})
     lake.write("data/x/b.csv", "id,name,phone\n1,Ann,0007\n")
     lake.settle()
     assert rows(lake) == [(1, "Ann", "0007"), (2, "Bob", "0002")]
     assert journal(lake, "field", "old", "new", "source", "version")[-1] == ("phone", "0099", "0007", "data/x/b.csv", 3)
+
+
+def test_a_content_that_comes_back_is_told_as_well(lake: Bench) -> None:
+    """Its rows are there already and become the newest again."""
+    first = "id,name,phone\n1,Ann,0001\n2,Bob,0002\n"
+    lake.write("data/x/a.csv", first.replace("0001", "0005"))
+    lake.settle()
+    lake.write("data/x/a.csv", first)
+    lake.settle()
+    assert rows(lake) == [(1, "Ann", "0001"), (2, "Bob", "0002")]
+    told = [row for row in journal(lake, "field", "old", "new", "source", "version") if row[0]]
+    assert told == [("phone", "0001", "0005", "data/x/a.csv", 2), ("phone", "0005", "0001", "data/x/a.csv", 3)]
 
 
 def test_a_table_made_anew_is_given_its_edits_again_in_their_place(lake: Bench) -> None:

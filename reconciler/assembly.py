@@ -6,7 +6,7 @@ The one place that knows which controller acts on which kind. A kind without one
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -148,7 +148,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         clock=state.clock,
     )
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
-    _wire(state, desk, driver)
+    _wire(state, desk, driver, checks)
     return Assembly(state, world, follower, statuses, executor, queue, driver)
 
 
@@ -157,11 +157,19 @@ def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:
     return Executor(state.place.cache / "jobs", limits, desk.ended, failures=state.buckets.failures)
 
 
-def _wire(state: State, desk: JobDesk, driver: Driver) -> None:
+def _wire(state: State, desk: JobDesk, driver: Driver, checks: FileChecks) -> None:
     """Jobs that end, commits, and readers that meet damage make the driver look."""
     desk.wake = driver.wake
     state.catalog.subscribe(driver.wake)
-    state.buckets.failures.listen(DamageWatch(driver.look).heard)
+
+    def look(owners: Iterable[str]) -> None:
+        names = list(owners)
+        for kind, _, name in (owner.partition("/") for owner in names):
+            if kind == "Dataset":
+                checks.missed(name)
+        driver.look(names)
+
+    state.buckets.failures.listen(DamageWatch(look).heard)
 
 
 def _heartbeat(state: State, revision: str | None, relisted_at: datetime | None) -> None:

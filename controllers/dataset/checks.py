@@ -1,7 +1,8 @@
 """How a table's data files stand: whole, damaged, kept in a rescue bucket, or not what the catalog says of them.
 
 Three looks of growing cost. Every visit asks for existence and size. From the second visit of a process on, each local file's footer is
-compared with the catalog's entry, once. A visit after `ask` (`lakectl resync`) reads all of every file, wherever it is.
+compared with the catalog's entry, once. A visit after `ask` (`lakectl resync`) reads all of every file, wherever it is. Former versions and
+ledgers are looked for at the first visit, after `ask`, and after a reader missed an object of the table.
 A footer is believed only if the file has the SHA-256 that the catalog has: then the entry is wrong, and else the file.
 
 It refuses to mend. Next: `plan.py`, which decides how.
@@ -19,7 +20,7 @@ from state.catalog.records import DataFile, Schema, Table
 from state.digest_file import sha256_file
 from state.errors import BucketUnknown, ObjectMissing, StateError
 from state.mirrors import Copy
-from state.objects import ObjectInfo
+from state.objects import ObjectInfo, ObjectRef
 from state.own_copy import own_copy
 from state.reader import ObjectReader
 
@@ -33,6 +34,7 @@ class FileChecks:
         self._lock = threading.Lock()
         self._seen: set[str] = set()
         self._asked: set[str] = set()
+        self._missed: set[str] = set()
         self._agreed: set[tuple[str, int, int]] = set()
         self._damaged: dict[str, str] = {}  # etags of objects that were read and are damaged, by key
         self._useless: dict[str, str] = {}  # and of copies
@@ -42,6 +44,11 @@ class FileChecks:
         with self._lock:
             self._asked.add(name)
 
+    def missed(self, name: str) -> None:
+        """A reader found an object of this table missing or damaged: its past is looked for at the next look."""
+        with self._lock:
+            self._missed.add(name)
+
     def useless(self, copies: tuple[Copy, ...]) -> None:
         """These copies are no better than what they were to replace."""
         with self._lock:
@@ -49,7 +56,7 @@ class FileChecks:
 
     def incomplete(self, table: Table) -> bool:
         """Whether a file is not whole, by the light look."""
-        return any(not self._objects.whole(file.ref) for file in table.files)
+        return any(not self._objects.whole(ref) for ref in (*(file.ref for file in table.files), *table.past))
 
     def look(self, table: Table) -> Standing:
         """How the files stand. Raises what the store raises, but for missing objects and buckets."""
@@ -57,6 +64,8 @@ class FileChecks:
             thorough = table.name in self._asked
             self._asked.discard(table.name)
             footers = thorough or table.name in self._seen
+            past = thorough or table.name in self._missed or table.name not in self._seen
+            self._missed.discard(table.name)
             self._seen.add(table.name)
         damaged: set[str] = set()
         corrected: list[DataFile] = []
@@ -69,8 +78,11 @@ class FileChecks:
                 corrected.append(found[0])
                 schemas |= {found[1]} if found[1] is not None else set()
         schema = schemas.pop() if len(schemas) == 1 else None
-        rescuable = tuple(copy for file in table.files if file.key in damaged and (copy := self._copy(file)) is not None)
-        return Standing(frozenset(damaged), tuple(corrected), schema, rescuable)
+        lacking = [file.ref for file in table.files if file.key in damaged]
+        gone = [ref for ref in table.past if not self._objects.whole(ref)] if past else []
+        rescuable = tuple(copy for ref in (*lacking, *gone) if (copy := self._copy(ref)) is not None)
+        forgotten = frozenset(ref.key for ref in gone) - {copy.key for copy in rescuable}
+        return Standing(frozenset(damaged), tuple(corrected), schema, rescuable, forgotten)
 
     def _look_at(self, table: Table, file: DataFile, *, thorough: bool, footers: bool) -> tuple[DataFile, Schema | None] | None:
         """The entry as it should be, and the current schema if that is wrong; None where the file is damaged."""
@@ -114,18 +126,18 @@ class FileChecks:
             return entry, None
         return _corrected(table, entry, footer)
 
-    def _copy(self, file: DataFile) -> Copy | None:
+    def _copy(self, ref: ObjectRef) -> Copy | None:
         """The copy in the rescue bucket, as far as a light look tells; None for one that was tried in vain."""
-        rescue = self._buckets.rescue(file.ref.bucket)
+        rescue = self._buckets.rescue(ref.bucket)
         if rescue is None:
             return None
         try:
-            found = self._buckets.store(rescue).head(file.key)
+            found = self._buckets.store(rescue).head(ref.key)
         except StateError:
             return None
-        if found.size != file.ref.size or self._useless.get(file.key) == found.etag:
+        if found.size != ref.size or self._useless.get(ref.key) == found.etag:
             return None
-        return Copy(file.key, found.size, found.etag, found.modified, file.ref.sha256, replaces=True)
+        return Copy(ref.key, found.size, found.etag, found.modified, ref.sha256, replaces=True)
 
 
 def _known(file: DataFile) -> tuple[str, int, int]:

@@ -70,6 +70,8 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
 def amendment(name: str, table: Table, step: Correct | GiveUp) -> TableCommit:
     """The entry that replaces the others of a correction's files, under the same keys; or that changes nothing of the present version."""
     files = step.files if isinstance(step, Correct) else ()
+    gone = step.gone if isinstance(step, GiveUp) else frozenset()
+    last = max((former.version for former in table.former if any(file.key in gone for file in former.removed)), default=0)
     return TableCommit(
         object=name,
         transformation=table.transformation,
@@ -79,6 +81,8 @@ def amendment(name: str, table: Table, step: Correct | GiveUp) -> TableCommit:
         schema=step.schema if isinstance(step, Correct) else None,
         add=files,
         remove=tuple(file.key for file in files),
+        drop=tuple(ledger.ref.key for ledger in table.ledgers if ledger.ref.key in gone),
+        forget=last + 1 if last else 0,
     )
 
 

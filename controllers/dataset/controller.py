@@ -206,7 +206,13 @@ class DatasetController:
         """One entry that reads no source."""
         table = self._catalog.table(resource.key.name)
         assert table is not None
-        self._commit(resource, table, amendment(str(resource.key), table, step), step.why, revision)
+        change = amendment(str(resource.key), table, step)
+        if isinstance(step, GiveUp) and step.gone:
+            rows = sum(ledger.rows for ledger in table.ledgers if ledger.ref.key in change.drop and ledger.kind == "journal")
+            versions = f", and versions before {change.forget}" if change.forget else ""
+            message = f"{step.why}: {rows:,} rows of the journal are lost{versions}"
+            self._events.record_event(str(resource.key), "Warning", reasons.OBJECT_MISSING, message, revision)
+        self._commit(resource, table, change, step.why, revision)
 
     def _commit(self, resource: Resource, table: Table | None, change: TableCommit, why: str, revision: str) -> None:
         """table: as it was when the change was made up. Raises ChangeRefused where it is another by now."""

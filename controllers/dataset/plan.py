@@ -85,14 +85,16 @@ class Correct:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Ends versions that `keep` asks for no longer. What only they had becomes garbage."""
+    """Ends versions that `keep` asks for no longer, or whose objects nobody has (`gone`, with the ledgers among them). What only they had
+    becomes garbage."""
 
     why: str = "`keep` has ended"
+    gone: frozenset[str] = frozenset()
     work: Work | None = None
 
     def summary(self) -> str:
         """See `Step`."""
-        return "give up old versions"
+        return "do without what is lost of the past" if self.gone else "give up old versions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ def _upkeep(spec: DatasetSpec, table: Table, observed: Observed) -> tuple[Datase
     return (GiveUp(),) if observed.expired else ()
 
 
-def mend(table: Table, standing: Standing) -> Fetch | Correct | None:
+def mend(table: Table, standing: Standing) -> Fetch | Correct | GiveUp | None:
     """What needs no source: copies of damaged files, and entries that are not what their files say."""
     if standing.rescuable:
         return Fetch("data files are missing or damaged, and the rescue bucket has them", standing.rescuable)
@@ -208,6 +210,8 @@ def mend(table: Table, standing: Standing) -> Fetch | Correct | None:
         back = all(table.file(file.key) == replace(file, lost=True) for file in standing.corrected)
         why = "lost data files are there again" if back else "the catalog said something else than their footers"
         return Correct(why, standing.corrected, standing.schema)
+    if standing.forgotten:
+        return GiveUp("objects of former versions or of the journal are missing, and no rescue bucket has them", standing.forgotten)
     return None
 
 

@@ -27,7 +27,7 @@ def stamped(change: TableCommit, table: Table | None, keep: Keep, now: datetime)
     if table is None or not table.version:
         return replace(change, at=at)
     altered = _alters(change)
-    first = oldest_kept(table, keep, now, coming=int(altered))
+    first = max(oldest_kept(table, keep, now, coming=int(altered)), change.forget)
     gone = [step for step in table.former if step.version < first]
     still = {file.key for file in table.files} | {file.key for step in table.former if step.version >= first for file in step.removed}
     drop = tuple(dict.fromkeys(file.key for step in gone for file in step.removed if file.key not in still))

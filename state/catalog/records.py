@@ -280,6 +280,13 @@ class Table:
         return found
 
     @property
+    def past(self) -> tuple[ObjectRef, ...]:
+        """The objects that only former versions need, and the ledgers: what the present does without."""
+        present = {file.ref.key for file in self.files}
+        files = {file.ref.key: file.ref for step in self.former for file in step.removed if not file.lost}
+        return (*(ref for key, ref in files.items() if key not in present), *(ledger.ref for ledger in self.ledgers))
+
+    @property
     def versions(self) -> tuple[tuple[int, str], ...]:
         """Every version that can be read with the time of its commit, oldest first."""
         return (*((step.version, step.at) for step in self.former), (self.version, self.at))

@@ -265,3 +265,24 @@ def test_an_edit_beside_a_compaction_stays_on_top(lake: Bench) -> None:
     scope = within(table(lake), set(step.deltas))
     assert [file.sequence for file in scope.files] == [1, 2, 3, 4, 5]
     assert folded(table(lake), scope, (), (), ()).fold == {scope.files[0].source: 1}
+
+
+def test_what_is_lost_of_the_past_is_done_without(lake: Bench) -> None:
+    change(lake, "row-set", key="1", set={"phone": "0099"})
+    compaction(lake, "maxDeltas: 1")
+    change(lake, "row-set", key="1", set={"phone": "0098"})
+    compaction(lake, "maxDeltas: 9")
+    assert [version for version, _ in table(lake).versions] == [1, 2, 3, 4]
+    first = table(lake).as_of(1).files[0]
+    (told, *_) = (ledger for ledger in table(lake).ledgers if ledger.kind == "journal")
+    for key in (first.key, told.ref.key):
+        lake.store.delete(key)
+    assert lake.checks.incomplete(table(lake))
+    lake.checks.missed("x")
+    assert lake.settle()["Dataset/x"].ready == "True"
+    assert [version for version, _ in table(lake).versions] == [3, 4]
+    assert rows(lake) == [(1, "Ann", "0098"), (2, "Bob", "0002")]
+    assert journal(lake, "op", "new") == [("update", "0098")]
+    (event,) = lake.streams.read("events", where={"reason": "ObjectMissing"})
+    assert event["message"].endswith("2 rows of the journal are lost, and versions before 3")
+    assert not lake.checks.incomplete(table(lake))

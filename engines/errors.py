@@ -5,6 +5,9 @@
     │   ├── FileRefused          its content does not fit: path, line, reason (until the file or the spec changes)
     │   ├── FileUnreadable       the operating system would not give it (retry)
     │   └── FileChanged          it changed while it was read (retry)
+    ├── SourceError              a source that is no file
+    │   ├── SourceRefused        what is asked of it cannot be, or what it gives does not fit (until spec or source change)
+    │   └── SourceUnavailable    it cannot be reached, or broke off (retry)
     ├── QueryError
     │   ├── QueryInvalid         does not parse, plan or type
     │   ├── QueryForbidden       asks for more than reading
@@ -97,6 +100,30 @@ class FileChanged(FileError):
     """The file changed while it was read, so that what was read is nobody's content. Worth a retry."""
 
     slug = "file-changed"
+
+
+class SourceError(EngineError):
+    """A database or query that gave no rows."""
+
+    slug = "source-error"
+
+
+class SourceRefused(SourceError):
+    """What is asked of the source cannot be answered, or its rows do not fit the table; so until the spec or the source changes."""
+
+    slug = "source-refused"
+
+
+class SourceUnavailable(SourceError):
+    """The source cannot be reached, does not let us in, or broke off in the middle. Worth a retry. place: without credentials."""
+
+    slug = "source-unavailable"
+
+    def __init__(self, place: str, reason: str, *, remedy: str | None = None) -> None:
+        """reason: without the place, which the message puts before it."""
+        super().__init__(f"{place}: {reason}", remedy=remedy)
+        self.place = place
+        self.reason = reason
 
 
 class QueryError(EngineError):

@@ -19,6 +19,7 @@ from controllers.dataset.checks import FileChecks
 from controllers.dataset.controller import DatasetController
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFiles
+from controllers.dataset.row_sources import RowSources
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
 from controllers.index_generation.controller import IndexGenerationController
@@ -89,6 +90,7 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring, world.resource)
+    rows = RowSources(state.catalog, state.objects, executor, state.place.cache, world.resource)
     dataset = DatasetController(
         state.catalog,
         state.buckets,
@@ -100,6 +102,7 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
         world.resource,
         state.objects,
         state.place.cache / "views",
+        rows,
         state.clock,
     )
     index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)

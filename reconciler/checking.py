@@ -10,6 +10,7 @@ from reconciler.place import Place
 from reconciler.plan import Plan
 from reconciler.world import Desired, World
 from specs.kinds.bucket import BucketSpec
+from specs.references import order
 from specs.resource import Key
 from specs.suggestions import did_you_mean
 from specs.version import PARSER_VERSION
@@ -27,7 +28,19 @@ def check_offline(where: Place) -> Plan:
 def errors(world: World) -> tuple[str, ...]:
     """Faults of specs, in the order of their places."""
     found = {error for desired in world.objects.values() for error in desired.errors}
-    return tuple(str(error) for error in sorted(found, key=lambda error: (error.path, error.line, error.column)))
+    ordered = sorted(found, key=lambda error: (error.path, error.line, error.column))
+    return (*(str(error) for error in ordered), *_circles(world))
+
+
+def _circles(world: World) -> tuple[str, ...]:
+    """References that lead back to where they begin, each with the place of its first object."""
+    resources = {key: desired.resource for key, desired in world.objects.items() if desired.resource is not None}
+    circles = order(resources.values()).cycles
+    return tuple(
+        f"{resources[circle[0]].origin}: {circle[0]} refers to itself: {' -> '.join(f'{key} ({resources[key].origin})' for key in circle)}"
+        f" -> {circle[0]}; remove one of these references"
+        for circle in circles
+    )
 
 
 def unfit(desired: Desired, why: str) -> tuple[str, ...]:

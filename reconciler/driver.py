@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from controllers.outcome import Failed, Outcome, Ready, Waiting
+from controllers.outcome import Failed, Outcome, Ready, Stalled, Waiting
 from reconciler.backoff import Backoff
 from reconciler.data_watch import DataWatch
 from reconciler.follow import Follower
@@ -92,6 +92,7 @@ class Driver:
         self._unvisited: set[Key] = set()
         self._awaited: dict[Key, list[asyncio.Future[None]]] = {}
         self.ready: set[Key] = set()
+        self.stalled: set[Key] = set()
         self.tally = Tally()
         self.first_pass = asyncio.Event()
 
@@ -221,12 +222,14 @@ class Driver:
 
     def _forget(self, key: Key) -> None:
         self.ready.discard(key)
+        self.stalled.discard(key)
         self._parts.backoff.forget(key)
         self._parts.queue.forget(key)
 
     def _settle(self, key: Key, outcome: Outcome) -> None:
         queue, backoff = self._parts.queue, self._parts.backoff
         (self.ready.add if isinstance(outcome, Ready) else self.ready.discard)(key)
+        (self.stalled.add if isinstance(outcome, Stalled) else self.stalled.discard)(key)
         if isinstance(outcome, Failed):
             queue.add_after(key, backoff.next_delay(key))
             return

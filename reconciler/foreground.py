@@ -80,8 +80,8 @@ def _quiet(assembly: Assembly) -> bool:
     queue = assembly.queue
     if not queue.idle or assembly.executor.jobs():
         return False
-    # what is Ready and looked at again later, as a mirror is, has nothing left to do now
-    waiting = queue.delayed - assembly.driver.ready
+    # what has ended and is looked at again later, as a mirror is, has nothing left to do now
+    waiting = queue.delayed - assembly.driver.ready - assembly.driver.stalled
     return all(assembly.driver.failures(key) >= _MOST_FAILURES or _suspended(assembly, key) for key in waiting)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from controllers.controller import Controller
 from controllers.outcome import Failed, Outcome, Stalled, Waiting
 from controllers.step import Started, Step
-from engines.errors import BuildFailed, FileError, JobError, ModelUnavailable
+from engines.errors import BuildFailed, FileError, JobError, ModelUnavailable, SourceUnavailable
 from reconciler.status_writer import StatusWriter
 from reconciler.world import SPEC_FILE, Desired
 from specs.errors import LakehouseError
@@ -49,6 +49,7 @@ _REASONS: tuple[tuple[type[LakehouseError], str], ...] = (
     (ObjectMissing, reasons.OBJECT_MISSING),
     (CatalogCorrupt, reasons.CATALOG_LOST),
     (FileError, reasons.INGEST_FAILED),
+    (SourceUnavailable, reasons.SOURCE_UNAVAILABLE),
     (BuildFailed, reasons.BUILD_FAILED),
     (ModelUnavailable, reasons.MODEL_UNAVAILABLE),
     (ChangeRefused, reasons.CONFLICT),
@@ -198,7 +199,8 @@ def held(desired: Desired, record: ObjectState | None, circle: Sequence[Key], no
         return Stalled(reasons.INVALID_SPEC, _errors(desired))
     if circle:
         path = " -> ".join(map(str, circle))
-        return Stalled(reasons.DEPENDENCY_CYCLE, f"it refers to itself: {path}; remove one of these references")
+        where = desired.resource.origin
+        return Stalled(reasons.DEPENDENCY_CYCLE, f"it refers to itself: {path} ({where}); remove one of these references")
     return None
 
 
@@ -212,7 +214,8 @@ def with_errors(desired: Desired, outcome: Outcome) -> Outcome:
         return outcome
     served = f" The last good spec stays in force: {outcome.message}" if desired.key.kind != SPEC_FILE else ""
     told = _errors(desired)
-    return Stalled(reasons.INVALID_SPEC, told + ("" if told.endswith(("?", ".")) else ".") + served, detail=outcome.detail)
+    again = outcome.seconds if not isinstance(outcome, Failed) else None
+    return Stalled(reasons.INVALID_SPEC, told + ("" if told.endswith(("?", ".")) else ".") + served, detail=outcome.detail, seconds=again)
 
 
 def _errors(desired: Desired) -> str:

@@ -21,7 +21,7 @@ from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Approved, Resumed, Suspended
+from state.catalog.entry import Approved, Asked, Resumed, Suspended
 from state.catalog.fold import Suspension
 from state.errors import LeaseLost
 from state.failpoints import declare, hit
@@ -31,6 +31,7 @@ from state.streams import ids
 from state.streams.compaction import Compaction
 from state.streams.schemas import STREAMS, StreamInvalid
 from state.streams.stream import Streams
+from state.timestamps import iso
 
 _BEFORE_ANSWER = declare("operator.before-answer")
 _AFTER_ANSWER = declare("operator.after-answer")
@@ -141,7 +142,7 @@ class Operator:
             case "reconcile" if not request.object:
                 return "the watched ref is read again", tuple(self._world.objects)
             case "reconcile":
-                return "it is looked at now", (self._worked_on(request),)
+                return self._reconcile(request)
             case "suspend":
                 return self._suspend(request)
             case "resume":
@@ -165,6 +166,18 @@ class Operator:
                 return self._edit(request)
             case verb:
                 raise Refused(f"`{verb}` is not built in this version.", remedy="Use a version of Lakehouse that has it.")
+
+    def _reconcile(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        """A look, and a read of what is not looked at by itself: a database, a query, files that are not watched."""
+        key = self._worked_on(request)
+        resource = self._world.resource(key)
+        if key.kind != "Dataset" or resource is None:
+            return "it is looked at now", (key,)
+        spec = resource.spec_as(DatasetSpec)
+        if spec.source.in_files and spec.refresh.watch:
+            return "it is looked at now", (key,)
+        self._catalog.commit((Asked(str(key), request.actor, iso(self._clock())),), actor=request.actor, reason=request.reason)
+        return "its source is read now", (key,)
 
     def _suspend(self, request: Request) -> tuple[str, tuple[Key, ...]]:
         key = self._wanted(request)

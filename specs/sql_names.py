@@ -37,6 +37,11 @@ def parameters_of(sql: str) -> tuple[str, ...]:
     return tuple(sorted({token[1:] for token in _tokens(sql) if token[0] == "$" and len(token) > 1 and not token[1].isdigit()}))
 
 
+def normalised(sql: str) -> str:
+    """The text without comments and with single spaces: equal for queries that differ in layout only."""
+    return " ".join(_tokens(sql))
+
+
 def _tokens(sql: str) -> list[str]:
     return [match[0] for match in _TOKEN.finditer(sql) if match.lastgroup != "skip"]
 

@@ -92,6 +92,9 @@ DISK_FULL = "DiskFull"
 INGEST_FAILED = "IngestFailed"
 """Reading a file failed for a reason outside the file; the former rows are still served."""
 
+SOURCE_UNAVAILABLE = "SourceUnavailable"
+"""The database does not answer, does not let us in, or broke off in the middle; the former rows are still served."""
+
 EMBED_FAILED = "EmbedFailed"
 """Embedding failed; what was embedded so far is kept."""
 
@@ -126,6 +129,9 @@ SOURCE_GONE = "SourceGone"
 
 FILE_REFUSED = "FileRefused"
 """Files do not fit the table and were refused as a whole, with line and reason; the rest is served."""
+
+SOURCE_REFUSED = "SourceRefused"
+"""The database or the query cannot answer what is asked, or its rows do not fit the table; asked again when it is due or changed."""
 
 SCHEMA_CONFLICT = "SchemaConflict"
 """A change of columns, key or write mode cannot be applied to the data there is."""

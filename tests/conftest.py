@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from harness_loop import watched_loop
+from harness_postgres import EMPTY, Postgres
 from hypothesis import settings
 
+from examples.postgres_server import PostgresServer
 from examples.s3_server import S3Server
 
 # no test is a timed one: how long an example takes says something of the machine only
@@ -53,6 +55,21 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server with the bucket `lake`, for tests that leave it as it is and write below prefixes of their own."""
     with S3Server(tmp_path_factory.mktemp("s3"), ("lake",)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server, one for all tests of a process."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Postgres:
+    """Its database, empty."""
+    made = Postgres(postgres_server.dsn)
+    made.run(EMPTY)
+    return made
 
 
 Watch = Callable[..., AbstractContextManager[None]]

@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controllers.dataset.files import SourceFile
+from controllers.dataset.origins import recorded
 from controllers.dataset.plan import Correct, Follow, GiveUp, edits_of
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.entry import TableCommit
-from state.catalog.records import Binding, DataFile, Refusal, Role, Schema, Table
+from state.catalog.records import Binding, DataFile, Origin, Refusal, Role, Schema, Table
 
 _LAST = sys.maxsize
 """Comes after every place."""
@@ -28,18 +29,20 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """The endings of `Follow.ingest`, in its order, and the schema of the accepted files (None where none was read)."""
+    """The endings of `Follow.ingest`, in its order, the schema of the accepted files (None where none was read), and what is known of a
+    source that is no file."""
 
     accepted: tuple[Accepted, ...] = ()
     refused: tuple[Refusal, ...] = ()
     schema: Schema | None = None
+    origin: Origin | None = None
 
 
 def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outcomes: Outcomes) -> TableCommit:
     """The entry that makes the table follow its files. `name` is the object's; `table` as it is now, None where there is none."""
     accepted, refused, schema = outcomes.accepted, outcomes.refused, outcomes.schema
-    if step.reset and table is not None and _holds_any(table, refused):
-        return _only_refusals(name, table, refused)
+    if step.reset and table is not None and refused and (not accepted or _holds_any(table, refused)):
+        return _only_refusals(name, table, refused, step.slot)
     rejected = frozenset(refusal.digest for refusal in refused)
     former = () if step.reset or table is None else table.files
     bindings = {} if step.reset or table is None else dict(table.bindings)
@@ -64,6 +67,7 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
         refuse=tuple(refused),
         accept=tuple(_accepted(table, step, accepted)),
         fold={} if step.reset and table is not None and table.folded else None,
+        origin=recorded(None if step.reset or table is None else table.origin, outcomes.origin if accepted else None, step.slot),
     )
 
 
@@ -98,7 +102,7 @@ def leaving(table: Table, change: TableCommit) -> Mapping[str, int]:
     return found
 
 
-def _only_refusals(name: str, table: Table, refused: Sequence[Refusal]) -> TableCommit:
+def _only_refusals(name: str, table: Table, refused: Sequence[Refusal], slot: str) -> TableCommit:
     return TableCommit(
         object=name,
         transformation=table.transformation,
@@ -106,6 +110,7 @@ def _only_refusals(name: str, table: Table, refused: Sequence[Refusal]) -> Table
         primary_key=table.primary_key,
         write=table.write,
         refuse=tuple(refused),
+        origin=recorded(table.origin, None, slot),
     )
 
 
@@ -129,8 +134,8 @@ def _removed(
     if step.reset:
         return tuple(file.key for file in table.files)
     kept = {binding.digest for binding in after.values()}
-    upsert = spec.write == "upsert"
-    return tuple(file.key for file in table.files if file.source in rewritten or (not upsert and file.source not in kept))
+    keeps = spec.write == "upsert" or step.adds
+    return tuple(file.key for file in table.files if file.source in rewritten or (not keeps and file.source not in kept))
 
 
 def sequences(table: Table | None, step: Follow) -> Mapping[str, int]:

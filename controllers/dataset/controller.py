@@ -9,22 +9,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from controllers.dataset import origins
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
 from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, leaving, sequences
 from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
 from controllers.dataset.edits import Edits
-from controllers.dataset.files import SourceFile, SourceFiles, format_of
+from controllers.dataset.files import Listing, SourceFile, SourceFiles, format_of
 from controllers.dataset.inferred import inferred
+from controllers.dataset.origins import Input
 from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
-from controllers.dataset.standing import SOUND
+from controllers.dataset.refresh import Slot, slot
+from controllers.dataset.row_sources import RowSources
+from controllers.dataset.standing import SOUND, Standing
 from controllers.dataset.versions import expired, stamped
 from controllers.events import Events
 from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome
 from controllers.step import Started
 from engines.files.batch import Batch, BatchResult
+from engines.files.extract import Extract, ExtractTask
 from engines.files.formats import reader_of, work_of
 from engines.files.ingest import IngestTask
 from engines.files.journal import Cause
@@ -38,6 +43,7 @@ from engines.row_keys import DELETED_COLUMN
 from engines.sql.tables import sql_name
 from engines.sql.views import make_view
 from specs.digests import digest
+from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key, Resource
 from state import reasons
@@ -79,6 +85,7 @@ class DatasetController:
         wanted: Callable[[Key], Resource | None],
         objects: ObjectReader,
         views: Path,
+        rows: RowSources,
         clock: Clock,
     ) -> None:
         self._catalog = catalog
@@ -91,6 +98,7 @@ class DatasetController:
         self._wanted = wanted
         self._objects = objects
         self._views = views
+        self._rows = rows
         self._clock = clock
         self._compactions = Compactions(buckets, executor, objects, views, self._key_prefix)
         self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, clock)
@@ -103,17 +111,39 @@ class DatasetController:
         if table is None and spec.renamed_from is not None:
             former = self._catalog.table(spec.renamed_from)
             former_wanted = self._wanted(Key("Dataset", spec.renamed_from)) is not None
+        standing = self._checks.look(table) if table is not None else SOUND
+        slot = self._slot(resource, table)
+        inputs, blocked = self._rows.inputs(spec)
         return Observed(
             table=table,
-            listing=self._files.list(spec.source.files, spec.source.format),
+            listing=self._listing(spec, table, slot, standing, inputs),
             bucket_attached=self._attached(spec.bucket),
-            standing=self._checks.look(table) if table is not None else SOUND,
+            standing=standing,
             former=former,
             former_wanted=former_wanted,
             bucket_declared=self._wanted(Key("Bucket", spec.bucket)) is not None,
             expired=expired(table, spec.keep, self._clock()),
             compaction=due(table, spec.compaction, self._clock()) if table is not None else None,
+            slot=slot,
+            inputs=inputs,
+            blocked=blocked,
         )
+
+    def _slot(self, resource: Resource, table: Table | None) -> Slot:
+        spec = resource.spec_as(DatasetSpec)
+        record = self._catalog.get(str(resource.key))
+        honoured = table.origin.slot if table is not None and table.origin is not None else ""
+        found = slot(resource.key.name, spec.refresh, honoured, record.asked if record is not None else "", self._clock())
+        # files that are watched are due whenever they change; their schedule only makes us look
+        return Slot(seconds=found.seconds) if spec.source.in_files and spec.refresh.watch else found
+
+    def _listing(self, spec: DatasetSpec, table: Table | None, slot: Slot, standing: Standing, inputs: tuple[Input, ...]) -> Listing:
+        wanted = planning.transformation(spec)
+        if not spec.source.in_files:
+            return origins.listing(spec, table, slot, inputs, standing.damaged, wanted)
+        if table is None or spec.refresh.watch or slot.due or standing.damaged or table.transformation != wanted:
+            return self._files.list(spec.source.files, spec.source.format)
+        return origins.as_bound(table)
 
     def drift(self, observed: Observed) -> tuple[str, ...]:
         """Keys of data files."""
@@ -233,6 +263,8 @@ class DatasetController:
 
     def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
         table = self._catalog.table(resource.key.name)
+        if step.ingest and not resource.spec_as(DatasetSpec).source.in_files:
+            return self._read(resource, step, table, revision)
         result = BatchResult()
         job = self._job(resource, step, table, revision) if step.ingest or step.renew else None
         if job is not None:
@@ -240,17 +272,40 @@ class DatasetController:
             if isinstance(value, Started):
                 return value
             result = BatchResult.from_dict(value)
-        self._publish(resource, step, table, result, revision)
+        self._publish(resource, step, table, Extract(result), revision)
         if job is not None:
             self._executor.forget(job.id)
         return None
 
-    def _publish(self, resource: Resource, step: Follow, table: Table | None, result: BatchResult, revision: str) -> None:
+    def _read(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Started | None:
+        """As `_follow`, of rows that are in no file."""
+        name = str(resource.key)
+        spec, common, place = resource.spec_as(DatasetSpec), self._common(resource, step, table), sequences(table, step)
+        edits = tuple(replace(self._task(common, spec, file), sequence=place[file.digest]) for file in step.ingest if file.edit is not None)
+        token = next(file.digest for file in step.ingest if file.edit is None)
+        task = ExtractTask(replace(common, sequence=place[token]), edits, self._journal(resource, step, table, revision))
+        begun = self._rows.begin(resource, step, table, task)
+        if begun is None:
+            return None
+        try:
+            value = run_job(self._executor, begun.job, reasons.INGESTING, begun.step.summary())
+        except LakehouseError:
+            self._rows.end(name)
+            raise
+        if isinstance(value, Started):
+            return value
+        self._publish(resource, begun.step, table, Extract.from_dict(value), revision)
+        self._rows.end(name)
+        self._executor.forget(begun.job.id)
+        return None
+
+    def _publish(self, resource: Resource, step: Follow, table: Table | None, made: Extract, revision: str) -> None:
         """One entry for the whole step, then the events that go with it."""
+        result = made.rows
         by_digest = {file.digest: file for file in step.ingest}
         accepted = tuple(Accepted(by_digest[digest], parts) for digest, parts in result.files.items())
         refused = tuple(Refusal(by_digest[d].path, d, line, reason, step.transformation) for d, (line, reason) in result.refused.items())
-        outcomes = Outcomes(accepted, refused, result.schema)
+        outcomes = Outcomes(accepted, refused, result.schema, None if resource.spec_as(DatasetSpec).source.in_files else made.origin)
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
         at, version = iso(self._clock()), self._next_version(resource, table)
         noted = [*result.ledgers, *self._leaving(resource, step, table, change, revision)]
@@ -261,7 +316,8 @@ class DatasetController:
         for path in step.gone:
             message = f"{path} is gone; its rows stay, since the dataset's write mode keeps them"
             self._events.record_event(str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, message, revision)
-        for refusal in _untold(table, self._catalog.table(resource.key.name), refused):
+        # the one refusal of a source that is no file is what the status says
+        for refusal in _untold(table, self._catalog.table(resource.key.name), refused) if outcomes.origin is None else ():
             self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, planning.refusal_words(refusal), revision)
         if result.guesses:
             self._events.record_event(str(resource.key), "Normal", reasons.COLUMNS_INFERRED, inferred(result.guesses), revision)
@@ -300,12 +356,13 @@ class DatasetController:
         paths = {digest: [str(self._objects.path(file.ref)) for file in table.readable if file.source == digest] for digest in again}
         return tuple(Renewed(again[digest], digest, place[digest], tuple(found)) for digest, found in paths.items() if found)
 
-    def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job:
+    def _common(self, resource: Resource, step: Follow, table: Table | None) -> IngestTask:
+        """What all files of a step have in common."""
         spec = resource.spec_as(DatasetSpec)
         # an emptied table asks nothing of the next file, whatever its columns once were
         known = table is not None and not step.reset and table.columns and (table.files or table.bindings)
         schema = table.schema if table is not None and known else None
-        common = IngestTask(
+        return IngestTask(
             dataset=resource.key.name,
             path="",
             display_path="",
@@ -322,6 +379,9 @@ class DatasetController:
             next_schema_id=table.next_schema_id if table is not None else 1,
             tombstone=spec.tombstone,
         )
+
+    def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job:
+        spec, common = resource.spec_as(DatasetSpec), self._common(resource, step, table)
         place = sequences(table, step)
         tasks = tuple(replace(self._task(common, spec, file), sequence=place[file.digest]) for file in step.ingest)
         arguments = Batch(tasks, self._journal(resource, step, table, revision)).to_dict()

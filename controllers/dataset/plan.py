@@ -8,11 +8,14 @@ binding and a copy adds nothing. A path that is gone keeps its binding (marked a
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from controllers.dataset import origins
 from controllers.dataset.compacting import Compact, compact
 from controllers.dataset.files import Listing, SourceFile
+from controllers.dataset.origins import Input
 from controllers.dataset.pages import pages_without_text, told
+from controllers.dataset.refresh import ALWAYS, Slot
 from controllers.dataset.standing import SOUND, Standing
-from controllers.outcome import Outcome, Ready, Stalled, Waiting
+from controllers.outcome import Failed, Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
 from engines.files.formats import work_of
 from specs.digests import digest
@@ -34,6 +37,7 @@ class Observed:
         expired: whether versions are kept that `keep` gives up.
         compaction: why pending changes are to be folded into the base now, if they are.
         former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
+        slot: when the source is due. inputs: what a query reads; `blocked` says why it cannot yet.
     """
 
     table: Table | None
@@ -45,6 +49,9 @@ class Observed:
     bucket_declared: bool = False
     expired: bool = False
     compaction: str | None = None
+    slot: Slot = ALWAYS
+    inputs: tuple[Input, ...] = ()
+    blocked: Outcome | None = None
 
     @property
     def damaged(self) -> frozenset[str]:
@@ -123,6 +130,8 @@ class Follow:
         repair: content digests whose data files are damaged and are written again.
         dismiss: paths whose refusal says nothing any more, since they are gone.
         reset: the table is made anew by another transformation; nothing of it is kept.
+        slot: the instant of the schedule that it honours, "" for none.
+        inputs: what a query reads. adds: no rows leave with a path's former content.
     """
 
     why: str
@@ -135,6 +144,9 @@ class Follow:
     repair: frozenset[str] = field(default_factory=frozenset)
     dismiss: tuple[str, ...] = ()
     reset: bool = False
+    slot: str = ""
+    inputs: tuple[Input, ...] = ()
+    adds: bool = False
 
     @property
     def work(self) -> Work | None:
@@ -153,7 +165,7 @@ class Follow:
             parts.append(f"note that {_names(self.gone)} is gone")
         if self.dismiss:
             parts.append(f"forget that {_names(self.dismiss)} was refused")
-        return ", ".join(parts) or "commit the table"
+        return ", ".join(parts) or ("note that nothing changed" if self.slot else "commit the table")
 
 
 DatasetStep = TakeUp | Fetch | Correct | Follow | GiveUp | Compact
@@ -177,18 +189,28 @@ def plan(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
         return () if observed.former_wanted else (TakeUp("renamedFrom names it", f"Dataset/{observed.former.name}"),)
     if table is not None and table.retained:
         return (TakeUp("a spec asks for it again"),)
-    wanted = transformation(spec)
-    if table is None:
-        return _anew(spec, table, observed.listing, wanted)
-    mended = mend(table, observed.standing)
+    mended = mend(table, observed.standing) if table is not None else None
     if mended is not None:
         return (mended,)
+    if observed.blocked is not None:
+        return ()
+    return tuple(_scheduled(spec, observed, step) for step in _reading(spec, table, observed, transformation(spec)))
+
+
+def _reading(spec: DatasetSpec, table: Table | None, observed: Observed, wanted: str) -> tuple[DatasetStep, ...]:
+    """What is to be read, or given up."""
+    if table is None:
+        return _anew(spec, table, observed.listing, wanted)
     if table.transformation != wanted or _compacted_is_damaged(table, observed.damaged):
         return _anew(spec, table, observed.listing, wanted) or give_up(table, observed.damaged)
+    if observed.damaged and not spec.source.in_files:
+        # a source that is no file keeps no former content: all of it is read again
+        return _anew(spec, table, observed.listing, wanted, "data files are missing or damaged") or give_up(table, observed.damaged)
     step = follow(spec.write, table, observed.listing, wanted, observed.damaged)
     if step is not None:
         return (step,)
-    return give_up(table, observed.damaged) or _upkeep(spec, table, observed)
+    noted = (Follow("it is due, and nothing changed", wanted),) if observed.slot.due else ()
+    return give_up(table, observed.damaged) or noted or _upkeep(spec, table, observed)
 
 
 def _compacted_is_damaged(table: Table, damaged: frozenset[str]) -> bool:
@@ -200,6 +222,16 @@ def _upkeep(spec: DatasetSpec, table: Table, observed: Observed) -> tuple[Datase
     if observed.compaction is not None and not observed.damaged:
         return (compact(table, observed.compaction, spec.compaction),)
     return (GiveUp(),) if observed.expired else ()
+
+
+def _scheduled(spec: DatasetSpec, observed: Observed, step: DatasetStep) -> DatasetStep:
+    """With what it honours and reads."""
+    if not isinstance(step, Follow):
+        return step
+    if spec.source.in_files:
+        return replace(step, slot=observed.slot.at)
+    why = step.why if step.reset or not step.ingest else "what it reads changed" if spec.source.sql is not None else "a read is due"
+    return replace(step, why=why, slot=observed.slot.at, inputs=observed.inputs, adds=origins.adds(spec))
 
 
 def mend(table: Table, standing: Standing) -> Fetch | Correct | GiveUp | None:
@@ -221,7 +253,9 @@ def give_up(table: Table, damaged: frozenset[str]) -> tuple[Correct, ...]:
     return (Correct("they are missing or damaged, and neither a rescue bucket nor a source has them", lost),) if lost else ()
 
 
-def _anew(spec: DatasetSpec, table: Table | None, listing: Listing, wanted: str) -> tuple[DatasetStep, ...]:
+def _anew(
+    spec: DatasetSpec, table: Table | None, listing: Listing, wanted: str, why: str = "primary key, write mode, columns or format changed"
+) -> tuple[DatasetStep, ...]:
     """The table from all its files, unless a source is gone or was refused under this very transformation."""
     first = {file.digest: file for file in reversed(listing.files)}
     files = tuple(file for file in listing.files if first[file.digest] is file)
@@ -231,7 +265,7 @@ def _anew(spec: DatasetSpec, table: Table | None, listing: Listing, wanted: str)
     files += edits_of(table)
     if missing_sources(spec, table, listing) or _refused(table, files, wanted) or listing.unusable:
         return ()
-    return (Follow("primary key, write mode, columns or format changed", wanted, files, copies, reset=True),)
+    return (Follow(why, wanted, files, copies, reset=True),)
 
 
 def edits_of(table: Table) -> tuple[SourceFile, ...]:
@@ -304,8 +338,9 @@ def _vanished(write: str, table: Table, listing: Listing) -> tuple[tuple[str, ..
 
 def missing_sources(spec: DatasetSpec, table: Table, listing: Listing) -> tuple[str, ...]:
     """What has rows in the table and can be read nowhere any more: paths that are gone, and, where upserts kept the rows of a
-    file's former content, that content. None of it matters under `replace`."""
-    if spec.write == "replace" and table.write == "replace":
+    file's former content, that content. None of it matters under `replace`, nor where source or table is of no file: a database is asked
+    for all of it again, and a query too."""
+    if (spec.write == "replace" and table.write == "replace") or not spec.source.in_files or _from_no_file(table):
         return ()
     contents = {file.digest for file in (*listing.files, *edits_of(table))}
     there = {file.path for file in listing.files}
@@ -318,9 +353,19 @@ def missing_sources(spec: DatasetSpec, table: Table, listing: Listing) -> tuple[
     return (*gone, *(f"the former content {source[:8]}… of a file that changed" for source in former))
 
 
+def _from_no_file(table: Table) -> bool:
+    return table.origin is not None and bool(table.origin.reads)
+
+
 def conclude(resource: Resource, observed: Observed) -> Outcome:
     """The ending when nothing is left to do."""
-    spec = resource.spec_as(DatasetSpec)
+    outcome = _conclude(resource.spec_as(DatasetSpec), observed)
+    if isinstance(outcome, Failed) or observed.slot.seconds is None:
+        return outcome
+    return replace(outcome, seconds=min(observed.slot.seconds, outcome.seconds or observed.slot.seconds))
+
+
+def _conclude(spec: DatasetSpec, observed: Observed) -> Outcome:
     missing = not_built(spec)
     if missing:
         return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
@@ -331,6 +376,8 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         return Waiting(reasons.REFERENCE_MISSING, f"{name} is not there; declare it, or name another bucket", blocked_by=name)
     if observed.table is None:
         return _without_table(spec, observed)
+    if observed.blocked is not None:
+        return observed.blocked
     return _with_table(spec, observed, observed.table)
 
 
@@ -338,6 +385,8 @@ def _without_table(spec: DatasetSpec, observed: Observed) -> Outcome:
     if observed.former is not None:
         former = f"Dataset/{observed.former.name}"
         return Stalled(reasons.CONFLICT, f"renamedFrom names {former}, whose spec is still there; remove that spec", blocked_by=former)
+    if observed.blocked is not None:
+        return observed.blocked
     if observed.listing.unusable:
         return Stalled(reasons.FILE_REFUSED, _unusable(observed.listing))
     return Waiting(reasons.SOURCE_EMPTY, f"no file matches {_names(spec.source.files)} below the data root; the first one is followed")
@@ -363,6 +412,8 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
             detail=detail,
         )
     refused = _refused(table, (*observed.listing.files, *edits_of(table)), wanted)
+    if refused and not spec.source.in_files:
+        return Stalled(reasons.SOURCE_REFUSED, f"{origins.words(spec)}: {refused[0].reason.removesuffix('.')}; {served}", detail=detail)
     if refused:
         detail["refused"] = [refusal_words(item) for item in refused]
         return Stalled(reasons.FILE_REFUSED, f"{_refusals(refused)}; {served}", detail=detail)
@@ -380,8 +431,9 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     scanned = pages_without_text(spec, table)
     if scanned:
         detail["pagesWithoutText"] = dict(scanned)
-    served = f"{_count(table.rows, 'row')} from {_sources(table, files)}{_unmerged(table)}, version {table.version}"
-    return Ready(served + told(scanned), detail)
+    whence = _sources(table, files) if spec.source.in_files else origins.words(spec)
+    served = f"{_count(table.rows, 'row')} from {whence}{_unmerged(table)}, version {table.version}"
+    return Ready(served + told(scanned), {**detail, **origins.detail(table)})
 
 
 def _sources(table: Table, present: int) -> str:
@@ -389,14 +441,13 @@ def _sources(table: Table, present: int) -> str:
     return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
-_NOT_BUILT = ("contract", "refresh", "cache", "migrations", "publish", "freshness", "sensitivity")
+_NOT_BUILT = ("contract", "cache", "migrations", "publish", "freshness", "sensitivity")
 
 
 def not_built(spec: DatasetSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
-    if not spec.source.files:
-        backend = next(name for name in ("bucket", "postgres", "sql") if getattr(spec.source, name) is not None)
-        return f"`source: {{{backend}: …}}`"
+    if spec.source.bucket is not None:
+        return "`source: {bucket: …}`"
     asked = next((name for name in given_fields(spec) if name in _NOT_BUILT), None)
     if asked is None and spec.keep.journal is not None:
         return "`keep: {journal: …}`"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from controllers.dataset.origins import bound_path
 from engines.files.footers import Footer, Written
 from state.catalog.entry import Change, Retained, TableCommit
 from state.catalog.records import EDIT, Binding, DataFile, Ledger, Role, is_content
@@ -138,5 +139,5 @@ def _role(part: Part, first: Part) -> Role:
 
 def _bindings(parts: Sequence[Part]) -> tuple[Binding, ...]:
     """Each path with its newest content."""
-    newest = {part.written.path: part.written for part in parts if is_content(part.written.source)}
+    newest = {bound_path(part.written.path): part.written for part in parts if is_content(part.written.source)}
     return tuple(Binding(path, made.source, made.size, 0) for path, made in sorted(newest.items()))

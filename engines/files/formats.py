@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Format = Literal["csv", "json", "parquet", "excel", "text", "markdown", "html", "pdf"]
+Format = Literal["csv", "json", "parquet", "excel", "text", "markdown", "html", "pdf", "rows"]
 """What there is a reader for."""
 
 FORMATS: Mapping[str, str] = {

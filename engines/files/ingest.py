@@ -40,6 +40,7 @@ from engines.files.source import (
     Reading,
     ReadOptions,
     Reopen,
+    RowReading,
     SourceFile,
     refusal,
 )
@@ -195,22 +196,34 @@ def read(
     give way where this file contradicts them."""
     source = task.source
     with unchanged(task, source) as size, _surprises_refuse(source):
-        reading = open_reading(
-            source, whole=task.overrides.keys() | ({column.name for column in task.schema.columns} if task.schema else set())
-        )
-        guesses = dict(reading.guesses())
-        guesses |= {name: (assumed[name], "so far") for name in guesses if assumed and name in assumed}
-        for _ in range(_ATTEMPTS):
-            attempt = _Attempt(task, reading, guesses, parts)
-            try:
-                return attempt.run(lambda: progress(min(reading.progress(), size), size) if progress else None)
-            except Contradicted as contradicted:
-                guesses.update(contradicted.types)
-            except Reopen:
-                pass
-            except Misfit as misfit:
-                raise refusal(source, misfit) from None
-        raise source.refused(None, "does not hold still under reading: its types change with every pass")
+        known = {column.name for column in task.schema.columns} if task.schema else set()
+        reading = open_reading(source, whole=task.overrides.keys() | known)
+        return read_rows(task, reading, parts, lambda: progress(min(reading.progress(), size), size) if progress else None, assumed)
+
+
+def read_rows(
+    task: IngestTask,
+    reading: RowReading,
+    parts: StagedParts,
+    told: Callable[[], None],
+    assumed: Mapping[str, str] | None = None,
+    fresh: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch,
+) -> IngestResult:
+    """As `read`, of rows wherever they come from. told: called about once a batch. fresh: of rows that are about to be written, those that
+    are to be; of an upsert they are the last ones of their keys. Raises also what the reading raises."""
+    guesses = dict(reading.guesses())
+    guesses |= {name: (assumed[name], "so far") for name in guesses if assumed and name in assumed}
+    for _ in range(_ATTEMPTS):
+        attempt = _Attempt(task, reading, guesses, parts)
+        try:
+            return attempt.run(told, fresh)
+        except Contradicted as contradicted:
+            guesses.update(contradicted.types)
+        except Reopen:
+            pass
+        except Misfit as misfit:
+            raise refusal(task.source, misfit) from None
+    raise task.source.refused(None, "does not hold still under reading: its types change with every pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +269,8 @@ def open_reading(source: SourceFile, *, whole: Set[str] = frozenset()) -> Readin
             return ExcelReading(source)
         case "text" | "markdown" | "html" | "pdf":
             return DocumentReading(source)
+        case "rows":
+            raise source.refused(None, "is no file")
         case _:
             assert_never(source.format)
 
@@ -291,7 +306,7 @@ def _surprises_refuse(source: SourceFile) -> Iterator[None]:
 class _Attempt:
     """One pass over the file, with types as far as they are known."""
 
-    def __init__(self, task: IngestTask, reading: Reading, guesses: Mapping[str, tuple[str, str]], parts: StagedParts) -> None:
+    def __init__(self, task: IngestTask, reading: RowReading, guesses: Mapping[str, tuple[str, str]], parts: StagedParts) -> None:
         """Raises FileRefused for columns that cannot be."""
         self._task, self._reading, self._parts, self._source = task, reading, parts, task.source
         self._guesses = guesses
@@ -301,7 +316,7 @@ class _Attempt:
         new = ((plan.name, plan.type) for plan in self._plans.values() if plan.name != task.tombstone)
         self._schema = extend_schema(task.schema, new, task.next_column_id, schema_id=task.next_schema_id)
 
-    def run(self, told: Callable[[], None]) -> IngestResult:
+    def run(self, told: Callable[[], None], fresh: Callable[[pa.RecordBatch], pa.RecordBatch]) -> IngestResult:
         """Raises FileRefused, Misfit, Contradicted, Reopen; then nothing of it is left."""
         task = self._task
         provenance = Provenance(task.dataset, task.display_path, task.digest, task.transformation, task.size, task.write, task.sequence)
@@ -316,7 +331,7 @@ class _Attempt:
             deletes=task.tombstone in self._plans,
         )
         rows = LastRows(self._parts.store, task.primary_key) if keyed else None
-        taken = unpacked = 0
+        taken = kept = unpacked = 0
         try:
             for batch in self._reading.batches(self._plans):
                 unpacked += batch.nbytes
@@ -324,10 +339,14 @@ class _Attempt:
                 self._check_keys(batch, taken)
                 taken += batch.num_rows
                 batch = self._with_tombstones(batch)
-                (rows.add if rows else writer.write)(batch)
+                if rows:
+                    rows.add(batch)
+                else:
+                    writer.write(fresh(batch))
                 told()
             for batch in rows.sorted() if rows else ():
-                writer.write(batch)
+                kept += batch.num_rows
+                writer.write(fresh(batch))
             files = writer.close()
         except BaseException:
             writer.abort()
@@ -335,7 +354,7 @@ class _Attempt:
         finally:
             if rows:
                 rows.discard()
-        return IngestResult(files, self._schema, writer.rows, self._new_columns(), self._warnings(taken - writer.rows))
+        return IngestResult(files, self._schema, writer.rows, self._new_columns(), self._warnings(taken - kept if rows else 0))
 
     def _with_tombstones(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         name = self._task.tombstone

@@ -172,11 +172,8 @@ class Reopen(Exception):
     """The reader has adjusted itself (a larger block for a long row) and must start from the beginning."""
 
 
-class Reading(Protocol):
-    """An open source file: what its columns seem to be, and its rows as Arrow batches. Blocking; one pass at a time."""
-
-    def evidence(self) -> Mapping[str, Evidence]:
-        """What every column of the file shows, in order. Raises FileRefused."""
+class RowReading(Protocol):
+    """An open source: what its columns seem to be, and its rows as Arrow batches. Blocking; one pass at a time."""
 
     def guesses(self) -> Mapping[str, tuple[str, str]]:
         """Every column of the file in order: name -> (type, why). Raises FileRefused."""
@@ -195,6 +192,13 @@ class Reading(Protocol):
 
     def notes(self) -> Sequence[str]:
         """What was decided about the file, so far, that deserves a look; sentences."""
+
+
+class Reading(RowReading, Protocol):
+    """An open source file."""
+
+    def evidence(self) -> Mapping[str, Evidence]:
+        """What every column of the file shows, in order. Raises FileRefused."""
 
 
 def refusal(source: SourceFile, misfit: Misfit) -> FileRefused:

@@ -42,7 +42,8 @@ BEFORE_FORGET = declare("jobs.before-forget")
 
 @dataclass(frozen=True, slots=True)
 class JobLimits:
-    """`workers`: processes at once. `inline_limit`: bytes from which a job is worth one. `idle_seconds`: before a worker is ended."""
+    """`workers`: processes at once; 0: every job runs where it is asked for. `inline_limit`: bytes from which a job is worth one.
+    `idle_seconds`: before a worker is ended."""
 
     workers: int = os.cpu_count() or 1
     inline_limit: int = 8 * 1024 * 1024
@@ -74,6 +75,7 @@ class Executor:
         jobs that nobody else waited for. failures: notes those of buckets in jobs."""
         limits = limits or JobLimits()
         self._inline_limit = limits.inline_limit
+        self._alone = limits.workers == 0
         self._on_finished = on_finished
         self._clock = clock
         self._monotonic = monotonic
@@ -105,7 +107,7 @@ class Executor:
             elif entry.stage != "failed" or not retry:
                 entry.wanted = True
                 return self._state(entry)
-            if job.weight >= self._inline_limit:
+            if (job.apart or job.weight >= self._inline_limit) and not self._alone:
                 entry.requeue()
                 self._crew.submit(entry)
                 return self._state(entry)
@@ -161,6 +163,11 @@ class Executor:
             running = sorted((entry for entry in self._entries.values() if entry.stage == "running"), key=lambda entry: entry.began)
             found = [entry.info(now, self._estimate(entry)) for entry in (*running, *self._crew.waiting())]
         return tuple(info for info in found if info is not None)
+
+    def has(self, job_id: str) -> bool:
+        """Whether it waits, runs, or has ended and was not forgotten, as far as this process knows."""
+        with self._lock:
+            return job_id in self._entries
 
     def has_work(self, kinds: Set[str]) -> bool:
         """Whether a job for an object of these kinds ("Dataset") waits, runs, or has a result that nobody came for."""

@@ -23,7 +23,8 @@ Progress = Callable[[int, int], None]
 class Job:
     """`id`: digest of the inputs, usable as a file's name. `arguments`: JSON. `weight`: estimated bytes to be worked on.
 
-    `kind` groups jobs of similar cost ("ingest"); `object` is who wants it ("Dataset/candidates").
+    `kind` groups jobs of similar cost ("ingest"); `object` is who wants it ("Dataset/candidates"). `apart`: it gets a process whatever its
+    weight, since it may wait for others, or take its process along.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Job:
     arguments: Mapping[str, Any]
     weight: int
     object: str
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

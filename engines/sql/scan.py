@@ -42,6 +42,23 @@ def scan(source: TableSource | Mapping[str, Any], columns: Sequence[str]) -> Ite
         raise kind(problem.message, remedy=problem.remedy) from problem
 
 
+def rows_where(source: Mapping[str, Any], columns: Sequence[str], condition: str | None) -> Iterator[pa.RecordBatch]:
+    """The rows that satisfy a condition, without their keys, of what a TableSource's `to_dict` gave. Raises as `scan` does.
+
+    condition: one boolean expression over the columns, written by us.
+    """
+    table = source_from_dict(source)
+    primary_key = table.primary_key if isinstance(table, LakeTable) else ()
+    try:
+        with Session(partitions=1).identities(table, condition, primary_key, columns) as frame:
+            for stream in frame.execute_stream_partitioned():
+                for batch in stream:
+                    chosen = batch.to_pyarrow().select(list(columns))
+                    yield chosen.cast(plain_schema(chosen.schema))
+    except QueryProblem as problem:
+        raise EngineError(problem.message, remedy=problem.remedy) from problem
+
+
 def _keyed(batch: pa.RecordBatch, primary_key: Sequence[str], columns: Sequence[str]) -> pa.RecordBatch:
     chosen = batch.select(list(columns))
     chosen = chosen.cast(plain_schema(chosen.schema))

@@ -15,7 +15,7 @@ from specs.kinds.dataset_source import Source
 from specs.model import Fault, Spec, dump
 from specs.resource import Key
 from specs.scalars import Name, OneOrMany, Opt, Sensitivity, Sequence, Text
-from specs.sql_names import tables_of
+from specs.sql_names import normalised, tables_of
 
 
 class DatasetSpec(Spec):
@@ -65,6 +65,19 @@ class DatasetSpec(Spec):
             yield Fault("`write: upsert` needs `primaryKey`", ("write",), "name the columns that identify a row, as in primaryKey: [id]")
         if "tombstone" in given and given.get("write") != "upsert":
             yield Fault("`tombstone` needs `write: upsert`", ("tombstone",))
+        if isinstance(source := given.get("source"), dict):
+            yield from _of_source(source, given.get("write"))
+
+
+def _of_source(source: Mapping[str, Any], write: object) -> Iterator[Fault]:
+    if "sql" in source and write == "upsert":
+        yield Fault(
+            "`write: upsert` has no meaning for `source: {sql: …}`", ("write",), "a derived table is what its query gives: remove it"
+        )
+    postgres = source.get("postgres")
+    if isinstance(postgres, dict) and "cursor" in postgres and write == "replace":
+        hint = "remove `cursor`, or let new rows be added by `append` or `upsert`"
+        yield Fault("`cursor` reads newer rows only, and `write: replace` would drop the others", ("write",), hint)
 
 
 def references(spec: DatasetSpec) -> Iterator[Key]:
@@ -84,10 +97,20 @@ def transformation(spec: DatasetSpec) -> Mapping[str, object]:
 
 
 def reading(spec: DatasetSpec) -> Mapping[str, object]:
-    """What the rows of one file depend on: all of `transformation` but which files there are, and where the table is kept."""
+    """What the rows of one file depend on: all of `transformation` but which files there are, and where the table is kept.
+
+    Of a source that is no file: what is read there, but for who may.
+    """
     typed = {name: dump(column, "type", "nullable", "format") for name, column in spec.columns.items()}
     return {
         **dump(spec, "primary_key", "write", "contract", "tombstone"),
         "columns": {name: column for name, column in typed.items() if column},
         "read": dump(spec.source, "format", "encoding", "delimiter", "header", "sheet", "ocr"),
+        **({} if spec.source.in_files else {"from": _read_from(spec.source)}),
     }
+
+
+def _read_from(source: Source) -> Mapping[str, object]:
+    if source.postgres is not None:
+        return dump(source.postgres, "table", "query", "cursor")
+    return {"sql": normalised(source.sql or "")}

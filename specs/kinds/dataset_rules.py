@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
 
 from specs.model import Fault, Part, refuse
@@ -13,12 +14,23 @@ from specs.scalars import ColumnType, Duration, OneOrMany, Opt, Sensitivity, Seq
 from specs.wording import found
 
 _CRON_FIELDS = 5
+_ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _cron(text: str) -> str:
     if len(text.split()) != _CRON_FIELDS:
         raise refuse(f"needs five fields (minute, hour, day, month, weekday); found {found(text)}", 'write it as in "0 2 * * *"')
+    try:
+        next(CronSim(text, _ANY_DAY), None)
+    except CronSimError as error:
+        raise refuse(f"names no time that ever comes ({str(error).lower()}); found {found(text)}", 'write it as in "0 2 * * *"') from None
     return text
+
+
+def _a_second(every: timedelta) -> timedelta:
+    if every < timedelta(seconds=1):
+        raise refuse("is less than a second", "write it as in 30s, 10m or 7d")
+    return every
 
 
 def _column_of_dataset(text: str) -> str:
@@ -92,7 +104,7 @@ class Refresh(Part):
     """When the source is read again, besides changes of the spec."""
 
     watch: bool = Field(default=True, description="Whether a changed file or object is followed at once.")
-    every: Opt[Duration] = Field(default=None, description="The time between two reads.")
+    every: Opt[Annotated[Duration, AfterValidator(_a_second)]] = Field(default=None, description="The time between two reads.")
     cron: Opt[Annotated[str, AfterValidator(_cron)]] = Field(default=None, description='Fixed times in UTC, as in "0 2 * * *".')
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
@@ -43,8 +44,16 @@ _DESCRIBES = {
 }
 """What a field says something about, and the formats of that."""
 _BINARY = ("parquet", "excel", "pdf")
+_TABLE = re.compile(r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")(?:\.(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")){0,2}')
+"""One to three identifiers as PostgreSQL has them, bare or in double quotes."""
 Encoding = Annotated[str, AfterValidator(_encoding)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_glob)]
+
+
+def _table(text: str) -> str:
+    if _TABLE.fullmatch(text) is None:
+        raise refuse(f"must be a table's name, with its schema or without; found {found(text)}", "write it as in public.team_runs")
+    return text
 
 
 class Postgres(Part):
@@ -53,12 +62,20 @@ class Postgres(Part):
     one_of: ClassVar = ("table", "query")
 
     dsn: Secret = Field(description="The secret that holds the connection string.")
-    table: Opt[Text] = Field(default=None, description="The table, with its schema, as in public.team_runs.")
+    table: Opt[Annotated[str, AfterValidator(_table)]] = Field(
+        default=None, description="The table, with its schema, as in public.team_runs."
+    )
     query: Opt[Text] = Field(default=None, description="A query whose rows are the dataset.")
     cursor: Opt[Text] = Field(default=None, description="A column that only grows with changes: later reads ask for newer rows only.")
     overlap: Duration = Field(
         default=timedelta(0), description="How far before the last cursor value a read begins again, for rows that were committed late."
     )
+
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
+        """An overlap is of a cursor."""
+        if "overlap" in given and "cursor" not in given:
+            yield Fault("`overlap` needs `cursor`", ("overlap",))
 
 
 class Source(Part):
@@ -92,6 +109,11 @@ class Source(Part):
         default=None,
         description="Whether pages of a PDF that are only pictures are read by the program `tesseract`; left out, where it is installed.",
     )
+
+    @property
+    def in_files(self) -> bool:
+        """Whether the rows come in files, which are bound by their contents."""
+        return self.postgres is None and self.sql is None
 
     @classmethod
     def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:

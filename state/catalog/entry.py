@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self, TypeAlias, get_args
 
 import orjson
 
-from state.catalog.records import Binding, Build, Corpus, DataFile, Ledger, Refusal, Schema, ServingManifest
+from state.catalog.records import Binding, Build, Corpus, DataFile, Ledger, Origin, Refusal, Schema, ServingManifest
 from state.errors import CatalogCorrupt
 
 FORMAT = 1
@@ -34,7 +34,7 @@ class TableCommit:
     paths; `accept` takes back refusals. `at` is when, as in `state/timestamps.py`; `version` the one that this makes: a commit that was
     prepared on another one is refused (None: whatever it is). `note` adds ledgers. `forget` gives up every version before that one.
     `drop` names keys of what goes besides: ledgers, and files that only versions given up had. `fold` is `Table.folded` from now on, where
-    it changes, as the other fields say what holds from now on.
+    it changes, as the other fields say what holds from now on; without `origin`, the former one does, unless the transformation is another.
     """
 
     op: ClassVar[str] = "table-commit"
@@ -56,6 +56,7 @@ class TableCommit:
     drop: tuple[str, ...] = ()
     forget: int = 0
     fold: Mapping[str, int] | None = field(default=None, hash=False)
+    origin: Origin | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -78,7 +79,7 @@ class TableCommit:
             "drop": list(self.drop),
             "forget": self.forget,
             "fold": self.fold,
-        }
+        } | ({} if self.origin is None else {"origin": self.origin.to_dict()})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -94,6 +95,7 @@ class TableCommit:
             "accept": tuple(data["accept"]),
             "note": tuple([Ledger.from_dict(ledger) for ledger in data.get("note", ())]),
             "drop": tuple(data.get("drop", ())),
+            "origin": Origin.from_dict(data["origin"]) if "origin" in data else None,
         }
         return cls(**{**data, **changed})
 
@@ -256,6 +258,16 @@ class Resumed(Flat):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked(Flat):
+    """An operator wants the object's source read again, whatever its schedule says. at: the instant, ISO 8601."""
+
+    op: ClassVar[str] = "asked"
+    object: str
+    by: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Approved(Flat):
     """`by` agrees to plan `plan_id`, as long as what is wanted has this digest.
 
@@ -288,6 +300,7 @@ Change: TypeAlias = (
     | Dropped
     | Suspended
     | Resumed
+    | Asked
     | Approved
 )
 

@@ -19,6 +19,7 @@ from typing import Any, Self, TypeAlias, assert_never
 from state.catalog.entry import (
     Adopted,
     Approved,
+    Asked,
     BucketOpened,
     BuildAdded,
     Change,
@@ -106,7 +107,8 @@ class BucketRecord:
 class ObjectState:
     """All that the catalog knows of one object. `approvals` is keyed by plan id; of `table`, `index`, `bucket` at most one is set.
 
-    `last_version` is the greatest version of a former table of this name.
+    `last_version` is the greatest version of a former table of this name; `asked` the instant, ISO 8601, at which an operator last wanted
+    its source read.
     """
 
     object: str
@@ -117,6 +119,7 @@ class ObjectState:
     index: IndexRecord | None = None
     bucket: BucketRecord | None = None
     last_version: int = 0
+    asked: str = ""
 
     @property
     def name(self) -> str:
@@ -142,6 +145,7 @@ class ObjectState:
             "index": self.index and self.index.to_dict(),
             "bucket": self.bucket and self.bucket.to_dict(),
             "last_version": self.last_version,
+            "asked": self.asked,
         }
         return {"object": self.object} | {name: part for name, part in parts.items() if part}
 
@@ -233,7 +237,7 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
             return _marked(state, change)
 
 
-def _marked(state: ObjectState, change: Managed | Suspended | Resumed | Approved | BucketOpened) -> ObjectState:
+def _marked(state: ObjectState, change: Managed | Suspended | Resumed | Asked | Approved | BucketOpened) -> ObjectState:
     match change:
         case Managed():
             after = replace(state, managed=Inventory(change.spec_digest, change.deletion, change.governed))
@@ -241,6 +245,8 @@ def _marked(state: ObjectState, change: Managed | Suspended | Resumed | Approved
             after = replace(state, suspended=Suspension(change.by, change.why, change.until))
         case Resumed():
             after = replace(state, suspended=None)
+        case Asked():
+            after = replace(state, asked=max(state.asked, change.at))
         case Approved():
             after = replace(state, approvals={**state.approvals, change.plan_id: Approval(change.by, change.digest, change.objects)})
         case BucketOpened():
@@ -292,6 +298,7 @@ def _rename(target: ObjectState, source: ObjectState) -> ObjectState:
         index=source.index and replace(source.index, name=target.name),
         bucket=source.bucket and replace(source.bucket, name=target.name),
         last_version=target.last_version,
+        asked=max(target.asked, source.asked),
     )
 
 
@@ -322,6 +329,7 @@ def _commit(table: Table, change: TableCommit) -> Table:
         files=files,
         bindings=bindings,
         refusals=refusals,
+        origin=change.origin or (table.origin if change.transformation == table.transformation else None),
     )
     return table if after == table else after
 

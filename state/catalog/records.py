@@ -232,6 +232,31 @@ class Former:
         return cls(**{**data, **lists, "removed": tuple([DataFile.from_dict(file) for file in data["removed"]])})
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Of what a table was made last, as far as its bindings do not say it.
+
+    `slot`: the instant (ISO 8601) of the schedule, or of an operator's word, that was honoured last; "" where none ever was. For a source
+    that is no file, `place`: its server, without credentials; `reads`: the table or query; `inputs`: the version of each dataset that was
+    read; `cursor`: the greatest cursor value that was read, as the source writes it; "" without one.
+    """
+
+    slot: str = ""
+    place: str = ""
+    reads: str = ""
+    inputs: Mapping[str, int] = field(default_factory=dict, hash=False)
+    cursor: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is not set is left out."""
+        parts = {"slot": self.slot, "place": self.place, "reads": self.reads, "inputs": dict(self.inputs), "cursor": self.cursor}
+        return {name: part for name, part in parts.items() if part}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
+
+
 @dataclass(frozen=True)  # no slots: `snapshot` is computed once and kept
 class Table:
     """What a Dataset holds at one version.
@@ -257,6 +282,7 @@ class Table:
     former: tuple[Former, ...] = ()
     ledgers: tuple[Ledger, ...] = ()
     folded: Mapping[str, int] = field(default_factory=dict, hash=False)
+    origin: Origin | None = None
 
     def history(self) -> Iterator[Table]:
         """The table at every version that is kept, newest first: files, schema and key; its sources are not told."""
@@ -269,7 +295,7 @@ class Table:
             yield replace(
                 self, version=step.version, at=step.at, files=tuple(files.values()), primary_key=step.primary_key,
                 schemas=tuple(sorted(self.schemas, key=lambda schema: schema.id == step.schema_id)),
-                bindings={}, refusals={}, former=(), ledgers=(), folded={},
+                bindings={}, refusals={}, former=(), ledgers=(), folded={}, origin=None,
             )  # fmt: skip
 
     def as_of(self, version: int) -> Table:
@@ -367,11 +393,12 @@ class Table:
             "former": [former.to_dict() for former in self.former],
             "ledgers": [ledger.to_dict() for ledger in self.ledgers],
             "folded": dict(self.folded),
-        }
+        } | ({} if self.origin is None else {"origin": self.origin.to_dict()})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         changed = {
+            "origin": Origin.from_dict(data["origin"]) if "origin" in data else None,
             "primary_key": tuple(data["primary_key"]),
             "schemas": tuple([Schema.from_dict(schema) for schema in data["schemas"]]),
             "files": tuple([DataFile.from_dict(file) for file in data["files"]]),

@@ -84,6 +84,7 @@ def _datasets(state: ObjectState) -> Iterator[Row]:
             table.snapshot,
             table.transformation,
             table.retained,
+            None if table.origin is None else _json(_without_values(table.origin.to_dict())),
         )
 
 
@@ -200,7 +201,7 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             "The present version of every table; rows counts a key once for every file that has it.",
             "Dataset",
             """dataset table_name version:int64 rows:int64 files:int64 bytes:int64 columns:int64 bucket primary_key:json write
-            sources:int64 refused:int64 schema_id:int64 snapshot transformation retained:bool""",
+            sources:int64 refused:int64 schema_id:int64 snapshot transformation retained:bool origin:json""",
             _datasets,
         ),
         _table(
@@ -274,9 +275,11 @@ def log_rows(entry: Entry | Unreadable) -> Iterator[Row]:
 
 
 def _without_values(value: Any) -> Any:
-    """Files without the statistics of their values."""
+    """Files without the statistics of their values, origins without the cursor's."""
     if isinstance(value, list):
         return [_without_values(item) for item in value]
     if isinstance(value, dict) and "key_min" in value:
         return {name: item for name, item in value.items() if name not in ("key_min", "key_max", "columns")}
+    if isinstance(value, dict) and "cursor" in value:
+        return {name: item for name, item in value.items() if name != "cursor"}
     return value

@@ -556,10 +556,8 @@ class TestEndings:
         ("spec", "named"),
         [
             ("{source: {bucket: landing, prefix: x/}}", "`source: {bucket: …}`"),
-            ("{source: {postgres: {dsn: {secret: pg}, table: t}}}", "`source: {postgres: …}`"),
-            ('{source: {sql: "SELECT 1 AS x"}}', "`source: {sql: …}`"),
+            ("{source: {bucket: other, prefix: x}}", "`source: {bucket: …}`"),
             ('{source: {files: "x.csv"}, contract: {required: [k]}}', "`contract`"),
-            ('{source: {files: "x.csv"}, refresh: {every: 1h}}', "`refresh`"),
             ('{source: {files: "x.csv"}, cache: {pin: true}}', "`cache`"),
             ('{source: {files: "x.csv"}, freshness: {staleAfter: 1d}}', "`freshness`"),
             ('{source: {files: "x.csv"}, migrations: [{from: 1, rename: {a: b}}]}', "`migrations`"),

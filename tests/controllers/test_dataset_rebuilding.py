@@ -52,6 +52,12 @@ def test_an_upsert_keeps_every_content_in_order() -> None:
     assert {path: binding.digest for path, binding in table(found).bindings.items()} == {"p": "new", "q": "mid"}
 
 
+def test_every_extract_of_an_incremental_read_counts() -> None:
+    found = table(rebuild("x", "b", [part("postgres:log#t1", "t1", 1), part("postgres:log#t2", "t2", 2)]))
+    assert files(found) == [("t1", "base", 0), ("t2", "base", 0)]
+    assert {path: binding.digest for path, binding in found.bindings.items()} == {"postgres:log": "t2"}
+
+
 def test_columns_that_came_later_and_a_table_that_nobody_asks_for() -> None:
     found = table(rebuild("x", "b", [part("p", "a", 1, schema=1), part("q", "b", 2, schema=2)]), declared=False)
     assert ([schema.id for schema in found.schemas], [file.schema_id for file in found.files], found.retained) == ([1, 2], [1, 2], True)

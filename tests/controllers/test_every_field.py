@@ -23,9 +23,10 @@ JUDGES: dict[str, Any] = {
 HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
     "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
-    "Dataset": "source.files source.format source.encoding source.delimiter source.header source.sheet source.ocr bucket primaryKey write "
-    "columns.*.type columns.*.format renamedFrom deletion policy tombstone keep.versions keep.age compaction.deltaShare "
-    "compaction.maxDeltas compaction.age",
+    "Dataset": "source.files source.format source.encoding source.delimiter source.header source.sheet source.ocr "
+    "source.postgres.dsn.secret source.postgres.table source.postgres.query source.postgres.cursor source.postgres.overlap source.sql "
+    "bucket primaryKey write columns.*.type columns.*.format refresh.watch refresh.every refresh.cron renamedFrom deletion policy "
+    "tombstone keep.versions keep.age compaction.deltaShare compaction.maxDeltas compaction.age",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }
@@ -37,17 +38,6 @@ FOR_PEOPLE = {"Dataset": "owner description tags columns.*.description"}
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
-    (
-        "Dataset",
-        "source: {postgres: {dsn: {secret: x}, table: t, cursor: a, overlap: 1m}}",
-        "source.postgres.dsn.secret source.postgres.table",
-    ),
-    (
-        "Dataset",
-        "source: {postgres: {dsn: {secret: x}, query: SELECT 1}}",
-        "source.postgres.query source.postgres.cursor source.postgres.overlap",
-    ),
-    ("Dataset", "source: {sql: SELECT 1}", "source.sql"),
     ("Dataset", f"{FILES}, contract: {{required: a}}", "contract.required"),
     ("Dataset", f"{FILES}, contract: {{unique: [a]}}", "contract.unique"),
     ("Dataset", f"{FILES}, contract: {{ranges: {{a: {{min: 1, max: 2}}}}}}", "contract.ranges.*.min contract.ranges.*.max"),
@@ -58,9 +48,6 @@ NOT_BUILT = (
     ("Dataset", f"{FILES}, columns: {{a: {{sensitivity: pii}}}}", "columns.*.sensitivity"),
     ("Dataset", f"{FILES}, sensitivity: pii", "sensitivity"),
     ("Dataset", f"{FILES}, freshness: {{staleAfter: 1d}}", "freshness.staleAfter"),
-    ("Dataset", f"{FILES}, refresh: {{watch: false}}", "refresh.watch"),
-    ("Dataset", f"{FILES}, refresh: {{every: 1h}}", "refresh.every"),
-    ("Dataset", f"{FILES}, refresh: {{cron: 0 2 * * *}}", "refresh.cron"),
     ("Dataset", f"{FILES}, cache: {{pin: true}}", "cache.pin"),
     ("Dataset", f"{FILES}, keep: {{journal: 1d}}", "keep.journal"),
     ("Dataset", f"{FILES}, migrations: [{{from: 1, rename: {{a: b}}}}]", "migrations.from migrations.rename"),
@@ -94,6 +81,9 @@ BUILT = (
     ("Bucket", "gcs: {bucket: b, credentials: {secret: x}}"),
     ("Bucket", "azure: {container: c, account: a, credentials: {secret: x}}"),
     ("Dataset", f"{FILES}, owner: me, tags: a, description: b, columns: {{a: {{type: int64, description: c, nullable: true}}}}"),
+    ("Dataset", "source: {postgres: {dsn: {secret: x}, table: t, cursor: a, overlap: 1m}}, refresh: {every: 1h}"),
+    ("Dataset", "source: {postgres: {dsn: {secret: x}, query: SELECT 1}}, refresh: {watch: false, cron: 0 2 * * *}"),
+    ("Dataset", "source: {sql: SELECT 1}"),
     ("Index", "dataset: a, text: t, embed: {model: builtin}, serve: {generation: g}"),
     ("IndexGeneration", "index: i, flat: {}"),
     ("IndexGeneration", "index: i, hnsw: {m: 8, efConstruction: 9, efSearch: 10, seed: 1}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,8 @@ from pygit2.enums import FileMode
 from controllers.bucket.controller import attach_recorded
 from controllers.dataset.checks import FileChecks
 from controllers.dataset.files import SourceFiles
-from engines.jobs.executor import Executor
+from controllers.outcome import Outcome
+from engines.jobs.executor import Executor, JobLimits
 from reconciler.assembly import make_kinds
 from reconciler.blob_cache import BlobCache
 from reconciler.collecting import alone, garbage, guard
@@ -35,6 +37,8 @@ from reconciler.status_writer import StatusWriter
 from reconciler.world import World
 from specs.digests import digest
 from specs.references import order
+from specs.resource import Key
+from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
@@ -204,6 +208,8 @@ class Bench:
         self.clock = Clock()
         self.source: Any = source or Past()
         self.settings = settings or Settings()
+        self.workers = 0
+        self.ended = threading.Event()
         self.open()
 
     def open(self) -> None:
@@ -225,7 +231,7 @@ class Bench:
         )
         self.statuses = StatusWriter(self.book, self.streams, self.clock)
         self.world = World(self.source, BlobCache(None, "v"), self.statuses.known_revision)
-        self.executor = Executor(self.folder / "jobs")
+        self.executor = Executor(self.folder / "jobs", JobLimits(workers=self.workers), lambda _: self.ended.set())
         self.files = SourceFiles(self.folder)
         self.checks = FileChecks(self.buckets, objects)
         self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files, self.checks)
@@ -245,6 +251,16 @@ class Bench:
         """As the daemon does on `gc`."""
         found = garbage(self.state, retention(self.world, self.settings))
         return found.collect(lambda: None, guard(self.world, self.executor, self.turns))
+
+    def finish(self, name: str) -> Outcome:
+        """Visits an object until no job runs for it any more."""
+        while True:
+            self.ended.clear()
+            visit = self.reconciler.visit(Key.parse(name))
+            assert visit is not None
+            if visit.outcome.reason != reasons.INGESTING:
+                return visit.outcome
+            assert self.ended.wait(60)
 
     def close(self) -> None:
         self.executor.shutdown()

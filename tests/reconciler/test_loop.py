@@ -380,7 +380,7 @@ class TestHolding:
         y = Key("Dataset", "y")
         visits.circle = (X, y, X)
         visit = visits.visit()
-        message = "it refers to itself: Dataset/x -> Dataset/y -> Dataset/x; remove one of these references"
+        message = "it refers to itself: Dataset/x -> Dataset/y -> Dataset/x (specs/all.yaml:6); remove one of these references"
         assert visit.outcome == Stalled(reasons.DEPENDENCY_CYCLE, message)
         assert visits.controller.acted == []
 

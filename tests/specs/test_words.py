@@ -18,7 +18,7 @@ from specs.kinds.index import IndexSpec, OllamaModel, ServeGeneration
 from specs.kinds.policy import PolicySpec
 from specs.model import given_fields
 from specs.sizes import SizeInvalid, parse_size
-from specs.sql_names import parameters_of, tables_of
+from specs.sql_names import normalised, parameters_of, tables_of
 from specs.suggestions import nearest
 
 
@@ -102,6 +102,11 @@ def test_tables_of_queries(sql: str, names: tuple[str, ...]) -> None:
 def test_no_sql_makes_it_raise(sql: str) -> None:
     tables_of(sql)
     parameters_of(sql)
+
+
+def test_layout_and_comments_are_no_part_of_a_query() -> None:
+    assert normalised("SELECT  a -- one\n FROM t/* two */") == normalised("SELECT a\nFROM t")
+    assert normalised("SELECT '  a'") != normalised("SELECT ' a'")
 
 
 def test_parameters_of_queries() -> None:

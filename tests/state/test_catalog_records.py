@@ -21,6 +21,7 @@ from state.catalog.records import (
     Corpus,
     DataFile,
     IndexRecord,
+    Origin,
     Refusal,
     Schema,
     ServingManifest,
@@ -53,6 +54,7 @@ roles = st.sampled_from(["base", "delta"])
 files = st.builds(DataFile, refs, roles, counts, counts, texts, counts, counts, row_keys, row_keys, stats)
 bindings = st.builds(Binding, texts, texts, counts, counts, st.booleans())
 refusals = st.builds(Refusal, texts, texts, st.none() | counts, texts, texts)
+origins = st.builds(Origin, texts, texts, texts, st.dictionaries(texts, counts, max_size=2), texts)
 tables = st.builds(
     Table,
     texts,
@@ -66,6 +68,7 @@ tables = st.builds(
     keyed(bindings, "path"),
     keyed(refusals, "path"),
     st.booleans(),
+    origin=st.none() | origins,
 )
 corpora = st.builds(Corpus, texts, refs, counts, counts, texts, counts, texts, counts)
 seconds = st.floats(0, 1e6)
@@ -89,6 +92,7 @@ changes: dict[str, st.SearchStrategy[Change]] = {
         many(texts),
         many(refusals),
         many(texts),
+        origin=st.none() | origins,
     ),
     "corpus-added": st.builds(entries.CorpusAdded, texts, corpora),
     "build-added": st.builds(entries.BuildAdded, texts, builds),
@@ -102,6 +106,7 @@ changes: dict[str, st.SearchStrategy[Change]] = {
     "dropped": st.builds(entries.Dropped, texts),
     "suspended": st.builds(Suspended, texts, texts, texts, maybe),
     "resumed": st.builds(entries.Resumed, texts, texts),
+    "asked": st.builds(entries.Asked, texts, texts, texts),
     "approved": st.builds(entries.Approved, texts, texts, texts, texts),
 }
 states = st.builds(
@@ -114,6 +119,7 @@ states = st.builds(
     st.none() | indexes,
     st.none() | st.builds(BucketRecord, texts, documents, st.booleans()),
     counts,
+    texts,
 )
 
 

@@ -11,7 +11,8 @@ from reconciler.lakectl.session import Session
 USAGE = "[KIND/NAME] [--files] [--timeout DURATION] [-o FORMAT]"
 DESCRIPTION = """
 Have an object looked at again now, or without one the watched ref and everything. Nothing
-needs this to be correct: changes are followed by themselves.
+needs this to be correct: changes are followed by themselves. A Dataset whose source tells of
+no changes (a database, `refresh: {watch: false}`) has it read, due or not.
 """
 EXAMPLES = """
 lakectl reconcile

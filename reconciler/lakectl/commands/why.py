@@ -36,6 +36,8 @@ NEXT = {
     reasons.NO_CONTROLLER: "Nothing to do in this version; remove the document if it disturbs.",
     reasons.NOT_SUPPORTED: "Remove what is not built from the spec and commit.",
     reasons.FILE_REFUSED: "Correct or remove the file; it is read again by itself.",
+    reasons.SOURCE_REFUSED: "Correct the source or the spec; `lakectl reconcile` asks again at once.",
+    reasons.SOURCE_UNAVAILABLE: "Make the database reachable; it is tried again by itself.",
     reasons.SOURCE_GONE: "Put the files back, or undo the change of the spec: `lakectl undo`.",
     reasons.BUCKET_UNAVAILABLE: "Make the bucket reachable; it is tried again by itself.",
     reasons.CATALOG_LOST: "Stop the daemon; restore the state bucket, or run `lakectl rebuild`; then start it again.",

@@ -1,0 +1,248 @@
+"""A PostgreSQL server, read in one snapshot: what a query's columns are, single values, and its rows as a stream of CSV.
+
+The one module that knows psycopg. A transaction is read-only and repeatable-read, so that bounds, counts and rows are of one instant.
+COPY is driven by libpq's own calls: psycopg's iterator costs more per row than PostgreSQL needs to write it.
+What a server says may repeat what it was told: every text is freed of the secret before it becomes an error, and none carries the original
+along, whose text would end in a traceback. Next: `reading.py`, which turns the stream into batches.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from queue import Full, Queue
+from typing import Any
+
+import psycopg
+from psycopg import pq, sql
+from psycopg.conninfo import conninfo_to_dict
+
+from engines.errors import SourceRefused, SourceUnavailable
+from state.secrets import Secret
+
+CONNECT_SECONDS = 15
+BLOCK_BYTES = 2 << 20
+BLOCKS_AHEAD = 12
+LONGEST_ROW = 64 << 20
+_WAIT_SECONDS = 0.2
+_SETTINGS = {
+    "DateStyle": "ISO", "TimeZone": "UTC", "IntervalStyle": "postgres", "bytea_output": "hex", "extra_float_digits": "1",
+    "client_encoding": "UTF8", "idle_in_transaction_session_timeout": "0", "application_name": "lakehouse",
+}  # fmt: skip
+_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+_RETRIED = ("08", "53", "55", "57", "58", "40", "XX")
+"""Classes of SQLSTATE that say something of the server rather than of the query: connection, resources, locks, shutdown, conflicts."""
+_TYPES = """
+SELECT format_type(u.type, u.modifier), format_type(u.type, NULL), e.oid IS NOT NULL, format_type(e.oid, u.modifier)
+FROM unnest(%s::oid[], %s::int4[]) WITH ORDINALITY AS u(type, modifier, place)
+JOIN pg_catalog.pg_type t ON t.oid = u.type LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+ORDER BY u.place
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A column of a query's result, its type as the server writes it: `numeric(12,2)`. element: of an array, the same of its elements."""
+
+    name: str
+    type: str
+    element: str | None = None
+
+
+class Server:
+    """Where a secret leads. The secret's field `dsn` is a connection string or URI; `password` may be a field of its own."""
+
+    def __init__(self, secret: Secret) -> None:
+        """Raises SecretFieldMissing, and SourceUnavailable for a string that is none."""
+        self._secret = secret
+        dsn, password = secret.field("dsn"), secret.optional("password")
+        try:
+            self._parameters = conninfo_to_dict(dsn, **({} if password is None else {"password": password}))
+        except psycopg.Error:
+            # its message repeats the string
+            remedy = f"Correct the field `dsn` of the secret `{secret.name}`: postgresql://user:password@host:port/database"
+            raise SourceUnavailable(f"secret {secret.name}", "holds no connection string", remedy=remedy) from None
+        host, port = (self._parameters.get(name) or "" for name in ("host", "port"))
+        self.place = f"postgresql://{host}{f':{port}' if port else ''}/{self._parameters.get('dbname') or ''}"
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """One read-only transaction over one state of the database. Raises SourceUnavailable."""
+        with self.telling():
+            options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **_KEEPALIVE, **self._parameters}
+            connection = psycopg.connect(autocommit=True, **options)
+        try:
+            with self.telling():
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                for name, value in _SETTINGS.items():
+                    connection.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value)))
+            yield Snapshot(connection, self)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """psycopg's errors as ours."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self.error(error.sqlstate, error.diag.message_primary or str(error), error.diag.message_hint) from None
+
+    def error(self, state: str | None, message: str, hint: str | None = None) -> SourceRefused | SourceUnavailable:
+        """state: a SQLSTATE, None where the connection is the matter."""
+        told = self.redacted(message)
+        if state is None or state[:2] in _RETRIED or state.startswith("28"):
+            return SourceUnavailable(self.place, told)
+        return SourceRefused(told.removeprefix("ERROR:  "), remedy=self.redacted(hint) if hint else None)
+
+    def redacted(self, text: str) -> str:
+        """One line, without any value of the secret."""
+        password = self._parameters.get("password")
+        for value in (str(password) if password else "", self._secret.optional("dsn") or ""):
+            text = text.replace(value, "[redacted]") if value else text
+        return " ".join(self._secret.redact(text).split())
+
+
+class Snapshot:
+    """An open transaction. Not thread-safe."""
+
+    def __init__(self, connection: psycopg.Connection, server: Server) -> None:
+        self._connection = connection
+        self._server = server
+
+    def describe(self, query: str) -> tuple[Described, ...]:
+        """The columns of one statement that gives rows; nothing is run. Raises SourceRefused, SourceUnavailable."""
+        connection = self._connection.pgconn
+        self._check(connection.prepare(b"", query.encode()))
+        found = self._check(connection.describe_prepared(b""))
+        names = [(found.fname(at) or b"").decode() for at in range(found.nfields)]
+        if not names:
+            raise SourceRefused("the query gives no columns", remedy="Write a SELECT.")
+        types = [found.ftype(at) for at in range(found.nfields)]
+        modifiers = [found.fmod(at) for at in range(found.nfields)]
+        with self._server.telling():
+            rows = self._connection.execute(_TYPES, (types, modifiers)).fetchall()
+        return tuple(Described(name, kind, element if array else None) for name, (kind, _, array, element) in zip(names, rows, strict=True))
+
+    def row(self, query: str) -> tuple[str | None, ...]:
+        """The one row of a query, as text. Raises SourceRefused, SourceUnavailable."""
+        result = self._check(self._connection.pgconn.exec_(query.encode()))
+        values = (result.get_value(0, at) for at in range(result.nfields))
+        return tuple(None if value is None else value.decode() for value in values)
+
+    @contextmanager
+    def copy(self, query: str) -> Iterator[CopyStream]:
+        """The query's rows as CSV. Leaving early cancels it, and ends the transaction. Raises SourceRefused, SourceUnavailable."""
+        self._check(self._connection.pgconn.exec_(f"COPY (\n{query}\n) TO STDOUT (FORMAT CSV)".encode()), pq.ExecStatus.COPY_OUT)
+        stream = CopyStream(self._connection, self._server)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    def _check(self, result: pq.abc.PGresult, *more: pq.ExecStatus) -> pq.abc.PGresult:
+        if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, *more):
+            return result
+        raise refusal(self._server, result)
+
+
+class CopyStream:
+    """Rows as they arrive, in blocks of whole rows. A thread of its own reads ahead, so that server and reader work at once; at most
+    BLOCKS_AHEAD blocks wait."""
+
+    def __init__(self, connection: psycopg.Connection, server: Server) -> None:
+        """connection: in the middle of a COPY, and not used by anybody else until `close`."""
+        self._connection, self._server = connection, server
+        self._blocks: Queue[bytearray | SourceRefused | SourceUnavailable] = Queue(BLOCKS_AHEAD)
+        self._stopped = False
+        self.rows = 0
+        self._thread = threading.Thread(target=self._run, name="copy", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[bytearray]:
+        """The blocks; `rows` is then what the server says it sent. Raises SourceRefused, SourceUnavailable."""
+        while block := self._blocks.get():
+            if not isinstance(block, bytearray):
+                raise block
+            yield block
+
+    def close(self) -> None:
+        """Ends the COPY, if it has not ended."""
+        self._stopped = True
+        if self._thread.is_alive():
+            with suppress(psycopg.Error):
+                self._connection.cancel_safe(timeout=CONNECT_SECONDS)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            for block in self._received():
+                self._put(block)
+            self._put(bytearray())
+        except (SourceRefused, SourceUnavailable) as error:
+            self._put(error)
+        except psycopg.Error as error:
+            self._put(self._server.error(None, str(error)))
+
+    def _put(self, block: bytearray | SourceRefused | SourceUnavailable) -> None:
+        while not self._stopped:
+            with suppress(Full):
+                self._blocks.put(block, timeout=_WAIT_SECONDS)
+                return
+
+    def _received(self) -> Iterator[bytearray]:
+        """Blocks, until the server says how many rows there were. The loop runs once a row: what can be is outside of it."""
+        connection = self._connection.pgconn
+        receive, block = connection.get_copy_data, bytearray()
+        while not self._stopped:
+            count, data = receive(1)
+            if count > LONGEST_ROW:
+                raise SourceRefused(f"a row is longer than {LONGEST_ROW >> 20} MiB", remedy="Leave the large column out by a `query`.")
+            if count > 0:
+                block += data  # cheaper than to keep the pieces and join them
+                if len(block) >= BLOCK_BYTES:
+                    yield block
+                    block = bytearray()
+            elif count == 0:
+                select.select([connection.socket], [], [], _WAIT_SECONDS)
+                connection.consume_input()
+            else:
+                self.rows = self._count(connection)
+                yield from ((block,) if block else ())
+                return
+
+    def _count(self, connection: pq.abc.PGconn) -> int:
+        """Of rows that the server sent. Raises what made it stop."""
+        result = connection.get_result()
+        while (following := connection.get_result()) is not None:
+            result = following
+        if result is None or result.status != pq.ExecStatus.COMMAND_OK:
+            raise refusal(self._server, result)
+        return int(result.command_tuples or 0)
+
+
+def refusal(server: Server, result: pq.abc.PGresult | None) -> SourceRefused | SourceUnavailable:
+    """What a failed result means."""
+    if result is None:
+        return server.error(None, "the connection was lost")
+    state, message, hint = (
+        (result.error_field(field) or b"").decode(errors="replace")
+        for field in (pq.DiagnosticField.SQLSTATE, pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.MESSAGE_HINT)
+    )
+    return server.error(state or None, message or result.error_message.decode(errors="replace"), hint or None)
+
+
+def quoted(name: str) -> str:
+    """An identifier."""
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def literal(text: str) -> str:
+    """A text constant, whatever `standard_conforming_strings` says."""
+    escaped = re.sub(r"(['\\])", r"\1\1", text)
+    return f"E'{escaped}'"

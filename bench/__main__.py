@@ -18,6 +18,7 @@ from bench.report import BEFORE, RESULTS
 NAMES = (
     "bootstrap",  # first: it makes files by the thousand, which is slow for minutes after others have removed theirs
     "ingest",
+    "postgres",
     "query",
     "search",
     "commit_to_ready",

@@ -24,7 +24,19 @@ from bench.calibrate import REFERENCE, calibrate
 RESULTS = Path(__file__).parent / "results"
 BEFORE = "BENCH_CALIBRATION"
 """The variable that holds the calibration of before."""
-PACKAGES = ("pyarrow", "numpy", "datafusion", "hnswlib", "obstore", "aiohttp", "pydantic", "duckdb")
+PACKAGES = (
+    "pyarrow",
+    "numpy",
+    "datafusion",
+    "hnswlib",
+    "obstore",
+    "aiohttp",
+    "pydantic",
+    "duckdb",
+    "psycopg",
+    "adbc-driver-postgresql",
+    "connectorx",
+)
 
 
 def write(

@@ -8,16 +8,20 @@ others are taken. This is the function that ingest jobs run. Next: `ingest.py` f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from engines.errors import FileRefused
 from engines.files import ingest
+from engines.files.contract import Terms
 from engines.files.inference import ColumnGuess
 from engines.files.ingest import IngestResult, IngestTask, Progress
 from engines.files.journalling import JournalTask, journal_of
 from engines.files.ledgers import Noted
+from engines.files.present_values import PresentValues
 from engines.files.staged_parts import StagedParts
+from engines.files.terms import unused
 from state.buckets import job_store
 from state.catalog.records import DataFile, Schema, extend_schema
 from state.objects import ObjectStore
@@ -47,7 +51,8 @@ class Batch:
 class BatchResult:
     """files: the parts of each file that was taken, by content digest, in the order of the tasks. refused: (line, reason) of the
     others. schema: of all parts; None where no file was taken. warnings: sentences on what was taken and deserves a look. ledgers: what is
-    to be noted with the rows. guesses: new columns, what was decided about each and why."""
+    to be noted with the rows. guesses: new columns, what was decided about each and why. violations: sentences on rows that break the
+    contract."""
 
     files: Mapping[str, tuple[DataFile, ...]] = field(default_factory=dict)
     refused: Mapping[str, tuple[int | None, str]] = field(default_factory=dict)
@@ -55,6 +60,7 @@ class BatchResult:
     warnings: tuple[str, ...] = ()
     ledgers: tuple[Noted, ...] = ()
     guesses: tuple[ColumnGuess, ...] = ()
+    violations: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -65,6 +71,7 @@ class BatchResult:
             "warnings": list(self.warnings),
             "ledgers": [noted.to_dict() for noted in self.ledgers],
             "guesses": [[guess.name, guess.type, guess.reason] for guess in self.guesses],
+            "violations": list(self.violations),
         }
 
     @classmethod
@@ -78,6 +85,7 @@ class BatchResult:
             tuple(document["warnings"]),
             tuple(Noted.from_dict(noted) for noted in document["ledgers"]),
             tuple(ColumnGuess(*guess) for guess in document["guesses"]),
+            tuple(document["violations"]),
         )
 
 
@@ -107,7 +115,7 @@ def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) ->
             if not attempt.contradicted:
                 noted = journal_of(batch.journal, batch.tasks, found.files, found.schema, parts) if batch.journal is not None else ()
                 parts.put()
-                return replace(found, ledgers=noted, guesses=(*guesses.values(), *found.guesses))
+                return replace(found, ledgers=(*found.ledgers, *noted), guesses=(*guesses.values(), *found.guesses))
         assert schema is not None
         schema = _widened(schema, attempt.contradicted)
         why = "text, since a later file contradicts the others"
@@ -134,13 +142,20 @@ class _Pass:
         self.contradicted: set[str] = set()
 
     def run(self) -> BatchResult:
+        contract = self._contract
+        with nullcontext() if contract is None else PresentValues(contract, self._parts.store, several=len(self._tasks) > 1) as present:
+            return self._all(present)
+
+    def _all(self, present: PresentValues | None) -> BatchResult:
         files: dict[str, tuple[DataFile, ...]] = {}
         refused: dict[str, tuple[int | None, str]] = {}
         warnings: list[str] = []
+        ledgers: list[Noted] = []
+        violations: list[str] = []
         guesses: list[ColumnGuess] = []
         for task in self._tasks:
             try:
-                result = self._one(task)
+                result = self._one(task, present)
             except FileRefused as error:
                 refused[task.digest] = (error.line, f"{error.reason}. {error.remedy}" if error.remedy else error.reason)
             else:
@@ -148,19 +163,28 @@ class _Pass:
                     files[task.digest] = result.files
                     warnings += result.warnings
                     guesses += result.guesses
+                    ledgers += result.ledgers
+                    violations += [result.violations] if result.violations else []
                     self._schema = result.schema
             self._done += task.size or 0
         schema = self._schema if files else None
-        return BatchResult(files, refused, schema, (*warnings, *self._unused()), guesses=tuple(guesses))
+        told = (*warnings, *self._unused())
+        return BatchResult(files, refused, schema, told, tuple(ledgers), tuple(guesses), tuple(violations))
 
     def _unused(self) -> list[str]:
         known = {column.name for column in self._schema.columns} if self._schema is not None else set()
-        return [f"`columns` names `{name}`, which no file has so far" for name in sorted(self._tasks[0].overrides.keys() - known)]
+        told = [f"`columns` names `{name}`, which no file has so far" for name in sorted(self._tasks[0].overrides.keys() - known)]
+        return told if self._contract is None or not known else [*told, *unused(self._contract, sorted(known))]
 
-    def _one(self, task: IngestTask) -> IngestResult | None:
+    @property
+    def _contract(self) -> Terms | None:
+        """Of all files; rows that were changed by hand are not judged again."""
+        return next((task.contract for task in self._tasks if task.contract is not None), None)
+
+    def _one(self, task: IngestTask, present: PresentValues | None) -> IngestResult | None:
         """None where the file fits only with a column of another type, which is noted. Raises FileRefused."""
         try:
-            return ingest.read(self._under(task, self._schema), self._parts, self._told)
+            return ingest.read(self._under(task, self._schema), self._parts, self._told, present=present, guessed=self._soft)
         except FileRefused:
             if not self._soft or self._schema is None:
                 raise

@@ -11,6 +11,7 @@ value that is none of the type; `csv.py` turns that into a line number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,29 @@ class _Texts:
             return False
         starts, lengths = self.starts[negative], self.lengths[negative]
         return bool((lengths < 2).any() or (self.data[starts + 1] == _ZERO).any())
+
+
+def salvage(
+    count: int, fitted: Callable[[int, int], pa.Array], kind: pa.DataType, misfits: tuple[type[Exception], ...]
+) -> tuple[pa.Array, list[int]]:
+    """A column of `kind` with null where a value does not fit, and the places of these, found by halving.
+
+    fitted: the column from a place on, so many values of it, or one of `misfits` if any of them does not fit.
+    """
+    parts, unfit = [], []
+    waiting = [(0, count)]
+    while waiting:
+        first, number = waiting.pop()
+        try:
+            parts.append(fitted(first, number))
+        except misfits:
+            if number > 1:
+                half = number // 2
+                waiting += [(first + half, number - half), (first, half)]
+                continue
+            unfit.append(first)
+            parts.append(pa.nulls(1, kind))
+    return pa.concat_arrays(parts), unfit
 
 
 def has_nul(column: pa.Array) -> bool:

@@ -11,7 +11,7 @@ through the file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -20,12 +20,13 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from engines.errors import FileRefused
-from engines.files import encodings, header, inference, notations, physical_lines
-from engines.files.conversion import Unfit, convert, has_nul
+from engines.files import encodings, header, inference, notations, physical_lines, row_places
+from engines.files.conversion import Unfit, convert, has_nul, salvage
 from engines.files.inference import Evidence
 from engines.files.notations import Notation
 from engines.files.shapes import shorten
-from engines.files.source import MAX_ROW_BYTES, ColumnPlan, Contradicted, Misfit, ReadOptions, Reopen, SourceFile
+from engines.files.source import MAX_ROW_BYTES, ColumnPlan, Contradicted, Misfit, PassedOver, ReadOptions, Reopen, SourceFile
+from engines.files.types import arrow_type
 
 BLOCK_BYTES = 2 << 20
 """Of the file, read and parsed at once; a row may not be longer, or the block grows once to MAX_ROW_BYTES."""
@@ -53,6 +54,7 @@ class CsvReading:
         self._names: tuple[str, ...] = ()
         self._notations: Mapping[str, Notation] = {}
         self._before_header = 0
+        self.passed_over = PassedOver()
         self._waiting: Iterator[pa.RecordBatch] | None = None
         self._file: pa.NativeFile | None = None
 
@@ -90,14 +92,21 @@ class CsvReading:
             if not found:
                 yield pa.RecordBatch.from_arrays(columns, names=list(self._names))
             row, last = row + batch.num_rows, batch
-        if last is not None:
+        if self.passed_over.rows and self.passed_over.rows[-1] == row + len(self.passed_over.rows) - 1:
+            if refused := self._unclosed():  # then the last row is the rest of the file
+                raise refused
+        elif last is not None:
             self._check_closed(last)
         if found:
             raise Contradicted(found)
 
     def line_of(self, row: int) -> int | None:
         """By reading again."""
-        return physical_lines.line_of(self._source, row, width=len(self._names))
+        return next((line for line, _ in row_places.originals(self._source, (row,), width=len(self._names))), None)
+
+    def originals(self, rows: Iterable[int]) -> Iterator[tuple[int | None, str]]:
+        """See `source.Reading`."""
+        return row_places.originals(self._source, rows, width=len(self._names))
 
     def progress(self) -> int:
         """How far the block reader is."""
@@ -121,6 +130,8 @@ class CsvReading:
         try:
             return self._converted(column, plan)
         except Unfit as unfit:
+            if plan.aside is not None:
+                return self._salvaged(column, plan, plan.aside, row)
             if plan.word != "guess":
                 raise Misfit(plan, unfit.value, self.line_of(row + unfit.index), row + unfit.index) from None
             found[plan.name] = ("string", f"text, since row {row + unfit.index + 1} is {shorten(unfit.value)}")
@@ -137,12 +148,22 @@ class CsvReading:
         except Unfit as unfit:
             raise Unfit(unfit.index, column[unfit.index].as_py()) from None
 
+    def _salvaged(self, column: pa.Array, plan: ColumnPlan, aside: Callable[[int, object], None], row: int) -> pa.Array:
+        def fitted(first: int, count: int) -> pa.Array:
+            return self._converted(column.slice(first, count), plan)
+
+        result, places = salvage(len(column), fitted, arrow_type(plan.type), (Unfit,))
+        for place in places:
+            aside(row + place, column[place].as_py())
+        return result
+
     def _texts(self) -> Iterator[pa.RecordBatch]:
         """All rows as text; sets the names first, when asked for the first batch. Raises FileRefused, Reopen."""
         width = self._read_header()
         if not width:
             return
         options, path = self._source.options, str(self._source.path)
+        self.passed_over = PassedOver(width=width)
         reading = pacsv.ReadOptions(
             block_size=min(self._block, self._size + 1) if self._source.is_utf8 and not self._source.compressed else self._block,
             encoding="utf8" if self._source.is_utf8 else self._source.encoding,
@@ -152,7 +173,7 @@ class CsvReading:
         )
         parsing = pacsv.ParseOptions(
             delimiter=options.delimiter, quote_char=options.quote or False, newlines_in_values=bool(options.quote),
-            ignore_empty_lines=width > 1,
+            ignore_empty_lines=width > 1, invalid_row_handler=self._pass_over if options.skip_ragged else None,
         )  # fmt: skip
         try:
             with self._source.translated():
@@ -165,6 +186,12 @@ class CsvReading:
         except (pa.ArrowInvalid, UnicodeError) as error:
             if not self._is_header_only(error):
                 raise self._explain(error, width) from error
+
+    def _pass_over(self, row: pacsv.InvalidRow) -> str:
+        """pyarrow counts rows from 1, those that it skipped and the header among them."""
+        self.passed_over.rows.append(row.number - self._before_header - (2 if self._source.options.header else 1))
+        self.passed_over.cells.append(row.actual_columns)
+        return "skip"
 
     def _read_header(self) -> int:
         """Sets the names; returns their number, 0 if there is no row after a header. Raises FileRefused."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from engines.files import encodings, front_matter, inference, untrusted
 from engines.files.inference import Evidence
 from engines.files.json_lines import JsonReading
 from engines.files.json_objects import read_objects
-from engines.files.source import MAX_ROW_BYTES, ColumnPlan, SourceFile
+from engines.files.source import MAX_ROW_BYTES, ColumnPlan, PassedOver, SourceFile
 
 _TYPES = {"path": "string", "title": "string", "page": "int64", "text": "string"}
 _OWN = "front_matter."
@@ -36,6 +36,7 @@ class DocumentReading:
         """Opens nothing yet. Raises FileRefused for an unknown encoding."""
         source.check_encoding()
         self._source = source
+        self.passed_over = PassedOver()
         self._notes: list[str] = []
         self._lists: set[str] = set()
         self._pages: untrusted.Parsed | None = None
@@ -58,6 +59,12 @@ class DocumentReading:
     def line_of(self, row: int) -> int | None:
         """A document's lines are not its rows; of a PDF, the page."""
         return row + 1 if self._source.format == "pdf" else None
+
+    def originals(self, rows: Iterable[int]) -> Iterator[tuple[int | None, str]]:
+        """A document, or a page, as JSON."""
+        for row in rows:
+            for _, text in self._rows.originals((row,)):
+                yield self.line_of(row), text
 
     def progress(self) -> int:
         """Bytes taken in this pass."""

@@ -6,14 +6,14 @@ Text stays text, since whoever typed a number as text meant it; numbers, days an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
 from engines.files import inference, untrusted
 from engines.files.inference import Evidence
 from engines.files.json_lines import JsonReading
-from engines.files.source import ColumnPlan, SourceFile
+from engines.files.source import ColumnPlan, PassedOver, SourceFile
 
 
 class ExcelReading:
@@ -22,6 +22,7 @@ class ExcelReading:
     def __init__(self, source: SourceFile) -> None:
         """Opens nothing yet."""
         self._source = source
+        self.passed_over = PassedOver()
         self._parsed: untrusted.Parsed | None = None
         self._lines: JsonReading | None = None
 
@@ -42,6 +43,10 @@ class ExcelReading:
     def line_of(self, row: int) -> int | None:
         """The row of the sheet."""
         return self._opened()[0].line_of(row)
+
+    def originals(self, rows: Iterable[int]) -> Iterator[tuple[int | None, str]]:
+        """A row of the sheet as JSON."""
+        return self._opened()[0].originals(rows)
 
     def progress(self) -> int:
         """Of what was unpacked, bytes taken."""

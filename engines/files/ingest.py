@@ -13,8 +13,10 @@ must not change meanwhile: then nothing is returned but FileChanged, and whoever
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, assert_never
 
@@ -23,13 +25,18 @@ import pyarrow.compute as pc
 
 from engines.errors import FileChanged, FileRefused
 from engines.files import content_kind
+from engines.files.contract import Terms
 from engines.files.csv import CsvReading
 from engines.files.documents import DocumentReading
 from engines.files.excel import ExcelReading
 from engines.files.formats import Format
 from engines.files.inference import ColumnGuess, Evidence, decide_all
 from engines.files.json_lines import JsonReading
+from engines.files.judge import Judge
+from engines.files.ledgers import Noted
 from engines.files.parquet import ParquetReading
+from engines.files.present_values import PresentValues
+from engines.files.quarantine import Origin, write_quarantine
 from engines.files.sorting import ORDER_COLUMN, LastRows
 from engines.files.source import (
     UNPACKED_LEAST,
@@ -72,7 +79,7 @@ class IngestTask:
     mtime_ns (if these are given, a file that has become another since is FileChanged). schema: the table's, None for its first file; new
     columns get the ids from next_column_id on, and the extended schema the id next_schema_id. overrides: column -> type, the operator's
     word for columns that schema does not know (where it does, schema says the type). key_prefix: of the parts' keys. sequence: the place
-    that the rows will have among the table's.
+    that the rows will have among the table's. contract: None for a table without one.
     """
 
     dataset: str
@@ -94,6 +101,7 @@ class IngestTask:
     size: int | None = None
     mtime_ns: int | None = None
     tombstone: str | None = None
+    contract: Terms | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -117,13 +125,15 @@ class IngestTask:
             "size": self.size,
             "mtime_ns": self.mtime_ns,
             "tombstone": self.tombstone,
+            "contract": self.contract and self.contract.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
-        schema = document["schema"]
+        schema, contract = document["schema"], document["contract"]
         parsed = {
+            "contract": None if contract is None else Terms.from_dict(contract),
             "target": BucketConfig.from_dict(document["target"]),
             "options": ReadOptions.from_dict(document["options"]),
             "schema": None if schema is None else Schema.from_dict(schema),
@@ -139,7 +149,8 @@ class IngestTask:
     @property
     def source(self) -> SourceFile:
         """The file, to be read."""
-        return SourceFile(Path(self.path), self.display_path, self.format, self.options)
+        lenient = self.contract is not None and self.contract.on_violation == "quarantine"
+        return SourceFile(Path(self.path), self.display_path, self.format, replace(self.options, skip_ragged=lenient))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +158,7 @@ class IngestResult:
     """The parts in order (none for a file without rows).
 
     rows: in all parts. schema: the task's, or an extension of it. guesses: what was decided here about new columns, and why.
-    warnings: sentences.
+    warnings: sentences. ledgers: what is to be noted with the rows. violations: a sentence on rows that break the contract.
     """
 
     files: tuple[DataFile, ...]
@@ -155,6 +166,8 @@ class IngestResult:
     rows: int
     guesses: tuple[ColumnGuess, ...] = ()
     warnings: tuple[str, ...] = ()
+    ledgers: tuple[Noted, ...] = ()
+    violations: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -164,6 +177,8 @@ class IngestResult:
             "rows": self.rows,
             "guesses": [[guess.name, guess.type, guess.reason] for guess in self.guesses],
             "warnings": list(self.warnings),
+            "ledgers": [noted.to_dict() for noted in self.ledgers],
+            "violations": self.violations,
         }
 
     @classmethod
@@ -175,6 +190,8 @@ class IngestResult:
             document["rows"],
             tuple(ColumnGuess(*guess) for guess in document["guesses"]),
             tuple(document["warnings"]),
+            tuple(Noted.from_dict(noted) for noted in document["ledgers"]),
+            document["violations"],
         )
 
 
@@ -190,15 +207,37 @@ def run(task: IngestTask, progress: Progress | None = None, *, store: ObjectStor
 
 
 def read(
-    task: IngestTask, parts: StagedParts, progress: Progress | None = None, *, assumed: Mapping[str, str] | None = None
+    task: IngestTask,
+    parts: StagedParts,
+    progress: Progress | None = None,
+    *,
+    assumed: Mapping[str, str] | None = None,
+    present: PresentValues | None = None,
+    guessed: bool = False,
 ) -> IngestResult:
     """As `run`, but leaves its parts among those that wait to be stored. assumed: types of columns as guessed over other files, which
-    give way where this file contradicts them."""
+    give way where this file contradicts them. guessed: so are the schema's. present: what a contract judges by, shared by files."""
     source = task.source
-    with unchanged(task, source) as size, _surprises_refuse(source):
+    with ExitStack() as stack:
+        size = stack.enter_context(unchanged(task, source))
+        stack.enter_context(_surprises_refuse(source))
         known = {column.name for column in task.schema.columns} if task.schema else set()
         reading = open_reading(source, whole=task.overrides.keys() | known)
-        return read_rows(task, reading, parts, lambda: progress(min(reading.progress(), size), size) if progress else None, assumed)
+        judge = None
+        if task.contract is not None:
+            shared = present or stack.enter_context(PresentValues(task.contract, parts.store, several=False))
+            judge = Judge(
+                task.contract, source, reading, parts.store, shared,
+                primary_key=task.primary_key, upsert=task.write == "upsert", declared_only=guessed, tombstone=task.tombstone,
+            )  # fmt: skip
+            stack.callback(judge.discard)
+        told = partial(_told, progress, reading, size)
+        return read_rows(task, reading, parts, told, assumed, judge=judge)
+
+
+def _told(progress: Progress | None, reading: Reading, size: int) -> None:
+    if progress is not None:
+        progress(min(reading.progress(), size), size)
 
 
 def read_rows(
@@ -208,13 +247,14 @@ def read_rows(
     told: Callable[[], None],
     assumed: Mapping[str, str] | None = None,
     fresh: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch,
+    judge: Judge | None = None,
 ) -> IngestResult:
     """As `read`, of rows wherever they come from. told: called about once a batch. fresh: of rows that are about to be written, those that
-    are to be; of an upsert they are the last ones of their keys. Raises also what the reading raises."""
+    are to be; of an upsert they are the last ones of their keys. judge: of rows of a file. Raises also what the reading raises."""
     guesses = dict(reading.guesses())
     guesses |= {name: (assumed[name], "so far") for name in guesses if assumed and name in assumed}
     for _ in range(_ATTEMPTS):
-        attempt = _Attempt(task, reading, guesses, parts)
+        attempt = _Attempt(task, reading, guesses, parts, judge)
         try:
             return attempt.run(told, fresh)
         except Contradicted as contradicted:
@@ -306,20 +346,27 @@ def _surprises_refuse(source: SourceFile) -> Iterator[None]:
 class _Attempt:
     """One pass over the file, with types as far as they are known."""
 
-    def __init__(self, task: IngestTask, reading: RowReading, guesses: Mapping[str, tuple[str, str]], parts: StagedParts) -> None:
+    def __init__(
+        self, task: IngestTask, reading: RowReading, guesses: Mapping[str, tuple[str, str]], parts: StagedParts, judge: Judge | None
+    ) -> None:
         """Raises FileRefused for columns that cannot be."""
-        self._task, self._reading, self._parts, self._source = task, reading, parts, task.source
+        self._task, self._reading, self._parts, self._source, self._judge = task, reading, parts, task.source, judge
         self._guesses = guesses
         self._known = {column.name: column.type for column in task.schema.columns} if task.schema else {}
         self._plans = {name: self._plan(name, kind) for name, (kind, _) in guesses.items()}
         self._check_columns()
+        if judge is not None:
+            self._plans = dict(judge.begin(self._plans, self._known))
         new = ((plan.name, plan.type) for plan in self._plans.values() if plan.name != task.tombstone)
         self._schema = extend_schema(task.schema, new, task.next_column_id, schema_id=task.next_schema_id)
 
     def run(self, told: Callable[[], None], fresh: Callable[[pa.RecordBatch], pa.RecordBatch]) -> IngestResult:
         """Raises FileRefused, Misfit, Contradicted, Reopen; then nothing of it is left."""
         task = self._task
-        provenance = Provenance(task.dataset, task.display_path, task.digest, task.transformation, task.size, task.write, task.sequence)
+        basis = task.contract.basis if task.contract is not None else ""
+        provenance = Provenance(
+            task.dataset, task.display_path, task.digest, task.transformation, task.size, task.write, task.sequence, basis=basis
+        )
         keyed = task.write == "upsert" and bool(task.primary_key)
         writer = TableWriter(
             self._parts,
@@ -336,6 +383,8 @@ class _Attempt:
             for batch in self._reading.batches(self._plans):
                 unpacked += batch.nbytes
                 self._check_ratio(unpacked)
+                if self._judge is not None:
+                    batch = self._judge.judge(batch)
                 self._check_keys(batch, taken)
                 taken += batch.num_rows
                 batch = self._with_tombstones(batch)
@@ -344,6 +393,8 @@ class _Attempt:
                 else:
                     writer.write(fresh(batch))
                 told()
+            if self._judge is not None:
+                self._judge.finish()
             for batch in rows.sorted() if rows else ():
                 kept += batch.num_rows
                 writer.write(fresh(batch))
@@ -354,7 +405,20 @@ class _Attempt:
         finally:
             if rows:
                 rows.discard()
-        return IngestResult(files, self._schema, writer.rows, self._new_columns(), self._warnings(taken - kept if rows else 0))
+        warnings = self._warnings(taken - kept if rows else 0)
+        return IngestResult(files, self._schema, writer.rows, self._new_columns(), warnings, *self._judged())
+
+    def _judged(self) -> tuple[tuple[Noted, ...], str | None]:
+        """The quarantine of the file, among the parts that wait, and a sentence on it."""
+        judge, task = self._judge, self._task
+        if judge is None or task.contract is None:
+            return (), None
+        judge.accept()
+        if not judge.sets_aside or not judge.violations.count:
+            return (), judge.summary()
+        origin = Origin(task.dataset, task.display_path, task.digest, task.transformation, task.contract.basis, task.key_prefix)
+        noted = write_quarantine(self._parts, judge.violations, judge.reading, origin, datetime.now(UTC))
+        return (replace(noted, against=task.contract.against if judge.referred else ""),), judge.summary()
 
     def _with_tombstones(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         name = self._task.tombstone

@@ -9,7 +9,7 @@ not rounded: their column is text. Next: `json_objects.py` for the parsing, `inf
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
@@ -20,12 +20,12 @@ import orjson
 import pyarrow as pa
 
 from engines.files import encodings, inference
-from engines.files.conversion import Unfit, convert
+from engines.files.conversion import Unfit, convert, salvage
 from engines.files.flattening import TwoOfOneName, flattened
 from engines.files.inference import Evidence
 from engines.files.json_objects import read_objects
 from engines.files.shapes import shorten
-from engines.files.source import ColumnPlan, Contradicted, Misfit, SourceFile
+from engines.files.source import ColumnPlan, Contradicted, Misfit, PassedOver, SourceFile
 from engines.files.types import arrow_type
 
 BATCH_ROWS = 8_192
@@ -51,6 +51,7 @@ class JsonReading:
         self._source = encodings.resolved(source) if records is None else source
         self._begin = records or (lambda: read_objects(self._source))
         self._whole = whole
+        self.passed_over = PassedOver()
         self._kept: list[Record] | None = None
         self._read = 0
 
@@ -82,6 +83,12 @@ class JsonReading:
     def line_of(self, row: int) -> int | None:
         """By reading again."""
         return next((line for line, _ in islice(self._records(), row, None)), None)
+
+    def originals(self, rows: Iterable[int]) -> Iterator[tuple[int | None, str]]:
+        """See `source.Reading`."""
+        numbered = enumerate(self._begin())
+        for row in rows:
+            yield next((line, as_text(record) or "") for number, (line, record, _) in numbered if number == row)
 
     def progress(self) -> int:
         """Bytes parsed in this pass."""
@@ -122,6 +129,13 @@ def _column(chunk: Sequence[Record], plan: ColumnPlan, row: int) -> pa.Array:
     try:
         return _array(values, plan)
     except Unfit as unfit:
+        if plan.aside is not None:
+            column, places = salvage(
+                len(values), lambda first, count: _array(values[first : first + count], plan), arrow_type(plan.type), (Unfit,)
+            )
+            for place in places:
+                plan.aside(row + place, as_text(values[place]))
+            return column
         if plan.word == "guess":
             raise Contradicted({plan.name: ("string", f"text, since row {row + unfit.index + 1} is {shorten(unfit.value)}")}) from None
         raise Misfit(plan, unfit.value, chunk[unfit.index][0], row + unfit.index) from None

@@ -9,7 +9,7 @@ knows under another type is taken if every value of the file's type is one of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import orjson
@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from engines.errors import FileUnreadable
 from engines.files import inference
 from engines.files.arrow_values import as_json, check_years
+from engines.files.conversion import salvage
 from engines.files.inference import Evidence
 from engines.files.shapes import shorten
-from engines.files.source import ColumnPlan, Contradicted, Misfit, SourceFile
+from engines.files.source import ColumnPlan, Contradicted, Misfit, PassedOver, SourceFile
 from engines.files.types import arrow_type, can_widen, from_arrow, has_structure, is_list
 
 BATCH_ROWS = 65_536
@@ -37,6 +38,7 @@ class ParquetReading:
         self._source = source
         self._size = source.fingerprint().size
         self._share = 0.0
+        self.passed_over = PassedOver()
 
     def guesses(self) -> Mapping[str, tuple[str, str]]:
         """By the file's own schema."""
@@ -60,15 +62,27 @@ class ParquetReading:
             self._check_types(file.schema_arrow, plans)
             found = self._too_narrow(file.schema_arrow, plans)
             row, total = 0, max(file.metadata.num_rows, 1)
-            for group in range(file.metadata.num_row_groups):
-                for batch in file.iter_batches(_rows_at_once(file.metadata.row_group(group)), row_groups=[group]):
-                    columns = _columns(batch, plans, row, found)
-                    row += batch.num_rows
-                    self._share = row / total
-                    if not found:
-                        yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+            for batch in self._file_batches(file):
+                columns = _columns(batch, plans, row, found)
+                row += batch.num_rows
+                self._share = row / total
+                if not found:
+                    yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
         if found:
             raise Contradicted(found)
+
+    def originals(self, rows: Iterable[int]) -> Iterator[tuple[int | None, str]]:
+        """See `source.Reading`."""
+        with self._opened() as file:
+            batches, first = self._file_batches(file), 0
+            batch = next(batches, None)
+            for row in rows:
+                while batch is not None and row >= first + batch.num_rows:
+                    first += batch.num_rows
+                    batch = next(batches, None)
+                assert batch is not None
+                values = {name: as_json(column[row - first]) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+                yield None, orjson.dumps(values).decode()
 
     def line_of(self, row: int) -> int | None:
         """A Parquet file has no lines."""
@@ -81,6 +95,10 @@ class ParquetReading:
     def notes(self) -> tuple[str, ...]:
         """None: a Parquet file says what it is."""
         return ()
+
+    def _file_batches(self, file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+        for group in range(file.metadata.num_row_groups):
+            yield from file.iter_batches(_rows_at_once(file.metadata.row_group(group)), row_groups=[group])
 
     def _check_types(self, schema: pa.Schema, plans: Mapping[str, ColumnPlan]) -> None:
         for field in schema:
@@ -132,12 +150,23 @@ def _columns(batch: pa.RecordBatch, plans: Mapping[str, ColumnPlan], row: int, f
         try:
             columns.append(_fitted(column, arrow_type(plan.type)))
         except _MISFITS:
+            if plan.aside is not None:
+                columns.append(_salvaged(column, plan, plan.aside, row))
+                continue
             index = _first_unfit(column, plan)
             value = _shown(column[index])
             if plan.word != "guess" or plan.type == "string":
                 raise Misfit(plan, value, None, row + index) from None
             found[name] = ("string", f"text, since {plan.type} cannot keep row {row + index + 1}, {shorten(value)}")
     return columns
+
+
+def _salvaged(column: pa.Array, plan: ColumnPlan, aside: Callable[[int, object], None], row: int) -> pa.Array:
+    kind = arrow_type(plan.type)
+    fitted, places = salvage(len(column), lambda first, count: _fitted(column.slice(first, count), kind), kind, _MISFITS)
+    for place in places:
+        aside(row + place, _shown(column[place]))
+    return fitted
 
 
 _MISFITS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import TYPE_CHECKING
 
 from engines.files.shapes import shorten
@@ -28,22 +29,26 @@ UNDECODED = re.compile("[\udc80-\udcff]")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """line: on which it begins, from 1; cells: as text, with undecodable bytes as lone surrogates."""
+    """line: on which it begins, from 1; cells: as text, with undecodable bytes as lone surrogates; text: as it stands in the file, without
+    the line break at its end."""
 
     line: int
     cells: list[str]
+    text: str
 
 
 def rows(source: SourceFile, *, blank_rows: bool) -> Iterator[Row]:
     """Every row, header included; blank lines only with blank_rows. Raises FileRefused for a row beyond MAX_ROW_BYTES or an open quote."""
     csv.field_size_limit(MAX_ROW_BYTES)
     start = 1
+    taken: list[str] = []
     with source.translated(), open_text(source) as text:
-        cells_of = reader(source, _lines(source, text))
+        cells_of = reader(source, _lines(source, text, taken))
         try:
             for cells in cells_of:
                 if cells or blank_rows:
-                    yield Row(start, cells)
+                    yield Row(start, cells, "".join(taken).rstrip("\r\n"))
+                taken.clear()
                 start = cells_of.line_num + 1
         except csv.Error as error:
             reason = f"a row that begins here is longer than {MAX_ROW_BYTES >> 20} MiB; perhaps a quote is never closed"
@@ -66,12 +71,14 @@ def reader(source: SourceFile, lines: Iterable[str]) -> _Reader:
     return csv.reader(lines, delimiter=delimiter, quotechar=quote)
 
 
-def _lines(source: SourceFile, text: io.TextIOWrapper) -> Iterator[str]:
+def _lines(source: SourceFile, text: io.TextIOWrapper, taken: list[str]) -> Iterator[str]:
+    """taken: gets every line that was asked for."""
     number = 0
     while line := text.readline(MAX_ROW_BYTES + 1):
         number += 1
         if len(line) > MAX_ROW_BYTES:
             raise too_long(source, number)
+        taken.append(line)
         yield line
 
 
@@ -86,13 +93,15 @@ def ragged(source: SourceFile, width: int) -> Row | None:
     return next((row for row in rows(source, blank_rows=width == 1) if len(row.cells) != width and row.cells), None)
 
 
-def line_of(source: SourceFile, row: int, *, width: int) -> int | None:
-    """The line of a data row, counted from 0 after the header (if the options say that there is one)."""
-    wanted = row + (1 if source.options.header else 0)
-    for number, found in enumerate(rows(source, blank_rows=width == 1)):
-        if number == wanted:
-            return found.line
-    return None
+def originals(source: SourceFile, places: Iterable[int], *, width: int) -> Iterator[tuple[int, str]]:
+    """Line and text of data rows, counted from 0 after the header (if the options say that there is one), ascending."""
+    found: Iterator[Row] = rows(source, blank_rows=width == 1)
+    if source.options.header:
+        found = dropwhile(lambda row: not row.cells, found)
+    numbered = enumerate(found, -1 if source.options.header else 0)
+    for place in places:
+        row = next(row for number, row in numbered if number == place)
+        yield row.line, row.text.encode("utf-8", ESCAPED).decode("utf-8", "replace")
 
 
 def delimiter_of(source: SourceFile) -> str:

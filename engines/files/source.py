@@ -11,7 +11,8 @@ import codecs
 import gzip
 import stat
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -44,7 +45,8 @@ class ReadOptions:
 
     encoding: of text, None to find it; delimiter: one character, None to find it in the first line; header: whether the first row names
     the columns, None to find it; quote: one character, "" for none; sheet: of a workbook; ocr: whether pages without text are recognized,
-    None where that is possible; formats: the notation of columns, where the spec names it.
+    None where that is possible; formats: the notation of columns, where the spec names it; skip_ragged: pass over
+    rows with too few or too many cells, see `Reading.passed_over`.
     """
 
     encoding: str | None = None
@@ -54,6 +56,7 @@ class ReadOptions:
     sheet: str | None = None
     ocr: bool | None = None
     formats: Mapping[str, Notation] = field(default_factory=dict)
+    skip_ragged: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -67,11 +70,16 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class ColumnPlan:
-    """What a column of the file becomes, and on whose word."""
+    """What a column of the file becomes, and on whose word.
+
+    aside: told of each value that is none of the type, with its row among those that the reading gives; the value then is null. None: it
+    is a Misfit.
+    """
 
     name: str
     type: str
     word: Word
+    aside: Callable[[int, object], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,21 @@ class Reopen(Exception):
     """The reader has adjusted itself (a larger block for a long row) and must start from the beginning."""
 
 
+@dataclass(slots=True)
+class PassedOver:
+    """Rows that a reading left out. rows: their places among all rows of the file, from 0, ascending; cells: how many each has; width:
+    how many it should have."""
+
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    cells: array[int] = field(default_factory=lambda: array("q"))
+    width: int = 0
+
+    def why(self, number: int) -> str:
+        """What is wrong with one of them."""
+        cells = self.cells[number]
+        return f"the row has {cells} cell{'s' if cells != 1 else ''}, the header {self.width}"
+
+
 class RowReading(Protocol):
     """An open source: what its columns seem to be, and its rows as Arrow batches. Blocking; one pass at a time."""
 
@@ -185,7 +208,8 @@ class RowReading(Protocol):
         """
 
     def line_of(self, row: int) -> int | None:
-        """The physical line on which a data row (from 0) begins, found by reading again; None where lines mean nothing."""
+        """The physical line on which a data row (from 0, those passed over counted) begins, found by reading again; None where lines mean
+        nothing."""
 
     def progress(self) -> int:
         """About how many bytes of the file were read in this pass."""
@@ -197,8 +221,15 @@ class RowReading(Protocol):
 class Reading(RowReading, Protocol):
     """An open source file."""
 
+    passed_over: PassedOver
+    """Of the present pass, so far."""
+
     def evidence(self) -> Mapping[str, Evidence]:
         """What every column of the file shows, in order. Raises FileRefused."""
+
+    def originals(self, rows: Iterable[int]) -> Iterator[tuple[int | None, str]]:
+        """Line and text of these rows, as `line_of` counts them, ascending; found by reading again. A row is its line of a CSV (several,
+        where quotes go over line breaks), else a record as JSON."""
 
 
 def refusal(source: SourceFile, misfit: Misfit) -> FileRefused:

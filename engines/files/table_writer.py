@@ -49,7 +49,7 @@ class Provenance:
     """Of what the rows are made: `source` is the content digest, `path` how the operator calls the file, `size` its bytes.
 
     `write` is the table's mode, `sequence` the place that these rows take among the table's; `folds` are keys of the objects that they take
-    the place of.
+    the place of. `basis`: digest of what else the rows depend on, "" for nothing.
     """
 
     dataset: str
@@ -60,6 +60,7 @@ class Provenance:
     write: str = "append"
     sequence: int = 0
     folds: tuple[str, ...] = ()
+    basis: str = ""
 
 
 class TableWriter:
@@ -84,7 +85,8 @@ class TableWriter:
         self._primary_key, self._role = tuple(primary_key), role
         facts = table_facts(schema, provenance, self._primary_key, role)
         self._arrow = parquet_schema(schema, facts, identified=not primary_key, deletes=deletes)
-        self._name = digest([provenance.path, provenance.source, provenance.transformation, schema.to_dict(), provenance.sequence])
+        made_of = [provenance.path, provenance.source, provenance.transformation, schema.to_dict(), provenance.sequence]
+        self._name = digest([*made_of, provenance.basis] if provenance.basis else made_of)
         self._done: list[DataFile] = []
         self._staged: dict[str, Path] = {}
         self._part: _Part | None = None

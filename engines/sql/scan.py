@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from engines.errors import EngineError, QueryInvalid
 from engines.row_keys import row_keys
-from engines.sql.merge import plain_schema
+from engines.sql.merge import plain_schema, quote
 from engines.sql.problems import QueryProblem
 from engines.sql.session import Session
 from engines.sql.source import LakeTable, TableSource, source_from_dict
@@ -38,8 +38,26 @@ def scan(source: TableSource | Mapping[str, Any], columns: Sequence[str]) -> Ite
                 for batch in stream:
                     yield _keyed(batch.to_pyarrow(), primary_key, columns)
     except QueryProblem as problem:
-        kind = QueryInvalid if problem.problem == "invalid" else EngineError
-        raise kind(problem.message, remedy=problem.remedy) from problem
+        raise _told(problem) from problem
+
+
+def values(source: TableSource | Mapping[str, Any], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Batches of the columns alone. Raises as `scan` does."""
+    table = source_from_dict(source) if isinstance(source, Mapping) else source
+    session = Session(partitions=1)
+    try:
+        with session.identities(table, None, table.primary_key if isinstance(table, LakeTable) else (), columns) as frame:
+            for stream in frame.select(*map(quote, columns)).execute_stream_partitioned():
+                for batch in stream:
+                    found = batch.to_pyarrow()
+                    yield found.cast(plain_schema(found.schema))
+    except QueryProblem as problem:
+        raise _told(problem) from problem
+
+
+def _told(problem: QueryProblem) -> EngineError:
+    kind = QueryInvalid if problem.problem == "invalid" else EngineError
+    return kind(problem.message, remedy=problem.remedy)
 
 
 def rows_where(source: Mapping[str, Any], columns: Sequence[str], condition: str | None) -> Iterator[pa.RecordBatch]:

@@ -84,7 +84,9 @@ class Contract(Part):
         default=(), description="Groups of columns whose values together occur once, as in [[id], [name, city]]."
     )
     ranges: Mapping[Text, Bounds] = Field(default={}, description="The smallest and largest value of columns.")
-    checks: OneOrMany[Text] = Field(default=(), description='SQL conditions that are true of every row, as in "hours BETWEEN 0 AND 168".')
+    checks: OneOrMany[Annotated[Text, Field(max_length=1000)]] = Field(
+        default=(), description='SQL conditions that are true of every row, as in "hours BETWEEN 0 AND 168".'
+    )
     references: Mapping[Text, Annotated[str, AfterValidator(_column_of_dataset)]] = Field(
         default={}, description="Columns whose values exist in another dataset's column, as in candidate_id: candidates.candidate_id."
     )

@@ -182,7 +182,8 @@ class Ledger:
     deleted by hand, which has no other source. `quarantine`: rows of a content that the contract set aside, as Parquet; `profile`: what is
     known of a content's columns, as JSON: both live as long as rows of `source` do.
 
-    `rows` it holds, `version` of the table that it came with, `at` of its newest row, as in `state/timestamps.py`.
+    `rows` it holds, `version` of the table that it came with, `at` of its newest row, as in `state/timestamps.py`. `against`: of a
+    quarantine, digest of the datasets for whose sake rows are in it; "" where these have no part in it.
     """
 
     kind: LedgerKind
@@ -191,10 +192,12 @@ class Ledger:
     source: str
     version: int
     at: str
+    against: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        known = {"kind": self.kind, "ref": self.ref.to_dict(), "rows": self.rows}
-        return known | {"source": self.source, "version": self.version, "at": self.at}
+        known = {"kind": self.kind, "ref": self.ref.to_dict(), "rows": self.rows, "source": self.source}
+        known |= {"version": self.version, "at": self.at}
+        return known | ({"against": self.against} if self.against else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

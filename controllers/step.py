@@ -36,8 +36,9 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A step runs on as a job; its end enqueues the object again."""
+    """A step goes on without the worker: as a job, whose end enqueues the object again, or until others are ready (`blocked_by` one)."""
 
     reason: str
     message: str
     progress: float | None = None
+    blocked_by: str | None = None

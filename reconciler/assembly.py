@@ -100,6 +100,7 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
         statuses,
         checks,
         world.resource,
+        lambda: world.of_kind("Dataset"),
         state.objects,
         state.place.cache / "views",
         rows,

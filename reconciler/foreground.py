@@ -82,12 +82,15 @@ def _quiet(assembly: Assembly) -> bool:
         return False
     # what has ended and is looked at again later, as a mirror is, has nothing left to do now
     waiting = queue.delayed - assembly.driver.ready - assembly.driver.stalled
-    return all(assembly.driver.failures(key) >= _MOST_FAILURES or _suspended(assembly, key) for key in waiting)
+    return all(assembly.driver.failures(key) >= _MOST_FAILURES or _held_up(assembly, key) for key in waiting)
 
 
-def _suspended(assembly: Assembly, key: Key) -> bool:
-    """Somebody wants it to be left alone, perhaps for a year: nothing to wait for here."""
-    return assembly.state.statuses.get(str(key)).reason == reasons.SUSPENDED
+def _held_up(assembly: Assembly, key: Key) -> bool:
+    """Somebody wants it to be left alone, perhaps for a year, or it waits for another that is not made: nothing to wait for here."""
+    status = assembly.state.statuses.get(str(key))
+    if status.reason == reasons.AWAITING_OTHERS:
+        return assembly.state.statuses.get(str(status.detail.get("blockedBy"))).ready != "True"
+    return status.reason == reasons.SUSPENDED
 
 
 def _progress(assembly: Assembly) -> Progress:

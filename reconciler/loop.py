@@ -157,7 +157,8 @@ class Reconciler:
             taken += len(steps)
             if started is not None:
                 detail = {"progress": started.progress}
-                return Visit(Waiting(started.reason, started.message, seconds=_PROGRESS_EVERY, detail=detail), taken)
+                waiting = Waiting(started.reason, started.message, started.blocked_by, seconds=_PROGRESS_EVERY, detail=detail)
+                return Visit(waiting, taken)
         return Visit(Failed(reasons.NOT_CONVERGING, f"still not there after {_MOST_ROUNDS} rounds: {steps[0].summary()}"), taken)
 
     def _tell_drift(self, desired: Desired, found: Sequence[str]) -> None:

@@ -127,6 +127,10 @@ class World:
             if desired.resource is not None and kind in (None, key.kind):
                 yield desired.resource
 
+    def of_kind(self, kind: str) -> Iterator[Desired]:
+        """Every object of a kind that is wanted."""
+        return (desired for key, desired in self.objects.items() if key.kind == kind)
+
     def dependents(self, key: Key) -> frozenset[Key]:
         """Objects whose specs refer to `key`."""
         with self._linking:

@@ -60,6 +60,9 @@ PRUNING = "Pruning"
 QUEUED = "Queued"
 """The step waits for a free worker."""
 
+AWAITING_OTHERS = "AwaitingOthers"
+"""The dataset is read, and becomes visible together with others; the message names who is missing."""
+
 AWAITING_APPROVAL = "AwaitingApproval"
 """A plan is held until a person approves it; the message gives the plan's id."""
 
@@ -216,6 +219,12 @@ INGEST_WARNING = "IngestWarning"
 
 COLUMNS_INFERRED = "ColumnsInferred"
 """The types of new columns were decided from the data; the message says what and why, and `columns` in the spec overrides it."""
+
+ROWS_QUARANTINED = "RowsQuarantined"
+"""Rows of a file break the contract and were set aside; the message counts them by rule, `lakectl quarantine` shows them."""
+
+CONTRACT_BROKEN = "ContractBroken"
+"""Rows of a file break a contract that only warns: they are in the table; the message counts them by rule."""
 
 SOURCE_FILE_GONE = "SourceFileGone"
 """A file of the source disappeared; its rows stay."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from controllers.dataset.files import SourceFile
 from controllers.dataset.origins import recorded
-from controllers.dataset.plan import Correct, Follow, GiveUp, edits_of
+from controllers.dataset.plan import Correct, Follow, GiveUp, edits_of, quarantine
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.entry import TableCommit
 from state.catalog.records import Binding, DataFile, Origin, Refusal, Role, Schema, Table
@@ -42,7 +42,7 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
     """The entry that makes the table follow its files. `name` is the object's; `table` as it is now, None where there is none."""
     accepted, refused, schema = outcomes.accepted, outcomes.refused, outcomes.schema
     if step.reset and table is not None and refused and (not accepted or _holds_any(table, refused)):
-        return _only_refusals(name, table, refused, step.slot)
+        return refusals(name, spec, table, step, refused)
     rejected = frozenset(refusal.digest for refusal in refused)
     former = () if step.reset or table is None else table.files
     bindings = {} if step.reset or table is None else dict(table.bindings)
@@ -68,6 +68,7 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
         accept=tuple(_accepted(table, step, accepted)),
         fold={} if step.reset and table is not None and table.folded else None,
         origin=recorded(None if step.reset or table is None else table.origin, outcomes.origin if accepted else None, step.slot),
+        drop=_released(table, accepted, {binding.digest for binding in after.values()}),
     )
 
 
@@ -102,15 +103,23 @@ def leaving(table: Table, change: TableCommit) -> Mapping[str, int]:
     return found
 
 
-def _only_refusals(name: str, table: Table, refused: Sequence[Refusal], slot: str) -> TableCommit:
+def _released(table: Table | None, accepted: Sequence[Accepted], bound: Collection[str]) -> tuple[str, ...]:
+    """The quarantine of contents that no path has any more, or that were read again."""
+    read = {item.file.digest for item in accepted}
+    ledgers = quarantine(table) if table is not None else ()
+    return tuple(known.ref.key for known in ledgers if known.source in read or known.source not in bound)
+
+
+def refusals(name: str, spec: DatasetSpec, table: Table | None, step: Follow, refused: Sequence[Refusal]) -> TableCommit:
+    """The entry that only says what was refused."""
     return TableCommit(
         object=name,
-        transformation=table.transformation,
-        bucket=table.bucket,
-        primary_key=table.primary_key,
-        write=table.write,
+        transformation=step.transformation if table is None else table.transformation,
+        bucket=spec.bucket if table is None else table.bucket,
+        primary_key=tuple(spec.primary_key) if table is None else table.primary_key,
+        write=spec.write if table is None else table.write,
         refuse=tuple(refused),
-        origin=recorded(table.origin, None, slot),
+        origin=recorded(table.origin if table is not None else None, None, step.slot),
     )
 
 

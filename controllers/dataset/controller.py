@@ -5,16 +5,18 @@ job's id derives from its inputs, so that a crash between the end of the job and
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from controllers.dataset import origins
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
-from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, leaving, sequences
+from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, leaving, refusals, sequences
 from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
+from controllers.dataset.contracts import Contracts, contract_of
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import Listing, SourceFile, SourceFiles, format_of
 from controllers.dataset.inferred import inferred
@@ -23,6 +25,7 @@ from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp
 from controllers.dataset.refresh import Slot, slot
 from controllers.dataset.row_sources import RowSources
 from controllers.dataset.standing import SOUND, Standing
+from controllers.dataset.together import Member, Offer, Together
 from controllers.dataset.versions import expired, stamped
 from controllers.events import Events
 from controllers.jobs import job_weight, run_job
@@ -70,6 +73,7 @@ class DatasetController:
 
     Args:
         wanted: the spec in force of another object, None if nobody wants it.
+        members: every Dataset that is wanted.
         views: the folder of views of tables, a cache.
     """
 
@@ -83,6 +87,7 @@ class DatasetController:
         events: Events,
         checks: FileChecks,
         wanted: Callable[[Key], Resource | None],
+        members: Callable[[], Iterable[Member]],
         objects: ObjectReader,
         views: Path,
         rows: RowSources,
@@ -102,6 +107,8 @@ class DatasetController:
         self._clock = clock
         self._compactions = Compactions(buckets, executor, objects, views, self._key_prefix)
         self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, clock)
+        self._contracts = Contracts(catalog, objects, views)
+        self._together = Together(catalog, members, self.observe, objects.whole, clock)
 
     def observe(self, resource: Resource) -> Observed:
         """The table, the files that match, and whether the table's own files are whole."""
@@ -127,6 +134,8 @@ class DatasetController:
             slot=slot,
             inputs=inputs,
             blocked=blocked,
+            against=self._contracts.against(spec),
+            unjudged=self._contracts.problem(spec),
         )
 
     def _slot(self, resource: Resource, table: Table | None) -> Slot:
@@ -246,8 +255,10 @@ class DatasetController:
 
     def _commit(self, resource: Resource, table: Table | None, change: TableCommit, why: str, revision: str) -> None:
         """table: as it was when the change was made up. Raises ChangeRefused where it is another by now."""
-        change = stamped(change, table, resource.spec_as(DatasetSpec).keep, self._clock())
-        self._catalog.commit((change,), actor="daemon", reason=why, revision=revision)
+        self._catalog.commit((self._stamped(resource, table, change),), actor="daemon", reason=why, revision=revision)
+
+    def _stamped(self, resource: Resource, table: Table | None, change: TableCommit) -> TableCommit:
+        return stamped(change, table, resource.spec_as(DatasetSpec).keep, self._clock())
 
     def _compact(self, resource: Resource, step: Compact, revision: str) -> Started | None:
         """Refused where what was folded is not in the table any more."""
@@ -267,15 +278,16 @@ class DatasetController:
             return self._read(resource, step, table, revision)
         result = BatchResult()
         job = self._job(resource, step, table, revision) if step.ingest or step.renew else None
+        together = resource.spec_as(DatasetSpec).publish == "together"
+        if together and (offer := self._together.offered(resource, step, job.id if job is not None else None)) is not None:
+            return self._together.publish(offer)
         if job is not None:
             value = run_job(self._executor, job, reasons.INGESTING, step.summary())
             if isinstance(value, Started):
                 return value
             result = BatchResult.from_dict(value)
-        self._publish(resource, step, table, Extract(result), revision)
-        if job is not None:
-            self._executor.forget(job.id)
-        return None
+        made, done = Extract(result), partial(self._executor.forget, job.id) if job is not None else _nothing
+        return self._publish(resource, step, table, made, revision, done, job=job.id if job is not None else None, together=together)
 
     def _read(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Started | None:
         """As `_follow`, of rows that are in no file."""
@@ -294,13 +306,29 @@ class DatasetController:
             raise
         if isinstance(value, Started):
             return value
-        self._publish(resource, begun.step, table, Extract.from_dict(value), revision)
-        self._rows.end(name)
-        self._executor.forget(begun.job.id)
-        return None
 
-    def _publish(self, resource: Resource, step: Follow, table: Table | None, made: Extract, revision: str) -> None:
-        """One entry for the whole step, then the events that go with it."""
+        def done() -> None:
+            self._rows.end(name)
+            self._executor.forget(begun.job.id)
+
+        return self._publish(resource, begun.step, table, Extract.from_dict(value), revision, done)
+
+    def _publish(
+        self,
+        resource: Resource,
+        step: Follow,
+        table: Table | None,
+        made: Extract,
+        revision: str,
+        done: Callable[[], None],
+        *,
+        job: str | None = None,
+        together: bool = False,
+    ) -> Started | None:
+        """One entry for the whole step, then the events that go with it; or an offer of it, to be published together with others'.
+
+        done: called after the entry. job: whose result it is.
+        """
         result = made.rows
         by_digest = {file.digest: file for file in step.ingest}
         accepted = tuple(Accepted(by_digest[digest], parts) for digest, parts in result.files.items())
@@ -309,16 +337,37 @@ class DatasetController:
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
         at, version = iso(self._clock()), self._next_version(resource, table)
         noted = [*result.ledgers, *self._leaving(resource, step, table, change, revision)]
-        change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at) for n in noted))
+        change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at, n.against) for n in noted))
+
+        def tell() -> None:
+            # the one refusal of a source that is no file is what the status says
+            self._tell(resource, step, table, result, refused if outcomes.origin is None else (), revision)
+            done()
+
+        if together and not refused:
+            return self._together.publish(Offer(resource, table, step, job, self._stamped(resource, table, change), revision, tell))
         hit(_BEFORE_COMMIT)
+        # what holds the others up is told at once, and nothing else is published
+        change = refusals(str(resource.key), resource.spec_as(DatasetSpec), table, step, refused) if together else change
         self._commit(resource, table, change, step.why, revision)
         hit(_AFTER_COMMIT)
+        tell()
+        return None
+
+    def _tell(
+        self, resource: Resource, step: Follow, table: Table | None, result: BatchResult, refused: tuple[Refusal, ...], revision: str
+    ) -> None:
+        """The events of an entry that was committed. table: as it was before."""
         for path in step.gone:
             message = f"{path} is gone; its rows stay, since the dataset's write mode keeps them"
             self._events.record_event(str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, message, revision)
-        # the one refusal of a source that is no file is what the status says
-        for refusal in _untold(table, self._catalog.table(resource.key.name), refused) if outcomes.origin is None else ():
+        for refusal in _untold(table, self._catalog.table(resource.key.name), refused):
             self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, planning.refusal_words(refusal), revision)
+        contract = contract_of(resource.spec_as(DatasetSpec))
+        held = contract is not None and contract.on_violation == "quarantine"
+        for sentence in result.violations:
+            reason = reasons.ROWS_QUARANTINED if held else reasons.CONTRACT_BROKEN
+            self._events.record_event(str(resource.key), "Warning", reason, sentence, revision)
         if result.guesses:
             self._events.record_event(str(resource.key), "Normal", reasons.COLUMNS_INFERRED, inferred(result.guesses), revision)
         for warning in result.warnings:
@@ -378,6 +427,7 @@ class DatasetController:
             next_column_id=table.next_column_id if table is not None else 1,
             next_schema_id=table.next_schema_id if table is not None else 1,
             tombstone=spec.tombstone,
+            contract=self._contracts.terms(spec, table, step),
         )
 
     def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job:
@@ -404,7 +454,8 @@ class DatasetController:
     def _task(self, common: IngestTask, spec: DatasetSpec, file: SourceFile) -> IngestTask:
         if file.edit is not None:
             place = str(self._objects.path(file.edit))
-            return replace(common, path=place, display_path=file.path, digest=file.digest, format="parquet", tombstone=DELETED_COLUMN)
+            edit = replace(common, path=place, display_path=file.path, digest=file.digest, format="parquet", tombstone=DELETED_COLUMN)
+            return replace(edit, contract=None)
         named = format_of(file.path, spec.source.format)
         options = ReadOptions(
             encoding=spec.source.encoding,
@@ -425,6 +476,10 @@ def _untold(before: Table | None, after: Table | None, refused: tuple[Refusal, .
     if named is not None and words is not None and planning.refusal_words(named) == planning.refusal_words(words):
         return refused
     return tuple(refusal for refusal in refused if refusal != named)
+
+
+def _nothing() -> None:
+    """There is no job to forget."""
 
 
 def _has_data(record: ObjectState) -> bool:

@@ -5,7 +5,7 @@ binding and a copy adds nothing. A path that is gone keeps its binding (marked a
 `replace`, where the table is exactly what matches now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from controllers.dataset import origins
@@ -23,7 +23,7 @@ from specs.kinds.dataset import DatasetSpec, reading
 from specs.model import given_fields
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import COMPACTION, DataFile, Refusal, Schema, Table, is_content
+from state.catalog.records import COMPACTION, DataFile, Ledger, Refusal, Schema, Table, is_content
 from state.mirrors import Copy
 
 
@@ -38,6 +38,7 @@ class Observed:
         compaction: why pending changes are to be folded into the base now, if they are.
         former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
         slot: when the source is due. inputs: what a query reads; `blocked` says why it cannot yet.
+        against: digest of what the contract refers to in other datasets; `unjudged` says why new rows cannot be judged by them.
     """
 
     table: Table | None
@@ -52,6 +53,8 @@ class Observed:
     slot: Slot = ALWAYS
     inputs: tuple[Input, ...] = ()
     blocked: Outcome | None = None
+    against: str = ""
+    unjudged: Outcome | None = None
 
     @property
     def damaged(self) -> frozenset[str]:
@@ -127,7 +130,7 @@ class Follow:
         bind: files whose content the table holds already.
         gone: paths that vanished and keep their rows; `unbind`: paths whose binding ends.
         renew: files whose content the table holds and whose rows become the newest again (upsert).
-        repair: content digests whose data files are damaged and are written again.
+        repair: content digests whose data files are damaged and are written again, or whose rows are judged again.
         dismiss: paths whose refusal says nothing any more, since they are gone.
         reset: the table is made anew by another transformation; nothing of it is kept.
         slot: the instant of the schedule that it honours, "" for none.
@@ -178,7 +181,16 @@ def transformation(spec: DatasetSpec) -> str:
 
 
 def plan(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
-    """The next step, if there is one; see the module's docstring."""
+    """The next step, if there is one; see the module's docstring. One that reads files waits until their rows can be judged."""
+    steps = _wanted(resource, observed)
+    return () if observed.unjudged is not None and _reads(steps) else steps
+
+
+def _reads(steps: Sequence[DatasetStep]) -> bool:
+    return any(isinstance(step, Follow) and step.ingest for step in steps)
+
+
+def _wanted(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
     spec = resource.spec_as(DatasetSpec)
     if not observed.bucket_attached or not_built(spec):
         return ()
@@ -206,11 +218,20 @@ def _reading(spec: DatasetSpec, table: Table | None, observed: Observed, wanted:
     if observed.damaged and not spec.source.in_files:
         # a source that is no file keeps no former content: all of it is read again
         return _anew(spec, table, observed.listing, wanted, "data files are missing or damaged") or give_up(table, observed.damaged)
-    step = follow(spec.write, table, observed.listing, wanted, observed.damaged)
+    step = _followed(spec, table, observed, wanted)
     if step is not None:
         return (step,)
     noted = (Follow("it is due, and nothing changed", wanted),) if observed.slot.due else ()
     return give_up(table, observed.damaged) or noted or _upkeep(spec, table, observed)
+
+
+def _followed(spec: DatasetSpec, table: Table, observed: Observed, wanted: str) -> Follow | None:
+    outdated = _outdated(table, observed)
+    if any(file.digest in outdated & table.folded.keys() for file in observed.listing.files):
+        # what was folded into others has no place of its own to come back to
+        for step in _anew(spec, table, observed.listing, wanted, _OUTDATED):
+            return step
+    return follow(spec.write, table, observed.listing, wanted, observed.damaged, outdated - table.folded.keys())
 
 
 def _compacted_is_damaged(table: Table, damaged: frozenset[str]) -> bool:
@@ -253,9 +274,16 @@ def give_up(table: Table, damaged: frozenset[str]) -> tuple[Correct, ...]:
     return (Correct("they are missing or damaged, and neither a rescue bucket nor a source has them", lost),) if lost else ()
 
 
+_OUTDATED = "a dataset changed that rows in quarantine refer to"
+
+
 def _anew(
-    spec: DatasetSpec, table: Table | None, listing: Listing, wanted: str, why: str = "primary key, write mode, columns or format changed"
-) -> tuple[DatasetStep, ...]:
+    spec: DatasetSpec,
+    table: Table | None,
+    listing: Listing,
+    wanted: str,
+    why: str = "primary key, write mode, columns, contract or format changed",
+) -> tuple[Follow, ...]:
     """The table from all its files, unless a source is gone or was refused under this very transformation."""
     first = {file.digest: file for file in reversed(listing.files)}
     files = tuple(file for file in listing.files if first[file.digest] is file)
@@ -274,12 +302,26 @@ def edits_of(table: Table) -> tuple[SourceFile, ...]:
     return tuple(SourceFile(f"version {edit.version}, by hand", edit.source, edit.ref.size, 0, edit.ref) for edit in edits)
 
 
-def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: frozenset[str]) -> Follow | None:
-    """What the files that match now mean for the table; None where it matches them already."""
+def _outdated(table: Table, observed: Observed) -> frozenset[str]:
+    """Contents with rows in quarantine for the sake of a dataset that has changed since: they may fit now."""
+    if observed.unjudged is not None:
+        return frozenset()
+    return frozenset(ledger.source for ledger in quarantine(table) if ledger.against and ledger.against != observed.against)
+
+
+def quarantine(table: Table) -> tuple[Ledger, ...]:
+    """Of rows that the contract set aside, one for each content that has such rows."""
+    return tuple(ledger for ledger in table.ledgers if ledger.kind == "quarantine")
+
+
+def follow(
+    write: str, table: Table, listing: Listing, wanted: str, damaged: frozenset[str], outdated: frozenset[str] = frozenset()
+) -> Follow | None:
+    """What the files that match now mean for the table; None where it matches them already. outdated: contents to be judged again."""
     stored = {file.source for file in table.files}
     held = {binding.digest for binding in table.bindings.values()} | stored
     refused = {(refusal.path, refusal.digest) for refusal in table.refusals.values() if refusal.transformation == wanted}
-    broken = {file.source for file in table.files if file.ref.key in damaged}
+    broken = {file.source for file in table.files if file.ref.key in damaged} | outdated
     ingest: list[SourceFile] = []
     bind: list[SourceFile] = []
     renew: list[SourceFile] = []
@@ -307,7 +349,7 @@ def follow(write: str, table: Table, listing: Listing, wanted: str, damaged: fro
     if not (ingest or bind or gone or unbind or dismiss):
         return None
     return Follow(
-        _why(ingest, bind, gone, unbind, repair), wanted,
+        _why(ingest, bind, gone, unbind, repair - outdated, repair & outdated), wanted,
         tuple(ingest), tuple(bind), gone, unbind, tuple(renew), frozenset(repair), dismiss,
     )  # fmt: skip
 
@@ -359,13 +401,14 @@ def _from_no_file(table: Table) -> bool:
 
 def conclude(resource: Resource, observed: Observed) -> Outcome:
     """The ending when nothing is left to do."""
-    outcome = _conclude(resource.spec_as(DatasetSpec), observed)
+    outcome = _conclude(resource, observed)
     if isinstance(outcome, Failed) or observed.slot.seconds is None:
         return outcome
     return replace(outcome, seconds=min(observed.slot.seconds, outcome.seconds or observed.slot.seconds))
 
 
-def _conclude(spec: DatasetSpec, observed: Observed) -> Outcome:
+def _conclude(resource: Resource, observed: Observed) -> Outcome:
+    spec = resource.spec_as(DatasetSpec)
     missing = not_built(spec)
     if missing:
         return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
@@ -374,6 +417,8 @@ def _conclude(spec: DatasetSpec, observed: Observed) -> Outcome:
         if observed.bucket_declared:
             return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} is not open", blocked_by=name)
         return Waiting(reasons.REFERENCE_MISSING, f"{name} is not there; declare it, or name another bucket", blocked_by=name)
+    if observed.unjudged is not None and _reads(_wanted(resource, observed)):
+        return observed.unjudged
     if observed.table is None:
         return _without_table(spec, observed)
     if observed.blocked is not None:
@@ -395,7 +440,8 @@ def _without_table(spec: DatasetSpec, observed: Observed) -> Outcome:
 def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     wanted = transformation(spec)
     files = sum(1 for binding in table.bindings.values() if binding.present)
-    detail: dict[str, object] = {"rows": table.rows, "version": table.version, "files": files}
+    aside = sum(ledger.rows for ledger in quarantine(table))
+    detail: dict[str, object] = {"rows": table.rows, "version": table.version, "files": files, **({"quarantine": aside} if aside else {})}
     if table.bucket != spec.bucket:
         return Stalled(
             reasons.STATE_IMMUTABLE,
@@ -428,11 +474,12 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
         rows = sum(file.rows for file in lost)
         message += f"{_count(rows, 'row')} {'is' if rows == 1 else 'are'} lost; put either back; {served}"
         return Stalled(reasons.OBJECT_MISSING, message, detail=detail)
+    held = f", {aside:,} in quarantine" if aside else ""
     scanned = pages_without_text(spec, table)
     if scanned:
         detail["pagesWithoutText"] = dict(scanned)
     whence = _sources(table, files) if spec.source.in_files else origins.words(spec)
-    served = f"{_count(table.rows, 'row')} from {whence}{_unmerged(table)}, version {table.version}"
+    served = f"{_count(table.rows, 'row')} from {whence}{held}{_unmerged(table)}, version {table.version}"
     return Ready(served + told(scanned), {**detail, **origins.detail(table)})
 
 
@@ -441,7 +488,7 @@ def _sources(table: Table, present: int) -> str:
     return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
-_NOT_BUILT = ("contract", "cache", "migrations", "publish", "freshness", "sensitivity")
+_NOT_BUILT = ("cache", "migrations", "freshness", "sensitivity")
 
 
 def not_built(spec: DatasetSpec) -> str | None:
@@ -451,13 +498,19 @@ def not_built(spec: DatasetSpec) -> str | None:
     asked = next((name for name in given_fields(spec) if name in _NOT_BUILT), None)
     if asked is None and spec.keep.journal is not None:
         return "`keep: {journal: …}`"
+    if asked is None and not spec.source.in_files:
+        return _of_files_only(spec)
     return f"`{asked}`" if asked is not None else _column_not_built(spec)
+
+
+def _of_files_only(spec: DatasetSpec) -> str | None:
+    given = [name for name in given_fields(spec) if name in ("contract", "publish")]
+    given += [f"columns: {{{name}: {{nullable: false}}}}" for name, column in spec.columns.items() if not column.nullable]
+    return f"`{given[0]}` of a source that is no file" if given else _column_not_built(spec)
 
 
 def _column_not_built(spec: DatasetSpec) -> str | None:
     for name, column in spec.columns.items():
-        if not column.nullable:
-            return f"`columns: {{{name}: {{nullable: false}}}}`"
         if column.sensitivity:
             return f"`columns: {{{name}: {{sensitivity: …}}}}`"
     return None
@@ -479,7 +532,7 @@ def _what_changed(spec: DatasetSpec, table: Table) -> str:
         for field, was, now in (("primaryKey", table.primary_key, tuple(spec.primary_key)), ("write", table.write, spec.write))
         if was != now
     ]
-    return " and ".join(found) or "`columns` or how the files are read"
+    return " and ".join(found) or "`columns`, `contract` or how the files are read"
 
 
 def _shown(value: str | tuple[str, ...]) -> str:
@@ -507,9 +560,18 @@ def _unusable(listing: Listing) -> str:
     return f"{first.path} {first.reason}" + (f" (and {_count(more, 'more path')})" if more else "")
 
 
-def _why(ingest: Sequence[SourceFile], bind: Sequence[SourceFile], gone: Sequence[str], unbind: Sequence[str], repair: set[str]) -> str:
+def _why(
+    ingest: Sequence[SourceFile],
+    bind: Sequence[SourceFile],
+    gone: Sequence[str],
+    unbind: Sequence[str],
+    repair: Set[str],
+    outdated: Set[str],
+) -> str:
     if repair:
         return "data files are missing or damaged"
+    if outdated and len(outdated) == len(ingest):
+        return _OUTDATED
     if ingest:
         return f"{len(ingest)} file{'s' if len(ingest) != 1 else ''} new or changed"
     if bind or unbind:

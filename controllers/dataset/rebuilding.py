@@ -52,16 +52,17 @@ class Rebuilt:
 
 def rebuild(name: str, bucket: str, parts: Iterable[Part]) -> Rebuilt:
     """The table that these parts, all with complete footers and of one bucket, are of."""
-    found = sorted(parts, key=_place)
+    found = sorted(parts, key=_writing)
     newest = max(found, key=lambda part: part.footer.schema.id).written.transformation
     former = max((part.footer.schema.id for part in found if part.written.transformation != newest), default=0)
     life = [part for part in found if part.written.transformation == newest and part.footer.schema.id > former]
     whole: dict[str, list[Part]] = {}
     torn: list[Part] = []
-    for _, group in groupby(life, key=_content):
+    for _, group in groupby(life, key=lambda part: _writing(part)[:4]):
         content = list(group)
+        source = content[0].written.source
         if _complete(content):
-            whole[content[0].written.source] = content  # the newest one of a source comes last
+            whole[source] = _newer(whole.get(source), content)
         else:
             torn += content
     kept = _kept(_unfolded(list(whole.values())))
@@ -75,8 +76,21 @@ def _place(part: Part) -> tuple[int, int, str, int]:
     return part.written.sequence, part.footer.schema.id, part.written.source, part.written.first_row
 
 
-def _content(part: Part) -> tuple[int, int, str]:
-    return _place(part)[:3]
+def _writing(part: Part) -> tuple[int, int, str, str, int]:
+    """By content, then by what its parts were written for: a contract may have judged it twice, by what other datasets held then."""
+    sequence, schema, source, first = _place(part)
+    return sequence, schema, source, part.ref.key.rpartition("-")[0], first
+
+
+def _newer(known: Sequence[Part] | None, content: list[Part]) -> list[Part]:
+    """The newest one of a source comes last; of two at one place, the one of more rows."""
+    if known is None or _place(known[0]) != _place(content[0]) or _rows(content) >= _rows(known):
+        return content
+    return list(known)
+
+
+def _rows(content: Sequence[Part]) -> int:
+    return sum(part.footer.rows for part in content)
 
 
 def _complete(content: Sequence[Part]) -> bool:

@@ -23,7 +23,9 @@ _NOTICED_WITHIN = 5.0
 _STANDS = 1.0
 """Seconds that a picture without progress must stand before it is called the end."""
 
-_STANDING = (reasons.DEPENDENCY_NOT_READY, reasons.REFERENCE_MISSING, reasons.DEPENDENCY_CYCLE, reasons.SOURCE_EMPTY)
+_STANDING = (
+    reasons.DEPENDENCY_NOT_READY, reasons.REFERENCE_MISSING, reasons.DEPENDENCY_CYCLE, reasons.SOURCE_EMPTY, reasons.AWAITING_OTHERS,
+)  # fmt: skip
 """What waits for a person, or for something that does."""
 
 

@@ -16,7 +16,7 @@ Standing = Literal["ready", "waiting", "failed", "stalled", "held", "unknown"]
 WAITING = frozenset({
     reasons.PROGRESSING, reasons.DEPENDENCY_NOT_READY, reasons.REFERENCE_MISSING, reasons.SOURCE_EMPTY, reasons.INGESTING,
     reasons.EMBEDDING, reasons.BUILDING, reasons.EVALUATING, reasons.TUNING, reasons.COMPACTING, reasons.MIRRORING, reasons.PRUNING,
-    reasons.QUEUED, reasons.RETRYING,
+    reasons.QUEUED, reasons.RETRYING, reasons.AWAITING_OTHERS,
 })  # fmt: skip
 FAILED = frozenset({
     reasons.FAILED, reasons.INTERNAL_ERROR, reasons.NOT_CONVERGING, reasons.BUCKET_UNAVAILABLE, reasons.BUCKET_DEGRADED,

@@ -319,7 +319,7 @@ def test_another_transformation_needs_every_source(write: str) -> None:
     outcome = conclude(lake.resource, lake.observed(listing({"y": Y, "z": Z})))
     assert isinstance(outcome, Stalled)
     assert outcome.reason == reasons.SOURCE_GONE
-    assert "`columns` or how the files are read changed" in outcome.message
+    assert "`columns`, `contract` or how the files are read changed" in outcome.message
     assert "but x is gone" in outcome.message
     # the content may come back anywhere
     lake.follow({"y": Y, "z": Z, "elsewhere": X})
@@ -557,13 +557,11 @@ class TestEndings:
         [
             ("{source: {bucket: landing, prefix: x/}}", "`source: {bucket: …}`"),
             ("{source: {bucket: other, prefix: x}}", "`source: {bucket: …}`"),
-            ('{source: {files: "x.csv"}, contract: {required: [k]}}', "`contract`"),
+            ("{source: {sql: SELECT 1}, contract: {required: [k]}}", "`contract` of a source that is no file"),
             ('{source: {files: "x.csv"}, cache: {pin: true}}', "`cache`"),
             ('{source: {files: "x.csv"}, freshness: {staleAfter: 1d}}', "`freshness`"),
             ('{source: {files: "x.csv"}, migrations: [{from: 1, rename: {a: b}}]}', "`migrations`"),
-            ('{source: {files: "x.csv"}, publish: together}', "`publish`"),
             ('{source: {files: "x.csv"}, sensitivity: pii}', "`sensitivity`"),
-            ('{source: {files: "x.csv"}, columns: {k: {nullable: false}}}', "`columns: {k: {nullable: false}}`"),
             ('{source: {files: "x.csv"}, columns: {k: {sensitivity: pii}}}', "`columns: {k: {sensitivity: …}}`"),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ def part(path: str, source: str, sequence: int, first: int = 0, *, schema: int =
     role = "delta" if key else "base"
     written = Written("x", path, source, 9, f"t{schema // 10}", write, key, role, sequence, first, None, None, 0, last)
     no_stats: Any = SimpleNamespace(num_row_groups=0, num_columns=0, schema=None)
-    ref = ObjectRef("b", f"datasets/x/{source}-{sequence}-{schema}-{first}.parquet", 5, "")
+    ref = ObjectRef("b", f"datasets/x/{source}{sequence}{schema}-{first:04d}.parquet", 5, "")
     return Part(ref, Footer(2, Schema(schema, columns), written, no_stats))
 
 
@@ -80,3 +81,15 @@ def test_a_content_that_lacks_a_part_was_never_committed() -> None:
 def test_a_content_that_was_read_twice_counts_once() -> None:
     found = rebuild("x", "b", [part("p", "a", 1), part("p", "a", 4), part("p", "b", 2)])
     assert [(p.written.source, p.written.sequence) for p in found.parts] == [("a", 4)]
+
+
+def test_a_content_that_was_judged_twice_is_there_once() -> None:
+    """By a contract that refers to another dataset: the later look left less out."""
+    few = [replace(part("p", "a", 1), ref=ObjectRef("b", "datasets/x/f00-0000.parquet", 5, ""))]
+    more = [
+        replace(part("p", "a", 1, 0, last=False), ref=ObjectRef("b", "datasets/x/c00-0000.parquet", 5, "")),
+        replace(part("p", "a", 1, 2), ref=ObjectRef("b", "datasets/x/c00-0001.parquet", 5, "")),
+    ]
+    found = rebuild("x", "b", [*few, *more])
+    assert list(found.parts) == more
+    assert (list(found.superseded), found.torn) == (few, ())

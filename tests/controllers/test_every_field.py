@@ -25,8 +25,9 @@ HONOURED = {
     "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header source.sheet source.ocr "
     "source.postgres.dsn.secret source.postgres.table source.postgres.query source.postgres.cursor source.postgres.overlap source.sql "
-    "bucket primaryKey write columns.*.type columns.*.format refresh.watch refresh.every refresh.cron renamedFrom deletion policy "
-    "tombstone keep.versions keep.age compaction.deltaShare compaction.maxDeltas compaction.age",
+    "bucket primaryKey write columns.*.type columns.*.format refresh.watch refresh.every refresh.cron renamedFrom deletion policy publish "
+    "tombstone keep.versions keep.age compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable contract.required "
+    "contract.unique contract.ranges.*.min contract.ranges.*.max contract.checks contract.references contract.onViolation",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }
@@ -38,13 +39,6 @@ FOR_PEOPLE = {"Dataset": "owner description tags columns.*.description"}
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
-    ("Dataset", f"{FILES}, contract: {{required: a}}", "contract.required"),
-    ("Dataset", f"{FILES}, contract: {{unique: [a]}}", "contract.unique"),
-    ("Dataset", f"{FILES}, contract: {{ranges: {{a: {{min: 1, max: 2}}}}}}", "contract.ranges.*.min contract.ranges.*.max"),
-    ("Dataset", f"{FILES}, contract: {{checks: a > 1}}", "contract.checks"),
-    ("Dataset", f"{FILES}, contract: {{references: {{a: b.c}}}}", "contract.references"),
-    ("Dataset", f"{FILES}, contract: {{onViolation: warn}}", "contract.onViolation"),
-    ("Dataset", f"{FILES}, columns: {{a: {{nullable: false}}}}", "columns.*.nullable"),
     ("Dataset", f"{FILES}, columns: {{a: {{sensitivity: pii}}}}", "columns.*.sensitivity"),
     ("Dataset", f"{FILES}, sensitivity: pii", "sensitivity"),
     ("Dataset", f"{FILES}, freshness: {{staleAfter: 1d}}", "freshness.staleAfter"),
@@ -62,7 +56,6 @@ NOT_BUILT = (
         f"{FILES}, migrations: [{{from: 1, concat: {{a: {{columns: [b, c], separator: x}}}}, expression: {{d: b}}}}]",
         "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
     ),
-    ("Dataset", f"{FILES}, publish: together", "publish"),
     ("Index", "dataset: a, text: t, lexical: true", "lexical"),
     ("Index", "dataset: a, text: t, embed: {model: {ollama: x}}", "embed.model.ollama"),
     (
@@ -84,6 +77,9 @@ BUILT = (
     ("Dataset", "source: {postgres: {dsn: {secret: x}, table: t, cursor: a, overlap: 1m}}, refresh: {every: 1h}"),
     ("Dataset", "source: {postgres: {dsn: {secret: x}, query: SELECT 1}}, refresh: {watch: false, cron: 0 2 * * *}"),
     ("Dataset", "source: {sql: SELECT 1}"),
+    ("Dataset", f"{FILES}, contract: {{required: a, unique: [a], checks: a > 1, references: {{a: b.c}}, onViolation: warn}}"),
+    ("Dataset", f"{FILES}, publish: together"),
+    ("Dataset", f"{FILES}, contract: {{ranges: {{a: {{min: 1, max: 2}}}}}}, columns: {{a: {{nullable: false}}}}"),
     ("Index", "dataset: a, text: t, embed: {model: builtin}, serve: {generation: g}"),
     ("IndexGeneration", "index: i, flat: {}"),
     ("IndexGeneration", "index: i, hnsw: {m: 8, efConstruction: 9, efSearch: 10, seed: 1}"),

@@ -1,0 +1,154 @@
+"""`publish: together`: the datasets that say so become visible in one catalog entry.
+
+They are one group. Whoever has read its files offers the entry that it would make, and waits. As soon as every member has offered, or has
+nothing to offer, one entry makes all of them. A member that cannot be made as its spec and files say holds up the others, however long that
+takes: their last good versions stay served until it is mended, suspended, or leaves the group. Offers are kept in memory: after a crash
+they are made again of the jobs' results. Next: `controller.py`, which makes them.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from controllers.dataset import plan as planning
+from controllers.dataset.plan import DatasetStep, Follow, Observed
+from controllers.outcome import Stalled, Waiting
+from controllers.step import Started
+from specs.kinds.dataset import DatasetSpec
+from specs.resource import Resource
+from state import reasons
+from state.catalog.catalog import Catalog
+from state.catalog.entry import TableCommit
+from state.catalog.records import Table
+from state.failpoints import declare, hit
+from state.objects import ObjectRef
+from state.timestamps import Clock, iso
+
+_BEFORE_COMMIT = declare("together.before-commit")
+_AFTER_COMMIT = declare("together.after-commit")
+_SHOWN = 3
+
+
+class Member(Protocol):
+    """A Dataset as it is wanted."""
+
+    @property
+    def resource(self) -> Resource | None:
+        """The spec in force."""
+
+    @property
+    def errors(self) -> Sequence[object]:
+        """Of a newer document that cannot be in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a member would commit on top of its table. job: whose result it is; published: called once it is committed."""
+
+    resource: Resource
+    table: Table | None
+    step: Follow
+    job: str | None
+    change: TableCommit
+    revision: str
+    published: Callable[[], None]
+
+
+class Together:
+    """Thread-safe; blocking. One a process.
+
+    Args:
+        members: every Dataset that is wanted.
+        observe: the world as one of them sees it.
+        whole: whether an object is there. What waits for others for days is nobody's, and `gc` may have removed it.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        members: Callable[[], Iterable[Member]],
+        observe: Callable[[Resource], Observed],
+        whole: Callable[[ObjectRef], bool],
+        clock: Clock,
+    ) -> None:
+        self._catalog, self._members, self._observe, self._whole, self._clock = catalog, members, observe, whole, clock
+        self._lock = threading.Lock()
+        self._offers: dict[str, Offer] = {}
+
+    def offered(self, resource: Resource, step: Follow, job: str | None) -> Offer | None:
+        """What was offered for this very step, made of this job's result."""
+        offer = self._offers.get(str(resource.key))
+        return offer if offer is not None and offer.job == job and self._stands(offer, resource, (step,)) else None
+
+    def publish(self, offer: Offer) -> Started | None:
+        """Commits all offers if they are complete, else says who is missing. Raises what a commit raises."""
+        with self._lock:
+            self._offers[str(offer.resource.key)] = offer
+            ready: list[Offer] = []
+            missing: dict[str, str] = {}
+            for member in self._members():
+                resource = member.resource
+                if resource is None or resource.spec_as(DatasetSpec).publish != "together" or self._suspended(str(resource.key)):
+                    continue
+                why = "its newest spec cannot be used" if member.errors else self._gather(resource, ready)
+                if why is not None:
+                    missing[str(resource.key)] = why
+            missing |= {str(one.resource.key): "it is read again" for one in ready if not missing and not self._keeps(one.change)}
+            if missing:
+                return _waiting(missing)
+            for one in ready:
+                del self._offers[str(one.resource.key)]
+            hit(_BEFORE_COMMIT)
+            why = "published together" if len(ready) > 1 else offer.step.why
+            self._catalog.commit([one.change for one in ready], actor="daemon", reason=why, revision=offer.revision)
+            hit(_AFTER_COMMIT)
+        for one in ready:
+            one.published()
+        return None
+
+    def _gather(self, resource: Resource, ready: list[Offer]) -> str | None:
+        """Takes the member's offer, if it has something to commit; why that is missing."""
+        observed = self._observe(resource)
+        outcome = planning.conclude(resource, observed)
+        if isinstance(outcome, Stalled):
+            return f"{outcome.reason}: {outcome.message}"
+        steps = planning.plan(resource, observed)
+        offer = self._offers.get(str(resource.key))
+        if offer is not None and self._stands(offer, resource, steps):
+            ready.append(offer)
+            return None
+        if steps:
+            return "it is still being read"
+        if isinstance(outcome, Waiting) and outcome.reason != reasons.SOURCE_EMPTY and outcome.blocked_by not in self._offers:
+            return outcome.message
+        return None
+
+    def _keeps(self, change: TableCommit) -> bool:
+        """Whether all that it would refer to is there; else the offer is forgotten."""
+        refs = [*(file.ref for file in change.add), *(ledger.ref for ledger in change.note)]
+        if all(map(self._whole, refs)):
+            return True
+        del self._offers[change.object]
+        return False
+
+    def _stands(self, offer: Offer, resource: Resource, steps: Sequence[DatasetStep]) -> bool:
+        """Whether it is what the member still needs, on top of what it has now."""
+        same = offer.resource.digest == resource.digest and tuple(steps) == (offer.step,)
+        return same and self._catalog.table(resource.key.name) is offer.table
+
+    def _suspended(self, name: str) -> bool:
+        record = self._catalog.get(name)
+        suspended = record.suspended if record is not None else None
+        return suspended is not None and (not suspended.until or suspended.until > iso(self._clock()))
+
+
+def _waiting(missing: dict[str, str]) -> Started:
+    names = list(missing)
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    told = "; ".join(f"{name}: {missing[name]}" for name in names[:_SHOWN])
+    message = (
+        f"ready, and published together with others when these are, too: {told}{more}. Until then, what was served stays served; "
+        "`publish: separately` lets it go ahead"
+    )
+    return Started(reasons.AWAITING_OTHERS, message, blocked_by=names[0])

@@ -51,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("wait", "wait", "until objects are ready, or gone", "either", _LOOK),
     Command("audit", "audit", "is the record of reads what was written?", "no daemon", _READ),
     Command("query", "query", "run one read-only SQL statement", "either", _READ),
+    Command("quarantine", "quarantine", "rows that a contract set aside, and why", "either", _READ),
     Command("search", "search", "find texts of an index by meaning", "either", _READ),
     Command("row", "row", "set or delete one row of a dataset", "either", _STEER),
     Command("reconcile", "reconcile", "look at an object again, now", "either", _STEER),

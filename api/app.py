@@ -21,6 +21,7 @@ from api.problems import expectations, problems
 from api.reader import Listener, guard
 from api.threads import RequestThreads
 from engines.audit import Audit
+from state.descriptions import Describe
 from state.failure_query import Remembered
 
 
@@ -33,6 +34,7 @@ class Parts:
     statuses: status.StatusSource
     events: events.EventSource
     catalog: datasets.DatasetCatalog
+    describe: Describe
     buckets: storage.BucketSource
     objects: objects.ObjectSource
     audit: Audit
@@ -77,7 +79,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *search.endpoints(parts.searches, parts.limits.search_k),
         *status.endpoints(parts.statuses, parts.daemon, threads.memory),
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
-        *datasets.endpoints(parts.catalog, threads.storage),
+        *datasets.endpoints(parts.catalog, parts.describe, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
         *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),
         *objects.endpoints(parts.objects, parts.audit, threads.storage),

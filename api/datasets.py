@@ -1,7 +1,7 @@
 """GET /catalog/datasets and /catalog/datasets/{name}: what each dataset holds, as the catalog says.
 
-Figures come from the catalog's records; no data file is opened. Opening a large catalog may read shards, so it runs in a thread.
-Next: `state/catalog/records.py`.
+Figures come from the catalog's records and from profiles; no data file is opened. Opening a large catalog may read shards, so it runs in a
+thread. Next: `state/catalog/records.py`, `state/descriptions.py`.
 """
 
 from __future__ import annotations
@@ -20,27 +20,22 @@ from api.endpoints import Endpoint
 from api.errors import DatasetUnknown
 from api.reader import READER, may
 from api.threads import Threads, Wanted
-from engines.reading import Reader, TableName
+from engines.reading import Reader, TableName, decide
 from engines.sql.tables import sql_name
+from state.catalog.fold import ObjectState
 from state.catalog.records import Schema, Table
-
-
-class DatasetState(Protocol):
-    """What the catalog knows of one Dataset."""
-
-    @property
-    def table(self) -> Table | None:
-        """None before anything was ingested."""
+from state.descriptions import ColumnDescription, Describe, Description
+from state.lineage import edges
 
 
 class DatasetCatalog(Protocol):
     """The catalog, for reading. Blocking."""
 
-    def objects(self, kind: str) -> Mapping[str, DatasetState]:
+    def objects(self, kind: str) -> Mapping[str, ObjectState]:
         """Every object of the kind."""
 
-    def table(self, name: str) -> Table | None:
-        """The table of a Dataset."""
+    def get(self, name: str) -> ObjectState | None:
+        """An object by "Kind/name"."""
 
 
 class DatasetColumn(Document):
@@ -49,6 +44,20 @@ class DatasetColumn(Document):
     id: int = Field(description="The Parquet field id; kept by renames, never given again.")
     name: str
     type: str
+
+
+class DescribedColumn(DatasetColumn):
+    """A column, and what is known of its values."""
+
+    description: str | None = Field(description="What the spec says that it holds.")
+    sensitivity: list[str] = Field(description="Classes: pii, phi, financial, internal, public; the spec's word, else what was found.")
+    evidence: str | None = Field(description="Why it is taken for sensitive; no value is in it.")
+    entities: list[str] = Field(description="What was found in its values and name, whatever the spec says.")
+    null_share: float | None
+    distinct: int | None = Field(description="About how many distinct values; exact below 512.")
+    min: Any = Field(description="The least value, of a column that is not sensitive.")
+    max: Any
+    examples: list[str] = Field(description="Some values, of a column that is not sensitive.")
 
 
 class DatasetRow(Document):
@@ -66,6 +75,11 @@ class DatasetRow(Document):
     file_count: int
     columns: list[DatasetColumn]
     retained: bool = Field(description="Whether the spec is gone and the data was kept.")
+    owner: str | None
+    description: str
+    drafted: bool = Field(description="Whether nobody wrote the description, so that it was drafted from what is known.")
+    tags: list[str]
+    sensitivity: list[str] = Field(description="Classes of the whole dataset and of its columns.")
 
 
 class DatasetsAnswer(Document):
@@ -97,6 +111,18 @@ class DatasetBinding(Document):
     present: bool = Field(description="False once the path is gone while its rows stay.")
 
 
+class LineageEdge(Document):
+    """One thing is made from another: file, object or query -> content -> job -> dataset."""
+
+    from_kind: str
+    from_name: str
+    to_kind: str
+    to_name: str
+    detail: dict[str, Any]
+    version: int | None
+    at: str | None
+
+
 class DatasetRefusal(Document):
     """A source file that was refused as a whole."""
 
@@ -125,12 +151,18 @@ class DatasetAnswer(Document):
     rows: int
     bytes: int
     file_count: int
-    columns: list[DatasetColumn]
+    columns: list[DescribedColumn]
     retained: bool
+    owner: str | None
+    description: str
+    drafted: bool
+    tags: list[str]
+    sensitivity: list[str]
     files: list[DatasetFile]
     bindings: list[DatasetBinding]
     refusals: list[DatasetRefusal]
     schemas: list[DatasetSchema] = Field(description="The schema's versions, the current one last.")
+    lineage: list[LineageEdge]
 
 
 class NoParameters(Document):
@@ -142,6 +174,7 @@ class DatasetRoutes:
     """Answers both routes."""
 
     catalog: DatasetCatalog
+    describe: Describe
     threads: Threads
 
     async def handle_all(self, request: web.Request) -> web.StreamResponse:
@@ -158,23 +191,22 @@ class DatasetRoutes:
     def all(self, reader: Reader, wanted: Wanted) -> bytes:
         """The list as JSON, cut short once it is not wanted. Blocking."""
         states = takewhile(lambda _: wanted(), self.catalog.objects("Dataset").values())
-        tables = [state.table for state in states if state.table is not None]
-        rows = [_short(table) for table in tables if _visible(reader, table)]
+        rows = [_short(state.table, self.describe(state)) for state in states if state.table is not None and _visible(reader, state.table)]
         return orjson.dumps({"datasets": sorted(rows, key=lambda row: str(row["name"]))})
 
     def one(self, name: str, reader: Reader) -> bytes:
         """One dataset as JSON. Blocking. Raises DatasetUnknown."""
-        table = self.catalog.table(name)
-        if table is None or not _visible(reader, table):
+        state = self.catalog.get(f"Dataset/{name}")
+        if state is None or state.table is None or not _visible(reader, state.table):
             raise DatasetUnknown(f"There is no dataset {name!r}, or nothing was ingested into it yet.")
-        return orjson.dumps(_full(table))
+        return orjson.dumps(document(state, self.describe(state), reader))
 
 
 def _visible(reader: Reader, table: Table) -> bool:
     return may(reader, TableName(sql_name(table.name), table.bucket), "describe")
 
 
-def _short(table: Table) -> dict[str, Any]:
+def _short(table: Table, told: Description) -> dict[str, Any]:
     return {
         "name": table.name,
         "table": sql_name(table.name),
@@ -188,11 +220,22 @@ def _short(table: Table) -> dict[str, Any]:
         "fileCount": len(table.files),
         "columns": _columns(table.schema),
         "retained": table.retained,
+        "owner": told.owner,
+        "description": told.description,
+        "drafted": told.drafted,
+        "tags": told.tags,
+        "sensitivity": told.sensitivity,
     }
 
 
-def _full(table: Table) -> dict[str, Any]:
-    return _short(table) | {
+def document(state: ObjectState, told: Description, reader: Reader) -> dict[str, Any]:
+    """The answer for one dataset, which has a table. Values are left out for a reader who may not see all rows."""
+    table = state.table
+    assert table is not None
+    values = decide(reader, TableName(sql_name(table.name), table.bucket), "read").whole
+    columns = zip(table.columns, told.columns, strict=True)
+    return _short(table, told) | {
+        "columns": [{"id": column.id} | _described(about, values=values) for column, about in columns],
         "files": [
             {
                 **file.ref.to_dict(),
@@ -210,6 +253,34 @@ def _full(table: Table) -> dict[str, Any]:
         ],
         "refusals": [{"path": refusal.path, "line": refusal.line, "reason": refusal.reason} for refusal in table.refusals.values()],
         "schemas": [{"schemaId": schema.id, "columns": _columns(schema)} for schema in table.schemas],
+        "lineage": [
+            {
+                "fromKind": edge.from_kind,
+                "fromName": edge.from_name,
+                "toKind": edge.to_kind,
+                "toName": edge.to_name,
+                "detail": edge.detail,
+                "version": edge.version,
+                "at": edge.at,
+            }
+            for edge in edges(state)
+        ],
+    }
+
+
+def _described(column: ColumnDescription, *, values: bool) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "type": column.type,
+        "description": column.description,
+        "sensitivity": column.sensitivity,
+        "evidence": column.evidence,
+        "entities": column.entities,
+        "nullShare": column.null_share,
+        "distinct": column.distinct,
+        "min": column.low if values else None,
+        "max": column.high if values else None,
+        "examples": column.examples if values else [],
     }
 
 
@@ -217,11 +288,11 @@ def _columns(schema: Schema) -> list[dict[str, Any]]:
     return [{"id": column.id, "name": column.name, "type": column.type} for column in schema.columns]
 
 
-def endpoints(catalog: DatasetCatalog, threads: Threads) -> tuple[Endpoint, ...]:
+def endpoints(catalog: DatasetCatalog, describe: Describe, threads: Threads) -> tuple[Endpoint, ...]:
     """The routes of the catalog."""
-    routes = DatasetRoutes(catalog, threads)
+    routes = DatasetRoutes(catalog, describe, threads)
     path, summary = "/catalog/datasets", "Every dataset with its figures"
-    one, detail = "/catalog/datasets/{name}", "One dataset: columns, files, source files, schemas"
+    one, detail = "/catalog/datasets/{name}", "One dataset: description, columns with their profile, files, sources, lineage"
     return (
         Endpoint("GET", path, summary, routes.handle_all, {JSON: DatasetsAnswer}, problems=(400,)),
         Endpoint("GET", one, detail, routes.handle_one, {JSON: DatasetAnswer}, problems=(400, 404)),

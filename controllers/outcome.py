@@ -9,7 +9,23 @@ Stalled  nothing will happen until the spec, or the data it names, changes, or s
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from state.status import ConditionType
+
 Detail = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """A condition beside those that an ending makes by itself, and whether it holds."""
+
+    type: ConditionType
+    holds: bool
+    reason: str
+    message: str
+
+
+Also = tuple[Aspect, ...] | None
+"""Conditions besides; None where nobody looked, so that what was known of them is told on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +36,7 @@ class Ready:
     detail: Detail = field(default_factory=dict)
     reason: str = "Succeeded"
     seconds: float | None = None
+    also: Also = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,7 @@ class Stalled:
     blocked_by: str | None = None
     detail: Detail = field(default_factory=dict)
     seconds: float | None = None
+    also: Also = None
 
 
 Outcome = Ready | Waiting | Failed | Stalled

@@ -4,6 +4,7 @@ The one place that knows which controller acts on which kind. A kind without one
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,7 @@ from reconciler.driver import Driver, Parts
 from reconciler.follow import Follower
 from reconciler.job_desk import JobDesk
 from reconciler.loop import Reconciler
+from reconciler.notifying import Command, Notifier
 from reconciler.opening import State
 from reconciler.operator import Chores, Operator
 from reconciler.queue import WorkQueue
@@ -46,11 +48,15 @@ from reconciler.upkeep import Upkeep, tell
 from reconciler.world import World
 from specs.registry import KINDS
 from specs.version import PARSER_VERSION
+from state import reasons
 from state.catalog.fold import tables_of
 from state.discards import Discards
+from state.errors import StateError
 from state.streams.compaction import Compaction
 from state.streams.retention import Retention
 from state.turns import Turns
+
+_log = logging.getLogger(__name__)
 
 _VIEWS_KEPT = 24 * 3600.0
 """Seconds that the links to a former version stay: longer than any query or embedding job reads by them."""
@@ -67,6 +73,7 @@ class Assembly:
     executor: Executor
     queue: WorkQueue
     driver: Driver
+    notifier: Notifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +160,31 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     )
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
     _wire(state, desk, driver, checks)
-    return Assembly(state, world, follower, statuses, executor, queue, driver)
+    notifier = _notifier(state, follower, statuses)
+    statuses.hear = notifier.tell
+    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier)
 
 
 def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:
     limits = JobLimits(settings.work.job_workers, settings.work.inline_bytes)
     return Executor(state.place.cache / "jobs", limits, desk.ended, failures=state.buckets.failures)
+
+
+def _notifier(state: State, follower: Follower, statuses: StatusWriter) -> Notifier:
+    """Runs what the settings in force name; what it cannot tell becomes an event."""
+
+    def command() -> Command:
+        notify = follower.settings.notify
+        return Command(notify.command, notify.timeout)
+
+    def failed(event: Mapping[str, Any], problem: str) -> None:
+        message = f"nobody was told of `{event['reason']}`: {problem}"
+        try:
+            statuses.record_event(event["object"], "Warning", reasons.NOTIFICATION_FAILED, message, event["revision"])
+        except StateError as error:
+            _log.warning("%s: %s", message, error.explain())
+
+    return Notifier(command, state.place.data_root, failed)
 
 
 def _wire(state: State, desk: JobDesk, driver: Driver, checks: FileChecks) -> None:

@@ -57,6 +57,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         state = await asyncio.to_thread(open_state, place, settings, address=url)
         stack.push_async_callback(asyncio.to_thread, Housekeeping(state).close)
         assembly = await assemble(state, settings)
+        stack.push_async_callback(asyncio.to_thread, assembly.notifier.close)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
         readers = await stack.enter_async_context(reading(state, settings, partial(_mend, assembly)))
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
@@ -83,6 +84,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts,
         statuses=StatusView(state, lambda: assembly.world.revision),
         events=state.streams,
         catalog=state.catalog,
+        describe=state.describe,
         buckets=state.buckets,
         objects=state.objects,
         audit=readers.audit,

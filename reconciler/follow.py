@@ -17,7 +17,8 @@ from reconciler.sources.source import Source
 from reconciler.status_writer import StatusWriter
 from reconciler.world import SPEC_FILE, Desired, World, WorldChange
 from specs.errors import LakehouseError
-from specs.kinds.dataset import DatasetSpec
+from specs.kinds.dataset import DatasetSpec, about
+from specs.kinds.index import IndexSpec
 from specs.references import order
 from specs.resource import Key, Resource
 from state import reasons
@@ -134,7 +135,7 @@ class Follower:
             state = self._catalog.get(str(key))
             managed = state.managed if state is not None else None
             marks = _marks(desired.resource, named, managed is not None and managed.governed)
-            if managed is None or (managed.deletion, managed.governed) != marks:
+            if managed is None or (managed.deletion, managed.governed, managed.about) != marks:
                 changes.append(Managed(str(key), desired.resource.digest, *marks))
         if changes:
             hit(_BEFORE_INVENTORY)
@@ -229,12 +230,15 @@ def first_mark(world: World, key: Key) -> Managed | None:
     return None if resource is None else Managed(str(key), resource.digest, *_marks(resource, is_governed(world, key), was_governed=False))
 
 
-def _marks(resource: Resource, named: bool, was_governed: bool) -> tuple[str, bool]:
-    """What the inventory keeps of a spec for when that is gone: whether its data is deleted or retained, and whether it is governed."""
+def _marks(resource: Resource, named: bool, was_governed: bool) -> tuple[str, bool, Mapping[str, object]]:
+    """What the inventory keeps of a spec, also for when that is gone: whether its data is deleted or retained, whether it is governed, and
+    what it says about the data."""
+    if resource.key.kind == "Index":
+        return "delete", False, {"dataset": resource.spec_as(IndexSpec).dataset}
     if resource.key.kind != "Dataset":
-        return "delete", False
+        return "delete", False, {}
     spec = resource.spec_as(DatasetSpec)
-    return spec.deletion, named or (was_governed and spec.policy != "none")
+    return spec.deletion, named or (was_governed and spec.policy != "none"), about(spec)
 
 
 @contextmanager

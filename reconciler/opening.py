@@ -25,12 +25,14 @@ from reconciler.settings import Settings
 from state.buckets import Buckets, open_store
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
+from state.descriptions import Describe, Descriptions
 from state.discards import Discards
 from state.errors import ObjectExists, StateError
 from state.failures import Failures
 from state.lease import Holder, Lease
 from state.objects import ObjectStore
 from state.places import BucketConfig
+from state.profiles import Profiles
 from state.reader import ObjectReader
 from state.requests import RequestQueue
 from state.secrets import check_secrets
@@ -70,6 +72,7 @@ class State:
     requests: RequestQueue
     objects: ObjectReader
     lease: Lease | None
+    describe: Describe
     clock: Callable[[], datetime] = utc_now
 
     @property
@@ -118,6 +121,7 @@ def open_state(place: Place, settings: Settings, *, address: str | None) -> Stat
         requests=RequestQueue(store),
         objects=objects,
         lease=lease,
+        describe=Descriptions(Profiles(objects)),
     )
 
 

@@ -37,7 +37,7 @@ class Readers:
 async def reading(state: State, settings: Settings, mend: Mend | None = None) -> AsyncIterator[Readers]:
     """Query workers and open indexes, for as long as the block runs. mend: see `QueryService`."""
     limits = settings.limits
-    system = SystemTables(state.streams, state.catalog, state.statuses, state.place.cache / "system")
+    system = SystemTables(state.streams, state.catalog, state.statuses, state.describe, state.place.cache / "system")
     tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views")
     operators = int(limits.query_memory_bytes * _OF_OPERATORS)
     size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)

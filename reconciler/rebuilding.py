@@ -18,6 +18,7 @@ from ulid import ULID
 from controllers.bucket.plan import place as place_of
 from controllers.dataset.rebuilding import Part, Rebuilt, changes, rebuild
 from engines.files.footers import read_footer
+from engines.files.ledgers import Noted
 from reconciler.blob_cache import BlobCache
 from reconciler.errors import CatalogReadable
 from reconciler.follow import first_mark
@@ -41,6 +42,7 @@ from state.errors import CatalogCorrupt, StateError
 from state.lease import Holder, Lease
 from state.objects import ObjectRef, ObjectStore
 from state.own_copy import own_copy
+from state.profiles import parse, source_of
 from state.streams.stream import Streams
 from state.timestamps import iso
 
@@ -128,7 +130,9 @@ class Rebuild:
             self.check()
             made = self._inventory(found)
             made += [
-                change for table in found.tables for change in changes(table, self._refs(table), declared=table.name in found.declared)
+                change
+                for table in found.tables
+                for change in changes(table, self._refs(table), self._profiles(table), declared=table.name in found.declared)
             ]
             made += found.suspensions
             lease.check()
@@ -201,6 +205,21 @@ class Rebuild:
             with own_copy(self._store_of(part), part.ref.key) as path:
                 refs[part.ref.key] = replace(part.ref, bucket=table.bucket, sha256=sha256_file(path))
         return refs
+
+    def _profiles(self, table: Rebuilt) -> list[Noted]:
+        """The newest of each content that lies beside its parts; one that cannot be understood is left out."""
+        store, sources = self._buckets.store(table.bucket), {part.written.source for part in table.parts}
+        found: dict[str, Noted] = {}
+        for folder in sorted({part.ref.key.rpartition("/")[0] for part in table.parts}):
+            for info in sorted(store.list(f"{folder}/profile/"), key=lambda info: info.modified):
+                document = store.get(info.key)
+                try:
+                    source, columns = source_of(document), len(parse(document))
+                except (ValueError, KeyError, TypeError):
+                    continue
+                if source in sources:
+                    found[source] = Noted("profile", ObjectRef.of(table.bucket, info.key, document), columns, source)
+        return list(found.values())
 
     def _store_of(self, part: Part) -> ObjectStore:
         return self._buckets.store(part.ref.bucket)

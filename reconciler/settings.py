@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from reconciler.errors import SettingsInvalid
 from specs.durations import DurationInvalid, parse_duration
 from specs.model import Part, refuse
-from specs.scalars import Name
+from specs.scalars import Name, OneOrMany, Text
 from specs.suggestions import did_you_mean
 from specs.validation import Problem, place, validate
 from specs.wording import found
@@ -134,6 +134,15 @@ class RetentionSettings(Part):
         return None if seconds is None else timedelta(seconds=seconds)
 
 
+class NotifySettings(Part):
+    """Who is told of events that somebody should hear of: that data became stale, and that it is fresh again."""
+
+    command: OneOrMany[Text] = Field(
+        default=(), description="A program and its arguments, run in the data root with the event as JSON on its standard input."
+    )
+    timeout: Seconds = Field(default=10.0, description="How long it may take for one event; then it is ended.")
+
+
 class Settings(Part):
     """All settings, with their defaults."""
 
@@ -149,6 +158,7 @@ class Settings(Part):
     limits: LimitSettings = Field(default=LimitSettings(), description="What one request may cost.")
     work: WorkSettings = Field(default=WorkSettings(), description="How the daemon works.")
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long events are kept.")
+    notify: NotifySettings = Field(default=NotifySettings(), description="Who is told of events.")
     max_prune: float = Field(
         default=0.3, ge=0, le=1, description="Share of a kind's objects that one commit may remove before an approval is asked for."
     )

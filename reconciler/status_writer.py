@@ -5,10 +5,13 @@ book keeps that time in memory, for a running daemon to tell.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from controllers.outcome import Outcome, Ready, Stalled, Waiting
+import orjson
+
+from controllers.outcome import Aspect, Failed, Outcome, Ready, Stalled, Waiting
 from reconciler.world import Desired
 from specs.resource import Key
 from state import reasons
@@ -21,22 +24,26 @@ _log = logging.getLogger(__name__)
 
 _PASSING = frozenset({"progress", "blockedBy", "refused"})
 """Details that speak of one ending alone."""
+_OWN = 3
+"""Conditions that every ending makes."""
 
 
 class StatusWriter:
-    """Blocking and thread-safe; one object is recorded by one thread at a time."""
+    """Blocking and thread-safe; one object is recorded by one thread at a time. `hear` is told what somebody should hear of."""
 
     def __init__(self, book: StatusBook, streams: Streams, clock: Callable[[], datetime]) -> None:
         self._book = book
         self._streams = streams
         self._clock = clock
+        self.hear: Callable[[Mapping[str, Any]], None] = _nobody
 
     def record(self, desired: Desired, outcome: Outcome) -> None:
         """Writes status and event if anything but the time changed. Durable on return."""
         name, now = str(desired.key), self._clock()
         before = self._book.get(name) if name in self._book else None
         status = _status(desired, outcome, before, now)
-        self._put(before, status, "Normal" if isinstance(outcome, Ready | Waiting) else "Warning")
+        normal = isinstance(outcome, Ready | Waiting) and status.reason != reasons.STALE
+        self._put(before, status, "Normal" if normal else "Warning", self._turned(before, status))
 
     def show(self, desired: Desired, outcome: Outcome) -> None:
         """Tells the ending from memory only, while nothing can be written."""
@@ -81,18 +88,32 @@ class StatusWriter:
         status = Status(
             object=name, ready=ready, reason=reason, message=message, revision=revision,
             applied_revision=before.applied_revision if before else None, observed_at=iso(self._clock()), digest="",
-            conditions=_conditions(ready, False, ready == "False", reason, message, "", revision),
+            conditions=_conditions(ready, False, ready == "False", reason, message, "", revision, ()),
         )  # fmt: skip
         self._put(before, status, "Normal" if ready == "True" else "Warning")
 
-    def _put(self, before: Status | None, status: Status, kind: str) -> None:
-        """The status, and in the same write an event if its words are others than before."""
-        if before is not None and (before.ready, before.reason, before.message) == (status.ready, status.reason, status.message):
-            self._book.put(status)
-            return
-        event = self._event(status.object, kind, status.reason, status.message, status.revision)
-        if self._book.put(status, (self._streams.encode("events", event),)):
-            _tell(event)
+    def _turned(self, before: Status | None, status: Status) -> list[dict[str, str | None]]:
+        """What to tell of the condition Stale, which may begin or end under any ending."""
+        was, is_ = (known.condition("Stale") if known is not None else None for known in (before, status))
+        was_stale, is_stale = (condition is not None and condition.status == "True" for condition in (was, is_))
+        if was_stale == is_stale:
+            return []
+        message = is_.message if is_ is not None else "`freshness` asks for nothing any more"
+        kind, reason = ("Warning", reasons.STALE) if is_stale else ("Normal", reasons.FRESH)
+        return [self._event(status.object, kind, reason, message, status.revision)]
+
+    def _put(self, before: Status | None, status: Status, kind: str, turned: Sequence[Mapping[str, str | None]] = ()) -> None:
+        """The status, and in the same write an event if its words are others than before; `turned` instead if that says the same."""
+        events = list(turned)
+        changed = before is None or (before.ready, before.reason, before.message) != (status.ready, status.reason, status.message)
+        if changed and not any(event["reason"] == status.reason for event in turned):
+            events.append(self._event(status.object, kind, status.reason, status.message, status.revision))
+        records = [self._streams.encode("events", event) for event in events]
+        if self._book.put(status, records):
+            for event in events:
+                _tell(event)
+            for record, _ in zip(records, turned, strict=False):
+                self.hear(orjson.loads(record.json))
 
     def _event(self, name: str, kind: str, reason: str, message: str, revision: str | None) -> dict[str, str | None]:
         object_kind, _, object_name = name.partition("/")
@@ -110,6 +131,7 @@ def _tell(event: Mapping[str, str | None]) -> None:
 def _status(desired: Desired, outcome: Outcome, before: Status | None, now: datetime) -> Status:
     ready: Truth = "True" if isinstance(outcome, Ready) else "False"
     applied = desired.revision if ready == "True" else (before.applied_revision if before else None)
+    also = None if isinstance(outcome, Failed | Waiting) else outcome.also
     detail = {**_facts(outcome, before), **outcome.detail}
     if isinstance(outcome, Waiting | Stalled) and outcome.blocked_by is not None:
         detail["blockedBy"] = outcome.blocked_by
@@ -125,7 +147,7 @@ def _status(desired: Desired, outcome: Outcome, before: Status | None, now: date
         digest=desired.digest,
         conditions=_conditions(
             ready, not isinstance(outcome, Ready | Stalled), isinstance(outcome, Stalled), outcome.reason, outcome.message,
-            desired.digest, desired.revision,
+            desired.digest, desired.revision, _besides(before) if also is None else also,
         ),
         detail=detail,
     )  # fmt: skip
@@ -138,10 +160,16 @@ def _facts(outcome: Outcome, before: Status | None) -> dict[str, object]:
     return {name: value for name, value in before.detail.items() if name not in _PASSING}
 
 
+def _besides(before: Status | None) -> tuple[Aspect, ...]:
+    """The conditions of before that no ending makes by itself."""
+    others = before.conditions[_OWN:] if before is not None else ()
+    return tuple(Aspect(each.type, each.status == "True", each.reason, each.message) for each in others)
+
+
 def _conditions(
-    ready: Truth, reconciling: bool, stalled: bool, reason: str, message: str, digest: str, revision: str | None
+    ready: Truth, reconciling: bool, stalled: bool, reason: str, message: str, digest: str, revision: str | None, also: Sequence[Aspect]
 ) -> tuple[Condition, ...]:
-    """Ready, Reconciling and Stalled; the book fills in since when each holds."""
+    """Ready, Reconciling and Stalled, and what holds besides; the book fills in since when each holds."""
 
     def condition(kind: ConditionType, truth: Truth) -> Condition:
         return Condition(kind, truth, reason, message, "", digest, revision)
@@ -150,4 +178,9 @@ def _conditions(
         condition("Ready", ready),
         condition("Reconciling", "True" if reconciling else "False"),
         condition("Stalled", "True" if stalled else "False"),
+        *(Condition(each.type, "True" if each.holds else "False", each.reason, each.message, "", digest, revision) for each in also),
     )
+
+
+def _nobody(_: Mapping[str, Any]) -> None:
+    """Hears nothing."""

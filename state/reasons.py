@@ -15,6 +15,9 @@ SUCCEEDED = "Succeeded"
 SUCCEEDED_WITH_REFUSALS = "SucceededWithRefusals"
 """Served as specified but for what was refused; the message names the first refused file."""
 
+STALE = "Stale"
+"""The data is older than `freshness` allows; it is served, and the event says when that began."""
+
 # Waiting: will go on by itself ----------------------------------------------------------------------------------------------------
 
 PROGRESSING = "Progressing"
@@ -171,9 +174,6 @@ PRUNE_HELD = "PruneHeld"
 RETAINED = "Retained"
 """No spec declares it any more; its data is kept and may be adopted again."""
 
-STALE = "Stale"
-"""The data is older than its freshness allows."""
-
 # Unknown ------------------------------------------------------------------------------------------------------------------------------
 
 NOT_OBSERVED = "NotObserved"
@@ -228,6 +228,12 @@ CONTRACT_BROKEN = "ContractBroken"
 
 SOURCE_FILE_GONE = "SourceFileGone"
 """A file of the source disappeared; its rows stay."""
+
+FRESH = "Fresh"
+"""The data is as young as `freshness` asks for, again."""
+
+NOTIFICATION_FAILED = "NotificationFailed"
+"""`notify.command` did not run to a good end for an event; the message says why."""
 
 PROMOTED = "Promoted"
 """Another build serves the index now."""

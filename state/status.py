@@ -17,7 +17,7 @@ import orjson
 from state import reasons
 
 Truth = Literal["True", "False", "Unknown"]
-ConditionType = Literal["Ready", "Reconciling", "Stalled"]
+ConditionType = Literal["Ready", "Reconciling", "Stalled", "Stale"]
 
 
 @dataclass(frozen=True, slots=True)

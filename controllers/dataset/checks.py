@@ -1,4 +1,4 @@
-"""How a table's data files stand: whole, damaged, kept in a rescue bucket, or not what the catalog says of them.
+"""How a table's data files and profiles stand: whole, damaged, kept in a rescue bucket, or not what the catalog says of them.
 
 Three looks of growing cost. Every visit asks for existence and size. From the second visit of a process on, each local file's footer is
 compared with the catalog's entry, once. A visit after `ask` (`lakectl resync`) reads all of every file, wherever it is. Former versions and
@@ -81,7 +81,11 @@ class FileChecks:
         lacking = [file.ref for file in table.files if file.key in damaged]
         gone = [ref for ref in table.past if not self._objects.whole(ref)] if past else []
         rescuable = tuple(copy for ref in (*lacking, *gone) if (copy := self._copy(ref)) is not None)
-        forgotten = frozenset(ref.key for ref in gone) - {copy.key for copy in rescuable}
+        fetched = {copy.key for copy in rescuable}
+        # a profile is made again from its source, like a data file
+        profiles = {ledger.ref.key: ledger.ref for ledger in table.ledgers if ledger.kind == "profile"}
+        damaged |= {key for key, ref in profiles.items() if key not in fetched and not self._objects.whole(ref)}
+        forgotten = frozenset(ref.key for ref in gone) - fetched - profiles.keys()
         return Standing(frozenset(damaged), tuple(corrected), schema, rescuable, forgotten)
 
     def _look_at(self, table: Table, file: DataFile, *, thorough: bool, footers: bool) -> tuple[DataFile, Schema | None] | None:

@@ -19,7 +19,9 @@ from controllers.dataset.compaction import Compactions
 from controllers.dataset.contracts import Contracts, contract_of
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import Listing, SourceFile, SourceFiles, format_of
+from controllers.dataset.freshness import freshness
 from controllers.dataset.inferred import inferred
+from controllers.dataset.ledgers import letting_go
 from controllers.dataset.origins import Input
 from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from controllers.dataset.refresh import Slot, slot
@@ -59,7 +61,7 @@ from state.discards import Discards
 from state.errors import BucketUnknown
 from state.failpoints import declare, hit
 from state.reader import ObjectReader
-from state.references import Place
+from state.references import Place, references
 from state.timestamps import Clock, iso
 
 _log = logging.getLogger(__name__)
@@ -121,16 +123,18 @@ class DatasetController:
         standing = self._checks.look(table) if table is not None else SOUND
         slot = self._slot(resource, table)
         inputs, blocked = self._rows.inputs(spec)
+        listing, now = self._listing(spec, table, slot, standing, inputs), self._clock()
         return Observed(
             table=table,
-            listing=self._listing(spec, table, slot, standing, inputs),
+            listing=listing,
             bucket_attached=self._attached(spec.bucket),
             standing=standing,
             former=former,
             former_wanted=former_wanted,
             bucket_declared=self._wanted(Key("Bucket", spec.bucket)) is not None,
-            expired=expired(table, spec.keep, self._clock()),
-            compaction=due(table, spec.compaction, self._clock()) if table is not None else None,
+            expired=expired(table, spec.keep, now),
+            compaction=due(table, spec.compaction, now) if table is not None else None,
+            fresh=freshness(spec, table, listing.files, now),
             slot=slot,
             inputs=inputs,
             blocked=blocked,
@@ -207,8 +211,8 @@ class DatasetController:
         table = record.table
         if table is None:
             return
-        others = [state.table for state in self._catalog.objects("Dataset").values() if state.object != record.object]
-        taken = {file.ref.key for other in others if other is not None for file in other.files}
+        others = (state for state in self._catalog.objects("Dataset").values() if state.object != record.object)
+        taken = {ref.key for other in others for ref in references(other)}
         yield from ((file.ref.bucket, file.ref.key) for file in table.files)
         for info in self._buckets.store(table.bucket).list(f"datasets/{record.name}/"):
             if info.key not in taken:
@@ -258,7 +262,7 @@ class DatasetController:
         self._catalog.commit((self._stamped(resource, table, change),), actor="daemon", reason=why, revision=revision)
 
     def _stamped(self, resource: Resource, table: Table | None, change: TableCommit) -> TableCommit:
-        return stamped(change, table, resource.spec_as(DatasetSpec).keep, self._clock())
+        return letting_go(stamped(change, table, resource.spec_as(DatasetSpec).keep, self._clock()), table)
 
     def _compact(self, resource: Resource, step: Compact, revision: str) -> Started | None:
         """Refused where what was folded is not in the table any more."""
@@ -337,7 +341,7 @@ class DatasetController:
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
         at, version = iso(self._clock()), self._next_version(resource, table)
         noted = [*result.ledgers, *self._leaving(resource, step, table, change, revision)]
-        change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at, n.against) for n in noted))
+        change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at, job or "", n.against) for n in noted))
 
         def tell() -> None:
             # the one refusal of a source that is no file is what the status says

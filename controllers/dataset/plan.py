@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from controllers.dataset import origins
 from controllers.dataset.compacting import Compact, compact
 from controllers.dataset.files import Listing, SourceFile
+from controllers.dataset.freshness import Freshness, aged
 from controllers.dataset.origins import Input
 from controllers.dataset.pages import pages_without_text, told
 from controllers.dataset.refresh import ALWAYS, Slot
@@ -36,6 +37,7 @@ class Observed:
         bucket_declared: whether a spec declares the bucket, so that it will be attached soon.
         expired: whether versions are kept that `keep` gives up.
         compaction: why pending changes are to be folded into the base now, if they are.
+        fresh: how old the data is, where `freshness` asks.
         former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
         slot: when the source is due. inputs: what a query reads; `blocked` says why it cannot yet.
         against: digest of what the contract refers to in other datasets; `unjudged` says why new rows cannot be judged by them.
@@ -55,6 +57,7 @@ class Observed:
     blocked: Outcome | None = None
     against: str = ""
     unjudged: Outcome | None = None
+    fresh: Freshness | None = None
 
     @property
     def damaged(self) -> frozenset[str]:
@@ -322,6 +325,7 @@ def follow(
     held = {binding.digest for binding in table.bindings.values()} | stored
     refused = {(refusal.path, refusal.digest) for refusal in table.refusals.values() if refusal.transformation == wanted}
     broken = {file.source for file in table.files if file.ref.key in damaged} | outdated
+    broken |= {ledger.source for ledger in table.ledgers if ledger.ref.key in damaged}
     ingest: list[SourceFile] = []
     bind: list[SourceFile] = []
     renew: list[SourceFile] = []
@@ -423,7 +427,7 @@ def _conclude(resource: Resource, observed: Observed) -> Outcome:
         return _without_table(spec, observed)
     if observed.blocked is not None:
         return observed.blocked
-    return _with_table(spec, observed, observed.table)
+    return aged(_with_table(spec, observed, observed.table), observed.fresh)
 
 
 def _without_table(spec: DatasetSpec, observed: Observed) -> Outcome:
@@ -488,7 +492,7 @@ def _sources(table: Table, present: int) -> str:
     return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
-_NOT_BUILT = ("cache", "migrations", "freshness", "sensitivity")
+_NOT_BUILT = ("cache", "migrations")
 
 
 def not_built(spec: DatasetSpec) -> str | None:
@@ -500,20 +504,13 @@ def not_built(spec: DatasetSpec) -> str | None:
         return "`keep: {journal: …}`"
     if asked is None and not spec.source.in_files:
         return _of_files_only(spec)
-    return f"`{asked}`" if asked is not None else _column_not_built(spec)
+    return f"`{asked}`" if asked is not None else None
 
 
 def _of_files_only(spec: DatasetSpec) -> str | None:
     given = [name for name in given_fields(spec) if name in ("contract", "publish")]
     given += [f"columns: {{{name}: {{nullable: false}}}}" for name, column in spec.columns.items() if not column.nullable]
-    return f"`{given[0]}` of a source that is no file" if given else _column_not_built(spec)
-
-
-def _column_not_built(spec: DatasetSpec) -> str | None:
-    for name, column in spec.columns.items():
-        if column.sensitivity:
-            return f"`columns: {{{name}: {{sensitivity: …}}}}`"
-    return None
+    return f"`{given[0]}` of a source that is no file" if given else None
 
 
 def _unmerged(table: Table) -> str:

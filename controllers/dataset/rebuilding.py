@@ -15,6 +15,7 @@ from itertools import groupby
 
 from controllers.dataset.origins import bound_path
 from engines.files.footers import Footer, Written
+from engines.files.ledgers import Noted
 from state.catalog.entry import Change, Retained, TableCommit
 from state.catalog.records import EDIT, Binding, DataFile, Ledger, Role, is_content
 from state.objects import ObjectRef
@@ -114,8 +115,9 @@ def _kept(contents: Sequence[Sequence[Part]]) -> list[Part]:
     return [part for content in ordered if newest[content[0].written.path] is content for part in content]
 
 
-def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], *, declared: bool) -> tuple[Change, ...]:
-    """What makes the table, in one entry. refs: by key, with their SHA-256. declared: whether a spec asks for it; else it is retained."""
+def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[Noted], *, declared: bool) -> tuple[Change, ...]:
+    """What makes the table, in one entry. refs: by key, with their SHA-256. profiles: of its contents, as far as they were found.
+    declared: whether a spec asks for it; else it is retained."""
     object_, parts = f"Dataset/{rebuilt.name}", rebuilt.parts
     newest = max(parts, key=lambda part: part.footer.schema.id).written
     files: dict[int, list[DataFile]] = {}
@@ -133,11 +135,15 @@ def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], *, declared: bool) 
             schema=schemas[number],
             add=tuple(files[number]),
             bind=_bindings(parts) if number == max(schemas) else (),
-            note=_edits(parts, refs) if number == max(schemas) else (),
+            note=(*_edits(parts, refs), *_profiles(profiles)) if number == max(schemas) else (),
         )
         for number in sorted(schemas)
     ]
     return (*made, *(() if declared else (Retained(object_),)))
+
+
+def _profiles(found: Sequence[Noted]) -> tuple[Ledger, ...]:
+    return tuple(Ledger(each.kind, each.ref, each.rows, each.source, 1, "") for each in found)
 
 
 def _edits(parts: Sequence[Part], refs: Mapping[str, ObjectRef]) -> tuple[Ledger, ...]:

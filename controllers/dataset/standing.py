@@ -11,7 +11,7 @@ class Standing:
     """How the data files of a table stand.
 
     Args:
-        damaged: keys of files that are missing, or not what they should be.
+        damaged: keys of files and profiles that are missing, or not what they should be.
         corrected: entries as they should be, where the catalog says otherwise, or has given up a file that is there again.
         schema: the current one as it should be, if that is wrong as well.
         rescuable: the copies that a rescue bucket has of damaged files, and of what is missing of the past.

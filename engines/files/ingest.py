@@ -36,6 +36,7 @@ from engines.files.judge import Judge
 from engines.files.ledgers import Noted
 from engines.files.parquet import ParquetReading
 from engines.files.present_values import PresentValues
+from engines.files.profiling import Profiler
 from engines.files.quarantine import Origin, write_quarantine
 from engines.files.sorting import ORDER_COLUMN, LastRows
 from engines.files.source import (
@@ -379,6 +380,7 @@ class _Attempt:
         )
         rows = LastRows(self._parts.store, task.primary_key) if keyed else None
         taken = kept = unpacked = 0
+        profiler = Profiler(task.dataset, self._schema)
         try:
             for batch in self._reading.batches(self._plans):
                 unpacked += batch.nbytes
@@ -388,6 +390,7 @@ class _Attempt:
                 self._check_keys(batch, taken)
                 taken += batch.num_rows
                 batch = self._with_tombstones(batch)
+                profiler.add(batch)
                 if rows:
                     rows.add(batch)
                 else:
@@ -399,6 +402,7 @@ class _Attempt:
                 kept += batch.num_rows
                 writer.write(fresh(batch))
             files = writer.close()
+            profile = profiler.put(self._parts, task.key_prefix, task.digest, task.transformation, self._schema)
         except BaseException:
             writer.abort()
             raise
@@ -406,7 +410,8 @@ class _Attempt:
             if rows:
                 rows.discard()
         warnings = self._warnings(taken - kept if rows else 0)
-        return IngestResult(files, self._schema, writer.rows, self._new_columns(), warnings, *self._judged())
+        noted, violations = self._judged()
+        return IngestResult(files, self._schema, writer.rows, self._new_columns(), warnings, (*noted, profile), violations)
 
     def _judged(self) -> tuple[tuple[Noted, ...], str | None]:
         """The quarantine of the file, among the parts that wait, and a sentence on it."""

@@ -1,6 +1,6 @@
 """What a job notes beside the rows that it writes: an object that its commit refers to. Plain data that crosses processes as JSON.
 
-Next: `journal.py`, `quarantine.py`, `state/catalog/records.py` for what becomes of it.
+Next: `journal.py`, `quarantine.py`, `profiling.py`, `state/catalog/records.py` for what becomes of it.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ _ANSWERS: Mapping[str, frozenset[str]] = {
     "/search": frozenset({"hits"}),
     "/storage/bucket-health": frozenset({"buckets"}),
     "/storage/errors": frozenset({"errors", "groups"}),
+    "/catalog/datasets/": frozenset({"columns"}),
 }
-"""What is asked for, and members of which the answer of a daemon has one."""
+"""What is asked for (with a slash at the end: any name below it), and members of which the answer of a daemon has one."""
 _ANSWER_SECONDS = 10.0
 _QUERY_SECONDS = 600.0
 
@@ -76,7 +77,8 @@ class DaemonClient:
         if not isinstance(document, dict):
             document = {}
         slug = str(document.get("type", "")).removeprefix(PREFIX)
-        known = not _ANSWERS[path].isdisjoint(document) if status < 400 else document.get("type") == PREFIX + slug
+        wanted = _ANSWERS.get(path) or _ANSWERS[path[: path.rindex("/") + 1]]
+        known = not wanted.isdisjoint(document) if status < 400 else document.get("type") == PREFIX + slug
         if not known:
             remedy = "Correct --url or LAKEHOUSE_URL, or leave it out to use this repository's daemon."
             raise DaemonUnreachable(f"what answers at {self.url} is no daemon of Lakehouse (status {status}).", remedy=remedy)

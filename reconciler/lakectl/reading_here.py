@@ -1,9 +1,11 @@
 """Queries and searches by the daemon if there is one, else in this process over the open state: the same documents either way."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from reconciler.lakectl.errors import DaemonProblem
 from reconciler.lakectl.here import Here
 from reconciler.lakectl.http import DaemonClient
 from reconciler.lakectl.session import Session
@@ -63,6 +65,28 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
             return document | ({"rescues": list(result.rescues)} if result.rescues else {})
 
     return asyncio.run(ask())
+
+
+def dataset_document(session: Session, name: str) -> dict[str, Any] | None:
+    """The document of GET /catalog/datasets/{name}; None for one that holds nothing yet. Raises as `query_document`."""
+    client = _daemon(session)
+    if client is not None:
+        try:
+            answered: dict[str, Any] = client.get(f"/catalog/datasets/{name}")
+        except DaemonProblem as problem:
+            if problem.type == "dataset-unknown":
+                return None
+            raise
+        return answered
+    from api.datasets import document
+    from engines.reading import ANONYMOUS
+
+    state, _ = open_here(session.here())
+    record = state.catalog.get(f"Dataset/{name}")
+    if record is None or record.table is None:
+        return None
+    plain: dict[str, Any] = json.loads(json.dumps(document(record, state.describe(record), ANONYMOUS)))
+    return plain
 
 
 def errors_document(session: Session, parameters: Mapping[str, str | int | None]) -> dict[str, Any]:

@@ -28,7 +28,9 @@ def _row(name: str, info: FieldInfo, model: type[BaseModel], prefix: str) -> Fie
         return FieldHelp(shown, path, "section", False, None, description, _rows(inner, path))
     schema = model_schema(model)
     default = info.get_default(call_default_factory=True, validated_data={})
-    if any(isinstance(rule, BeforeValidator) for rule in info.metadata):
-        # the only validator among settings is that of durations
+    if isinstance(default, float) and any(isinstance(rule, BeforeValidator) for rule in info.metadata):
+        # the only validator of numbers among settings is that of durations
         return FieldHelp(shown, path, "duration", False, format_duration(timedelta(seconds=default)), description)
-    return FieldHelp(shown, path, type_words(schema, schema["properties"][shown]), False, str(default), description)
+    return FieldHelp(
+        shown, path, type_words(schema, schema["properties"][shown]), False, "none" if default == () else str(default), description
+    )

@@ -114,3 +114,22 @@ def _read_from(source: Source) -> Mapping[str, object]:
     if source.postgres is not None:
         return dump(source.postgres, "table", "query", "cursor")
     return {"sql": normalised(source.sql or "")}
+
+
+def about(spec: DatasetSpec) -> Mapping[str, object]:
+    """What the spec says about the data for people and lineage; nothing that is needed to open its source."""
+    said = {name: dump(column, "description", "sensitivity") for name, column in spec.columns.items()}
+    parts = {
+        **dump(spec, "owner", "description", "tags", "sensitivity"),
+        "columns": {name: column for name, column in said.items() if column},
+        "source": _described(spec.source),
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def _described(source: Source) -> Mapping[str, object]:
+    if source.sql is not None:
+        return {"sql": source.sql, "reads": list(tables_of(source.sql))}
+    if source.postgres is not None:
+        return {"postgres": source.postgres.table or source.postgres.query}
+    return dump(source, "files", "bucket", "prefix")

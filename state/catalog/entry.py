@@ -194,7 +194,8 @@ class BucketOpened(Flat):
 class Managed(Flat):
     """The inventory: the object is ours, by the spec of this digest, and is to be deleted or retained when the spec goes.
 
-    governed: a policy named it, now or before; only its own spec takes that back.
+    governed: a policy named it, now or before; only its own spec takes that back. about: what the spec says about the data for people and
+    lineage, without anything secret.
     """
 
     op: ClassVar[str] = "managed"
@@ -202,6 +203,7 @@ class Managed(Flat):
     spec_digest: str
     deletion: str
     governed: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,16 +50,18 @@ class ChangeRefused(StateError):
 class Inventory:
     """The object is ours, by the spec of this digest; `deletion` says what happens to its data when the spec goes.
 
-    governed: a policy named it, now or before.
+    governed: a policy named it, now or before. about: see `Managed`.
     """
 
     spec_digest: str
     deletion: str
     governed: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """What is not set is left out."""
-        return {"spec_digest": self.spec_digest, "deletion": self.deletion} | ({"governed": True} if self.governed else {})
+        marks = {"governed": True} if self.governed else {}
+        return {"spec_digest": self.spec_digest, "deletion": self.deletion} | marks | ({"about": dict(self.about)} if self.about else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
 def _marked(state: ObjectState, change: Managed | Suspended | Resumed | Asked | Approved | BucketOpened) -> ObjectState:
     match change:
         case Managed():
-            after = replace(state, managed=Inventory(change.spec_digest, change.deletion, change.governed))
+            after = replace(state, managed=Inventory(change.spec_digest, change.deletion, change.governed, change.about))
         case Suspended():
             after = replace(state, suspended=Suspension(change.by, change.why, change.until))
         case Resumed():

@@ -182,8 +182,8 @@ class Ledger:
     deleted by hand, which has no other source. `quarantine`: rows of a content that the contract set aside, as Parquet; `profile`: what is
     known of a content's columns, as JSON: both live as long as rows of `source` do.
 
-    `rows` it holds, `version` of the table that it came with, `at` of its newest row, as in `state/timestamps.py`. `against`: of a
-    quarantine, digest of the datasets for whose sake rows are in it; "" where these have no part in it.
+    `rows` it holds, `version` of the table that it came with, `at` of its newest row, as in `state/timestamps.py`, `job` that wrote it.
+    `against`: of a quarantine, digest of the datasets for whose sake rows are in it; "" where these have no part in it.
     """
 
     kind: LedgerKind
@@ -192,12 +192,13 @@ class Ledger:
     source: str
     version: int
     at: str
+    job: str = ""
     against: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         known = {"kind": self.kind, "ref": self.ref.to_dict(), "rows": self.rows, "source": self.source}
         known |= {"version": self.version, "at": self.at}
-        return known | ({"against": self.against} if self.against else {})
+        return known | {name: value for name, value in (("job", self.job), ("against", self.against)) if value}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

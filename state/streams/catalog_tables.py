@@ -1,7 +1,8 @@
 """The catalog as tables: what each `system.*` table of the catalog holds, as rows of plain values.
 
-Pure: states and log entries in, tuples out, one value a column. Statistics of values (least and greatest keys) are left
-out on purpose: these tables are open to readers from whom the rows themselves are hidden. `tables.py` writes them.
+Pure: states and log entries in, tuples out, one value a column. Values of rows (least and greatest keys, statistics of columns) are left
+out on purpose: these tables are open to readers from whom the rows themselves are hidden. `system.columns` alone tells some, of columns
+that hold nothing sensitive, in datasets that no policy governs; `state/descriptions.py` decides that. `tables.py` writes them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from state.catalog.entry import Entry
 from state.catalog.fold import ObjectState
 from state.catalog.log import Unreadable
 from state.catalog.records import IndexRecord, Table
+from state.descriptions import Describe
+from state.lineage import edges
 from state.streams.schemas import StreamColumn, columns
 
 Row = tuple[Any, ...]
@@ -23,13 +26,13 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class CatalogTable:
-    """A table over the objects of one kind, or of all (None). `rows` gives what one object contributes."""
+    """A table over the objects of one kind, or of all (None). `rows` gives what one object contributes, given who describes datasets."""
 
     name: str
     summary: str
     kind: str | None
     columns: tuple[StreamColumn, ...]
-    rows: Callable[[ObjectState], Iterable[Row]]
+    rows: Callable[[ObjectState, Describe], Iterable[Row]]
 
 
 def _json(value: object) -> str:
@@ -64,8 +67,9 @@ def _objects(state: ObjectState) -> Iterator[Row]:
     )
 
 
-def _datasets(state: ObjectState) -> Iterator[Row]:
+def _datasets(state: ObjectState, describe: Describe) -> Iterator[Row]:
     for table in _tables(state):
+        told = describe(state)
         present = sum(binding.present for binding in table.bindings.values())
         yield (
             table.name,
@@ -85,6 +89,11 @@ def _datasets(state: ObjectState) -> Iterator[Row]:
             table.transformation,
             table.retained,
             None if table.origin is None else _json(_without_values(table.origin.to_dict())),
+            told.owner,
+            told.description,
+            told.drafted,
+            _json(told.tags),
+            _json(told.sensitivity),
         )
 
 
@@ -117,11 +126,32 @@ def _versions(state: ObjectState) -> Iterator[Row]:
             yield (table.name, then.version, then.at or None, then.rows, len(then.files), then.schema.id)
 
 
-def _columns(state: ObjectState) -> Iterator[Row]:
+def _columns(state: ObjectState, describe: Describe) -> Iterator[Row]:
     for table in _tables(state):
-        for position, column in enumerate(table.columns):
+        for position, (column, told) in enumerate(zip(table.columns, describe(state).columns, strict=True)):
             nulls = [stats.nulls for file in table.files if (stats := file.columns.get(column.name)) is not None]
-            yield (table.name, position, column.name, column.type, column.id, table.schema.id, sum(nulls) if nulls else None)
+            yield (
+                table.name,
+                position,
+                column.name,
+                column.type,
+                column.id,
+                table.schema.id,
+                sum(nulls) if nulls else None,
+                told.description,
+                _json(told.sensitivity),
+                told.evidence,
+                told.null_share,
+                told.distinct,
+                None if told.low is None else str(told.low),
+                None if told.high is None else str(told.high),
+                _json(told.examples),
+            )
+
+
+def _lineage(state: ObjectState) -> Iterator[Row]:
+    for edge in edges(state):
+        yield (*edge[:4], _json(edge.detail), edge.version, edge.at)
 
 
 def _refusals(state: ObjectState) -> Iterator[Row]:
@@ -182,7 +212,11 @@ def _buckets(state: ObjectState) -> Iterator[Row]:
 
 
 def _table(name: str, summary: str, kind: str | None, text: str, rows: Callable[[ObjectState], Iterable[Row]]) -> CatalogTable:
-    return CatalogTable(name, summary, kind, columns(text), rows)
+    return CatalogTable(name, summary, kind, columns(text), lambda state, _: rows(state))
+
+
+def _described(name: str, summary: str, text: str, rows: Callable[[ObjectState, Describe], Iterable[Row]]) -> CatalogTable:
+    return CatalogTable(name, summary, "Dataset", columns(text), rows)
 
 
 CATALOG_TABLES: Mapping[str, CatalogTable] = {
@@ -196,12 +230,12 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             suspended_until:timestamp approvals:json""",
             _objects,
         ),
-        _table(
+        _described(
             "datasets",
-            "The present version of every table; rows counts a key once for every file that has it.",
-            "Dataset",
+            "The present version of every table, with its description; rows counts a key once for every file that has it.",
             """dataset table_name version:int64 rows:int64 files:int64 bytes:int64 columns:int64 bucket primary_key:json write
-            sources:int64 refused:int64 schema_id:int64 snapshot transformation retained:bool origin:json""",
+            sources:int64 refused:int64 schema_id:int64 snapshot transformation retained:bool origin:json owner description drafted:bool
+            tags:json sensitivity:json""",
             _datasets,
         ),
         _table(
@@ -219,12 +253,19 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             "dataset version:int64 at:timestamp rows:int64 files:int64 schema_id:int64",
             _versions,
         ),
-        _table(
+        _described(
             "columns",
-            "The present columns of every table; id is the Parquet field id.",
-            "Dataset",
-            "dataset position:int64 name type id:int64 schema_id:int64 nulls:int64",
+            "The present columns of every table, what they hold and how it is known; id is the Parquet field id.",
+            """dataset position:int64 name type id:int64 schema_id:int64 nulls:int64 description sensitivity:json evidence
+            null_share:float64 distinct_estimate:int64 min max examples:json""",
             _columns,
+        ),
+        _table(
+            "lineage",
+            "What is made from what: file, content, job, dataset, derived dataset, index.",
+            None,
+            "from_kind from_name to_kind to_name detail:json version:int64 at:timestamp",
+            _lineage,
         ),
         _table(
             "refusals",

@@ -23,6 +23,7 @@ import pyarrow as pa
 from state.catalog.entry import Entry
 from state.catalog.fold import ObjectState
 from state.catalog.log import Unreadable
+from state.descriptions import Describe
 from state.errors import ObjectMissing
 from state.local_store import storage_error
 from state.status_book import StatusBook
@@ -77,8 +78,9 @@ class SystemTables:
     `statuses` and `catalog` are asked anew each time, so that they may move on in between.
     """
 
-    def __init__(self, streams: Streams, catalog: CatalogSource, statuses: StatusBook, folder: Path) -> None:
+    def __init__(self, streams: Streams, catalog: CatalogSource, statuses: StatusBook, describe: Describe, folder: Path) -> None:
         self._streams = streams
+        self._describe = describe
         self._statuses = statuses
         self._catalog = catalog
         self._folder = folder
@@ -131,7 +133,7 @@ class SystemTables:
 
         def build() -> pa.Table:
             states = self._catalog.objects(table.kind).values()
-            return from_rows([row for state in states for row in table.rows(state)], table.columns)
+            return from_rows([row for state in states for row in table.rows(state, self._describe)], table.columns)
 
         return self._keep(name, table.columns, cover, build)
 

@@ -27,10 +27,13 @@ from engines.errors import EngineError
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
 from state.buckets import Buckets
+from state.catalog.fold import ObjectState
 from state.catalog.records import Binding, Column, DataFile, Refusal, Schema, Table
+from state.descriptions import Descriptions
 from state.local_store import LocalStore
 from state.objects import ObjectRef
 from state.places import BucketConfig
+from state.profiles import Profiles
 from state.reader import ObjectReader
 from state.status import Status
 from state.streams.stream import Streams
@@ -127,15 +130,14 @@ class Catalog:
     tables: Mapping[str, Table]
     shard: Path
 
-    def objects(self, kind: str) -> Mapping[str, SimpleNamespace]:
+    def objects(self, kind: str) -> Mapping[str, ObjectState]:
         self.shard.read_bytes()
         assert kind == "Dataset"
-        states = {f"Dataset/{name}": SimpleNamespace(table=table) for name, table in self.tables.items()}
-        return {**states, "Dataset/empty": SimpleNamespace(table=None)}
+        states = {f"Dataset/{name}": ObjectState(f"Dataset/{name}", table=table) for name, table in self.tables.items()}
+        return {**states, "Dataset/empty": ObjectState("Dataset/empty")}
 
-    def table(self, name: str) -> Table | None:
-        self.shard.read_bytes()
-        return self.tables.get(name)
+    def get(self, name: str) -> ObjectState | None:
+        return self.objects("Dataset").get(name)
 
 
 def _table() -> Table:
@@ -199,7 +201,8 @@ def world(tmp_path: Path, streams: Streams) -> World:
     buckets.attach(BucketConfig("mirror", "local", str(tmp_path / "mirror")))
     buckets.attach(BucketConfig("far", "memory", prefix="p"))
     objects = ObjectReader(buckets, tmp_path / "cache", 1000)
-    parts = Parts(queries, searches, statuses, streams, catalog, buckets, objects, Audit(streams), lambda: missing, daemon)
+    describe = Descriptions(Profiles(objects))
+    parts = Parts(queries, searches, statuses, streams, catalog, describe, buckets, objects, Audit(streams), lambda: missing, daemon)
     return World(queries, searches, statuses, streams, catalog, missing, buckets, objects, parts)
 
 

@@ -98,6 +98,8 @@ async def test_datasets_are_listed_with_figures(client: Any) -> None:
         "write": "upsert",
     }  # fmt: skip
     assert row["columns"] == [{"id": 1, "name": "job_id", "type": "string"}, {"id": 2, "name": "rate", "type": "float64"}]
+    assert (row["owner"], row["drafted"]) == (None, True)
+    assert row["description"] == "2 columns, 12 rows from 1 file: job_id (key), rate"
 
 
 async def test_a_dataset_is_shown_in_full(client: Any) -> None:
@@ -106,6 +108,8 @@ async def test_a_dataset_is_shown_in_full(client: Any) -> None:
     assert content["bindings"] == [{"path": "data/a.csv", "digest": "c0ffee", "size": 1000, "present": True}]
     assert content["refusals"] == [{"path": "data/b.csv", "line": 7, "reason": "a ragged row"}]
     assert [schema["schemaId"] for schema in content["schemas"]] == [1, 2]
+    edges = [(edge["fromKind"], edge["fromName"], edge["toKind"], edge["toName"]) for edge in content["lineage"]]
+    assert edges == [("file", "data/a.csv", "content", "c0ffee"), ("content", "c0ffee", "dataset", "job-orders")]
 
 
 async def test_an_unknown_dataset_is_a_problem(client: Any) -> None:

@@ -27,7 +27,7 @@ def part(path: str, source: str, sequence: int, first: int = 0, *, schema: int =
 
 def table(rebuilt: Rebuilt, *, declared: bool = True) -> Table:
     refs = {part.ref.key: ObjectRef("b", part.ref.key, 5, "sha") for part in rebuilt.parts}
-    made = changes(rebuilt, refs, declared=declared)
+    made = changes(rebuilt, refs, (), declared=declared)
     assert any(isinstance(change, Retained) for change in made) is not declared
     found = fold(lambda name: None, made)["Dataset/x"].table
     assert found is not None

@@ -27,21 +27,19 @@ HONOURED = {
     "source.postgres.dsn.secret source.postgres.table source.postgres.query source.postgres.cursor source.postgres.overlap source.sql "
     "bucket primaryKey write columns.*.type columns.*.format refresh.watch refresh.every refresh.cron renamedFrom deletion policy publish "
     "tombstone keep.versions keep.age compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable contract.required "
-    "contract.unique contract.ranges.*.min contract.ranges.*.max contract.checks contract.references contract.onViolation",
+    "contract.unique contract.ranges.*.min contract.ranges.*.max contract.checks contract.references contract.onViolation "
+    "freshness.staleAfter",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }
 """Fields that the controllers act on, some of their values perhaps not built."""
 
-FOR_PEOPLE = {"Dataset": "owner description tags columns.*.description"}
+FOR_PEOPLE = {"Dataset": "owner description tags sensitivity columns.*.description columns.*.sensitivity"}
 """Fields that say something and ask for nothing."""
 
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
-    ("Dataset", f"{FILES}, columns: {{a: {{sensitivity: pii}}}}", "columns.*.sensitivity"),
-    ("Dataset", f"{FILES}, sensitivity: pii", "sensitivity"),
-    ("Dataset", f"{FILES}, freshness: {{staleAfter: 1d}}", "freshness.staleAfter"),
     ("Dataset", f"{FILES}, cache: {{pin: true}}", "cache.pin"),
     ("Dataset", f"{FILES}, keep: {{journal: 1d}}", "keep.journal"),
     ("Dataset", f"{FILES}, migrations: [{{from: 1, rename: {{a: b}}}}]", "migrations.from migrations.rename"),

@@ -29,6 +29,8 @@ def shown(alias: str, value: Any) -> str:
     """A default as a person would write it."""
     if value is None:
         return "for ever"
+    if value == ():
+        return "none"
     if alias.lower().endswith("bytes"):
         size, unit = next((value >> bits, unit) for bits, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "bytes")) if value >> bits)
         return f"{value} ({size} {unit})"

@@ -98,7 +98,8 @@ def test_parts_that_nobody_wants_are_not_stored(lake: Any, monkeypatch: pytest.M
     monkeypatch.setattr(table_writer, "PART_ROWS", 1_000)
     monkeypatch.setattr("engines.files.csv.BLOCK_BYTES", 2_000)
     result = read(lake, files)
-    assert [info.key for info in lake.store.list()] == sorted(part.key for parts in result.files.values() for part in parts)
+    parts = [part.key for parts in result.files.values() for part in parts]
+    assert [info.key for info in lake.store.list()] == sorted([*parts, *(noted.ref.key for noted in result.ledgers)])
     assert lake.leftovers() == []
 
 

@@ -14,6 +14,7 @@ from engines.files import batch, quarantine, value_sets
 from engines.files.batch import Batch
 from engines.files.contract import Bounds, Reference, Terms
 from engines.files.ingest import IngestResult, IngestTask
+from engines.files.ledgers import Noted
 from engines.files.present_values import PresentValues
 from engines.sql.source import Folder, LakeTable
 
@@ -24,10 +25,15 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+def quarantined(result: Any) -> tuple[Noted, ...]:
+    return tuple(noted for noted in result.ledgers if noted.kind == "quarantine")
+
+
 def set_aside(lake: Any, result: IngestResult) -> list[tuple[int | None, str, str, str]]:
     """(line, rule, reason, text) of the quarantine."""
-    found = [row for noted in result.ledgers for row in pq.read_table(lake.store.path(noted.ref.key), partitioning=None).to_pylist()]
-    assert len(found) == sum(noted.rows for noted in result.ledgers)
+    held = quarantined(result)
+    found = [row for noted in held for row in pq.read_table(lake.store.path(noted.ref.key), partitioning=None).to_pylist()]
+    assert len(found) == sum(noted.rows for noted in held)
     return [(row["line"], row["rule"], row["reason"], row["text"]) for row in found]
 
 
@@ -104,12 +110,12 @@ class TestQuarantine:
 
     def test_what_is_clean_leaves_no_trace(self, lake):
         result = lake.ingest("t.csv", "id,hours\na,1\nb,2\n", contract=Terms(required=("id",), unique=(("id",),)))
-        assert (result.rows, result.ledgers, result.violations) == (2, (), None)
+        assert (result.rows, quarantined(result), result.violations) == (2, (), None)
         assert result.files == lake.ingest("t.csv").files
 
     def test_a_ledger_says_where_its_rows_are_from(self, lake):
         task = lake.task("t.csv", "id\n,\n", contract=Terms())
-        (noted,) = lake.ingest("t.csv", contract=Terms()).ledgers
+        (noted,) = quarantined(lake.ingest("t.csv", contract=Terms()))
         row = pq.read_table(lake.store.path(noted.ref.key), partitioning=None).to_pylist()[0]
         assert (row["dataset"], row["source"], noted.source, noted.kind) == ("things", "t.csv", task.digest, "quarantine")
         assert row["at"] is not None
@@ -128,7 +134,7 @@ class TestQuarantine:
         rows = "".join(f"{number}\n" for number in range(5000))
         result = lake.ingest("t.csv", f"n\n{rows}many\n", contract=Terms())
         assert lake.types(result) == {"n": "string"}
-        assert (result.rows, result.ledgers) == (5001, ())
+        assert (result.rows, quarantined(result)) == (5001, ())
 
     def test_a_type_of_the_table_does_not(self, lake):
         first = lake.ingest("a.csv", "n\n1\n2\n", contract=Terms())
@@ -205,7 +211,7 @@ class TestRules:
             lake.ingest("t.csv", "n\nx\n", contract=Terms(ranges={"n": Bounds(0)}))
 
     def test_a_check_that_is_null_holds(self, lake):
-        assert lake.ingest("t.csv", "k,n\na,\n", overrides={"n": "int64"}, contract=Terms(checks=("n > 3",))).ledgers == ()
+        assert quarantined(lake.ingest("t.csv", "k,n\na,\n", overrides={"n": "int64"}, contract=Terms(checks=("n > 3",)))) == ()
 
     def test_a_check_that_cannot_be_computed_is_broken_by_that_row(self, lake):
         result = lake.ingest("t.csv", "n\nx\n5\n1\n", overrides={"n": "string"}, contract=Terms(checks=("cast(n AS int) > 3",)))
@@ -256,12 +262,12 @@ class TestRules:
         reference = Reference("n", "numbers", "n", other(lake, "numbers", n=["1", "2"]))
         result = lake.ingest("t.csv", "n\n1\n3\n", contract=Terms(references=(reference,), against="now"))
         assert lake.rows(result) == [{"n": 1}]
-        assert result.ledgers[0].against == "now"
+        assert quarantined(result)[0].against == "now"
 
     def test_what_others_have_no_part_in_is_not_judged_again_for_their_sake(self, lake):
         reference = Reference("n", "numbers", "n", other(lake, "numbers", n=["1"]))
         result = lake.ingest("t.csv", "n,k\n1,\n", contract=Terms(required=("k",), references=(reference,), against="now"))
-        assert result.ledgers[0].against == ""
+        assert quarantined(result)[0].against == ""
 
 
 class TestModes:
@@ -286,7 +292,7 @@ class TestModes:
         content = "id,n\na,1\nb,-1\nb,5\n,-3\n"
         contract = Terms("warn", required=("id", "none"), unique=(("id",),), ranges={"n": Bounds(0)})
         result = lake.ingest("t.csv", content, contract=contract)
-        assert (result.rows, result.ledgers) == (4, ())
+        assert (result.rows, quarantined(result)) == (4, ())
         assert result.violations == (
             "t.csv: 4 of 4 rows break the contract (`required: none` 4, `range: n` 2, `unique: id` 1, `required: id` 1), "
             "first line 2: `none` is empty"
@@ -335,7 +341,7 @@ class TestSeveralFiles:
         found = self.run(lake, tasks)
         rows = [file.rows for parts in found.files.values() for file in parts]
         assert rows == [2, 1, 1]
-        assert [noted.source for noted in found.ledgers] == [task.digest for task in tasks]
+        assert [noted.source for noted in quarantined(found)] == [task.digest for task in tasks]
         assert [text.partition(":")[0] for text in found.violations] == ["a.csv", "b.csv", "c.csv"]
 
     def test_a_refused_one_has_said_nothing(self, lake):
@@ -350,7 +356,7 @@ class TestSeveralFiles:
         found = self.run(lake, [lake.task("a.csv", "n\n1\n", contract=contract), lake.task("b.csv", "n\n2\nx\n", contract=contract)])
         assert found.schema is not None
         assert [column.type for column in found.schema.columns] == ["string"]
-        assert found.ledgers == ()
+        assert quarantined(found) == ()
 
     def test_rules_without_a_column_are_told(self, lake):
         contract = Terms(unique=(("idd",),), ranges={"n": Bounds(0), "m": Bounds(0)})

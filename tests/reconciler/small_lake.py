@@ -42,9 +42,11 @@ from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
+from state.descriptions import Descriptions
 from state.garbage import Collection
 from state.local_store import LocalStore
 from state.places import BucketConfig
+from state.profiles import Profiles
 from state.reader import ObjectReader
 from state.requests import RequestQueue
 from state.status import Status
@@ -227,7 +229,19 @@ class Bench:
         place = Place(self.source, self.folder)
         objects = ObjectReader(self.buckets, self.folder / "objects", 1 << 20)
         self.state = State(
-            "s", place, "primary", store, self.buckets, self.catalog, self.streams, self.book, self.requests, objects, None, self.clock
+            "s",
+            place,
+            "primary",
+            store,
+            self.buckets,
+            self.catalog,
+            self.streams,
+            self.book,
+            self.requests,
+            objects,
+            None,
+            Descriptions(Profiles(objects)),
+            self.clock,
         )
         self.statuses = StatusWriter(self.book, self.streams, self.clock)
         self.world = World(self.source, BlobCache(None, "v"), self.statuses.known_revision)

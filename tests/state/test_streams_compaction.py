@@ -145,7 +145,7 @@ def test_columns_that_were_added_since_are_made_of_the_lines() -> None:
 
 def test_sql_sees_the_same_rows_before_and_after(machine: Machine, tmp_path: Path) -> None:
     book = StatusBook.load(machine.streams, lambda: machine.now)
-    tables = SystemTables(machine.streams, None, book, tmp_path / "cache")  # type: ignore[arg-type]
+    tables = SystemTables(machine.streams, None, book, None, tmp_path / "cache")  # type: ignore[arg-type]
     machine.append(5)
     before = tables.table("events")
     assert before is not None

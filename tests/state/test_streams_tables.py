@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -20,9 +21,11 @@ from state.catalog.entry import BucketOpened, BuildAdded, Cause, Change, CorpusA
 from state.catalog.fold import ObjectState, fold
 from state.catalog.log import Unreadable
 from state.catalog.records import Binding, Build, Column, ColumnStats, Corpus, DataFile, Refusal, Schema, ServingManifest
+from state.descriptions import describe
 from state.errors import StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef
+from state.profiles import ColumnProfile, TableProfile
 from state.status import Condition, Status
 from state.status_book import StatusBook
 from state.streams.arrow import arrow_schema, from_lines
@@ -80,6 +83,9 @@ class Catalog:
         self.log.append(Entry(self.seq + 1, "w", 1, at, "daemon", "SpecChanged", "r1", changes, causes))
 
 
+DESCRIBE = partial(describe, profile=TableProfile({"salary": ColumnProfile(3, 1, 2)}, complete=True))
+
+
 class World:
     def __init__(self, folder: Path) -> None:
         self.now = datetime(2026, 3, 30, 12, tzinfo=UTC)
@@ -90,7 +96,7 @@ class World:
         self.streams = self.process()
         self.book = StatusBook.load(self.streams, self.clock)
         self.catalog = Catalog()
-        self.tables = SystemTables(self.streams, self.catalog, self.book, self.cache)
+        self.tables = SystemTables(self.streams, self.catalog, self.book, DESCRIBE, self.cache)
 
     def clock(self) -> datetime:
         return self.now
@@ -249,11 +255,17 @@ def test_an_entry_that_cannot_be_read_is_one_row(world: World) -> None:
 
 
 def test_no_table_of_the_catalog_tells_a_value_of_a_row(world: World) -> None:
-    world.catalog.commit(*CHANGES)
+    world.catalog.commit(*CHANGES, Managed("Dataset/team-runs", "d1", "retain", governed=True))
     for name in (*CATALOG_TABLES, "catalog"):
         text = orjson.dumps(world.rows(name)).decode()
         assert "999" not in text, name
         assert "key_min" not in text, name
+
+
+def test_of_a_dataset_without_a_policy_the_columns_alone_tell_values(world: World) -> None:
+    world.catalog.commit(*CHANGES)
+    telling = [name for name in (*CATALOG_TABLES, "catalog") if "999" in orjson.dumps(world.rows(name)).decode()]
+    assert telling == ["columns"]
 
 
 def test_the_extent_of_each_stream(world: World) -> None:
@@ -294,7 +306,7 @@ def test_a_file_that_a_power_cut_left_is_written_again(world: World, damage: byt
         path.unlink()
     else:
         path.write_bytes(damage)
-    again = SystemTables(world.process(), world.catalog, world.book, world.cache)
+    again = SystemTables(world.process(), world.catalog, world.book, DESCRIBE, world.cache)
     table = again.table("events")
     assert table is not None
     assert table.num_rows == 1

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from reconciler.lakectl.dataset_page import dataset_lines
 from reconciler.lakectl.event_lines import event_lines
 from reconciler.lakectl.names import find_object, unknown_object
 from reconciler.lakectl.observation import Event, Observation, observer
 from reconciler.lakectl.options import Parser, add_output
 from reconciler.lakectl.output import emit, render
+from reconciler.lakectl.reading_here import dataset_document
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.status_table import banner
 from reconciler.lakectl.terminal import Terminal
@@ -20,7 +22,7 @@ from state.status import Status
 USAGE = "KIND/NAME [-o FORMAT]"
 DESCRIPTION = """
 All that is known of one object: where its spec stands, state, conditions, figures, and the
-last events.
+last events; of a Dataset also what it holds, column by column, and what it was made of.
 """
 EXAMPLES = """
 lakectl describe Dataset/candidates
@@ -51,11 +53,12 @@ def run(args: argparse.Namespace, session: Session) -> int:
     seen = knows.look("-")
     shown = Observation(seen.revision, found, seen.writer, seen.gone, seen.note)
     events = knows.events({"object": name}, None, args.events) if args.events > 0 else ()
+    dataset = dataset_document(session, rest) if kind == "Dataset" else None
     if args.output != "table":
         document = shown.current()[0].describe() | {"source": source, "references": references, "events": [dict(e) for e in events]}
-        emit(session.terminal, document, args.output)
+        emit(session.terminal, document | ({"dataset": dataset} if dataset is not None else {}), args.output)
         return 0
-    for line in page(shown, source, references, events, session):
+    for line in page(shown, source, references, events, session, dataset):
         session.terminal.line(line)
     return 0
 
@@ -78,8 +81,15 @@ def declared(session: Session, name: str) -> tuple[str | None, list[str]]:
     return str(desired.resource.origin), [str(key) for key in desired.resource.references]
 
 
-def page(shown: Observation, source: str | None, references: list[str], events: tuple[Event, ...], session: Session) -> Iterator[str]:
-    """The lines of the page."""
+def page(
+    shown: Observation,
+    source: str | None,
+    references: list[str],
+    events: tuple[Event, ...],
+    session: Session,
+    dataset: Mapping[str, Any] | None,
+) -> Iterator[str]:
+    """The lines of the page. dataset: what it says about itself, of a Dataset that holds anything."""
     terminal, now, status = session.terminal, session.clock(), shown.statuses[0]
     if shown.gone is not None:
         yield from banner(shown, terminal, now)
@@ -96,6 +106,8 @@ def page(shown: Observation, source: str | None, references: list[str], events: 
     yield from _field(terminal, "seen", f"{age(now, status.observed_at)} ago" if status.observed_at else "never")
     yield from _conditions(status, terminal, now)
     yield from _details(status.detail, terminal)
+    if dataset is not None:
+        yield from dataset_lines(dataset, terminal)
     if events:
         yield ""
         yield terminal.style("events", "bold")

@@ -1,0 +1,186 @@
+"""What a dataset says about itself: the spec's words, what was found in its rows, and what may be shown of them.
+
+A spec's word about a column overrides what was found there; its word about the whole dataset is added to it, but for `public`, which says
+that nothing in it is sensitive. Values (least, greatest, examples) are told of columns that are not sensitive only, of none where a policy
+governs the dataset, and of none while a profile cannot be read: descriptions are open to readers from whom rows are hidden. A sketch of
+distinct values never leaves this room.
+
+Pure, but for `Descriptions`, which reads profiles. Next: `profiles.py`, `drafting.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeAlias, get_args
+
+from specs.scalars import Sensitivity
+from state.catalog.fold import ObjectState
+from state.catalog.records import Column, ColumnStats, Scalar, Table
+from state.drafting import Drafter, Facts, by_template
+from state.profiles import ColumnProfile, Profiles, TableProfile
+
+CLASSES: tuple[str, ...] = get_args(Sensitivity)
+"""In the order in which they are told."""
+PUBLIC = "public"
+SPEC = "the spec says so"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDescription:
+    """A column of the present schema.
+
+    Args:
+        sensitivity: classes; empty where nothing sensitive is known.
+        evidence: why, one sentence an entity; `entities`: what was found, whatever the spec says.
+        null_share: in [0, 1]; `distinct`: about how many values. None where it is not known.
+        low, high, examples: values, where they may be shown.
+    """
+
+    name: str
+    type: str
+    description: str | None = None
+    sensitivity: tuple[str, ...] = ()
+    evidence: str | None = None
+    entities: tuple[str, ...] = ()
+    null_share: float | None = None
+    distinct: int | None = None
+    low: Scalar = None
+    high: Scalar = None
+    examples: tuple[str, ...] = ()
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether its values are kept out of descriptions."""
+        return bool(set(self.sensitivity) - {PUBLIC})
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A dataset in words. drafted: nobody wrote the description; sensitivity: classes of the whole and of its columns."""
+
+    owner: str | None
+    description: str
+    drafted: bool
+    tags: tuple[str, ...]
+    sensitivity: tuple[str, ...]
+    columns: tuple[ColumnDescription, ...]
+
+
+Describe: TypeAlias = Callable[[ObjectState], Description]
+
+
+class Descriptions:
+    """Describes datasets of the catalog. Thread-safe, blocking."""
+
+    def __init__(self, profiles: Profiles, drafter: Drafter = by_template) -> None:
+        self._profiles = profiles
+        self._drafter = drafter
+
+    def __call__(self, state: ObjectState) -> Description:
+        """Of an object that has a table."""
+        assert state.table is not None
+        return describe(state, self._profiles.of(state.table), self._drafter)
+
+
+def describe(state: ObjectState, profile: TableProfile, drafter: Drafter = by_template) -> Description:
+    """state: of an object that has a table."""
+    table, about = state.table, state.managed.about if state.managed is not None else {}
+    assert table is not None
+    whole, said = tuple(about.get("sensitivity", ())), about.get("columns", {})
+    shown = profile.complete and (state.managed is None or not state.managed.governed)
+    stats = _statistics(table)
+    columns = tuple(
+        _column(column, said.get(column.name, {}), whole, profile.columns.get(column.name), stats.get(column.name), table.rows, shown=shown)
+        for column in table.columns
+    )
+    classes = {*whole, *(each for column in columns for each in column.sensitivity)}
+    words = about.get("description")
+    return Description(
+        owner=about.get("owner"),
+        description=words or drafter(facts(table, columns, about)),
+        drafted=not words,
+        tags=tuple(about.get("tags", ())),
+        sensitivity=_ordered(classes - {PUBLIC} or classes),
+        columns=columns,
+    )
+
+
+def _ordered(classes: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(classes, key=CLASSES.index))
+
+
+def facts(table: Table, columns: Sequence[ColumnDescription], about: Mapping[str, Any]) -> Facts:
+    """What a description is drafted of."""
+    sensitive: dict[str, dict[str, tuple[str, ...]]] = {kind: {} for kind in CLASSES}
+    for column in columns:
+        for kind in column.sensitivity if column.sensitive else ():
+            sensitive[kind][column.name] = column.entities
+    in_files = not about.get("source", {}).keys() & {"postgres", "sql"}
+    return Facts(
+        name=table.name, rows=table.rows, columns=[(column.name, column.type) for column in columns], key=table.primary_key,
+        sources=len(table.bindings) if in_files else 1, source="file" if in_files else "query", sensitive=sensitive,
+    )  # fmt: skip
+
+
+def _column(
+    column: Column,
+    said: Mapping[str, Any],
+    whole: Sequence[str],
+    profile: ColumnProfile | None,
+    stats: ColumnStats | None,
+    rows: int,
+    *,
+    shown: bool,
+) -> ColumnDescription:
+    findings = sorted(profile.findings.values(), key=lambda each: -each.share) if profile is not None else []
+    found = {each.sensitivity for each in findings}
+    if said.get("sensitivity"):
+        classes, evidence = set(said["sensitivity"]), SPEC
+    elif PUBLIC in whole:
+        classes, evidence = {PUBLIC}, SPEC
+    else:
+        classes, evidence = found, "; ".join(each.evidence for each in findings)
+    sensitive = bool(classes - {PUBLIC}) or bool(set(whole) - {PUBLIC})
+    values = shown and profile is not None and not sensitive
+    counted = profile is not None and profile.rows > 0
+    return ColumnDescription(
+        name=column.name,
+        type=column.type,
+        description=said.get("description"),
+        sensitivity=_ordered(classes),
+        evidence=evidence or None,
+        entities=tuple(each.entity for each in findings),
+        null_share=_share(profile, stats, rows) if counted or stats is not None else None,
+        distinct=profile.distinct if profile is not None else None,
+        low=stats.min if values and stats is not None else None,
+        high=stats.max if values and stats is not None else None,
+        examples=profile.examples if values and profile is not None else (),
+    )
+
+
+def _share(profile: ColumnProfile | None, stats: ColumnStats | None, rows: int) -> float | None:
+    nulls, of = (stats.nulls, rows) if stats is not None else (profile.nulls, profile.rows) if profile is not None else (0, 0)
+    return round(min(nulls / of, 1.0), 6) if of else None
+
+
+def _statistics(table: Table) -> dict[str, ColumnStats]:
+    """Of each column over all files that have it; rows of files that lack it are null."""
+    found: dict[str, ColumnStats] = {}
+    for column in table.columns:
+        parts = [stats for file in table.readable if (stats := file.columns.get(column.name)) is not None]
+        lacking = sum(file.rows for file in table.readable if column.name not in file.columns and file.columns)
+        if parts:
+            low, high = _least(column.type, (part.min for part in parts)), _least(column.type, (part.max for part in parts), greatest=True)
+            found[column.name] = ColumnStats(low, high, sum(part.nulls for part in parts) + lacking)
+    return found
+
+
+def _least(kind: str, values: Iterable[Scalar], *, greatest: bool = False) -> Scalar:
+    known: list[Any] = [value for value in values if value is not None]
+    if not known:
+        return None
+    key = Decimal if kind.startswith("decimal") else None
+    result: Scalar = max(known, key=key) if greatest else min(known, key=key)
+    return result

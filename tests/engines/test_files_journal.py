@@ -63,7 +63,7 @@ class Kept:
         parts = [replace(part, role="delta" if table.files else part.role) for of in found.files.values() for part in of]
         self.table = replace(table, version=table.version + 1, schemas=(found.schema,), files=(*table.files, *parts))
         told: list[dict[str, Any]] = []
-        for noted in found.ledgers:
+        for noted in (noted for noted in found.ledgers if noted.kind == "journal"):
             told += pq.read_table(self.reader.path(noted.ref), partitioning=None).to_pylist()
             assert len(told) == noted.rows
         return told

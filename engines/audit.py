@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from engines.at import PRESENT, At
-from engines.errors import EngineUnsupported, IndexUnknown, QueryForbidden, QueryInvalid, QueryTooLarge, SearchInvalid, TableUnknown
+from engines.errors import (
+    EngineUnsupported,
+    IndexUnknown,
+    QueryForbidden,
+    QueryInvalid,
+    QueryTooLarge,
+    SearchInvalid,
+    TableUnknown,
+    VersionUnknown,
+)
 from engines.reading import ANONYMOUS, Reader
 from engines.search import SearchRequest, SearchResult, SearchService
 from engines.sql.service import QueryResult, QueryService
@@ -26,10 +35,11 @@ NOBODY = "anonymous"
 LONGEST_STATEMENT = 16_384
 """Characters; what is longer is cut."""
 
-Read: TypeAlias = Literal["query", "search", "object"]
+Read: TypeAlias = Literal["query", "search", "object", "export", "diff", "replay"]
 
 REFUSALS: tuple[type[LakehouseError], ...] = (
-    QueryForbidden, QueryInvalid, QueryTooLarge, TableUnknown, IndexUnknown, SearchInvalid, EngineUnsupported,
+    QueryForbidden, QueryInvalid, QueryTooLarge, TableUnknown, VersionUnknown, IndexUnknown, SearchInvalid,
+    EngineUnsupported,
 )  # fmt: skip
 """What is the fault of whoever asks; any other error is a failure of ours."""
 

@@ -75,6 +75,14 @@ class BucketConfig:
         ours, theirs = (PurePosixPath(config.root or "", config.prefix) for config in (self, other))
         return ours.relative_to(theirs).as_posix().removeprefix(".") if ours.is_relative_to(theirs) else None
 
+    def address(self, key: str) -> str:
+        """Where an object lies, as other programs call it: an absolute path, or a URL such as s3://bucket/key."""
+        path = PurePosixPath(self.prefix, key)
+        if self.service is None:
+            return str(PurePosixPath(self.root or "/", path)) if self.backend == "local" else f"{self.backend}:{path}"
+        schemes = {"s3": "s3", "gcs": "gs", "azure": "az"}
+        return f"{schemes[self.backend]}://{self.service.bucket}/{path}"
+
     @property
     def _server(self) -> tuple[object, ...]:
         if self.service is None:

@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         ("at", pa.timestamp("us")),
     ]
 )
+_CHANGES = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in ("entity", "field", "old", "new", "op"))])
 OLD, EXISTED = "o:", "_existed"
 """How the columns of the former row are named beside those of the new one, and the column that says whether there was one."""
 
@@ -77,7 +78,18 @@ def count_row(cause: Cause, op: str, source: str, rows: int, at: datetime) -> pa
 
 
 def change_rows(pairs: pa.RecordBatch, columns: Sequence[str], key: Sequence[str], cause: Cause, at: datetime) -> pa.Table:
-    """What became of each row, by entity and then in the order of the columns.
+    """What became of each row, as `field_changes` tells it, with its cause."""
+    found = field_changes(pairs, columns, key)
+    facts: Mapping[str, Any] = {**asdict(cause), "at": at.replace(tzinfo=None)}
+    told = [
+        found[field.name] if field.name in found.column_names else pa.repeat(pa.scalar(facts[field.name], field.type), found.num_rows)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(told, schema=SCHEMA)
+
+
+def field_changes(pairs: pa.RecordBatch, columns: Sequence[str], key: Sequence[str]) -> pa.Table:
+    """What became of each row: `row` (its place in the batch), entity, field, old, new, op; by entity and then in the order of the columns.
 
     pairs: the columns of the new rows; those of the former ones under `OLD` + name; `_existed`; `_deleted` where rows may be tombstones.
     """
@@ -101,16 +113,17 @@ def change_rows(pairs: pa.RecordBatch, columns: Sequence[str], key: Sequence[str
             if len(where):
                 parts.append(_rows(where, entity, name, op, old, new, position))
     if not parts:
-        return SCHEMA.empty_table()
+        return _CHANGES.empty_table()
     found = pa.concat_tables(parts)
-    found = found.take(pc.sort_indices(found, [("entity", "ascending"), ("position", "ascending")]))
-    return _completed(found, cause, at)
+    order = pc.sort_indices(found, [("entity", "ascending"), ("row", "ascending"), ("position", "ascending")])
+    return found.take(order).select(_CHANGES.names)
 
 
 def _rows(where: pa.Array, entity: pa.Array, name: str, op: str, old: pa.Array, new: pa.Array, position: int) -> pa.Table:
     count = len(where)
     nothing = pa.nulls(count, pa.string())
     values = {
+        "row": where.cast(pa.int64()),
         "entity": entity.take(where),
         "field": pa.repeat(name, count),
         "old": nothing if op == "insert" else as_text(old.take(where)),
@@ -119,15 +132,6 @@ def _rows(where: pa.Array, entity: pa.Array, name: str, op: str, old: pa.Array, 
         "position": pa.repeat(position, count),
     }
     return pa.table(values)
-
-
-def _completed(found: pa.Table, cause: Cause, at: datetime) -> pa.Table:
-    facts: Mapping[str, Any] = {**asdict(cause), "at": at.replace(tzinfo=None)}
-    columns = [
-        found[field.name] if field.name in found.column_names else pa.repeat(pa.scalar(facts[field.name], field.type), found.num_rows)
-        for field in SCHEMA
-    ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def differ(one: pa.Array, other: pa.Array) -> pa.Array:

@@ -15,21 +15,19 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datafusion import RuntimeEnvBuilder, SessionConfig, SessionContext
+from datafusion import SessionContext
 
 from engines.files.journal import JournalWriter
 from engines.files.ledgers import Noted
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import Provenance, TableWriter
 from engines.row_keys import DELETED_COLUMN
+from engines.sql.bounded import bounded_context
 from engines.sql.merge import check_files, open_table, plain_schema, quote, view_schema
 from engines.sql.source import SEQUENCE, LakeTable, source_from_dict
 from state.buckets import job_store
 from state.catalog.records import EDITS, DataFile, Schema
 from state.places import BucketConfig
-
-MEMORY = 512 << 20
-"""Bytes that sorting may hold before it spills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +106,11 @@ def run(arguments: Mapping[str, Any], progress: Callable[[int, int], None] | Non
     task = CompactTask.from_dict(arguments)
     check_files(task.source)
     with StagedParts(job_store(task.target)) as parts, tempfile.TemporaryDirectory(dir=parts.store.stage().parent) as scratch:
-        context = _context(Path(scratch))
+        context = bounded_context(Path(scratch))
         base = _base(task, context, parts, progress)
         ledgers = (*_journal(task, parts), *_edits(task, context, parts))
         parts.put()
     return Compacted(base, ledgers).to_dict()
-
-
-def _context(scratch: Path) -> SessionContext:
-    runtime = RuntimeEnvBuilder().with_temp_file_path(scratch).with_fair_spill_pool(MEMORY)
-    return SessionContext(SessionConfig(), runtime)
 
 
 def _base(

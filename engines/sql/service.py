@@ -21,7 +21,6 @@ import pyarrow as pa
 
 from engines.at import PRESENT, At, Moment
 from engines.errors import (
-    EngineUnsupported,
     FilterInvalid,
     QueryError,
     QueryForbidden,
@@ -33,6 +32,7 @@ from engines.errors import (
     WorkerCrashed,
 )
 from engines.reading import ANONYMOUS, Reader, TableName, decide
+from engines.sql.admission import admitted
 from engines.sql.json_rows import json_rows, type_name
 from engines.sql.limits import MIB, Limits
 from engines.sql.merges import Merges, unmerged
@@ -263,12 +263,7 @@ class QueryService:
 
     def _resolve(self, name: TableName, reader: Reader, moment: Moment = None, *, fresh: bool) -> TableSource | None:
         """None if there is no such table for this reader."""
-        decision = decide(reader, name, "read")
-        if not decision.allowed:
-            return None
-        if not decision.whole:
-            raise EngineUnsupported(f"Row filters and masks of `{name}` cannot be applied yet, so it cannot be read.")
-        return self._tables.resolve(name, moment, fresh=fresh)
+        return self._tables.resolve(name, moment, fresh=fresh) if admitted(reader, name) else None
 
     def _check_length(self, sql: str) -> None:
         if len(sql) > self._limits.text:

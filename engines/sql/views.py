@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -66,12 +66,18 @@ def split(table: Table) -> Split:
     deltas = tuple(file for file in table.readable if file.role == "delta")
     if not table.primary_key or not deltas:
         return Split(table.readable, (), ())
+    touched = {file.ref for file in touching(table, base, deltas)}
+    return Split(tuple(file for file in base if file.ref not in touched), tuple(file for file in base if file.ref in touched), deltas)
+
+
+def touching(table: Table, files: Iterable[DataFile], others: Sequence[DataFile]) -> Iterator[DataFile]:
+    """Those of the files whose rows may have a key of the others' rows, as far as the catalog tells. Pure."""
     column = table.schema.column(table.primary_key[0])
     if column is None or column.type not in _ORDERED:
-        return Split((), base, deltas)
-    ranges = [_range(file) for file in deltas]
-    touched = {file.ref for file in base if any(_overlap(_range(file), other) for other in ranges)}
-    return Split(tuple(file for file in base if file.ref not in touched), tuple(file for file in base if file.ref in touched), deltas)
+        yield from files
+        return
+    ranges = [_range(file) for file in others]
+    yield from (file for file in files if any(_overlap(_range(file), other) for other in ranges))
 
 
 def _range(file: DataFile) -> tuple[Scalar, Scalar]:

@@ -1,0 +1,57 @@
+"""A reader and a Dataset -> its table as it may be read, at a moment. Whoever reads a table beside the query service comes through here.
+
+It passes `decide` as every query does, and refuses what cannot be shown whole: a job or command that reads a table applies no filter and no
+mask yet. Next: `engines/reading.py`, `engines/at.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from engines.at import Moment, table_at
+from engines.errors import EngineUnsupported, TableUnknown
+from engines.reading import Action, Reader, TableName, decide
+from engines.sql.tables import dataset_name, sql_name
+from specs.suggestions import nearest
+from state.catalog.fold import ObjectState
+from state.catalog.records import Table
+
+
+class Datasets(Protocol):
+    """The catalog, as far as this asks it."""
+
+    def table(self, name: str) -> Table | None:
+        """What a Dataset holds now."""
+
+    def objects(self, kind: str | None = None) -> Mapping[str, ObjectState]:
+        """What there is, by "Kind/name"."""
+
+
+def admitted(reader: Reader, name: TableName, action: Action = "read") -> bool:
+    """Whether this reader may do this with the table. Raises EngineUnsupported where it may see but a part of it."""
+    decision = decide(reader, name, action)
+    if decision.allowed and not decision.whole:
+        raise EngineUnsupported(f"Row filters and masks of `{name}` cannot be applied yet, so it cannot be read.")
+    return decision.allowed
+
+
+def table_for(catalog: Datasets, reader: Reader, dataset: str, moment: Moment = None, action: Action = "read") -> Table:
+    """The table as it was then. dataset: by its name, or as SQL calls it. Raises TableUnknown, VersionUnknown, EngineUnsupported."""
+    table = catalog.table(dataset_name(dataset))
+    if table is None or not admitted(reader, TableName(sql_name(table.name), table.bucket), action):
+        raise _unknown(catalog, reader, dataset)
+    if not table.columns:
+        raise TableUnknown(
+            f"Dataset {table.name} is declared and holds nothing yet.",
+            remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for.",
+        )
+    return table_at(table, moment)
+
+
+def _unknown(catalog: Datasets, reader: Reader, dataset: str) -> TableUnknown:
+    states = (state for state in catalog.objects("Dataset").values() if state.table is not None)
+    seen = (TableName(state.name, state.table.bucket) for state in states if state.table is not None)
+    near = nearest(dataset_name(dataset), [known.name for known in seen if decide(reader, known, "read").allowed])
+    remedy = f"Did you mean {near}?" if near else "`lakectl get datasets` lists them."
+    return TableUnknown(f"There is no dataset `{dataset}`.", remedy=remedy)

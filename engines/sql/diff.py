@@ -1,0 +1,191 @@
+"""Which rows two versions of a table differ in, field by field. Blocking, in bounded memory.
+
+Rows are told apart by the primary key; without one by the content that they came with and their place in it. Files that both versions have
+are not read, unless a file that only one of them has may hold rows of the same keys: a key in none of those has the same row in both.
+Values are compared as the columns' types compare; of a column that changed its type, as text. Next: `merge.py`, which opens each version;
+`engines/files/journal.py`, which says what became of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datafusion import SessionContext
+
+from engines.errors import EngineError, QueryInvalid
+from engines.files.journal import EXISTED, OLD, entities, field_changes
+from engines.row_keys import DELETED_COLUMN, identity_columns
+from engines.sql.bounded import bounded_context
+from engines.sql.merge import check_files, open_table, plain_schema, quote
+from engines.sql.problems import translate
+from engines.sql.source import LakeTable
+from engines.sql.views import touching
+from state.catalog.records import DataFile, Schema, Table
+
+_THERE, _PLACE = "__there", "__place"
+_OPS = {"insert": "added", "delete": "removed", "update": "changed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two versions of one table, by key. former, later: what of them is read. distinct: whether each key is in a version once."""
+
+    former: LakeTable
+    later: LakeTable
+    primary_key: tuple[str, ...]
+    distinct: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"former": self.former.to_dict(), "later": self.later.to_dict(), "key": list(self.primary_key), "distinct": self.distinct}
+
+
+@dataclass(slots=True)
+class Difference:
+    """What was found. rows: the first ones, `{"op", "key", "fields": {name: {"old", "new"}}}`."""
+
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Rows that differ."""
+        return self.added + self.removed + self.changed
+
+
+def scopes(former: Table, later: Table) -> tuple[Table, Table]:
+    """The parts of both in which they can differ. Pure. Raises QueryInvalid where their rows cannot be told apart in the same way."""
+    if former.primary_key != later.primary_key:
+        keys = [", ".join(table.primary_key) or "none" for table in (former, later)]
+        raise QueryInvalid(
+            f"The key of `{later.name}` was {keys[0]} in version {former.version} and is {keys[1]} in version {later.version}.",
+            remedy="Rows of such versions cannot be compared one by one; export both and compare the files.",
+        )
+    former, later = _widened(former, later), _widened(later, former)
+    ours, theirs = _places(former), _places(later)
+    only = [file for place, file in (*ours.items(), *theirs.items()) if (place in ours) != (place in theirs)]
+    return _scope(former, later, ours, only), _scope(later, former, theirs, only)
+
+
+def _widened(table: Table, other: Table) -> Table:
+    """With the columns that only the other has: null in every row."""
+    known = {column.name for column in table.columns}
+    columns = (*table.columns, *(column for column in other.columns if column.name not in known))
+    return replace(table, schemas=(*table.schemas[:-1], Schema(table.schema.id, columns)))
+
+
+def _places(table: Table) -> dict[tuple[str, str, int], DataFile]:
+    return {(file.key, file.role, file.sequence): file for file in table.readable}
+
+
+def _scope(table: Table, other: Table, files: Mapping[tuple[str, str, int], DataFile], only: Sequence[DataFile]) -> Table:
+    own = {file.ref for file in only}
+    shared = [file for file in files.values() if file.ref not in own]
+    if not table.primary_key:
+        shared = []
+    elif _key_type(table) == _key_type(other):
+        shared = list(touching(table, shared, only))
+    chosen = {file.ref for file in shared} | own
+    return replace(table, files=tuple(file for file in files.values() if file.ref in chosen))
+
+
+def _key_type(table: Table) -> str:
+    return next((column.type for column in table.columns if column.name == table.primary_key[0]), "")
+
+
+def difference(pair: Pair, scratch: Path, most: int) -> Difference:
+    """Counts of all rows that differ, and the first of them by key. Raises EngineError."""
+    found = Difference()
+    columns = _columns(pair)
+    for batch in _joined(pair, columns, scratch):
+        existed, deleted = batch.column(EXISTED), batch.column(DELETED_COLUMN)
+        gone = pc.sum(deleted).as_py() or 0
+        new = batch.num_rows - (pc.sum(existed).as_py() or 0)
+        found.added, found.removed = found.added + new, found.removed + gone
+        found.changed += batch.num_rows - new - gone
+        if (left := most - len(found.rows)) > 0:
+            found.rows += _told(batch.slice(0, left), columns, pair.primary_key)
+    return found
+
+
+def pairs(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
+    """Batches of the rows that differ in these columns, as `field_changes` takes them."""
+    return _joined(pair, [column for column in _columns(pair) if column in columns], scratch)
+
+
+def _told(batch: pa.RecordBatch, columns: Sequence[str], key: Sequence[str]) -> list[dict[str, Any]]:
+    existed, deleted = batch.column(EXISTED).to_pylist(), batch.column(DELETED_COLUMN).to_pylist()
+    ops = ["removed" if gone else "changed" if before else "added" for before, gone in zip(existed, deleted, strict=True)]
+    rows = [{"op": op, "key": key_, "fields": {}} for op, key_ in zip(ops, entities(batch, key).to_pylist(), strict=True)]
+    for change in field_changes(batch, columns, key).to_pylist():
+        rows[change["row"]]["fields"][change["field"]] = {"old": change["old"], "new": change["new"]}
+    return rows
+
+
+def _columns(pair: Pair) -> list[str]:
+    """Of both, which have the same, in the later one's order."""
+    return [name for name, _ in pair.later.columns]
+
+
+def _joined(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
+    if not _has_files(pair.former) and not _has_files(pair.later):
+        return
+    context = bounded_context(scratch, joins_spill=True)
+    for name, table in (("former", pair.former), ("later", pair.later)):
+        check_files(table)
+        context.register_table(name, open_table(table, context, identity=True))
+    try:
+        for batch in _frame(context, pair, columns).execute_stream():
+            rows = batch.to_pyarrow()
+            yield rows.cast(plain_schema(rows.schema))
+    except Exception as error:
+        problem = translate(error)
+        raise EngineError(problem.message, remedy=problem.remedy) from error
+
+
+def _has_files(table: LakeTable) -> bool:
+    return any(folder is not None for folder in (table.base, table.touched, table.deltas))
+
+
+def _frame(context: SessionContext, pair: Pair, columns: Sequence[str]) -> Any:
+    key = identity_columns(pair.primary_key)
+    former, later = dict(pair.former.columns), dict(pair.later.columns)
+    retyped = {name for name in columns if former[name] != later[name]}
+    by = key if pair.distinct else (*key, _PLACE)
+    on = " AND ".join(f"(n.{quote(name)} IS NOT DISTINCT FROM f.{quote(name)})" for name in by)
+    names = [f"coalesce(n.{quote(name)}, f.{quote(name)}) AS {quote(name)}" for name in key]
+    names += [f"n.{quote(name)} AS {quote(name)}" for name in columns if name not in key]
+    names += [f"f.{quote(name)} AS {quote(OLD + name)}" for name in columns]
+    facts = [f"f.{_THERE} IS TRUE AS {EXISTED}", f"n.{_THERE} IS NOT TRUE AS {DELETED_COLUMN}"]
+    differs = [f"(n.{quote(name)} IS DISTINCT FROM f.{quote(name)})" for name in columns if name not in key]
+    where = _any([f"n.{_THERE} IS NULL", f"f.{_THERE} IS NULL", *differs])
+    sides = [_side(name, key, columns, retyped, numbered=not pair.distinct) for name in ("later", "former")]
+    order = ", ".join(map(quote, key))
+    return context.sql(
+        f"SELECT {', '.join([*names, *facts])} FROM {sides[0]} n FULL JOIN {sides[1]} f ON {on} WHERE {where} ORDER BY {order}"
+    )
+
+
+def _side(table: str, key: Sequence[str], columns: Sequence[str], retyped: set[str], *, numbered: bool) -> str:
+    """One version's rows; numbered: those of one key among each other, in an order that derives from their values."""
+    chosen = {name: f"arrow_cast({quote(name)}, 'Utf8')" if name in retyped else quote(name) for name in (*key, *columns)}
+    names = [f"{value} AS {quote(name)}" for name, value in chosen.items()]
+    if numbered:
+        keys, values = (", ".join(map(quote, of)) for of in (key, columns))
+        names.append(f"row_number() OVER (PARTITION BY {keys} ORDER BY {values}) AS {_PLACE}")
+    return f"(SELECT {', '.join(names)}, true AS {_THERE} FROM {table})"
+
+
+def _any(conditions: Sequence[str]) -> str:
+    """One OR of all, as deep as the logarithm of their number: thousands in a row exhaust the parser's stack."""
+    if len(conditions) == 1:
+        return conditions[0]
+    half = len(conditions) // 2
+    return f"({_any(conditions[:half])} OR {_any(conditions[half:])})"

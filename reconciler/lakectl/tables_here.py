@@ -1,0 +1,86 @@
+"""A dataset's table read by `lakectl` itself, in its own process, beside a daemon or without one: readers take no lease.
+
+The way in is that of every read: `engines/sql/admission.py` decides, and each read leaves a row in `system.audit`.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.reading_here import open_here
+from reconciler.lakectl.session import Session
+
+if TYPE_CHECKING:
+    from engines.at import Moment
+    from engines.audit import Access, Read
+    from engines.reading import Action
+    from engines.sql.source import LakeTable
+    from reconciler.opening import State
+    from state.catalog.records import Table
+
+
+@dataclass(frozen=True, slots=True)
+class TablesHere:
+    """scratch: a folder for as long as the command runs, of views and of what does not fit into memory."""
+
+    state: "State"
+    scratch: Path
+
+    def table(self, dataset: str, moment: "Moment" = None, action: "Action" = "read") -> "Table":
+        """See `table_for`."""
+        from engines.reading import ANONYMOUS
+        from engines.sql.admission import table_for
+
+        return table_for(self.state.catalog, ANONYMOUS, dataset, moment, action)
+
+    def view(self, table: "Table") -> "LakeTable":
+        """The table's files where they can be read. Raises what reading an object raises."""
+        from engines.sql.tables import sql_name
+        from engines.sql.views import make_view
+
+        return make_view(table, self.scratch / "views", self.state.objects, sql_name(table.name)).table
+
+    @contextmanager
+    def audited(self, action: "Read", **asked: Any) -> "Iterator[Access]":
+        """A read that leaves a row in the audit, durable at the end."""
+        from engines.audit import Audit
+        from engines.reading import ANONYMOUS
+
+        try:
+            with Audit(self.state.streams).access(action, ANONYMOUS, **asked) as access:
+                yield access
+        finally:
+            self.state.streams.sync()
+
+
+@contextmanager
+def tables_here(session: Session, command: str) -> Iterator[TablesHere]:
+    """Raises UsageInvalid where an address was given, and what opening the state raises."""
+    if session.url is not None:
+        raise UsageInvalid(
+            f"{command} reads the buckets itself, not through --url.", remedy="Leave the address out, on the lake's machine."
+        )
+    state, _ = open_here(session.here())
+    spill = state.place.cache / "spill"
+    spill.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=spill, prefix="lakectl-") as scratch:
+        yield TablesHere(state, Path(scratch))
+
+
+def moment_of(given: str | None) -> "Moment":
+    """Of `--at`. Raises QueryInvalid."""
+    from engines.at import at_from
+
+    return at_from(given).every
+
+
+def dataset_of(word: str) -> str:
+    """`NAME` of `NAME` or `Dataset/NAME`."""
+    kind, slash, name = word.partition("/")
+    if slash and kind.lower() not in ("dataset", "datasets"):
+        raise UsageInvalid(f"`{word}` is no dataset.", remedy="Give a dataset's name.")
+    return name if slash else word

@@ -22,9 +22,9 @@ from engines.files.ledgers import Noted
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import Provenance, TableWriter
 from engines.row_keys import DELETED_COLUMN
-from engines.sql.bounded import bounded_context
 from engines.sql.merge import check_files, open_table, plain_schema, quote, view_schema
 from engines.sql.source import SEQUENCE, LakeTable, source_from_dict
+from engines.sql.spool import bounded_context
 from state.buckets import job_store
 from state.catalog.records import EDITS, DataFile, Schema
 from state.places import BucketConfig

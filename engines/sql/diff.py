@@ -2,7 +2,7 @@
 
 Rows are told apart by the primary key; without one by the content that they came with and their place in it. Files that both versions have
 are not read, unless a file that only one of them has may hold rows of the same keys: a key in none of those has the same row in both.
-Values are compared as the columns' types compare; of a column that changed its type, as text. Next: `merge.py`, which opens each version;
+Values are compared as the columns' types compare; of a column that changed its type, as text. Next: `spool.py`, which joins them;
 `engines/files/journal.py`, which says what became of a row.
 """
 
@@ -15,15 +15,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from datafusion import SessionContext
 
 from engines.errors import EngineError, QueryInvalid
 from engines.files.journal import EXISTED, OLD, entities, field_changes
-from engines.row_keys import DELETED_COLUMN, identity_columns
-from engines.sql.bounded import bounded_context
-from engines.sql.merge import check_files, open_table, plain_schema, quote
+from engines.files.types import arrow_type
+from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN, identity_columns
+from engines.sql.merge import quote
 from engines.sql.problems import translate
 from engines.sql.source import LakeTable
+from engines.sql.spool import batches, bounded_context, read_rows, spool
 from engines.sql.views import touching
 from state.catalog.records import DataFile, Schema, Table
 
@@ -137,24 +137,29 @@ def _columns(pair: Pair) -> list[str]:
 def _joined(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
     if not _has_files(pair.former) and not _has_files(pair.later):
         return
-    context = bounded_context(scratch, joins_spill=True)
-    for name, table in (("former", pair.former), ("later", pair.later)):
-        check_files(table)
-        context.register_table(name, open_table(table, context, identity=True))
+    context = bounded_context(scratch, spooled=True)
+    key = identity_columns(pair.primary_key)
     try:
-        for batch in _frame(context, pair, columns).execute_stream():
-            rows = batch.to_pyarrow()
-            yield rows.cast(plain_schema(rows.schema))
+        for name, table in (("former", pair.former), ("later", pair.later)):
+            wanted = list(dict.fromkeys((*key, *columns)))
+            schema = pa.schema([(column, _type(column, table)) for column in wanted])
+            spool((batch.select(wanted) for batch in read_rows(table, identity=True)), schema, scratch / f"{name}.parquet")
+            context.register_parquet(name, str(scratch / f"{name}.parquet"))
+        yield from batches(context, _statement(pair, columns))
     except Exception as error:
         problem = translate(error)
         raise EngineError(problem.message, remedy=problem.remedy) from error
+
+
+def _type(column: str, table: LakeTable) -> pa.DataType:
+    return arrow_type(dict(table.columns).get(column) or {FILE_COLUMN: "string", ROW_COLUMN: "int64"}[column])
 
 
 def _has_files(table: LakeTable) -> bool:
     return any(folder is not None for folder in (table.base, table.touched, table.deltas))
 
 
-def _frame(context: SessionContext, pair: Pair, columns: Sequence[str]) -> Any:
+def _statement(pair: Pair, columns: Sequence[str]) -> str:
     key = identity_columns(pair.primary_key)
     former, later = dict(pair.former.columns), dict(pair.later.columns)
     retyped = {name for name in columns if former[name] != later[name]}
@@ -168,9 +173,8 @@ def _frame(context: SessionContext, pair: Pair, columns: Sequence[str]) -> Any:
     where = _any([f"n.{_THERE} IS NULL", f"f.{_THERE} IS NULL", *differs])
     sides = [_side(name, key, columns, retyped, numbered=not pair.distinct) for name in ("later", "former")]
     order = ", ".join(map(quote, key))
-    return context.sql(
-        f"SELECT {', '.join([*names, *facts])} FROM {sides[0]} n FULL JOIN {sides[1]} f ON {on} WHERE {where} ORDER BY {order}"
-    )
+    both = f"{sides[0]} n FULL JOIN {sides[1]} f ON {on}"
+    return f"SELECT {', '.join([*names, *facts])} FROM {both} WHERE {where} ORDER BY {order}"
 
 
 def _side(table: str, key: Sequence[str], columns: Sequence[str], retyped: set[str], *, numbered: bool) -> str:

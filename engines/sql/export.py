@@ -21,16 +21,14 @@ import pyarrow.parquet as pq
 
 from engines.errors import EngineError
 from engines.files.journal import as_text
-from engines.sql.bounded import MEMORY
 from engines.sql.merge import plain_schema, quote
 from engines.sql.problems import QueryProblem
 from engines.sql.session import Session
 from engines.sql.source import LakeTable
+from engines.sql.spool import MEMORY, RowGroups
 
 ExportFormat: TypeAlias = Literal["parquet", "arrow", "csv", "csv-safe"]
 FORMATS: tuple[ExportFormat, ...] = ("parquet", "arrow", "csv", "csv-safe")
-GROUP_ROWS = 128 * 1024
-GROUP_BYTES = 64 << 20
 _FORMULA = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 """How a text begins that some spreadsheet computes: ASCII signs, their full-width forms, white space that is skipped before them."""
 
@@ -80,7 +78,7 @@ def _writer(path: Path, schema: pa.Schema, form: ExportFormat) -> Iterator[Write
     match form:
         case "parquet":
             with pq.ParquetWriter(path, schema, compression="zstd") as file:
-                groups = _Groups(file, schema)
+                groups = RowGroups(file, schema)
                 yield groups.write
                 groups.end()
         case "arrow":
@@ -90,27 +88,6 @@ def _writer(path: Path, schema: pa.Schema, form: ExportFormat) -> Iterator[Write
             plain = _cells(pa.RecordBatch.from_pylist([], schema), safe=form == "csv-safe").schema
             with pcsv.CSVWriter(path, plain) as csv:
                 yield lambda batch: csv.write_batch(_cells(batch, safe=form == "csv-safe"))
-
-
-class _Groups:
-    """Gathers batches to row groups."""
-
-    def __init__(self, file: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self._file, self._schema = file, schema
-        self._waiting: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._waiting.append(batch)
-        self._rows += batch.num_rows
-        self._bytes += batch.nbytes
-        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
-            self.end()
-
-    def end(self) -> None:
-        if self._rows:
-            self._file.write_table(pa.Table.from_batches(self._waiting, self._schema))
-        self._waiting, self._rows, self._bytes = [], 0, 0
 
 
 def _cells(batch: pa.RecordBatch, *, safe: bool) -> pa.RecordBatch:

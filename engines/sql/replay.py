@@ -22,10 +22,9 @@ from datafusion import SessionContext
 
 from engines.errors import EngineError, QueryInvalid
 from engines.files.journal import as_text, entities
-from engines.sql.bounded import bounded_context
-from engines.sql.merge import check_files, open_table, plain_schema, quote
 from engines.sql.problems import translate
 from engines.sql.source import LakeTable
+from engines.sql.spool import batches, bounded_context, read_rows, spool
 
 MOST_DIFFERING = 10
 _ENTITY = "entity"
@@ -109,14 +108,14 @@ def replay(start: LakeTable, target: LakeTable, journal: Sequence[Path], scratch
     Raises EngineError where a file cannot be read.
     """
     columns = [name for name, _ in target.columns]
-    context = bounded_context(scratch, joins_spill=True)
+    context = bounded_context(scratch, spooled=True)
     try:
-        _spool(start, columns, scratch / "start.parquet")
+        spool(_texts(start, columns), _text_schema(columns), scratch / "start.parquet")
         context.register_parquet("start", str(scratch / "start.parquet"))
         _register_journal(context, journal, start.version, target.version, scratch)
         facts = context.sql("SELECT count(*) AS n, count(DISTINCT entity) AS m FROM changes").to_pydict()
         versions = context.sql("SELECT DISTINCT version FROM changes ORDER BY version").to_pydict()["version"]
-        rebuilt = fingerprint(batch.drop_columns([_ENTITY]) for batch in _batches(context, _rebuilding(columns)))
+        rebuilt = fingerprint(batch.drop_columns([_ENTITY]) for batch in batches(context, _rebuilding(columns)))
         snapshot = fingerprint(batch.drop_columns([_ENTITY]) for batch in _texts(target, columns))
         wrong, differing = (0, ()) if rebuilt == snapshot else _differing(context, target, columns, scratch)
     except EngineError:
@@ -127,10 +126,10 @@ def replay(start: LakeTable, target: LakeTable, journal: Sequence[Path], scratch
     return Replayed(facts["n"][0], facts["m"][0], tuple(versions), rebuilt, snapshot, wrong, differing)
 
 
-def fingerprint(batches: Iterable[pa.RecordBatch]) -> Fingerprint:
+def fingerprint(rows: Iterable[pa.RecordBatch]) -> Fingerprint:
     """Of rows of texts, null among them."""
     count = total = 0
-    for batch in batches:
+    for batch in rows:
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             total += int.from_bytes(hashlib.sha256(orjson.dumps(row)).digest())
         total %= _MODULUS
@@ -140,30 +139,19 @@ def fingerprint(batches: Iterable[pa.RecordBatch]) -> Fingerprint:
 
 def _texts(table: LakeTable, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The rows as the journal writes values: `entity`, then each column, null where the table has it not."""
-    check_files(table)
-    context = SessionContext()
-    context.register_table("rows", open_table(table, context))
     known = {name for name, _ in table.columns}
-    for batch in _batches(context, "SELECT * FROM rows"):
+    schema = _text_schema(columns)
+    for batch in read_rows(table):
         values = [as_text(batch.column(name)) if name in known else pa.nulls(batch.num_rows, pa.string()) for name in columns]
-        yield pa.RecordBatch.from_arrays([entities(batch, table.primary_key), *values], names=[_ENTITY, *_names(columns)])
+        yield pa.RecordBatch.from_arrays([entities(batch, table.primary_key), *values], schema=schema)
 
 
-def _spool(table: LakeTable, columns: Sequence[str], path: Path) -> None:
-    schema = pa.schema([(name, pa.string()) for name in (_ENTITY, *_names(columns))])
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as file:
-        for batch in _texts(table, columns):
-            file.write_batch(batch.cast(schema))
+def _text_schema(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([(name, pa.string()) for name in (_ENTITY, *_names(columns))])
 
 
 def _names(columns: Sequence[str]) -> list[str]:
     return [f"c{number}" for number in range(len(columns))]
-
-
-def _batches(context: SessionContext, sql: str) -> Iterator[pa.RecordBatch]:
-    for batch in context.sql(sql).execute_stream():
-        rows = batch.to_pyarrow()
-        yield rows.cast(plain_schema(rows.schema))
 
 
 def _register_journal(context: SessionContext, journal: Sequence[Path], after: int, upto: int, scratch: Path) -> None:
@@ -196,7 +184,7 @@ def _rebuilding(columns: Sequence[str]) -> str:
 
 
 def _differing(context: SessionContext, target: LakeTable, columns: Sequence[str], scratch: Path) -> tuple[int, tuple[str, ...]]:
-    _spool(target, columns, scratch / "target.parquet")
+    spool(_texts(target, columns), _text_schema(columns), scratch / "target.parquet")
     context.register_parquet("target", str(scratch / "target.parquet"))
     row = "r.{0} IS DISTINCT FROM t.{0}"
     parts = [f"({row.format(name)})" for name in _names(columns)]
@@ -207,5 +195,5 @@ def _differing(context: SessionContext, target: LakeTable, columns: Sequence[str
     wrong = context.sql(f"SELECT coalesce(r.entity, t.entity) AS entity FROM {both} WHERE {differ}")
     context.register_table("wrong", wrong.into_view())
     count = context.sql("SELECT count(*) AS n FROM wrong").to_pydict()["n"][0]
-    first = context.sql(f"SELECT entity FROM wrong ORDER BY {quote('entity')} LIMIT {MOST_DIFFERING}").to_pydict()["entity"]
+    first = context.sql(f"SELECT entity FROM wrong ORDER BY entity LIMIT {MOST_DIFFERING}").to_pydict()["entity"]
     return count, tuple(first)

@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 from engines.errors import EngineError, QueryInvalid
 from engines.files.journal import EXISTED, OLD, entities, field_changes
 from engines.files.types import arrow_type
-from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN, identity_columns
+from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN
 from engines.sql.merge import quote
 from engines.sql.problems import translate
 from engines.sql.source import LakeTable
-from engines.sql.spool import batches, bounded_context, read_rows, spool
+from engines.sql.spool import Range, batches, ranges, read_rows, register_sorted, spooling_context
 from engines.sql.views import touching
 from state.catalog.records import DataFile, Schema, Table
 
@@ -137,15 +137,17 @@ def _columns(pair: Pair) -> list[str]:
 def _joined(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
     if not _has_files(pair.former) and not _has_files(pair.later):
         return
-    context = bounded_context(scratch, spooled=True)
-    key = identity_columns(pair.primary_key)
+    context = spooling_context(scratch)
+    key = _order(pair)
     try:
+        bounds = []
         for name, table in (("former", pair.former), ("later", pair.later)):
             wanted = list(dict.fromkeys((*key, *columns)))
             schema = pa.schema([(column, _type(column, table)) for column in wanted])
-            spool((batch.select(wanted) for batch in read_rows(table, identity=True)), schema, scratch / f"{name}.parquet")
-            context.register_parquet(name, str(scratch / f"{name}.parquet"))
-        yield from batches(context, _statement(pair, columns))
+            rows = (batch.select(wanted) for batch in read_rows(table, identity=True))
+            bounds.append(register_sorted(context, name, rows, schema, key, scratch))
+        for part in ranges(*bounds) if _type(key[0], pair.former) == _type(key[0], pair.later) else [Range(None, None)]:
+            yield from batches(context, _statement(pair, columns, part), part.parameters)
     except Exception as error:
         problem = translate(error)
         raise EngineError(problem.message, remedy=problem.remedy) from error
@@ -159,8 +161,13 @@ def _has_files(table: LakeTable) -> bool:
     return any(folder is not None for folder in (table.base, table.touched, table.deltas))
 
 
-def _statement(pair: Pair, columns: Sequence[str]) -> str:
-    key = identity_columns(pair.primary_key)
+def _order(pair: Pair) -> tuple[str, ...]:
+    """What rows are told apart by: the key, or the place within a content and then the content, so that a changed file's rows meet."""
+    return pair.primary_key or (ROW_COLUMN, FILE_COLUMN)
+
+
+def _statement(pair: Pair, columns: Sequence[str], part: Range) -> str:
+    key = _order(pair)
     former, later = dict(pair.former.columns), dict(pair.later.columns)
     retyped = {name for name in columns if former[name] != later[name]}
     by = key if pair.distinct else (*key, _PLACE)
@@ -171,20 +178,20 @@ def _statement(pair: Pair, columns: Sequence[str]) -> str:
     facts = [f"f.{_THERE} IS TRUE AS {EXISTED}", f"n.{_THERE} IS NOT TRUE AS {DELETED_COLUMN}"]
     differs = [f"(n.{quote(name)} IS DISTINCT FROM f.{quote(name)})" for name in columns if name not in key]
     where = _any([f"n.{_THERE} IS NULL", f"f.{_THERE} IS NULL", *differs])
-    sides = [_side(name, key, columns, retyped, numbered=not pair.distinct) for name in ("later", "former")]
+    sides = [_side(name, key, columns, retyped, part.holds(key[0]), numbered=not pair.distinct) for name in ("later", "former")]
     order = ", ".join(map(quote, key))
     both = f"{sides[0]} n FULL JOIN {sides[1]} f ON {on}"
     return f"SELECT {', '.join([*names, *facts])} FROM {both} WHERE {where} ORDER BY {order}"
 
 
-def _side(table: str, key: Sequence[str], columns: Sequence[str], retyped: set[str], *, numbered: bool) -> str:
+def _side(table: str, key: Sequence[str], columns: Sequence[str], retyped: set[str], where: str, *, numbered: bool) -> str:
     """One version's rows; numbered: those of one key among each other, in an order that derives from their values."""
     chosen = {name: f"arrow_cast({quote(name)}, 'Utf8')" if name in retyped else quote(name) for name in (*key, *columns)}
     names = [f"{value} AS {quote(name)}" for name, value in chosen.items()]
     if numbered:
         keys, values = (", ".join(map(quote, of)) for of in (key, columns))
         names.append(f"row_number() OVER (PARTITION BY {keys} ORDER BY {values}) AS {_PLACE}")
-    return f"(SELECT {', '.join(names)}, true AS {_THERE} FROM {table})"
+    return f"(SELECT {', '.join(names)}, true AS {_THERE} FROM {table} WHERE {where})"
 
 
 def _any(conditions: Sequence[str]) -> str:

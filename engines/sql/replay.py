@@ -24,7 +24,7 @@ from engines.errors import EngineError, QueryInvalid
 from engines.files.journal import as_text, entities
 from engines.sql.problems import translate
 from engines.sql.source import LakeTable
-from engines.sql.spool import batches, bounded_context, read_rows, spool
+from engines.sql.spool import Range, batches, ranges, read_rows, register_sorted, spooling_context
 
 MOST_DIFFERING = 10
 _ENTITY = "entity"
@@ -108,16 +108,17 @@ def replay(start: LakeTable, target: LakeTable, journal: Sequence[Path], scratch
     Raises EngineError where a file cannot be read.
     """
     columns = [name for name, _ in target.columns]
-    context = bounded_context(scratch, spooled=True)
+    context = spooling_context(scratch)
     try:
-        spool(_texts(start, columns), _text_schema(columns), scratch / "start.parquet")
-        context.register_parquet("start", str(scratch / "start.parquet"))
+        schema = _text_schema(columns)
+        bounds = register_sorted(context, "start", _texts(start, columns), schema, [_ENTITY], scratch)
         _register_journal(context, journal, start.version, target.version, scratch)
+        bounds += _register_told(context, columns, schema, scratch)
         facts = context.sql("SELECT count(*) AS n, count(DISTINCT entity) AS m FROM changes").to_pydict()
         versions = context.sql("SELECT DISTINCT version FROM changes ORDER BY version").to_pydict()["version"]
-        rebuilt = fingerprint(batch.drop_columns([_ENTITY]) for batch in batches(context, _rebuilding(columns)))
+        rebuilt = fingerprint(batch.drop_columns([_ENTITY]) for batch in _rebuilt(context, columns, bounds))
         snapshot = fingerprint(batch.drop_columns([_ENTITY]) for batch in _texts(target, columns))
-        wrong, differing = (0, ()) if rebuilt == snapshot else _differing(context, target, columns, scratch)
+        wrong, differing = (0, ()) if rebuilt == snapshot else _differing(context, target, columns, bounds, scratch)
     except EngineError:
         raise
     except Exception as error:
@@ -168,32 +169,49 @@ def _register_journal(context: SessionContext, journal: Sequence[Path], after: i
     context.register_table("life", context.sql(life).into_view())
 
 
-def _rebuilding(columns: Sequence[str]) -> str:
-    """The rows after all changes: of each field the newest value since its row last came into being."""
-    told = [(name, "'" + column.replace("'", "''") + "'") for name, column in zip(_names(columns), columns, strict=True)]
-    values = ", ".join(f"max(CASE WHEN field = {text} THEN new END) AS {name}, bool_or(field = {text}) AS h{name}" for name, text in told)
+def _register_told(context: SessionContext, columns: Sequence[str], schema: pa.Schema, scratch: Path) -> list[pa.Scalar]:
+    """`told`: of each row and field the newest value since the row last came into being, and whether there is one (`h` before the name)."""
+    named = [(name, "'" + column.replace("'", "''") + "'") for name, column in zip(_names(columns), columns, strict=True)]
+    values = ", ".join(f"max(CASE WHEN field = {text} THEN new END) AS {name}, bool_or(field = {text}) AS h{name}" for name, text in named)
     newest = """SELECT l.entity, l.life, c.field, c.new,
                 row_number() OVER (PARTITION BY c.entity, c.field ORDER BY c.version DESC) AS place
                 FROM life l JOIN changes c ON l.entity = c.entity
                 WHERE l.life IS NULL OR 2 * c.version + 1 >= l.life"""
     wide = f"SELECT entity, max(life) AS life, {values} FROM ({newest}) WHERE place = 1 GROUP BY entity"
-    chosen = ", ".join(f"CASE WHEN w.h{name} THEN w.{name} WHEN w.life IS NULL THEN s.{name} END AS {name}" for name, _ in told)
+    facts = [field for name in _names(columns) for field in ((name, pa.string()), (f"h{name}", pa.bool_()))]
+    told = pa.schema([schema.field(_ENTITY), ("life", pa.int64()), *facts])
+    return register_sorted(context, "told", batches(context, wide), told, [_ENTITY], scratch)
+
+
+def _rebuilt(context: SessionContext, columns: Sequence[str], bounds: Sequence[pa.Scalar]) -> Iterator[pa.RecordBatch]:
+    for part in ranges(bounds):
+        yield from batches(context, _rebuilding(columns, part), part.parameters)
+
+
+def _rebuilding(columns: Sequence[str], part: Range) -> str:
+    """The rows of a range after all changes."""
+    chosen = ", ".join(f"CASE WHEN w.h{name} THEN w.{name} WHEN w.life IS NULL THEN s.{name} END AS {name}" for name in _names(columns))
     # a row that was changed and is nowhere has no values that could be told
     there = "CASE WHEN w.life IS NULL THEN s.entity IS NOT NULL ELSE w.life % 2 = 1 END"
-    return f"SELECT coalesce(s.entity, w.entity) AS entity, {chosen} FROM start s FULL JOIN ({wide}) w ON s.entity = w.entity WHERE {there}"
+    sides = [f"(SELECT * FROM {table} WHERE {part.holds(_ENTITY)})" for table in ("start", "told")]
+    both = f"{sides[0]} s FULL JOIN {sides[1]} w ON s.entity = w.entity"
+    return f"SELECT coalesce(s.entity, w.entity) AS entity, {chosen} FROM {both} WHERE {there}"
 
 
-def _differing(context: SessionContext, target: LakeTable, columns: Sequence[str], scratch: Path) -> tuple[int, tuple[str, ...]]:
-    spool(_texts(target, columns), _text_schema(columns), scratch / "target.parquet")
-    context.register_parquet("target", str(scratch / "target.parquet"))
-    row = "r.{0} IS DISTINCT FROM t.{0}"
-    parts = [f"({row.format(name)})" for name in _names(columns)]
+def _differing(
+    context: SessionContext, target: LakeTable, columns: Sequence[str], bounds: Sequence[pa.Scalar], scratch: Path
+) -> tuple[int, tuple[str, ...]]:
+    """How many rows are not the same, and the first of their keys."""
+    others = register_sorted(context, "target", _texts(target, columns), _text_schema(columns), [_ENTITY], scratch)
+    parts = [f"(r.{name} IS DISTINCT FROM t.{name})" for name in _names(columns)]
     while len(parts) > 1:  # as deep as the logarithm of their number
         parts = [f"({' OR '.join(parts[at : at + 2])})" for at in range(0, len(parts), 2)]
-    differ = f"r.entity IS NULL OR t.entity IS NULL OR {parts[0]}"
-    both = f"({_rebuilding(columns)}) r FULL JOIN target t ON r.entity = t.entity"
-    wrong = context.sql(f"SELECT coalesce(r.entity, t.entity) AS entity FROM {both} WHERE {differ}")
-    context.register_table("wrong", wrong.into_view())
-    count = context.sql("SELECT count(*) AS n FROM wrong").to_pydict()["n"][0]
-    first = context.sql(f"SELECT entity FROM wrong ORDER BY entity LIMIT {MOST_DIFFERING}").to_pydict()["entity"]
+    count, first = 0, list[str]()
+    for part in ranges(bounds, others):
+        both = f"({_rebuilding(columns, part)}) r FULL JOIN (SELECT * FROM target WHERE {part.holds(_ENTITY)}) t ON r.entity = t.entity"
+        differ = f"r.entity IS NULL OR t.entity IS NULL OR {parts[0]}"
+        sql = f"SELECT coalesce(r.entity, t.entity) AS entity FROM {both} WHERE {differ} ORDER BY 1"
+        for batch in batches(context, sql, part.parameters):
+            count += batch.num_rows
+            first += batch.column(0).slice(0, MOST_DIFFERING - len(first)).to_pylist()
     return count, tuple(first)

@@ -25,7 +25,7 @@ FILES = st.lists(st.dictionaries(KEYS, st.sampled_from([None, "x", "", "y"]), mi
 def compared(lake: Any, former: Table, later: Table, most: int = 100) -> Difference:
     views = [make_view(table, lake.views, lake.reader, "things").table for table in scopes(former, later)]
     with tempfile.TemporaryDirectory() as scratch:
-        return difference(Pair(*views, later.primary_key, distinct=later.write == "upsert"), Path(scratch), most)
+        return difference(Pair(*views, later.primary_key, distinct=later.write == "upsert" or not later.primary_key), Path(scratch), most)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -19,6 +19,8 @@ from state.catalog.entry import TableCommit
 from state.catalog.records import COMPACTION, Ledger, Table
 from state.reader import ObjectReader
 
+_MONTH = len("2026-01")
+
 
 @dataclass(frozen=True, slots=True)
 class Compactions:
@@ -71,10 +73,17 @@ class Compactions:
 
 
 def _journals(table: Table, step: Compact) -> tuple[Ledger, ...]:
-    """Small ones that came with what is folded or before; none where there is but one."""
+    """Small ones that came with what is folded or before, of the month that has most of them; none where there is but one.
+
+    Months stay apart, so that what `keep` gives up of the journal is not held by what came later.
+    """
     last = max(came_with(table, key) for key in step.deltas)
-    small = tuple(found for found in table.ledgers if found.kind == "journal" and found.rows < SMALL_JOURNAL and found.version <= last)
-    return small if len(small) > 1 else ()
+    small = [found for found in table.ledgers if found.kind == "journal" and found.rows < SMALL_JOURNAL and found.version <= last]
+    months: dict[str, list[Ledger]] = {}
+    for found in small:
+        months.setdefault(found.at[:_MONTH], []).append(found)
+    most = max(months.values(), key=len, default=[])
+    return tuple(most) if len(most) > 1 else ()
 
 
 def _edits(table: Table, scope: Table) -> tuple[Ledger, ...]:

@@ -35,7 +35,7 @@ class Observed:
     Args:
         standing: how the table's data files stand.
         bucket_declared: whether a spec declares the bucket, so that it will be attached soon.
-        expired: whether versions are kept that `keep` gives up.
+        expired: whether versions or a journal are kept that `keep` gives up.
         compaction: why pending changes are to be folded into the base now, if they are.
         fresh: how old the data is, where `freshness` asks.
         former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
@@ -98,8 +98,8 @@ class Correct:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Ends versions that `keep` asks for no longer, or whose objects nobody has (`gone`, with the ledgers among them). What only they had
-    becomes garbage."""
+    """Ends versions, and files of the journal, that `keep` asks for no longer, or whose objects nobody has (`gone`, with the ledgers among
+    them). What only they had becomes garbage."""
 
     why: str = "`keep` has ended"
     gone: frozenset[str] = frozenset()
@@ -107,7 +107,7 @@ class GiveUp:
 
     def summary(self) -> str:
         """See `Step`."""
-        return "do without what is lost of the past" if self.gone else "give up old versions"
+        return "do without what is lost of the past" if self.gone else "give up old versions or journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,8 +500,6 @@ def not_built(spec: DatasetSpec) -> str | None:
     if spec.source.bucket is not None:
         return "`source: {bucket: …}`"
     asked = next((name for name in given_fields(spec) if name in _NOT_BUILT), None)
-    if asked is None and spec.keep.journal is not None:
-        return "`keep: {journal: …}`"
     if asked is None and not spec.source.in_files:
         return _of_files_only(spec)
     return f"`{asked}`" if asked is not None else None

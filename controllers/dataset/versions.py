@@ -1,6 +1,7 @@
-"""Which former versions of a table stay readable; pure. A version is given up when it passes either limit of `keep`.
+"""Which former versions of a table, and which files of its journal, stay readable; pure.
 
-The age of a version counts from when another took its place: what was the truth within that time can be asked for.
+A version is given up when it passes either limit of `keep`. The age of a version counts from when another took its place: what was the
+truth within that time can be asked for. The journal is given up by whole files, whose newest row is older than `keep` says.
 """
 
 from dataclasses import replace
@@ -21,8 +22,16 @@ def oldest_kept(table: Table, keep: Keep, now: datetime, coming: int = 0) -> int
     return (numbers + [numbers[-1] + step for step in range(1, coming + 1)])[max(by_age, by_number, 0)]
 
 
+def old_journal(table: Table, keep: Keep, now: datetime) -> tuple[str, ...]:
+    """Keys of the journal's files that are wholly older than `keep` says."""
+    if keep.journal is None:
+        return ()
+    first = _before(now, keep.journal)
+    return tuple(ledger.ref.key for ledger in table.ledgers if ledger.kind == "journal" and ledger.at < first)
+
+
 def stamped(change: TableCommit, table: Table | None, keep: Keep, now: datetime) -> TableCommit:
-    """The change with its time, the version that it makes, and what it gives up of former ones."""
+    """The change with its time, the version that it makes, and what it gives up of former ones and of the journal."""
     at = iso(now)
     if table is None or not table.version:
         return replace(change, at=at)
@@ -30,8 +39,9 @@ def stamped(change: TableCommit, table: Table | None, keep: Keep, now: datetime)
     first = max(oldest_kept(table, keep, now, coming=int(altered)), change.forget)
     gone = [step for step in table.former if step.version < first]
     still = {file.key for file in table.files} | {file.key for step in table.former if step.version >= first for file in step.removed}
-    drop = tuple(dict.fromkeys(file.key for step in gone for file in step.removed if file.key not in still))
-    return replace(change, at=at, version=table.version + 1 if altered else None, forget=first, drop=(*change.drop, *drop))
+    files = (file.key for step in gone for file in step.removed if file.key not in still)
+    drop = tuple(dict.fromkeys((*change.drop, *files, *old_journal(table, keep, now))))
+    return replace(change, at=at, version=table.version + 1 if altered else None, forget=first, drop=drop)
 
 
 def _alters(change: TableCommit) -> bool:
@@ -47,4 +57,6 @@ def _before(now: datetime, age: timedelta) -> str:
 
 def expired(table: Table | None, keep: Keep, now: datetime) -> bool:
     """Whether time alone has passed a limit."""
-    return table is not None and bool(table.former) and oldest_kept(table, keep, now) > table.former[0].version
+    if table is None:
+        return False
+    return bool(old_journal(table, keep, now)) or (bool(table.former) and oldest_kept(table, keep, now) > table.former[0].version)

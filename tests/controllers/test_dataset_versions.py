@@ -10,9 +10,10 @@ from controllers.dataset.versions import expired, stamped
 from specs.kinds.dataset_rules import Keep
 from state.catalog.entry import TableCommit
 from state.catalog.fold import ChangeRefused, ObjectState, apply
-from state.catalog.records import Column, DataFile, Role, Schema, Table
+from state.catalog.records import Column, DataFile, Ledger, LedgerKind, Role, Schema, Table
 from state.objects import ObjectRef
 from state.references import references
+from state.timestamps import iso
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 NAME = "Dataset/people"
@@ -90,6 +91,27 @@ def test_the_age_of_a_version_counts_from_when_it_was_followed() -> None:
     assert after is not None
     assert (after.version, after.former, change.version) == (5, (), None)
     assert set(change.drop) == {"c"}
+
+
+def journal(key: str, at: datetime, kind: LedgerKind = "journal") -> Ledger:
+    return Ledger(kind, ObjectRef("primary", key, 3, "x"), 1, "s", 1, iso(at))
+
+
+def test_a_journal_is_dropped_when_all_of_it_is_older_than_asked() -> None:
+    life = Life(journal="30d")
+    life.commit((file("a"),))
+    day = timedelta(days=1)
+    noted = journal("old", NOW), journal("new", NOW + 20 * day), journal("edit", NOW, "edit")
+    life.state = apply(life.state, TableCommit(NAME, "t", "primary", note=noted))
+    for days, dropped in ((29, ()), (31, ("old",)), (90, ("old", "new"))):
+        now = NOW + days * day
+        assert expired(life.table, life.keep, now) == bool(dropped)
+        change = stamped(TableCommit(NAME, "t", "primary"), life.table, life.keep, now)
+        after = apply(life.state, change).table
+        assert after is not None
+        assert (change.drop, [ledger.ref.key for ledger in after.ledgers if ledger.ref.key in dropped]) == (dropped, [])
+        assert not expired(after, life.keep, now)
+    assert not expired(life.table, Keep(), NOW + 999 * day), "without a limit it stays for ever"
 
 
 def test_a_commit_prepared_on_another_version_is_refused() -> None:

@@ -26,7 +26,7 @@ HONOURED = {
     "Dataset": "source.files source.format source.encoding source.delimiter source.header source.sheet source.ocr "
     "source.postgres.dsn.secret source.postgres.table source.postgres.query source.postgres.cursor source.postgres.overlap source.sql "
     "bucket primaryKey write columns.*.type columns.*.format refresh.watch refresh.every refresh.cron renamedFrom deletion policy publish "
-    "tombstone keep.versions keep.age compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable contract.required "
+    "tombstone keep.versions keep.age keep.journal compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable contract.required "
     "contract.unique contract.ranges.*.min contract.ranges.*.max contract.checks contract.references contract.onViolation "
     "freshness.staleAfter",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
@@ -41,7 +41,6 @@ FILES = "source: {files: a.csv}"
 NOT_BUILT = (
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
     ("Dataset", f"{FILES}, cache: {{pin: true}}", "cache.pin"),
-    ("Dataset", f"{FILES}, keep: {{journal: 1d}}", "keep.journal"),
     ("Dataset", f"{FILES}, migrations: [{{from: 1, rename: {{a: b}}}}]", "migrations.from migrations.rename"),
     ("Dataset", f"{FILES}, migrations: [{{from: 1, cast: {{a: string}}, drop: [b]}}]", "migrations.cast migrations.drop"),
     (

@@ -17,6 +17,7 @@ from engines.sql.views import make_view
 from state.catalog.records import Table
 
 UPSERT = ", primaryKey: id, write: upsert"
+DAY = 24 * 3600.0
 COLUMNS = ["id", "name", "phone"]
 
 
@@ -286,3 +287,15 @@ def test_what_is_lost_of_the_past_is_done_without(lake: Bench) -> None:
     (event,) = lake.streams.read("events", where={"reason": "ObjectMissing"})
     assert event["message"].endswith("2 rows of the journal are lost, and versions before 3")
     assert not lake.checks.incomplete(table(lake))
+
+
+def test_the_journal_is_kept_as_long_as_asked(lake: Bench) -> None:
+    lake.commit(BUCKET, dataset("x", UPSERT + ", keep: {journal: 60d}"))
+    lake.clock.advance(40 * DAY)
+    change(lake, "row-set", key="1", set={"phone": "0099"})
+    lake.settle()
+    assert [row[0] for row in journal(lake, "op")] == ["load", "update"]
+    lake.clock.advance(25 * DAY)
+    lake.settle()
+    assert [row[0] for row in journal(lake, "op")] == ["update"]
+    assert {ledger.kind for ledger in table(lake).ledgers} == {"edit", "journal"}

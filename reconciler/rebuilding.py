@@ -1,8 +1,9 @@
 """`lakectl rebuild`: the catalog from git and the buckets alone, where its log is lost or cannot be read.
 
 Buckets are opened as the specs say; every Parquet file below `datasets/` says in its footer whose it is, and all that the catalog knew of
-it. Suspensions are those that operators asked for, by the stream of requests. What comes of it is one entry. Indexes are not restored: the
-next start builds them from the tables. Approvals and history are gone, and so is the number of each table's version.
+it, the journal's files and those of rows changed by hand included. Suspensions are those that operators asked for, by the stream of
+requests. What comes of it is one entry. Indexes are not restored: the next start builds them from the tables. Approvals and former versions
+are gone; a table's versions go on from the newest that its journal tells of.
 
 It refuses where a readable catalog exists. Next: `controllers/dataset/rebuilding.py`, which decides; `state/catalog/restart.py`, which
 writes.
@@ -11,14 +12,15 @@ writes.
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ulid import ULID
 
 from controllers.bucket.plan import place as place_of
-from controllers.dataset.rebuilding import Part, Rebuilt, changes, rebuild
+from controllers.dataset.rebuilding import FoundLedger, Part, Rebuilt, changes, rebuild
 from engines.files.footers import read_footer
-from engines.files.ledgers import Noted
+from engines.files.ledgers import Noted, read_ledger_facts
 from reconciler.blob_cache import BlobCache
 from reconciler.errors import CatalogReadable
 from reconciler.follow import first_mark
@@ -40,14 +42,14 @@ from state.catalog.restart import newest_epoch, restart
 from state.digest_file import sha256_file
 from state.errors import CatalogCorrupt, StateError
 from state.lease import Holder, Lease
-from state.objects import ObjectRef, ObjectStore
+from state.objects import ObjectRef
 from state.own_copy import own_copy
 from state.profiles import parse, source_of
 from state.streams.stream import Streams
 from state.timestamps import iso
 
 _FOLDER = "datasets/"
-_LEDGERS = ("journal", "edits", "quarantine")
+_EDITS, _LEDGERS = "/edits/", ("/journal/", "/quarantine/")
 ACTOR, REASON = "lakectl rebuild", "the catalog was lost, and is rebuilt from the tables' files"
 
 
@@ -68,6 +70,14 @@ class Findings:
     left_out: tuple[LeftOut, ...]
     declared: frozenset[str]
     suspensions: tuple[Suspended, ...] = ()
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one bucket has of one dataset, by key."""
+
+    parts: dict[str, Part] = field(default_factory=dict)
+    ledgers: dict[str, FoundLedger] = field(default_factory=dict)
 
 
 class Rebuild:
@@ -102,18 +112,21 @@ class Rebuild:
 
     def look(self) -> Findings:
         """Reads the footers."""
-        found: dict[str, dict[str, dict[str, Part]]] = {}
+        found: dict[str, dict[str, _Found]] = {}
         left: list[LeftOut] = []
         old: dict[str, int] = {}
-        for bucket, part in self._parts(left):
-            if part.footer.complete:
-                found.setdefault(self._name(part.written.dataset), {}).setdefault(bucket, {})[part.ref.key] = part
+        for one in self._files(left):
+            if isinstance(one, FoundLedger):
+                found.setdefault(self._name(one.facts.dataset), {}).setdefault(one.ref.bucket, _Found()).ledgers[one.ref.key] = one
+            elif one.footer.complete:
+                found.setdefault(self._name(one.written.dataset), {}).setdefault(one.ref.bucket, _Found()).parts[one.ref.key] = one
             else:
-                name = self._name(part.ref.key.removeprefix(_FOLDER).partition("/")[0])
+                name = self._name(one.ref.key.removeprefix(_FOLDER).partition("/")[0])
                 old[name] = old.get(name, 0) + 1
         reason = "an older version wrote them, and their footers say too little: they are read again from their sources"
         left += [LeftOut(f"Dataset/{name}", count, reason) for name, count in sorted(old.items())]
-        tables = tuple(rebuild(name, *self._chosen(name, parts)) for name, parts in sorted(found.items()) if name not in old)
+        with_parts = (name for name, held in sorted(found.items()) if name not in old and any(one.parts for one in held.values()))
+        tables = tuple(self._rebuilt(name, found[name]) for name in with_parts)
         declared = frozenset(key.name for key in self._world.objects if key.kind == "Dataset")
         for table in tables:
             if table.torn:
@@ -151,15 +164,16 @@ class Rebuild:
         marks = (first_mark(self._world, key) for key in sorted(keys))
         return [mark for mark in marks if mark is not None]
 
-    def _parts(self, left: list[LeftOut]) -> Iterator[tuple[str, Part]]:
+    def _files(self, left: list[LeftOut]) -> Iterator[Part | FoundLedger]:
         for bucket in self._buckets.configs():
             store = self._buckets.store(bucket)
             for info in store.list(_FOLDER):
-                if not info.key.endswith(".parquet") or any(f"/{kind}/" in info.key for kind in _LEDGERS):
+                if not info.key.endswith(".parquet"):
                     continue
+                ref = ObjectRef(bucket, info.key, info.size, "")
                 try:
                     with own_copy(store, info.key) as path:
-                        yield bucket, Part(ObjectRef(bucket, info.key, info.size, ""), read_footer(path))
+                        yield _ledger(ref, path) if any(folder in info.key for folder in _LEDGERS) else Part(ref, read_footer(path))
                 except (OSError, ValueError) as error:
                     left.append(LeftOut(f"{bucket}/{info.key}", 1, f"{error}"))
 
@@ -188,22 +202,24 @@ class Rebuild:
         }
         return written if written in names else former.get(written, written)
 
-    def _chosen(self, name: str, found: Mapping[str, Mapping[str, Part]]) -> tuple[str, list[Part]]:
-        """The bucket of the table, and its parts: those that only its rescue bucket has count as its own, and are fetched later."""
+    def _rebuilt(self, name: str, found: Mapping[str, _Found]) -> Rebuilt:
+        """In the bucket of the table; what only its rescue bucket has counts as its own, and is fetched later."""
         rescuers = {config.rescue for config in self._buckets.configs().values()}
-        bucket = min(found, key=lambda held: (held in rescuers, held))
+        bucket = min((held for held in found if found[held].parts), key=lambda held: (held in rescuers, held))
         asked = next((r.spec_as(DatasetSpec).bucket for r in self._world.resources() if str(r.key) == f"Dataset/{name}"), None)
         if asked is not None and (asked in found or self._buckets.rescue(asked) in found):
             bucket = asked
-        copies = found.get(self._buckets.rescue(bucket) or "", {})
-        return bucket, list({**copies, **found.get(bucket, {})}.values())
+        own, copies = (found.get(held or "", _Found()) for held in (bucket, self._buckets.rescue(bucket)))
+        parts, ledgers = {**copies.parts, **own.parts}, {**copies.ledgers, **own.ledgers}
+        edits = [part for key, part in parts.items() if _EDITS in key]
+        return rebuild(name, bucket, [part for key, part in parts.items() if _EDITS not in key], edits, ledgers.values())
 
     def _refs(self, table: Rebuilt) -> dict[str, ObjectRef]:
         """Each with its SHA-256: all of every file is read."""
         refs = {}
-        for part in table.parts:
-            with own_copy(self._store_of(part), part.ref.key) as path:
-                refs[part.ref.key] = replace(part.ref, bucket=table.bucket, sha256=sha256_file(path))
+        for ref in table.refs:
+            with own_copy(self._buckets.store(ref.bucket), ref.key) as path:
+                refs[ref.key] = replace(ref, bucket=table.bucket, sha256=sha256_file(path))
         return refs
 
     def _profiles(self, table: Rebuilt) -> list[Noted]:
@@ -221,5 +237,10 @@ class Rebuild:
                     found[source] = Noted("profile", ObjectRef.of(table.bucket, info.key, document), columns, source)
         return list(found.values())
 
-    def _store_of(self, part: Part) -> ObjectStore:
-        return self._buckets.store(part.ref.bucket)
+
+def _ledger(ref: ObjectRef, path: Path) -> FoundLedger:
+    """Raises ValueError for what says too little, OSError."""
+    facts, rows = read_ledger_facts(path)
+    if facts is None:
+        raise ValueError("an older version wrote it, and its footer says too little")
+    return FoundLedger(ref, rows, facts)

@@ -74,7 +74,8 @@ def within(table: Table, deltas: set[str]) -> Table:
 
 def folded(table: Table, scope: Table, parts: tuple[DataFile, ...], note: tuple[Ledger, ...], drop: tuple[str, ...]) -> TableCommit:
     """The entry that puts the result in the place of what was folded."""
-    places = {**table.folded, **{file.source: file.sequence for file in scope.files if is_content(file.source)}}
+    last = max(file.sequence for file in scope.files)
+    edits = {ledger.source: last for ledger in note if ledger.kind == "edit"}
     return TableCommit(
         object=f"Dataset/{table.name}",
         transformation=table.transformation,
@@ -85,8 +86,14 @@ def folded(table: Table, scope: Table, parts: tuple[DataFile, ...], note: tuple[
         remove=tuple(file.key for file in scope.files),
         note=note,
         drop=drop,
-        fold=places,
+        fold={**places(table, scope), **edits},
     )
+
+
+def places(table: Table, scope: Table) -> dict[str, int]:
+    """Of the contents that have no files of their own any more once this scope is folded."""
+    former = {source: place for source, place in table.folded.items() if is_content(source)}
+    return former | {file.source: file.sequence for file in scope.files if is_content(file.source)}
 
 
 def _deltas(table: Table) -> tuple[DataFile, ...]:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controllers.dataset.compacting import SMALL_JOURNAL, Compact, came_with, folded, within
+from controllers.dataset.compacting import SMALL_JOURNAL, Compact, came_with, folded, places, within
 from controllers.jobs import job_weight, run_job
 from controllers.step import Started
+from engines.files.table_writer import Content
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.sql.compacting import Compacted, CompactTask
@@ -43,9 +44,9 @@ class Compactions:
         if isinstance(value, Started):
             return value
         result = Compacted.from_dict(value)
-        newest = max((ledger.at for ledger in (*journals, *edits)), default="")
-        note = tuple(Ledger(n.kind, n.ref, n.rows, n.source, table.version + 1, newest) for n in result.ledgers)
         gone = (*journals, *edits)
+        newest = {kind: max(ledger.at for ledger in gone if ledger.kind == kind) for kind in {ledger.kind for ledger in gone}}
+        note = tuple(Ledger(n.kind, n.ref, n.rows, n.source, table.version + 1, newest[n.kind]) for n in result.ledgers)
         return job, folded(table, scope, result.parts, note, tuple(ledger.ref.key for ledger in gone))
 
     def _task(self, table: Table, scope: Table, journals: tuple[Ledger, ...], edits: tuple[Ledger, ...]) -> CompactTask:
@@ -62,7 +63,9 @@ class Compactions:
             name=COMPACTION + digest([*read, table.schema.to_dict()]),
             sequence=max(file.sequence for file in scope.files),
             folds=tuple(file.key for file in scope.files),
-            journals=tuple(str(self.objects.path(ledger.ref)) for ledger in journals),
+            journals=tuple((ledger.ref.key, str(self.objects.path(ledger.ref))) for ledger in journals),
+            contents=_contents(table, scope),
+            edit_keys=tuple(edit.ref.key for edit in edits),
             edits=tuple((str(self.objects.path(edit.ref)), places.get(edit.source, 0)) for edit in edits),
             others=tuple(
                 (str(self.objects.path(file.ref)), file.sequence)
@@ -70,6 +73,15 @@ class Compactions:
                 if file.role == "delta" and file.source not in own and edits
             ),
         )
+
+
+def _contents(table: Table, scope: Table) -> tuple[Content, ...]:
+    paths = {binding.digest: binding for binding in table.bindings.values()}
+    found = []
+    for digest_, place in places(table, scope).items():
+        binding = paths.get(digest_)
+        found.append(Content(digest_, place, None, 0) if binding is None else Content(digest_, place, binding.path, binding.size))
+    return tuple(found)
 
 
 def _journals(table: Table, step: Compact) -> tuple[Ledger, ...]:

@@ -5,19 +5,22 @@ Of that, contents are complete or they are not there: an ingest that was killed 
 content, in the order of their sequences; else a path's newest content is the only one that counts. Bindings of sources come with them, so
 that nothing is read again that is there.
 
+The journal, and rows that were changed by hand, come back as their footers say, but for those that others were folded from.
+
 What cannot be known any more is decided for the side that reads more: a content that a copy kept alive, or that a renewal made the newest,
 is settled by the next look at the sources. Next: `commit.py`, whose rules these are; `engines/files/footers.py`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as Collection
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from controllers.dataset.origins import bound_path
 from engines.files.footers import Footer, Written
-from engines.files.ledgers import Noted
+from engines.files.ledgers import LedgerFacts, Noted
 from state.catalog.entry import Change, Retained, TableCommit
-from state.catalog.records import EDIT, Binding, DataFile, Ledger, Role, is_content
+from state.catalog.records import EDIT, EDITS, Binding, DataFile, Ledger, Role, is_content
 from state.objects import ObjectRef
 
 
@@ -36,14 +39,38 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundLedger:
+    """A ledger in Parquet that was found, with what its footer says. Its SHA-256 is "" until somebody reads it."""
+
+    ref: ObjectRef
+    rows: int
+    facts: LedgerFacts
+
+
+@dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a table will consist of, and the parts that it does without: superseded, or of contents that lack a part (`torn`)."""
+    """What a table will consist of, and the parts that it does without: superseded, or of contents that lack a part (`torn`).
+
+    edits: files of several rows that were changed by hand, each with its source.
+    """
 
     name: str
     bucket: str
     parts: tuple[Part, ...]
     superseded: tuple[Part, ...] = ()
     torn: tuple[Part, ...] = ()
+    edits: tuple[tuple[Part, str], ...] = ()
+    ledgers: tuple[FoundLedger, ...] = ()
+
+    @property
+    def refs(self) -> tuple[ObjectRef, ...]:
+        """Of all that it will refer to."""
+        return (*(part.ref for part in self.parts), *(part.ref for part, _ in self.edits), *(found.ref for found in self.ledgers))
+
+    @property
+    def version(self) -> int:
+        """The newest that its journal tells of."""
+        return max((found.facts.version for found in self.ledgers), default=0)
 
     @property
     def rows(self) -> int:
@@ -51,8 +78,8 @@ class Rebuilt:
         return sum(part.footer.rows for part in self.parts)
 
 
-def rebuild(name: str, bucket: str, parts: Iterable[Part]) -> Rebuilt:
-    """The table that these parts, all with complete footers and of one bucket, are of."""
+def rebuild(name: str, bucket: str, parts: Iterable[Part], edits: Iterable[Part] = (), ledgers: Iterable[FoundLedger] = ()) -> Rebuilt:
+    """The table that these parts, all with complete footers and of one bucket, are of. edits: files of several edits."""
     found = sorted(parts, key=_writing)
     newest = max(found, key=lambda part: part.footer.schema.id).written.transformation
     former = max((part.footer.schema.id for part in found if part.written.transformation != newest), default=0)
@@ -70,7 +97,8 @@ def rebuild(name: str, bucket: str, parts: Iterable[Part]) -> Rebuilt:
     keys = {part.ref.key for part in kept}
     torn = [part for part in torn if part.written.source not in whole]
     aside = tuple(part for part in found if part.ref.key not in keys and part not in torn)
-    return Rebuilt(name, bucket, tuple(kept), aside, tuple(torn))
+    told = _telling(list(ledgers), {part.written.source for part in kept})
+    return Rebuilt(name, bucket, tuple(kept), aside, tuple(torn), tuple(_edits_of(edits, found, keys)), told)
 
 
 def _place(part: Part) -> tuple[int, int, str, int]:
@@ -115,6 +143,33 @@ def _kept(contents: Sequence[Sequence[Part]]) -> list[Part]:
     return [part for content in ordered if newest[content[0].written.path] is content for part in content]
 
 
+def _edits_of(edits: Iterable[Part], parts: Iterable[Part], kept: Collection[str]) -> Iterator[tuple[Part, str]]:
+    """Files of several edits with their sources: those that no compaction put others in the place of, and that took the place of theirs.
+
+    A compaction that was killed before its entry left one beside the edits that are pending still.
+    """
+    found = sorted(edits, key=_place)
+    folded = {key for part in (*parts, *found) for key in part.written.folds}
+    for _, group in groupby(found, key=lambda part: _place(part)[:3]):
+        content = list(group)
+        if _complete(content) and folded.isdisjoint(part.ref.key for part in content) and kept.isdisjoint(content[0].written.folds):
+            yield from ((part, f"{part.written.source}:{number}") for number, part in enumerate(content))
+
+
+def _telling(ledgers: Sequence[FoundLedger], sources: Collection[str]) -> tuple[FoundLedger, ...]:
+    """The journal without files that others were folded from; where two folds share one, the greater. What was last set aside."""
+    claimed: set[str] = set()
+    kept = []
+    for found in sorted(ledgers, key=lambda found: (-len(found.facts.folds), found.ref.key)):
+        keys = {found.ref.key, *found.facts.folds}
+        if claimed.isdisjoint(keys) and found.facts.kind != "quarantine":
+            claimed |= keys
+            kept.append(found)
+    aside = sorted((found for found in ledgers if found.facts.kind == "quarantine"), key=lambda found: found.facts.at)
+    newest = {found.facts.source: found for found in aside if found.facts.source in sources}
+    return (*sorted(kept, key=lambda found: (found.facts.version, found.ref.key)), *newest.values())
+
+
 def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[Noted], *, declared: bool) -> tuple[Change, ...]:
     """What makes the table, in one entry. refs: by key, with their SHA-256. profiles: of its contents, as far as they were found.
     declared: whether a spec asks for it; else it is retained."""
@@ -135,7 +190,9 @@ def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[
             schema=schemas[number],
             add=tuple(files[number]),
             bind=_bindings(parts) if number == max(schemas) else (),
-            note=(*_edits(parts, refs), *_profiles(profiles)) if number == max(schemas) else (),
+            note=(*_ledgers(rebuilt, refs), *_profiles(profiles)) if number == max(schemas) else (),
+            after=rebuilt.version,
+            fold=_folded(rebuilt) if number == max(schemas) else None,
         )
         for number in sorted(schemas)
     ]
@@ -146,10 +203,14 @@ def _profiles(found: Sequence[Noted]) -> tuple[Ledger, ...]:
     return tuple(Ledger(each.kind, each.ref, each.rows, each.source, 1, "") for each in found)
 
 
-def _edits(parts: Sequence[Part], refs: Mapping[str, ObjectRef]) -> tuple[Ledger, ...]:
-    """Rows that were changed by hand have no other source."""
-    edits = (part for part in parts if part.written.source.startswith(EDIT))
-    return tuple(Ledger("edit", refs[part.ref.key], part.footer.rows, part.written.source, 1, "") for part in edits)
+def _ledgers(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef]) -> tuple[Ledger, ...]:
+    """Rows that were changed by hand have no other source: their parts are ledgers, too, unless they were folded to files of edits."""
+    edits = {source: Ledger("edit", refs[part.ref.key], part.footer.rows, source, 1, "") for part, source in rebuilt.edits}
+    for part in rebuilt.parts:
+        source = part.written.source
+        if source.startswith((EDIT, EDITS)) and source not in edits:
+            edits[source] = Ledger("edit", refs[part.ref.key], part.footer.rows, source, 1, "")
+    return (*edits.values(), *(found.facts.ledger(refs[found.ref.key], found.rows) for found in rebuilt.ledgers))
 
 
 def _role(part: Part, first: Part) -> Role:
@@ -159,5 +220,20 @@ def _role(part: Part, first: Part) -> Role:
 
 def _bindings(parts: Sequence[Part]) -> tuple[Binding, ...]:
     """Each path with its newest content."""
-    newest = {bound_path(part.written.path): part.written for part in parts if is_content(part.written.source)}
-    return tuple(Binding(path, made.source, made.size, 0) for path, made in sorted(newest.items()))
+    found = [
+        (made.sequence, bound_path(made.path), made.source, made.size)
+        for made in (part.written for part in parts)
+        if is_content(made.source)
+    ]
+    folded = (content for part in parts for content in part.written.contents)
+    found += [(content.place, content.path, content.digest, content.size) for content in folded if content.path is not None]
+    newest = {path: (source, size) for _, path, source, size in sorted(found)}
+    return tuple(Binding(path, source, size, 0) for path, (source, size) in sorted(newest.items()))
+
+
+def _folded(rebuilt: Rebuilt) -> Mapping[str, int] | None:
+    """The places of contents, and of files of edits, that have no rows of their own any more."""
+    places = {content.digest: content.place for part in rebuilt.parts for content in part.written.contents}
+    own = {part.written.source for part in rebuilt.parts}
+    places |= {source: part.written.sequence for part, source in rebuilt.edits}
+    return {source: place for source, place in places.items() if source not in own} or None

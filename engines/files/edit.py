@@ -70,7 +70,7 @@ def edit(
     rows = change_rows(pairs, [column.name for column in table.columns], table.primary_key, cause, at)
     if not rows.num_rows:
         return Edited(None, (), ())
-    with StagedParts(store) as parts, JournalWriter(store, prefix, [asked.name]) as journal:
+    with StagedParts(store) as parts, JournalWriter(store, prefix, [asked.name], asked.name) as journal:
         part = _delta(asked, table, row, parts, prefix)
         journal.write(rows)
         written = journal.end()

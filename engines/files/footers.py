@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engines.files.statistics import Key, column_stats
-from engines.files.table_writer import HIDDEN
+from engines.files.table_writer import HIDDEN, Content
 from engines.files.types import from_arrow
 from state.catalog.records import Column, DataFile, Role, Schema
 from state.objects import ObjectRef
@@ -44,6 +44,7 @@ class Written:
     deletes: int
     last: bool
     folds: tuple[str, ...] = ()
+    contents: tuple[Content, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def _written(said: dict[str, bytes]) -> Written:
         deletes=part.get("deletes", 0),
         last=part["last"],
         folds=tuple(source.get("folds", ())),
+        contents=tuple(Content(*content) for content in part.get("contents", ())),
     )
 
 

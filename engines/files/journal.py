@@ -9,8 +9,8 @@ in JSON. Pairs of rows are compared column by column, never value by value. Next
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,11 +20,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.files.arrow_values import as_json
+from engines.files.ledgers import LedgerFacts
 from engines.files.table_writer import out_of_space
 from engines.row_keys import DELETED_COLUMN, row_keys
 from specs.digests import digest
 from state.digest_file import sha256_file
 from state.objects import ObjectRef, ObjectStore
+from state.timestamps import iso
 
 SCHEMA = pa.schema(
     [
@@ -165,11 +167,12 @@ def as_text(column: pa.Array) -> pa.Array:
 class JournalWriter:
     """Writes the rows of one change to a staged Parquet file. A context that drops it unless `end` was reached. Blocking."""
 
-    def __init__(self, store: ObjectStore, prefix: str, name: Sequence[object]) -> None:
-        """prefix: of the table's objects; name: what the rows derive from."""
+    def __init__(self, store: ObjectStore, prefix: str, name: Sequence[object], source: str = "", folds: Sequence[str] = ()) -> None:
+        """prefix: of the table's objects; name: what the rows derive from; source, folds: see `LedgerFacts`."""
         self._store, self._key = store, f"{prefix}/journal/{digest(['journal', *name])}.parquet"
         self._writer: pq.ParquetWriter | None = None
         self._path: Path | None = None
+        self._facts = LedgerFacts("journal", "", source, 0, "", tuple(folds))
         self.rows = 0
 
     def write(self, rows: pa.Table) -> None:
@@ -183,6 +186,7 @@ class JournalWriter:
                 self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="zstd", compression_level=1)
             self._writer.write_table(rows)
         self.rows += rows.num_rows
+        self._note(rows)
 
     def end(self) -> tuple[ObjectRef, Path] | None:
         """The object and where it is staged; None where nothing changed."""
@@ -190,9 +194,16 @@ class JournalWriter:
             return None
         path, writer = self._path, self._writer
         with out_of_space(self._store, path):
+            writer.add_key_value_metadata(self._facts.to_metadata())
             writer.close()
         self._writer = self._path = None
         return ObjectRef(self._store.name, self._key, path.stat().st_size, sha256_file(path)), path
+
+    def _note(self, rows: pa.Table) -> None:
+        newest = pc.max(rows["at"]).as_py().replace(tzinfo=UTC)
+        facts = self._facts
+        version, at = max(facts.version, pc.max(rows["version"]).as_py()), max(facts.at, iso(newest))
+        self._facts = replace(facts, dataset=rows["dataset"][0].as_py(), version=version, at=at)
 
     def __enter__(self) -> Self:
         return self

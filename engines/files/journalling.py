@@ -108,7 +108,8 @@ def journal_of(
         return ()
     told.sort(key=lambda content: content.sequence)
     now = datetime.now(UTC)
-    with JournalWriter(parts.store, task.key_prefix, [task.cause.version, *(content.digest for content in told)]) as journal:
+    name = [task.cause.version, *(content.digest for content in told)]
+    with JournalWriter(parts.store, task.key_prefix, name, told[-1].digest) as journal:
         if task.former is None:
             for content in told:
                 journal.write(count_row(task.cause, "load", content.name, content.rows, now))

@@ -15,13 +15,14 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engines.files.ledgers import Noted
+from engines.files.ledgers import LedgerFacts, Noted
 from engines.files.source import Reading
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import out_of_space
 from specs.digests import digest
 from state.digest_file import sha256_file
 from state.objects import ObjectRef, ObjectStore
+from state.timestamps import iso
 
 SCHEMA = pa.schema(
     [
@@ -113,6 +114,7 @@ def write_quarantine(parts: StagedParts, spool: Spool, reading: Reading, origin:
         with out_of_space(parts.store, path), pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1) as writer:
             for table in _tables(spool, reading, origin, at):
                 writer.write_table(table)
+            writer.add_key_value_metadata(LedgerFacts("quarantine", origin.dataset, origin.digest, 0, iso(at)).to_metadata())
         sha256 = sha256_file(path)
     except BaseException:
         path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -44,12 +44,23 @@ HIDDEN = (FILE_COLUMN, ROW_COLUMN, DELETED_COLUMN)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+class Content(NamedTuple):
+    """A content that was folded into others' rows: its digest, its place among the contents, and a path that it is bound to, None where it
+    is bound to none any more, with its size in bytes."""
+
+    digest: str
+    place: int
+    path: str | None
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Of what the rows are made: `source` is the content digest, `path` how the operator calls the file, `size` its bytes.
 
     `write` is the table's mode, `sequence` the place that these rows take among the table's; `folds` are keys of the objects that they take
-    the place of. `basis`: digest of what else the rows depend on, "" for nothing.
+    the place of. `basis`: digest of what else the rows depend on, "" for nothing. `contents`: those that the table holds without files of
+    their own from then on.
     """
 
     dataset: str
@@ -61,6 +72,7 @@ class Provenance:
     sequence: int = 0
     folds: tuple[str, ...] = ()
     basis: str = ""
+    contents: tuple[Content, ...] = ()
 
 
 class TableWriter:
@@ -150,7 +162,8 @@ class TableWriter:
         part = self._part
         if part is None:
             return
-        ref, footer = part.end(f"{self._prefix}/{self._name}-{len(self._done):04d}.parquet", last=last)
+        contents = self._provenance.contents if last else None
+        ref, footer = part.end(f"{self._prefix}/{self._name}-{len(self._done):04d}.parquet", contents)
         self._staged[ref.key], self._part = part.staged, None
         if part.rows >= ROW_GROUP_ROWS:
             pa.default_memory_pool().release_unused()  # or a daemon keeps for ever what one large file needed
@@ -193,10 +206,10 @@ class _Part:
         if DELETED_COLUMN in group.column_names:
             self.deletes += pc.sum(group[DELETED_COLUMN]).as_py() or 0
 
-    def end(self, key: str, *, last: bool) -> tuple[ObjectRef, pq.FileMetaData]:
-        """Ends the file; what it will be under its key."""
+    def end(self, key: str, contents: tuple[Content, ...] | None) -> tuple[ObjectRef, pq.FileMetaData]:
+        """Ends the file; what it will be under its key. contents: None unless it is the last part."""
         with out_of_space(self._store, self.staged):
-            self._writer.add_key_value_metadata(part_facts(self.first_row, self.keys.low, self.keys.high, self.deletes, last=last))
+            self._writer.add_key_value_metadata(part_facts(self.first_row, self.keys.low, self.keys.high, self.deletes, contents))
             self._writer.close()
             self._file.close()
         return ObjectRef(self._store.name, key, self.size, sha256_file(self.staged)), self._footers[0]
@@ -236,9 +249,12 @@ def table_facts(schema: Schema, provenance: Provenance, primary_key: Sequence[st
     }
 
 
-def part_facts(first_row: int, low: Key | None, high: Key | None, deletes: int, *, last: bool) -> Mapping[str, bytes]:
-    """What the footer says of a single part, once it is written."""
-    return {"lakehouse.part": orjson.dumps({"firstRow": first_row, "keyMin": low, "keyMax": high, "deletes": deletes, "last": last})}
+def part_facts(first_row: int, low: Key | None, high: Key | None, deletes: int, contents: Sequence[Content] | None) -> Mapping[str, bytes]:
+    """What the footer says of a single part, once it is written. contents: of the last one, see `Provenance`; None for others."""
+    facts: dict[str, object] = {"firstRow": first_row, "keyMin": low, "keyMax": high, "deletes": deletes, "last": contents is not None}
+    if contents:
+        facts["contents"] = [tuple(content) for content in contents]
+    return {"lakehouse.part": orjson.dumps(facts)}
 
 
 def _layout(schema: pa.Schema, group: pa.Table) -> dict[str, Any]:

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from datafusion import SessionContext
 
 from engines.files.journal import JournalWriter
-from engines.files.ledgers import Noted
+from engines.files.ledgers import Noted, read_ledger_facts
 from engines.files.staged_parts import StagedParts
-from engines.files.table_writer import Provenance, TableWriter
+from engines.files.table_writer import Content, Provenance, TableWriter
 from engines.row_keys import DELETED_COLUMN
 from engines.sql.merge import check_files, open_table, plain_schema, quote, view_schema
 from engines.sql.source import SEQUENCE, LakeTable, source_from_dict
@@ -35,10 +35,10 @@ class CompactTask:
     """What is folded.
 
     Args:
-        source: the table, of what is folded alone. name: of the result's source.
+        source: the table, of what is folded alone. name: of the result's source. contents: see `Provenance`.
         folds: keys of the objects that the result replaces. sequence: its place.
-        journals: local files of the journal's small ledgers, oldest first.
-        edits: local files of edits with their places, 0 for those that are in the base already.
+        journals: keys and local files of the journal's small ledgers, oldest first.
+        edits: local files of edits with their places, 0 for those that are in the base already; edit_keys: of the same.
         others: local files of the deltas that are no edits, with their places.
     """
 
@@ -50,8 +50,10 @@ class CompactTask:
     name: str
     sequence: int
     folds: tuple[str, ...]
-    journals: tuple[str, ...] = ()
+    journals: tuple[tuple[str, str], ...] = ()
     edits: tuple[tuple[str, int], ...] = ()
+    edit_keys: tuple[str, ...] = ()
+    contents: tuple[Content, ...] = ()
     others: tuple[tuple[str, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,8 +67,10 @@ class CompactTask:
             "name": self.name,
             "sequence": self.sequence,
             "folds": list(self.folds),
-            "journals": list(self.journals),
+            "journals": [list(journal) for journal in self.journals],
             "edits": [list(edit) for edit in self.edits],
+            "edit_keys": list(self.edit_keys),
+            "contents": [list(content) for content in self.contents],
             "others": [list(other) for other in self.others],
         }
 
@@ -75,8 +79,9 @@ class CompactTask:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
         source = source_from_dict(data["source"])
         assert isinstance(source, LakeTable)
-        pairs = {name: tuple((path, place) for path, place in data[name]) for name in ("edits", "others")}
-        lists = {name: tuple(data[name]) for name in ("folds", "journals")}
+        pairs = {name: tuple((one, other) for one, other in data[name]) for name in ("journals", "edits", "others")}
+        lists = {name: tuple(data[name]) for name in ("folds", "edit_keys")}
+        lists["contents"] = tuple(Content(*content) for content in data["contents"])
         target, schema = BucketConfig.from_dict(data["target"]), Schema.from_dict(data["schema"])
         return cls(**{**data, **pairs, **lists, "source": source, "target": target, "schema": schema})
 
@@ -107,8 +112,9 @@ def run(arguments: Mapping[str, Any], progress: Callable[[int, int], None] | Non
     check_files(task.source)
     with StagedParts(job_store(task.target)) as parts, tempfile.TemporaryDirectory(dir=parts.store.stage().parent) as scratch:
         context = bounded_context(Path(scratch))
-        base = _base(task, context, parts, progress)
+        # ledgers are stored first: whoever finds the base, which says what it folds, finds them as well
         ledgers = (*_journal(task, parts), *_edits(task, context, parts))
+        base = _base(task, context, parts, progress)
         parts.put()
     return Compacted(base, ledgers).to_dict()
 
@@ -117,7 +123,10 @@ def _base(
     task: CompactTask, context: SessionContext, parts: StagedParts, progress: Callable[[int, int], None] | None
 ) -> tuple[DataFile, ...]:
     key = task.source.primary_key
-    made = Provenance(task.source.name, task.name, task.name, task.transformation, None, "upsert", task.sequence, task.folds)
+    folds = tuple(dict.fromkeys((*task.folds, *task.edit_keys)))
+    made = Provenance(
+        task.source.name, task.name, task.name, task.transformation, None, "upsert", task.sequence, folds, contents=task.contents
+    )
     writer = TableWriter(parts, task.key_prefix, task.schema, made, primary_key=key, role="delta")
     context.register_table("compacted", open_table(task.source, context))
     order = ", ".join(map(quote, key))
@@ -139,8 +148,10 @@ def _journal(task: CompactTask, parts: StagedParts) -> tuple[Noted, ...]:
     """The small files of the journal as one."""
     if len(task.journals) < 2:
         return ()
-    with JournalWriter(parts.store, task.key_prefix, [task.name]) as journal:
-        for path in task.journals:
+    facts = (read_ledger_facts(Path(path))[0] for _, path in task.journals)
+    folds = dict.fromkeys((*(key for key, _ in task.journals), *(key for one in facts if one is not None for key in one.folds)))
+    with JournalWriter(parts.store, task.key_prefix, [task.name], task.name, list(folds)) as journal:
+        for _, path in task.journals:
             journal.write(pq.read_table(path, partitioning=None))
         written = journal.end()
     assert written is not None
@@ -177,7 +188,7 @@ def _noted_edits(task: CompactTask, rows: pa.Table, parts: StagedParts) -> tuple
     if not rows.num_rows:
         return ()
     name = EDITS + task.name
-    made = Provenance(task.source.name, name, name, task.transformation, None, "upsert", task.sequence)
+    made = Provenance(task.source.name, name, name, task.transformation, None, "upsert", task.sequence, task.edit_keys)
     staged = StagedParts(parts.store)
     writer = TableWriter(
         staged, f"{task.key_prefix}/edits", task.schema, made, primary_key=task.source.primary_key, role="delta", deletes=True

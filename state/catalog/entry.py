@@ -35,6 +35,7 @@ class TableCommit:
     prepared on another one is refused (None: whatever it is). `note` adds ledgers. `forget` gives up every version before that one.
     `drop` names keys of what goes besides: ledgers, and files that only versions given up had. `fold` is `Table.folded` from now on, where
     it changes, as the other fields say what holds from now on; without `origin`, the former one does, unless the transformation is another.
+    `after` is a version that the table had before the catalog was lost: a table that begins with this goes on from there.
     """
 
     op: ClassVar[str] = "table-commit"
@@ -57,6 +58,7 @@ class TableCommit:
     forget: int = 0
     fold: Mapping[str, int] | None = field(default=None, hash=False)
     origin: Origin | None = None
+    after: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -79,6 +81,7 @@ class TableCommit:
             "drop": list(self.drop),
             "forget": self.forget,
             "fold": self.fold,
+            **({"after": self.after} if self.after else {}),
         } | ({} if self.origin is None else {"origin": self.origin.to_dict()})
 
     @classmethod

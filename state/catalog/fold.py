@@ -226,7 +226,7 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
     state = state or ObjectState(change.object)
     match change:
         case TableCommit():
-            return _with_table(state, _commit(state.table or Table(state.name, version=state.last_version), change))
+            return _with_table(state, _commit(state.table or Table(state.name, version=max(state.last_version, change.after)), change))
         case CorpusAdded() | BuildAdded() | Served() | Forgotten():
             return _with_index(state, _index(state.index or IndexRecord(state.name), change))
         case Retained() | Adopted():

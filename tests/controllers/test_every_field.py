@@ -26,7 +26,8 @@ HONOURED = {
     "Dataset": "source.files source.format source.encoding source.delimiter source.header source.sheet source.ocr "
     "source.postgres.dsn.secret source.postgres.table source.postgres.query source.postgres.cursor source.postgres.overlap source.sql "
     "bucket primaryKey write columns.*.type columns.*.format refresh.watch refresh.every refresh.cron renamedFrom deletion policy publish "
-    "tombstone keep.versions keep.age keep.journal compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable contract.required "
+    "tombstone keep.versions keep.age keep.journal compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable "
+    "contract.required "
     "contract.unique contract.ranges.*.min contract.ranges.*.max contract.checks contract.references contract.onViolation "
     "freshness.staleAfter",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",

@@ -17,7 +17,8 @@ DESCRIPTION = """
 Make the catalog again from nothing but the repository and the buckets, where its log is lost or
 damaged: each table from the footers of its Parquet files. Without --yes it says what it would do.
 It refuses where a readable catalog exists: then `lakectl daemon` or `lakectl apply` just goes on.
-What is left of the old catalog is kept below lost/. What operators suspended stays suspended.
+The journal and rows changed by hand come back as well, former
+versions do not. What is left of the old catalog is kept below lost/. What operators suspended stays suspended.
 Indexes are built again by the next start.
 """
 EXAMPLES = """
@@ -64,6 +65,7 @@ def _document(found: "Findings", *, done: bool) -> dict[str, object]:
                 "bucket": table.bucket,
                 "files": len(table.parts),
                 "rows": table.rows,
+                "journal": sum(found.rows for found in table.ledgers if found.facts.kind == "journal"),
                 "retained": table.name not in found.declared,
                 "superseded": len(table.superseded),
             }
@@ -79,6 +81,8 @@ def _show(found: "Findings", session: Session, *, done: bool) -> None:
     for table in found.tables:
         retained = "" if table.name in found.declared else "; no spec asks for it: it is retained"
         facts = f"{number(table.rows, 'row')} in {number(len(table.parts), 'file')} of bucket {table.bucket}"
+        journal = sum(found.rows for found in table.ledgers if found.facts.kind == "journal")
+        facts += f", {number(journal, 'row')} of journal" if journal else ""
         terminal.line(f"Dataset/{table.name}  {facts}{retained}")
     for held in found.suspensions:
         terminal.line(f"{held.object}  stays suspended{f' until {held.until}' if held.until else ''}, by {held.by}: {held.why}")

@@ -16,6 +16,7 @@ from api.bodies import JSON, Document, at_most, encoded, read_body
 from api.endpoints import Endpoint
 from api.reader import READER
 from api.rescue import HEADERS, RESCUES, rescue_headers
+from engines.at import at_from
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult
 
@@ -50,6 +51,11 @@ class SearchBody(Document):
     )
     k: int = Field(10, ge=1, description="Hits wanted.")
     filter: str | None = Field(None, min_length=1, description="A SQL condition over the dataset's columns; only its rows are searched.")
+    at: int | str | dict[str, int | str] | None = Field(
+        None,
+        description="A former version of the index's dataset: its number, or an instant (ISO 8601). Hits are rows and texts of it; "
+        "`coverage` says what could not be searched.",
+    )
     model: str | None = Field(None, min_length=1, description="The model the client believes in; another one is refused.")
 
     @model_validator(mode="after")
@@ -68,13 +74,21 @@ class SearchHit(Document):
     score: float = Field(description="Cosine similarity: higher is better, 1 is equal.")
 
 
+class SearchCoverage(Document):
+    """Of a former version."""
+
+    version: int = Field(description="The version whose texts the build that answered holds.")
+    missing: int = Field(description="Rows of the wanted version that this build lacks, or has with another text: they cannot be found.")
+
+
 class SearchAnswer(Document):
     """Hits, best first, and what found them."""
 
     hits: list[SearchHit]
     index: str
     generation: str | None = Field(description="The IndexGeneration that answered; null if the recommended recipe was built without one.")
-    versions: dict[str, int] = Field(description="The version of the dataset that the index holds.")
+    versions: dict[str, int] = Field(description="The version of the dataset that the index holds, or that `at` asked for.")
+    coverage: SearchCoverage | None = Field(None, description="With `at`: what of that version was searched.")
     rescues: list[str] = Field(default_factory=list, description=RESCUES)
 
 
@@ -95,10 +109,13 @@ class SearchRoute:
             k=body.k,
             filter=body.filter,
             model=body.model,
+            at=None if body.at is None else at_from(body.at),
         )
         result = await self.service.search(wanted, request[READER])
         hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
         content: dict[str, object] = {"hits": hits, "index": result.index, "generation": result.generation, "versions": result.versions}
+        if result.coverage is not None:
+            content["coverage"] = {"version": result.coverage.version, "missing": result.coverage.missing}
         content |= {"rescues": result.rescues} if result.rescues else {}
         return encoded(orjson.dumps(content), headers=rescue_headers(result.rescues))
 

@@ -19,6 +19,7 @@ import logging
 import mmap
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,9 +30,11 @@ import anyio
 import numpy as np
 import pyarrow as pa
 
+from engines.at import At, Moment
 from engines.embedding.registry import Embedder, Model, open_embedder
-from engines.errors import EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid
+from engines.errors import EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
 from engines.reading import ANONYMOUS, IndexName, Reader, decide
+from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
 from engines.sql.tables import RESCUED_FOR
 from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
@@ -39,13 +42,14 @@ from engines.vectors.engine import Mask, VectorIndex, Vectors
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
-from state.catalog.records import Build, IndexRecord, ServingManifest
+from state.catalog.records import Build, IndexRecord, ServingManifest, Table
 from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
 
 MOST_HITS = 10_000
 LONGEST_TEXT = 1_000_000  # characters
 SHORT_TEXT = 2_000  # characters that are embedded within 0.3 ms
+MOST_FORMER = 2  # builds that are open for searches of former versions
 RETRY_AFTER = 5.0  # seconds from a manifest that could not be opened to the next attempt
 
 _log = logging.getLogger(__name__)
@@ -53,7 +57,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What is looked for: exactly one of text and vector. filter: a SQL condition over the dataset's columns. model: whose vectors."""
+    """What is looked for: exactly one of text and vector. filter: a SQL condition over the dataset's columns. model: whose vectors. at: a
+    former version of the dataset; None for what serves."""
 
     index: str
     text: str | None = None
@@ -61,6 +66,7 @@ class SearchRequest:
     k: int = 10
     filter: str | None = None
     model: str | None = None
+    at: At | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ class Hit:
 class SearchResult:
     """The hits, best first. generation: the recipe's name, None if it was recommended. versions: of the dataset that the build holds.
 
-    rescues: buckets that gave files of the build in another's place.
+    rescues: buckets that gave files of the build in another's place. coverage: of a former version, which `versions` names then.
     """
 
     hits: tuple[Hit, ...]
@@ -85,6 +91,7 @@ class SearchResult:
     generation: str | None
     versions: Mapping[str, int]
     rescues: tuple[str, ...] = ()
+    coverage: Coverage | None = None
 
 
 class Indexes(Protocol):
@@ -92,6 +99,9 @@ class Indexes(Protocol):
 
     def index(self, name: str) -> IndexRecord | None:
         """What is recorded of the index; None if there is none. From memory: called on the event loop."""
+
+    def table(self, name: str) -> Table | None:
+        """What a Dataset holds. From memory: called on the event loop."""
 
     def objects(self, kind: str) -> Mapping[str, ObjectState]:
         """Every object of a kind, by its name. Blocking."""
@@ -107,10 +117,10 @@ class Files(Protocol):
         """Tells that a file which was found with this failure answers once more. Returns at once."""
 
 
-class Filters(Protocol):
+class Filters(Versions, Protocol):
     """The query service, as far as a search needs it."""
 
-    async def keys(self, dataset: str, filter_sql: str, reader: Reader) -> pa.Array:
+    async def keys(self, dataset: str, filter_sql: str, reader: Reader, moment: Moment = None) -> pa.Array:
         """The keys of the rows that pass, a string array. Raises FilterInvalid."""
 
 
@@ -180,6 +190,7 @@ class SearchService:
         self._clock = clock
         self._held: dict[str, _Serving] = {}
         self._loading: dict[str, _Loading] = {}
+        self._former: OrderedDict[str, asyncio.Future[_Serving]] = OrderedDict()
         self._looking: dict[str, asyncio.Future[tuple[BucketFailure, ...]]] = {}
         # One after the other: two builds that load at once would both be in memory besides those that serve.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="index-loader")
@@ -192,6 +203,8 @@ class SearchService:
         """
         serving = await self._serving(request.index, reader)
         _check(request, serving)
+        if request.at is not None:
+            return await self._at(request, request.at, serving, reader)
         if request.filter is not None:
             dataset = serving.table.facts.dataset
             keys = await self._filters.keys(dataset, request.filter, reader)
@@ -199,6 +212,35 @@ class SearchService:
         if serving.index.quick(request.k) and (request.text is None or len(request.text) <= SHORT_TEXT):
             return _answer(request, serving)
         return await anyio.to_thread.run_sync(_answer, request, serving, limiter=self._limiter)
+
+    async def _at(self, request: SearchRequest, at: At, serving: _Serving, reader: Reader) -> SearchResult:
+        """The hits among the rows of a former version; see `search_at.py`."""
+        facts = serving.table.facts
+        record, table = self._indexes.index(request.index), self._indexes.table(facts.dataset)
+        if record is None or table is None:
+            raise TableUnknown(f"Dataset {facts.dataset}, of which index {request.index} is, is not there any more.")
+        moment = moment_in(at, facts.dataset)
+        choice = choose(record, table, moment)
+        if choice.build != serving.build:
+            serving = await self._opened_again(record, choice.build)
+            _check(request, serving)
+        without, coverage = await changes(self._filters, choice, serving.table.facts.text, reader)
+        keys = None
+        if request.filter is not None:
+            keys = await self._filters.keys(facts.dataset, request.filter, reader, choice.table.version)
+        answer = await anyio.to_thread.run_sync(_answer, request, serving, keys, without, limiter=self._limiter)
+        return replace(answer, versions={facts.dataset: choice.table.version}, coverage=coverage)
+
+    async def _opened_again(self, record: IndexRecord, build: Build) -> _Serving:
+        """A build that does not serve any more, or not yet; some are kept."""
+        opened = self._former.get(build.digest)
+        if opened is None or (opened.done() and (opened.exception() is not None or not opened.result().whole())):
+            opened = asyncio.wrap_future(self._loader.submit(self._opened, build, manifest_of(record, build)))
+            self._former[build.digest] = opened
+            if len(self._former) > MOST_FORMER:
+                self._former.popitem(last=False)
+        self._former.move_to_end(build.digest)
+        return await asyncio.shield(opened)
 
     def follow(self, objects: Iterable[str]) -> None:
         """These objects ("Kind/name") changed: begin to load what serves now, before anybody asks. On the event loop."""
@@ -217,6 +259,9 @@ class SearchService:
             loading.done.cancel()  # else its thread would tell a loop that may be closed by then
         for look in self._looking.values():
             look.cancel()
+        for opened in self._former.values():
+            opened.cancel()
+        self._former.clear()
         self._held.clear()
         self._loading.clear()
 
@@ -377,12 +422,15 @@ def _check(request: SearchRequest, serving: _Serving) -> None:
             )
 
 
-def _answer(request: SearchRequest, serving: _Serving, keys: pa.Array | None = None) -> SearchResult:
-    """Embed, search, and look the chunks up. keys: of the only rows to be found. Blocking."""
+def _answer(request: SearchRequest, serving: _Serving, keys: pa.Array | None = None, without: pa.Array | None = None) -> SearchResult:
+    """Embed, search, and look the chunks up. keys: of the only rows to be found; without: of rows that are not. Blocking."""
     query = _query(request, serving)
     allowed: Mask | None = None
     if keys is not None:
         allowed = serving.table.of_rows(keys)
+    if without is not None:
+        others = ~serving.table.of_rows(without)
+        allowed = others if allowed is None else allowed & others
     ids, scores = serving.index.search(query, request.k, allowed)
     rows = serving.table.rows(ids)
     cosines = np.minimum(scores, 1).tolist()  # rounding takes equal texts a little beyond 1

@@ -8,41 +8,25 @@ Values are compared as the columns' types compare; of a column that changed its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engines.errors import EngineError, QueryInvalid
+from engines.errors import EngineError
 from engines.files.journal import EXISTED, OLD, entities, field_changes
 from engines.files.types import arrow_type
-from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN
+from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN, row_keys
 from engines.sql.merge import quote
 from engines.sql.problems import translate
 from engines.sql.source import LakeTable
 from engines.sql.spool import Range, batches, ranges, read_rows, register_sorted, spooling_context
-from engines.sql.views import touching
-from state.catalog.records import DataFile, Schema, Table
+from engines.sql.version_pair import Pair
 
 _THERE, _PLACE = "__there", "__place"
-_OPS = {"insert": "added", "delete": "removed", "update": "changed"}
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two versions of one table, by key. former, later: what of them is read. distinct: whether each key is in a version once."""
-
-    former: LakeTable
-    later: LakeTable
-    primary_key: tuple[str, ...]
-    distinct: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"former": self.former.to_dict(), "later": self.later.to_dict(), "key": list(self.primary_key), "distinct": self.distinct}
 
 
 @dataclass(slots=True)
@@ -60,46 +44,6 @@ class Difference:
         return self.added + self.removed + self.changed
 
 
-def scopes(former: Table, later: Table) -> tuple[Table, Table]:
-    """The parts of both in which they can differ. Pure. Raises QueryInvalid where their rows cannot be told apart in the same way."""
-    if former.primary_key != later.primary_key:
-        keys = [", ".join(table.primary_key) or "none" for table in (former, later)]
-        raise QueryInvalid(
-            f"The key of `{later.name}` was {keys[0]} in version {former.version} and is {keys[1]} in version {later.version}.",
-            remedy="Rows of such versions cannot be compared one by one; export both and compare the files.",
-        )
-    former, later = _widened(former, later), _widened(later, former)
-    ours, theirs = _places(former), _places(later)
-    only = [file for place, file in (*ours.items(), *theirs.items()) if (place in ours) != (place in theirs)]
-    return _scope(former, later, ours, only), _scope(later, former, theirs, only)
-
-
-def _widened(table: Table, other: Table) -> Table:
-    """With the columns that only the other has: null in every row."""
-    known = {column.name for column in table.columns}
-    columns = (*table.columns, *(column for column in other.columns if column.name not in known))
-    return replace(table, schemas=(*table.schemas[:-1], Schema(table.schema.id, columns)))
-
-
-def _places(table: Table) -> dict[tuple[str, str, int], DataFile]:
-    return {(file.key, file.role, file.sequence): file for file in table.readable}
-
-
-def _scope(table: Table, other: Table, files: Mapping[tuple[str, str, int], DataFile], only: Sequence[DataFile]) -> Table:
-    own = {file.ref for file in only}
-    shared = [file for file in files.values() if file.ref not in own]
-    if not table.primary_key:
-        shared = []
-    elif _key_type(table) == _key_type(other):
-        shared = list(touching(table, shared, only))
-    chosen = {file.ref for file in shared} | own
-    return replace(table, files=tuple(file for file in files.values() if file.ref in chosen))
-
-
-def _key_type(table: Table) -> str:
-    return next((column.type for column in table.columns if column.name == table.primary_key[0]), "")
-
-
 def difference(pair: Pair, scratch: Path, most: int) -> Difference:
     """Counts of all rows that differ, and the first of them by key. Raises EngineError."""
     found = Difference()
@@ -115,9 +59,14 @@ def difference(pair: Pair, scratch: Path, most: int) -> Difference:
     return found
 
 
-def pairs(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
-    """Batches of the rows that differ in these columns, as `field_changes` takes them."""
-    return _joined(pair, [column for column in _columns(pair) if column in columns], scratch)
+CHANGED = pa.schema([("key", pa.string()), ("there", pa.bool_())])
+
+
+def changed_keys(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
+    """As CHANGED: the keys of rows that differ in these columns, and whether they are in the later version. Raises EngineError."""
+    for batch in _joined(pair, [column for column in _columns(pair) if column in columns], scratch):
+        keys = row_keys(batch, pair.primary_key)
+        yield pa.RecordBatch.from_arrays([keys, pc.invert(batch.column(DELETED_COLUMN))], schema=CHANGED)
 
 
 def _told(batch: pa.RecordBatch, columns: Sequence[str], key: Sequence[str]) -> list[dict[str, Any]]:

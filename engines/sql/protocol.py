@@ -6,6 +6,7 @@
                        drop                                  instead of sources: the query is given up, nothing is answered
     worker -> daemon   result   rows, text, truncated        body: Arrow IPC stream
     daemon -> worker   keys     source, filter, limits       answered by a result with one column of row keys
+    daemon -> worker   changed  pair, columns, limits        answered by a result: row keys that differ, and whether they are there
     daemon -> worker   merge    source                       merge the table's deltas, for every worker
     worker -> daemon   merged                                they are
     worker -> daemon   problem  problem, message, remedy     instead of names, result or merged; the worker is ready for the next query

@@ -42,6 +42,7 @@ from engines.sql.process import WorkerProcess
 from engines.sql.protocol import Closed, Frame
 from engines.sql.source import LakeTable, TableSource
 from engines.sql.tables import SYSTEM, dataset_name, sql_name
+from engines.sql.version_pair import Pair
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
 from state.errors import ObjectCorrupt, ObjectMissing
@@ -72,6 +73,9 @@ class Tables(Protocol):
 
     def names(self) -> Sequence[TableName]:
         """Every table."""
+
+    def pair(self, name: TableName, former: int, later: int) -> Pair | None:
+        """Two versions of a Dataset, to be compared; None if there is no such table. Raises LakehouseError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +170,15 @@ class QueryService:
                 break
         return await self._refuse(answer, reader)
 
-    async def keys(self, dataset: str, filter_sql: str, reader: Reader = ANONYMOUS) -> pa.Array:
+    async def keys(self, dataset: str, filter_sql: str, reader: Reader = ANONYMOUS, moment: Moment = None) -> pa.Array:
         """The row keys (`engines/row_keys.py`) of a Dataset that satisfy a condition, one boolean SQL expression; a string array.
 
-        Raises FilterInvalid, TableUnknown, and the limits' errors as `run` does.
+        Raises FilterInvalid, TableUnknown, VersionUnknown, and the limits' errors as `run` does.
         """
         self._check_length(filter_sql)
         name = self._tables.named(sql_name(dataset))
         for fresh in (False, True):
-            source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, fresh=fresh))
+            source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, moment, fresh=fresh))
             if source is None:
                 raise await self._unknown(name.name, reader)
             await self._merges.wait(await asyncio.to_thread(unmerged, [source]), self._limits.seconds)
@@ -193,6 +197,27 @@ class QueryService:
             unreadable = answer.header["problem"] == "unknown-table"
             raise FilterInvalid("A filter may not read tables." if unreadable else message, remedy=answer.header["remedy"])
         return await self._refuse(answer, reader)
+
+    async def changed(self, dataset: str, former: int, later: int, columns: Sequence[str], reader: Reader = ANONYMOUS) -> pa.Table:
+        """Of two versions of a Dataset: `key` of each row that differs in these columns, and whether it is `there` in the later one.
+
+        Raises TableUnknown, VersionUnknown, and the limits' errors as `run` does.
+        """
+        name = self._tables.named(sql_name(dataset))
+        pair = None
+        if admitted(reader, name):
+            pair = await self._whole(partial(asyncio.to_thread, self._tables.pair, name, former, later))
+        if pair is None:
+            raise await self._unknown(name.name, reader)
+        async with self._conversation(self._limits) as worker:
+            limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES}
+            answer = await worker.ask({"op": "changed", "pair": pair.to_dict(), "columns": list(columns), "limits": limits})
+            worker.finish()
+        if answer.op != "result":
+            return await self._refuse(answer, reader)
+        if answer.header["truncated"]:
+            raise QueryTooLarge(f"More than {answer.header['rows']} rows differ between the versions.", remedy="Ask for a nearer version.")
+        return pa.ipc.open_stream(answer.body).read_all()
 
     async def _whole(self, read: Callable[[], Awaitable[_T]]) -> _T:
         """What is read. Where an object is missing or damaged, its table is mended first, or goes on without it."""

@@ -40,6 +40,7 @@ class Session:
 
     def __init__(self, scratch: Path | None = None, memory: int | None = None, partitions: int | None = None) -> None:
         """scratch: folder for spilling, none without one; memory: bytes that operators may hold; partitions: by default all cores."""
+        self.scratch = scratch
         config = SessionConfig().with_create_default_catalog_and_schema(False).with_default_catalog_and_schema(CATALOG, "public")
         if partitions is not None:
             config = config.with_target_partitions(partitions)

@@ -19,6 +19,7 @@ from engines.errors import TableUnknown
 from engines.reading import TableName
 from engines.sql.ledgers import LEDGER_TABLES, ledger_table
 from engines.sql.source import ArrowTable, LakeTable, TableSource
+from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import Files, View, make_view
 from state.catalog.fold import ObjectState, tables_of
 from state.catalog.records import LedgerKind, Table
@@ -108,6 +109,15 @@ class CatalogTables:
                 f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for."
             )
         return self._view(table, name.name, fresh) if moment is None else self._former_view(table, name.name, moment, fresh)
+
+    def pair(self, name: TableName, former: int, later: int) -> Pair | None:
+        """What has to be read of two versions of a Dataset to compare them; None if there is no such table. Raises as `resolve` does."""
+        table = self._table(name.name)
+        if table is None:
+            return None
+        sides = scopes(table_at(table, former), table_at(table, later))
+        ours, theirs = (make_view(side, self._views, self._files, name.name).table for side in sides)
+        return Pair(ours, theirs, table.primary_key, distinct=table.write == "upsert" or not table.primary_key)
 
     def _table(self, name: str) -> Table | None:
         return None if "." in name else self._catalog.table(dataset_name(name))

@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,12 +22,15 @@ import orjson
 import pyarrow as pa
 from datafusion import DataFrame
 
+from engines.errors import EngineError
 from engines.row_keys import row_keys
+from engines.sql.diff import CHANGED, changed_keys
 from engines.sql.problems import QueryProblem
 from engines.sql.protocol import Closed, Frame, pack, receive_blocking
 from engines.sql.results import Encoded, encode
 from engines.sql.session import Session
 from engines.sql.source import LakeTable, source_from_dict
+from engines.sql.version_pair import Pair
 
 WARM_UP = "SELECT count(*) AS n, max(value) AS m FROM (VALUES (1), (2)) AS t(value) WHERE value > $low GROUP BY value % 2"
 KEY = pa.schema([("key", pa.string())])
@@ -53,6 +57,8 @@ def _answer(session: Session, asked: Frame, connection: socket.socket) -> bytes:
             return pack({"op": "merged"})
         case "keys":
             result: Encoded | None = _keys(session, asked)
+        case "changed":
+            result = _changed(session, asked)
         case _:
             result = _query(session, asked, connection)
     return b"" if result is None else pack(_facts(result), result.ipc)
@@ -80,6 +86,16 @@ def _keys(session: Session, asked: Frame) -> Encoded:
     with session.identities(source, asked.header["filter"], primary_key) as frame:
         keys = (pa.record_batch([row_keys(batch, primary_key)], schema=KEY) for batch in _batches(frame))
         return encode(KEY, keys, limits["rows"], limits["bytes"])
+
+
+def _changed(session: Session, asked: Frame) -> Encoded:
+    limits = asked.header["limits"]
+    with tempfile.TemporaryDirectory(dir=session.scratch) as scratch:
+        try:
+            keys = changed_keys(Pair.from_dict(asked.header["pair"]), asked.header["columns"], Path(scratch))
+            return encode(CHANGED, keys, limits["rows"], limits["bytes"])
+        except EngineError as error:
+            raise QueryProblem("storage", str(error), error.remedy) from error
 
 
 def _batches(frame: DataFrame) -> Iterable[pa.RecordBatch]:

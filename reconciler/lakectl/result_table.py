@@ -41,6 +41,10 @@ def caveats(answer: Mapping[str, Any], terminal: Terminal) -> None:
         terminal.note(
             f"note: the answer lacks {number(lost, 'row')} of {name} that no file has any more; see `lakectl why Dataset/{name}`."
         )
+    coverage = answer.get("coverage")
+    if coverage is not None and coverage["missing"]:
+        rows, built = number(coverage["missing"], "row"), coverage["version"]
+        terminal.note(f"note: {rows} of that version cannot be found: the build that answered has the texts of version {built}.")
     for name in answer.get("rescues", []):
         terminal.note(f"note: rescue bucket {name} answered in another's place; see `lakectl errors`.")
 

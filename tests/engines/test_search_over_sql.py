@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from anyio import to_thread
 
+from engines.at import at_from
 from engines.embedding.chunking import Chunking
-from engines.errors import FilterInvalid
+from engines.errors import FilterInvalid, SearchInvalid, VersionUnknown
 from engines.files.ingest import run
 from engines.search import SearchRequest, SearchService
+from engines.search_at import Coverage, choose
 from engines.sql.pool import WorkerPool
 from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables
@@ -27,8 +29,9 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BuildAdded, CorpusAdded, Served, TableCommit
 from state.catalog.log import WriterId
-from state.catalog.records import Build, Corpus, ServingManifest
+from state.catalog.records import Build, Corpus, Former, IndexRecord, ServingManifest, Table
 from state.local_store import LocalStore
+from state.objects import ObjectRef
 from state.reader import ObjectReader
 
 pytestmark = pytest.mark.anyio
@@ -142,3 +145,65 @@ async def test_a_file_is_found_by_meaning_and_by_sql(stage: tuple[Stage, SearchS
     while (result := await service.search(SearchRequest("resumes", "retired", k=1))).versions != {"candidates": 2}:
         await to_thread.run_sync(lambda: None)
     assert [(hit.key, hit.text) for hit in result.hits] == [('["C-1"]', "retired")]
+
+
+async def test_a_former_version_is_searched_in_the_build_of_it(stage: tuple[Stage, SearchService]) -> None:
+    made, service = stage
+    await to_thread.run_sync(made.ingest, CANDIDATES)
+    first = await to_thread.run_sync(made.serve)
+    await to_thread.run_sync(made.ingest, "id,city,resume\nC-1,Denver,pastry chef now\nC-5,Chicago,java developer at sea\n")
+    await to_thread.run_sync(made.serve, (str(made.files.path(first.ref)),))
+
+    async def found(at: object, filter_sql: str | None = None) -> tuple[list[tuple[str, str]], int, Coverage | None]:
+        request = SearchRequest("resumes", "java developer", k=3, filter=filter_sql, at=None if at is None else at_from(at))
+        result = await service.search(request)
+        return [(hit.key, hit.text) for hit in result.hits], result.versions["candidates"], result.coverage
+
+    now, version, none = await found(None)
+    assert (version, none, ('["C-5"]', "java developer at sea") in now) == (2, None, True)
+    hits, version, coverage = await found(1)
+    assert {key for key, _ in hits} == {'["C-1"]', '["C-2"]', '["C-3"]'}
+    assert ('["C-1"]', "java developer with kafka") in hits
+    assert (version, coverage) == (1, Coverage(1, 0))
+    hits, _, _ = await found({"candidates": 1}, "city = 'Chicago'")
+    assert {key for key, _ in hits} == {'["C-1"]', '["C-3"]'}
+    assert (await found(2))[2] == Coverage(2, 0)
+    with pytest.raises(VersionUnknown):
+        await found(9)
+    with pytest.raises(SearchInvalid, match="the index is of candidates"):
+        await found({"others": 1})
+
+
+async def test_a_version_without_a_build_is_searched_in_the_nearest(stage: tuple[Stage, SearchService]) -> None:
+    made, service = stage
+    for text in (CANDIDATES, "id,city,resume\nC-1,Denver,pastry chef now\n", "id,city,resume\nC-2,Boston,java no more\n"):
+        await to_thread.run_sync(made.ingest, text)
+        if text is CANDIDATES:
+            await to_thread.run_sync(made.serve)
+
+    async def found(at: int) -> tuple[set[str], Coverage | None]:
+        result = await service.search(SearchRequest("resumes", "java developer", at=at_from(at)))
+        return {hit.key for hit in result.hits}, result.coverage
+
+    assert await found(2) == ({'["C-2"]', '["C-3"]'}, Coverage(1, 1))
+    assert await found(3) == ({'["C-3"]'}, Coverage(1, 2))
+    await to_thread.run_sync(made.ingest, "id,city,resume\nC-1,Denver,java developer with kafka\n")
+    assert await found(4) == ({'["C-1"]', '["C-3"]'}, Coverage(1, 1))
+
+
+def test_which_build_answers_for_a_version() -> None:
+    ref = ObjectRef("b", "k", 1, "s")
+
+    def at(version: int) -> str:
+        return f"2026-01-{version:02d}T00:00:00.000Z"
+
+    former = tuple(Former(version, at(version), 0, ()) for version in range(3, 8))
+    table = Table("candidates", 8, at=at(8), former=former)
+    held = {f"c{version}": Corpus(f"c{version}", ref, 1, 1, f"s{version}", version, "f", 1) for version in (1, 4, 6)}
+    builds = {f"b{version}": Build(f"b{version}", None, "flat", {}, f"c{version}", {}, 1, 1, 0.1) for version in (1, 4, 6)}
+    record = IndexRecord("resumes", held, builds, ServingManifest("b6", None))
+    assert [choose(record, table, version).corpus.table_version for version in (3, 4, 5, 6, 8)] == [4, 4, 4, 6, 6]
+    assert choose(record, table, at(5)).table.version == 5
+    only = IndexRecord("resumes", {"c1": held["c1"]}, {"b1": builds["b1"]}, ServingManifest("b1", None))
+    with pytest.raises(VersionUnknown, match=r"its builds are of version 1, and versions 3 to 8 are kept"):
+        choose(only, table, 5)

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 def pair_of(here: TablesHere, former: "Table", later: "Table") -> Any:
     """What of two versions has to be read. Raises QueryInvalid."""
-    from engines.sql.diff import Pair, scopes
+    from engines.sql.version_pair import Pair, scopes
 
     ours, theirs = scopes(former, later)
     return Pair(here.view(ours), here.view(theirs), later.primary_key, distinct=later.write == "upsert" or not later.primary_key)

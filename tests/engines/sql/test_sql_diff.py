@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines.errors import QueryInvalid
-from engines.sql.diff import Difference, Pair, difference, scopes
+from engines.sql.diff import Difference, difference
+from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import make_view
 from state.catalog.records import Column, Schema, Table
 

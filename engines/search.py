@@ -16,14 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import mmap
 import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 import anyio
@@ -35,16 +33,14 @@ from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
 from engines.reading import ANONYMOUS, IndexName, Reader, decide
 from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
+from engines.serving import Files, Serving, failures_of, open_serving
 from engines.sql.tables import RESCUED_FOR
-from engines.vectors.builds import open_build
-from engines.vectors.chunk_table import ChunkTable
-from engines.vectors.engine import Mask, VectorIndex, Vectors
+from engines.vectors.engine import Mask, Vectors
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
 from state.catalog.records import Build, IndexRecord, ServingManifest, Table
 from state.failures import BucketFailure
-from state.objects import Found, ObjectRef
 
 MOST_HITS = 10_000
 LONGEST_TEXT = 1_000_000  # characters
@@ -107,16 +103,6 @@ class Indexes(Protocol):
         """Every object of a kind, by its name. Blocking."""
 
 
-class Files(Protocol):
-    """The one reader of objects."""
-
-    def find(self, ref: ObjectRef) -> Found:
-        """A verified local file. Blocking."""
-
-    def again(self, failure: BucketFailure) -> None:
-        """Tells that a file which was found with this failure answers once more. Returns at once."""
-
-
 class Filters(Versions, Protocol):
     """The query service, as far as a search needs it."""
 
@@ -125,46 +111,12 @@ class Filters(Versions, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Serving:
-    """An open build.
-
-    Args:
-        model: its embedder, or why there is none.
-        mapped: the files that are read from where they lie, with their sizes.
-        failures: of the bucket of its files, one for each that answered in its place when it was looked at, in seconds.
-    """
-
-    manifest: ServingManifest
-    build: Build
-    index: VectorIndex
-    table: ChunkTable
-    model: Embedder | EngineError
-    versions: Mapping[str, int]
-    mapped: tuple[tuple[mmap.mmap, int], ...]
-    failures: tuple[BucketFailure, ...]
-    looked_at: float
-
-    @property
-    def rescues(self) -> tuple[str, ...]:
-        """Buckets that gave files in another's place."""
-        return tuple(sorted({str(failure.rescue_bucket) for failure in self.failures}))
-
-    def is_of(self, manifest: ServingManifest, build: Build | None) -> bool:
-        """Whether this is what the catalog says: a build that was made again has the same name, and other files."""
-        return (self.manifest is manifest or self.manifest == manifest) and (self.build is build or self.build == build)
-
-    def whole(self) -> bool:
-        """Whether no file was cut: reading beyond the end of a mapped one would end the process."""
-        return all(file.size() >= size for file, size in self.mapped)
-
-
-@dataclass(frozen=True, slots=True)
 class _Loading:
     """A load under way, or one that failed. since: when it began, in seconds."""
 
     manifest: ServingManifest
     build: Build | None
-    done: asyncio.Future[_Serving]
+    done: asyncio.Future[Serving]
     since: float
 
 
@@ -188,9 +140,9 @@ class SearchService:
         self._why_not = why_not
         self._open_model = open_model
         self._clock = clock
-        self._held: dict[str, _Serving] = {}
+        self._held: dict[str, Serving] = {}
         self._loading: dict[str, _Loading] = {}
-        self._former: OrderedDict[str, asyncio.Future[_Serving]] = OrderedDict()
+        self._former: OrderedDict[str, asyncio.Future[Serving]] = OrderedDict()
         self._looking: dict[str, asyncio.Future[tuple[BucketFailure, ...]]] = {}
         # One after the other: two builds that load at once would both be in memory besides those that serve.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="index-loader")
@@ -213,7 +165,7 @@ class SearchService:
             return _answer(request, serving)
         return await anyio.to_thread.run_sync(_answer, request, serving, limiter=self._limiter)
 
-    async def _at(self, request: SearchRequest, at: At, serving: _Serving, reader: Reader) -> SearchResult:
+    async def _at(self, request: SearchRequest, at: At, serving: Serving, reader: Reader) -> SearchResult:
         """The hits among the rows of a former version; see `search_at.py`."""
         facts = serving.table.facts
         record, table = self._indexes.index(request.index), self._indexes.table(facts.dataset)
@@ -231,7 +183,7 @@ class SearchService:
         answer = await anyio.to_thread.run_sync(_answer, request, serving, keys, without, limiter=self._limiter)
         return replace(answer, versions={facts.dataset: choice.table.version}, coverage=coverage)
 
-    async def _opened_again(self, record: IndexRecord, build: Build) -> _Serving:
+    async def _opened_again(self, record: IndexRecord, build: Build) -> Serving:
         """A build that does not serve any more, or not yet; some are kept."""
         opened = self._former.get(build.digest)
         if opened is None or (opened.done() and (opened.exception() is not None or not opened.result().whole())):
@@ -265,7 +217,7 @@ class SearchService:
         self._held.clear()
         self._loading.clear()
 
-    async def _serving(self, name: str, reader: Reader) -> _Serving:
+    async def _serving(self, name: str, reader: Reader) -> Serving:
         """What answers for the index now; waits only if nothing did so far."""
         record = self._indexes.index(name)
         waits = self._why_not(name)
@@ -292,7 +244,7 @@ class SearchService:
         former = self._held.get(name)
         return self._again(name, former) if former is not None else await asyncio.shield(loading.done)
 
-    def _again(self, name: str, held: _Serving) -> _Serving:
+    def _again(self, name: str, held: Serving) -> Serving:
         """The same. That files of a rescue bucket answer is told each time; whether their own is back, is looked at beside the answer."""
         for failure in held.failures:
             self._files.again(failure)
@@ -303,7 +255,7 @@ class SearchService:
 
     def _look_again(self, build: Build) -> tuple[BucketFailure, ...]:
         """Of the files as they are found now. Blocking."""
-        return _failures([self._files.find(ref) for ref in build.files.values()])
+        return failures_of([self._files.find(ref) for ref in build.files.values()])
 
     def _looked(self, name: str, build: Build, look: asyncio.Future[tuple[BucketFailure, ...]]) -> None:
         """What was opened serves on: its bytes are the same, wherever they come from. On the event loop."""
@@ -327,7 +279,7 @@ class SearchService:
         self._held.pop(name, None)
         self._loading.pop(name, None)
 
-    def _current(self, name: str, manifest: ServingManifest, build: Build | None) -> _Serving | None:
+    def _current(self, name: str, manifest: ServingManifest, build: Build | None) -> Serving | None:
         """The open build, if it is this one; searched as the manifest says from now on."""
         held = self._held.get(name)
         if held is None or held.is_of(manifest, build):
@@ -359,7 +311,7 @@ class SearchService:
         if record is not None and record.serving is not None and loaded.build == record.builds.get(record.serving.build):
             self._held[name] = loaded  # searched by newer parameters, if there are any, from the next search on: see _current
 
-    def _open(self, name: str, record: IndexRecord, manifest: ServingManifest) -> _Serving:
+    def _open(self, name: str, record: IndexRecord, manifest: ServingManifest) -> Serving:
         """Open and warm. Runs in the loader's thread."""
         try:
             build = record.builds.get(manifest.build)
@@ -370,39 +322,11 @@ class SearchService:
             _log.warning("Index %s: %s", name, error.explain())
             raise
 
-    def _opened(self, build: Build, manifest: ServingManifest) -> _Serving:
-        found = {role: self._files.find(ref) for role, ref in build.files.items()}
-        paths = {role: file.path for role, file in found.items()}
-        index, table = open_build(build, paths, manifest.search)
-        facts = table.facts
-        model: Embedder | EngineError
-        try:
-            model = self._open_model(facts.model)
-            if model.fingerprint != facts.fingerprint:
-                model = ModelMismatch(
-                    f"Index {facts.index} holds vectors of {facts.fingerprint}; the model {model.name} here is {model.fingerprint}.",
-                    remedy="Reconcile the index, which embeds its texts again, or search by a vector of its own model.",
-                )
-        except EngineError as error:
-            model = error
-        _warm(index, table, model)
-        mapped = tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size)
-        versions, failures = {facts.dataset: facts.table_version}, _failures(found.values())
-        return _Serving(manifest, build, index, table, model, versions, mapped, failures, self._clock())
+    def _opened(self, build: Build, manifest: ServingManifest) -> Serving:
+        return open_serving(build, manifest, self._files, self._open_model, self._clock())
 
 
-def _failures(found: Iterable[Found]) -> tuple[BucketFailure, ...]:
-    """One for each bucket that answered in another's place."""
-    return tuple({file.rescue: file.failure for file in found if file.failure is not None}.values())
-
-
-def _hold(path: Path) -> mmap.mmap:
-    """A way to ask for the size of this very file, whatever its path comes to lead to: a mapping knows it, and ends with its last use."""
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ)
-
-
-def _check(request: SearchRequest, serving: _Serving) -> None:
+def _check(request: SearchRequest, serving: Serving) -> None:
     """Raises SearchInvalid or ModelMismatch."""
     if (request.text is None) == (request.vector is None):
         raise SearchInvalid("A search needs exactly one of text and vector.")
@@ -422,7 +346,7 @@ def _check(request: SearchRequest, serving: _Serving) -> None:
             )
 
 
-def _answer(request: SearchRequest, serving: _Serving, keys: pa.Array | None = None, without: pa.Array | None = None) -> SearchResult:
+def _answer(request: SearchRequest, serving: Serving, keys: pa.Array | None = None, without: pa.Array | None = None) -> SearchResult:
     """Embed, search, and look the chunks up. keys: of the only rows to be found; without: of rows that are not. Blocking."""
     query = _query(request, serving)
     allowed: Mask | None = None
@@ -438,7 +362,7 @@ def _answer(request: SearchRequest, serving: _Serving, keys: pa.Array | None = N
     return SearchResult(hits, request.index, serving.manifest.generation, serving.versions, serving.rescues)
 
 
-def _query(request: SearchRequest, serving: _Serving) -> Vectors:
+def _query(request: SearchRequest, serving: Serving) -> Vectors:
     """float32 (dimension,), of length 1. Raises ModelMismatch, SearchInvalid, ModelUnavailable."""
     if request.text is not None:
         if isinstance(serving.model, EngineError):
@@ -455,12 +379,3 @@ def _query(request: SearchRequest, serving: _Serving) -> Vectors:
     if not np.isfinite(length) or length == 0:
         raise SearchInvalid("The vector to look for must be finite and not all zero.")
     return (vector / length).astype(np.float32)
-
-
-def _warm(index: VectorIndex, table: ChunkTable, model: Embedder | EngineError) -> None:
-    """One search, so that the first of a client finds pages mapped and libraries ready."""
-    if not isinstance(model, EngineError):
-        model.embed(["warm"])
-    probe = np.full(index.dimension, index.dimension**-0.5, dtype=np.float32)
-    ids, _ = index.search(probe, 10)
-    table.rows(ids)

@@ -1,0 +1,109 @@
+"""An open build of an index: its vectors, its chunks, its embedder, and the files that it reads from where they lie.
+
+It refuses to know what serves: that is `search.py`, which holds builds and asks them.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from engines.embedding.registry import Embedder, Model
+from engines.errors import EngineError, ModelMismatch
+from engines.vectors.builds import open_build
+from engines.vectors.chunk_table import ChunkTable
+from engines.vectors.engine import VectorIndex
+from state.catalog.records import Build, ServingManifest
+from state.failures import BucketFailure
+from state.objects import Found, ObjectRef
+
+
+class Files(Protocol):
+    """The one reader of objects."""
+
+    def find(self, ref: ObjectRef) -> Found:
+        """A verified local file. Blocking."""
+
+    def again(self, failure: BucketFailure) -> None:
+        """Tells that a file which was found with this failure answers once more. Returns at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """An open build.
+
+    Args:
+        model: its embedder, or why there is none.
+        mapped: the files that are read from where they lie, with their sizes.
+        failures: of the bucket of its files, one for each that answered in its place when it was looked at, in seconds.
+    """
+
+    manifest: ServingManifest
+    build: Build
+    index: VectorIndex
+    table: ChunkTable
+    model: Embedder | EngineError
+    versions: Mapping[str, int]
+    mapped: tuple[tuple[mmap.mmap, int], ...]
+    failures: tuple[BucketFailure, ...]
+    looked_at: float
+
+    @property
+    def rescues(self) -> tuple[str, ...]:
+        """Buckets that gave files in another's place."""
+        return tuple(sorted({str(failure.rescue_bucket) for failure in self.failures}))
+
+    def is_of(self, manifest: ServingManifest, build: Build | None) -> bool:
+        """Whether this is what the catalog says: a build that was made again has the same name, and other files."""
+        return (self.manifest is manifest or self.manifest == manifest) and (self.build is build or self.build == build)
+
+    def whole(self) -> bool:
+        """Whether no file was cut: reading beyond the end of a mapped one would end the process."""
+        return all(file.size() >= size for file, size in self.mapped)
+
+
+def open_serving(build: Build, manifest: ServingManifest, files: Files, open_model: Callable[[Model], Embedder], now: float) -> Serving:
+    """The build, searched as the manifest says, warm. Blocking. Raises what finding its files and opening it raise."""
+    found = {role: files.find(ref) for role, ref in build.files.items()}
+    paths = {role: file.path for role, file in found.items()}
+    index, table = open_build(build, paths, manifest.search)
+    facts = table.facts
+    model: Embedder | EngineError
+    try:
+        model = open_model(facts.model)
+        if model.fingerprint != facts.fingerprint:
+            model = ModelMismatch(
+                f"Index {facts.index} holds vectors of {facts.fingerprint}; the model {model.name} here is {model.fingerprint}.",
+                remedy="Reconcile the index, which embeds its texts again, or search by a vector of its own model.",
+            )
+    except EngineError as error:
+        model = error
+    _warm(index, table, model)
+    mapped = tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size)
+    versions, failed = {facts.dataset: facts.table_version}, failures_of(found.values())
+    return Serving(manifest, build, index, table, model, versions, mapped, failed, now)
+
+
+def failures_of(found: Iterable[Found]) -> tuple[BucketFailure, ...]:
+    """One for each bucket that answered in another's place."""
+    return tuple({file.rescue: file.failure for file in found if file.failure is not None}.values())
+
+
+def _hold(path: Path) -> mmap.mmap:
+    """A way to ask for the size of this very file, whatever its path comes to lead to: a mapping knows it, and ends with its last use."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ)
+
+
+def _warm(index: VectorIndex, table: ChunkTable, model: Embedder | EngineError) -> None:
+    """One search, so that the first of a client finds pages mapped and libraries ready."""
+    if not isinstance(model, EngineError):
+        model.embed(["warm"])
+    probe = np.full(index.dimension, index.dimension**-0.5, dtype=np.float32)
+    ids, _ = index.search(probe, 10)
+    table.rows(ids)

@@ -141,15 +141,15 @@ class Rebuild:
         lease = Lease.acquire(self._state, holder, utc_now, floor=newest_epoch(self._state))
         try:
             self.check()
-            made = self._inventory(found)
+            made, now = self._inventory(found), utc_now()
             made += [
                 change
                 for table in found.tables
-                for change in changes(table, self._refs(table), self._profiles(table), declared=table.name in found.declared)
+                for change in changes(table, self._refs(table), self._profiles(table), declared=table.name in found.declared, at=iso(now))
             ]
             made += found.suspensions
             lease.check()
-            writer, now = WriterId(holder.id, lease.epoch), utc_now()
+            writer = WriterId(holder.id, lease.epoch)
             mirror = None if self._mirror is None else self._buckets.store(self._mirror)
             run = str(ULID.from_datetime(now))
             restart(self._state, mirror, writer, made, run=run, at=iso(now), actor=ACTOR, reason=REASON)

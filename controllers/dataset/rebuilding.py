@@ -170,9 +170,9 @@ def _telling(ledgers: Sequence[FoundLedger], sources: Collection[str]) -> tuple[
     return (*sorted(kept, key=lambda found: (found.facts.version, found.ref.key)), *newest.values())
 
 
-def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[Noted], *, declared: bool) -> tuple[Change, ...]:
+def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[Noted], *, declared: bool, at: str) -> tuple[Change, ...]:
     """What makes the table, in one entry. refs: by key, with their SHA-256. profiles: of its contents, as far as they were found.
-    declared: whether a spec asks for it; else it is retained."""
+    declared: whether a spec asks for it; else it is retained. at: when, as in `state/timestamps.py`."""
     object_, parts = f"Dataset/{rebuilt.name}", rebuilt.parts
     newest = max(parts, key=lambda part: part.footer.schema.id).written
     files: dict[int, list[DataFile]] = {}
@@ -180,6 +180,7 @@ def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[
         file = part.footer.data_file(refs[part.ref.key])
         files.setdefault(part.footer.schema.id, []).append(replace(file, role=_role(part, parts[0])))
     schemas = {part.footer.schema.id: part.footer.schema for part in parts}
+    whole = rebuilt.version + len(schemas)  # those before it, with some of the schemas alone, never were
     made: list[Change] = [
         TableCommit(
             object=object_,
@@ -191,7 +192,9 @@ def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[
             add=tuple(files[number]),
             bind=_bindings(parts) if number == max(schemas) else (),
             note=(*_ledgers(rebuilt, refs), *_profiles(profiles)) if number == max(schemas) else (),
+            at=at,
             after=rebuilt.version,
+            forget=whole if number == max(schemas) else 0,
             fold=_folded(rebuilt) if number == max(schemas) else None,
         )
         for number in sorted(schemas)

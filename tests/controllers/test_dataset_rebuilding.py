@@ -27,7 +27,7 @@ def part(path: str, source: str, sequence: int, first: int = 0, *, schema: int =
 
 def table(rebuilt: Rebuilt, *, declared: bool = True) -> Table:
     refs = {part.ref.key: ObjectRef("b", part.ref.key, 5, "sha") for part in rebuilt.parts}
-    made = changes(rebuilt, refs, (), declared=declared)
+    made = changes(rebuilt, refs, (), declared=declared, at="2026-01-31T09:00:00.000Z")
     assert any(isinstance(change, Retained) for change in made) is not declared
     found = fold(lambda name: None, made)["Dataset/x"].table
     assert found is not None
@@ -61,6 +61,7 @@ def test_every_extract_of_an_incremental_read_counts() -> None:
 
 def test_columns_that_came_later_and_a_table_that_nobody_asks_for() -> None:
     found = table(rebuild("x", "b", [part("p", "a", 1, schema=1), part("q", "b", 2, schema=2)]), declared=False)
+    assert found.versions == ((2, "2026-01-31T09:00:00.000Z"),)
     assert ([schema.id for schema in found.schemas], [file.schema_id for file in found.files], found.retained) == ([1, 2], [1, 2], True)
 
 

@@ -98,6 +98,9 @@ class QueryBody(Document):
     at: int | str | dict[str, int | str] | None = Field(
         None, description="Former versions to read: a number or an instant (ISO 8601) for every table, or one of them by table."
     )
+    schema_: int | dict[str, int] | None = Field(
+        None, alias="schema", description="Read tables under a former schema: its id for every table, or one by table."
+    )
     max_rows: int | None = Field(None, ge=1, description="Rows wanted at most; the server's own limit holds anyway.")
 
 
@@ -133,7 +136,7 @@ class QueryRoute:
         media_type = preferred(request, (JSON, ARROW, CSV))
         body = await read_body(request, QueryBody)
         most = self.most_rows if body.max_rows is None else min(body.max_rows, self.most_rows)
-        result = await self.service.run(body.sql, body.params, request[READER], at=at_from(body.at), max_rows=most)
+        result = await self.service.run(body.sql, body.params, request[READER], at=at_from(body.at, body.schema_), max_rows=most)
         rescues = rescue_headers(result.rescues) | lost_headers(result.lost)
         if media_type == ARROW:
             return encoded(result.ipc, ARROW, _facts(result) | rescues)

@@ -1,4 +1,5 @@
-"""Which version of a table a reader wants: a number, an instant, or the present one; for all tables, or for each its own. Pure.
+"""Which version of a table a reader wants, a number, an instant, or the present one, and under which of its schemas; for all tables, or for
+each its own. Pure.
 
 A version that is not kept any more, or never was, is refused with those that are. Next: `sql/tables.py`, which resolves names.
 """
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from engines.errors import QueryInvalid, VersionUnknown
+from engines.sql.readings import readable_under, under
 from state.catalog.records import Table
 from state.timestamps import from_iso, iso
 
@@ -19,24 +21,43 @@ Moment: TypeAlias = int | str | None
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """every: for whatever table `tables` does not name; tables: by Dataset."""
+    """every: for whatever table `tables` does not name; tables: by Dataset; schema and schemas: the same of schemas' ids, None for the one
+    that the version has."""
 
     every: Moment = None
     tables: Mapping[str, Moment] = field(default_factory=dict, hash=False)
+    schema: int | None = None
+    schemas: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def of(self, dataset: str) -> Moment:
         """What is wanted of this Dataset."""
         return self.tables.get(dataset, self.every)
 
+    def schema_of(self, dataset: str) -> int | None:
+        """Under which schema this Dataset is to be read."""
+        return self.schemas.get(dataset, self.schema)
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The Datasets that something is said of by name."""
+        return frozenset({*self.tables, *self.schemas})
+
 
 PRESENT = At()
 
 
-def at_from(value: object) -> At:
-    """What a client writes: a version, an instant, or a mapping from table to either. Raises QueryInvalid."""
+def at_from(value: object, schema: int | Mapping[str, int] | None = None) -> At:
+    """What a client writes: a version, an instant, or a mapping of tables to either; a schema's id or a mapping. Raises QueryInvalid."""
+    by_table = schema if isinstance(schema, Mapping) else {}
+    schemas = {_dataset(name): number for name, number in by_table.items()}
+    every = None if isinstance(schema, Mapping) else schema
     if isinstance(value, Mapping):
-        return At(None, {str(name).replace("_", "-"): _moment(moment) for name, moment in value.items()})
-    return At(_moment(value))
+        return At(None, {_dataset(name): _moment(moment) for name, moment in value.items()}, every, schemas)
+    return At(_moment(value), {}, every, schemas)
+
+
+def _dataset(table: object) -> str:
+    return str(table).replace("_", "-")
 
 
 def _moment(value: object) -> Moment:
@@ -55,6 +76,18 @@ def _moment(value: object) -> Moment:
         f"`at` must be a version or an instant; found {value!r}.",
         remedy='Write it as in 12, "2026-01-31", "2026-01-31T09:00:00Z", or {"candidates": 12}.',
     )
+
+
+def table_under(table: Table, schema: int | None) -> Table:
+    """The table as read under one of its schemas, None: the one that it has. Raises QueryInvalid."""
+    if schema is None or schema == table.schema.id:
+        return table
+    try:
+        return under(table, schema)
+    except KeyError:
+        can = ", ".join(str(number) for number in sorted(readable_under(table)))
+        remedy = f"It can under {can}; `system.versions` tells which version had which."
+        raise QueryInvalid(f"`{table.name}` cannot be read under schema {schema}.", remedy=remedy) from None
 
 
 def table_at(table: Table, moment: Moment) -> Table:

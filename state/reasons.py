@@ -54,6 +54,9 @@ TUNING = "Tuning"
 COMPACTING = "Compacting"
 """Deltas are being merged into base files; readers see no difference."""
 
+MIGRATING = "Migrating"
+"""A migration is being tried on the rows there are; readers see the former schema until it fits them all."""
+
 MIRRORING = "Mirroring"
 """The rescue bucket is being brought up to date."""
 
@@ -255,6 +258,9 @@ PRUNED = "Pruned"
 
 ADOPTED = "Adopted"
 """Retained data was taken over by a spec again."""
+
+SCHEMA_CHANGED = "SchemaChanged"
+"""Rows are read under another schema from now on: the message says by which migration or widening."""
 
 RENAMED = "Renamed"
 """Ownership moved from the former name."""

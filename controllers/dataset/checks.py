@@ -160,5 +160,5 @@ def _other_columns(table: Table, file: DataFile, footer: Footer) -> bool:
 def _corrected(table: Table, entry: DataFile, footer: Footer) -> tuple[DataFile, Schema | None]:
     if not _other_columns(table, entry, footer):
         return footer.corrected(entry), None
-    schema = Schema(table.next_schema_id, footer.schema.columns)
+    schema = Schema(table.next_schema_id, footer.schema.columns, migrations=table.schema.migrations)
     return replace(footer.corrected(entry), schema_id=schema.id), schema

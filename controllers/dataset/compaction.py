@@ -11,6 +11,7 @@ from engines.files.table_writer import Content
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.sql.compacting import Compacted, CompactTask
+from engines.sql.readings import Reading, lineage, reading
 from engines.sql.tables import sql_name
 from engines.sql.views import make_view
 from specs.digests import digest
@@ -72,6 +73,8 @@ class Compactions:
                 for file in scope.files
                 if file.role == "delta" and file.source not in own and edits
             ),
+            readings=_readings(table) if edits else {},
+            formers=lineage(table),
         )
 
 
@@ -82,6 +85,12 @@ def _contents(table: Table, scope: Table) -> tuple[Content, ...]:
         binding = paths.get(digest_)
         found.append(Content(digest_, place, None, 0) if binding is None else Content(digest_, place, binding.path, binding.size))
     return tuple(found)
+
+
+def _readings(table: Table) -> dict[int, Reading]:
+    """Of every schema: an edit may be of one that no file has any more."""
+    found = {schema.id: reading(table.schemas, schema.id, table.schema) for schema in table.schemas}
+    return {number: one for number, one in found.items() if one is not None}
 
 
 def _journals(table: Table, step: Compact) -> tuple[Ledger, ...]:

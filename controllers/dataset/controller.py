@@ -18,10 +18,12 @@ from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
 from controllers.dataset.contracts import Contracts, contract_of
 from controllers.dataset.edits import Edits
-from controllers.dataset.files import Listing, SourceFile, SourceFiles, format_of
+from controllers.dataset.evolving import Evolve, shapes, widening_words
+from controllers.dataset.files import Listing, SourceFile, SourceFiles, how_read
 from controllers.dataset.freshness import freshness
 from controllers.dataset.inferred import inferred
 from controllers.dataset.ledgers import letting_go
+from controllers.dataset.migration import Migrations, former
 from controllers.dataset.origins import Input
 from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from controllers.dataset.refresh import Slot, slot
@@ -35,16 +37,16 @@ from controllers.outcome import Outcome
 from controllers.step import Started
 from engines.files.batch import Batch, BatchResult
 from engines.files.extract import Extract, ExtractTask
-from engines.files.formats import reader_of, work_of
+from engines.files.formats import work_of
 from engines.files.ingest import IngestTask
 from engines.files.journal import Cause
 from engines.files.journalling import JournalTask, Renewed, journal_of_leaving
 from engines.files.ledgers import Noted
-from engines.files.source import ReadOptions
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.mirroring import MirrorTask
 from engines.row_keys import DELETED_COLUMN
+from engines.sql.readings import PartFile, lineage, reading
 from engines.sql.tables import sql_name
 from engines.sql.views import make_view
 from specs.digests import digest
@@ -56,7 +58,7 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Adopted, Dropped, Renamed, Retained, TableCommit
 from state.catalog.fold import ObjectState
-from state.catalog.records import Ledger, Refusal, Table
+from state.catalog.records import DataFile, Ledger, Refusal, Table
 from state.discards import Discards
 from state.errors import BucketUnknown
 from state.failpoints import declare, hit
@@ -108,6 +110,7 @@ class DatasetController:
         self._rows = rows
         self._clock = clock
         self._compactions = Compactions(buckets, executor, objects, views, self._key_prefix)
+        self._migrations = Migrations(buckets, executor, objects)
         self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, clock)
         self._contracts = Contracts(catalog, objects, views)
         self._together = Together(catalog, members, self.observe, objects.whole, clock)
@@ -185,8 +188,8 @@ class DatasetController:
             case Correct() | GiveUp():
                 self._amend(resource, step, revision)
                 return None
-            case Compact():
-                return self._compact(resource, step, revision)
+            case Compact() | Evolve():
+                return self._transform(resource, step, revision)
             case Follow():
                 return self._follow(resource, step, revision)
 
@@ -264,16 +267,20 @@ class DatasetController:
     def _stamped(self, resource: Resource, table: Table | None, change: TableCommit) -> TableCommit:
         return letting_go(stamped(change, table, resource.spec_as(DatasetSpec).keep, self._clock()), table)
 
-    def _compact(self, resource: Resource, step: Compact, revision: str) -> Started | None:
-        """Refused where what was folded is not in the table any more."""
+    def _transform(self, resource: Resource, step: Compact | Evolve, revision: str) -> Started | None:
+        """By a job over the table's own files. Refused where the table is another by then."""
         table = self._catalog.table(resource.key.name)
         assert table is not None
-        done = self._compactions.run(table, step)
+        done = self._compactions.run(table, step) if isinstance(step, Compact) else self._migrations.run(table, step)
         if isinstance(done, Started):
             return done
         job, change = done
         self._commit(resource, table, change, step.why, revision)
-        self._executor.forget(job.id)
+        if job is not None:
+            self._executor.forget(job.id)
+        if change.schema is not None:
+            message = f"schema {change.schema.id}: {step.summary()}"
+            self._events.record_event(str(resource.key), "Normal", reasons.SCHEMA_CHANGED, message, revision)
         return None
 
     def _follow(self, resource: Resource, step: Follow, revision: str) -> Started | None:
@@ -362,6 +369,10 @@ class DatasetController:
         self, resource: Resource, step: Follow, table: Table | None, result: BatchResult, refused: tuple[Refusal, ...], revision: str
     ) -> None:
         """The events of an entry that was committed. table: as it was before."""
+        made = result.schema
+        if made is not None and made.derivation is not None and table is not None and made != table.schema:
+            message = f"schema {made.id}: {widening_words(table.schema, made)}"
+            self._events.record_event(str(resource.key), "Normal", reasons.SCHEMA_CHANGED, message, revision)
         for path in step.gone:
             message = f"{path} is gone; its rows stay, since the dataset's write mode keeps them"
             self._events.record_event(str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, message, revision)
@@ -399,15 +410,18 @@ class DatasetController:
             return task
         # what is damaged cannot be compared with: its rows count as new where other contents bring them as well
         whole = replace(table, files=tuple(file for file in table.files if file.source not in step.repair))
-        former = make_view(whole, self._views, self._objects, sql_name(table.name)).table
-        return replace(task, former=former, renewed=self._renewed(step, table), schema=table.schema)
+        before = make_view(whole, self._views, self._objects, sql_name(table.name)).table
+        return replace(task, former=before, renewed=self._renewed(step, table), schema=table.schema)
 
     def _renewed(self, step: Follow, table: Table) -> tuple[Renewed, ...]:
         """Contents that become the newest and are not read in this step."""
         read, place = {file.digest for file in step.ingest}, sequences(table, step)
         again = {file.digest: file.path for file in step.renew if file.digest not in read}
-        paths = {digest: [str(self._objects.path(file.ref)) for file in table.readable if file.source == digest] for digest in again}
-        return tuple(Renewed(again[digest], digest, place[digest], tuple(found)) for digest, found in paths.items() if found)
+        parts = {digest: [self._part(table, file) for file in table.readable if file.source == digest] for digest in again}
+        return tuple(Renewed(again[digest], digest, place[digest], tuple(found)) for digest, found in parts.items() if found)
+
+    def _part(self, table: Table, file: DataFile) -> PartFile:
+        return PartFile(str(self._objects.path(file.ref)), reading(table.schemas, file.schema_id, table.schema))
 
     def _common(self, resource: Resource, step: Follow, table: Table | None) -> IngestTask:
         """What all files of a step have in common."""
@@ -432,13 +446,19 @@ class DatasetController:
             next_schema_id=table.next_schema_id if table is not None else 1,
             tombstone=spec.tombstone,
             contract=self._contracts.terms(spec, table, step),
+            shape=shapes(spec, table)(None),
+            formers=lineage(table) if table is not None and schema is not None else (),
         )
 
     def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job:
         spec, common = resource.spec_as(DatasetSpec), self._common(resource, step, table)
         place = sequences(table, step)
-        tasks = tuple(replace(self._task(common, spec, file), sequence=place[file.digest]) for file in step.ingest)
-        arguments = Batch(tasks, self._journal(resource, step, table, revision)).to_dict()
+        shape = shapes(spec, table)
+        tasks = tuple(
+            replace(self._task(common, spec, file), sequence=place[file.digest], shape=shape(file.digest)) for file in step.ingest
+        )
+        compared = None if table is None or common.schema is None or step.repair else former(spec, table, self._objects)
+        arguments = Batch(tasks, self._journal(resource, step, table, revision), compared).to_dict()
         return Job(
             id=digest(["ingest", arguments]),
             kind="ingest",
@@ -460,18 +480,10 @@ class DatasetController:
             place = str(self._objects.path(file.edit))
             edit = replace(common, path=place, display_path=file.path, digest=file.digest, format="parquet", tombstone=DELETED_COLUMN)
             return replace(edit, contract=None)
-        named = format_of(file.path, spec.source.format)
-        options = ReadOptions(
-            encoding=spec.source.encoding,
-            delimiter=spec.source.delimiter or ("\t" if named == "tsv" else None),
-            header=spec.source.header,
-            sheet=spec.source.sheet,
-            ocr=spec.source.ocr,
-            formats={name: column.format for name, column in spec.columns.items() if column.format is not None},
-        )
+        form, options = how_read(spec, file.path)
         path = str(self._files.resolve(file.path))
         facts = replace(common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns)
-        return replace(facts, format=reader_of(named), options=options)
+        return replace(facts, format=form, options=options)
 
 
 def _untold(before: Table | None, after: Table | None, refused: tuple[Refusal, ...]) -> tuple[Refusal, ...]:

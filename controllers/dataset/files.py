@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from controllers.dataset.globs import Closed, Match, matches
-from engines.files.formats import DOCUMENTS, FORMATS
+from engines.files.formats import DOCUMENTS, FORMATS, Format, reader_of
+from engines.files.source import ReadOptions
+from specs.kinds.dataset import DatasetSpec
 from state.digest_file import sha256_bytes, sha256_file
 from state.objects import ObjectRef
 
@@ -26,6 +28,20 @@ def identity(path: str, form: str, content: str) -> str:
     """What the rows of a file belong to; content: its SHA-256. A document is its path too, which stands in its rows: renamed or copied,
     it is another one."""
     return sha256_bytes(f"{path}\0{content}".encode()) if form in DOCUMENTS else content
+
+
+def how_read(spec: DatasetSpec, path: str) -> tuple[Format, ReadOptions]:
+    """By what the spec says, else by the file's name. Raises KeyError for a name that says nothing."""
+    source, named = spec.source, format_of(path, spec.source.format)
+    options = ReadOptions(
+        encoding=source.encoding,
+        delimiter=source.delimiter or ("\t" if named == "tsv" else None),
+        header=source.header,
+        sheet=source.sheet,
+        ocr=source.ocr,
+        formats={name: column.format for name, column in spec.columns.items() if column.format is not None},
+    )
+    return reader_of(named), options
 
 
 _Signature = tuple[int, int, int, int]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from controllers.dataset import origins
 from controllers.dataset.compacting import Compact, compact
+from controllers.dataset.evolving import Evolve, Unfit, evolution
 from controllers.dataset.files import Listing, SourceFile
 from controllers.dataset.freshness import Freshness, aged
 from controllers.dataset.origins import Input
@@ -174,7 +175,7 @@ class Follow:
         return ", ".join(parts) or ("note that nothing changed" if self.slot else "commit the table")
 
 
-DatasetStep = TakeUp | Fetch | Correct | Follow | GiveUp | Compact
+DatasetStep = TakeUp | Fetch | Correct | Evolve | Follow | GiveUp | Compact
 """What a Dataset's plan is made of."""
 
 
@@ -216,6 +217,9 @@ def _reading(spec: DatasetSpec, table: Table | None, observed: Observed, wanted:
     """What is to be read, or given up."""
     if table is None:
         return _anew(spec, table, observed.listing, wanted)
+    change = evolution(spec, table, wanted) if not observed.damaged else None
+    if change is not None:
+        return (change,) if isinstance(change, Evolve) else ()
     if table.transformation != wanted or _compacted_is_damaged(table, observed.damaged):
         return _anew(spec, table, observed.listing, wanted) or give_up(table, observed.damaged)
     if observed.damaged and not spec.source.in_files:
@@ -453,6 +457,12 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
             detail=detail,
         )
     served = f"version {table.version} with {_count(table.rows, 'row')} stays served" if table.columns else "there is nothing to serve yet"
+    change = evolution(spec, table, wanted)
+    if isinstance(change, Unfit):
+        message = (
+            f"{change.path} ({change.said}) does not fit: {change.reason}; correct it, as `lakectl migrate preview {table.name}` shows"
+        )
+        return Stalled(reasons.SCHEMA_CONFLICT, f"{message}; {served}", detail=detail)
     missing = missing_sources(spec, table, observed.listing)
     if table.transformation != wanted and missing:
         return Stalled(
@@ -492,7 +502,7 @@ def _sources(table: Table, present: int) -> str:
     return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
-_NOT_BUILT = ("cache", "migrations")
+_NOT_BUILT = ("cache",)
 
 
 def not_built(spec: DatasetSpec) -> str | None:

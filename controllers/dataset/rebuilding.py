@@ -20,7 +20,7 @@ from controllers.dataset.origins import bound_path
 from engines.files.footers import Footer, Written
 from engines.files.ledgers import LedgerFacts, Noted
 from state.catalog.entry import Change, Retained, TableCommit
-from state.catalog.records import EDIT, EDITS, Binding, DataFile, Ledger, Role, is_content
+from state.catalog.records import EDIT, EDITS, Binding, DataFile, Ledger, Role, Schema, is_content
 from state.objects import ObjectRef
 
 
@@ -81,9 +81,7 @@ class Rebuilt:
 def rebuild(name: str, bucket: str, parts: Iterable[Part], edits: Iterable[Part] = (), ledgers: Iterable[FoundLedger] = ()) -> Rebuilt:
     """The table that these parts, all with complete footers and of one bucket, are of. edits: files of several edits."""
     found = sorted(parts, key=_writing)
-    newest = max(found, key=lambda part: part.footer.schema.id).written.transformation
-    former = max((part.footer.schema.id for part in found if part.written.transformation != newest), default=0)
-    life = [part for part in found if part.written.transformation == newest and part.footer.schema.id > former]
+    life = _life(found)
     whole: dict[str, list[Part]] = {}
     torn: list[Part] = []
     for _, group in groupby(life, key=lambda part: _writing(part)[:4]):
@@ -99,6 +97,27 @@ def rebuild(name: str, bucket: str, parts: Iterable[Part], edits: Iterable[Part]
     aside = tuple(part for part in found if part.ref.key not in keys and part not in torn)
     told = _telling(list(ledgers), {part.written.source for part in kept})
     return Rebuilt(name, bucket, tuple(kept), aside, tuple(torn), tuple(_edits_of(edits, found, keys)), told)
+
+
+def _life(found: Sequence[Part]) -> list[Part]:
+    """The parts since the table was made anew the last time: those of the newest schema, of any that it only adds columns to, and of those
+    that it came from by migrations. Ids of columns are never given again, so that a table that was made anew has none of the former ones.
+    """
+    linked: dict[int, Schema] = {}
+    life: list[Part] = []
+    for part in sorted(found, key=lambda part: -part.footer.schema.id):
+        schema = part.footer.schema
+        known = linked.get(schema.id)
+        if not linked or (known.columns == schema.columns if known is not None else any(_adds(schema, other) for other in linked.values())):
+            linked |= {former.id: former for former in (*part.footer.formers, schema)}
+            life.append(part)
+    return sorted(life, key=_writing)
+
+
+def _adds(one: Schema, other: Schema) -> bool:
+    """Whether one of the two only adds columns to the other."""
+    columns, others = set(one.columns), set(other.columns)
+    return columns <= others or columns >= others
 
 
 def _place(part: Part) -> tuple[int, int, str, int]:
@@ -174,12 +193,12 @@ def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[
     """What makes the table, in one entry. refs: by key, with their SHA-256. profiles: of its contents, as far as they were found.
     declared: whether a spec asks for it; else it is retained. at: when, as in `state/timestamps.py`."""
     object_, parts = f"Dataset/{rebuilt.name}", rebuilt.parts
-    newest = max(parts, key=lambda part: part.footer.schema.id).written
+    newest = max(parts, key=lambda part: (part.footer.schema.id, part.written.sequence)).written
     files: dict[int, list[DataFile]] = {}
     for part in parts:
         file = part.footer.data_file(refs[part.ref.key])
         files.setdefault(part.footer.schema.id, []).append(replace(file, role=_role(part, parts[0])))
-    schemas = {part.footer.schema.id: part.footer.schema for part in parts}
+    schemas = {schema.id: schema for part in parts for schema in (*part.footer.formers, part.footer.schema)}
     whole = rebuilt.version + len(schemas)  # those before it, with some of the schemas alone, never were
     made: list[Change] = [
         TableCommit(
@@ -189,7 +208,7 @@ def changes(rebuilt: Rebuilt, refs: Mapping[str, ObjectRef], profiles: Sequence[
             primary_key=newest.primary_key,
             write=newest.write,
             schema=schemas[number],
-            add=tuple(files[number]),
+            add=tuple(files.get(number, ())),
             bind=_bindings(parts) if number == max(schemas) else (),
             note=(*_ledgers(rebuilt, refs), *_profiles(profiles)) if number == max(schemas) else (),
             at=at,

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Self
 
 from engines.errors import FileRefused
 from engines.files import ingest
 from engines.files.contract import Terms
+from engines.files.drift import Former, check_renamed, widened, wider
 from engines.files.inference import ColumnGuess
 from engines.files.ingest import IngestResult, IngestTask, Progress
 from engines.files.journalling import JournalTask, journal_of
@@ -30,21 +32,27 @@ from state.objects import ObjectStore
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Tasks of one table that agree in all but the file; `schema` is the table's in each, or None in each. journal: None where nothing is
-    to be noted of the rows; there may be no tasks where it has something to note all the same."""
+    to be noted of the rows; there may be no tasks where it has something to note all the same. former: None where the table's columns are
+    not to be compared with the files'."""
 
     tasks: tuple[IngestTask, ...]
     journal: JournalTask | None = None
+    former: Former | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        return {"tasks": [task.to_dict() for task in self.tasks], "journal": self.journal and self.journal.to_dict()}
+        journal, former = self.journal and self.journal.to_dict(), self.former and self.former.to_dict()
+        return {"tasks": [task.to_dict() for task in self.tasks], "journal": journal, "former": former}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
-        journal = document["journal"]
-        tasks = tuple(IngestTask.from_dict(task) for task in document["tasks"])
-        return cls(tasks, None if journal is None else JournalTask.from_dict(journal))
+        journal, former = document["journal"], document["former"]
+        return cls(
+            tuple(IngestTask.from_dict(task) for task in document["tasks"]),
+            None if journal is None else JournalTask.from_dict(journal),
+            None if former is None else Former.from_dict(former),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +116,26 @@ def ingest_batch(batch: Batch, progress: Progress | None, store: ObjectStore) ->
     guesses: dict[str, ColumnGuess] = {}
     if soft:
         schema, guesses = _common_schema(batch.tasks)
-    while True:  # every pass but the last makes a column text that was none
+    wide: dict[str, str] = {}
+    while True:  # every pass but the last gives a column another type, or finds out which columns a wider schema has
         with StagedParts(store) as parts:
-            attempt = _Pass(batch.tasks, schema, parts, progress, soft=soft)
+            attempt = _Pass(batch.tasks, schema, parts, progress, batch.former, soft=soft)
             found = attempt.run()
-            if not attempt.contradicted:
+            grown = bool(wide) and found.schema not in (None, schema)
+            if not attempt.contradicted and not attempt.wider and not grown:
                 noted = journal_of(batch.journal, batch.tasks, found.files, found.schema, parts) if batch.journal is not None else ()
                 parts.put()
                 return replace(found, ledgers=(*found.ledgers, *noted), guesses=(*guesses.values(), *found.guesses))
         assert schema is not None
-        schema = _widened(schema, attempt.contradicted)
-        why = "text, since a later file contradicts the others"
-        guesses |= {name: ColumnGuess(name, "string", why) for name in attempt.contradicted}
+        if attempt.contradicted:
+            schema = _as_text(schema, attempt.contradicted)
+            why = "text, since a later file contradicts the others"
+            guesses |= {name: ColumnGuess(name, "string", why) for name in attempt.contradicted}
+            continue
+        wide |= attempt.wider
+        task = batch.tasks[0]
+        assert task.schema is not None
+        schema = widened(task.schema, wide, task.next_schema_id, (found.schema or schema).columns)
 
 
 def _noted_alone(batch: Batch, store: ObjectStore) -> BatchResult:
@@ -131,15 +147,25 @@ def _noted_alone(batch: Batch, store: ObjectStore) -> BatchResult:
 
 
 class _Pass:
-    """All files once, under one schema that may grow by columns. `soft`: note which columns a refused file would need as text."""
+    """All files once, under one schema that may grow by columns. `soft`: note which columns a refused file would need as text. `wider`:
+    the types of the table's columns that a file which does not fit needs, and that lose nothing."""
 
     def __init__(
-        self, tasks: Sequence[IngestTask], schema: Schema | None, parts: StagedParts, progress: Progress | None, *, soft: bool = False
+        self,
+        tasks: Sequence[IngestTask],
+        schema: Schema | None,
+        parts: StagedParts,
+        progress: Progress | None,
+        former: Former | None = None,
+        *,
+        soft: bool = False,
     ) -> None:
         self._tasks, self._schema, self._parts, self._progress, self._soft = tasks, schema, parts, progress, soft
+        self._former = former
         self._total = sum(task.size or 0 for task in tasks)
         self._done = 0
         self.contradicted: set[str] = set()
+        self.wider: dict[str, str] = {}
 
     def run(self) -> BatchResult:
         contract = self._contract
@@ -183,9 +209,14 @@ class _Pass:
 
     def _one(self, task: IngestTask, present: PresentValues | None) -> IngestResult | None:
         """None where the file fits only with a column of another type, which is noted. Raises FileRefused."""
+        under = self._under(task, self._schema)
         try:
-            return ingest.read(self._under(task, self._schema), self._parts, self._told, present=present, guessed=self._soft)
+            check = None if self._former is None else partial(check_renamed, under, self._former)
+            return ingest.read(under, self._parts, self._told, present=present, guessed=self._soft, check=check)
         except FileRefused:
+            if self._former is not None and (found := wider(under, self._former, self._parts.store)):
+                self.wider |= found
+                return None
             if not self._soft or self._schema is None:
                 raise
             assigned = {column.name: column.type for column in self._schema.columns}
@@ -204,6 +235,7 @@ class _Pass:
         return replace(
             task,
             schema=schema,
+            formers=task.formers if schema.derivation is None or task.schema is None else (*task.formers, task.schema),
             next_column_id=max(task.next_column_id, highest + 1),
             next_schema_id=max(task.next_schema_id, schema.id + 1),
         )
@@ -216,10 +248,11 @@ class _Pass:
 def _common_schema(tasks: Sequence[IngestTask]) -> tuple[Schema, dict[str, ColumnGuess]]:
     """Columns over all files that can be read at all, with what was decided; the others are refused when their turn comes."""
     # edits are of a table's types already, and the files decide what these are
-    sources = {task.display_path: task.source for task in tasks if not task.is_edit}
+    sources = {task.display_path: task for task in tasks if not task.is_edit}
+    marks = tasks[0].shape.marks if tasks[0].shape is not None else ()
     while sources:
         try:
-            guesses = ingest.infer(list(sources.values()), tasks[0].overrides).columns
+            guesses = ingest.infer([task.source for task in sources.values()], tasks[0].overrides, list(sources.values())).columns
         except FileRefused as error:
             if sources.pop(error.path, None) is None:
                 raise
@@ -227,11 +260,12 @@ def _common_schema(tasks: Sequence[IngestTask]) -> tuple[Schema, dict[str, Colum
         tombstones = {task.tombstone for task in tasks}
         new = {guess.name: guess for guess in guesses if guess.name not in tombstones}
         columns = [(guess.name, guess.type) for guess in new.values()]
-        return extend_schema(None, columns, tasks[0].next_column_id, schema_id=tasks[0].next_schema_id), new
-    return Schema(tasks[0].next_schema_id, ()), {}
+        schema = extend_schema(None, columns, tasks[0].next_column_id, schema_id=tasks[0].next_schema_id)
+        return replace(schema, migrations=marks), new
+    return Schema(tasks[0].next_schema_id, (), migrations=marks), {}
 
 
-def _widened(schema: Schema, names: set[str]) -> Schema:
+def _as_text(schema: Schema, names: set[str]) -> Schema:
     """The schema with these columns as text."""
     columns = [replace(column, type="string") if column.name in names else column for column in schema.columns]
-    return Schema(schema.id, tuple(columns))
+    return replace(schema, columns=tuple(columns))

@@ -25,6 +25,7 @@ from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import Provenance, TableWriter
 from engines.files.types import arrow_type
 from engines.row_keys import DELETED_COLUMN
+from engines.sql.readings import lineage
 from specs.suggestions import nearest
 from state.catalog.records import DataFile, Table
 from state.objects import ObjectRef, ObjectStore
@@ -85,7 +86,7 @@ def edit(
 
 def _delta(asked: Edit, table: Table, row: pa.RecordBatch, parts: StagedParts, prefix: str) -> DataFile:
     sequence = table.next_sequence
-    made = Provenance(table.name, asked.name, asked.name, table.transformation, None, table.write, sequence)
+    made = Provenance(table.name, asked.name, asked.name, table.transformation, None, table.write, sequence, formers=lineage(table))
     deletes = asked.values is None
     writer = TableWriter(parts, prefix, table.schema, made, primary_key=table.primary_key, role="delta", deletes=deletes)
     try:

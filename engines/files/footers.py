@@ -49,12 +49,14 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """`schema`: as written. `written` is None where an older version wrote the part."""
+    """`schema`: as written; `formers` that the table had before, where its files are not all read by name. `written` is None where an older
+    version wrote the part."""
 
     rows: int
     schema: Schema
     written: Written | None
     _file: pq.FileMetaData
+    formers: tuple[Schema, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -86,10 +88,11 @@ def read_footer(path: Path) -> Footer:
     try:
         written = _written(said) if len(said) == len(_KEYS) else None
         number = orjson.loads(said["columns"])
-        schema_id = int(number["id" if "id" in number else "schema"])
+        formers = tuple(Schema.from_dict(former) for former in number.get("formers", ()))
+        schema = Schema.from_dict({**number, "id": int(number["id" if "id" in number else "schema"]), "columns": []})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"its footer is none of ours: {error}") from error
-    return Footer(found.num_rows, Schema(schema_id, columns), written, found)
+    return Footer(found.num_rows, replace(schema, columns=columns), written, found, formers)
 
 
 def _column(field: pa.Field) -> Column:

@@ -109,6 +109,12 @@ class Evidence:
         """A file that says itself what its values are."""
         self.types.add(kind)
 
+    def add_kind(self, kind: str) -> None:
+        """A file whose values are computed, and of this kind."""
+        self._count(kind, "1" if kind == "int64" else "")
+        if kind == "int64":
+            self.integers.add("1")
+
     def merge(self, other: Evidence) -> None:
         """What another file shows of the column."""
         self.kinds.update(other.kinds)

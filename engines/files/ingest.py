@@ -30,6 +30,7 @@ from engines.files.csv import CsvReading
 from engines.files.documents import DocumentReading
 from engines.files.excel import ExcelReading
 from engines.files.formats import Format
+from engines.files.former_shape import FormerReading, Shape
 from engines.files.inference import ColumnGuess, Evidence, decide_all
 from engines.files.json_lines import JsonReading
 from engines.files.judge import Judge
@@ -65,6 +66,8 @@ from state.places import BucketConfig
 Write = Literal["append", "upsert", "replace"]
 Progress = Callable[[int, int], None]
 """Told (bytes done, bytes in all), about once a block."""
+Check = Callable[[Mapping[str, tuple[str, str]]], None]
+"""Given what is guessed of the columns; raises FileRefused."""
 
 RESERVED = frozenset({*HIDDEN, ORDER_COLUMN, SEQUENCE, NEWEST})
 MAX_COLUMNS = 10_000
@@ -80,7 +83,8 @@ class IngestTask:
     mtime_ns (if these are given, a file that has become another since is FileChanged). schema: the table's, None for its first file; new
     columns get the ids from next_column_id on, and the extended schema the id next_schema_id. overrides: column -> type, the operator's
     word for columns that schema does not know (where it does, schema says the type). key_prefix: of the parts' keys. sequence: the place
-    that the rows will have among the table's. contract: None for a table without one.
+    that the rows will have among the table's. contract: None for a table without one. shape: what tells a file of before a migration; None
+    where there are none. formers: former schemas that the parts are to tell of.
     """
 
     dataset: str
@@ -103,6 +107,8 @@ class IngestTask:
     mtime_ns: int | None = None
     tombstone: str | None = None
     contract: Terms | None = None
+    shape: Shape | None = None
+    formers: tuple[Schema, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -127,18 +133,22 @@ class IngestTask:
             "mtime_ns": self.mtime_ns,
             "tombstone": self.tombstone,
             "contract": self.contract and self.contract.to_dict(),
+            "shape": None if self.shape is None else self.shape.to_dict(),
+            "formers": [schema.to_dict() for schema in self.formers],
         }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
-        schema, contract = document["schema"], document["contract"]
+        schema, contract, shape = document["schema"], document["contract"], document["shape"]
         parsed = {
             "contract": None if contract is None else Terms.from_dict(contract),
             "target": BucketConfig.from_dict(document["target"]),
             "options": ReadOptions.from_dict(document["options"]),
             "schema": None if schema is None else Schema.from_dict(schema),
             "primary_key": tuple(document["primary_key"]),
+            "shape": None if shape is None else Shape.from_dict(shape),
+            "formers": tuple(Schema.from_dict(former) for former in document["formers"]),
         }
         return cls(**{**document, **parsed})
 
@@ -215,15 +225,16 @@ def read(
     assumed: Mapping[str, str] | None = None,
     present: PresentValues | None = None,
     guessed: bool = False,
+    check: Check | None = None,
 ) -> IngestResult:
     """As `run`, but leaves its parts among those that wait to be stored. assumed: types of columns as guessed over other files, which
-    give way where this file contradicts them. guessed: so are the schema's. present: what a contract judges by, shared by files."""
+    give way where this file contradicts them. guessed: so are the schema's. present: what a contract judges by, shared by files. check:
+    refuses the file by what is guessed of its columns."""
     source = task.source
     with ExitStack() as stack:
         size = stack.enter_context(unchanged(task, source))
         stack.enter_context(_surprises_refuse(source))
-        known = {column.name for column in task.schema.columns} if task.schema else set()
-        reading = open_reading(source, whole=task.overrides.keys() | known)
+        reading = _open(task)
         judge = None
         if task.contract is not None:
             shared = present or stack.enter_context(PresentValues(task.contract, parts.store, several=False))
@@ -233,12 +244,17 @@ def read(
             )  # fmt: skip
             stack.callback(judge.discard)
         told = partial(_told, progress, reading, size)
-        return read_rows(task, reading, parts, told, assumed, judge=judge)
+        return read_rows(task, reading, parts, told, assumed, judge=judge, check=check)
 
 
 def _told(progress: Progress | None, reading: Reading, size: int) -> None:
     if progress is not None:
         progress(min(reading.progress(), size), size)
+
+
+def _open(task: IngestTask) -> Reading:
+    known = {column.name for column in task.schema.columns} if task.schema else set()
+    return open_reading(task.source, whole=task.overrides.keys() | known)
 
 
 def read_rows(
@@ -249,10 +265,14 @@ def read_rows(
     assumed: Mapping[str, str] | None = None,
     fresh: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch,
     judge: Judge | None = None,
+    check: Check | None = None,
 ) -> IngestResult:
     """As `read`, of rows wherever they come from. told: called about once a batch. fresh: of rows that are about to be written, those that
     are to be; of an upsert they are the last ones of their keys. judge: of rows of a file. Raises also what the reading raises."""
+    reading = in_shape(reading, task)
     guesses = dict(reading.guesses())
+    if check is not None:
+        check(guesses)
     guesses |= {name: (assumed[name], "so far") for name in guesses if assumed and name in assumed}
     for _ in range(_ATTEMPTS):
         attempt = _Attempt(task, reading, guesses, parts, judge)
@@ -276,14 +296,20 @@ class Inferred:
     notes: tuple[str, ...]
 
 
-def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = None) -> Inferred:
-    """Columns over several files together, by samples. Blocking. Raises FileRefused, FileUnreadable."""
+def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = None, tasks: Sequence[IngestTask] = ()) -> Inferred:
+    """Columns over several files together, by samples. tasks: of the files, where these may be of a former shape.
+
+    Blocking. Raises FileRefused, FileUnreadable.
+    """
     found: dict[str, Evidence] = {}
     options, notes = [], []
-    for source in files:
+    for number, source in enumerate(files):
         with _surprises_refuse(source):
             reading = open_reading(source, whole=frozenset(overrides or ()))
             evidence = reading.evidence(SURVEYED_RECORDS) if isinstance(reading, JsonReading) else reading.evidence()
+            shaped = in_shape(reading, tasks[number]) if tasks else reading
+            if isinstance(shaped, FormerReading):
+                evidence = shaped.shown(evidence, reading.guesses())
         for name, more in evidence.items():
             found.setdefault(name, Evidence()).merge(more)
         options.append(reading.options if isinstance(reading, CsvReading) else source.options)
@@ -293,6 +319,19 @@ def infer(files: Sequence[SourceFile], overrides: Mapping[str, str] | None = Non
         for guess in decide_all(found.items())
     )
     return Inferred(columns, tuple(options), tuple(notes))
+
+
+def open_task(task: IngestTask) -> RowReading:
+    """The file, in the table's present shape. Raises FileRefused."""
+    return in_shape(_open(task), task)
+
+
+def in_shape(reading: RowReading, task: IngestTask) -> RowReading:
+    """With the table's present columns, if the source has those of before a migration."""
+    if task.shape is None:
+        return reading
+    pending = task.shape.pending(set(reading.guesses()))
+    return FormerReading(reading, task.source, task.shape, pending, task.primary_key) if pending else reading
 
 
 def open_reading(source: SourceFile, *, whole: Set[str] = frozenset()) -> Reading:
@@ -360,14 +399,15 @@ class _Attempt:
             self._plans = dict(judge.begin(self._plans, self._known))
         new = ((plan.name, plan.type) for plan in self._plans.values() if plan.name != task.tombstone)
         self._schema = extend_schema(task.schema, new, task.next_column_id, schema_id=task.next_schema_id)
+        if task.schema is None and task.shape is not None:
+            self._schema = replace(self._schema, migrations=task.shape.marks)
 
     def run(self, told: Callable[[], None], fresh: Callable[[pa.RecordBatch], pa.RecordBatch]) -> IngestResult:
         """Raises FileRefused, Misfit, Contradicted, Reopen; then nothing of it is left."""
         task = self._task
         basis = task.contract.basis if task.contract is not None else ""
-        provenance = Provenance(
-            task.dataset, task.display_path, task.digest, task.transformation, task.size, task.write, task.sequence, basis=basis
-        )
+        told_of = (task.dataset, task.display_path, task.digest, task.transformation, task.size, task.write, task.sequence)
+        provenance = Provenance(*told_of, basis=basis, formers=task.formers)
         keyed = task.write == "upsert" and bool(task.primary_key)
         writer = TableWriter(
             self._parts,

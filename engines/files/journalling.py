@@ -7,9 +7,8 @@ changes are told all the same. Next: `journal.py` for the rows, `engines/sql/cha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from engines.files.journal import Cause, JournalWriter, change_rows, count_row
 from engines.files.ledgers import Noted
 from engines.files.staged_parts import StagedParts
 from engines.files.types import arrow_type
+from engines.sql.readings import PartFile
 from engines.sql.source import LakeTable, source_from_dict
 from state.catalog.records import DataFile, Schema
 from state.objects import ObjectStore
@@ -30,13 +30,22 @@ MOST_INSERTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A content that the table holds and whose rows become the newest again. name: as the operator calls its file; paths: of its parts, as
-    local files; sequence: its new place."""
+    """A content that the table holds and whose rows become the newest again. name: as the operator calls its file; parts: of it;
+    sequence: its new place."""
 
     name: str
     digest: str
     sequence: int
-    paths: tuple[str, ...]
+    parts: tuple[PartFile, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        return {"name": self.name, "digest": self.digest, "sequence": self.sequence, "parts": [part.to_dict() for part in self.parts]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Raises KeyError for what `to_dict` does not make."""
+        return cls(**{**data, "parts": tuple(PartFile.from_dict(part) for part in data["parts"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class JournalTask:
             "key_prefix": self.key_prefix,
             "former": self.former and self.former.to_dict(),
             "known": list(self.known),
-            "renewed": [asdict(renewed) for renewed in self.renewed],
+            "renewed": [renewed.to_dict() for renewed in self.renewed],
             "schema": self.schema and self.schema.to_dict(),
         }
 
@@ -80,7 +89,7 @@ class JournalTask:
             "target": BucketConfig.from_dict(data["target"]),
             "former": former,
             "known": tuple(data["known"]),
-            "renewed": tuple(Renewed(**{**renewed, "paths": tuple(renewed["paths"])}) for renewed in data["renewed"]),
+            "renewed": tuple(Renewed.from_dict(renewed) for renewed in data["renewed"]),
             "schema": None if data["schema"] is None else Schema.from_dict(data["schema"]),
         }
         return cls(**{**data, **changed})
@@ -93,7 +102,7 @@ class _Content:
     name: str
     digest: str
     sequence: int
-    paths: tuple[Path, ...]
+    parts: tuple[PartFile, ...]
     rows: int = 0
 
 
@@ -102,7 +111,7 @@ def journal_of(
 ) -> tuple[Noted, ...]:
     """Writes the journal beside the parts. tasks: all of the batch; files: what was taken, by content; schema: of all of it."""
     told = [_of_file(one, files[one.digest], parts) for one in tasks if files.get(one.digest) and one.digest not in task.known]
-    told += [_Content(one.name, one.digest, one.sequence, tuple(map(Path, one.paths))) for one in task.renewed]
+    told += [_Content(one.name, one.digest, one.sequence, one.parts) for one in task.renewed]
     schema = schema or task.schema
     if not told or schema is None:
         return ()
@@ -138,15 +147,15 @@ def journal_of_leaving(cause: Cause, store: ObjectStore, key_prefix: str, conten
 
 
 def _of_file(task: IngestTask, files: Sequence[DataFile], parts: StagedParts) -> _Content:
-    paths = tuple(parts.path(file.key) for file in files)
-    return _Content(task.display_path, task.digest, task.sequence, paths, sum(file.rows for file in files))
+    staged = tuple(PartFile(str(parts.path(file.key))) for file in files)
+    return _Content(task.display_path, task.digest, task.sequence, staged, sum(file.rows for file in files))
 
 
 def _compare(cause: Cause, former: LakeTable, told: Sequence[_Content], schema: Schema, journal: JournalWriter, now: datetime) -> None:
     from engines.sql.changes import NewRows, pairs
 
     columns = [(column.name, arrow_type(column.type)) for column in schema.columns]
-    contents = [NewRows(content.name, content.paths) for content in told]
+    contents = [NewRows(content.name, content.parts) for content in told]
     inserts = {content.name: _Inserts() for content in contents}
     for name, batch in pairs(former, contents, columns):
         rows = change_rows(batch, [column for column, _ in columns], former.primary_key, replace(cause, source=name), now)

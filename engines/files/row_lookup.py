@@ -1,11 +1,12 @@
 """One row of a keyed table by its key, without a query engine: the newest file that has it says what it is. Blocking.
 
-Files whose key range excludes the key are not opened, and row groups whose statistics do are not read. Next: `edit.py`, which asks.
+Files whose key range excludes the key are not opened, and row groups whose statistics do are not read. A row of a former schema is brought
+under the present one. Next: `edit.py`, which asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from engines.files.types import arrow_type
 from engines.row_keys import DELETED_COLUMN
+from engines.sql.readings import Reading, readings
 from state.catalog.records import DataFile, Table
 from state.objects import ObjectRef
 
@@ -27,14 +29,31 @@ def find_row(table: Table, key: Sequence[Any], path_of: Callable[[ObjectRef], Pa
     path_of: a local file with an object's bytes. Raises what it raises, and pa.ArrowException for a damaged file.
     """
     schema = pa.schema([(column.name, arrow_type(column.type)) for column in table.columns])
-    wanted = [(name, "==", value) for name, value in zip(table.primary_key, key, strict=True)]
+    former = readings(table)
     for file in reversed(table.data_files):
         if not file.lost and _may_have(file, key[0]):
+            wanted = [(name, "==", value) for name, value in zip(_key_names(table, file), key, strict=True)]
             found = pq.read_table(path_of(file.ref), filters=wanted, partitioning=None)
             if found.num_rows:
                 deleted = DELETED_COLUMN in found.column_names and found[DELETED_COLUMN][0].as_py()
-                return None if deleted else _completed(found.slice(0, 1), schema)
+                return None if deleted else _present(found.slice(0, 1), former.get(file.schema_id), schema)
     return None
+
+
+def _key_names(table: Table, file: DataFile) -> Iterator[str]:
+    """The primary key's columns by the names that they have in the file: those may have been renamed since."""
+    written = next(schema for schema in table.schemas if schema.id == file.schema_id)
+    names = {column.id: column.name for column in written.columns}
+    ids = {column.name: column.id for column in table.columns}
+    return (names.get(ids[name], name) for name in table.primary_key)
+
+
+def _present(row: pa.Table, reading: Reading | None, schema: pa.Schema) -> pa.Table:
+    if reading is None:
+        return _completed(row, schema)
+    from engines.sql.projection import projected_rows
+
+    return projected_rows(row, reading, schema)
 
 
 def _may_have(file: DataFile, value: Any) -> bool:

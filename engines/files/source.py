@@ -240,9 +240,9 @@ def refusal(source: SourceFile, misfit: Misfit) -> FileRefused:
     reason = f"column `{plan.name}`: {shorten(misfit.value)} is no {plan.type}, {whose}{where}"
     wider = "float64" if plan.type == "int64" and _is_number(misfit.value) else "string"
     ambiguous = notations.remedy(plan.name, str(misfit.value)) if plan.type in ("date", "timestamp", "float64") else None
-    remedy = (
-        ambiguous or f"Correct the value, or say `columns: {{{plan.name}: {wider}}}` in the Dataset's spec, which ingests its files again."
-    )
+    remedy = f"Correct the value, or say `columns: {{{plan.name}: {wider}}}` in the Dataset's spec, which ingests its files again"
+    remedy += "; `lakectl migrate preview` drafts a migration, which does not." if plan.word == "table" else "."
+    remedy = ambiguous or remedy
     return source.refused(misfit.line, reason, remedy=remedy)
 
 

@@ -60,7 +60,7 @@ class Provenance:
 
     `write` is the table's mode, `sequence` the place that these rows take among the table's; `folds` are keys of the objects that they take
     the place of. `basis`: digest of what else the rows depend on, "" for nothing. `contents`: those that the table holds without files of
-    their own from then on.
+    their own from then on. `formers` are former schemas of the table, where its files are not all read by name.
     """
 
     dataset: str
@@ -73,6 +73,7 @@ class Provenance:
     folds: tuple[str, ...] = ()
     basis: str = ""
     contents: tuple[Content, ...] = ()
+    formers: tuple[Schema, ...] = ()
 
 
 class TableWriter:
@@ -239,10 +240,11 @@ def table_facts(schema: Schema, provenance: Provenance, primary_key: Sequence[st
     source: dict[str, object] = {"path": provenance.path, "digest": provenance.source, "size": provenance.size}
     if provenance.folds:
         source["folds"] = provenance.folds
+    formers = [former.to_dict() for former in provenance.formers if former.id != schema.id]
     table = {"write": provenance.write, "primaryKey": list(primary_key), "role": role, "sequence": provenance.sequence}
     return {
         "lakehouse.dataset": provenance.dataset.encode(),
-        "lakehouse.columns": orjson.dumps(schema.to_dict()),
+        "lakehouse.columns": orjson.dumps(schema.to_dict() | ({"formers": formers} if formers else {})),
         "lakehouse.source": orjson.dumps(source),
         "lakehouse.transformation": provenance.transformation.encode(),
         "lakehouse.table": orjson.dumps(table),

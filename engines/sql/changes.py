@@ -7,17 +7,20 @@ side is. Next: `merge.py`, which opens the former table; `engines/files/journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datafusion import SessionConfig, SessionContext
 
 from engines.files.journal import EXISTED, OLD
+from engines.files.types import arrow_type, from_arrow
 from engines.row_keys import DELETED_COLUMN
-from engines.sql.merge import check_files, open_table, plain_schema, quote
+from engines.sql.merge import check_files, open_table
+from engines.sql.projection import plain_schema, projected_rows, register_part, view_schema
+from engines.sql.readings import PartFile, quote, sql_type
 from engines.sql.source import LakeTable
 
 CHUNK_ROWS = 64 * 1024
@@ -28,7 +31,7 @@ class NewRows:
     """The Parquet files of one content in order, sorted by key over all of them, each key once. name: of the content."""
 
     name: str
-    paths: tuple[Path, ...]
+    parts: tuple[PartFile, ...]
 
 
 def pairs(
@@ -41,11 +44,11 @@ def pairs(
     check_files(former)
     context = SessionContext(SessionConfig().with_target_partitions(1))
     context.register_table("former", open_table(former, context))
-    query = _query(former, [name for name, _ in columns])
+    query = _query(former, dict(columns))
     later: list[NewRows] = []
     for content in reversed(contents):
-        for chunk in _chunks(content, former.primary_key, columns):
-            rows = _without(chunk, later, former.primary_key, context) if later else chunk
+        for chunk in _chunks(content, former, columns):
+            rows = _without(chunk, later, former, context) if later else chunk
             if rows.num_rows:
                 yield from ((content.name, batch) for batch in _joined(context, query, rows, former.primary_key[0]))
         later.append(content)
@@ -63,10 +66,10 @@ def _joined(context: SessionContext, query: str, rows: pa.Table, key: str) -> It
         context.deregister_table("chunk")
 
 
-def _query(former: LakeTable, columns: Sequence[str]) -> str:
-    known = {name for name, _ in former.columns}
+def _query(former: LakeTable, columns: Mapping[str, pa.DataType]) -> str:
+    known = dict(former.columns)
     new = [f"n.{quote(name)}" for name in (*columns, DELETED_COLUMN)]
-    old = [f"{_former(name, known)} AS {quote(OLD + name)}" for name in columns]
+    old = [f"{_former(name, kind, known)} AS {quote(OLD + name)}" for name, kind in columns.items()]
     on = " AND ".join(f"n.{quote(name)} = f.{quote(name)}" for name in former.primary_key)
     key = quote(former.primary_key[0])
     within = f"(SELECT * FROM former WHERE {key} >= $low AND {key} <= $high)"
@@ -74,19 +77,23 @@ def _query(former: LakeTable, columns: Sequence[str]) -> str:
     return f"SELECT {', '.join([*new, *old, existed])} FROM chunk n LEFT JOIN {within} f ON {on}"
 
 
-def _former(name: str, known: Set[str]) -> str:
-    """A former value; of a column that the former table had not, a null of its type."""
-    return f"f.{quote(name)}" if name in known else f"nullif(n.{quote(name)}, n.{quote(name)})"
+def _former(name: str, kind: pa.DataType, known: Mapping[str, str]) -> str:
+    """A former value, in the type of now; of a column that the former table had not, a null of its type."""
+    if name not in known:
+        return f"nullif(n.{quote(name)}, n.{quote(name)})"
+    value = f"f.{quote(name)}"
+    return value if arrow_type(known[name]) == kind else f"CAST({value} AS {sql_type(from_arrow(kind))})"
 
 
-def _without(chunk: pa.Table, later: Iterable[NewRows], key: Sequence[str], context: SessionContext) -> pa.Table:
+def _without(chunk: pa.Table, later: Iterable[NewRows], former: LakeTable, context: SessionContext) -> pa.Table:
     """The rows of the chunk that no later content has."""
+    key = former.primary_key
     keys = ", ".join(map(quote, key))
     found = chunk
     for content in later:
-        for path in content.paths:
+        for part in content.parts:
             context.register_record_batches("chunk", [found.to_batches()])
-            context.register_parquet("later", str(path), file_extension="")
+            register_part(context, "later", part, former.columns)
             try:
                 on = " AND ".join(f"c.{quote(name)} = l.{quote(name)}" for name in key)
                 frame = context.sql(f"SELECT c.* FROM chunk c LEFT ANTI JOIN (SELECT {keys} FROM later) l ON {on} ORDER BY {keys}")
@@ -99,16 +106,24 @@ def _without(chunk: pa.Table, later: Iterable[NewRows], key: Sequence[str], cont
     return found
 
 
-def _chunks(content: NewRows, key: Sequence[str], columns: Sequence[tuple[str, pa.DataType]]) -> Iterator[pa.Table]:
+def _chunks(content: NewRows, former: LakeTable, columns: Sequence[tuple[str, pa.DataType]]) -> Iterator[pa.Table]:
     schema = pa.schema([*columns, (DELETED_COLUMN, pa.bool_())])
-    for path in content.paths:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(CHUNK_ROWS):
+    for part in content.parts:
+        with pq.ParquetFile(part.path) as file:
+            for batch in map(partial(_present, part, former.columns), file.iter_batches(CHUNK_ROWS)):
                 names = set(batch.schema.names)
                 filled = [
                     batch.column(field.name).cast(field.type) if field.name in names else _absent(field, batch.num_rows) for field in schema
                 ]
                 yield pa.Table.from_arrays(filled, schema=schema)
+
+
+def _present(part: PartFile, columns: Sequence[tuple[str, str]], batch: pa.RecordBatch) -> pa.Table:
+    """Under the table's columns."""
+    rows = pa.Table.from_batches([batch])
+    if part.reading is None:
+        return rows
+    return projected_rows(rows, part.reading, view_schema(columns), [DELETED_COLUMN] if DELETED_COLUMN in batch.schema.names else [])
 
 
 def _absent(field: pa.Field, count: int) -> pa.Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,12 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datafusion import SessionContext
 
+from engines.files.footers import read_footer
 from engines.files.journal import JournalWriter
 from engines.files.ledgers import Noted, read_ledger_facts
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import Content, Provenance, TableWriter
 from engines.row_keys import DELETED_COLUMN
-from engines.sql.merge import check_files, open_table, plain_schema, quote, view_schema
+from engines.sql.merge import check_files, open_table
+from engines.sql.projection import plain_schema, register_part
+from engines.sql.readings import PartFile, Reading, quote
 from engines.sql.source import SEQUENCE, LakeTable, source_from_dict
 from engines.sql.spool import bounded_context
 from state.buckets import job_store
@@ -40,6 +43,8 @@ class CompactTask:
         journals: keys and local files of the journal's small ledgers, oldest first.
         edits: local files of edits with their places, 0 for those that are in the base already; edit_keys: of the same.
         others: local files of the deltas that are no edits, with their places.
+        readings: of the files that are not read by name, by the schema they were written under.
+        formers: former schemas that the result is to tell of.
     """
 
     source: LakeTable
@@ -55,6 +60,8 @@ class CompactTask:
     edit_keys: tuple[str, ...] = ()
     contents: tuple[Content, ...] = ()
     others: tuple[tuple[str, int], ...] = ()
+    readings: Mapping[int, Reading] = field(default_factory=dict)
+    formers: tuple[Schema, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -72,6 +79,8 @@ class CompactTask:
             "edit_keys": list(self.edit_keys),
             "contents": [list(content) for content in self.contents],
             "others": [list(other) for other in self.others],
+            "formers": [schema.to_dict() for schema in self.formers],
+            "readings": [[number, reading.to_dict()] for number, reading in self.readings.items()],
         }
 
     @classmethod
@@ -83,7 +92,10 @@ class CompactTask:
         lists = {name: tuple(data[name]) for name in ("folds", "edit_keys")}
         lists["contents"] = tuple(Content(*content) for content in data["contents"])
         target, schema = BucketConfig.from_dict(data["target"]), Schema.from_dict(data["schema"])
-        return cls(**{**data, **pairs, **lists, "source": source, "target": target, "schema": schema})
+        readings = {number: Reading.from_dict(reading) for number, reading in data["readings"]}
+        formers = tuple(Schema.from_dict(former) for former in data["formers"])
+        parsed = {"source": source, "target": target, "schema": schema, "readings": readings, "formers": formers}
+        return cls(**{**data, **pairs, **lists, **parsed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +136,8 @@ def _base(
 ) -> tuple[DataFile, ...]:
     key = task.source.primary_key
     folds = tuple(dict.fromkeys((*task.folds, *task.edit_keys)))
-    made = Provenance(
-        task.source.name, task.name, task.name, task.transformation, None, "upsert", task.sequence, folds, contents=task.contents
-    )
+    told = (task.transformation, None, "upsert", task.sequence)
+    made = Provenance(task.source.name, task.name, task.name, *told, folds, contents=task.contents, formers=task.formers)
     writer = TableWriter(parts, task.key_prefix, task.schema, made, primary_key=key, role="delta")
     context.register_table("compacted", open_table(task.source, context))
     order = ", ".join(map(quote, key))
@@ -165,11 +176,12 @@ def _edits(task: CompactTask, context: SessionContext, parts: StagedParts) -> tu
     if not task.edits:
         return ()
     key = task.source.primary_key
-    schema = view_schema([(column.name, column.type) for column in task.schema.columns]).append(pa.field(DELETED_COLUMN, pa.bool_()))
+    schema = [(column.name, column.type) for column in task.schema.columns]
     frames = []
     for name, files in (("edits", task.edits), ("others", task.others)):
         for number, (path, place) in enumerate(files):
-            context.register_parquet(f"{name}{number}", path, schema=schema, file_extension="")
+            part = PartFile(path, task.readings.get(read_footer(Path(path)).schema.id))
+            register_part(context, f"{name}{number}", part, schema, [(DELETED_COLUMN, "bool")])
             columns = "*" if name == "edits" else ", ".join(map(quote, key))
             frames.append((name, f"SELECT {columns}, {place} AS {SEQUENCE} FROM {name}{number}"))
     edits = " UNION ALL ".join(text for name, text in frames if name == "edits")
@@ -188,7 +200,8 @@ def _noted_edits(task: CompactTask, rows: pa.Table, parts: StagedParts) -> tuple
     if not rows.num_rows:
         return ()
     name = EDITS + task.name
-    made = Provenance(task.source.name, name, name, task.transformation, None, "upsert", task.sequence, task.edit_keys)
+    told = (task.transformation, None, "upsert", task.sequence)
+    made = Provenance(task.source.name, name, name, *told, task.edit_keys, formers=task.formers)
     staged = StagedParts(parts.store)
     writer = TableWriter(
         staged, f"{task.key_prefix}/edits", task.schema, made, primary_key=task.source.primary_key, role="delta", deletes=True

@@ -20,8 +20,8 @@ from engines.errors import EngineError
 from engines.files.journal import EXISTED, OLD, entities, field_changes
 from engines.files.types import arrow_type
 from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN, row_keys
-from engines.sql.merge import quote
 from engines.sql.problems import translate
+from engines.sql.readings import quote
 from engines.sql.source import LakeTable
 from engines.sql.spool import Range, batches, ranges, read_rows, register_sorted, spooling_context
 from engines.sql.version_pair import Pair

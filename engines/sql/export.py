@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from engines.errors import EngineError
 from engines.files.journal import as_text
-from engines.sql.merge import plain_schema, quote
 from engines.sql.problems import QueryProblem
+from engines.sql.projection import plain_schema
+from engines.sql.readings import quote
 from engines.sql.session import Session
 from engines.sql.source import LakeTable
 from engines.sql.spool import MEMORY, RowGroups

@@ -21,9 +21,10 @@ import pyarrow as pa
 from datafusion import SessionContext
 from datafusion.catalog import Table
 
-from engines.files.types import arrow_type
 from engines.row_keys import DELETED_COLUMN, identity_columns
-from engines.sql.source import NEWEST, SEQUENCE, ArrowTable, Folder, LakeTable, TableSource
+from engines.sql.projection import plain_schema, projected, view_schema
+from engines.sql.readings import quote
+from engines.sql.source import NEWEST, SEQUENCE, ArrowTable, Folder, FormerFiles, LakeTable, TableSource
 
 MERGED_ROWS = 64 * 1024
 """Rows of a batch in a merged file."""
@@ -41,21 +42,24 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
     columns = list(source.columns)
     if identity and not source.primary_key:
         columns += zip(identity_columns(()), ("string", "int64"), strict=True)
-    schema = view_schema(columns)
-    if source.deltas is None:
-        _register_folder(builder, "t", source.base or source.touched, schema)
+    hidden = columns[len(source.columns) :]
+    if source.merged is None:
+        former = [(one, one.base or one.touched) for one in source.former]
+        _register_files(builder, "t", source.base or source.touched, former, columns, hidden)
         return _table(builder, "t")
     names = ", ".join(quote(name) for name, _ in columns)
     kept = f" WHERE {quote(DELETED_COLUMN)} IS NOT TRUE" if source.deletes else ""
     parts = [f"SELECT {names} FROM merged{kept}"]
-    _register_arrow(builder, "merged", merged_deltas(source, schema, context))
-    if source.touched is not None:
-        _register_folder(builder, "touched", source.touched, schema)
+    _register_arrow(builder, "merged", merged_deltas(source, view_schema(columns), context))
+    touched = [(one, one.touched) for one in source.former if one.touched is not None]
+    if source.touched is not None or touched:
+        _register_files(builder, "touched", source.touched, touched, columns, hidden)
         on = " AND ".join(f"m.{quote(name)} = t.{quote(name)}" for name in source.primary_key)
         # The merged side comes first, so that it is the one held in a hash table even where the planner knows no row counts.
         parts.insert(0, f"SELECT {names} FROM (SELECT t.* FROM merged m RIGHT ANTI JOIN touched t ON {on})")
-    if source.base is not None:
-        _register_folder(builder, "base", source.base, schema)
+    base = [(one, one.base) for one in source.former if one.base is not None]
+    if source.base is not None or base:
+        _register_files(builder, "base", source.base, base, columns, hidden)
         parts.insert(0, f"SELECT {names} FROM base")
     return Table(builder.sql(" UNION ALL ".join(parts)))
 
@@ -63,20 +67,21 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
 def merged_deltas(source: LakeTable, schema: pa.Schema, context: SessionContext) -> Path:
     """The Arrow file with the newest row per key of the deltas, sorted by key. Blocking; two who make it at once make the same."""
     assert source.merged is not None
-    assert source.deltas is not None
     path = Path(source.merged)
     if path.exists():
         return path
+    hidden = [(DELETED_COLUMN, "bool")] if source.deletes else []
+    columns = [*source.columns, *hidden]
     if source.deletes:
         schema = schema.append(pa.field(DELETED_COLUMN, pa.bool_()))
     builder = SessionContext()
-    builder.register_parquet("deltas", source.deltas.path, schema=schema, table_partition_cols=[(SEQUENCE, pa.int64())])
+    _register_files(builder, "deltas", source.deltas, [(one, one.deltas) for one in source.former], columns, hidden, placed=True)
     name = f"deltas_{os.getpid()}"
     context.register_table(name, _table(builder, "deltas"))
     keys = ", ".join(map(quote, source.primary_key))
-    columns = ", ".join(map(quote, schema.names))
+    selected = ", ".join(map(quote, schema.names))
     newest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {SEQUENCE} DESC) AS {NEWEST}"
-    query = f"SELECT {columns} FROM (SELECT *, {newest} FROM {name}) WHERE {NEWEST} = 1 ORDER BY {keys}"
+    query = f"SELECT {selected} FROM (SELECT *, {newest} FROM {name}) WHERE {NEWEST} = 1 ORDER BY {keys}"
     try:
         _write(path, schema, context.sql(query).execute_stream())
     finally:
@@ -105,7 +110,7 @@ def _write(path: Path, schema: pa.Schema, batches: Any) -> None:
 
 def check_files(source: LakeTable) -> None:
     """Raises FileNotFoundError unless every file is where it should be. Some microseconds a file, paid by every query."""
-    for folder in (source.base, source.touched, source.deltas):
+    for folder in source.folders:
         if folder is not None and (found := _count(folder.path)) != folder.files:
             raise FileNotFoundError(f"{folder.files - found} of {folder.files} files of {source.name} are gone")
 
@@ -120,39 +125,46 @@ def _count(folder: str) -> int:
         return 0
 
 
-def view_schema(columns: Sequence[tuple[str, str]]) -> pa.Schema:
-    """Arrow's schema of our columns, texts as views, which DataFusion compares and groups faster."""
-    return pa.schema([(name, _VIEWS.get(type_, arrow_type(type_))) for name, type_ in columns])
+def _register_files(
+    builder: SessionContext,
+    name: str,
+    folder: Folder | None,
+    former: Sequence[tuple[FormerFiles, Folder | None]],
+    columns: Sequence[tuple[str, str]],
+    hidden: Sequence[tuple[str, str]],
+    *,
+    placed: bool = False,
+) -> None:
+    """One kind of a table's files under its columns, those of former schemas by their readings.
+
+    hidden: those of the columns that no schema names. placed: the files lie in folders that tell their sequence, which is a column then.
+    """
+    schema, partitions = view_schema(columns), [(SEQUENCE, pa.int64())] if placed else []
+    others = [(one.reading, found) for one, found in former if found is not None]
+    if not others:
+        _register_folder(builder, name, folder, schema, partitions)
+        return
+    frames = []
+    if folder is not None:
+        _register_folder(builder, f"{name}_present", folder, schema, partitions)
+        frames.append(builder.table(f"{name}_present"))
+    carried = [*(column for column, _ in hidden), *(column for column, _ in partitions)]
+    for number, (reading, found) in enumerate(others):
+        _register_folder(builder, f"{name}_{number}", found, view_schema([*reading.columns, *hidden]), partitions)
+        frames.append(projected(builder.table(f"{name}_{number}"), reading.stages, schema, carried))
+    united = frames[0]
+    for frame in frames[1:]:
+        united = united.union(frame)
+    builder.register_table(name, Table(united))
 
 
-_VIEWS = {"string": pa.string_view(), "binary": pa.binary_view()}
-
-
-def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """The schema with views as plain strings and binaries, which every Arrow reader knows."""
-    return pa.schema([field.with_type(_plain(field.type)) for field in schema])
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_binary_view(kind):
-        return pa.binary()
-    if pa.types.is_list(kind):
-        return pa.list_(_plain(kind.value_type))
-    return pa.struct([field.with_type(_plain(field.type)) for field in kind.fields]) if pa.types.is_struct(kind) else kind
-
-
-def quote(name: str) -> str:
-    """A column's name as a SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _register_folder(builder: SessionContext, name: str, folder: Folder | None, schema: pa.Schema) -> None:
+def _register_folder(
+    builder: SessionContext, name: str, folder: Folder | None, schema: pa.Schema, partitions: list[tuple[str, pa.DataType]]
+) -> None:
     if folder is None:
         builder.register_record_batches(name, [[_empty(schema)]])
     else:
-        builder.register_parquet(name, folder.path, schema=schema)
+        builder.register_parquet(name, folder.path, schema=schema, table_partition_cols=partitions)
 
 
 def _register_arrow(builder: SessionContext, name: str, path: Path) -> None:

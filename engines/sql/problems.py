@@ -6,6 +6,8 @@ What a text is not known for is still an answer: the innermost cause, without th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from engines.sql.protocol import Problem
 
@@ -44,6 +46,17 @@ class QueryProblem(Exception):
 def invalid(message: str, remedy: str | None = None) -> QueryProblem:
     """A statement that cannot be."""
     return QueryProblem("invalid", message, remedy)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Whatever DataFusion and pyarrow raise inside as a QueryProblem."""
+    try:
+        yield
+    except QueryProblem:
+        raise
+    except Exception as error:
+        raise translate(error) from error
 
 
 def translate(error: Exception) -> QueryProblem:

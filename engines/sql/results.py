@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from engines.sql.merge import plain_schema
 from engines.sql.problems import QueryProblem
+from engines.sql.projection import plain_schema
 from engines.sql.text_size import row_sizes
 
 

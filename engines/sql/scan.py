@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from engines.errors import EngineError, QueryInvalid
 from engines.row_keys import row_keys
-from engines.sql.merge import plain_schema, quote
 from engines.sql.problems import QueryProblem
+from engines.sql.projection import plain_schema
+from engines.sql.readings import quote
 from engines.sql.session import Session
 from engines.sql.source import LakeTable, TableSource, source_from_dict
 

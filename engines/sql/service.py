@@ -65,7 +65,7 @@ _T = TypeVar("_T")
 class Tables(Protocol):
     """What names stand for. Blocking."""
 
-    def resolve(self, name: TableName, moment: Moment = None, *, fresh: bool = False) -> TableSource | None:
+    def resolve(self, name: TableName, moment: Moment = None, *, schema: int | None = None, fresh: bool = False) -> TableSource | None:
         """What to read, None if there is no such table. Raises LakehouseError."""
 
     def named(self, name: str) -> TableName:
@@ -142,7 +142,7 @@ class QueryService:
         max_rows: int | None = None,
     ) -> QueryResult:
         """The result of one read-only statement. params: scalars and lists of scalars, by the names of the statement's `$name`. at: which
-        versions of its tables are read.
+        versions of its tables are read, under which schemas.
 
         Raises QueryInvalid, QueryForbidden, QueryTimeout, QueryTooLarge, QueryMemory, QueryCancelled, TableUnknown, VersionUnknown,
         WorkerCrashed, WorkersBusy, and what reading a table's files raises.
@@ -178,7 +178,7 @@ class QueryService:
         self._check_length(filter_sql)
         name = self._tables.named(sql_name(dataset))
         for fresh in (False, True):
-            source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, moment, fresh=fresh))
+            source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, At(moment), fresh=fresh))
             if source is None:
                 raise await self._unknown(name.name, reader)
             await self._merges.wait(await asyncio.to_thread(unmerged, [source]), self._limits.seconds)
@@ -272,7 +272,7 @@ class QueryService:
         return answer, sources, ()
 
     async def _sources(self, names: Sequence[str], reader: Reader, at: At, worker: WorkerProcess, *, fresh: bool) -> list[TableSource]:
-        if not names and not at.tables:
+        if not names and not at.named:
             return []
         try:
             return await asyncio.to_thread(self._resolve_all, names, reader, at, fresh=fresh)
@@ -281,14 +281,17 @@ class QueryService:
             raise
 
     def _resolve_all(self, names: Sequence[str], reader: Reader, at: At, *, fresh: bool) -> list[TableSource]:
-        if idle := sorted(at.tables.keys() - {dataset_name(name) for name in names}):
-            raise QueryInvalid(f"`at` names `{idle[0]}`, which the statement does not read.", remedy="Name tables of the statement.")
-        found = (self._resolve(self._tables.named(name), reader, at.of(dataset_name(name)), fresh=fresh) for name in names)
+        if idle := sorted(at.named - {dataset_name(name) for name in names}):
+            said = "at" if idle[0] in at.tables else "schema"
+            raise QueryInvalid(f"`{said}` names `{idle[0]}`, which the statement does not read.", remedy="Name tables of the statement.")
+        found = (self._resolve(self._tables.named(name), reader, at, fresh=fresh) for name in names)
         return [source for source in found if source is not None]
 
-    def _resolve(self, name: TableName, reader: Reader, moment: Moment = None, *, fresh: bool) -> TableSource | None:
+    def _resolve(self, name: TableName, reader: Reader, at: At = PRESENT, *, fresh: bool) -> TableSource | None:
         """None if there is no such table for this reader."""
-        return self._tables.resolve(name, moment, fresh=fresh) if admitted(reader, name) else None
+        dataset = dataset_name(name.name)
+        moment, schema = at.of(dataset), at.schema_of(dataset)
+        return self._tables.resolve(name, moment, schema=schema, fresh=fresh) if admitted(reader, name) else None
 
     def _check_length(self, sql: str) -> None:
         if len(sql) > self._limits.text:

@@ -22,8 +22,9 @@ from datafusion import DataFrame, RuntimeEnvBuilder, SessionConfig, SessionConte
 from datafusion.catalog import CatalogProvider, SchemaProvider, Table
 
 from engines.row_keys import identity_columns
-from engines.sql.merge import check_files, open_table, quote
-from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate
+from engines.sql.merge import check_files, open_table
+from engines.sql.problems import CATALOG, invalid, same_names, translate, translated
+from engines.sql.readings import quote
 from engines.sql.source import ArrowTable, TableSource
 
 KEPT_TABLES = 64
@@ -69,7 +70,7 @@ class Session:
     def frame(self, sql: str, parameters: Mapping[str, pa.Scalar], sources: Sequence[TableSource]) -> Iterator[DataFrame]:
         """The planned statement, valid inside. Raises QueryProblem, also for what happens to the frame inside."""
         check_parameters(sql, parameters)
-        with self._showing(sources), _translated():
+        with self._showing(sources), translated():
             frame = self._context.sql_with_options(sql, _READ_ONLY, param_values=dict(parameters))
             names = frame.schema().names
             if len(set(names)) < len(names):
@@ -81,7 +82,7 @@ class Session:
         self, source: TableSource, condition: str | None, primary_key: Sequence[str], extra: Sequence[str] = ()
     ) -> Iterator[DataFrame]:
         """The identity columns, and others, of the rows that satisfy a condition: one boolean expression and nothing else."""
-        with self._showing([source], identity=True), _translated():
+        with self._showing([source], identity=True), translated():
             frame = self._context.table(quote(source.name))
             if condition is not None:
                 frame = frame.filter(frame.parse_sql_expr(condition))
@@ -90,12 +91,12 @@ class Session:
 
     def merge(self, source: TableSource) -> None:
         """Makes what later readings of the source need, once for all workers. Raises QueryProblem."""
-        with _translated():
+        with translated():
             self._open(source, identity=False)
 
     @contextmanager
     def _showing(self, sources: Sequence[TableSource], *, identity: bool = False) -> Iterator[None]:
-        with _translated():
+        with translated():
             for source in sources:
                 schema, _, name = source.name.rpartition(".")
                 self._seen.tables[schema or "public", name] = self._open(source, identity=identity)
@@ -127,16 +128,6 @@ def check_parameters(sql: str, parameters: Mapping[str, object]) -> None:
     if unused := sorted(parameters.keys() - used):
         known = ", ".join(f"${name}" for name in sorted(used)) or "none"
         raise invalid(f"The statement has no parameter ${unused[0]}.", f"It has: {known}.")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except QueryProblem:
-        raise
-    except Exception as error:
-        raise translate(error) from error
 
 
 class _Seen:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
+from engines.sql.readings import Reading
+
 SEQUENCE, NEWEST = "__sequence", "__newest"
 """Columns that merging adds; no table may have them."""
 
@@ -24,13 +26,33 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerFiles:
+    """Files that were written under another schema and are not read by name; folders as in `LakeTable`."""
+
+    reading: Reading
+    base: Folder | None = None
+    touched: Folder | None = None
+    deltas: Folder | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FormerFiles:
+        """Of what `asdict` gave."""
+        return cls(Reading.from_dict(data["reading"]), **_folders(data))
+
+
+def _folders(data: Mapping[str, Any]) -> dict[str, Folder]:
+    return {name: Folder(**data[name]) for name in ("base", "touched", "deltas") if data[name] is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class LakeTable:
     """A Dataset at one snapshot.
 
     name: as SQL calls it. columns: (name, our type) in order. base: folder of files read as they are; touched: folder of base files whose
     rows a delta may replace; deltas: folder of delta files, with tombstones among their rows where `deletes`; merged: the Arrow file that
     keeps the newest row per key of the deltas, made by whoever needs it first. A folder that would be empty is None; touched and deltas
-    need a primary key. rescues: buckets that gave files in another's place. lost: rows of files that nobody has any more.
+    need a primary key. rescues: buckets that gave files in another's place. lost: rows of files that nobody has any more. former: the
+    files that need more than their names to be read under these columns.
     """
 
     name: str
@@ -44,6 +66,13 @@ class LakeTable:
     rescues: tuple[str, ...] = ()
     lost: int = 0
     deletes: bool = False
+    former: tuple[FormerFiles, ...] = ()
+
+    @property
+    def folders(self) -> tuple[Folder | None, ...]:
+        """All of them."""
+        others = (folder for files in self.former for folder in (files.base, files.touched, files.deltas))
+        return (self.base, self.touched, self.deltas, *others)
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `source_from_dict`."""
@@ -70,7 +99,7 @@ def source_from_dict(data: Mapping[str, Any]) -> TableSource:
     fields = {name: value for name, value in data.items() if name != "kind"}
     if data["kind"] == "arrow":
         return ArrowTable(**fields)
-    folders = {name: Folder(**fields[name]) for name in ("base", "touched", "deltas") if fields[name] is not None}
     lists = {name: tuple(fields[name]) for name in ("primary_key", "rescues")}
     columns = tuple((name, type_) for name, type_ in fields["columns"])
-    return LakeTable(**{**fields, **folders, **lists, "columns": columns})
+    former = tuple(FormerFiles.from_dict(files) for files in fields["former"])
+    return LakeTable(**{**fields, **_folders(fields), **lists, "columns": columns, "former": former})

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datafusion import RuntimeEnvBuilder, SessionConfig, SessionContext
 
-from engines.sql.merge import check_files, open_table, plain_schema, quote
+from engines.sql.merge import check_files, open_table
+from engines.sql.projection import plain_schema
+from engines.sql.readings import quote
 from engines.sql.source import LakeTable
 
 MEMORY = 512 << 20

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-from engines.at import Moment, table_at
+from engines.at import Moment, table_at, table_under
 from engines.errors import TableUnknown
 from engines.reading import TableName
 from engines.sql.ledgers import LEDGER_TABLES, ledger_table
@@ -91,10 +91,12 @@ class CatalogTables:
         table = self._table(name)
         return TableName(name, None if table is None else table.bucket)
 
-    def resolve(self, name: TableName, moment: Moment = None, *, fresh: bool = False) -> TableSource | None:
-        """What to read, None if there is no such table. moment: which version of a Dataset. fresh: look at every file again.
+    def resolve(self, name: TableName, moment: Moment = None, *, schema: int | None = None, fresh: bool = False) -> TableSource | None:
+        """What to read, None if there is no such table. moment: which version of a Dataset; schema: under which of its schemas. fresh: look
+        at every file again.
 
-        Raises TableUnknown for a table that has no columns yet, VersionUnknown, and what reading an object raises.
+        Raises TableUnknown for a table that has no columns yet, VersionUnknown, QueryInvalid for a schema that it cannot be read under, and
+        what reading an object raises.
         """
         if name.name in LEDGER_TABLES:
             return self._view(self._ledgers(LEDGER_TABLES[name.name]), name.name, fresh)
@@ -108,7 +110,11 @@ class CatalogTables:
             raise TableUnknown(
                 f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for."
             )
-        return self._view(table, name.name, fresh) if moment is None else self._former_view(table, name.name, moment, fresh)
+        wanted = table_under(table_at(table, moment), schema)
+        if wanted is table:
+            return self._view(table, name.name, fresh)
+        # made anew each time: whoever sweeps the folder does not know of it
+        return make_view(wanted, self._views, self._files, name.name).table
 
     def pair(self, name: TableName, former: int, later: int) -> Pair | None:
         """What has to be read of two versions of a Dataset to compare them; None if there is no such table. Raises as `resolve` does."""
@@ -129,11 +135,6 @@ class CatalogTables:
         if known is None or known[0] != seq:
             known = self._known_ledgers[kind] = seq, ledger_table(kind, tables_of(self._catalog.objects("Dataset").values()))
         return known[1]
-
-    def _former_view(self, table: Table, name: str, moment: Moment, fresh: bool) -> LakeTable:
-        """Made anew each time, unless it is the present one: whoever sweeps the folder does not know of it."""
-        wanted = table_at(table, moment)
-        return self._view(table, name, fresh) if wanted is table else make_view(wanted, self._views, self._files, name).table
 
     def _view(self, table: Table, name: str, fresh: bool) -> LakeTable:
         key = (table.name, name)

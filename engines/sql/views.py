@@ -1,4 +1,5 @@
-"""Snapshots of tables as folders of symbolic links, `<views>/<digest>/{base,touched,deltas/__sequence=<n>}/<number>.parquet`.
+"""Snapshots of tables as folders of symbolic links, `<views>/<digest>/{base,touched,deltas/__sequence=<n>}/<number>.parquet`; files of a
+schema that is not read by name have folders of their own, `base-<schema>` and so on (`readings.py`).
 
 A folder is named by exactly the files it links to and the columns they are read as, so it never changes its meaning and is made once.
 Which base files a delta can touch is told by the key ranges in the catalog, over the key's first column: files that none touches skip
@@ -12,14 +13,15 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import orjson
 
-from engines.sql.source import SEQUENCE, Folder, LakeTable
+from engines.sql.readings import readings
+from engines.sql.source import SEQUENCE, Folder, FormerFiles, LakeTable
 from state.catalog.records import DataFile, Scalar, Table
 from state.failures import BucketFailure
 from state.local_store import storage_error
@@ -99,7 +101,8 @@ def view_name(table: Table) -> str:
     """What the table's folder is called: a digest of exactly the files it links to, and of the columns, which what is merged has."""
     parts = [(file.ref.bucket, file.ref.key, file.ref.sha256, file.role, file.sequence) for file in table.readable]
     columns = [(column.name, column.type) for column in table.columns]
-    return hashlib.sha256(orjson.dumps([parts, table.primary_key, columns])).hexdigest()[:32]
+    former = [(number, found.to_dict()) for number, found in readings(table).items()]
+    return hashlib.sha256(orjson.dumps([parts, table.primary_key, columns, *([former] if former else [])])).hexdigest()[:32]
 
 
 def make_view(table: Table, folder: Path, files: Files, name: str) -> View:
@@ -107,19 +110,42 @@ def make_view(table: Table, folder: Path, files: Files, name: str) -> View:
     parts = split(table)
     top = folder / view_name(table)
     failures: dict[str, BucketFailure] = {}
-    base = _link(top / "base", {f"{number:08d}.parquet": file for number, file in enumerate(parts.base)}, files, failures)
-    touched = _link(top / "touched", {f"{number:08d}.parquet": file for number, file in enumerate(parts.touched)}, files, failures)
-    deltas = _link(top / "deltas", dict(_delta_names(parts.deltas)), files, failures)
+    former = readings(table)
+    present = _folders(top, "", _within(parts, {file.schema_id for file in table.files} - former.keys()), files, failures)
+    groups = tuple(
+        FormerFiles(found, *_folders(top, f"-{number}", _within(parts, {number}), files, failures)) for number, found in former.items()
+    )
     columns = tuple((column.name, column.type) for column in table.columns)
-    merged = None if deltas is None else str(top / MERGED)
+    merged = str(top / MERGED) if parts.deltas else None
     given = tuple(sorted(failures))
     deletes = any(file.deletes for file in parts.deltas)
-    found = LakeTable(name, table.version, columns, table.primary_key, base, touched, deltas, merged, given, table.lost_rows, deletes)
+    found = LakeTable(name, table.version, columns, table.primary_key, *present, merged, given, table.lost_rows, deletes, groups)
     return View(found, tuple(failures.values()))
 
 
-def _delta_names(deltas: Sequence[DataFile]) -> Iterable[tuple[str, DataFile]]:
-    return ((f"{SEQUENCE}={file.sequence}/{number:08d}.parquet", file) for number, file in enumerate(deltas))
+def _within(parts: Split, schemas: Set[int]) -> Split:
+    """Those files that were written under some schemas."""
+    chosen = (tuple(file for file in files if file.schema_id in schemas) for files in (parts.base, parts.touched, parts.deltas))
+    return Split(*chosen)
+
+
+def _folders(
+    top: Path, suffix: str, parts: Split, files: Files, failures: dict[str, BucketFailure]
+) -> tuple[Folder | None, Folder | None, Folder | None]:
+    """Of base, touched and deltas."""
+    return (
+        _link(top / f"base{suffix}", _names(parts.base), files, failures),
+        _link(top / f"touched{suffix}", _names(parts.touched), files, failures),
+        _link(top / f"deltas{suffix}", _delta_names(parts.deltas), files, failures),
+    )
+
+
+def _names(files: Sequence[DataFile]) -> dict[str, DataFile]:
+    return {f"{number:08d}.parquet": file for number, file in enumerate(files)}
+
+
+def _delta_names(deltas: Sequence[DataFile]) -> dict[str, DataFile]:
+    return {f"{SEQUENCE}={file.sequence}/{number:08d}.parquet": file for number, file in enumerate(deltas)}
 
 
 def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files, failures: dict[str, BucketFailure]) -> Folder | None:

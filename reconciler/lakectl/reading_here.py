@@ -28,7 +28,7 @@ def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
         from engines.reading import ANONYMOUS
         from reconciler.reading import reading
 
-        at = at_from(body.get("at"))
+        at = at_from(body.get("at"), body.get("schema"))
         async with reading(state, settings) as readers:
             most = body.get("maxRows")
             limit = settings.limits.query_rows if most is None else min(most, settings.limits.query_rows)

@@ -19,6 +19,15 @@ _HIT_INDENT = len("0.000  ")
 
 def result_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     """The rows of a query's document and what answered: a table, or one field a line where a table would be too wide or too tall."""
+    whole = rows_table(answer, terminal)
+    terminal.line(terminal.style(_caption(answer), "dim"))
+    if not whole:
+        terminal.note("note: long values are cut off; -o json shows them whole.")
+    caveats(answer, terminal)
+
+
+def rows_table(answer: Mapping[str, Any], terminal: Terminal) -> bool:
+    """The rows alone; whether every value could be shown whole."""
     names = [one_line(column["name"]) for column in answer["columns"]]
     rows = [[_text(row[column["name"]]) for column in answer["columns"]] for row in answer["rows"]]
     right = [column["type"].startswith(_NUMBERS) for column in answer["columns"]]
@@ -29,10 +38,7 @@ def result_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
         whole = _records(names, rows, terminal)
     elif names:
         _table(names, folded, widths, right, terminal)
-    terminal.line(terminal.style(_caption(answer), "dim"))
-    if not whole:
-        terminal.note("note: long values are cut off; -o json shows them whole.")
-    caveats(answer, terminal)
+    return whole
 
 
 def caveats(answer: Mapping[str, Any], terminal: Terminal) -> None:

@@ -39,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("daemon", "daemon", "follow the repository and answer over HTTP", "no daemon", _FOLLOW),
     Command("apply", "apply", "reconcile until it matches, in the foreground", "either", _FOLLOW),
     Command("plan", "plan", "what would change, why, and what it costs", "no daemon", _FOLLOW),
+    Command("migrate", "migrate", "draft and show a migration on real rows", "no daemon", _FOLLOW),
     Command("undo", "undo", "revert the last commit of specs and follow it", "either", _FOLLOW),
     Command("status", "status", "one row an object: state, reason, revisions, age", "either", _LOOK),
     Command("get", "get", "the objects of a kind, with what counts for it", "either", _LOOK),

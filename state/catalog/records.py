@@ -50,21 +50,49 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Derivation:
+    """How rows of another schema are read under one: an SQL expression over that schema's columns for each column, in order."""
+
+    schema: int
+    columns: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"schema": self.schema, "columns": list(self.columns)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(data["schema"], tuple(data["columns"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
-    """The columns of a table in order, under an id that is unique within the table."""
+    """The columns of a table in order, under an id that is unique within the table.
+
+    `derivation` is where a migration or a widening made it of another; one without only added columns, and reads older rows by name, or
+    is of a table that was made anew. `migrations` are the digests of the spec's migrations that are behind it.
+    """
 
     id: int
     columns: tuple[Column, ...]
+    derivation: Derivation | None = None
+    migrations: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"id": self.id, "columns": [column.to_dict() for column in self.columns]}
+        return {
+            "id": self.id,
+            "columns": [column.to_dict() for column in self.columns],
+            **({"derivation": self.derivation.to_dict()} if self.derivation is not None else {}),
+            **({"migrations": list(self.migrations)} if self.migrations else {}),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(data["id"], tuple([Column.from_dict(column) for column in data["columns"]]))
+        derivation = Derivation.from_dict(data["derivation"]) if "derivation" in data else None
+        columns = tuple([Column.from_dict(column) for column in data["columns"]])
+        return cls(data["id"], columns, derivation, tuple(data.get("migrations", ())))
 
 
 NO_COLUMNS = Schema(0, ())
@@ -370,8 +398,10 @@ class Table:
 
     @cached_property
     def snapshot(self) -> str:
-        """The content's identity: a digest of the files' keys, roles and sequences in order, whatever the version."""
-        parts = [(file.ref.key, file.role, file.sequence) for file in self.files]
+        """The content's identity: a digest of the files' keys, roles and sequences in order, and of the schemas that change how they are
+        read, whatever the version."""
+        parts: list[object] = [(file.ref.key, file.role, file.sequence) for file in self.files]
+        parts += [schema.id for schema in self.schemas if schema.derivation is not None and schema.id <= self.schema.id]
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:32]
 
     def binding(self, path: str) -> Binding | None:
@@ -433,7 +463,8 @@ def extend_schema(
             raise ValueError(f"column `{name}` is {known[name]}, not {type_}")
     if not added and schema is not None:
         return schema
-    return Schema(current.id + 1 if schema_id is None else schema_id, (*current.columns, *added))
+    number = current.id + 1 if schema_id is None else schema_id
+    return Schema(number, (*current.columns, *added), migrations=current.migrations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ async def test_clients_may_lower_the_row_limit_only(client: Any, world: Any, wan
     [
         ({"sql": "SELECT 1", "maxrow": 5}, "maxrow", "did you mean `maxRows`?"),
         ({"sql": "SELECT 1", "max_rows": 5}, "max_rows", "did you mean `maxRows`?"),
-        ({"sql": "SELECT 1", "zzz": 5}, "zzz", "known are sql, params, at, maxRows"),
+        ({"sql": "SELECT 1", "zzz": 5}, "zzz", "known are sql, params, at, schema, maxRows"),
         ({}, "sql", "is missing"),
         ({"sql": ""}, "sql", "at least 1 character"),
         ({"sql": 5}, "sql", "valid string"),

@@ -560,7 +560,6 @@ class TestEndings:
             ("{source: {bucket: other, prefix: x}}", "`source: {bucket: …}`"),
             ("{source: {sql: SELECT 1}, contract: {required: [k]}}", "`contract` of a source that is no file"),
             ('{source: {files: "x.csv"}, cache: {pin: true}}', "`cache`"),
-            ('{source: {files: "x.csv"}, migrations: [{from: 1, rename: {a: b}}]}', "`migrations`"),
         ],
     )
     def test_what_is_not_built_is_named(self, spec: str, named: str) -> None:

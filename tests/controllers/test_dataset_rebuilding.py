@@ -15,8 +15,8 @@ from state.objects import ObjectRef
 
 
 def part(path: str, source: str, sequence: int, first: int = 0, *, schema: int = 1, last: bool = True, write: str = "append") -> Part:
-    """One of two rows, made of one column more a schema. The transformation is called after the schema's tens."""
-    columns = tuple(Column(number + 1, f"c{number}", "int64") for number in range(schema % 10))
+    """One of two rows, made of one column more a schema. The transformation is called after the schema's tens, and ids begin there."""
+    columns = tuple(Column(schema // 10 * 100 + number + 1, f"c{number}", "int64") for number in range(schema % 10))
     key = ("c0",) if write == "upsert" else ()
     role = "delta" if key else "base"
     written = Written("x", path, source, 9, f"t{schema // 10}", write, key, role, sequence, first, None, None, 0, last)

@@ -29,7 +29,9 @@ HONOURED = {
     "tombstone keep.versions keep.age keep.journal compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable "
     "contract.required "
     "contract.unique contract.ranges.*.min contract.ranges.*.max contract.checks contract.references contract.onViolation "
-    "freshness.staleAfter",
+    "freshness.staleAfter "
+    "migrations.from migrations.rename migrations.cast migrations.drop migrations.split.*.into migrations.split.*.separator "
+    "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }
@@ -42,18 +44,6 @@ FILES = "source: {files: a.csv}"
 NOT_BUILT = (
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
     ("Dataset", f"{FILES}, cache: {{pin: true}}", "cache.pin"),
-    ("Dataset", f"{FILES}, migrations: [{{from: 1, rename: {{a: b}}}}]", "migrations.from migrations.rename"),
-    ("Dataset", f"{FILES}, migrations: [{{from: 1, cast: {{a: string}}, drop: [b]}}]", "migrations.cast migrations.drop"),
-    (
-        "Dataset",
-        f"{FILES}, migrations: [{{from: 1, split: {{a: {{into: [b, c], separator: x}}}}}}]",
-        "migrations.split.*.into migrations.split.*.separator",
-    ),
-    (
-        "Dataset",
-        f"{FILES}, migrations: [{{from: 1, concat: {{a: {{columns: [b, c], separator: x}}}}, expression: {{d: b}}}}]",
-        "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
-    ),
     ("Index", "dataset: a, text: t, lexical: true", "lexical"),
     ("Index", "dataset: a, text: t, embed: {model: {ollama: x}}", "embed.model.ollama"),
     (

@@ -13,7 +13,7 @@ from reconciler.lakectl.reading_here import query_document
 from reconciler.lakectl.result_table import caveats, result_table
 from reconciler.lakectl.session import Session
 
-USAGE = "SQL [-p NAME=VALUE] [--at VERSION|TIME] [-n ROWS] [-o FORMAT]"
+USAGE = "SQL [-p NAME=VALUE] [--at VERSION|TIME] [--schema ID] [-n ROWS]"
 DESCRIPTION = """
 Run one read-only SQL statement over the datasets (a hyphen in a name is an underscore in SQL) and
 over system.status, system.events, system.files and the other system tables. `-` reads the
@@ -28,6 +28,7 @@ lakectl query 'SELECT name FROM people WHERE id = ANY($ids)' -p 'ids=[1, 2]'
 lakectl query - < report.sql -o csv > report.csv
 lakectl query "SELECT phone FROM candidates" --at 2026-01-31T09:00
 lakectl query "SELECT * FROM people JOIN jobs USING (id)" --at people=12
+lakectl query "SELECT first_name FROM people" --schema people=1
 lakectl query "SELECT object, reason FROM system.status" -o json
 """
 
@@ -43,6 +44,13 @@ def options(parser: Parser) -> None:
         metavar="[TABLE=]VERSION|TIME",
         help="read a former version: its number, or the one of an instant (ISO 8601, UTC); with a table's name for that one only",
     )
+    parser.add_argument(
+        "--schema",
+        action="append",
+        default=[],
+        metavar="[TABLE=]ID",
+        help="read under a former schema of the table, as it was before a migration; with a table's name for that one only",
+    )
     parser.add_argument("-n", "--max-rows", metavar="ROWS", type=count, help="at most so many rows (the daemon's own limit holds anyway)")
     add_output(parser, "csv")
 
@@ -55,6 +63,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     body: dict[str, Any] = {"sql": sql, "params": parameters(args.param)}
     if args.at:
         body["at"] = former(args.at)
+    if args.schema:
+        body["schema"] = former_schema(args.schema)
     if args.max_rows is not None:
         body["maxRows"] = args.max_rows
     answer = query_document(session, body)
@@ -85,12 +95,27 @@ def parameters(given: list[str]) -> dict[str, Any]:
 
 def former(given: list[str]) -> str | dict[str, str]:
     """Of `--at`: one moment for all tables, or moments by table. Raises UsageInvalid."""
+    return _by_table(given, "--at", "12")
+
+
+def former_schema(given: list[str]) -> int | dict[str, int]:
+    """Of `--schema`: one id for all tables, or ids by table. Raises UsageInvalid."""
+    found = _by_table(given, "--schema", "1")
+    try:
+        return int(found) if isinstance(found, str) else {table: int(number) for table, number in found.items()}
+    except ValueError as error:
+        remedy = "Write it as in --schema 1; `system.versions` tells the schema of each version."
+        raise UsageInvalid(f"lakectl query: {' '.join(given)} is no schema's id.", remedy=remedy) from error
+
+
+def _by_table(given: list[str], option: str, example: str) -> str | dict[str, str]:
     if len(given) == 1 and "=" not in given[0]:
         return given[0]
     parts = [text.partition("=") for text in given]
-    if not all(table and equals and moment for table, equals, moment in parts):
-        raise UsageInvalid("lakectl query: --at is given several times.", remedy="Name the table in each, as in --at candidates=12.")
-    return {table: moment for table, _, moment in parts}
+    if not all(table and equals and wanted for table, equals, wanted in parts):
+        remedy = f"Name the table in each, as in {option} candidates={example}."
+        raise UsageInvalid(f"lakectl query: {option} is given several times.", remedy=remedy)
+    return {table: wanted for table, _, wanted in parts}
 
 
 def _value(text: str) -> Any:

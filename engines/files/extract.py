@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from engines.errors import FileRefused, SourceRefused
 from engines.files.batch import BatchResult
-from engines.files.ingest import IngestTask, Progress, read, read_rows
+from engines.files.ingest import IngestTask, Progress, in_shape, read, read_rows
 from engines.files.journalling import JournalTask, journal_of
 from engines.files.source import RowReading
 from engines.files.staged_parts import StagedParts
@@ -75,7 +75,7 @@ def extract(
     rows = task.rows
     try:
         with StagedParts(job_store(rows.target)) as parts:
-            whole = _Whole(rows, reading)
+            whole = _Whole(rows, in_shape(reading, rows))
             result = read_rows(rows, whole, parts, lambda: progress(reading.progress(), 0), fresh=fresh)
             files = {rows.digest: result.files}
             for edit in task.edits:
@@ -109,6 +109,6 @@ class _Whole:
         gone = [column.name for column in known if column.name not in found]
         if gone:
             names = ", ".join(f"`{name}`" for name in gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
-            remedy = "Put it back, or say in the spec what is read now (`query` or `sql`, changed in any way), which makes the table anew."
+            remedy = "Put it back, give it up by a migration (`drop`), or change `query` or `sql` in any way, which makes the table anew."
             raise SourceRefused(f"{names} {'is' if len(gone) == 1 else 'are'} gone from the source, and the table has it", remedy=remedy)
         return found

@@ -6,6 +6,7 @@ Next: `migrating.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,9 @@ from engines.sql.projection import plain_schema, projected_rows, view_schema
 from engines.sql.readings import Reading, quote
 from engines.sql.session import Session
 from engines.sql.source import LakeTable
+
+SAMPLED = 100
+"""Rows more than are shown, since some may not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +49,24 @@ def preview(source: LakeTable, task: MigrateTask, most: int) -> Preview:
     about = _about(task)
     # rows that have something to show come first
     filled = " AND ".join(f"{quote(name)} IS NOT NULL" for name in about if name not in task.key)
-    rows = sample(source, 4 * most, filled)
-    rows = rows if rows.num_rows else sample(source, 4 * most)
+    rows = sample(source, most + SAMPLED, filled)
+    rows = rows if rows.num_rows else sample(source, most + SAMPLED)
     bad = {one.index for one in unfit_rows(rows, task.parts, task.columns)} if unfit else set()
-    rows = rows.take([number for number in range(rows.num_rows) if number not in bad][:most])
+    rows = rows.take(pa.array([number for number in range(rows.num_rows) if number not in bad][:most], pa.int64()))
     reading = Reading(task.columns, (tuple((part.name, part.sql) for part in task.parts),))
     after = projected_rows(rows, reading, view_schema([(part.name, part.type or types[part.name]) for part in task.parts]))
     return Preview(rows.select(about or rows.column_names), after.select(_changed(task.parts, task.key) or after.column_names), unfit)
 
 
 def _about(task: MigrateTask) -> list[str]:
-    """The key, and the columns that are others afterwards."""
+    """The key, the columns that are others afterwards, and those that expressions name."""
     handed = {part.sql for part in task.parts if part.sql == quote(part.name)}
-    return [name for name, _ in task.columns if name in task.key or quote(name) not in handed]
+    said = " ".join(part.sql for part in task.parts if part.computed)
+    return [
+        name
+        for name, _ in task.columns
+        if name in task.key or quote(name) not in handed or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said)
+    ]
 
 
 def _changed(parts: Sequence[Part], key: Sequence[str]) -> list[str]:

@@ -124,8 +124,10 @@ def _shown(state: "State", table: Table, said: Migration, most: int) -> dict[str
         task = MigrateTask(table.name, columns, table.primary_key, parts, rows_of(table, state.objects))
         found = preview(_view(state, table), task, most)
     except (MigrationUnfit, ValueError) as error:
-        return document | {"unfit": [f"{error}."]}
-    return document | {"before": _rows(found.before), "after": _rows(found.after), "unfit": [f"{fault}." for fault in found.faults]}
+        return document | {"unfit": [f"{error}."], "next": ""}
+    document |= {"before": _rows(found.before), "after": _rows(found.after), "unfit": [f"{fault}." for fault in found.faults]}
+    remedy = "Say by an `expression` what becomes of such rows, or correct them at their source."
+    return document | ({"next": remedy} if found.faults else {})
 
 
 def _rows(table: "pa.Table") -> dict[str, Any]:

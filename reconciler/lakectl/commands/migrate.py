@@ -69,10 +69,8 @@ def _page(document: dict[str, Any], terminal: Terminal) -> None:
     terminal.line()
     for fault in document["unfit"]:
         _item(fault, terminal.style(terminal.mark("✘", "x"), "red"), terminal)
-    if document["unfit"]:
-        _item("Say by an `expression` what becomes of such rows, or correct them at their source.", " ", terminal)
-    else:
-        _item(document["next"], terminal.style(terminal.mark("✔", "+"), "green"), terminal)
+    if document["next"]:
+        _item(document["next"], " " if document["unfit"] else terminal.style(terminal.mark("✔", "+"), "green"), terminal)
 
 
 def _item(text: str, mark: str, terminal: Terminal) -> None:

@@ -105,7 +105,7 @@ async def test_answers_of_post_are_as_described(client: Any, document: dict[str,
 
 async def test_bodies_are_described_as_they_are_validated(document: dict[str, Any]) -> None:
     body = document["components"]["schemas"]["QueryBody"]
-    assert set(body["properties"]) == {"sql", "params", "at", "maxRows"}
+    assert set(body["properties"]) == {"sql", "params", "at", "schema", "maxRows"}
     assert body["required"] == ["sql"]
     assert body["additionalProperties"] is False
 

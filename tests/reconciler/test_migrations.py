@@ -359,3 +359,32 @@ def test_a_catalog_that_is_rebuilt_from_files_reads_former_ones_as_before(bench:
     with Session().frame("SELECT * FROM people ORDER BY person", {}, [source]) as frame:
         assert frame.to_arrow_table().to_pylist() == expected
     assert [tuple(row.values()) for row in expected] == [(1, "Ada", "A", None), (2, "Grace", "G", None), (3, "Emmy", "E", "x")]
+
+
+class TestContracts:
+    CONTRACT = ", contract: {{required: [{0}], ranges: {{{1}: {{min: 0}}}}}}"
+
+    def test_a_contract_that_names_columns_by_their_new_names_reads_nothing_again(self, bench: Bench) -> None:
+        begin(bench, "id,first_name,age\n1,Ada,36\n", more=KEYED + self.CONTRACT.format("first_name", "age"))
+        (bench.folder / "data/people/1.csv").unlink()
+        said = "{from: 1, rename: {id: person, first_name: name, age: years}}"
+        renamed = ", primaryKey: [person], write: upsert" + self.CONTRACT.format("name", "years")
+        assert migrate(bench, said, renamed).reason == reasons.SUCCEEDED
+        assert rows(bench, "SELECT * FROM people") == [{"person": 1, "name": "Ada", "years": 36}]
+        bench.write("data/people/2.csv", "person,name,years\n2,,1\n3,Joan,-1\n4,Emmy,53\n")
+        bench.settle()
+        assert [row["person"] for row in rows(bench, "SELECT person FROM people ORDER BY person")] == [1, 4]
+
+    def test_rows_of_a_file_of_the_former_shape_are_judged_by_what_becomes_of_them(self, bench: Bench) -> None:
+        contract = self.CONTRACT.format("id", "months")
+        said = "{from: 1, rename: {age: years}, expression: {months: 'age * 12 - 12'}}"
+        begin(bench, "id,age\n1,36\n", more=KEYED)
+        migrate(bench, said, KEYED + contract)
+        bench.write("data/people/2.csv", "id,age\n2,0\n3,1\n4,old\n")
+        bench.settle()
+        assert rows(bench, "SELECT * FROM people ORDER BY id") == [
+            {"id": 1, "years": 36, "months": 420},
+            {"id": 3, "years": 1, "months": 0},
+        ]
+        found = rows(bench, "SELECT line, rule, text FROM system.quarantine ORDER BY line", name="system.quarantine")
+        assert [(row["line"], row["text"]) for row in found] == [(2, "2,0"), (4, "4,old")]

@@ -19,7 +19,8 @@ from specs.scalars import Sensitivity
 from state.catalog.fold import ObjectState
 from state.catalog.records import Column, ColumnStats, Scalar, Table
 from state.drafting import Drafter, Facts, by_template
-from state.profiles import ColumnProfile, Profiles, TableProfile
+from state.former_columns import Past, pasts, stats_of
+from state.profiles import EXAMPLES, ColumnProfile, Profiles, TableProfile
 
 CLASSES: tuple[str, ...] = get_args(Sensitivity)
 """In the order in which they are told."""
@@ -91,8 +92,9 @@ def describe(state: ObjectState, profile: TableProfile, drafter: Drafter = by_te
     whole, said = tuple(about.get("sensitivity", ())), about.get("columns", {})
     shown = profile.complete and (state.managed is None or not state.managed.governed)
     stats = _statistics(table)
+    known = {name: _profile(past, profile.columns) for name, past in pasts(table).items()}
     columns = tuple(
-        _column(column, said.get(column.name, {}), whole, profile.columns.get(column.name), stats.get(column.name), table.rows, shown=shown)
+        _column(column, said.get(column.name, {}), whole, known[column.name], stats.get(column.name), table.rows, shown=shown)
         for column in table.columns
     )
     classes = {*whole, *(each for column in columns for each in column.sensitivity)}
@@ -105,6 +107,20 @@ def describe(state: ObjectState, profile: TableProfile, drafter: Drafter = by_te
         sensitivity=_ordered(classes - {PUBLIC} or classes),
         columns=columns,
     )
+
+
+def _profile(past: Past, profiles: Mapping[str, ColumnProfile]) -> ColumnProfile | None:
+    """Of a column under all of its names, with what was found in those that it was computed from."""
+    own = [profiles[name] for name in sorted(past.names) if name in profiles]
+    found = [profiles[name].findings for name in sorted(past.names | past.sources) if name in profiles]
+    findings = {entity: finding for each in found for entity, finding in each.items()}
+    if len(own) == 1 and own[0].findings == findings:
+        return own[0]
+    if not own and not findings:
+        return None
+    examples = tuple(dict.fromkeys(example for each in own for example in each.examples))[:EXAMPLES] if not findings else ()
+    distinct = own[0].distinct if len(own) == 1 else None
+    return ColumnProfile(sum(each.rows for each in own), sum(each.nulls for each in own), distinct, examples, findings)
 
 
 def _ordered(classes: Iterable[str]) -> tuple[str, ...]:
@@ -168,10 +184,12 @@ def _share(profile: ColumnProfile | None, stats: ColumnStats | None, rows: int) 
 def _statistics(table: Table) -> dict[str, ColumnStats]:
     """Of each column over all files that have it; rows of files that lack it are null."""
     found: dict[str, ColumnStats] = {}
+    past = pasts(table)
     for column in table.columns:
-        parts = [stats for file in table.readable if (stats := file.columns.get(column.name)) is not None]
-        lacking = sum(file.rows for file in table.readable if column.name not in file.columns and file.columns)
-        if parts:
+        told = list(zip(table.readable, stats_of(table, column, table.readable), strict=True))
+        parts = [stats for _, stats in told if stats is not None]
+        lacking = sum(file.rows for file, stats in told if stats is None and file.columns)
+        if parts and not (lacking and past[column.name].sources):
             low, high = _least(column.type, (part.min for part in parts)), _least(column.type, (part.max for part in parts), greatest=True)
             found[column.name] = ColumnStats(low, high, sum(part.nulls for part in parts) + lacking)
     return found

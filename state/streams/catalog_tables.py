@@ -18,6 +18,7 @@ from state.catalog.fold import ObjectState
 from state.catalog.log import Unreadable
 from state.catalog.records import IndexRecord, Table
 from state.descriptions import Describe
+from state.former_columns import stats_of
 from state.lineage import edges
 from state.streams.schemas import StreamColumn, columns
 
@@ -129,9 +130,7 @@ def _versions(state: ObjectState) -> Iterator[Row]:
 def _columns(state: ObjectState, describe: Describe) -> Iterator[Row]:
     for table in _tables(state):
         for position, (column, told) in enumerate(zip(table.columns, describe(state).columns, strict=True)):
-            names = {schema.id: found.name for schema in table.schemas for found in schema.columns if found.id == column.id}
-            seen = (file.columns.get(names.get(file.schema_id, "")) for file in table.files)
-            nulls = [stats.nulls for stats in seen if stats is not None]
+            nulls = [stats.nulls for stats in stats_of(table, column, table.files) if stats is not None]
             yield (
                 table.name,
                 position,
@@ -154,8 +153,175 @@ def _columns(state: ObjectState, describe: Describe) -> Iterator[Row]:
 def _lineage(state: ObjectState) -> Iterator[Row]:
     for edge in edges(state):
         yield (*edge[:4], _json(edge.detail), edge.version, edge.at)
-        for position, column in enumerate(table.columns):
-            names = {schema.id: found.name for schema in table.schemas for found in schema.columns if found.id == column.id}
-            told = (file.columns.get(names.get(file.schema_id, "")) for file in table.files)
-            nulls = [stats.nulls for stats in told if stats is not None]
-            yield (table.name, position, column.name, column.type, column.id, table.schema.id, sum(nulls) if nulls else None)
+
+
+def _refusals(state: ObjectState) -> Iterator[Row]:
+    for table in _tables(state):
+        for refusal in table.refusals.values():
+            yield (table.name, refusal.path, refusal.line, refusal.reason, refusal.digest, refusal.transformation)
+
+
+def _served(state: ObjectState) -> Iterator[Row]:
+    for index in _indexes(state):
+        serving, previous = index.serving, index.previous
+        build = index.builds.get(serving.build) if serving else None
+        corpus = index.corpora.get(build.corpus) if build else None
+        yield (
+            index.name,
+            serving.build if serving else None,
+            serving.generation if serving else None,
+            _json(serving.search) if serving else None,
+            build.engine if build else None,
+            build.count if build else None,
+            corpus.table_version if corpus else None,
+            len(serving.segment) if serving else 0,
+            len(serving.tombstones) if serving else 0,
+            previous.build if previous else None,
+            previous.generation if previous else None,
+            len(index.builds),
+            len(index.corpora),
+        )
+
+
+def _builds(state: ObjectState) -> Iterator[Row]:
+    for index in _indexes(state):
+        for build in index.builds.values():
+            corpus = index.corpora.get(build.corpus)
+            yield (
+                index.name,
+                build.digest,
+                build.generation,
+                build.engine,
+                _json(build.parameters),
+                build.corpus,
+                corpus.snapshot if corpus else None,
+                corpus.table_version if corpus else None,
+                corpus.fingerprint if corpus else None,
+                build.count,
+                build.dimension,
+                build.seconds,
+                sum(ref.size for ref in build.files.values()),
+                _json({role: ref.key for role, ref in build.files.items()}),
+                index.serving is not None and index.serving.build == build.digest,
+            )
+
+
+def _buckets(state: ObjectState) -> Iterator[Row]:
+    if state.bucket is not None:
+        config = state.bucket.config
+        yield (state.bucket.name, config.get("backend"), config.get("path"), config.get("prefix"), state.bucket.conditional_put)
+
+
+def _table(name: str, summary: str, kind: str | None, text: str, rows: Callable[[ObjectState], Iterable[Row]]) -> CatalogTable:
+    return CatalogTable(name, summary, kind, columns(text), lambda state, _: rows(state))
+
+
+def _described(name: str, summary: str, text: str, rows: Callable[[ObjectState, Describe], Iterable[Row]]) -> CatalogTable:
+    return CatalogTable(name, summary, "Dataset", columns(text), rows)
+
+
+CATALOG_TABLES: Mapping[str, CatalogTable] = {
+    table.name: table
+    for table in (
+        _table(
+            "objects",
+            "Every object that the catalog knows: whose it is, suspensions, approvals.",
+            None,
+            """object kind name managed:bool spec_digest deletion retained:bool suspended:bool suspended_by suspended_why
+            suspended_until:timestamp approvals:json""",
+            _objects,
+        ),
+        _described(
+            "datasets",
+            "The present version of every table, with its description; rows counts a key once for every file that has it.",
+            """dataset table_name version:int64 rows:int64 files:int64 bytes:int64 columns:int64 bucket primary_key:json write
+            sources:int64 refused:int64 schema_id:int64 snapshot transformation retained:bool origin:json owner description drafted:bool
+            tags:json sensitivity:json""",
+            _datasets,
+        ),
+        _table(
+            "files",
+            "The data files of every table in order, with the source that each was made of.",
+            "Dataset",
+            """dataset position:int64 role sequence:int64 rows:int64 bucket key bytes:int64 sha256 source paths:json
+            first_row:int64 schema_id:int64""",
+            _files,
+        ),
+        _table(
+            "versions",
+            "The versions of every table that can be read, the present one included.",
+            "Dataset",
+            "dataset version:int64 at:timestamp rows:int64 files:int64 schema_id:int64",
+            _versions,
+        ),
+        _described(
+            "columns",
+            "The present columns of every table, what they hold and how it is known; id is the Parquet field id.",
+            """dataset position:int64 name type id:int64 schema_id:int64 nulls:int64 description sensitivity:json evidence
+            null_share:float64 distinct_estimate:int64 min max examples:json""",
+            _columns,
+        ),
+        _table(
+            "lineage",
+            "What is made from what: file, content, job, dataset, derived dataset, index.",
+            None,
+            "from_kind from_name to_kind to_name detail:json version:int64 at:timestamp",
+            _lineage,
+        ),
+        _table(
+            "refusals",
+            "Source files that were refused as a whole.",
+            "Dataset",
+            "dataset path line:int64 reason digest transformation",
+            _refusals,
+        ),
+        _table(
+            "indexes",
+            "What serves each index now, and what served before.",
+            "Index",
+            """index build generation search:json engine count:int64 table_version:int64 segments:int64 tombstones:int64
+            previous_build previous_generation builds:int64 corpora:int64""",
+            _served,
+        ),
+        _table(
+            "builds",
+            "Every build that is kept, with the corpus it is over.",
+            "Index",
+            """index build generation engine parameters:json corpus snapshot table_version:int64 fingerprint count:int64
+            dimension:int64 seconds:float64 bytes:int64 files:json serving:bool""",
+            _builds,
+        ),
+        _table(
+            "buckets",
+            "Every bucket that was opened.",
+            "Bucket",
+            "bucket backend path prefix conditional_put:bool",
+            _buckets,
+        ),
+    )
+}
+
+LOG_COLUMNS = columns("seq:int64 position:int64 at:timestamp writer epoch:int64 actor reason revision object op change:json")
+"""`system.catalog`: one row a change, in order of seq and position."""
+
+
+def log_rows(entry: Entry | Unreadable) -> Iterator[Row]:
+    """The changes of one entry, each with its own actor, reason and revision; one that cannot be read says so."""
+    if isinstance(entry, Unreadable):
+        yield (entry.seq, 0, None, None, None, None, entry.message, None, None, "unreadable", None)
+        return
+    for position, (change, cause) in enumerate(entry.explained()):
+        document = {name: _without_values(value) for name, value in change.to_dict().items() if name not in ("object", "op")}
+        where = (entry.seq, position, entry.at, entry.writer, entry.epoch)
+        yield (*where, cause.actor, cause.reason, cause.revision, change.object, change.op, _json(document))
+
+
+def _without_values(value: Any) -> Any:
+    """Files without the statistics of their values, origins without the cursor's."""
+    if isinstance(value, list):
+        return [_without_values(item) for item in value]
+    if isinstance(value, dict) and "key_min" in value:
+        return {name: item for name, item in value.items() if name not in ("key_min", "key_max", "columns")}
+    if isinstance(value, dict) and "cursor" in value:
+        return {name: item for name, item in value.items() if name != "cursor"}
+    return value

@@ -145,3 +145,18 @@ def test_whoever_asks_for_freshness_no_more_has_nothing_stale(bench: Bench) -> N
     bench.settle()
     assert stale(bench) == "absent"
     assert [event["message"] for event in bench.events(reasons.FRESH)] == ["`freshness` asks for nothing any more"]
+
+
+def test_what_is_known_of_a_column_outlives_a_migration(bench: Bench) -> None:
+    people(bench)
+    bench.commit(BUCKET, dataset("people"))
+    bench.settle()
+    said = "{from: 1, rename: {mail: contact}, split: {name: {into: [first, last]}}, expression: {domain: 'split_part(mail, ''@'', 2)'}}"
+    bench.commit(BUCKET, dataset("people", f", migrations: [{said}]"))
+    bench.settle()
+    columns = {each["name"]: each for each in table(bench, "columns")}
+    assert {name: orjson.loads(each["sensitivity"]) for name, each in columns.items()} == {
+        "person_id": [], "first": ["pii"], "last": ["pii"], "contact": ["pii"], "zip": [], "joined": [], "domain": ["pii"],
+    }  # fmt: skip
+    assert {each["examples"] for each in columns.values() if each["name"] in ("first", "contact", "domain")} == {"[]"}
+    assert (columns["contact"]["distinct_estimate"], columns["contact"]["null_share"], columns["zip"]["max"]) == (2, 0.0, "60601")

@@ -351,7 +351,8 @@ def test_a_catalog_that_is_rebuilt_from_files_reads_former_ones_as_before(bench:
     assert table is not None
     refs = {file.key: file.ref for file in table.files}
     parts = [Part(ref, read_footer(bench.state.objects.path(ref))) for ref in refs.values()]
-    made = fold(lambda name: None, changes(rebuild("people", "primary", parts), refs, (), declared=True))["Dataset/people"].table
+    entry = changes(rebuild("people", "primary", parts), refs, (), declared=True, at="2026-01-31T09:00:00.000Z")
+    made = fold(lambda name: None, entry)["Dataset/people"].table
     assert made is not None
     assert (made.primary_key, made.transformation, made.schema.migrations) == (("person",), table.transformation, table.schema.migrations)
     expected = rows(bench, "SELECT * FROM people ORDER BY person")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api import datasets, events, health, metrics, objects, openapi, query, search, status, storage, storage_errors
+from api import datasets, events, health, hot_cache, metrics, objects, openapi, query, search, status, storage, storage_errors
 from api.endpoints import Endpoint
 from api.limits import Limits, bounded
 from api.problems import expectations, problems
@@ -35,6 +35,7 @@ class Parts:
     events: events.EventSource
     catalog: datasets.DatasetCatalog
     describe: Describe
+    hot: hot_cache.CacheSource
     buckets: storage.BucketSource
     objects: objects.ObjectSource
     audit: Audit
@@ -79,6 +80,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *search.endpoints(parts.searches, parts.limits.search_k),
         *status.endpoints(parts.statuses, parts.daemon, threads.memory),
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
+        *hot_cache.endpoints(parts.hot),
         *datasets.endpoints(parts.catalog, parts.describe, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
         *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),

@@ -33,6 +33,10 @@ NAMES = (
     "object_route",
     "rescue",
     "first_query",
+    "staffing",
+    "tpch",
+    "upsert",
+    "reingest",
     "fault_schedules",
 )
 

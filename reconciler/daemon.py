@@ -31,6 +31,8 @@ from reconciler.place import Place
 from reconciler.reading import Readers, StatusView, reading
 from reconciler.settings import Settings, armed_failpoints, load_settings, split_address
 from reconciler.upkeep import DAEMON
+from specs.kinds.dataset import DatasetSpec
+from specs.resource import Key
 from specs.version import VERSION
 from state import failpoints, reasons
 from state.errors import ObjectCorrupt, ObjectMissing, StateError
@@ -59,7 +61,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         assembly = await assemble(state, settings)
         stack.push_async_callback(asyncio.to_thread, assembly.notifier.close)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
-        readers = await stack.enter_async_context(reading(state, settings, partial(_mend, assembly)))
+        readers = await stack.enter_async_context(reading(state, settings, partial(_mend, assembly), partial(_pinned, assembly)))
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
         app = build_app(_api(state, assembly, readers, facts, settings))
@@ -75,6 +77,13 @@ async def _mend(assembly: Assembly, damage: ObjectMissing | ObjectCorrupt) -> No
         await assembly.driver.visited(owner)
 
 
+def _pinned(assembly: Assembly, dataset: str) -> bool:
+    """Whether the spec keeps the table in the hot cache."""
+    resource = assembly.world.resource(Key("Dataset", dataset))
+    cache = None if resource is None else resource.spec_as(DatasetSpec).cache
+    return cache is not None and cache.pin
+
+
 def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts, settings: Settings) -> ApiParts:
     registry = CollectorRegistry()
     watch_loop(registry, assembly)
@@ -85,6 +94,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts,
         events=state.streams,
         catalog=state.catalog,
         describe=state.describe,
+        hot=readers.hot,
         buckets=state.buckets,
         objects=state.objects,
         audit=readers.audit,

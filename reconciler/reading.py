@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from engines.audit import Audit, AuditedQueries, AuditedSearches
 from engines.search import SearchService
+from engines.sql.hot_builds import HotBuilds
+from engines.sql.hot_cache import HotCache, boot_folder
 from engines.sql.limits import Limits
 from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.service import Mend, QueryService
@@ -31,19 +33,33 @@ class Readers:
     queries: AuditedQueries
     searches: AuditedSearches
     audit: Audit
+    hot: HotCache
 
 
 @asynccontextmanager
-async def reading(state: State, settings: Settings, mend: Mend | None = None) -> AsyncIterator[Readers]:
-    """Query workers and open indexes, for as long as the block runs. mend: see `QueryService`."""
+async def reading(
+    state: State, settings: Settings, mend: Mend | None = None, pinned: Callable[[str], bool] | None = None
+) -> AsyncIterator[Readers]:
+    """Query workers and open indexes, for as long as the block runs. mend: see `QueryService`.
+
+    pinned: whether a Dataset stays in the hot cache; None where that is read, and filled by somebody else.
+    """
     limits = settings.limits
+    hot = HotCache(await asyncio.to_thread(boot_folder, state.place.cache / "hot"), limits.hot_cache_bytes, pinned or (lambda _: False))
     system = SystemTables(state.streams, state.catalog, state.statuses, state.describe, state.place.cache / "system")
-    tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views")
+    tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views", hot=hot)
     operators = int(limits.query_memory_bytes * _OF_OPERATORS)
     size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)
     pool = WorkerPool(state.place.cache / "spill", size)
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
-    queries = QueryService(tables, pool, each, mend=mend)
+    queries = QueryService(tables, pool, each, mend=mend, hot=hot)
+    builds = HotBuilds(
+        hot,
+        queries,
+        WorkerPool(state.place.cache / "spill", PoolSize(most=1, warm=0, memory=operators)),
+        each,
+        lambda: [name.partition("/")[2] for name in state.catalog.objects("Dataset")],
+    )
 
     def why_not(index: str) -> str | None:
         name = f"Index/{index}"
@@ -55,12 +71,21 @@ async def reading(state: State, settings: Settings, mend: Mend | None = None) ->
     searches = SearchService(state.catalog, state.objects, queries, why_not=why_not)
     loop = asyncio.get_running_loop()
 
+    following: set[asyncio.Task[None]] = set()
+
+    def follow(objects: Iterable[str]) -> None:
+        following.add(task := loop.create_task(builds.follow(objects)))
+        task.add_done_callback(following.discard)
+
     def changed(objects: frozenset[str]) -> None:
         loop.call_soon_threadsafe(searches.follow, objects)
+        if pinned is not None:
+            loop.call_soon_threadsafe(follow, objects)
 
     leave = state.catalog.subscribe(changed)
     try:
-        yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit), audit)
+        async with builds.running() if pinned is not None else nullcontext():
+            yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit), audit, hot)
     finally:
         leave()
         searches.close()

@@ -97,6 +97,9 @@ class LimitSettings(Part):
     query_memory_bytes: int = Field(default=1 << 30, gt=0, description="Resident memory at which a query worker is ended. Restart.")
     query_workers: int = Field(default=2, ge=1, description="Query workers at most; one is kept warm. Restart.")
     waiting_queries: int = Field(default=64, ge=0, description="Queries that may wait for a worker; more are refused. Restart.")
+    hot_cache_bytes: int = Field(
+        default=2 << 30, ge=0, description="Tables held ready in memory-mapped files at most, in bytes; 0 holds none. Restart."
+    )
     search_k: int = Field(default=1_000, ge=1, description="Most hits of a search. Restart.")
 
 

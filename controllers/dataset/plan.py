@@ -502,17 +502,11 @@ def _sources(table: Table, present: int) -> str:
     return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
 
 
-_NOT_BUILT = ("cache",)
-
-
 def not_built(spec: DatasetSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
     if spec.source.bucket is not None:
         return "`source: {bucket: …}`"
-    asked = next((name for name in given_fields(spec) if name in _NOT_BUILT), None)
-    if asked is None and not spec.source.in_files:
-        return _of_files_only(spec)
-    return f"`{asked}`" if asked is not None else None
+    return None if spec.source.in_files else _of_files_only(spec)
 
 
 def _of_files_only(spec: DatasetSpec) -> str | None:

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datafusion import SessionConfig, SessionContext
 
@@ -21,7 +23,7 @@ from engines.row_keys import DELETED_COLUMN
 from engines.sql.merge import check_files, open_table
 from engines.sql.projection import plain_schema, projected_rows, register_part, view_schema
 from engines.sql.readings import PartFile, quote, sql_type
-from engines.sql.source import LakeTable
+from engines.sql.source import SEQUENCE, LakeTable
 
 CHUNK_ROWS = 64 * 1024
 
@@ -45,13 +47,67 @@ def pairs(
     context = SessionContext(SessionConfig().with_target_partitions(1))
     context.register_table("former", open_table(former, context))
     query = _query(former, dict(columns))
-    later: list[NewRows] = []
-    for content in reversed(contents):
-        for chunk in _chunks(content, former, columns):
+    later: list[pa.Table | PartFile] = []
+    for group in _groups(reversed(contents)):
+        if len(group) > 1:
+            chunks: Iterable[pa.Table] = [_together(group, former, columns)]
+        else:
+            chunks = _numbered(_chunks(group[0], former, columns))
+        kept: pa.Table | None = None
+        for chunk in chunks:
             rows = _without(chunk, later, former, context) if later else chunk
             if rows.num_rows:
-                yield from ((content.name, batch) for batch in _joined(context, query, rows, former.primary_key[0]))
-        later.append(content)
+                for batch in _joined(context, query, rows, former.primary_key[0]):
+                    yield from _by_content(batch, group)
+            kept = chunk
+        if len(group) > 1 and kept is not None:
+            later.append(kept.select(list(former.primary_key)))
+        else:
+            later += group[0].parts
+
+
+def _groups(contents: Iterable[NewRows]) -> Iterator[list[NewRows]]:
+    """Neighbours that are a chunk together: a thousand files of one row are joined once."""
+    group: list[NewRows] = []
+    rows = 0
+    for content in contents:
+        count = sum(pq.read_metadata(part.path).num_rows for part in content.parts)
+        if group and rows + count > CHUNK_ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(content)
+        rows += count
+    if group:
+        yield group
+
+
+def _together(group: Sequence[NewRows], former: LakeTable, columns: Sequence[tuple[str, pa.DataType]]) -> pa.Table:
+    """The rows of contents, the last first, as one chunk: of each key the first, sorted, with the number of its content."""
+    parts = []
+    for number, content in enumerate(group):
+        parts += [chunk.append_column(SEQUENCE, pa.repeat(number, len(chunk))) for chunk in _chunks(content, former, columns)]
+    key = former.primary_key
+    rows = pa.concat_tables(parts).sort_by([*((name, "ascending") for name in key), (SEQUENCE, "ascending")])
+    return rows.filter(_first_of_each(rows.select(list(key))))
+
+
+def _first_of_each(keys: pa.Table) -> pa.Array:
+    """Which rows of a sorted table differ from the row before."""
+    differs = np.zeros(max(len(keys) - 1, 0), bool)
+    for column in keys.columns:
+        column = column.combine_chunks()
+        differs |= pc.not_equal(column[1:], column[:-1]).to_numpy(zero_copy_only=False)
+    return pa.array(np.concatenate(([True], differs))[: len(keys)])
+
+
+def _numbered(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    return (chunk.append_column(SEQUENCE, pa.repeat(0, len(chunk))) for chunk in chunks)
+
+
+def _by_content(batch: pa.RecordBatch, group: Sequence[NewRows]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    numbers, rows = batch.column(SEQUENCE), batch.drop_columns([SEQUENCE])
+    for number in pc.unique(numbers).to_pylist():
+        yield group[number].name, rows.filter(pc.equal(numbers, number))
 
 
 def _joined(context: SessionContext, query: str, rows: pa.Table, key: str) -> Iterator[pa.RecordBatch]:
@@ -74,7 +130,7 @@ def _query(former: LakeTable, columns: Mapping[str, pa.DataType]) -> str:
     key = quote(former.primary_key[0])
     within = f"(SELECT * FROM former WHERE {key} >= $low AND {key} <= $high)"
     existed = f"f.{key} IS NOT NULL AS {quote(EXISTED)}"
-    return f"SELECT {', '.join([*new, *old, existed])} FROM chunk n LEFT JOIN {within} f ON {on}"
+    return f"SELECT {', '.join([*new, *old, existed, f'n.{SEQUENCE}'])} FROM chunk n LEFT JOIN {within} f ON {on}"
 
 
 def _former(name: str, kind: pa.DataType, known: Mapping[str, str]) -> str:
@@ -85,24 +141,26 @@ def _former(name: str, kind: pa.DataType, known: Mapping[str, str]) -> str:
     return value if arrow_type(known[name]) == kind else f"CAST({value} AS {sql_type(from_arrow(kind))})"
 
 
-def _without(chunk: pa.Table, later: Iterable[NewRows], former: LakeTable, context: SessionContext) -> pa.Table:
+def _without(chunk: pa.Table, later: Iterable[pa.Table | PartFile], former: LakeTable, context: SessionContext) -> pa.Table:
     """The rows of the chunk that no later content has."""
     key = former.primary_key
     keys = ", ".join(map(quote, key))
     found = chunk
-    for content in later:
-        for part in content.parts:
-            context.register_record_batches("chunk", [found.to_batches()])
-            register_part(context, "later", part, former.columns)
-            try:
-                on = " AND ".join(f"c.{quote(name)} = l.{quote(name)}" for name in key)
-                frame = context.sql(f"SELECT c.* FROM chunk c LEFT ANTI JOIN (SELECT {keys} FROM later) l ON {on} ORDER BY {keys}")
-                found = frame.to_arrow_table().cast(chunk.schema)
-            finally:
-                context.deregister_table("chunk")
-                context.deregister_table("later")
-            if not found.num_rows:
-                return found
+    for rows in later:
+        context.register_record_batches("chunk", [found.to_batches()])
+        if isinstance(rows, PartFile):
+            register_part(context, "later", rows, former.columns)
+        else:
+            context.register_record_batches("later", [rows.to_batches()])
+        try:
+            on = " AND ".join(f"c.{quote(name)} = l.{quote(name)}" for name in key)
+            frame = context.sql(f"SELECT c.* FROM chunk c LEFT ANTI JOIN (SELECT {keys} FROM later) l ON {on} ORDER BY {keys}")
+            found = frame.to_arrow_table().cast(chunk.schema)
+        finally:
+            context.deregister_table("chunk")
+            context.deregister_table("later")
+        if not found.num_rows:
+            return found
     return found
 
 

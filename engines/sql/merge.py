@@ -12,22 +12,23 @@ Base files hold each key once among them, and so does each sequence of deltas; t
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from datafusion import SessionContext
 from datafusion.catalog import Table
 
 from engines.row_keys import DELETED_COLUMN, identity_columns
-from engines.sql.projection import plain_schema, projected, view_schema
+from engines.sql import hot
+from engines.sql.arrow_files import mapped, write_arrow
+from engines.sql.hot import LEAST_SLICE
+from engines.sql.projection import projected, view_schema
 from engines.sql.readings import quote
 from engines.sql.source import NEWEST, SEQUENCE, ArrowTable, Folder, FormerFiles, LakeTable, TableSource
 
-MERGED_ROWS = 64 * 1024
-"""Rows of a batch in a merged file."""
+_PARTITIONS = os.cpu_count() or 1
+"""In which the rows of a table in the hot cache are read at once."""
 
 
 def open_table(source: TableSource, context: SessionContext, *, identity: bool = False) -> Table:
@@ -42,6 +43,9 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
     columns = list(source.columns)
     if identity and not source.primary_key:
         columns += zip(identity_columns(()), ("string", "int64"), strict=True)
+    held = source.hot is not None and (source.primary_key or not identity)
+    if held and _register_hot(builder, "t", Path(str(source.hot)), view_schema(columns)):
+        return _table(builder, "t")
     hidden = columns[len(source.columns) :]
     if source.merged is None:
         former = [(one, one.base or one.touched) for one in source.former]
@@ -83,29 +87,10 @@ def merged_deltas(source: LakeTable, schema: pa.Schema, context: SessionContext)
     newest = f"row_number() OVER (PARTITION BY {keys} ORDER BY {SEQUENCE} DESC) AS {NEWEST}"
     query = f"SELECT {selected} FROM (SELECT *, {newest} FROM {name}) WHERE {NEWEST} = 1 ORDER BY {keys}"
     try:
-        _write(path, schema, context.sql(query).execute_stream())
+        write_arrow(path, schema, (batch.to_pyarrow() for batch in context.sql(query).execute_stream()))
     finally:
         context.deregister_table(name)
     return path
-
-
-def _write(path: Path, schema: pa.Schema, batches: Any) -> None:
-    compact = plain_schema(schema)
-    descriptor, staged = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file, pa.ipc.new_file(file, schema) as writer:
-            waiting: list[pa.RecordBatch] = []
-            for batch in batches:
-                # Views gathered from many buffers are written with all of them; a detour over plain strings leaves one small buffer.
-                waiting.append(batch.to_pyarrow().cast(compact))
-                if sum(part.num_rows for part in waiting) >= MERGED_ROWS:
-                    writer.write_batch(pa.concat_batches(waiting).cast(schema))
-                    waiting = []
-            if waiting:
-                writer.write_batch(pa.concat_batches(waiting).cast(schema))
-        Path(staged).replace(path)
-    finally:
-        Path(staged).unlink(missing_ok=True)
 
 
 def check_files(source: LakeTable) -> None:
@@ -167,8 +152,36 @@ def _register_folder(
         builder.register_parquet(name, folder.path, schema=schema, table_partition_cols=partitions)
 
 
+def _register_hot(builder: SessionContext, name: str, path: Path, schema: pa.Schema) -> bool:
+    """Whether it is there; it may have been evicted since it was chosen."""
+    try:
+        batches = hot.batches(path)
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+    partitions = _spread(batches) or [[_empty(schema)]]
+    builder.register_record_batches(name, partitions)
+    return True
+
+
+def _spread(batches: Sequence[pa.RecordBatch]) -> list[list[pa.RecordBatch]]:
+    """The batches in order, in partitions of about as many rows each."""
+    share = max(-(-sum(batch.num_rows for batch in batches) // _PARTITIONS), LEAST_SLICE)
+    partitions: list[list[pa.RecordBatch]] = []
+    room = 0
+    for batch in batches:
+        begin = 0
+        while begin < batch.num_rows:
+            if room == 0:
+                partitions.append([])
+                room = share
+            taken = min(room, batch.num_rows - begin)
+            partitions[-1].append(batch.slice(begin, taken))
+            begin, room = begin + taken, room - taken
+    return partitions
+
+
 def _register_arrow(builder: SessionContext, name: str, path: Path) -> None:
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    reader = mapped(path)
     batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
     builder.register_record_batches(name, [batches or [_empty(reader.schema)]])
 

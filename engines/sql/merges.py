@@ -10,10 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from engines.errors import QueryTimeout
+from engines.sql.hot import HotTask
+from engines.sql.hot_cache import HotCache
 from engines.sql.process import WorkerProcess
 from engines.sql.source import LakeTable, TableSource
 from specs.errors import LakehouseError
@@ -21,41 +25,52 @@ from specs.errors import LakehouseError
 _log = logging.getLogger(__name__)
 
 
-def unmerged(sources: Iterable[TableSource]) -> list[LakeTable]:
-    """The tables whose deltas nobody has merged yet. Blocking."""
-    tables = [source for source in sources if isinstance(source, LakeTable) and source.merged is not None]
-    return [table for table in tables if not Path(str(table.merged)).exists()]
+Pending: TypeAlias = LakeTable | HotTask
+"""A table whose deltas are to be merged, or a snapshot of the hot cache that is to be brought up to date."""
+
+
+def pending(sources: Iterable[TableSource], hot: HotCache | None = None) -> list[Pending]:
+    """What a query over these tables is better preceded by. Blocking."""
+    tables = [source for source in sources if isinstance(source, LakeTable) and source.hot is None]
+    tasks = {table.name: hot.refresh(table) for table in tables} if hot is not None else {}
+    unmerged = (table for table in tables if table.merged is not None and not Path(table.merged).exists())
+    return [task for task in tasks.values() if task is not None] + [table for table in unmerged if tasks.get(table.name) is None]
 
 
 class Merges:
     """Used on one event loop."""
 
-    def __init__(self, conversation: Callable[[], AbstractAsyncContextManager[WorkerProcess]]) -> None:
+    def __init__(self, conversation: Callable[[], AbstractAsyncContextManager[WorkerProcess]], hot: HotCache | None = None) -> None:
         """conversation: with a worker, for as long as a merge may take."""
         self._conversation = conversation
+        self._hot = hot
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def wait(self, tables: Iterable[LakeTable], seconds: float) -> None:
+    async def wait(self, tables: Iterable[Pending], seconds: float) -> None:
         """They are merged on return, unless a worker could not: then a query over them will tell why.
 
         Raises QueryTimeout after so many seconds, and what ends a worker.
         """
         tables = list(tables)
-        running = [self._merge(table) for table in tables]
+        running = self.start(tables)
         if not running:
             return
         _, late = await asyncio.wait(running, timeout=seconds)
         if late:
-            names = " and ".join(f"`{table.name}`" for table in tables)
+            names = " and ".join(f"`{table.name if isinstance(table, LakeTable) else table.dataset}`" for table in tables)
             message = f"Changes of {names} are still being merged after {seconds:g} seconds."
             raise QueryTimeout(message, remedy="Ask again in a moment: the merge goes on, and is done once for all.")
         for task in running:
             task.result()
 
-    def _merge(self, table: LakeTable) -> asyncio.Task[None]:
-        name = str(table.merged)
+    def start(self, tables: Iterable[Pending]) -> list[asyncio.Task[None]]:
+        """The merges of these tables, begun unless they are under way."""
+        return [self._merge(table) for table in tables]
+
+    def _merge(self, table: Pending) -> asyncio.Task[None]:
+        name = str(table.merged) if isinstance(table, LakeTable) else table.name
         if name not in self._running:
-            task = self._running[name] = asyncio.get_running_loop().create_task(self._converse(table))
+            task = self._running[name] = asyncio.get_running_loop().create_task(self._run(table))
             task.add_done_callback(partial(self._ended, name))
         return self._running[name]
 
@@ -64,7 +79,20 @@ class Merges:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("Merging into %s: %s", name, error.explain() if isinstance(error, LakehouseError) else error)
 
-    async def _converse(self, table: LakeTable) -> None:
+    async def _run(self, table: Pending) -> None:
+        held = False
+        try:
+            held = await self._converse(table)
+        finally:
+            if self._hot is not None and isinstance(table, HotTask):
+                await asyncio.to_thread(self._hot.done if held else self._hot.failed, table)
+
+    async def _converse(self, table: Pending) -> bool:
         async with self._conversation() as worker:
-            await worker.ask({"op": "merge", "source": table.to_dict()})
+            if isinstance(table, LakeTable):
+                await worker.ask({"op": "merge", "source": table.to_dict()})
+                worker.finish()
+                return True
+            answer = await worker.ask({"op": "hold", "task": asdict(table)})
             worker.finish()
+        return answer.op == "held"

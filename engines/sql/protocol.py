@@ -9,7 +9,9 @@
     daemon -> worker   changed  pair, columns, limits        answered by a result: row keys that differ, and whether they are there
     daemon -> worker   merge    source                       merge the table's deltas, for every worker
     worker -> daemon   merged                                they are
-    worker -> daemon   problem  problem, message, remedy     instead of names, result or merged; the worker is ready for the next query
+    daemon -> worker   hold     task                         make a snapshot of the hot cache
+    worker -> daemon   held     bytes                        it is there
+    worker -> daemon   problem  problem, message, remedy     instead of any other answer; the worker is ready for the next query
 
 A worker says `ready` once when it has warmed up. Names come first because what a statement may read is the daemon's to decide, and parsing
 is not safe enough to be done there. Next: `worker.py`, `pool.py`.

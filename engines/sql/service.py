@@ -33,9 +33,10 @@ from engines.errors import (
 )
 from engines.reading import ANONYMOUS, Reader, TableName, decide
 from engines.sql.admission import admitted
+from engines.sql.hot_cache import HotCache
 from engines.sql.json_rows import json_rows, type_name
 from engines.sql.limits import MIB, Limits
-from engines.sql.merges import Merges, unmerged
+from engines.sql.merges import Merges, Pending, pending
 from engines.sql.pool import WorkerPool
 from engines.sql.problems import LISTING
 from engines.sql.process import WorkerProcess
@@ -122,15 +123,17 @@ class QueryService:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         *,
         mend: Mend | None = None,
+        hot: HotCache | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """limits: of every query, which a caller can only narrow. mend: None where nobody can. clock: seconds."""
+        """limits: of every query, which a caller can only narrow. mend: None where nobody can. hot: that of `tables`. clock: seconds."""
         self._tables = tables
         self._pool = pool
         self._limits = limits
         self._mend = mend
         self._clock = clock
-        self._merges = Merges(partial(self._conversation, replace(limits, seconds=MERGE_SECONDS)))
+        self._hot = hot
+        self._merges = Merges(partial(self._conversation, replace(limits, seconds=MERGE_SECONDS)), hot)
 
     async def run(
         self,
@@ -160,6 +163,7 @@ class QueryService:
                 answer, sources, _ = await self._ask(question, limits, reader, at, merge=True)
             if answer.op == "result":
                 tables = [source for source in sources if isinstance(source, LakeTable)]
+                self._count(tables)
                 versions = {dataset_name(table.name): table.version for table in tables if not table.name.startswith(SYSTEM)}
                 rescues = tuple(sorted({bucket for table in tables for bucket in table.rescues}))
                 lost = {dataset_name(table.name): table.lost for table in tables if table.lost}
@@ -169,6 +173,20 @@ class QueryService:
             if answer.header["problem"] != "storage":
                 break
         return await self._refuse(answer, reader)
+
+    async def prepare(self, dataset: str) -> None:
+        """What is held of a Dataset is brought up to date, before a query has to wait for it."""
+        name = self._tables.named(sql_name(dataset))
+        with suppress(LakehouseError):
+            source = await asyncio.to_thread(self._tables.resolve, name)
+            if source is not None:
+                self._merges.start(await asyncio.to_thread(pending, [source], self._hot))
+
+    def _count(self, tables: Iterable[LakeTable]) -> None:
+        if self._hot is not None:
+            for table in tables:
+                if not table.name.startswith(SYSTEM):
+                    self._hot.count(dataset_name(table.name), hit=table.hot is not None)
 
     async def keys(self, dataset: str, filter_sql: str, reader: Reader = ANONYMOUS, moment: Moment = None) -> pa.Array:
         """The row keys (`engines/row_keys.py`) of a Dataset that satisfy a condition, one boolean SQL expression; a string array.
@@ -181,7 +199,7 @@ class QueryService:
             source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, At(moment), fresh=fresh))
             if source is None:
                 raise await self._unknown(name.name, reader)
-            await self._merges.wait(await asyncio.to_thread(unmerged, [source]), self._limits.seconds)
+            await self._merges.wait(await asyncio.to_thread(pending, [source]), self._limits.seconds)
             async with self._conversation(self._limits) as worker:
                 limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES}
                 answer = await worker.ask({"op": "keys", "source": source.to_dict(), "filter": filter_sql, "limits": limits})
@@ -256,14 +274,14 @@ class QueryService:
 
     async def _ask(
         self, question: Frame, limits: Limits, reader: Reader, at: At, *, fresh: bool = False, merge: bool = False
-    ) -> tuple[Frame, Sequence[TableSource], Sequence[LakeTable]]:
+    ) -> tuple[Frame, Sequence[TableSource], Sequence[Pending]]:
         """A worker's answer, what it read, and which tables have to be merged first: then there is no answer, unless `merge` is set."""
         async with self._conversation(limits) as worker:
             answer = await worker.ask(*question)
             sources: list[TableSource] = []
             if answer.op == "names":
                 sources = await self._sources(answer.header["names"], reader, at, worker, fresh=fresh)
-                waits_for = [] if merge else await asyncio.to_thread(unmerged, sources)
+                waits_for = [] if merge else await asyncio.to_thread(pending, sources, self._hot)
                 if waits_for:
                     worker.drop()
                     return answer, sources, waits_for

@@ -51,8 +51,9 @@ class LakeTable:
     name: as SQL calls it. columns: (name, our type) in order. base: folder of files read as they are; touched: folder of base files whose
     rows a delta may replace; deltas: folder of delta files, with tombstones among their rows where `deletes`; merged: the Arrow file that
     keeps the newest row per key of the deltas, made by whoever needs it first. A folder that would be empty is None; touched and deltas
-    need a primary key. rescues: buckets that gave files in another's place. lost: rows of files that nobody has any more. former: the
-    files that need more than their names to be read under these columns.
+    need a primary key. hot: the document of the same rows in the hot cache, read instead while it is there. rescues: buckets that gave
+    files in another's place. lost: rows of files that nobody has any more. former: the files that need more than their names to be read
+    under these columns.
     """
 
     name: str
@@ -67,6 +68,7 @@ class LakeTable:
     lost: int = 0
     deletes: bool = False
     former: tuple[FormerFiles, ...] = ()
+    hot: str | None = None
 
     @property
     def folders(self) -> tuple[Folder | None, ...]:

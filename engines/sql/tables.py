@@ -17,6 +17,8 @@ from typing import Protocol
 from engines.at import Moment, table_at, table_under
 from engines.errors import TableUnknown
 from engines.reading import TableName
+from engines.sql import cache_table
+from engines.sql.hot_cache import HotCache
 from engines.sql.ledgers import LEDGER_TABLES, ledger_table
 from engines.sql.source import ArrowTable, LakeTable, TableSource
 from engines.sql.version_pair import Pair, scopes
@@ -68,14 +70,21 @@ class CatalogTables:
     """Thread-safe, blocking."""
 
     def __init__(
-        self, catalog: Tables, files: Files, system: SystemFiles, views: Path, clock: Callable[[], float] = time.monotonic
+        self,
+        catalog: Tables,
+        files: Files,
+        system: SystemFiles,
+        views: Path,
+        clock: Callable[[], float] = time.monotonic,
+        hot: HotCache | None = None,
     ) -> None:
-        """views: a folder for links, a cache. clock: seconds."""
+        """views: a folder for links, a cache. clock: seconds. hot: where tables may be held ready."""
         self._catalog = catalog
         self._files = files
         self._system = system
         self._views = views
         self._clock = clock
+        self._hot = hot
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._known_ledgers: dict[LedgerKind, tuple[int, Table]] = {}
         self._lock = Lock()
@@ -83,7 +92,7 @@ class CatalogTables:
     def names(self) -> list[TableName]:
         """Every table there is, Datasets first."""
         datasets = sorted(sql_name(key.partition("/")[2]) for key in self._catalog.objects("Dataset"))
-        system = sorted([*(SYSTEM + name for name in self._system.names()), *LEDGER_TABLES])
+        system = sorted([*(SYSTEM + name for name in self._system.names()), *LEDGER_TABLES, cache_table.NAME])
         return [self.named(name) for name in datasets] + [TableName(name) for name in system]
 
     def named(self, name: str) -> TableName:
@@ -100,6 +109,8 @@ class CatalogTables:
         """
         if name.name in LEDGER_TABLES:
             return self._view(self._ledgers(LEDGER_TABLES[name.name]), name.name, fresh)
+        if name.name == cache_table.NAME:
+            return cache_table.cache_table(self._hot, self._views.parent / "system")
         if name.name.startswith(SYSTEM):
             path = self._system.path(name.name.removeprefix(SYSTEM))
             return None if path is None else ArrowTable(name.name, str(path))
@@ -111,10 +122,11 @@ class CatalogTables:
                 f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for."
             )
         wanted = table_under(table_at(table, moment), schema)
-        if wanted is table:
-            return self._view(table, name.name, fresh)
-        # made anew each time: whoever sweeps the folder does not know of it
-        return make_view(wanted, self._views, self._files, name.name).table
+        # A former view is made anew each time: whoever sweeps the folder does not know of it.
+        source = self._view(table, name.name, fresh) if wanted is table else make_view(wanted, self._views, self._files, name.name).table
+        if self._hot is None or source.former:  # what needs more than names to be read is not held
+            return source
+        return self._hot.choose(wanted, source, present=wanted is table)
 
     def pair(self, name: TableName, former: int, later: int) -> Pair | None:
         """What has to be read of two versions of a Dataset to compare them; None if there is no such table. Raises as `resolve` does."""

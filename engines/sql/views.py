@@ -31,6 +31,8 @@ MERGED = "merged.arrow"
 STAGED = f".{MERGED}-"
 """How the name of a merged file begins while it is written."""
 
+_NUMBERED = "{:08d}.parquet"
+
 _ORDERED = ("string", "int64", "float64", "bool", "date")
 """Types whose catalog values compare as the values do. Decimals and timestamps are text there and do not."""
 
@@ -141,11 +143,22 @@ def _folders(
 
 
 def _names(files: Sequence[DataFile]) -> dict[str, DataFile]:
-    return {f"{number:08d}.parquet": file for number, file in enumerate(files)}
+    return {_NUMBERED.format(number): file for number, file in enumerate(files)}
 
 
 def _delta_names(deltas: Sequence[DataFile]) -> dict[str, DataFile]:
-    return {f"{SEQUENCE}={file.sequence}/{number:08d}.parquet": file for number, file in enumerate(deltas)}
+    return {f"{SEQUENCE}={file.sequence}/{_NUMBERED.format(number)}": file for number, file in enumerate(deltas)}
+
+
+def parquet_files(table: Table, source: LakeTable) -> Iterator[tuple[DataFile, str]]:
+    """Each of the table's files with its link in the view that was made of it, where all are read by name. Pure."""
+    parts = split(table)
+    for folder, files in (
+        (source.base, _names(parts.base)),
+        (source.touched, _names(parts.touched)),
+        (source.deltas, _delta_names(parts.deltas)),
+    ):
+        yield from ((file, f"{folder.path}/{name}") for name, file in files.items() if folder is not None)
 
 
 def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files, failures: dict[str, BucketFailure]) -> Folder | None:

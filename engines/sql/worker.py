@@ -25,6 +25,7 @@ from datafusion import DataFrame
 from engines.errors import EngineError
 from engines.row_keys import row_keys
 from engines.sql.diff import CHANGED, changed_keys
+from engines.sql.hot import HotTask
 from engines.sql.problems import QueryProblem
 from engines.sql.protocol import Closed, Frame, pack, receive_blocking
 from engines.sql.results import Encoded, encode
@@ -55,6 +56,9 @@ def _answer(session: Session, asked: Frame, connection: socket.socket) -> bytes:
         case "merge":
             session.merge(source_from_dict(asked.header["source"]))
             return pack({"op": "merged"})
+        case "hold":
+            held = session.hold(HotTask.from_dict(asked.header["task"]))
+            return pack({"op": "held", "bytes": held.bytes})
         case "keys":
             result: Encoded | None = _keys(session, asked)
         case "changed":

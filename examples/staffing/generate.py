@@ -48,13 +48,13 @@ class Table:
 
 
 TABLES: Mapping[str, Table] = {
-    "candidates": Table(rows.candidates, 150_000, ("2021", "2022", "2023", "2024")),
+    "candidates": Table(rows.candidates, 100_000, ("2021", "2022", "2023", "2024")),
     "clients": Table(rows.clients, 5_000, ("americas", "europe"), encoding="latin-1", delimiter=";", repeats=False),
     "job_orders": Table(rows.job_orders, 62_000, ("2025-h1", "2025-h2"), bom="2025-h1"),
     "placements": Table(rows.placements, 50_000, ("2025-h1", "2025-h2"), suffix="parquet"),
     "timesheets": Table(rows.timesheets, 1_000_000, QUARTERS),
-    "call_log": Table(rows.call_log, 700_000, QUARTERS, line_end="\r\n"),
-    "email_log": Table(rows.email_log, 500_000, QUARTERS, suffix="ndjson"),
+    "call_log": Table(rows.call_log, 800_000, QUARTERS, line_end="\r\n"),
+    "email_log": Table(rows.email_log, 450_000, QUARTERS, suffix="ndjson"),
 }
 
 

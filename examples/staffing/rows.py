@@ -78,13 +78,13 @@ class World:
         return 30 + self.mix(number, 7) % 280 / 4
 
     def placed_candidate(self, number: int, job: int) -> int:
-        """A candidate of the job's own role. Every third candidate is never placed, the star among them."""
+        """A candidate of the job's own role, nearly always. Every third candidate is never placed, the star among them."""
         role = self.job_role(job)
         for attempt in range(64):
             candidate = 1 + self.mix(number, 100 + attempt) % self.candidates
             if candidate % 3 and self.candidate_role(candidate) is role:
                 return candidate
-        return 1
+        return candidate if candidate % 3 else candidate - 1  # a rare role: anybody, but not always the same
 
     def called_candidate(self, number: int, chance: float) -> int:
         """Whom the call or e-mail reached: some candidates are popular. 0 <= chance < 1."""

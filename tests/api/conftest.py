@@ -26,6 +26,7 @@ from engines.audit import Audit
 from engines.errors import EngineError
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
+from engines.sql.hot_cache import HotCache
 from state.buckets import Buckets
 from state.catalog.fold import ObjectState
 from state.catalog.records import Binding, Column, DataFile, Refusal, Schema, Table
@@ -202,7 +203,20 @@ def world(tmp_path: Path, streams: Streams) -> World:
     buckets.attach(BucketConfig("far", "memory", prefix="p"))
     objects = ObjectReader(buckets, tmp_path / "cache", 1000)
     describe = Descriptions(Profiles(objects))
-    parts = Parts(queries, searches, statuses, streams, catalog, describe, buckets, objects, Audit(streams), lambda: missing, daemon)
+    parts = Parts(
+        queries,
+        searches,
+        statuses,
+        streams,
+        catalog,
+        describe,
+        HotCache(tmp_path / "hot", 1 << 20),
+        buckets,
+        objects,
+        Audit(streams),
+        lambda: missing,
+        daemon,
+    )
     return World(queries, searches, statuses, streams, catalog, missing, buckets, objects, parts)
 
 

@@ -559,7 +559,6 @@ class TestEndings:
             ("{source: {bucket: landing, prefix: x/}}", "`source: {bucket: …}`"),
             ("{source: {bucket: other, prefix: x}}", "`source: {bucket: …}`"),
             ("{source: {sql: SELECT 1}, contract: {required: [k]}}", "`contract` of a source that is no file"),
-            ('{source: {files: "x.csv"}, cache: {pin: true}}', "`cache`"),
         ],
     )
     def test_what_is_not_built_is_named(self, spec: str, named: str) -> None:

@@ -43,7 +43,6 @@ FOR_PEOPLE = {"Dataset": "owner description tags sensitivity columns.*.descripti
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
     ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
-    ("Dataset", f"{FILES}, cache: {{pin: true}}", "cache.pin"),
     ("Index", "dataset: a, text: t, lexical: true", "lexical"),
     ("Index", "dataset: a, text: t, embed: {model: {ollama: x}}", "embed.model.ollama"),
     (

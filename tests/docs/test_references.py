@@ -76,15 +76,6 @@ def test_kinds_without_a_controller_are_listed_as_not_built() -> None:
     assert {word.strip(" |") for word in row.removeprefix("| kinds |").split(",")} == set(KINDS) - built
 
 
-def test_fields_of_a_dataset_that_do_nothing_are_listed_as_not_built() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    plan = (ROOT / "controllers" / "dataset" / "plan.py").read_text(encoding="utf-8")
-    found = re.search(r"^_NOT_BUILT = \((.+)\)$", plan, re.MULTILINE)
-    row = next(line for line in text.splitlines() if line.startswith("| Dataset |"))
-    assert found is not None
-    assert set(re.findall(r'"(\w+)"', found[1])) == set(re.findall(r"`(\w+)`", row)) - {"files"}
-
-
 def test_every_route_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     routes = {route for path in (ROOT / "api").glob("*.py") for route in re.findall(r'"(/[a-z.]+(?:/[a-z{}]+)*)"', path.read_text("utf-8"))}

@@ -14,7 +14,7 @@ import pytest
 
 from engines.files.types import arrow_type
 from engines.reading import TableName
-from engines.row_keys import FILE_COLUMN, ROW_COLUMN
+from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.service import QueryService
@@ -67,10 +67,12 @@ class Lake:
         schema = Schema(1, tuple(Column(number, column, kind) for number, (column, kind) in enumerate(columns.items(), 1)))
         self.tables[name] = Table(name, 1, "primary", tuple(key), "upsert" if key else "append", "t", (schema,))
 
-    def add(self, name: str, rows: Sequence[Row], role: str = "base") -> DataFile:
-        """A file of these rows; its sequence is the next."""
+    def add(self, name: str, rows: Sequence[Row], role: str = "base", deletes: int = 0) -> DataFile:
+        """A file of these rows; its sequence is the next. deletes: how many of them say `_deleted`."""
         table = self.tables[name]
         types = {column.name: arrow_type(column.type) for column in table.columns}
+        if deletes:
+            types |= {DELETED_COLUMN: pa.bool_()}
         if not table.primary_key:
             types |= {FILE_COLUMN: pa.string(), ROW_COLUMN: pa.int64()}
             rows = [{**row, FILE_COLUMN: f"digest{len(table.files)}", ROW_COLUMN: number} for number, row in enumerate(rows)]
@@ -92,6 +94,7 @@ class Lake:
             1,
             low,
             high,  # type: ignore[arg-type]
+            deletes=deletes,
         )
         self.replace(name, files=(*table.files, file), version=table.version + 1)
         return file

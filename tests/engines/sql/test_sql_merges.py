@@ -12,7 +12,7 @@ import pytest
 
 from engines.errors import QueryMemory, QueryTimeout
 from engines.sql.limits import Limits
-from engines.sql.merges import Merges, unmerged
+from engines.sql.merges import Merges, pending
 from engines.sql.pool import WorkerPool
 from engines.sql.protocol import Frame
 from engines.sql.service import QueryService
@@ -84,9 +84,9 @@ async def test_queries_and_filters_find_their_tables_merged(new_lake: Any, tmp_p
     service = QueryService(lake.resolver, pool, Limits())
     for number, ask in enumerate([service.run("SELECT v FROM things"), service.keys("things", "v <> 'old'")]):
         lake.add("things", [{"k": 1, "v": f"new {number}"}], "delta")
-        (waits,) = unmerged([lake.source("things")])
+        (waits,) = pending([lake.source("things")])
         await ask
-        assert unmerged([waits]) == []
+        assert pending([waits]) == []
     assert (await service.run("SELECT v FROM things")).rows() == [{"v": "new 1"}]
 
 

@@ -34,7 +34,9 @@ def test_hyphens_are_underscores_and_the_rest_is_unknown(orders: Any) -> None:
     assert {name: source.name for name, source in known.items()} == {name: name for name in known}
     for name in ("Job_Orders", "orders", "system.nothing", "other.events", "information_schema.tables", "public.job_orders", ""):
         assert orders.resolver.resolve(TableName(name)) is None
-    assert orders.resolver.names() == [TableName(name) for name in ("job_orders", "system.events", "system.journal", "system.quarantine")]
+    assert orders.resolver.names() == [
+        TableName(name) for name in ("job_orders", "system.cache", "system.events", "system.journal", "system.quarantine")
+    ]
 
 
 def test_a_table_without_columns_says_what_to_do(lake: Any) -> None:

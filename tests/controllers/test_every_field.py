@@ -29,7 +29,7 @@ HONOURED = {
     "tombstone keep.versions keep.age keep.journal compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable "
     "contract.required "
     "contract.unique contract.ranges.*.min contract.ranges.*.max contract.checks contract.references contract.onViolation "
-    "freshness.staleAfter "
+    "freshness.staleAfter cache.pin "
     "migrations.from migrations.rename migrations.cast migrations.drop migrations.split.*.into migrations.split.*.separator "
     "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",

@@ -157,7 +157,7 @@ class CopyStream:
     def __init__(self, connection: psycopg.Connection, server: Server) -> None:
         """connection: in the middle of a COPY, and not used by anybody else until `close`."""
         self._connection, self._server = connection, server
-        self._blocks: Queue[bytearray | SourceRefused | SourceUnavailable] = Queue(BLOCKS_AHEAD)
+        self._blocks: Queue[bytearray | Exception] = Queue(BLOCKS_AHEAD)
         self._stopped = False
         self.rows = 0
         self._thread = threading.Thread(target=self._run, name="copy", daemon=True)
@@ -187,8 +187,10 @@ class CopyStream:
             self._put(error)
         except psycopg.Error as error:
             self._put(self._server.error(None, str(error)))
+        except Exception as error:  # noqa: BLE001 - a defect ends the read, and the waiting of whoever reads
+            self._put(error)
 
-    def _put(self, block: bytearray | SourceRefused | SourceUnavailable) -> None:
+    def _put(self, block: bytearray | Exception) -> None:
         while not self._stopped:
             with suppress(Full):
                 self._blocks.put(block, timeout=_WAIT_SECONDS)
@@ -198,6 +200,8 @@ class CopyStream:
         """Blocks, until the server says how many rows there were. The loop runs once a row: what can be is outside of it."""
         connection = self._connection.pgconn
         receive, block = connection.get_copy_data, bytearray()
+        arrival = select.poll()  # select() knows no more than 1024 open files
+        arrival.register(connection.socket, select.POLLIN)
         while not self._stopped:
             count, data = receive(1)
             if count > LONGEST_ROW:
@@ -208,7 +212,7 @@ class CopyStream:
                     yield block
                     block = bytearray()
             elif count == 0:
-                select.select([connection.socket], [], [], _WAIT_SECONDS)
+                arrival.poll(_WAIT_SECONDS * 1000)
                 connection.consume_input()
             else:
                 self.rows = self._count(connection)

@@ -38,7 +38,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("shared")
     daemons = Daemons(folder)
     try:
-        daemon = daemons.start(stocked(folder / "repository"))
+        repository = stocked(folder / "repository")
+        # what is read is what is stored: a table in the hot cache answers after its files are gone
+        repository.write("lakehouse.yaml", "limits: {hotCacheBytes: 0}\n")
+        repository.commit("nothing is held")
+        daemon = daemons.start(repository)
         daemon.wait_settled()
         yield Shop(daemon.repository, daemon)
         assert daemon.stop() == 0, daemon.said

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from controllers.dataset.files import SourceFile
 from controllers.dataset.origins import recorded
-from controllers.dataset.plan import Correct, Follow, GiveUp, edits_of, quarantine
+from controllers.dataset.plan import edits_of, quarantine
+from controllers.dataset.steps import Correct, Follow, GiveUp
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.entry import TableCommit
 from state.catalog.records import Binding, DataFile, Origin, Refusal, Role, Schema, Table

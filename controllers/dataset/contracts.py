@@ -8,7 +8,7 @@ decides that; `engines/files/judge.py`, which judges.
 from dataclasses import replace
 from pathlib import Path
 
-from controllers.dataset.plan import Follow
+from controllers.dataset.steps import Follow
 from controllers.outcome import Outcome, Stalled, Waiting
 from engines.files.contract import Bounds, Reference, Terms
 from engines.sql.tables import dataset_name, sql_name

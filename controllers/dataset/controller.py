@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from controllers.dataset import origins
+from controllers.dataset import endings, origins
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
 from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, leaving, refusals, sequences
@@ -25,10 +25,10 @@ from controllers.dataset.inferred import inferred
 from controllers.dataset.ledgers import letting_go
 from controllers.dataset.migration import Migrations, former
 from controllers.dataset.origins import Input
-from controllers.dataset.plan import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from controllers.dataset.refresh import Slot, slot
 from controllers.dataset.row_sources import RowSources
 from controllers.dataset.standing import SOUND, Standing
+from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from controllers.dataset.together import Member, Offer, Together
 from controllers.dataset.versions import expired, stamped
 from controllers.events import Events
@@ -170,8 +170,8 @@ class DatasetController:
         return planning.plan(resource, observed)
 
     def conclude(self, resource: Resource, observed: Observed) -> Outcome:
-        """See `plan.conclude`."""
-        return planning.conclude(resource, observed)
+        """See `endings.conclude`."""
+        return endings.conclude(resource, observed)
 
     def act(self, resource: Resource, step: DatasetStep, revision: str) -> Started | None:
         """Takes over a table, or ingests and commits. Raises FileChanged, JobFailed and state errors: all are retried."""
@@ -377,7 +377,7 @@ class DatasetController:
             message = f"{path} is gone; its rows stay, since the dataset's write mode keeps them"
             self._events.record_event(str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, message, revision)
         for refusal in _untold(table, self._catalog.table(resource.key.name), refused):
-            self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, planning.refusal_words(refusal), revision)
+            self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, endings.refusal_words(refusal), revision)
         contract = contract_of(resource.spec_as(DatasetSpec))
         held = contract is not None and contract.on_violation == "quarantine"
         for sentence in result.violations:
@@ -489,7 +489,7 @@ class DatasetController:
 def _untold(before: Table | None, after: Table | None, refused: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
     """Those of which a change of status does not tell: it names the first one, in other words than before."""
     named, words = (next(iter(table.refusals.values()), None) if table is not None else None for table in (after, before))
-    if named is not None and words is not None and planning.refusal_words(named) == planning.refusal_words(words):
+    if named is not None and words is not None and endings.refusal_words(named) == endings.refusal_words(words):
         return refused
     return tuple(refusal for refusal in refused if refusal != named)
 

@@ -3,180 +3,24 @@
 A file is its path bound to a content digest. Rows of a content stay while any path is bound to it; so a rename moves the
 binding and a copy adds nothing. A path that is gone keeps its binding (marked absent) and its rows, except under
 `replace`, where the table is exactly what matches now.
+
+Next: `steps.py` for what a plan is made of, `endings.py` for what is said when nothing is left.
 """
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from controllers.dataset import origins
-from controllers.dataset.compacting import Compact, compact
-from controllers.dataset.evolving import Evolve, Unfit, evolution
+from controllers.dataset.compacting import compact
+from controllers.dataset.evolving import Evolve, evolution
 from controllers.dataset.files import Listing, SourceFile
-from controllers.dataset.freshness import Freshness, aged
-from controllers.dataset.origins import Input
-from controllers.dataset.pages import pages_without_text, told
-from controllers.dataset.refresh import ALWAYS, Slot
-from controllers.dataset.standing import SOUND, Standing
-from controllers.outcome import Failed, Outcome, Ready, Stalled, Waiting
-from controllers.step import Work
-from engines.files.formats import work_of
+from controllers.dataset.standing import Standing
+from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec, reading
 from specs.model import given_fields
 from specs.resource import Resource
-from state import reasons
-from state.catalog.records import COMPACTION, DataFile, Ledger, Refusal, Schema, Table, is_content
-from state.mirrors import Copy
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """The world as a Dataset sees it.
-
-    Args:
-        standing: how the table's data files stand.
-        bucket_declared: whether a spec declares the bucket, so that it will be attached soon.
-        expired: whether versions or a journal are kept that `keep` gives up.
-        compaction: why pending changes are to be folded into the base now, if they are.
-        fresh: how old the data is, where `freshness` asks.
-        former: the table that `renamedFrom` names, if it exists; `former_wanted` tells whether a spec still asks for it.
-        slot: when the source is due. inputs: what a query reads; `blocked` says why it cannot yet.
-        against: digest of what the contract refers to in other datasets; `unjudged` says why new rows cannot be judged by them.
-    """
-
-    table: Table | None
-    listing: Listing
-    bucket_attached: bool
-    standing: Standing = SOUND
-    former: Table | None = None
-    former_wanted: bool = False
-    bucket_declared: bool = False
-    expired: bool = False
-    compaction: str | None = None
-    slot: Slot = ALWAYS
-    inputs: tuple[Input, ...] = ()
-    blocked: Outcome | None = None
-    against: str = ""
-    unjudged: Outcome | None = None
-    fresh: Freshness | None = None
-
-    @property
-    def damaged(self) -> frozenset[str]:
-        """Keys of data files that are missing, or not what they should be."""
-        return self.standing.damaged
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Copies damaged files back from the rescue bucket."""
-
-    why: str
-    copies: tuple[Copy, ...]
-
-    @property
-    def work(self) -> Work:
-        """Bytes to copy."""
-        return Work("mirror", sum(copy.size for copy in self.copies))
-
-    def summary(self) -> str:
-        """See `Step`."""
-        return f"fetch {_names([copy.key for copy in self.copies])} from the rescue bucket"
-
-
-@dataclass(frozen=True, slots=True)
-class Correct:
-    """Replaces what the catalog says of files by what is so; `schema` is the current one from then on, if that was wrong."""
-
-    why: str
-    files: tuple[DataFile, ...]
-    schema: Schema | None = None
-    work: Work | None = None
-
-    def summary(self) -> str:
-        """See `Step`."""
-        return f"correct the entries of {_names([file.key for file in self.files])}"
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Ends versions, and files of the journal, that `keep` asks for no longer, or whose objects nobody has (`gone`, with the ledgers among
-    them). What only they had becomes garbage."""
-
-    why: str = "`keep` has ended"
-    gone: frozenset[str] = frozenset()
-    work: Work | None = None
-
-    def summary(self) -> str:
-        """See `Step`."""
-        return "do without what is lost of the past" if self.gone else "give up old versions or journal"
-
-
-@dataclass(frozen=True, slots=True)
-class TakeUp:
-    """A retained table is managed again, or moves here from its former name (`source`)."""
-
-    why: str
-    source: str | None = None
-    work: Work | None = None
-
-    def summary(self) -> str:
-        """See `Step`."""
-        return f"take over the table of {self.source}" if self.source else "take up the retained table"
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """Makes the table follow its files, in one catalog entry.
-
-    Args:
-        transformation: digest of all that decides what a file becomes.
-        ingest: files to read, in lexical order of their paths.
-        bind: files whose content the table holds already.
-        gone: paths that vanished and keep their rows; `unbind`: paths whose binding ends.
-        renew: files whose content the table holds and whose rows become the newest again (upsert).
-        repair: content digests whose data files are damaged and are written again, or whose rows are judged again.
-        dismiss: paths whose refusal says nothing any more, since they are gone.
-        reset: the table is made anew by another transformation; nothing of it is kept.
-        slot: the instant of the schedule that it honours, "" for none.
-        inputs: what a query reads. adds: no rows leave with a path's former content.
-    """
-
-    why: str
-    transformation: str
-    ingest: tuple[SourceFile, ...] = ()
-    bind: tuple[SourceFile, ...] = ()
-    gone: tuple[str, ...] = ()
-    unbind: tuple[str, ...] = ()
-    renew: tuple[SourceFile, ...] = ()
-    repair: frozenset[str] = field(default_factory=frozenset)
-    dismiss: tuple[str, ...] = ()
-    reset: bool = False
-    slot: str = ""
-    inputs: tuple[Input, ...] = ()
-    adds: bool = False
-
-    @property
-    def work(self) -> Work | None:
-        """Bytes to read, of a format that takes longer so many more."""
-        return Work("ingest", sum(work_of(file.path, file.size) for file in self.ingest)) if self.ingest else None
-
-    def summary(self) -> str:
-        """See `Step`."""
-        parts = []
-        if self.ingest:
-            parts.append(f"ingest {_names([file.path for file in self.ingest])}")
-        if self.bind or self.unbind or self.renew:
-            paths = dict.fromkeys([*(file.path for file in (*self.bind, *self.renew)), *self.unbind])
-            parts.append(f"rebind {_names(list(paths))}")
-        if self.gone:
-            parts.append(f"note that {_names(self.gone)} is gone")
-        if self.dismiss:
-            parts.append(f"forget that {_names(self.dismiss)} was refused")
-        return ", ".join(parts) or ("note that nothing changed" if self.slot else "commit the table")
-
-
-DatasetStep = TakeUp | Fetch | Correct | Evolve | Follow | GiveUp | Compact
-"""What a Dataset's plan is made of."""
+from state.catalog.records import COMPACTION, Ledger, Refusal, Table, is_content
 
 
 def transformation(spec: DatasetSpec) -> str:
@@ -186,15 +30,17 @@ def transformation(spec: DatasetSpec) -> str:
 
 def plan(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
     """The next step, if there is one; see the module's docstring. One that reads files waits until their rows can be judged."""
-    steps = _wanted(resource, observed)
-    return () if observed.unjudged is not None and _reads(steps) else steps
+    steps = wanted(resource, observed)
+    return () if observed.unjudged is not None and reads(steps) else steps
 
 
-def _reads(steps: Sequence[DatasetStep]) -> bool:
+def reads(steps: Sequence[DatasetStep]) -> bool:
+    """Whether any of them reads files."""
     return any(isinstance(step, Follow) and step.ingest for step in steps)
 
 
-def _wanted(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
+def wanted(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
+    """The next step, whether or not its rows can be judged."""
     spec = resource.spec_as(DatasetSpec)
     if not observed.bucket_attached or not_built(spec):
         return ()
@@ -298,7 +144,7 @@ def _anew(
     if table is None:
         return (Follow("there is no table yet", wanted, files, copies, reset=True),) if files else ()
     files += edits_of(table)
-    if missing_sources(spec, table, listing) or _refused(table, files, wanted) or listing.unusable:
+    if missing_sources(spec, table, listing) or refused_now(table, files, wanted) or listing.unusable:
         return ()
     return (Follow(why, wanted, files, copies, reset=True),)
 
@@ -407,101 +253,6 @@ def _from_no_file(table: Table) -> bool:
     return table.origin is not None and bool(table.origin.reads)
 
 
-def conclude(resource: Resource, observed: Observed) -> Outcome:
-    """The ending when nothing is left to do."""
-    outcome = _conclude(resource, observed)
-    if isinstance(outcome, Failed) or observed.slot.seconds is None:
-        return outcome
-    return replace(outcome, seconds=min(observed.slot.seconds, outcome.seconds or observed.slot.seconds))
-
-
-def _conclude(resource: Resource, observed: Observed) -> Outcome:
-    spec = resource.spec_as(DatasetSpec)
-    missing = not_built(spec)
-    if missing:
-        return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
-    if not observed.bucket_attached:
-        name = f"Bucket/{spec.bucket}"
-        if observed.bucket_declared:
-            return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} is not open", blocked_by=name)
-        return Waiting(reasons.REFERENCE_MISSING, f"{name} is not there; declare it, or name another bucket", blocked_by=name)
-    if observed.unjudged is not None and _reads(_wanted(resource, observed)):
-        return observed.unjudged
-    if observed.table is None:
-        return _without_table(spec, observed)
-    if observed.blocked is not None:
-        return observed.blocked
-    return aged(_with_table(spec, observed, observed.table), observed.fresh)
-
-
-def _without_table(spec: DatasetSpec, observed: Observed) -> Outcome:
-    if observed.former is not None:
-        former = f"Dataset/{observed.former.name}"
-        return Stalled(reasons.CONFLICT, f"renamedFrom names {former}, whose spec is still there; remove that spec", blocked_by=former)
-    if observed.blocked is not None:
-        return observed.blocked
-    if observed.listing.unusable:
-        return Stalled(reasons.FILE_REFUSED, _unusable(observed.listing))
-    return Waiting(reasons.SOURCE_EMPTY, f"no file matches {_names(spec.source.files)} below the data root; the first one is followed")
-
-
-def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
-    wanted = transformation(spec)
-    files = sum(1 for binding in table.bindings.values() if binding.present)
-    aside = sum(ledger.rows for ledger in quarantine(table))
-    detail: dict[str, object] = {"rows": table.rows, "version": table.version, "files": files, **({"quarantine": aside} if aside else {})}
-    if table.bucket != spec.bucket:
-        return Stalled(
-            reasons.STATE_IMMUTABLE,
-            f"the table is kept in Bucket/{table.bucket} and cannot move to Bucket/{spec.bucket}: declare a dataset of another name there",
-            detail=detail,
-        )
-    served = f"version {table.version} with {_count(table.rows, 'row')} stays served" if table.columns else "there is nothing to serve yet"
-    change = evolution(spec, table, wanted)
-    if isinstance(change, Unfit):
-        message = (
-            f"{change.path} ({change.said}) does not fit: {change.reason}; correct it, as `lakectl migrate preview {table.name}` shows"
-        )
-        return Stalled(reasons.SCHEMA_CONFLICT, f"{message}; {served}", detail=detail)
-    missing = missing_sources(spec, table, observed.listing)
-    if table.transformation != wanted and missing:
-        return Stalled(
-            reasons.SOURCE_GONE,
-            f"{_what_changed(spec, table)} changed, which reads every file again, but {_names(missing)} is gone; "
-            f"put it back or undo the change; {served}",
-            detail=detail,
-        )
-    refused = _refused(table, (*observed.listing.files, *edits_of(table)), wanted)
-    if refused and not spec.source.in_files:
-        return Stalled(reasons.SOURCE_REFUSED, f"{origins.words(spec)}: {refused[0].reason.removesuffix('.')}; {served}", detail=detail)
-    if refused:
-        detail["refused"] = [refusal_words(item) for item in refused]
-        return Stalled(reasons.FILE_REFUSED, f"{_refusals(refused)}; {served}", detail=detail)
-    if observed.listing.unusable:
-        return Stalled(reasons.FILE_REFUSED, f"{_unusable(observed.listing)}; {served}", detail=detail)
-    lost = [file for file in table.files if file.key in observed.damaged]
-    if lost:
-        detail["lost"] = [{"file": f"{file.ref.bucket}/{file.key}", "rows": file.rows} for file in lost]
-        message = (
-            f"{_names(sorted(file.key for file in lost))} is missing or damaged, no rescue bucket has it, and its source file is gone: "
-        )
-        rows = sum(file.rows for file in lost)
-        message += f"{_count(rows, 'row')} {'is' if rows == 1 else 'are'} lost; put either back; {served}"
-        return Stalled(reasons.OBJECT_MISSING, message, detail=detail)
-    held = f", {aside:,} in quarantine" if aside else ""
-    scanned = pages_without_text(spec, table)
-    if scanned:
-        detail["pagesWithoutText"] = dict(scanned)
-    whence = _sources(table, files) if spec.source.in_files else origins.words(spec)
-    served = f"{_count(table.rows, 'row')} from {whence}{held}{_unmerged(table)}, version {table.version}"
-    return Ready(served + told(scanned), {**detail, **origins.detail(table)})
-
-
-def _sources(table: Table, present: int) -> str:
-    gone = len(table.bindings) - present
-    return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
-
-
 def not_built(spec: DatasetSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
     if spec.source.bucket is not None:
@@ -515,48 +266,10 @@ def _of_files_only(spec: DatasetSpec) -> str | None:
     return f"`{given[0]}` of a source that is no file" if given else None
 
 
-def _unmerged(table: Table) -> str:
-    """Rows are counted by file: a key that several files hold counts in each until they are merged on reading."""
-    return ", before merging by key" if any(file.role == "delta" for file in table.files) else ""
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
-
-
-def _what_changed(spec: DatasetSpec, table: Table) -> str:
-    """Of what a transformation consists, as far as the table knows what it was made by."""
-    found = [
-        f"{field} ({_shown(was)} before)"
-        for field, was, now in (("primaryKey", table.primary_key, tuple(spec.primary_key)), ("write", table.write, spec.write))
-        if was != now
-    ]
-    return " and ".join(found) or "`columns`, `contract` or how the files are read"
-
-
-def _shown(value: str | tuple[str, ...]) -> str:
-    return value if isinstance(value, str) else ", ".join(value) or "none"
-
-
-def _refused(table: Table, files: Sequence[SourceFile], wanted: str) -> tuple[Refusal, ...]:
+def refused_now(table: Table, files: Sequence[SourceFile], wanted: str) -> tuple[Refusal, ...]:
+    """Refusals of what is there as it was refused."""
     there = {(file.path, file.digest) for file in files}
     return tuple(r for r in table.refusals.values() if r.transformation == wanted and (r.path, r.digest) in there)
-
-
-def refusal_words(refusal: Refusal) -> str:
-    """`data/a.csv:17: the row has 4 cells`."""
-    return f"{refusal.path}:{refusal.line}: {refusal.reason}" if refusal.line else f"{refusal.path}: {refusal.reason}"
-
-
-def _refusals(refused: Sequence[Refusal]) -> str:
-    first = f"{refusal_words(refused[0]).removesuffix('.')} (the whole file is refused)"
-    return first if len(refused) == 1 else f"{first}, and {_count(len(refused) - 1, 'more file')}"
-
-
-def _unusable(listing: Listing) -> str:
-    first = listing.unusable[0]
-    more = len(listing.unusable) - 1
-    return f"{first.path} {first.reason}" + (f" (and {_count(more, 'more path')})" if more else "")
 
 
 def _why(
@@ -576,8 +289,3 @@ def _why(
     if bind or unbind:
         return "files were renamed, copied or put back"
     return f"{len(gone)} file{'s' if len(gone) != 1 else ''} gone" if gone else "refused files are gone"
-
-
-def _names(paths: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(paths[:most])
-    return shown if len(paths) <= most else f"{shown} and {len(paths) - most} more"

@@ -12,7 +12,7 @@ from typing import Any
 
 from controllers.dataset import origins
 from controllers.dataset.origins import EXTRACT, Input
-from controllers.dataset.plan import Follow
+from controllers.dataset.steps import Follow
 from controllers.jobs import job_weight
 from controllers.outcome import Outcome, Stalled, Waiting
 from engines.files.extract import ExtractTask

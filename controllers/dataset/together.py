@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from controllers.dataset import endings
 from controllers.dataset import plan as planning
-from controllers.dataset.plan import DatasetStep, Follow, Observed
+from controllers.dataset.steps import DatasetStep, Follow, Observed
 from controllers.outcome import Stalled, Waiting
 from controllers.step import Started
 from specs.kinds.dataset import DatasetSpec
@@ -110,7 +111,7 @@ class Together:
     def _gather(self, resource: Resource, ready: list[Offer]) -> str | None:
         """Takes the member's offer, if it has something to commit; why that is missing."""
         observed = self._observe(resource)
-        outcome = planning.conclude(resource, observed)
+        outcome = endings.conclude(resource, observed)
         if isinstance(outcome, Stalled):
             return f"{outcome.reason}: {outcome.message}"
         steps = planning.plan(resource, observed)

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.dataset.commit import Accepted, Outcomes, amendment, commit
+from controllers.dataset.endings import conclude
 from controllers.dataset.files import Listing, SourceFile, Unusable
-from controllers.dataset.plan import Correct, DatasetStep, Follow, Observed, TakeUp, conclude, plan
+from controllers.dataset.plan import plan
 from controllers.dataset.standing import Standing
+from controllers.dataset.steps import Correct, DatasetStep, Follow, Observed, TakeUp
 from controllers.outcome import Ready, Stalled, Waiting
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec

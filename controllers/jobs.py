@@ -1,6 +1,6 @@
 """Jobs on behalf of objects: how heavy one is, and how it stands."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from controllers.step import Started
@@ -14,12 +14,12 @@ def job_weight(input_bytes: int, *places: BucketConfig) -> int:
     return 0 if any(place.backend == "memory" for place in places) else input_bytes
 
 
-def run_job(executor: Executor, job: Job, reason: str, doing: str) -> Started | Mapping[str, Any]:
-    """Its result, which the caller forgets once it is recorded; or that it runs on. Ends other jobs for the object.
+def run_job(executor: Executor, job: Job, reason: str, doing: str, beside: Collection[str] = ()) -> Started | Mapping[str, Any]:
+    """Its result, which the caller forgets once it is recorded; or that it runs on. Ends other jobs for the object, but for these kinds.
 
     Raises what the job raised: then it is forgotten, and the next visit begins it anew.
     """
-    executor.keep_only(job.object, {job.id})
+    executor.keep_only(job.object, {job.id}, beside)
     match executor.ensure(job):
         case Done(result=result):
             return dict(result)

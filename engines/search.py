@@ -33,13 +33,14 @@ from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
 from engines.reading import ANONYMOUS, IndexName, Reader, decide
 from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
-from engines.serving import Files, Serving, failures_of, open_serving
+from engines.serving import Files, Serving, failures_of, open_serving, with_tail, without_tail
 from engines.sql.tables import RESCUED_FOR
 from engines.vectors.engine import Mask, Vectors
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
 from state.catalog.records import Build, IndexRecord, ServingManifest, Table
+from state.errors import ObjectMissing
 from state.failures import BucketFailure
 
 MOST_HITS = 10_000
@@ -161,7 +162,7 @@ class SearchService:
             dataset = serving.table.facts.dataset
             keys = await self._filters.keys(dataset, request.filter, reader)
             return await anyio.to_thread.run_sync(_answer, request, serving, keys, limiter=self._limiter)
-        if serving.index.quick(request.k) and (request.text is None or len(request.text) <= SHORT_TEXT):
+        if serving.quick(request.k) and (request.text is None or len(request.text) <= SHORT_TEXT):
             return _answer(request, serving)
         return await anyio.to_thread.run_sync(_answer, request, serving, limiter=self._limiter)
 
@@ -176,6 +177,10 @@ class SearchService:
         if choice.build != serving.build:
             serving = await self._opened_again(record, choice.build)
             _check(request, serving)
+        if choice.tail is None:
+            serving = without_tail(serving)
+        elif choice.tail != serving.manifest.tail and record.serving is not None:
+            serving = await asyncio.wrap_future(self._loader.submit(with_tail, serving, record.serving, self._files))
         without, coverage = await changes(self._filters, choice, serving.table.facts.text, reader)
         keys = None
         if request.filter is not None:
@@ -242,7 +247,15 @@ class SearchService:
             return self._again(name, current)
         loading = self._load(name, record, manifest)
         former = self._held.get(name)
-        return self._again(name, former) if former is not None else await asyncio.shield(loading.done)
+        if former is not None:
+            return self._again(name, former)
+        try:
+            return await asyncio.shield(loading.done)
+        except ObjectMissing:  # a tail that another took the place of meanwhile
+            now = self._indexes.index(name)
+            if now is None or now.serving == manifest:
+                raise
+            return await self._serving(name, reader)
 
     def _again(self, name: str, held: Serving) -> Serving:
         """The same. That files of a rescue bucket answer is told each time; whether their own is back, is looked at beside the answer."""
@@ -284,7 +297,7 @@ class SearchService:
         held = self._held.get(name)
         if held is None or held.is_of(manifest, build):
             return held
-        if held.build != build:
+        if held.build != build or held.manifest.tail != manifest.tail:
             return None
         held.index.tune(manifest.search)
         tuned = self._held[name] = replace(held, manifest=manifest)
@@ -317,7 +330,8 @@ class SearchService:
             build = record.builds.get(manifest.build)
             if build is None:
                 raise IndexNotServing(f"Index {name} is to be served by a build that is gone: {manifest.build}.", remedy="Reconcile it.")
-            return self._opened(build, manifest)
+            held = self._held.get(name)
+            return with_tail(held, manifest, self._files) if held is not None and held.build == build else self._opened(build, manifest)
         except LakehouseError as error:
             _log.warning("Index %s: %s", name, error.explain())
             raise
@@ -349,16 +363,18 @@ def _check(request: SearchRequest, serving: Serving) -> None:
 def _answer(request: SearchRequest, serving: Serving, keys: pa.Array | None = None, without: pa.Array | None = None) -> SearchResult:
     """Embed, search, and look the chunks up. keys: of the only rows to be found; without: of rows that are not. Blocking."""
     query = _query(request, serving)
-    allowed: Mask | None = None
-    if keys is not None:
-        allowed = serving.table.of_rows(keys)
-    if without is not None:
-        others = ~serving.table.of_rows(without)
-        allowed = others if allowed is None else allowed & others
+    table, tail = serving.table, serving.tail
+    allowed: Mask | None = table.of_rows(keys) if keys is not None else None
+    for others in (None if without is None else ~table.of_rows(without), None if tail is None else tail.current):
+        if others is not None:
+            allowed = others if allowed is None else allowed & others
     ids, scores = serving.index.search(query, request.k, allowed)
-    rows = serving.table.rows(ids)
-    cosines = np.minimum(scores, 1).tolist()  # rounding takes equal texts a little beyond 1
-    hits = tuple([Hit(key, number, text, score) for (key, number, text), score in zip(rows, cosines, strict=True)])
+    found = list(zip(table.rows(ids), scores.tolist(), strict=True))
+    if tail is not None:
+        ids, scores = tail.search(query, request.k, keys)
+        found += zip(tail.rows(ids), scores.tolist(), strict=True)
+        found = sorted(found, key=lambda hit: -hit[1])[: request.k]
+    hits = tuple([Hit(key, number, text, min(score, 1.0)) for (key, number, text), score in found])  # rounding takes some a little beyond
     return SearchResult(hits, request.index, serving.manifest.generation, serving.versions, serving.rescues)
 
 

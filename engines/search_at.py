@@ -18,7 +18,7 @@ from engines.at import At, Moment, table_at
 from engines.errors import SearchInvalid, VersionUnknown
 from engines.reading import Reader
 from engines.vectors.registry import open_engine
-from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest, Table
+from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest, Table, Tail
 
 
 class Versions(Protocol):
@@ -38,12 +38,13 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which build answers for which version. exact: it holds that version's rows."""
+    """Which build answers for which version. exact: it holds that version's rows, with the tail if there is one."""
 
     table: Table
     build: Build
     corpus: Corpus
     exact: bool
+    tail: Tail | None = None
 
 
 def moment_in(at: At, dataset: str) -> Moment:
@@ -60,6 +61,9 @@ def choose(record: IndexRecord, table: Table, moment: Moment) -> Choice:
     first = record.serving.build if record.serving is not None else ""
     held = [(build, record.corpora[build.corpus]) for build in record.builds.values() if build.corpus in record.corpora]
     held.sort(key=lambda pair: pair[0].digest != first)
+    tail = record.serving.tail if record.serving is not None else None
+    if tail is not None and tail.snapshot == wanted.snapshot:
+        return Choice(wanted, record.builds[first], record.corpora[tail.base], exact=True, tail=tail)
     for build, corpus in held:
         if corpus.snapshot == wanted.snapshot:
             return Choice(wanted, build, corpus, exact=True)
@@ -89,7 +93,7 @@ async def changes(versions: Versions, choice: Choice, text: Sequence[str], reade
     """Keys of the rows whose texts differ between the build's version and the wanted one; None where none does."""
     former, later = choice.corpus.table_version, choice.table.version
     if choice.exact:
-        return None, Coverage(former, 0)
+        return None, Coverage(former if choice.tail is None else choice.tail.table_version, 0)
     changed = await versions.changed(choice.table.name, former, later, text, reader)
     missing = pc.sum(changed["there"]).as_py() or 0
     return (changed["key"].combine_chunks() if changed.num_rows else None), Coverage(former, missing)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,9 +18,13 @@ from engines.errors import EngineError, ModelMismatch
 from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
 from engines.vectors.engine import VectorIndex
+from engines.vectors.tail_index import TailIndex, open_tail
 from state.catalog.records import Build, ServingManifest
 from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
+
+QUICK_TAIL = 4_096
+"""Chunks of a tail that are compared in some 0.1 ms."""
 
 
 class Files(Protocol):
@@ -38,6 +42,7 @@ class Serving:
     """An open build.
 
     Args:
+        tail: what became of the rows since; None where nothing did.
         model: its embedder, or why there is none.
         mapped: the files that are read from where they lie, with their sizes.
         failures: of the bucket of its files, one for each that answered in its place when it was looked at, in seconds.
@@ -47,6 +52,7 @@ class Serving:
     build: Build
     index: VectorIndex
     table: ChunkTable
+    tail: TailIndex | None
     model: Embedder | EngineError
     versions: Mapping[str, int]
     mapped: tuple[tuple[mmap.mmap, int], ...]
@@ -61,6 +67,10 @@ class Serving:
     def is_of(self, manifest: ServingManifest, build: Build | None) -> bool:
         """Whether this is what the catalog says: a build that was made again has the same name, and other files."""
         return (self.manifest is manifest or self.manifest == manifest) and (self.build is build or self.build == build)
+
+    def quick(self, k: int) -> bool:
+        """Whether an unfiltered search is short enough for an event loop, see `VectorIndex.quick`."""
+        return self.index.quick(k) and (self.tail is None or self.tail.size <= QUICK_TAIL)
 
     def whole(self) -> bool:
         """Whether no file was cut: reading beyond the end of a mapped one would end the process."""
@@ -84,9 +94,30 @@ def open_serving(build: Build, manifest: ServingManifest, files: Files, open_mod
     except EngineError as error:
         model = error
     _warm(index, table, model)
+    tail = _open_tail(manifest, files, table)
     mapped = tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size)
-    versions, failed = {facts.dataset: facts.table_version}, failures_of(found.values())
-    return Serving(manifest, build, index, table, model, versions, mapped, failed, now)
+    return Serving(manifest, build, index, table, tail, model, _versions(table, tail), mapped, failures_of(found.values()), now)
+
+
+def with_tail(serving: Serving, manifest: ServingManifest, files: Files) -> Serving:
+    """The same build, searched as another manifest says, with its tail. Blocking. Raises as `open_serving` does."""
+    tail = _open_tail(manifest, files, serving.table)
+    serving.index.tune(manifest.search)
+    return replace(serving, manifest=manifest, tail=tail, versions=_versions(serving.table, tail))
+
+
+def without_tail(serving: Serving) -> Serving:
+    """The build alone: the rows as they were when it was made."""
+    return replace(serving, tail=None, versions=_versions(serving.table, None))
+
+
+def _open_tail(manifest: ServingManifest, files: Files, table: ChunkTable) -> TailIndex | None:
+    return None if manifest.tail is None else open_tail(files.find(manifest.tail.ref).path, table)
+
+
+def _versions(table: ChunkTable, tail: TailIndex | None) -> Mapping[str, int]:
+    facts = table.facts if tail is None else tail.facts
+    return {facts.dataset: facts.table_version}
 
 
 def failures_of(found: Iterable[Found]) -> tuple[BucketFailure, ...]:

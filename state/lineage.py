@@ -34,7 +34,10 @@ def edges(state: ObjectState) -> Iterator[Edge]:
         build = index.builds.get(serving.build) if serving is not None else None
         corpus = index.corpora.get(build.corpus) if build is not None else None
         detail = {"build": build.digest, "corpus": build.corpus, "generation": build.generation} if build is not None else {}
-        yield Edge("dataset", about["dataset"], "index", index.name, detail, corpus.table_version if corpus is not None else None)
+        version = corpus.table_version if corpus is not None else None
+        if serving is not None and serving.tail is not None:
+            version = serving.tail.table_version
+        yield Edge("dataset", about["dataset"], "index", index.name, detail, version)
 
 
 def _of_table(table: Table, source: dict[str, Any]) -> Iterator[Edge]:

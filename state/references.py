@@ -30,8 +30,8 @@ class Reference(NamedTuple):
 
 
 def references(state: ObjectState) -> Iterator[ObjectRef]:
-    """What one object of the catalog refers to: data files, those of versions that are kept, and ledgers; corpora, builds and segments that
-    are served."""
+    """What one object of the catalog refers to: data files, those of versions that are kept, and ledgers; corpora, builds and
+    tails that are served."""
     if state.table is not None:
         yield from (file.ref for file in state.table.files)
         yield from (file.ref for former in state.table.former for file in former.removed if not file.lost)
@@ -40,8 +40,7 @@ def references(state: ObjectState) -> Iterator[ObjectRef]:
         yield from (corpus.ref for corpus in state.index.corpora.values())
         for build in state.index.builds.values():
             yield from build.files.values()
-        for serving in (state.index.serving, state.index.previous):
-            yield from serving.segment if serving is not None else ()
+        yield from (tail.ref for tail in state.index.tails)
 
 
 def all_references(objects: Mapping[str, ObjectState]) -> Iterator[Reference]:

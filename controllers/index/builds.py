@@ -5,21 +5,27 @@ Shared by Index, which embeds and may build the recommended recipe, and IndexGen
 
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from controllers.index.following import Lag, lag, newest_near
 from controllers.index.plan import Candidate
 from controllers.jobs import job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import fingerprint
+from engines.errors import QueryInvalid
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.sql.tables import sql_name
+from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import make_view
 from engines.vectors.builds import BuildTask, build_digest
 from engines.vectors.corpus import CorpusTask, corpus_digest
 from engines.vectors.engine import Recipe
 from engines.vectors.registry import open_engine
+from engines.vectors.tail import TailTask
+from specs.errors import LakehouseError
 from specs.kinds.index import IndexSpec
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.model import dump
@@ -28,7 +34,7 @@ from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BuildAdded, Change, CorpusAdded
-from state.catalog.records import Build, Corpus, Table
+from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest, Table, Tail
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.reader import ObjectReader
@@ -40,8 +46,12 @@ _ROW_BYTES = 256
 
 
 def wanted_corpus(spec: IndexSpec, table: Table) -> str:
-    """Digest of the corpus that the present rows ask for."""
-    return corpus_digest(spec.dataset, table.snapshot, spec.text, _chunking(spec), fingerprint(_model(spec)))
+    """Digest of the corpus of the present rows."""
+    return _digest_of(spec, table.snapshot)
+
+
+def _digest_of(spec: IndexSpec, snapshot: str) -> str:
+    return corpus_digest(spec.dataset, snapshot, spec.text, _chunking(spec), fingerprint(_model(spec)))
 
 
 def text_weight(table: Table) -> int:
@@ -59,6 +69,9 @@ class Builds:
         self._objects = objects
         self._executor = executor
         self._cache = cache
+        self._embedding: dict[str, Job] = {}
+        self._far: set[str] = set()
+        """Corpora since which too much has changed. It only grows: what is far does not come near again."""
 
     def candidate(self, name: str, spec: IndexGenerationSpec, corpus: str, recommended_engine: str) -> Candidate:
         """A generation's recipe over a corpus. Raises EngineUnsupported."""
@@ -74,13 +87,51 @@ class Builds:
         """Whether all objects are there, with the size that was recorded; contents are verified by whoever opens them."""
         return all(self._objects.whole(ref) for ref in refs)
 
+    def sound(self, record: IndexRecord | None) -> tuple[Tail, ...]:
+        """The tails of an index that are there."""
+        return tuple(tail for tail in record.tails if self.whole([tail.ref])) if record is not None else ()
+
+    def base(self, spec: IndexSpec, table: Table, record: IndexRecord | None) -> Corpus | None:
+        """The corpus to build over; None where the present rows are to be embedded first."""
+        corpora = record.corpora.values() if record is not None else ()
+        own = (c for c in corpora if c.digest == _digest_of(spec, c.snapshot) and c.digest not in self._far and self.whole([c.ref]))
+        return newest_near(own, table, self.sound(record), spec.rebuild_share)
+
+    def lag(self, spec: IndexSpec, table: Table, record: IndexRecord, base: Corpus) -> Lag | None:
+        """What a corpus lacks of the present rows, if that can be made up for."""
+        if base.digest in self._far or not self.whole([base.ref]):
+            return None
+        return lag(base, table, self.sound(record), spec.rebuild_share)
+
     def embed(self, index: Resource, revision: str) -> Started | None:
-        """Makes the corpus of the present rows: the job, then the entry. Raises what the job raised."""
+        """Makes a corpus of all rows: the job, then the entry. One that has begun is finished, though the table has moved on by then: what
+        changes faster than it is embedded would else never be. Raises what the job raised."""
+        name = str(index.key)
+        job = self._embedding.get(name)
+        if job is None or not self._executor.has(job.id) or not self._is_of(job, index.spec_as(IndexSpec)):
+            job = self._embedding[name] = self._embed_job(index)
+        try:
+            result = run_job(self._executor, job, reasons.EMBEDDING, "embedding", beside=("tail",))
+        except LakehouseError:
+            del self._embedding[name]
+            raise
+        if isinstance(result, Started):
+            return result
+        del self._embedding[name]
+        hit(_BEFORE_CORPUS)
+        self._record(CorpusAdded(name, Corpus.from_dict(result)), job, "texts were embedded", revision)
+        return None
+
+    def _is_of(self, job: Job, spec: IndexSpec) -> bool:
+        return job.id == f"embed-{_digest_of(spec, job.arguments['snapshot'])}"
+
+    def _embed_job(self, index: Resource) -> Job:
         spec = index.spec_as(IndexSpec)
         table = self._catalog.table(spec.dataset)
         assert table is not None
         record = self._catalog.index(index.key.name)
-        former = [corpus for corpus in record.corpora.values() if self.whole([corpus.ref])] if record is not None else []
+        refs = [] if record is None else [corpus.ref for corpus in record.corpora.values()] + [tail.ref for tail in record.tails]
+        known = [ref for ref in refs if self.whole([ref])]
         task = CorpusTask(
             index=index.key.name,
             dataset=spec.dataset,
@@ -94,21 +145,54 @@ class Builds:
             target=self._buckets.configs()[spec.bucket or table.bucket],
             key_prefix=f"indexes/{index.key.name}/corpora",
             work=str(self._work(index.key.name)),
-            reuse=tuple(str(self._objects.path(corpus.ref)) for corpus in former),
+            reuse=tuple(str(self._objects.path(ref)) for ref in known),
+            table_at=table.at,
         )
         weight = job_weight(text_weight(table), task.target)
-        job = Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
-        result = run_job(self._executor, job, reasons.EMBEDDING, "embedding")
+        return Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
+
+    def follow(self, index: Resource, behind: Lag, manifest: ServingManifest) -> Started | ServingManifest | None:
+        """What became of the rows since, embedded: the manifest with it. None where too much did, or the table moved on since: the next
+        visit sees to it. Raises what the job raised."""
+        spec = index.spec_as(IndexSpec)
+        table, base, former = self._catalog.table(spec.dataset), behind.base, behind.former
+        if table is None or behind.version not in dict(table.versions):
+            return None
+        try:
+            sides = scopes(table.as_of(behind.version), table)
+        except QueryInvalid:  # its key is another one now
+            self._far.add(base.digest)
+            return None
+        former_view, view = (make_view(side, self._cache / "views", self._objects, sql_name(spec.dataset)).table for side in sides)
+        task = TailTask(
+            base=base,
+            base_path=str(self._objects.path(base.ref)),
+            pair=Pair(former_view, view, table.primary_key, distinct=table.write == "upsert" or not table.primary_key),
+            snapshot=table.snapshot,
+            table_version=table.version,
+            table_at=table.at,
+            most=behind.most,
+            target=self._buckets.configs()[base.ref.bucket],
+            key_prefix=f"indexes/{index.key.name}/tails",
+            work=str(self._work(index.key.name)),
+            former=former,
+            former_path=None if former is None else str(self._objects.path(former.ref)),
+        )
+        weight = job_weight(sum(side.size for side in sides), task.target)
+        job = Job(f"tail-{task.digest}", "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))
+        result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"))
         if isinstance(result, Started):
             return result
-        hit(_BEFORE_CORPUS)
-        self._record(CorpusAdded(str(index.key), Corpus.from_dict(result)), job, "texts were embedded", revision)
-        return None
+        self._executor.forget(job.id)
+        if not result:
+            self._far.add(base.digest)
+            return None
+        return replace(manifest, tail=Tail.from_dict(result))
 
     def build(self, index: Resource, candidate: Candidate, weight: int, wanted_by: str, revision: str) -> Started | None:
         """Builds a recipe over the index's corpus: the job, then the entry. Raises what the job raised."""
         record = self._catalog.index(index.key.name)
-        corpus = next((c for c in record.corpora.values() if _digest(candidate, c.digest) == candidate.build), None) if record else None
+        corpus = next((c for c in record.corpora.values() if _build_of(candidate, c.digest) == candidate.build), None) if record else None
         if corpus is None:
             return None
         task = BuildTask(
@@ -122,7 +206,7 @@ class Builds:
         )
         weight = job_weight(weight, task.target)
         job = Job(f"build-{task.digest}", "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
-        result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}")
+        result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}", beside=("tail",))
         if isinstance(result, Started):
             return result
         hit(_BEFORE_BUILD)
@@ -132,6 +216,7 @@ class Builds:
 
     def abandon(self, name: str) -> None:
         """Ends the jobs of an object that nobody wants any more."""
+        self._embedding.pop(name, None)
         self._executor.keep_only(name, frozenset())
 
     def forget(self, index: str) -> None:
@@ -150,7 +235,7 @@ def _candidate(name: str | None, recipe: Recipe, corpus: str, preferred: bool) -
     return Candidate(name, recipe.engine, recipe.build, recipe.search, build_digest(recipe.engine, recipe.build, corpus), preferred)
 
 
-def _digest(candidate: Candidate, corpus: str) -> str:
+def _build_of(candidate: Candidate, corpus: str) -> str:
     return build_digest(candidate.engine, candidate.parameters, corpus)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from controllers.events import Events
 from controllers.index import plan as planning
 from controllers.index.builds import Builds, text_weight, wanted_corpus
-from controllers.index.plan import BuildRecommended, Candidate, Embed, Forget, IndexStep, Observed, Serve
+from controllers.index.following import current_tail
+from controllers.index.plan import BuildRecommended, Candidate, Embed, Follow, Forget, IndexStep, Observed, Serve
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
 from engines.errors import EngineError
@@ -21,8 +22,8 @@ from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Dropped, Forgotten, Served
-from state.catalog.fold import ObjectState
-from state.catalog.records import IndexRecord, Table
+from state.catalog.fold import ObjectState, served
+from state.catalog.records import Corpus, IndexRecord, Table
 from state.discards import Discards
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
@@ -66,16 +67,21 @@ class IndexController:
         bucket = spec.bucket or (table.bucket if table is not None else "")
         problem = self._problem(spec, table, record, bucket)
         if problem is not None or planning.not_built(spec) or table is None or not table.columns:
-            return Observed(table, record, None, 0, (), bucket, problem=problem)
-        corpus = wanted_corpus(spec, table)
-        candidates, unbuilt = self._candidates(resource, record, corpus)
+            return Observed(table, record, None, 0, None, (), bucket, problem=problem)
+        base = self._builds.base(spec, table, record)
+        candidates, unbuilt = self._candidates(resource, base) if base is not None else ((), ())
+        lag, base_lag = (self._builds.lag(spec, table, record, of) if record and of else None for of in (_serving_base(record), base))
         return Observed(
             table=table,
             record=record,
-            corpus=corpus,
+            wanted=wanted_corpus(spec, table),
             corpus_weight=text_weight(table),
+            base=base,
             candidates=candidates,
             bucket=bucket,
+            lag=lag,
+            base_lag=base_lag,
+            tail=current_tail(base, table, self._builds.sound(record)) if base is not None else None,
             damaged=self._damaged(record) if record is not None else frozenset(),
             unbuilt=unbuilt,
         )
@@ -100,6 +106,12 @@ class IndexController:
                 return self._builds.embed(resource, revision)
             case BuildRecommended(candidate=candidate, weight=weight):
                 return self._builds.build(resource, candidate, weight, str(resource.key), revision)
+            case Follow(lag=lag, manifest=manifest):
+                found = self._builds.follow(resource, lag, manifest)
+                if isinstance(found, Started):
+                    return found
+                if found is not None:
+                    self._serve(resource, Serve(step.why, found), revision)
             case Serve():
                 self._serve(resource, step, revision)
             case Forget():
@@ -144,20 +156,19 @@ class IndexController:
             return Waiting(reasons.DEPENDENCY_NOT_READY, f"{bucket} is not open", blocked_by=str(bucket))
         return Waiting(reasons.REFERENCE_MISSING, f"{bucket} is not there; declare it, or name another bucket", blocked_by=str(bucket))
 
-    def _candidates(self, resource: Resource, record: IndexRecord | None, corpus: str) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+    def _candidates(self, resource: Resource, base: Corpus) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
         """The recipes over the corpus, and the generations whose recipe cannot be built; those say so in their own status."""
-        known = record.corpora.get(corpus) if record is not None else None
-        recommended = recommend(known.chunks if known is not None else 0)
+        recommended = recommend(base.chunks)
         found: list[Candidate] = []
         unbuilt: list[str] = []
         for generation in self._generations(resource.key):
             spec = generation.spec_as(IndexGenerationSpec)
             try:
-                found.append(self._builds.candidate(generation.key.name, spec, corpus, recommended.engine))
+                found.append(self._builds.candidate(generation.key.name, spec, base.digest, recommended.engine))
             except EngineError:
                 unbuilt.append(generation.key.name)
-        if not (found or unbuilt) and known is not None:
-            found.append(self._builds.recommended(recommended, corpus))
+        if not (found or unbuilt):
+            found.append(self._builds.recommended(recommended, base.digest))
         return tuple(found), tuple(unbuilt)
 
     def _damaged(self, record: IndexRecord) -> frozenset[str]:
@@ -165,10 +176,15 @@ class IndexController:
         return frozenset(broken | {digest for digest, build in record.builds.items() if not self._builds.whole(build.files.values())})
 
     def _serve(self, resource: Resource, step: Serve, revision: str) -> None:
+        name = str(resource.key)
+        record = self._catalog.index(resource.key.name)
+        change = Served(name, step.manifest)
         hit(_BEFORE_SERVE)
-        self._catalog.commit((Served(str(resource.key), step.manifest),), actor="daemon", reason=step.why, revision=revision)
+        with self._discards.after(name, _tails_let_go(record, change) if record is not None else ()):
+            self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
         hit(_AFTER_SERVE)
-        self._events.record_event(str(resource.key), "Normal", reasons.PROMOTED, step.summary(), revision)
+        if record is None or record.serving is None or not step.manifest.answers_as(record.serving):
+            self._events.record_event(name, "Normal", reasons.PROMOTED, step.summary(), revision)
 
     def _forget(self, resource: Resource, step: Forget, revision: str) -> None:
         record = self._catalog.index(resource.key.name)
@@ -188,3 +204,16 @@ class IndexController:
 def _objects(record: IndexRecord, corpora: Iterable[str], builds: Iterable[str]) -> list[ObjectRef]:
     refs = [record.corpora[digest].ref for digest in corpora if digest in record.corpora]
     return refs + [ref for digest in builds if digest in record.builds for ref in record.builds[digest].files.values()]
+
+
+def _tails_let_go(record: IndexRecord, change: Served) -> Iterator[Place]:
+    """Those that nothing serves by any more after the change."""
+    kept = {tail.ref for tail in served(record, change).tails}
+    yield from ((tail.ref.bucket, tail.ref.key) for tail in record.tails if tail.ref not in kept)
+
+
+def _serving_base(record: IndexRecord | None) -> Corpus | None:
+    """The corpus of the build that serves."""
+    if record is None or record.serving is None:
+        return None
+    return record.corpora.get(record.builds[record.serving.build].corpus)

@@ -1,19 +1,20 @@
-"""What an Index needs next; pure. First the corpus of the dataset's present rows, then a build over it, then the pointer.
+"""What an Index needs next; pure. First what serves catches up with the rows; then a corpus to build over, a build, the pointer.
 
-What serves goes on serving until its successor is there. With `serve: auto` the choice among generations follows a rule
-until trials measure: exact search while the corpus is small, else the graph with the most links, then the broadest
-construction; without any generation the recommended recipe for the size is built.
+What serves goes on serving until its successor is there, and rows that come meanwhile are found in its tail (`following.py`). With
+`serve: auto` the choice among generations follows a rule until trials measure: exact search while the corpus is small, else the graph with
+the most links, then the broadest construction; without any generation the recommended recipe for the size is built.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from controllers.index.following import Lag
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
 from specs.kinds.index import IndexSpec, ServeGeneration
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import Build, IndexRecord, ServingManifest, Table
+from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest, Table, Tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,12 @@ class Observed:
     """The world as an Index sees it.
 
     Args:
-        corpus: digest of the corpus that the present rows ask for; None while the dataset has no table.
+        wanted: digest of the corpus of the present rows; None while the dataset has no table.
         corpus_weight: bytes of text that embedding reads, about.
-        candidates: recipes over the corpus, once there is one.
+        base: the corpus to build over; None where the present rows are to be embedded first.
+        candidates: recipes over the base.
+        lag, base_lag: what the corpus that serves, and the base, lack of the present rows, tails included.
+        tail: of the base, leading to the present rows.
         damaged: digests of corpora and builds whose objects are missing.
         problem: why the dataset, its columns or the bucket cannot be used; None if they can.
         unbuilt: generations whose recipe cannot be built in this version.
@@ -48,10 +52,14 @@ class Observed:
 
     table: Table | None
     record: IndexRecord | None
-    corpus: str | None
+    wanted: str | None
     corpus_weight: int
+    base: Corpus | None
     candidates: tuple[Candidate, ...]
     bucket: str
+    lag: Lag | None = None
+    base_lag: Lag | None = None
+    tail: Tail | None = None
     damaged: frozenset[str] = frozenset()
     problem: Outcome | None = None
     unbuilt: tuple[str, ...] = ()
@@ -107,6 +115,20 @@ class Serve:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """Embeds what changed since, and moves the pointer to the manifest with it."""
+
+    why: str
+    manifest: ServingManifest
+    lag: Lag
+    work: Work | None = None
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"embed what changed since version {self.lag.version}"
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Lets go of builds and corpora that are neither served nor kept for a way back."""
 
@@ -120,27 +142,30 @@ class Forget:
         return f"remove {len(self.builds)} old builds and {len(self.corpora)} old corpora"
 
 
-IndexStep = Embed | BuildRecommended | Serve | Forget
+IndexStep = Embed | Follow | BuildRecommended | Serve | Forget
 """What an Index's plan is made of."""
 
 
 def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
     """The next step, if there is one."""
-    spec = resource.spec_as(IndexSpec)
-    if not_built(spec) or observed.problem or observed.corpus is None:
+    spec, record = resource.spec_as(IndexSpec), observed.record
+    if not_built(spec) or observed.problem or observed.wanted is None:
         return ()
-    record = observed.record
-    if record is None or observed.corpus not in record.corpora or observed.corpus in observed.damaged:
+    if observed.lag is not None and record is not None and record.serving is not None and not _lacks_rows(observed):
+        return (Follow("rows came, changed or went since", replace(record.serving, tail=None), observed.lag),)
+    if record is None or observed.base is None:
         if _lacks_rows(observed):
             return ()
-        return (Embed(_why_embed(record, observed), observed.corpus, observed.corpus_weight),)
+        return (Embed(_why_embed(record, observed), observed.wanted, observed.corpus_weight),)
     chosen = choose(spec, observed)
     if chosen is None:
         return _recommended(spec, observed)
-    manifest = ServingManifest(chosen.build, chosen.generation, dict(chosen.search))
-    if record.serving != manifest:
+    manifest = ServingManifest(chosen.build, chosen.generation, dict(chosen.search), observed.tail)
+    if observed.base_lag is not None and not _lacks_rows(observed):
+        return (Follow("rows came, changed or went since it was built", manifest, observed.base_lag),)
+    if record.serving != manifest and observed.base_lag is None:
         return (Serve("it is the best build of the present rows", manifest),)
-    old_builds, old_corpora = _superseded(spec, record, observed.corpus)
+    old_builds, old_corpora = _superseded(spec, record, observed.base.digest)
     return (Forget(f"keep: {spec.keep}", old_corpora, old_builds),) if old_builds or old_corpora else ()
 
 
@@ -163,16 +188,16 @@ def _merit(candidate: Candidate) -> tuple[bool, int, int, str]:
 
 def _recommended(spec: IndexSpec, observed: Observed) -> tuple[IndexStep, ...]:
     own = next((c for c in observed.candidates if c.generation is None), None)
-    if own is None or spec.serve != "auto" or observed.record is None or observed.corpus is None:
+    base = observed.base
+    if own is None or spec.serve != "auto" or base is None:
         return ()
-    corpus = observed.record.corpora[observed.corpus]
-    return (BuildRecommended("no IndexGeneration names a recipe", own, corpus.chunks * corpus.dimension * 4),)
+    return (BuildRecommended("no IndexGeneration names a recipe", own, base.chunks * base.dimension * 4),)
 
 
 def _why_embed(record: IndexRecord | None, observed: Observed) -> str:
     if record is None or not record.corpora:
         return "nothing is embedded yet"
-    return "the corpus is missing or damaged" if observed.corpus in observed.damaged else "rows, text columns, chunking or model changed"
+    return "the corpus is missing or damaged" if observed.wanted in observed.damaged else "rows, text columns, chunking or model changed"
 
 
 def _superseded(spec: IndexSpec, record: IndexRecord, corpus: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -196,25 +221,28 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     if observed.problem is not None:
         return observed.problem
     dataset = f"Dataset/{spec.dataset}"
-    if observed.corpus is None or observed.table is None:
+    if observed.wanted is None or observed.table is None:
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has no rows yet", blocked_by=dataset)
-    record = observed.record
-    if _lacks_rows(observed) and (record is None or observed.corpus not in record.corpora or observed.corpus in observed.damaged):
+    record, base = observed.record, observed.base
+    if _lacks_rows(observed) and (base is None or observed.base_lag is not None):
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has lost rows; what was built before goes on serving", blocked_by=dataset)
     chosen = choose(spec, observed)
-    if chosen is None or record is None:
+    if chosen is None or record is None or base is None:
         return _waiting(spec, observed)
-    corpus = record.corpora[observed.corpus]
+    tail = observed.tail
+    chunks = base.chunks if tail is None else base.chunks - tail.hidden + tail.chunks
+    rows = base.rows if tail is None else tail.rows
     detail = {
-        "chunks": corpus.chunks,
-        "rows": corpus.rows,
+        "chunks": chunks,
+        "rows": rows,
         "generation": chosen.generation or chosen.build[:8],
         "build": chosen.build,
         "engine": chosen.engine,
-        "tableVersion": corpus.table_version,
+        "tableVersion": base.table_version if tail is None else tail.table_version,
+        "changedSince": 0 if tail is None else tail.changed,
     }
     name = chosen.generation or f"the recommended {chosen.engine} build"
-    return Ready(f"{name} serves {corpus.chunks:,} chunks of {corpus.rows:,} rows", detail)
+    return Ready(f"{name} serves {chunks:,} chunks of {rows:,} rows", detail)
 
 
 def _lacks_rows(observed: Observed) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from controllers.index.builds import Builds, wanted_corpus
+from controllers.index.builds import Builds
 from controllers.index.plan import not_built as index_not_built
 from controllers.index_generation import plan as planning
 from controllers.index_generation.plan import BuildGeneration, Observed
@@ -39,13 +39,12 @@ class IndexGenerationController:
         index_spec = index.spec_as(IndexSpec)
         table = self._catalog.table(index_spec.dataset)
         embeds = table is not None and table.columns and index_not_built(index_spec) is None
-        corpus = wanted_corpus(index_spec, table) if table is not None and embeds else None
-        known = record.corpora.get(corpus) if record is not None and corpus is not None else None
-        if corpus is None or known is None:
-            return Observed(True, record, corpus, None)
-        candidate = self._builds.candidate(resource.key.name, spec, corpus, recommend(known.chunks).engine)
+        base = self._builds.base(index_spec, table, record) if table is not None and embeds else None
+        if base is None:
+            return Observed(True, record, None, None)
+        candidate = self._builds.candidate(resource.key.name, spec, base.digest, recommend(base.chunks).engine)
         build = record.builds.get(candidate.build) if record is not None else None
-        return Observed(True, record, corpus, candidate, build is not None and not self._builds.whole(build.files.values()))
+        return Observed(True, record, base, candidate, build is not None and not self._builds.whole(build.files.values()))
 
     def drift(self, observed: Observed) -> tuple[str, ...]:
         """Its build."""

@@ -8,7 +8,7 @@ from controllers.step import Work
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import IndexRecord
+from state.catalog.records import Corpus, IndexRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,14 @@ class Observed:
 
     Args:
         index_wanted: whether a spec declares the index.
-        corpus: digest of the corpus that the index asks for; None while its dataset has no table.
+        base: the corpus that the index is built over; None while there is none.
         candidate: this recipe over that corpus; None while there is no corpus.
         damaged: whether the build's objects are missing.
     """
 
     index_wanted: bool
     record: IndexRecord | None
-    corpus: str | None
+    base: Corpus | None
     candidate: Candidate | None
     damaged: bool = False
 
@@ -50,13 +50,13 @@ class BuildGeneration:
 def plan(resource: Resource, observed: Observed) -> tuple[BuildGeneration, ...]:
     """Build, if the corpus is there and the build is not."""
     candidate, record = observed.candidate, observed.record
-    if not_built(resource.spec_as(IndexGenerationSpec)) or candidate is None or record is None or observed.corpus is None:
+    if not_built(resource.spec_as(IndexGenerationSpec)) or candidate is None or record is None or observed.base is None:
         return ()
     if candidate.build in record.builds and not observed.damaged:
         return ()
-    corpus = record.corpora[observed.corpus]
+    base = observed.base
     why = "its files are missing or damaged" if observed.damaged else "no build of this recipe over the present rows"
-    return (BuildGeneration(why, candidate, corpus.chunks * corpus.dimension * 4),)
+    return (BuildGeneration(why, candidate, base.chunks * base.dimension * 4),)
 
 
 def conclude(resource: Resource, observed: Observed) -> Outcome:

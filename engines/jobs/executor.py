@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,13 +132,15 @@ class Executor:
                 entry.worker.kill()
             return True
 
-    def keep_only(self, name: str, wanted: Set[str]) -> int:
+    def keep_only(self, name: str, wanted: Set[str], beside: Collection[str] = ()) -> int:
         """Cancel what runs or waits for the object of this name under other ids than the wanted ones, and forget what has ended.
+        Jobs of the kinds `beside` go on.
 
         Returns how many were cancelled.
         """
         with self._lock:
-            stale = [entry.job.id for entry in self._entries.values() if entry.job.object == name and entry.job.id not in wanted]
+            own = (entry.job for entry in self._entries.values() if entry.job.object == name)
+            stale = [job.id for job in own if job.id not in wanted and job.kind not in beside]
         cancelled = 0
         for job_id in stale:
             if self.cancel(job_id):

@@ -69,6 +69,19 @@ def changed_keys(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[
         yield pa.RecordBatch.from_arrays([keys, pc.invert(batch.column(DELETED_COLUMN))], schema=CHANGED)
 
 
+WAS, IS = "__was", "__is"
+"""Columns of `changed_rows`: whether the former version has the row, and whether the later one has."""
+
+
+def changed_rows(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
+    """Rows that differ in these columns, which must be in both: `key`, WAS, IS, and the columns as the later version has them, null where
+    the row is gone. Raises EngineError."""
+    for batch in _joined(pair, list(columns), scratch):
+        keys, gone = row_keys(batch, pair.primary_key), batch.column(DELETED_COLUMN)
+        values = [batch.column(name) for name in columns]
+        yield pa.RecordBatch.from_arrays([keys, batch.column(EXISTED), pc.invert(gone), *values], names=["key", WAS, IS, *columns])
+
+
 def _told(batch: pa.RecordBatch, columns: Sequence[str], key: Sequence[str]) -> list[dict[str, Any]]:
     existed, deleted = batch.column(EXISTED).to_pylist(), batch.column(DELETED_COLUMN).to_pylist()
     ops = ["removed" if gone else "changed" if before else "added" for before, gone in zip(existed, deleted, strict=True)]

@@ -15,24 +15,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from engines.embedding.chunking import Chunk, Chunking, chunks, join
+from engines.embedding.chunking import Chunking
 from engines.embedding.registry import Embedder, Model, open_embedder
-from engines.errors import BuildFailed
 from engines.vectors.checkpoints import Checkpoints
+from engines.vectors.chunk_maker import ChunkMaker, learn
 from engines.vectors.corpus_file import (
     Facts,
     read_corpus_file,
     read_facts,
     schema_of,
-    text_hashes,
-    vector_array,
-    vectors_of,
     write_corpus_file,
 )
-from engines.vectors.engine import Progress, Vectors
+from engines.vectors.engine import Progress
 from engines.vectors.publication import publish, storing
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
@@ -44,7 +40,6 @@ from state.places import BucketConfig
 
 FORMAT = 1  # raise it when equal inputs would give another corpus
 SLICE = 256  # rows between two looks at the checkpoint
-BLOCK = 1024  # chunks embedded at once
 CHECKPOINT = 4096  # chunks in a part
 
 PART_KEPT = declare("corpus.part-kept")
@@ -72,6 +67,7 @@ class CorpusTask:
 
     source: the table's snapshot, as `engines/sql/scan.py` reads it. rows: in it, for the progress. work: a local folder of this index
     alone, for checkpoints. reuse: local files of former corpora, any model's. The object's key is `<key_prefix>/<digest>.parquet`.
+    table_at: when the version was committed.
     """
 
     index: str
@@ -87,6 +83,7 @@ class CorpusTask:
     key_prefix: str
     work: str
     reuse: tuple[str, ...] = ()
+    table_at: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `from_dict`."""
@@ -116,8 +113,8 @@ def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Prog
     checkpoints = Checkpoints(Path(task.work), facts.digest)
     with storing(store.name, checkpoints.folder), VectorMemory(checkpoints.folder / "known.f32", model.dimension) as memory:
         _recall(memory, task.reuse, facts, checkpoints)
-        maker = _Maker(task, model, memory, schema_of(facts))
-        total = _embed_rows(maker, rows, checkpoints, progress)
+        maker = ChunkMaker(task.text, task.chunk, model, memory, schema_of(facts))
+        total = _embed_rows(maker, rows, task.rows, checkpoints, progress)
     staged = store.stage()
     try:
         with storing(store.name, staged):
@@ -136,6 +133,7 @@ def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Prog
         table_version=task.table_version,
         fingerprint=facts.fingerprint,
         dimension=facts.dimension,
+        table_at=task.table_at,
     )
 
 
@@ -160,29 +158,22 @@ def _recall(memory: VectorMemory, corpora: Iterable[str], facts: Facts, checkpoi
     for path in map(Path, corpora):
         if read_facts(path).fingerprint == facts.fingerprint:
             for batch in read_corpus_file(path, ["text_hash", "vector"]):
-                _learn(memory, batch)
+                learn(memory, batch)
     for batch in checkpoints.others():
         if Facts.from_metadata(batch.schema.metadata).fingerprint == facts.fingerprint:
-            _learn(memory, batch)
+            learn(memory, batch)
     for batch in checkpoints.batches():
-        _learn(memory, batch)
+        learn(memory, batch)
 
 
-def _learn(memory: VectorMemory, batch: pa.RecordBatch) -> None:
-    first = {value: row for row, value in reversed(list(enumerate(batch.column("text_hash").to_pylist())))}
-    hashes = list(first)
-    unknown = [value for value, row in zip(hashes, memory.find(hashes).tolist(), strict=True) if row < 0]
-    memory.add(unknown, vectors_of(batch).take([first[value] for value in unknown], axis=0))
-
-
-def _embed_rows(maker: _Maker, rows: Iterable[pa.RecordBatch], checkpoints: Checkpoints, progress: Progress) -> int:
+def _embed_rows(maker: ChunkMaker, rows: Iterable[pa.RecordBatch], expected: int, checkpoints: Checkpoints, progress: Progress) -> int:
     """Embed the rows that no part covers yet, part by part; gives the number of all rows."""
     pending: list[pa.RecordBatch] = []
     pending_rows = 0
     for piece in _slices(rows, checkpoints.rows):
         pending.extend(maker.batches(piece))
         pending_rows += len(piece)
-        progress(checkpoints.rows + pending_rows, max(maker.task.rows, checkpoints.rows + pending_rows))
+        progress(checkpoints.rows + pending_rows, max(expected, checkpoints.rows + pending_rows))
         if sum(map(len, pending)) >= CHECKPOINT:
             checkpoints.add(pending, maker.schema, pending_rows)
             hit(PART_KEPT)
@@ -198,66 +189,3 @@ def _slices(rows: Iterable[pa.RecordBatch], skip: int) -> Iterator[pa.RecordBatc
         skip -= passed
         for start in range(passed, len(batch), SLICE):
             yield batch.slice(start, SLICE)
-
-
-class _Maker:
-    """Turns rows into batches of embedded chunks."""
-
-    def __init__(self, task: CorpusTask, model: Embedder, memory: VectorMemory, schema: pa.Schema) -> None:
-        self.task = task
-        self.schema = schema
-        self._model = model
-        self._memory = memory
-
-    def batches(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """The chunks of these rows with their vectors, BLOCK at a time."""
-        block: list[Chunk] = []
-        for chunk in self._chunks(rows):
-            block.append(chunk)
-            if len(block) == BLOCK:
-                yield self._batch(block)
-                block = []
-        if block:
-            yield self._batch(block)
-
-    def _chunks(self, rows: pa.RecordBatch) -> Iterator[Chunk]:
-        columns = [_strings(rows, name) for name in self.task.text]
-        for key, *values in zip(_strings(rows, "key"), *columns, strict=True):
-            yield from chunks(key or "", join(values), self.task.chunk, self._model)
-
-    def _batch(self, block: Sequence[Chunk]) -> pa.RecordBatch:
-        texts = [chunk.text for chunk in block]
-        hashes = text_hashes(texts)
-        columns = (
-            pa.array([chunk.row_key for chunk in block], pa.string()),
-            pa.array([chunk.number for chunk in block], pa.int32()),
-            pa.array([chunk.start for chunk in block], pa.int32()),
-            pa.array(texts, pa.string()),
-            pa.array(hashes, self.schema.field("text_hash").type),
-            vector_array(self._vectors(texts, hashes)),
-        )
-        return pa.RecordBatch.from_arrays(list(columns), schema=self.schema)
-
-    def _vectors(self, texts: Sequence[str], hashes: Sequence[bytes]) -> Vectors:
-        """float32 (n, dimension): remembered where the text is known, embedded and remembered where it is not."""
-        text_of = dict(zip(hashes, texts, strict=True))
-        unique = list(text_of)
-        rows = self._memory.find(unique)
-        unknown = (rows < 0).nonzero()[0]
-        if len(unknown):
-            new = [unique[at] for at in unknown]
-            rows[unknown] = self._memory.add(new, self._model.embed([text_of[value] for value in new]))
-        row_of = dict(zip(unique, rows.tolist(), strict=True))
-        return self._memory.take(np.array([row_of[value] for value in hashes], dtype=np.int64))
-
-
-def _strings(rows: pa.RecordBatch, name: str) -> list[str | None]:
-    """The column as text, whatever its type. Raises BuildFailed if there is none of this name."""
-    try:
-        values: list[str | None] = rows.column(name).cast(pa.string()).to_pylist()
-    except KeyError as error:
-        names = ", ".join(found for found in rows.schema.names if found != "key")
-        raise BuildFailed(f"The dataset has no column `{name}`, only {names}.", remedy="Name its text columns in the Index.") from error
-    except pa.ArrowInvalid as error:
-        raise BuildFailed(f"Column `{name}` cannot be read as text: {error}.") from error
-    return values

@@ -13,12 +13,19 @@ from engines.vectors import builds
 from engines.vectors.builds import BuildTask
 from engines.vectors.corpus import CorpusTask, make_corpus
 from engines.vectors.engine import Progress
+from engines.vectors.tail import TailTask, make_tail
 
 
 def embed(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """A `CorpusTask` in, a `Corpus` out. Raises what `make_corpus` and `scan` raise."""
     task = CorpusTask.from_dict(arguments)
     return make_corpus(task, scan(task.source, task.text), progress).to_dict()
+
+
+def follow(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """A `TailTask` in, a `Tail` out, or nothing where too much changed. Raises what `make_tail` raises."""
+    tail = make_tail(TailTask.from_dict(arguments))
+    return {} if tail is None else tail.to_dict()
 
 
 def build(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

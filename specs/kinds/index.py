@@ -9,7 +9,7 @@ from pydantic import Field
 
 from specs.model import Fault, Part, Spec, dump
 from specs.resource import Key
-from specs.scalars import Name, Object, OneOrMany, Opt, Text, Word, word_or_object
+from specs.scalars import Name, Object, OneOrMany, Opt, Share, Text, Word, word_or_object
 
 
 class OllamaModel(Part):
@@ -67,6 +67,10 @@ class IndexSpec(Spec):
     embed: Embedding = Field(default=Embedding(), description="What turns texts into vectors.")
     lexical: bool = Field(default=False, description="Whether a keyword index is kept beside the vectors.")
     serve: Serve = Field(default="auto", description="`auto`, the best generation measured, or {generation: NAME}.")
+    rebuild_share: Share = Field(
+        default=0.1,
+        description="Share of the rows that may be new, changed or gone since a build before another one is made; 256 always may, unless it is 0.",
+    )
     keep: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="How many former builds are kept for a rollback.")
     bucket: Opt[Name] = Field(default=None, description="The Bucket that keeps vectors and builds; left out, the dataset's.")
 

@@ -406,7 +406,11 @@ def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Forgo
         case Served():
             if change.manifest is not None and change.manifest.build not in index.builds:
                 raise ChangeRefused(f"{change.object} has no build {change.manifest.build} to serve.")
-            after = index if change.manifest == index.serving else _serve(index, change)
+            if change.manifest is not None and change.manifest.tail is not None:
+                base = index.builds[change.manifest.build].corpus
+                if change.manifest.tail.base != base:
+                    raise ChangeRefused(f"{change.object}: the tail is of corpus {change.manifest.tail.base}, the build of {base}.")
+            after = index if change.manifest == index.serving else served(index, change)
         case Forgotten():
             after = _forget(index, change)
         case _:
@@ -414,8 +418,11 @@ def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Forgo
     return index if after == index else after
 
 
-def _serve(index: IndexRecord, change: Served) -> IndexRecord:
-    return replace(index, serving=change.manifest, previous=index.serving or index.previous)
+def served(index: IndexRecord, change: Served) -> IndexRecord:
+    """The index after its pointer moved. The way back is to what answered before in another way: newer rows alone do not change it."""
+    before = index.serving
+    same = before is None or (change.manifest is not None and change.manifest.answers_as(before))
+    return replace(index, serving=change.manifest, previous=index.previous if same else before)
 
 
 def _forget(index: IndexRecord, change: Forgotten) -> IndexRecord:

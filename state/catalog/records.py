@@ -469,7 +469,11 @@ def extend_schema(
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The embedded chunks of one table snapshot: a Parquet file in `ref`. `digest` is that of its inputs, `rows` counts source rows."""
+    """The embedded chunks of one table snapshot: a Parquet file in `ref`. `digest` is that of its inputs, `rows` counts source rows.
+
+    `table_at` is when the table's version was committed: with `table_version` it says which version that was, whatever became of the
+    table since; "" where it is not known.
+    """
 
     digest: str
     ref: ObjectRef
@@ -479,6 +483,7 @@ class Corpus:
     table_version: int
     fingerprint: str
     dimension: int
+    table_at: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -490,6 +495,46 @@ class Corpus:
             "table_version": self.table_version,
             "fingerprint": self.fingerprint,
             "dimension": self.dimension,
+            "table_at": self.table_at,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What became of a table since the snapshot of the corpus `base`: a file in the form of a corpus, with the chunks of rows that are new
+    or have other texts, and the keys of those that are gone.
+
+    `changed` rows it tells of, `chunks` it holds, `hidden` chunks of the base that do not count any more, `rows` of the table that are
+    indexed by both together. `snapshot`, `table_version` and `table_at` are those of the table that it leads to.
+    """
+
+    digest: str
+    ref: ObjectRef
+    base: str
+    snapshot: str
+    table_version: int
+    table_at: str
+    changed: int
+    chunks: int
+    hidden: int
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "digest": self.digest,
+            "ref": self.ref.to_dict(),
+            "base": self.base,
+            "snapshot": self.snapshot,
+            "table_version": self.table_version,
+            "table_at": self.table_at,
+            "changed": self.changed,
+            "chunks": self.chunks,
+            "hidden": self.hidden,
+            "rows": self.rows,
         }
 
     @classmethod
@@ -532,27 +577,29 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class ServingManifest:
-    """What answers a search: a build (by digest), search parameters, an exact segment of rows since, and row keys that are gone."""
+    """What answers a search: a build (by digest), search parameters, and what became of the rows since, if anything did."""
 
     build: str
     generation: str | None
     search: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    segment: tuple[ObjectRef, ...] = ()
-    tombstones: tuple[str, ...] = ()
+    tail: Tail | None = None
+
+    def answers_as(self, other: ServingManifest) -> bool:
+        """Whether both search the same build in the same way, whatever rows came since."""
+        return replace(self, tail=None) == replace(other, tail=None)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "build": self.build,
             "generation": self.generation,
             "search": dict(self.search),
-            "segment": [ref.to_dict() for ref in self.segment],
-            "tombstones": list(self.tombstones),
+            "tail": None if self.tail is None else self.tail.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        segment = tuple([ObjectRef.from_dict(ref) for ref in data["segment"]])
-        return cls(data["build"], data["generation"], data["search"], segment, tuple(data["tombstones"]))
+        tail = data.get("tail")
+        return cls(data["build"], data["generation"], data["search"], None if tail is None else Tail.from_dict(tail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,6 +611,11 @@ class IndexRecord:
     builds: Mapping[str, Build] = field(default_factory=dict, hash=False)
     serving: ServingManifest | None = None
     previous: ServingManifest | None = None
+
+    @property
+    def tails(self) -> tuple[Tail, ...]:
+        """Of what serves, and of what served before."""
+        return tuple(manifest.tail for manifest in (self.serving, self.previous) if manifest is not None and manifest.tail is not None)
 
     @property
     def bucket(self) -> str | None:

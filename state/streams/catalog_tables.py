@@ -166,16 +166,17 @@ def _served(state: ObjectState) -> Iterator[Row]:
         serving, previous = index.serving, index.previous
         build = index.builds.get(serving.build) if serving else None
         corpus = index.corpora.get(build.corpus) if build else None
+        tail = serving.tail if serving else None
         yield (
             index.name,
             serving.build if serving else None,
             serving.generation if serving else None,
             _json(serving.search) if serving else None,
             build.engine if build else None,
-            build.count if build else None,
-            corpus.table_version if corpus else None,
-            len(serving.segment) if serving else 0,
-            len(serving.tombstones) if serving else 0,
+            build.count - (tail.hidden - tail.chunks if tail else 0) if build else None,
+            tail.table_version if tail else corpus.table_version if corpus else None,
+            tail.changed if tail else 0,
+            tail.chunks if tail else 0,
             previous.build if previous else None,
             previous.generation if previous else None,
             len(index.builds),
@@ -279,7 +280,7 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             "indexes",
             "What serves each index now, and what served before.",
             "Index",
-            """index build generation search:json engine count:int64 table_version:int64 segments:int64 tombstones:int64
+            """index build generation search:json engine count:int64 table_version:int64 tail_rows:int64 tail_chunks:int64
             previous_build previous_generation builds:int64 corpora:int64""",
             _served,
         ),

@@ -32,7 +32,7 @@ HONOURED = {
     "freshness.staleAfter cache.pin "
     "migrations.from migrations.rename migrations.cast migrations.drop migrations.split.*.into migrations.split.*.separator "
     "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
-    "Index": "dataset text chunk.tokens chunk.overlap serve.generation keep bucket",
+    "Index": "dataset text chunk.tokens chunk.overlap serve.generation rebuildShare keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed",
 }
 """Fields that the controllers act on, some of their values perhaps not built."""

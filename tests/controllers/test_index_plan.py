@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.index import plan as index
-from controllers.index.plan import BuildRecommended, Candidate, Embed, Forget, Observed, Serve
+from controllers.index.following import LEAST, Lag, lag, near, newest_near
+from controllers.index.plan import BuildRecommended, Candidate, Embed, Follow, Forget, Observed, Serve
 from controllers.index_generation import plan as generation
 from controllers.index_generation.plan import BuildGeneration
 from controllers.outcome import Ready, Stalled, Waiting
@@ -21,7 +22,7 @@ from specs.resource import Resource
 from state import reasons
 from state.catalog.entry import BuildAdded, CorpusAdded, Forgotten, Served
 from state.catalog.fold import ObjectState, apply
-from state.catalog.records import Build, Column, Corpus, IndexRecord, Schema, ServingManifest, Table
+from state.catalog.records import Build, Column, Corpus, DataFile, Former, IndexRecord, Schema, ServingManifest, Table, Tail
 from state.objects import ObjectRef
 
 NAME = "Index/resumes"
@@ -78,7 +79,8 @@ def manifest(chosen: Candidate) -> ServingManifest:
 
 
 def observed(known: IndexRecord | None, *candidates: Candidate, want: str | None = "c1", **facts: Any) -> Observed:
-    return Observed(TABLE, known, want, 1000, candidates, "primary", **facts)
+    base = known.corpora.get(want) if known is not None and want is not None and want not in facts.get("damaged", ()) else None
+    return Observed(TABLE, known, want, 1000, base, candidates, "primary", **facts)
 
 
 G1 = candidate("g1", "c1")
@@ -149,6 +151,97 @@ class TestSteps:
         outcome = index.conclude(AUTO, observed(known, G1))
         assert isinstance(outcome, Waiting)
         assert (outcome.reason, outcome.blocked_by) == (reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1")
+
+
+def tail(base: str, version: int = 4) -> Tail:
+    return Tail(f"t{version}", ref(f"t{version}"), base, f"s{version}", version, f"at{version}", changed=3, chunks=2, hidden=1, rows=6)
+
+
+class TestFollowing:
+    behind = Lag(corpus("c1"), 3, None, 1280)
+
+    def test_what_serves_follows_the_rows_before_all_else(self) -> None:
+        known = record("c1", ((G1, "c1"),), G1)
+        (step,) = index.plan(AUTO, observed(known, G1, want="c2", lag=self.behind))
+        assert step == Follow("rows came, changed or went since", manifest(G1), self.behind)
+        assert step.summary() == "embed what changed since version 3"
+
+    def test_the_tail_is_part_of_what_serves(self) -> None:
+        known = record("c1", ((G1, "c1"),))
+        state = apply(ObjectState(NAME, index=known), Served(NAME, replace(manifest(G1), tail=tail("c1"))))
+        now = observed(state.index, G1, tail=tail("c1"))
+        assert index.plan(AUTO, now) == ()
+        outcome = index.conclude(AUTO, now)
+        assert isinstance(outcome, Ready)
+        assert outcome.message == "g1 serves 8 chunks of 6 rows"
+        assert (outcome.detail["tableVersion"], outcome.detail["changedSince"]) == (4, 3)
+
+    def test_another_build_of_the_same_corpus_takes_the_tail_over(self) -> None:
+        other = candidate("g2", "c1", parameters={"m": 32})
+        state = ObjectState(NAME, index=record("c1", ((G1, "c1"), (other, "c1"))))
+        state = apply(state, Served(NAME, replace(manifest(G1), tail=tail("c1"))))
+        (step,) = index.plan(AUTO, observed(state.index, G1, other, tail=tail("c1")))
+        assert step == Serve("it is the best build of the present rows", replace(manifest(other), tail=tail("c1")))
+
+    def test_a_build_of_another_corpus_catches_up_before_it_serves(self) -> None:
+        new = candidate("g1", "c2")
+        known = record("c1 c2", ((G1, "c1"), (new, "c2")), G1)
+        behind = Lag(corpus("c2"), 3, None, 1280)
+        (step,) = index.plan(AUTO, observed(known, new, want="c2", base_lag=behind))
+        assert step == Follow("rows came, changed or went since it was built", manifest(new), behind)
+
+    def test_nothing_is_embedded_while_rows_are_lost(self) -> None:
+        file = DataFile(ref("f"), "base", 1, 5, "x", 0, 1, lost=True)
+        now = observed(record("c1", ((G1, "c1"),), G1), G1, base_lag=self.behind, lag=self.behind)
+        now = replace(now, table=replace(TABLE, files=(file,)))
+        assert index.plan(AUTO, now) == ()
+        assert isinstance(index.conclude(AUTO, now), Waiting)
+
+
+class TestDistance:
+    """The corpus `c1` is of version 3."""
+
+    base = replace(corpus("c1"), rows=10_000, table_at="at3")
+
+    def table(self, version: int, since: int = 1) -> Table:
+        formers = tuple(Former(number, f"at{number}", 1, ()) for number in range(since, version))
+        return replace(
+            TABLE, version=version, at=f"at{version}", former=formers, files=(DataFile(ref(f"f{version}"), "base", 1, 5, "x", 0, 1),)
+        )
+
+    def test_nothing_is_lacking_where_the_rows_are_the_same(self) -> None:
+        table = self.table(3)
+        base = replace(self.base, snapshot=table.snapshot)
+        assert lag(base, table, (), 0.1) is None
+        assert near(base, table, (), 0.1)
+
+    def test_the_corpus_alone(self) -> None:
+        assert lag(self.base, self.table(5), (), 0.1) == Lag(self.base, 3, None, 5000)
+        assert near(self.base, self.table(5), (), 0.1)
+
+    def test_the_newest_tail_whose_version_is_known(self) -> None:
+        tails = (tail("c1", 4), tail("c1", 9), tail("c2", 5))
+        assert lag(self.base, self.table(6), tails, 0.1) == Lag(self.base, 4, tails[0], 5000)
+
+    def test_a_version_that_is_not_kept_is_out_of_reach(self) -> None:
+        assert lag(self.base, self.table(6, since=5), (), 0.1) is None
+        assert not near(self.base, self.table(6, since=5), (), 0.1)
+
+    def test_a_version_of_the_same_number_of_another_table_is_another(self) -> None:
+        assert lag(replace(self.base, table_at="before"), self.table(5), (), 0.1) is None
+
+    def test_past_the_share_another_corpus_is_made_while_what_serves_follows(self) -> None:
+        much = replace(tail("c1"), changed=1001)
+        assert not near(self.base, self.table(6), (much,), 0.1)
+        assert near(self.base, self.table(6), (much,), 0.2)
+        assert lag(self.base, self.table(6), (much,), 0.1) == Lag(self.base, 4, much, 5000)
+
+    def test_small_tables_are_not_built_anew_for_some_rows(self) -> None:
+        assert near(replace(self.base, rows=3), self.table(6), (replace(tail("c1"), changed=LEAST),), 0.1)
+
+    def test_of_those_that_are_near_the_newest(self) -> None:
+        newer = replace(self.base, digest="c2", table_version=4, table_at="at4")
+        assert newest_near([self.base, newer, replace(newer, table_version=5, table_at="?")], self.table(6), (), 0.1) == newer
 
 
 class TestChoice:
@@ -244,7 +337,7 @@ class TestEndings:
     @pytest.mark.parametrize(
         ("resource", "now", "reason", "blocker"),
         [
-            (AUTO, Observed(None, None, None, 0, (), ""), reasons.DEPENDENCY_NOT_READY, "Dataset/people"),
+            (AUTO, Observed(None, None, None, 0, None, (), ""), reasons.DEPENDENCY_NOT_READY, "Dataset/people"),
             (AUTO, observed(record("c1"), G1), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),
             (AUTO, observed(record("c1")), reasons.DEPENDENCY_NOT_READY, None),
             (PINNED, observed(record("c1"), G1), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),
@@ -281,7 +374,7 @@ class TestGeneration:
     spec = parsed("IndexGeneration", "g1", "{index: resumes, hnsw: {m: 16}}")
 
     def observed(self, known: IndexRecord | None, **facts: Any) -> generation.Observed:
-        return generation.Observed(**{"index_wanted": True, "record": known, "corpus": "c1", "candidate": G1, **facts})
+        return generation.Observed(**{"index_wanted": True, "record": known, "base": corpus("c1"), "candidate": G1, **facts})
 
     def test_builds_over_the_present_corpus(self) -> None:
         (step,) = generation.plan(self.spec, self.observed(record("c1")))
@@ -303,8 +396,8 @@ class TestGeneration:
     @pytest.mark.parametrize(
         ("facts", "reason"),
         [
-            ({"index_wanted": False, "corpus": None, "candidate": None}, reasons.REFERENCE_MISSING),
-            ({"corpus": None, "candidate": None}, reasons.DEPENDENCY_NOT_READY),
+            ({"index_wanted": False, "base": None, "candidate": None}, reasons.REFERENCE_MISSING),
+            ({"base": None, "candidate": None}, reasons.DEPENDENCY_NOT_READY),
             ({"candidate": None}, reasons.DEPENDENCY_NOT_READY),
         ],
     )

@@ -73,6 +73,7 @@ def unreferred(lake: Path) -> list[str]:
         if state.index is not None:
             kept |= {corpus.ref.key for corpus in state.index.corpora.values()}
             kept |= {ref.key for build in state.index.builds.values() for ref in build.files.values()}
+            kept |= {tail.ref.key for tail in state.index.tails}
     kept |= set(_checkpointed(store))
     return [info.key for info in store.list() if info.key not in kept and not info.key.startswith(OWN)]
 

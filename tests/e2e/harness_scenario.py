@@ -205,10 +205,10 @@ def change_data(repository: Repository) -> None:
 
 
 def change_specs(repository: Repository) -> None:
+    """From now on the index follows no rows beside its build."""
     (repository.path / "specs/notes.yaml").unlink()
-    repository.commit(
-        "second", resumes=RESUMES.replace("m: 8", "m: 6"), prices=PRICES.replace("spec: {", "spec: {description: What things cost, ")
-    )
+    resumes = RESUMES.replace("keep: 1", "keep: 1, rebuildShare: 0").replace("m: 8", "m: 6")
+    repository.commit("second", resumes=resumes, prices=PRICES.replace("spec: {", "spec: {description: What things cost, "))
 
 
 def ask(life: Life) -> None:
@@ -232,7 +232,7 @@ def price(daemon: Daemon) -> Any:
 
 
 def served(daemon: Daemon) -> Any:
-    """Vectors of the build that answers, if it is of the present table."""
+    """Chunks that are answered with, if they are of the present table."""
     return daemon.value(
         """SELECT max(i."count") AS n FROM system.indexes i JOIN system.datasets d ON d.version = i.table_version
         WHERE d.dataset = 'people' AND i."index" = 'resumes'"""

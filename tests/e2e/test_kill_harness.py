@@ -30,6 +30,7 @@ OFTEN = {
     "catalog.after-put": 6,
     "jobs.result-written": 2,
     "index.after-serve": 2,
+    "tail.stored": 1,
     "discards.noted": 1,
     "local-store.linked": 20,
 }

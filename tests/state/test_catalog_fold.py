@@ -37,6 +37,7 @@ from state.catalog.records import (
     Schema,
     ServingManifest,
     Table,
+    Tail,
     extend_schema,
 )
 from state.objects import ObjectRef
@@ -234,6 +235,18 @@ def test_serving_remembers_what_served_before() -> None:
     assert (stopped.serving, stopped.previous) == (None, ServingManifest("b1", None))
 
 
+def with_tail(build: str, version: int, base: str = "c1") -> Served:
+    tail = Tail(f"t{version}", ref(f"t{version}"), base, f"s{version}", version, "", 1, 1, 0, 2)
+    return Served(INDEX, ServingManifest(build, None, tail=tail))
+
+
+def test_newer_rows_alone_do_not_change_the_way_back() -> None:
+    index = index_after(*BUILT, serve("b1"), with_tail("b1", 2), serve("b2"), with_tail("b2", 3), with_tail("b2", 4))
+    assert index.serving == with_tail("b2", 4).manifest
+    assert index.previous == with_tail("b1", 2).manifest
+    assert [tail.table_version for tail in index.tails] == [4, 2]
+
+
 def test_a_build_made_again_replaces_the_former() -> None:
     healed = replace(BUILD, files={"graph": ref("g", size=11)})
     assert index_after(*BUILT, serve("b1"), BuildAdded(INDEX, healed)).builds["b1"] == healed
@@ -249,6 +262,7 @@ def test_forgetting_takes_the_way_back_along() -> None:
     ("change", "says"),
     [
         (serve("b9"), "no build b9 to serve"),
+        (with_tail("b1", 2, "c9"), "the tail is of corpus c9, the build of c1"),
         (BuildAdded(INDEX, replace(BUILD, corpus="c9")), "no corpus c9"),
         (Forgotten(INDEX, builds=("b9",)), "no build or corpus b9"),
         (Forgotten(INDEX, builds=("b1",)), "serves build b1"),

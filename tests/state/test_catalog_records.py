@@ -26,6 +26,7 @@ from state.catalog.records import (
     Schema,
     ServingManifest,
     Table,
+    Tail,
     extend_schema,
 )
 from state.errors import CatalogCorrupt
@@ -73,7 +74,8 @@ tables = st.builds(
 corpora = st.builds(Corpus, texts, refs, counts, counts, texts, counts, texts, counts)
 seconds = st.floats(0, 1e6)
 builds = st.builds(Build, texts, maybe, texts, documents, texts, st.dictionaries(texts, refs, max_size=2), counts, counts, seconds)
-manifests = st.builds(ServingManifest, texts, maybe, documents, many(refs), many(texts))
+tails = st.builds(Tail, texts, refs, texts, texts, counts, texts, counts, counts, counts, counts)
+manifests = st.builds(ServingManifest, texts, maybe, documents, st.none() | tails)
 served = st.none() | manifests
 indexes = st.builds(IndexRecord, texts, keyed(corpora, "digest"), keyed(builds, "digest"), served, served)
 

@@ -1,0 +1,192 @@
+"""What became of a table since the corpus that an index is built over: a tail, so that a change is found at once and nothing is built anew.
+
+A tail is a file in the form of a corpus (`corpus_file.py`). It holds the chunks of every row that is new, or has other texts, and for every
+row that is gone or has no text any more one entry with the number GONE and no text. All keys in it go before those of the base: a reader
+leaves their rows out of the build, and compares the query with the tail's vectors one by one (`tail_index.py`).
+
+Each tail goes on from the one before it: what changed since is read (`engines/sql/diff.py`), and of the rest the former entries are taken
+over. It is a job: blocking, in the memory of what changed. Texts, chunking and model are those of the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engines.embedding.chunking import Chunking
+from engines.embedding.registry import open_embedder
+from engines.errors import ModelMismatch
+from engines.sql.diff import IS, WAS, changed_rows
+from engines.sql.version_pair import Pair
+from engines.vectors.chunk_maker import ChunkMaker, learn
+from engines.vectors.corpus_file import HASH_BYTES, Facts, read_corpus_file, read_facts, schema_of, vector_array, write_corpus_file
+from engines.vectors.publication import publish, storing
+from engines.vectors.vector_memory import VectorMemory
+from specs.digests import digest
+from state.buckets import job_store
+from state.catalog.records import Corpus, Tail
+from state.failpoints import declare, hit
+from state.objects import ObjectRef, ObjectStore
+from state.places import BucketConfig
+
+FORMAT = 1  # raise it when equal inputs would give another tail
+GONE = -1
+"""The number of an entry that says that its row has no chunk."""
+
+STORED = declare("tail.stored")
+
+
+def tail_digest(base: str, snapshot: str) -> str:
+    """The name of the tail that leads from a corpus to a table's snapshot."""
+    return digest({"format": FORMAT, "base": base, "snapshot": snapshot})
+
+
+@dataclass(frozen=True, slots=True)
+class TailTask:
+    """What changed, and where it goes. JSON-able by `to_dict`.
+
+    base_path: the corpus as a local file. former: the tail to go on from, at former_path; None begins at the base. pair: the table as that
+    left it, and as it is: `snapshot`, `table_version`, `table_at`. most: rows up to which a tail is made. work: a local folder.
+    """
+
+    base: Corpus
+    base_path: str
+    pair: Pair
+    snapshot: str
+    table_version: int
+    table_at: str
+    most: int
+    target: BucketConfig
+    key_prefix: str
+    work: str
+    former: Tail | None = None
+    former_path: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The tail's name."""
+        return tail_digest(self.base.digest, self.snapshot)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The inverse of `from_dict`."""
+        former = None if self.former is None else self.former.to_dict()
+        return {
+            **{name: getattr(self, name) for name in ("base_path", "snapshot", "table_version", "table_at", "most", "key_prefix", "work")},
+            "base": self.base.to_dict(),
+            "pair": self.pair.to_dict(),
+            "target": asdict(self.target),
+            "former": former,
+            "former_path": self.former_path,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TailTask:
+        """Raises KeyError where a field is missing."""
+        changed = {
+            "base": Corpus.from_dict(data["base"]),
+            "pair": Pair.from_dict(data["pair"]),
+            "target": BucketConfig.from_dict(data["target"]),
+            "former": None if data["former"] is None else Tail.from_dict(data["former"]),
+        }
+        return cls(**{**data, **changed})
+
+
+def make_tail(task: TailTask, *, store: ObjectStore | None = None) -> Tail | None:
+    """Embed what changed and store it; None where more rows did than a tail is made for. Blocking.
+
+    store: the target, if the caller has it open. Raises EngineError for tables that cannot be compared, ModelUnavailable, ModelMismatch,
+    DiskFull, BucketUnavailable.
+    """
+    store = store or job_store(task.target)
+    base = read_facts(Path(task.base_path))
+    facts = replace(base, digest=task.digest, snapshot=task.snapshot, table_version=task.table_version)
+    work = Path(task.work)
+    work.mkdir(parents=True, exist_ok=True)
+    with storing(store.name, work), TemporaryDirectory(dir=work) as scratch:
+        rows = _changed(task, base.text, Path(scratch))
+        if rows is None:
+            return None
+        entries = list(_entries(task, facts, rows, Path(scratch)))
+        staged = store.stage()
+        try:
+            write_corpus_file(staged, facts, entries)
+            reference = publish(store, f"{task.key_prefix}/{task.digest}.parquet", staged)
+        finally:
+            staged.unlink(missing_ok=True)
+    hit(STORED)
+    return _tail(task, reference, rows, entries)
+
+
+def _changed(task: TailTask, text: Sequence[str], scratch: Path) -> list[pa.RecordBatch] | None:
+    """None where they are too many."""
+    count = 0 if task.former is None else task.former.changed
+    rows = []
+    for batch in changed_rows(task.pair, text, scratch):
+        rows.append(batch)
+        count += batch.num_rows
+        if count > task.most:
+            return None
+    return rows
+
+
+def _entries(task: TailTask, facts: Facts, rows: Iterable[pa.RecordBatch], scratch: Path) -> Iterator[pa.RecordBatch]:
+    """Of what changed since, then those of the former tail that still hold."""
+    model = open_embedder(facts.model)
+    if model.fingerprint != facts.fingerprint:
+        raise ModelMismatch(f"The model {model.name} here is {model.fingerprint}; the index was made by {facts.fingerprint}.")
+    former = [] if task.former_path is None else list(read_corpus_file(Path(task.former_path)))
+    schema, changed = schema_of(facts), [batch.column("key") for batch in rows]
+    with VectorMemory(scratch / "known.f32", model.dimension) as memory:
+        for batch in former:
+            learn(memory, _chunks(batch))
+        maker = ChunkMaker(facts.text, Chunking(facts.tokens, facts.overlap), model, memory, schema)
+        for batch in rows:
+            made = list(maker.batches(batch.filter(batch.column(IS))))
+            yield from made
+            with_chunks = pa.chunked_array([part.column("key") for part in made], pa.string())
+            yield _gone(batch.column("key").filter(pc.invert(pc.is_in(batch.column("key"), value_set=with_chunks))), schema)
+    keys = pa.chunked_array(changed, pa.string())
+    for batch in former:
+        yield batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=keys))).cast(schema)
+
+
+def _chunks(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.filter(pc.not_equal(batch.column("number"), GONE))
+
+
+def _gone(keys: pa.Array, schema: pa.Schema) -> pa.RecordBatch:
+    count, dimension = len(keys), schema.field("vector").type.list_size
+    numbers = pa.array(np.full(count, GONE, np.int32))
+    vectors = vector_array(np.zeros((count, dimension), np.float32))
+    hashes = pa.array([bytes(HASH_BYTES)] * count, schema.field("text_hash").type)
+    columns = [keys, numbers, pa.array(np.zeros(count, np.int32)), pa.array([""] * count, pa.string()), hashes, vectors]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _tail(task: TailTask, reference: ObjectRef, rows: Iterable[pa.RecordBatch], entries: Iterable[pa.RecordBatch]) -> Tail:
+    keys = pc.unique(pa.chunked_array([batch.column("key") for batch in entries], pa.string()))
+    hidden = (_count(pc.is_in(batch.column("key"), value_set=keys)) for batch in read_corpus_file(Path(task.base_path), ["key"]))
+    more = sum(_count(batch.column(IS)) - _count(batch.column(WAS)) for batch in rows)
+    return Tail(
+        digest=task.digest,
+        ref=reference,
+        base=task.base.digest,
+        snapshot=task.snapshot,
+        table_version=task.table_version,
+        table_at=task.table_at,
+        changed=len(keys),
+        chunks=sum(_chunks(batch).num_rows for batch in entries),
+        hidden=sum(hidden),
+        rows=more + (task.base.rows if task.former is None else task.former.rows),
+    )
+
+
+def _count(flags: pa.BooleanArray) -> int:
+    return pc.sum(flags).as_py() or 0

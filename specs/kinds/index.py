@@ -69,7 +69,7 @@ class IndexSpec(Spec):
     serve: Serve = Field(default="auto", description="`auto`, the best generation measured, or {generation: NAME}.")
     rebuild_share: Share = Field(
         default=0.1,
-        description="Share of the rows that may be new, changed or gone since a build before another one is made; 256 always may, unless it is 0.",
+        description="Share of the rows that may be new, changed or gone since a build until another is made; 256 may unless it is 0.",
     )
     keep: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="How many former builds are kept for a rollback.")
     bucket: Opt[Name] = Field(default=None, description="The Bucket that keeps vectors and builds; left out, the dataset's.")

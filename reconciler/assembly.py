@@ -23,6 +23,7 @@ from controllers.dataset.files import SourceFiles
 from controllers.dataset.row_sources import RowSources
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
+from controllers.index.promotions import Promotions
 from controllers.index_generation.controller import IndexGenerationController
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
@@ -78,11 +79,12 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """How each kind is reconciled, how its objects end, and who changes rows of a Dataset by hand."""
+    """How each kind is reconciled, how its objects end, and who changes rows of a Dataset, or what serves an Index, by hand."""
 
     controllers: Mapping[str, Controller[Any, Any]]
     retiring: Mapping[str, Retiring]
     edits: Edits
+    promotions: Promotions
 
 
 def make_world(state: State, statuses: StatusWriter) -> World:
@@ -92,7 +94,7 @@ def make_world(state: State, statuses: StatusWriter) -> World:
 
 
 def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Executor, files: SourceFiles, checks: FileChecks) -> Kinds:
-    """Every kind's controller, and what changes rows on request."""
+    """Every kind's controller, and what carries out requests."""
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
@@ -117,7 +119,7 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
     unsupported = Unsupported()
-    return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built, dataset.edits)
+    return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built, dataset.edits, index.promotions)
 
 
 async def assemble(state: State, settings: Settings) -> Assembly:
@@ -143,7 +145,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     compaction = Compaction(state.streams, state.lease.check)
     retention = Retention(state.streams, state.lease.check, partial(tell, statuses))
     collect = collector(state, world, settings_at(state.place), executor, turns)
-    chores = Chores(files, checks, compaction, collect, kinds.edits, alone(executor, turns))
+    chores = Chores(files, checks, compaction, collect, kinds.edits, kinds.promotions, alone(executor, turns))
     parts = Parts(
         source=state.place.source,
         world=world,

@@ -10,6 +10,7 @@ from typing import Any
 from controllers.dataset.checks import FileChecks
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFiles
+from controllers.index.promotions import PromotionRefused, Promotions
 from engines.errors import EditRefused
 from reconciler.collecting import told
 from reconciler.follow import Follower
@@ -57,7 +58,7 @@ class Chores:
 
     Args:
         files: the sources, whose digests are forgotten on request. checks: of tables' data files.
-        compaction: of streams. collect: removes what nothing refers to. edits: of single rows.
+        compaction: of streams. collect: removes what nothing refers to. edits: of single rows. promotions: of what serves an index.
         guard: keeps everybody from working on an object; see `state.garbage.Guard`.
     """
 
@@ -66,6 +67,7 @@ class Chores:
     compaction: Compaction
     collect: Callable[[], Collection]
     edits: Edits
+    promotions: Promotions
     guard: Guard
 
 
@@ -162,10 +164,10 @@ class Operator:
         match request.verb:
             case "compact":
                 return self._compact(request.payload), ()
-            case "row-set" | "row-delete":
+            case "promote" | "rollback":
+                return self._promote(request)
+            case _:
                 return self._edit(request)
-            case verb:
-                raise Refused(f"`{verb}` is not built in this version.", remedy="Use a version of Lakehouse that has it.")
 
     def _reconcile(self, request: Request) -> tuple[str, tuple[Key, ...]]:
         """A look, and a read of what is not looked at by itself: a database, a query, files that are not watched."""
@@ -210,6 +212,16 @@ class Operator:
                 return self._chores.edits.carry_out(resource, request, self._world.revision), (key,)
             except EditRefused as error:
                 raise Refused(str(error), remedy=error.remedy) from error
+
+    def _promote(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        key = self._wanted(request)
+        resource = self._world.resource(key)
+        if key.kind != "Index" or resource is None:
+            raise Refused(f"{key} serves nothing.", remedy="Name an Index.")
+        try:
+            return self._chores.promotions.carry_out(resource, request, self._world.revision), (key,)
+        except PromotionRefused as error:
+            raise Refused(str(error), remedy=error.remedy) from error
 
     def _resync(self, key: Key) -> None:
         """Has sources and data files of a Dataset read at its next visit, whatever is remembered of them."""

@@ -4,12 +4,12 @@ Shared by Index, which embeds and may build the recommended recipe, and IndexGen
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from controllers.index.following import Lag, lag, newest_near
-from controllers.index.plan import Candidate
+from controllers.index.following import Lag, current_tail, lag, most_told, near
+from controllers.index.plan import Base, Candidate
 from controllers.jobs import job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
@@ -23,6 +23,7 @@ from engines.sql.views import make_view
 from engines.vectors.builds import BuildTask, build_digest
 from engines.vectors.corpus import CorpusTask, corpus_digest
 from engines.vectors.engine import Recipe
+from engines.vectors.recommend import recommend
 from engines.vectors.registry import open_engine
 from engines.vectors.tail import TailTask
 from specs.errors import LakehouseError
@@ -70,18 +71,17 @@ class Builds:
         self._executor = executor
         self._cache = cache
         self._embedding: dict[str, Job] = {}
-        self._far: set[str] = set()
-        """Corpora since which too much has changed. It only grows: what is far does not come near again."""
+        self._far: set[tuple[str, int]] = set()
+        """Corpora since which more rows have changed than these. It only grows: what is far does not come near again."""
 
-    def candidate(self, name: str, spec: IndexGenerationSpec, corpus: str, recommended_engine: str) -> Candidate:
-        """A generation's recipe over a corpus. Raises EngineUnsupported."""
+    def candidate(self, name: str, spec: IndexGenerationSpec, bases: Sequence[Base]) -> Candidate:
+        """A generation's recipe over these corpora, one at least. Raises EngineUnsupported."""
         engine = next(option for option in spec.one_of if getattr(spec, option) is not None)
-        recipe = open_engine(engine).recipe(dump(getattr(spec, engine)))
-        return _candidate(name, recipe, corpus, engine == recommended_engine)
+        return _candidate(name, open_engine(engine).recipe(dump(getattr(spec, engine))), bases, declared=True)
 
-    def recommended(self, recipe: Recipe, corpus: str) -> Candidate:
-        """The recommended recipe over a corpus."""
-        return _candidate(None, recipe, corpus, True)
+    def own(self, recipe: Recipe, bases: Sequence[Base], name: str | None = None) -> Candidate:
+        """A recipe that no generation sees to. name: what it was called."""
+        return _candidate(name, recipe, bases, declared=False)
 
     def whole(self, refs: Iterable[ObjectRef]) -> bool:
         """Whether all objects are there, with the size that was recorded; contents are verified by whoever opens them."""
@@ -91,17 +91,24 @@ class Builds:
         """The tails of an index that are there."""
         return tuple(tail for tail in record.tails if self.whole([tail.ref])) if record is not None else ()
 
-    def base(self, spec: IndexSpec, table: Table, record: IndexRecord | None) -> Corpus | None:
-        """The corpus to build over; None where the present rows are to be embedded first."""
-        corpora = record.corpora.values() if record is not None else ()
-        own = (c for c in corpora if c.digest == _digest_of(spec, c.snapshot) and c.digest not in self._far and self.whole([c.ref]))
-        return newest_near(own, table, self.sound(record), spec.rebuild_share)
+    def bases(self, spec: IndexSpec, table: Table, record: IndexRecord | None) -> tuple[Base, ...]:
+        """The corpora that can stand for the present rows, newest first."""
+        if record is None:
+            return ()
+        tails, share = self.sound(record), spec.rebuild_share
+        own = (corpus for corpus in record.corpora.values() if corpus.digest == _digest_of(spec, corpus.snapshot))
+        here = (corpus for corpus in own if (corpus.digest, most_told(corpus, share)) not in self._far and self.whole([corpus.ref]))
+        found = sorted((corpus for corpus in here if near(corpus, table, tails, share)), key=lambda corpus: -corpus.table_version)
+        return tuple(Base(corpus, lag(corpus, table, tails, share), current_tail(corpus, table, tails)) for corpus in found)
 
-    def lag(self, spec: IndexSpec, table: Table, record: IndexRecord, base: Corpus) -> Lag | None:
-        """What a corpus lacks of the present rows, if that can be made up for."""
-        if base.digest in self._far or not self.whole([base.ref]):
+    def lag(self, spec: IndexSpec, table: Table, record: IndexRecord) -> Lag | None:
+        """What the corpus that serves lacks of the present rows, if that can be made up for."""
+        serving = record.serving
+        base = None if serving is None else record.corpora.get(record.builds[serving.build].corpus)
+        if base is None or not self.whole([base.ref]):
             return None
-        return lag(base, table, self.sound(record), spec.rebuild_share)
+        found = lag(base, table, self.sound(record), spec.rebuild_share)
+        return None if found is None or (base.digest, found.most) in self._far else found
 
     def embed(self, index: Resource, revision: str) -> Started | None:
         """Makes a corpus of all rows: the job, then the entry. One that has begun is finished, though the table has moved on by then: what
@@ -161,7 +168,7 @@ class Builds:
         try:
             sides = scopes(table.as_of(behind.version), table)
         except QueryInvalid:  # its key is another one now
-            self._far.add(base.digest)
+            self._far.add((base.digest, behind.most))
             return None
         former_view, view = (make_view(side, self._cache / "views", self._objects, sql_name(spec.dataset)).table for side in sides)
         task = TailTask(
@@ -185,7 +192,7 @@ class Builds:
             return result
         self._executor.forget(job.id)
         if not result:
-            self._far.add(base.digest)
+            self._far.add((base.digest, behind.most))
             return None
         return replace(manifest, tail=Tail.from_dict(result))
 
@@ -231,8 +238,12 @@ class Builds:
         self._executor.forget(job.id)
 
 
-def _candidate(name: str | None, recipe: Recipe, corpus: str, preferred: bool) -> Candidate:
-    return Candidate(name, recipe.engine, recipe.build, recipe.search, build_digest(recipe.engine, recipe.build, corpus), preferred)
+def _candidate(name: str | None, recipe: Recipe, bases: Sequence[Base], *, declared: bool) -> Candidate:
+    builds = {base.corpus.digest: build_digest(recipe.engine, recipe.build, base.corpus.digest) for base in bases}
+    newest = bases[0].corpus
+    preferred = recipe.engine == recommend(newest.chunks).engine
+    build = builds.pop(newest.digest)
+    return Candidate(name, recipe.engine, recipe.build, recipe.search, build, preferred, builds, declared)
 
 
 def _build_of(candidate: Candidate, corpus: str) -> str:

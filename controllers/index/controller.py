@@ -1,19 +1,22 @@
-"""Index's hands: embeds the corpus, builds the recommended recipe, moves the pointer, lets go of what is old.
+"""Index's hands: embeds the corpus, builds what no generation sees to, moves the pointer, lets go of what is old.
 
 Both kinds of job are named by the digest of their inputs; their results are recorded in the catalog when they are there.
 `Builds`, shared with the generations' controller, knows how a recipe becomes a build.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from controllers.events import Events
 from controllers.index import plan as planning
 from controllers.index.builds import Builds, text_weight, wanted_corpus
-from controllers.index.following import current_tail
-from controllers.index.plan import BuildRecommended, Candidate, Embed, Follow, Forget, IndexStep, Observed, Serve
+from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexStep, Observed, Serve, Unchoose
+from controllers.index.pointer import Cause, Pointer
+from controllers.index.promotions import Promotions
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
 from engines.errors import EngineError
+from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend
 from specs.kinds.index import IndexSpec
 from specs.kinds.index_generation import IndexGenerationSpec
@@ -21,16 +24,12 @@ from specs.resource import Key, Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Dropped, Forgotten, Served
-from state.catalog.fold import ObjectState, served
-from state.catalog.records import Corpus, IndexRecord, Table
+from state.catalog.entry import Chosen, Dropped, Forgotten
+from state.catalog.fold import ObjectState
+from state.catalog.records import IndexRecord, Table
 from state.discards import Discards
-from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.references import Place
-
-_BEFORE_SERVE = declare("index.before-serve")
-_AFTER_SERVE = declare("index.after-serve")
 
 
 class IndexController:
@@ -55,7 +54,8 @@ class IndexController:
         self._buckets = buckets
         self._discards = discards
         self._builds = builds
-        self._events = events
+        self._pointer = Pointer(catalog, discards, events)
+        self.promotions = Promotions(catalog, builds, self._pointer, generations)
         self._wanted = wanted
         self._generations = generations
 
@@ -67,21 +67,18 @@ class IndexController:
         bucket = spec.bucket or (table.bucket if table is not None else "")
         problem = self._problem(spec, table, record, bucket)
         if problem is not None or planning.not_built(spec) or table is None or not table.columns:
-            return Observed(table, record, None, 0, None, (), bucket, problem=problem)
-        base = self._builds.base(spec, table, record)
-        candidates, unbuilt = self._candidates(resource, base) if base is not None else ((), ())
-        lag, base_lag = (self._builds.lag(spec, table, record, of) if record and of else None for of in (_serving_base(record), base))
+            return Observed(table, record, None, 0, (), (), bucket, problem=problem)
+        bases = self._builds.bases(spec, table, record)
+        candidates, unbuilt = self._candidates(resource, record, bases) if record is not None and bases else ((), ())
         return Observed(
             table=table,
             record=record,
             wanted=wanted_corpus(spec, table),
             corpus_weight=text_weight(table),
-            base=base,
+            bases=bases,
             candidates=candidates,
             bucket=bucket,
-            lag=lag,
-            base_lag=base_lag,
-            tail=current_tail(base, table, self._builds.sound(record)) if base is not None else None,
+            lag=self._builds.lag(spec, table, record) if record is not None else None,
             damaged=self._damaged(record) if record is not None else frozenset(),
             unbuilt=unbuilt,
         )
@@ -104,7 +101,7 @@ class IndexController:
         match step:
             case Embed():
                 return self._builds.embed(resource, revision)
-            case BuildRecommended(candidate=candidate, weight=weight):
+            case BuildOwn(candidate=candidate, weight=weight):
                 return self._builds.build(resource, candidate, weight, str(resource.key), revision)
             case Follow(lag=lag, manifest=manifest):
                 found = self._builds.follow(resource, lag, manifest)
@@ -114,6 +111,8 @@ class IndexController:
                     self._serve(resource, Serve(step.why, found), revision)
             case Serve():
                 self._serve(resource, step, revision)
+            case Unchoose():
+                self._catalog.commit((Chosen(str(resource.key), None),), actor="daemon", reason=step.why, revision=revision)
             case Forget():
                 self._forget(resource, step, revision)
         return None
@@ -156,19 +155,24 @@ class IndexController:
             return Waiting(reasons.DEPENDENCY_NOT_READY, f"{bucket} is not open", blocked_by=str(bucket))
         return Waiting(reasons.REFERENCE_MISSING, f"{bucket} is not there; declare it, or name another bucket", blocked_by=str(bucket))
 
-    def _candidates(self, resource: Resource, base: Corpus) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-        """The recipes over the corpus, and the generations whose recipe cannot be built; those say so in their own status."""
-        recommended = recommend(base.chunks)
+    def _candidates(self, resource: Resource, record: IndexRecord, bases: Sequence[Base]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+        """The recipes over these corpora, and the generations whose recipe cannot be built; those say so in their own status."""
         found: list[Candidate] = []
         unbuilt: list[str] = []
+        choice = record.choice
         for generation in self._generations(resource.key):
-            spec = generation.spec_as(IndexGenerationSpec)
+            name = generation.key.name
             try:
-                found.append(self._builds.candidate(generation.key.name, spec, base.digest, recommended.engine))
+                candidate = self._builds.candidate(name, generation.spec_as(IndexGenerationSpec), bases)
             except EngineError:
-                unbuilt.append(generation.key.name)
+                unbuilt.append(name)
+            else:
+                found.append(replace(candidate, chosen=choice is not None and choice.engine is None and choice.generation == name))
+        if choice is not None and choice.engine is not None:
+            recipe = Recipe(choice.engine, choice.parameters, choice.search)
+            found.append(replace(self._builds.own(recipe, bases, choice.generation), chosen=True))
         if not (found or unbuilt):
-            found.append(self._builds.recommended(recommended, base.digest))
+            found.append(self._builds.own(recommend(bases[0].corpus.chunks), bases))
         return tuple(found), tuple(unbuilt)
 
     def _damaged(self, record: IndexRecord) -> frozenset[str]:
@@ -176,15 +180,7 @@ class IndexController:
         return frozenset(broken | {digest for digest, build in record.builds.items() if not self._builds.whole(build.files.values())})
 
     def _serve(self, resource: Resource, step: Serve, revision: str) -> None:
-        name = str(resource.key)
-        record = self._catalog.index(resource.key.name)
-        change = Served(name, step.manifest)
-        hit(_BEFORE_SERVE)
-        with self._discards.after(name, _tails_let_go(record, change) if record is not None else ()):
-            self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
-        hit(_AFTER_SERVE)
-        if record is None or record.serving is None or not step.manifest.answers_as(record.serving):
-            self._events.record_event(name, "Normal", reasons.PROMOTED, step.summary(), revision)
+        self._pointer.move(str(resource.key), step.manifest, Cause("daemon", step.why, revision), step.summary())
 
     def _forget(self, resource: Resource, step: Forget, revision: str) -> None:
         record = self._catalog.index(resource.key.name)
@@ -204,16 +200,3 @@ class IndexController:
 def _objects(record: IndexRecord, corpora: Iterable[str], builds: Iterable[str]) -> list[ObjectRef]:
     refs = [record.corpora[digest].ref for digest in corpora if digest in record.corpora]
     return refs + [ref for digest in builds if digest in record.builds for ref in record.builds[digest].files.values()]
-
-
-def _tails_let_go(record: IndexRecord, change: Served) -> Iterator[Place]:
-    """Those that nothing serves by any more after the change."""
-    kept = {tail.ref for tail in served(record, change).tails}
-    yield from ((tail.ref.bucket, tail.ref.key) for tail in record.tails if tail.ref not in kept)
-
-
-def _serving_base(record: IndexRecord | None) -> Corpus | None:
-    """The corpus of the build that serves."""
-    if record is None or record.serving is None:
-        return None
-    return record.corpora.get(record.builds[record.serving.build].corpus)

@@ -39,6 +39,11 @@ def most_changed(base: Corpus, share: float) -> int:
     return max(int(base.rows * share), LEAST) if share else 0
 
 
+def most_told(base: Corpus, share: float) -> int:
+    """Changed rows up to which a tail is made."""
+    return MEANWHILE * most_changed(base, share)
+
+
 def lag(base: Corpus, table: Table, tails: Iterable[Tail], share: float) -> Lag | None:
     """What a corpus lacks of the present rows; None where it lacks nothing, or where the version that it is of is not kept any more."""
     if base.snapshot == table.snapshot or current_tail(base, table, tails) is not None:
@@ -64,14 +69,10 @@ def current_tail(base: Corpus, table: Table, tails: Iterable[Tail]) -> Tail | No
 def _lags(base: Corpus, table: Table, tails: Iterable[Tail], share: float) -> Iterator[Lag]:
     """From the newest tail of the corpus, else from the corpus itself: from a version that is still known."""
     kept = frozenset(table.versions)
-    most = MEANWHILE * most_changed(base, share)
+    most = most_told(base, share)
+    if not most:
+        return
     own = sorted((tail for tail in tails if tail.base == base.digest), key=lambda tail: -tail.table_version)
     yield from (Lag(base, tail.table_version, tail, most) for tail in own if (tail.table_version, tail.table_at) in kept)
     if (base.table_version, base.table_at) in kept:
         yield Lag(base, base.table_version, None, most)
-
-
-def newest_near(corpora: Iterable[Corpus], table: Table, tails: Iterable[Tail], share: float) -> Corpus | None:
-    """The newest of these corpora that can stand for the present rows."""
-    found = (corpus for corpus in corpora if near(corpus, table, tails, share))
-    return max(found, key=lambda corpus: corpus.table_version, default=None)

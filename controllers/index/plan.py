@@ -5,8 +5,9 @@ What serves goes on serving until its successor is there, and rows that come mea
 the most links, then the broadest construction; without any generation the recommended recipe for the size is built.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from controllers.index.following import Lag
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
@@ -14,16 +15,19 @@ from controllers.step import Work
 from specs.kinds.index import IndexSpec, ServeGeneration
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest, Table, Tail
+from state.catalog.records import Build, Choice, Corpus, IndexRecord, ServingManifest, Table, Tail
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A recipe that may serve: its build's digest over the present corpus, and how that build is searched.
+    """A recipe that may serve: its builds' digests over the corpora that are near, and how they are searched.
 
     Args:
         generation: name of the IndexGeneration; None for the recommended recipe.
         preferred: whether the engine is the recommended one for the size.
+        build: over the newest corpus; elsewhere: over the others, by corpus.
+        declared: whether an IndexGeneration sees to the build.
+        chosen: whether somebody said that it is to serve.
     """
 
     generation: str | None
@@ -32,6 +36,36 @@ class Candidate:
     search: Mapping[str, object] = field(hash=False)
     build: str
     preferred: bool
+    elsewhere: Mapping[str, str] = field(default_factory=dict, hash=False)
+    declared: bool = True
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A corpus that can stand for the present rows.
+
+    Args:
+        lag: what it lacks of them; None for nothing.
+        tail: that leads from it to them; None where they are the same.
+    """
+
+    corpus: Corpus
+    lag: Lag | None = None
+    tail: Tail | None = None
+
+
+class Answer(NamedTuple):
+    """A candidate that is built, and over what."""
+
+    candidate: Candidate
+    base: Base
+    build: str
+
+    @property
+    def manifest(self) -> ServingManifest:
+        """With the rows that came since, as far as they are known."""
+        return ServingManifest(self.build, self.candidate.generation, dict(self.candidate.search), self.base.tail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +75,9 @@ class Observed:
     Args:
         wanted: digest of the corpus of the present rows; None while the dataset has no table.
         corpus_weight: bytes of text that embedding reads, about.
-        base: the corpus to build over; None where the present rows are to be embedded first.
-        candidates: recipes over the base.
-        lag, base_lag: what the corpus that serves, and the base, lack of the present rows, tails included.
-        tail: of the base, leading to the present rows.
+        bases: the corpora that can stand for the present rows, newest first; without any, those are to be embedded first.
+        candidates: recipes over them.
+        lag: what the corpus that serves lacks of the present rows, its tail included.
         damaged: digests of corpora and builds whose objects are missing.
         problem: why the dataset, its columns or the bucket cannot be used; None if they can.
         unbuilt: generations whose recipe cannot be built in this version.
@@ -54,12 +87,10 @@ class Observed:
     record: IndexRecord | None
     wanted: str | None
     corpus_weight: int
-    base: Corpus | None
+    bases: tuple[Base, ...]
     candidates: tuple[Candidate, ...]
     bucket: str
     lag: Lag | None = None
-    base_lag: Lag | None = None
-    tail: Tail | None = None
     damaged: frozenset[str] = frozenset()
     problem: Outcome | None = None
     unbuilt: tuple[str, ...] = ()
@@ -84,8 +115,8 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
-class BuildRecommended:
-    """Builds the recipe that is recommended for the size."""
+class BuildOwn:
+    """Builds a recipe that no IndexGeneration sees to: the one recommended for the size, or one that was chosen by hand."""
 
     why: str
     candidate: Candidate
@@ -98,7 +129,7 @@ class BuildRecommended:
 
     def summary(self) -> str:
         """See `Step`."""
-        return f"build the recommended {self.candidate.engine} index"
+        return f"build the {'chosen' if self.candidate.chosen else 'recommended'} {self.candidate.engine} index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +160,18 @@ class Follow:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchoose:
+    """Lets go of a choice that was made by hand."""
+
+    why: str
+    work: Work | None = None
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return "let go of what was chosen by hand"
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Lets go of builds and corpora that are neither served nor kept for a way back."""
 
@@ -142,7 +185,7 @@ class Forget:
         return f"remove {len(self.builds)} old builds and {len(self.corpora)} old corpora"
 
 
-IndexStep = Embed | Follow | BuildRecommended | Serve | Forget
+IndexStep = Embed | Follow | BuildOwn | Serve | Unchoose | Forget
 """What an Index's plan is made of."""
 
 
@@ -153,29 +196,45 @@ def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
         return ()
     if observed.lag is not None and record is not None and record.serving is not None and not _lacks_rows(observed):
         return (Follow("rows came, changed or went since", replace(record.serving, tail=None), observed.lag),)
-    if record is None or observed.base is None:
+    if record is None or not observed.bases:
         if _lacks_rows(observed):
             return ()
         return (Embed(_why_embed(record, observed), observed.wanted, observed.corpus_weight),)
-    chosen = choose(spec, observed)
-    if chosen is None:
-        return _recommended(spec, observed)
-    manifest = ServingManifest(chosen.build, chosen.generation, dict(chosen.search), observed.tail)
-    if observed.base_lag is not None and not _lacks_rows(observed):
-        return (Follow("rows came, changed or went since it was built", manifest, observed.base_lag),)
-    if record.serving != manifest and observed.base_lag is None:
-        return (Serve("it is the best build of the present rows", manifest),)
-    old_builds, old_corpora = _superseded(spec, record, observed.base.digest)
+    if record.choice is not None and (why := _void(spec, record.choice, observed)):
+        return (Unchoose(why),)
+    answer = choose(spec, observed)
+    if answer is None:
+        return _own_build(spec, observed)
+    if answer.base.lag is not None and not _lacks_rows(observed):
+        return (Follow("rows came, changed or went since it was built", answer.manifest, answer.base.lag),)
+    if record.serving != answer.manifest and answer.base.lag is None:
+        return (Serve("it was chosen by hand" if answer.candidate.chosen else "it is the best build of the present rows", answer.manifest),)
+    newest = observed.bases[0].corpus
+    if answer.base.corpus.digest != newest.digest and not answer.candidate.declared:
+        return (BuildOwn("it is over older rows", answer.candidate, _weight(newest)),)
+    old_builds, old_corpora = _superseded(spec, record, newest.digest)
     return (Forget(f"keep: {spec.keep}", old_corpora, old_builds),) if old_builds or old_corpora else ()
 
 
-def choose(spec: IndexSpec, observed: Observed) -> Candidate | None:
-    """The best candidate that is built; None while none is."""
+def choose(spec: IndexSpec, observed: Observed) -> Answer | None:
+    """The best candidate that is built, over the newest rows that it is built over; None while the one that is to serve is not."""
     builds = observed.record.builds if observed.record is not None else {}
-    ready = [c for c in observed.candidates if c.build in builds and c.build not in observed.damaged]
+    sound = builds.keys() - observed.damaged
+    answers = [answer for candidate in observed.candidates if (answer := _answer(candidate, observed.bases, sound)) is not None]
     if isinstance(spec.serve, ServeGeneration):
-        return next((c for c in ready if c.generation == spec.serve.generation), None)
-    return max(ready, key=_merit, default=None)
+        named = (a for a in answers if a.candidate.generation == spec.serve.generation and a.candidate.declared)
+        return next(named, None)
+    if any(candidate.chosen for candidate in observed.candidates):
+        return next((answer for answer in answers if answer.candidate.chosen), None)
+    return max(answers, key=lambda answer: _merit(answer.candidate), default=None)
+
+
+def _answer(candidate: Candidate, bases: tuple[Base, ...], sound: Set[str]) -> Answer | None:
+    for number, base in enumerate(bases):
+        build = candidate.build if number == 0 else candidate.elsewhere.get(base.corpus.digest)
+        if build in sound:
+            return Answer(candidate, base, str(build))
+    return None
 
 
 def _merit(candidate: Candidate) -> tuple[bool, int, int, str]:
@@ -186,12 +245,28 @@ def _merit(candidate: Candidate) -> tuple[bool, int, int, str]:
     return (candidate.preferred, number("m"), number("efConstruction"), candidate.generation or "")
 
 
-def _recommended(spec: IndexSpec, observed: Observed) -> tuple[IndexStep, ...]:
-    own = next((c for c in observed.candidates if c.generation is None), None)
-    base = observed.base
-    if own is None or spec.serve != "auto" or base is None:
+def _void(spec: IndexSpec, choice: Choice, observed: Observed) -> str | None:
+    """Why what was chosen by hand does not count any more."""
+    if spec.serve != "auto":
+        return "the spec says what serves"
+    if choice.generation is None or choice.generation in observed.unbuilt:
+        return None
+    declared = {candidate.generation for candidate in observed.candidates if candidate.declared}
+    return None if choice.generation in declared else f"IndexGeneration/{choice.generation} is not declared any more"
+
+
+def _own_build(spec: IndexSpec, observed: Observed) -> tuple[IndexStep, ...]:
+    own = next((c for c in observed.candidates if c.chosen and not c.declared), None)
+    own = own or next((c for c in observed.candidates if c.generation is None and not c.declared), None)
+    if own is None or spec.serve != "auto" or any(c.chosen and c.declared for c in observed.candidates):
         return ()
-    return (BuildRecommended("no IndexGeneration names a recipe", own, base.chunks * base.dimension * 4),)
+    why = "it was chosen by hand" if own.chosen else "no IndexGeneration names a recipe"
+    return (BuildOwn(why, own, _weight(observed.bases[0].corpus)),)
+
+
+def _weight(corpus: Corpus) -> int:
+    """Bytes of vectors."""
+    return corpus.chunks * corpus.dimension * 4
 
 
 def _why_embed(record: IndexRecord | None, observed: Observed) -> str:
@@ -223,26 +298,27 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     dataset = f"Dataset/{spec.dataset}"
     if observed.wanted is None or observed.table is None:
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has no rows yet", blocked_by=dataset)
-    record, base = observed.record, observed.base
-    if _lacks_rows(observed) and (base is None or observed.base_lag is not None):
+    newest = observed.bases[0] if observed.bases else None
+    if _lacks_rows(observed) and (newest is None or newest.lag is not None):
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} has lost rows; what was built before goes on serving", blocked_by=dataset)
-    chosen = choose(spec, observed)
-    if chosen is None or record is None or base is None:
+    answer = choose(spec, observed)
+    if answer is None:
         return _waiting(spec, observed)
-    tail = observed.tail
-    chunks = base.chunks if tail is None else base.chunks - tail.hidden + tail.chunks
-    rows = base.rows if tail is None else tail.rows
+    chosen, (corpus, tail) = answer.candidate, (answer.base.corpus, answer.base.tail)
+    chunks = corpus.chunks if tail is None else corpus.chunks - tail.hidden + tail.chunks
+    rows = corpus.rows if tail is None else tail.rows
     detail = {
         "chunks": chunks,
         "rows": rows,
-        "generation": chosen.generation or chosen.build[:8],
-        "build": chosen.build,
+        "generation": chosen.generation or answer.build[:8],
+        "build": answer.build,
         "engine": chosen.engine,
-        "tableVersion": base.table_version if tail is None else tail.table_version,
+        "tableVersion": corpus.table_version if tail is None else tail.table_version,
         "changedSince": 0 if tail is None else tail.changed,
+        "chosenByHand": chosen.chosen,
     }
-    name = chosen.generation or f"the recommended {chosen.engine} build"
-    return Ready(f"{name} serves {chunks:,} chunks of {rows:,} rows", detail)
+    name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
+    return Ready(f"{name} serves {chunks:,} chunks of {rows:,} rows{', chosen by hand' if chosen.chosen else ''}", detail)
 
 
 def _lacks_rows(observed: Observed) -> bool:

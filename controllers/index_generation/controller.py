@@ -8,7 +8,6 @@ from controllers.index_generation import plan as planning
 from controllers.index_generation.plan import BuildGeneration, Observed
 from controllers.outcome import Outcome
 from controllers.step import Started
-from engines.vectors.recommend import recommend
 from specs.kinds.index import IndexSpec
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Key, Resource
@@ -39,10 +38,11 @@ class IndexGenerationController:
         index_spec = index.spec_as(IndexSpec)
         table = self._catalog.table(index_spec.dataset)
         embeds = table is not None and table.columns and index_not_built(index_spec) is None
-        base = self._builds.base(index_spec, table, record) if table is not None and embeds else None
-        if base is None:
+        bases = self._builds.bases(index_spec, table, record) if table is not None and embeds else ()
+        if not bases:
             return Observed(True, record, None, None)
-        candidate = self._builds.candidate(resource.key.name, spec, base.digest, recommend(base.chunks).engine)
+        base = bases[0].corpus
+        candidate = self._builds.candidate(resource.key.name, spec, bases)
         build = record.builds.get(candidate.build) if record is not None else None
         return Observed(True, record, base, candidate, build is not None and not self._builds.whole(build.files.values()))
 

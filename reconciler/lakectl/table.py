@@ -63,6 +63,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("resync", "resync", "compare a dataset's files with the catalog, mend", "daemon", _STEER),
     Command("suspend", "suspend", "leave an object alone for a while", "either", _STEER),
     Command("resume", "resume", "look after a suspended object again", "either", _STEER),
+    Command("promote", "promote", "another generation answers for an index", "either", _STEER),
+    Command("rollback", "rollback", "what answered before answers again", "either", _STEER),
     Command("gc", "gc", "remove what nothing refers to any more", "either", _STEER),
     Command("rebuild", "rebuild", "the catalog from the tables' files, if it is lost", "no daemon", _STEER),
     Command("approve", "approve", "let a held plan go ahead", "either", _STEER),

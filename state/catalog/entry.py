@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self, TypeAlias, get_args
 
 import orjson
 
-from state.catalog.records import Binding, Build, Corpus, DataFile, Ledger, Origin, Refusal, Schema, ServingManifest
+from state.catalog.records import Binding, Build, Choice, Corpus, DataFile, Ledger, Origin, Refusal, Schema, ServingManifest
 from state.errors import CatalogCorrupt
 
 FORMAT = 1
@@ -150,6 +150,23 @@ class Served:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         manifest = data["manifest"]
         return cls(**{**data, "manifest": None if manifest is None else ServingManifest.from_dict(manifest)})
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Somebody said what is to answer for the index; None: the rule decides again."""
+
+    op: ClassVar[str] = "chosen"
+    object: str
+    choice: Choice | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"op": self.op, "object": self.object, "choice": None if self.choice is None else self.choice.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        choice = data["choice"]
+        return cls(**{**data, "choice": None if choice is None else Choice.from_dict(choice)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +313,7 @@ Change: TypeAlias = (
     | CorpusAdded
     | BuildAdded
     | Served
+    | Chosen
     | Forgotten
     | BucketOpened
     | Managed

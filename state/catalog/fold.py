@@ -23,6 +23,7 @@ from state.catalog.entry import (
     BucketOpened,
     BuildAdded,
     Change,
+    Chosen,
     CorpusAdded,
     Dropped,
     Forgotten,
@@ -227,7 +228,7 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
     match change:
         case TableCommit():
             return _with_table(state, _commit(state.table or Table(state.name, version=max(state.last_version, change.after)), change))
-        case CorpusAdded() | BuildAdded() | Served() | Forgotten():
+        case CorpusAdded() | BuildAdded() | Served() | Chosen() | Forgotten():
             return _with_index(state, _index(state.index or IndexRecord(state.name), change))
         case Retained() | Adopted():
             return _retain(state, isinstance(change, Retained))
@@ -395,7 +396,7 @@ def _schemas(table: Table, schema: Schema | None) -> tuple[Schema, ...]:
     return (*table.schemas, schema)
 
 
-def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Forgotten) -> IndexRecord:
+def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Chosen | Forgotten) -> IndexRecord:
     match change:
         case CorpusAdded():
             after = replace(index, corpora={**index.corpora, change.corpus.digest: change.corpus})
@@ -411,6 +412,8 @@ def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Forgo
                 if change.manifest.tail.base != base:
                     raise ChangeRefused(f"{change.object}: the tail is of corpus {change.manifest.tail.base}, the build of {base}.")
             after = index if change.manifest == index.serving else served(index, change)
+        case Chosen():
+            after = replace(index, choice=change.choice)
         case Forgotten():
             after = _forget(index, change)
         case _:
@@ -421,7 +424,7 @@ def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Forgo
 def served(index: IndexRecord, change: Served) -> IndexRecord:
     """The index after its pointer moved. The way back is to what answered before in another way: newer rows alone do not change it."""
     before = index.serving
-    same = before is None or (change.manifest is not None and change.manifest.answers_as(before))
+    same = before is None or (change.manifest is not None and index.same_way(change.manifest, before))
     return replace(index, serving=change.manifest, previous=index.previous if same else before)
 
 

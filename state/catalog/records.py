@@ -584,10 +584,6 @@ class ServingManifest:
     search: Mapping[str, Any] = field(default_factory=dict, hash=False)
     tail: Tail | None = None
 
-    def answers_as(self, other: ServingManifest) -> bool:
-        """Whether both search the same build in the same way, whatever rows came since."""
-        return replace(self, tail=None) == replace(other, tail=None)
-
     def to_dict(self) -> dict[str, Any]:
         return {
             "build": self.build,
@@ -603,14 +599,40 @@ class ServingManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to answer for an index by somebody's word, until another word: the IndexGeneration of this name as its spec has it, or, where
+    `engine` is given, exactly this recipe, that once had the name."""
+
+    generation: str | None
+    engine: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    search: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        known = {"generation": self.generation, "engine": self.engine}
+        return known | {"parameters": dict(self.parameters), "search": dict(self.search)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """A logical index: its corpora and builds by digest, what serves now, and what served before (the way back)."""
+    """A logical index: its corpora and builds by digest, what serves now, what served before (the way back), and what is to serve where
+    somebody said so."""
 
     name: str
     corpora: Mapping[str, Corpus] = field(default_factory=dict, hash=False)
     builds: Mapping[str, Build] = field(default_factory=dict, hash=False)
     serving: ServingManifest | None = None
     previous: ServingManifest | None = None
+    choice: Choice | None = None
+
+    def same_way(self, one: ServingManifest, other: ServingManifest) -> bool:
+        """Whether both answer by the same recipe, searched in the same way, whatever rows they hold. Of builds that are recorded."""
+        recipes = [(build.engine, build.parameters) for build in (self.builds[one.build], self.builds[other.build])]
+        return recipes[0] == recipes[1] and (one.generation, one.search) == (other.generation, other.search)
 
     @property
     def tails(self) -> tuple[Tail, ...]:
@@ -630,6 +652,7 @@ class IndexRecord:
             "builds": [build.to_dict() for build in self.builds.values()],
             "serving": None if self.serving is None else self.serving.to_dict(),
             "previous": None if self.previous is None else self.previous.to_dict(),
+            **({"choice": self.choice.to_dict()} if self.choice is not None else {}),
         }
 
     @classmethod
@@ -641,4 +664,5 @@ class IndexRecord:
             {build["digest"]: Build.from_dict(build) for build in data["builds"]},
             None if serving is None else ServingManifest.from_dict(serving),
             None if previous is None else ServingManifest.from_dict(previous),
+            Choice.from_dict(data["choice"]) if "choice" in data else None,
         )

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.index import plan as index
-from controllers.index.following import LEAST, Lag, lag, near, newest_near
-from controllers.index.plan import BuildRecommended, Candidate, Embed, Follow, Forget, Observed, Serve
+from controllers.index.following import LEAST, Lag, lag, near
+from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, Observed, Serve, Unchoose
 from controllers.index_generation import plan as generation
 from controllers.index_generation.plan import BuildGeneration
 from controllers.outcome import Ready, Stalled, Waiting
@@ -22,7 +22,7 @@ from specs.resource import Resource
 from state import reasons
 from state.catalog.entry import BuildAdded, CorpusAdded, Forgotten, Served
 from state.catalog.fold import ObjectState, apply
-from state.catalog.records import Build, Column, Corpus, DataFile, Former, IndexRecord, Schema, ServingManifest, Table, Tail
+from state.catalog.records import Build, Choice, Column, Corpus, DataFile, Former, IndexRecord, Schema, ServingManifest, Table, Tail
 from state.objects import ObjectRef
 
 NAME = "Index/resumes"
@@ -60,7 +60,8 @@ def build(candidate: Candidate, over: str) -> Build:
 def candidate(
     name: str | None, over: str, engine: str = "hnsw", parameters: Mapping[str, object] | None = None, preferred: bool = False
 ) -> Candidate:
-    return Candidate(name, engine, parameters or {}, {"efSearch": 64} if engine == "hnsw" else {}, f"{name}@{over}", preferred)
+    search = {"efSearch": 64} if engine == "hnsw" else {}
+    return Candidate(name, engine, parameters or {}, search, f"{name}@{over}", preferred, declared=name is not None)
 
 
 def record(corpora: str = "", builds: tuple[tuple[Candidate, str], ...] = (), serving: Candidate | None = None) -> IndexRecord:
@@ -80,7 +81,8 @@ def manifest(chosen: Candidate) -> ServingManifest:
 
 def observed(known: IndexRecord | None, *candidates: Candidate, want: str | None = "c1", **facts: Any) -> Observed:
     base = known.corpora.get(want) if known is not None and want is not None and want not in facts.get("damaged", ()) else None
-    return Observed(TABLE, known, want, 1000, base, candidates, "primary", **facts)
+    bases = (Base(base, facts.pop("base_lag", None), facts.pop("tail", None)),) if base is not None else ()
+    return Observed(TABLE, known, want, 1000, facts.pop("bases", bases), candidates, "primary", **facts)
 
 
 G1 = candidate("g1", "c1")
@@ -106,7 +108,7 @@ class TestSteps:
 
     def test_then_the_recommended_build(self) -> None:
         (step,) = index.plan(AUTO, observed(record("c1"), OWN))
-        assert step == BuildRecommended("no IndexGeneration names a recipe", OWN, 7 * 4 * 4)
+        assert step == BuildOwn("no IndexGeneration names a recipe", OWN, 7 * 4 * 4)
         assert step.summary() == "build the recommended flat index"
 
     def test_not_if_a_generation_is_to_come(self) -> None:
@@ -135,7 +137,7 @@ class TestSteps:
     def test_a_damaged_build_is_built_again(self) -> None:
         known = record("c1", ((OWN, "c1"),), OWN)
         (step,) = index.plan(AUTO, observed(known, OWN, damaged=frozenset({OWN.build})))
-        assert isinstance(step, BuildRecommended)
+        assert isinstance(step, BuildOwn)
 
     def test_a_sound_one_takes_over_meanwhile(self) -> None:
         other = candidate("g2", "c1")
@@ -239,17 +241,66 @@ class TestDistance:
     def test_small_tables_are_not_built_anew_for_some_rows(self) -> None:
         assert near(replace(self.base, rows=3), self.table(6), (replace(tail("c1"), changed=LEAST),), 0.1)
 
-    def test_of_those_that_are_near_the_newest(self) -> None:
-        newer = replace(self.base, digest="c2", table_version=4, table_at="at4")
-        assert newest_near([self.base, newer, replace(newer, table_version=5, table_at="?")], self.table(6), (), 0.1) == newer
+
+def chosen(spec: IndexSpec, now: Observed) -> Candidate | None:
+    answer = index.choose(spec, now)
+    return None if answer is None else answer.candidate
+
+
+class TestByHand:
+    better = candidate("g2", "c1", parameters={"m": 64})
+    known = record("c1", ((G1, "c1"), (better, "c1")))
+
+    def test_what_was_chosen_serves_whatever_is_better(self) -> None:
+        known = replace(self.known, choice=Choice("g1"))
+        (step,) = index.plan(AUTO, observed(known, replace(G1, chosen=True), self.better))
+        assert step == Serve("it was chosen by hand", manifest(G1))
+
+    def test_no_other_while_it_is_being_built(self) -> None:
+        known = replace(record("c1", ((self.better, "c1"),), self.better), choice=Choice("g1"))
+        now = observed(known, replace(G1, chosen=True), self.better)
+        assert index.plan(AUTO, now) == ()
+        assert isinstance(index.conclude(AUTO, now), Waiting)
+
+    def test_a_recipe_that_no_generation_has_is_built_by_the_index(self) -> None:
+        own = replace(candidate("g1", "c2", parameters={"m": 4}), declared=False, chosen=True)
+        known = replace(record("c1 c2", ((G1, "c1"),), G1), choice=Choice("g1", "hnsw", {"m": 4}))
+        (step,) = index.plan(AUTO, observed(known, own, candidate("g1", "c2"), want="c2"))
+        assert step == BuildOwn("it was chosen by hand", own, 7 * 4 * 4)
+        assert step.summary() == "build the chosen hnsw index"
+
+    def test_a_build_over_another_corpus_that_is_near_serves_and_is_made_again_over_the_newest(self) -> None:
+        own = replace(candidate("g1", "c2"), elsewhere={"c1": G1.build}, declared=False, chosen=True)
+        known = replace(record("c1 c2", ((G1, "c1"),)), choice=Choice("g1", "hnsw"))
+        bases = (Base(corpus("c2")), Base(corpus("c1"), tail=tail("c1")))
+        now = observed(known, own, candidate("g1", "c2"), bases=bases)
+        served = replace(manifest(G1), tail=tail("c1"))
+        assert index.plan(AUTO, now) == (Serve("it was chosen by hand", served),)
+        known = replace(known, serving=served)
+        assert index.plan(AUTO, replace(now, record=known)) == (BuildOwn("it is over older rows", own, 7 * 4 * 4),)
+
+    @pytest.mark.parametrize(
+        ("resource", "choice", "why"),
+        [
+            (PINNED, Choice("g2"), "the spec says what serves"),
+            (AUTO, Choice("g9"), "IndexGeneration/g9 is not declared any more"),
+            (AUTO, Choice("g9", "hnsw"), "IndexGeneration/g9 is not declared any more"),
+        ],
+    )
+    def test_a_word_ends_with_what_it_was_about(self, resource: Resource, choice: Choice, why: str) -> None:
+        assert index.plan(resource, observed(replace(self.known, choice=choice), G1, self.better)) == (Unchoose(why),)
+
+    def test_it_holds_while_its_generation_cannot_be_built(self) -> None:
+        now = observed(replace(self.known, choice=Choice("g9")), G1, unbuilt=("g9",))
+        assert not any(isinstance(step, Unchoose) for step in index.plan(AUTO, now))
 
 
 class TestChoice:
     spec = AUTO.spec_as(IndexSpec)
 
     def test_only_what_is_built(self) -> None:
-        assert index.choose(self.spec, observed(record("c1"), G1)) is None
-        assert index.choose(self.spec, observed(None, G1)) is None
+        assert chosen(self.spec, observed(record("c1"), G1)) is None
+        assert chosen(self.spec, observed(None, G1)) is None
 
     @pytest.mark.parametrize(
         ("better", "worse"),
@@ -262,18 +313,18 @@ class TestChoice:
     )
     def test_the_better_recipe(self, better: Candidate, worse: Candidate) -> None:
         known = record("c1", ((better, "c1"), (worse, "c1")))
-        assert index.choose(self.spec, observed(known, better, worse)) == better
-        assert index.choose(self.spec, observed(known, worse, better)) == better
+        assert chosen(self.spec, observed(known, better, worse)) == better
+        assert chosen(self.spec, observed(known, worse, better)) == better
 
     def test_the_pinned_one_whatever_is_better(self) -> None:
         better = candidate("g2", "c1", "flat", preferred=True)
         known = record("c1", ((G1, "c1"), (better, "c1")))
-        assert index.choose(PINNED.spec_as(IndexSpec), observed(known, G1, better)) == G1
+        assert chosen(PINNED.spec_as(IndexSpec), observed(known, G1, better)) == G1
 
     def test_no_other_instead_of_the_pinned_one(self) -> None:
         other = candidate("g2", "c1")
         known = record("c1", ((other, "c1"),))
-        assert index.choose(PINNED.spec_as(IndexSpec), observed(known, G1, other)) is None
+        assert chosen(PINNED.spec_as(IndexSpec), observed(known, G1, other)) is None
 
 
 class TestForgetting:
@@ -304,11 +355,14 @@ class TestForgetting:
 
     def test_the_way_back_stays(self) -> None:
         known, now, resource = self.history(5, 1)
-        (step,) = index.plan(resource, now)
+        before = candidate("g0", "c0", parameters={"m": 4})
+        state = apply(ObjectState(NAME, index=known), BuildAdded(NAME, build(before, "c0")))
+        state = apply(apply(state, Served(NAME, manifest(before))), Served(NAME, manifest(candidate("g1", "c4"))))
+        assert state.index is not None
+        assert state.index.previous == manifest(before)
+        (step,) = index.plan(resource, replace(now, record=state.index))
         assert isinstance(step, Forget)
-        assert known.previous is not None
-        assert known.previous.build not in step.builds
-        assert step.builds == ("g1@c0", "g1@c1", "g1@c2")
+        assert step == Forget("keep: 1", ("c1", "c2", "c3"), ("g1@c0", "g1@c1", "g1@c2", "g1@c3"))
 
     def test_builds_of_the_present_rows_stay_whoever_serves(self) -> None:
         others = tuple((candidate(f"g{n}", "c1"), "c1") for n in range(6))
@@ -337,7 +391,7 @@ class TestEndings:
     @pytest.mark.parametrize(
         ("resource", "now", "reason", "blocker"),
         [
-            (AUTO, Observed(None, None, None, 0, None, (), ""), reasons.DEPENDENCY_NOT_READY, "Dataset/people"),
+            (AUTO, Observed(None, None, None, 0, (), (), ""), reasons.DEPENDENCY_NOT_READY, "Dataset/people"),
             (AUTO, observed(record("c1"), G1), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),
             (AUTO, observed(record("c1")), reasons.DEPENDENCY_NOT_READY, None),
             (PINNED, observed(record("c1"), G1), reasons.DEPENDENCY_NOT_READY, "IndexGeneration/g1"),

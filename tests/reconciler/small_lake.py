@@ -258,7 +258,9 @@ class Bench:
         )
         self.compaction = Compaction(self.streams, lambda: None)
         self.turns = turns
-        chores = Chores(self.files, self.checks, self.compaction, self.collect, self.kinds.edits, alone(self.executor, turns))
+        chores = Chores(
+            self.files, self.checks, self.compaction, self.collect, self.kinds.edits, self.kinds.promotions, alone(self.executor, turns)
+        )
         self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.streams, chores, self.clock)
 
     def collect(self) -> Collection:

@@ -258,14 +258,6 @@ class TestRefusals:
         assert lake.operator.answer() == (X,)
         assert ended(lake, request)["outcome"] == "done"
 
-    @pytest.mark.parametrize("verb", ["promote", "rollback"])
-    def test_of_what_is_not_built(self, lake: Bench, verb: str) -> None:
-        request = ask(lake, verb)
-        assert lake.operator.answer() == ()
-        row = ended(lake, request)
-        message = f"`{verb}` is not built in this version. Use a version of Lakehouse that has it."
-        assert (row["outcome"], row["message"]) == ("refused", message)
-
 
 class TestDamage:
     @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b'{"format": 9}', b'{"format": 1, "id": "other", "verb": "gc"}'])

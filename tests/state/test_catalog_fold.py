@@ -214,7 +214,7 @@ def test_a_rename_needs_a_source_and_room() -> None:
 
 CORPUS = Corpus("c1", ref("c1"), 5, 9, "s", 1, "f", 4)
 BUILD = Build("b1", "g1", "hnsw", {"m": 16}, "c1", {"graph": ref("g")}, 9, 4, 0.5)
-BUILT = (CorpusAdded(INDEX, CORPUS), BuildAdded(INDEX, BUILD), BuildAdded(INDEX, replace(BUILD, digest="b2")))
+BUILT = (CorpusAdded(INDEX, CORPUS), BuildAdded(INDEX, BUILD), BuildAdded(INDEX, replace(BUILD, digest="b2", parameters={"m": 32})))
 
 
 def serve(build: str) -> Served:

@@ -16,6 +16,7 @@ from state.catalog.fold import Approval, BucketRecord, Inventory, ObjectState, S
 from state.catalog.records import (
     Binding,
     Build,
+    Choice,
     Column,
     ColumnStats,
     Corpus,
@@ -77,7 +78,8 @@ builds = st.builds(Build, texts, maybe, texts, documents, texts, st.dictionaries
 tails = st.builds(Tail, texts, refs, texts, texts, counts, texts, counts, counts, counts, counts)
 manifests = st.builds(ServingManifest, texts, maybe, documents, st.none() | tails)
 served = st.none() | manifests
-indexes = st.builds(IndexRecord, texts, keyed(corpora, "digest"), keyed(builds, "digest"), served, served)
+choices = st.none() | st.builds(Choice, maybe, maybe, documents, documents)
+indexes = st.builds(IndexRecord, texts, keyed(corpora, "digest"), keyed(builds, "digest"), served, served, choices)
 
 changes: dict[str, st.SearchStrategy[Change]] = {
     "table-commit": st.builds(
@@ -99,6 +101,7 @@ changes: dict[str, st.SearchStrategy[Change]] = {
     "corpus-added": st.builds(entries.CorpusAdded, texts, corpora),
     "build-added": st.builds(entries.BuildAdded, texts, builds),
     "served": st.builds(entries.Served, texts, served),
+    "chosen": st.builds(entries.Chosen, texts, choices),
     "forgotten": st.builds(entries.Forgotten, texts, many(texts), many(texts)),
     "bucket-opened": st.builds(entries.BucketOpened, texts, documents, st.booleans()),
     "managed": st.builds(entries.Managed, texts, texts, texts),

@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 
 from reconciler.lakectl.errors import GitRefused, UsageInvalid
-from reconciler.lakectl.here import Here
 from reconciler.lakectl.options import Parser, add_output, duration
-from reconciler.lakectl.output import emit
+from reconciler.lakectl.own_commit import followed
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.words import short
 from reconciler.lakectl.work_tree import SPEC_PATHS, git, identity, succeeds, uncommitted_specs
@@ -41,28 +40,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     made = git(here.root, "rev-parse", "HEAD")
     if args.output == "table":
         session.terminal.line(f"Reverted {short(undone)} “{title}” by {short(made)}; `lakectl undo` again brings it back.")
-    return _follow(here, undone, made, title, args, session)
-
-
-def _follow(here: Here, undone: str, made: str, title: str, args: argparse.Namespace, session: Session) -> int:
-    from reconciler.lakectl import following
-    from reconciler.lakectl.commands.apply import show
-    from reconciler.lakectl.specs_here import place_of
-
-    writer = following.running_daemon(here, session)
-    document = {"reverted": undone, "title": title, "commit": made, "followed": None}
-    if writer is None:
-        if args.output != "table":
-            emit(session.terminal, document, args.output)
-        else:
-            session.terminal.line("Nobody is reconciling now: the next `lakectl daemon` or `lakectl apply` follows it.")
-        return 0
-    ended = following.follow(here, place_of(here), writer, args.timeout, session)
-    if args.output != "table":
-        emit(session.terminal, document | {"followed": ended.converged}, args.output)
-        return 0
-    show(ended, "table", session, writer)
-    return 0
+    return followed(here, {"reverted": undone, "title": title, "commit": made}, args, session)
 
 
 def _last_commit(root: Path) -> str:

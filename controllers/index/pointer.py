@@ -1,0 +1,53 @@
+"""The pointer of an index: what answers from now on. It moves with one catalog entry; tails that nobody needs then are let go of."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from controllers.events import Events
+from state import reasons
+from state.catalog.catalog import Catalog
+from state.catalog.entry import Change, Served
+from state.catalog.fold import served
+from state.catalog.records import IndexRecord, ServingManifest
+from state.discards import Discards
+from state.failpoints import declare, hit
+from state.references import Place
+
+_BEFORE_SERVE = declare("index.before-serve")
+_AFTER_SERVE = declare("index.after-serve")
+
+
+class Cause(NamedTuple):
+    """Who moves it and why, at which revision of the specs."""
+
+    actor: str
+    reason: str
+    revision: str | None
+
+
+class Pointer:
+    """Blocking."""
+
+    def __init__(self, catalog: Catalog, discards: Discards, events: Events) -> None:
+        self._catalog = catalog
+        self._discards = discards
+        self._events = events
+
+    def move(self, index: str, manifest: ServingManifest, cause: Cause, message: str, besides: Sequence[Change] = ()) -> None:
+        """index: "Index/name". message: of the event, which there is where it answers otherwise than before. besides: changes of the same
+        entry."""
+        record = self._catalog.index(index.partition("/")[2])
+        change = Served(index, manifest)
+        hit(_BEFORE_SERVE)
+        with self._discards.after(index, _let_go(record, change) if record is not None else ()):
+            changes = (*besides, change)
+            self._catalog.commit(changes, actor=cause.actor, reason=cause.reason, revision=cause.revision or "")
+        hit(_AFTER_SERVE)
+        if record is None or record.serving is None or not record.same_way(manifest, record.serving):
+            self._events.record_event(index, "Normal", reasons.PROMOTED, message, cause.revision)
+
+
+def _let_go(record: IndexRecord, change: Served) -> Iterator[Place]:
+    """The tails that nothing serves by any more after the change."""
+    kept = {tail.ref for tail in served(record, change).tails}
+    yield from ((tail.ref.bucket, tail.ref.key) for tail in record.tails if tail.ref not in kept)

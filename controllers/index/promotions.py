@@ -1,0 +1,144 @@
+"""Promotion and rollback by hand: one catalog entry says what is to serve, and moves the pointer.
+
+The pointer moves with that entry wherever the build holds the present rows, or the tail that serves is of its corpus; else the index's next
+visit embeds what it lacks first. A generation that is promoted serves as its spec has it, later changes of the spec included. A rollback is
+to exactly what served: build, parameters and all. Refuses to go against the spec: where that says what serves, it is changed there.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from controllers.index.builds import Builds
+from controllers.index.plan import Answer, Base, Candidate
+from controllers.index.pointer import Cause, Pointer
+from engines.errors import EngineError
+from engines.search_at import manifest_of
+from engines.vectors.engine import Recipe
+from specs.errors import LakehouseError
+from specs.kinds.index import IndexSpec, ServeGeneration
+from specs.kinds.index_generation import IndexGenerationSpec
+from specs.resource import Key, Resource
+from specs.suggestions import nearest
+from state.catalog.catalog import Catalog
+from state.catalog.entry import Chosen
+from state.catalog.records import Choice, IndexRecord, ServingManifest, Table
+from state.requests import Request
+
+
+class PromotionRefused(LakehouseError):
+    """What is to serve cannot, or the spec says otherwise."""
+
+    slug = "promotion-refused"
+
+
+class Promotions:
+    """Blocking; one request at a time."""
+
+    def __init__(self, catalog: Catalog, builds: Builds, pointer: Pointer, generations: Callable[[Key], Iterable[Resource]]) -> None:
+        """generations: the specs in force of an index's generations."""
+        self._catalog = catalog
+        self._builds = builds
+        self._pointer = pointer
+        self._generations = generations
+
+    def carry_out(self, index: Resource, request: Request, revision: str | None) -> str:
+        """What was done, in words. Raises PromotionRefused."""
+        spec, name = index.spec_as(IndexSpec), index.key.name
+        wanted = request.payload.get("generation")
+        if wanted is not None and not isinstance(wanted, str):
+            raise PromotionRefused("`generation` is no name.", remedy="Name an IndexGeneration.")
+        if isinstance(spec.serve, ServeGeneration):
+            command = f"lakectl {request.verb} {name} {wanted or 'GENERATION'} --write-spec"
+            raise PromotionRefused(
+                f"The spec of {index.key} says `serve: {{generation: {spec.serve.generation}}}`, and that goes first.",
+                remedy=f"Change it there; `{command}` does, and commits.",
+            )
+        table, record = self._catalog.table(spec.dataset), self._catalog.index(name)
+        if table is None or record is None:
+            raise PromotionRefused(f"Nothing is built for {index.key} yet.", remedy=f"`lakectl why {index.key}` tells what it waits for.")
+        if request.verb == "promote":
+            choice, manifest = self._promoted(index, wanted, table, record)
+        else:
+            choice, manifest = self._former(index, wanted, table, record)
+        return self._move(index, record, choice, manifest, request, revision)
+
+    def _promoted(self, index: Resource, wanted: str | None, table: Table, record: IndexRecord) -> tuple[Choice, ServingManifest | None]:
+        declared = {generation.key.name: generation for generation in self._generations(index.key)}
+        if wanted not in declared:
+            names = ", ".join(sorted(declared)) or "none"
+            near = nearest(wanted or "", declared)
+            said = f"{index.key} has no IndexGeneration {wanted}" if wanted else "It is not said which generation is to serve"
+            raise PromotionRefused(f"{said}; it has {names}.", remedy=f"Did you mean {near}?" if near else "Name one of its generations.")
+        spec = declared[wanted].spec_as(IndexGenerationSpec)
+        bases = self._builds.bases(index.spec_as(IndexSpec), table, record)
+        try:
+            candidate = self._builds.candidate(wanted, spec, bases) if bases else None
+        except EngineError as error:
+            raise PromotionRefused(f"IndexGeneration/{wanted} cannot be built: {error}", remedy=error.remedy) from error
+        answer = None if candidate is None else self._built(candidate, bases, record)
+        if answer is not None:
+            return Choice(wanted), _present(answer, record)
+        key = f"IndexGeneration/{wanted}"
+        raise PromotionRefused(f"{key} has no build of the present rows yet.", remedy=f"`lakectl wait {key}`, then ask again.")
+
+    def _former(self, index: Resource, wanted: str | None, table: Table, record: IndexRecord) -> tuple[Choice, ServingManifest | None]:
+        serving = record.serving
+        if wanted is None and record.previous is None:
+            raise PromotionRefused(f"Nothing else served {index.key} before.", remedy=f"`lakectl promote {index.key.name} GENERATION`.")
+        if wanted is None:
+            assert record.previous is not None
+            manifest, build = record.previous, record.builds[record.previous.build]
+        else:
+            kept = [b for b in record.builds.values() if b.generation == wanted and (serving is None or b.digest != serving.build)]
+            if not kept:
+                names = ", ".join(sorted({str(b.generation) for b in record.builds.values() if b.generation})) or "none"
+                raise PromotionRefused(
+                    f"No former build of {wanted} is kept for {index.key}; there are builds of {names}.",
+                    remedy="`keep` in the Index's spec says how many are kept.",
+                )
+            build = kept[-1]
+            manifest = manifest_of(record, build)
+        recipe = Recipe(build.engine, build.parameters, manifest.search)
+        choice = Choice(manifest.generation, build.engine, dict(build.parameters), dict(manifest.search))
+        bases = self._builds.bases(index.spec_as(IndexSpec), table, record)
+        answer = self._built(self._builds.own(recipe, bases, manifest.generation), bases, record) if bases else None
+        return choice, None if answer is None else _present(answer, record)
+
+    def _built(self, candidate: Candidate, bases: Sequence[Base], record: IndexRecord) -> Answer | None:
+        """Over the newest rows that it is built over."""
+        for base in bases:
+            digest = candidate.elsewhere.get(base.corpus.digest, candidate.build)
+            if digest in record.builds and self._builds.whole(record.builds[digest].files.values()):
+                return Answer(candidate, base, digest)
+        return None
+
+    def _move(
+        self, index: Resource, record: IndexRecord, choice: Choice, manifest: ServingManifest | None, request: Request, revision: str | None
+    ) -> str:
+        name = str(index.key)
+        chosen = [Chosen(name, choice)] if choice != record.choice else []
+        cause = Cause(request.actor, request.reason or request.verb, revision)
+        if manifest is not None and manifest != record.serving:
+            message = f"{_called(choice)} serves ({manifest.build[:8]}), chosen by {request.actor}"
+            self._pointer.move(name, manifest, cause, message, chosen)
+            return message
+        if not chosen:
+            return f"{_called(choice)} serves already"
+        self._catalog.commit(tuple(chosen), actor=cause.actor, reason=cause.reason, revision=revision or "")
+        if manifest is None:
+            return f"{_called(choice)} serves as soon as it holds the present rows"
+        return f"{_called(choice)} serves already, and goes on until another is chosen"
+
+
+def _present(answer: Answer, record: IndexRecord) -> ServingManifest | None:
+    """With the rows that are found now; None where those of this corpus have to be embedded first."""
+    serving, base = record.serving, answer.base
+    if base.lag is None:
+        return answer.manifest
+    if serving is None or record.builds[serving.build].corpus != base.corpus.digest:
+        return None
+    return replace(answer.manifest, tail=serving.tail)
+
+
+def _called(choice: Choice) -> str:
+    return choice.generation or f"the {choice.engine} build"

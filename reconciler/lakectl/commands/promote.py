@@ -1,0 +1,28 @@
+"""`lakectl promote`: another generation answers for an index."""
+
+import argparse
+
+from reconciler.lakectl import promoting
+from reconciler.lakectl.options import Parser
+from reconciler.lakectl.session import Session
+
+USAGE = "INDEX GENERATION [--write-spec] [--reason TEXT]"
+DESCRIPTION = """
+Let a generation that is built answer for an index whose spec says `serve: auto`, until another is
+chosen. Searches go on meanwhile; each says which generation answered. What the spec of the Index
+says goes first: with --write-spec the choice is written there and committed.
+"""
+EXAMPLES = """
+lakectl promote resumes resumes-g2 --reason "found better by hand"
+lakectl promote resumes resumes-g2 --write-spec
+"""
+
+
+def options(parser: Parser) -> None:
+    """Which index, which generation, why."""
+    promoting.add_options(parser, generation="the IndexGeneration that is to answer")
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """0 done or stored, 1 refused or failed. Raises UsageInvalid, GitRefused, ObjectUnknown."""
+    return promoting.run(args, session, "promote")

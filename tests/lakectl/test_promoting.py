@@ -1,0 +1,87 @@
+"""`promote` and `rollback` on a repository: a request for whoever reconciles, or a commit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Said
+
+    Lakectl = Callable[..., Said]
+
+ROOT = Path(__file__).parents[2]
+
+INDEX = """\
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: people}
+spec: {source: {files: "data/people/*.csv"}}
+---
+apiVersion: lakehouse/v1
+kind: Index
+metadata: {name: about}
+spec:
+  dataset: people  # all of them
+  text: [about]
+---
+apiVersion: lakehouse/v1
+kind: IndexGeneration
+metadata: {name: about-g1}
+spec: {index: about, flat: {}}
+"""
+
+
+def git(*words: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # of the hook that checks the specs
+    return subprocess.run(["git", *words], capture_output=True, text=True, check=True, env=environment).stdout.strip()
+
+
+def commit(folder: Path, text: str) -> None:
+    (folder / "specs/about.yaml").write_text(text)
+    git("add", "specs")
+    git("commit", "-q", "--no-verify", "-m", "An index")
+
+
+@pytest.fixture
+def made(in_folder: Path, lakectl: Lakectl) -> Path:
+    """A new repository with two rows of data."""
+    assert lakectl("init", "--commit").code == 0
+    (in_folder / "data/people").mkdir(parents=True)
+    (in_folder / "data/people/1.csv").write_text("name,about\nAda,programs\nGrace,compilers\n")
+    return in_folder
+
+
+def test_the_spec_says_what_serves(made: Path, lakectl: Lakectl) -> None:
+    commit(made, INDEX)
+    said = lakectl("promote", "about", "about-g1", "--write-spec", "--reason", "measured")
+    assert said.code == 0, said.all
+    assert "specs/about.yaml says `serve: {generation: about-g1}` since" in said.out
+    assert (made / "specs/about.yaml").read_text() == INDEX.replace("  dataset", "  serve: {generation: about-g1}\n  dataset")
+    assert git("log", "-1", "--format=%B").splitlines() == ["Serve about-g1 of Index/about", "", "measured"]
+    again = lakectl("promote", "about", "about-g1", "--write-spec")
+    assert (again.code, "says `serve: {generation: about-g1}` already" in again.err) == (2, True)
+    assert lakectl("undo").code == 0
+    assert (made / "specs/about.yaml").read_text() == INDEX
+
+
+def test_what_is_not_declared_or_not_committed_is_left_alone(made: Path, lakectl: Lakectl) -> None:
+    commit(made, INDEX)
+    said = lakectl("promote", "about", "about-g2", "--write-spec")
+    assert (said.code, "did you mean `IndexGeneration/about-g1`" in said.err) == (2, True), said.all
+    (made / "specs/about.yaml").write_text(INDEX + "# mine\n")
+    said = lakectl("promote", "about", "about-g1", "--write-spec")
+    assert (said.code, "specs/about.yaml is changed and not committed" in said.err) == (2, True)
+    assert (made / "specs/about.yaml").read_text() == INDEX + "# mine\n"
+
+
+def test_a_request_is_kept_for_the_next_daemon(made: Path, lakectl: Lakectl) -> None:
+    commit(made, INDEX)
+    assert lakectl("apply").code == 0
+    said = lakectl("rollback", "about")
+    assert (said.code, "the next daemon carries it out" in said.out) == (0, True), said.all

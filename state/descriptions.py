@@ -133,10 +133,12 @@ def facts(table: Table, columns: Sequence[ColumnDescription], about: Mapping[str
     for column in columns:
         for kind in column.sensitivity if column.sensitive else ():
             sensitive[kind][column.name] = column.entities
-    in_files = not about.get("source", {}).keys() & {"postgres", "sql"}
+    source = about.get("source", {})
+    in_files = not source.keys() & {"postgres", "sql"}
+    word = "query" if not in_files else "object" if "bucket" in source else "file"
     return Facts(
         name=table.name, rows=table.rows, columns=[(column.name, column.type) for column in columns], key=table.primary_key,
-        sources=len(table.bindings) if in_files else 1, source="file" if in_files else "query", sensitive=sensitive,
+        sources=len(table.bindings) if in_files else 1, source=word, sensitive=sensitive,
     )  # fmt: skip
 
 

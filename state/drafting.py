@@ -19,7 +19,7 @@ class Facts:
 
     Args:
         columns: in order, with types.
-        sources: how many files or queries; `source`: the word for one of them.
+        sources: how many files, objects or queries; `source`: the word for one of them.
         sensitive: columns by class, with the entities found in each.
     """
 

@@ -33,6 +33,10 @@ REMEMBERED = 100_000
 # A path that was just handed out may not be open yet, so what was used within these seconds stays, even over the bound.
 GRACE = 60.0
 
+_TICK = 0.05
+"""Seconds that a local file must have rested before it is hashed: file systems stamp times by the kernel's tick (10 ms at most), and two
+writes of one size within a tick look the same."""
+
 _RESCUABLE = (BucketUnavailable, BucketUnknown, SecretError, ObjectMissing, ObjectCorrupt)
 
 T = TypeVar("T")
@@ -46,10 +50,10 @@ class ObjectReader:
 
     def __init__(self, buckets: Buckets, cache_dir: Path, max_bytes: int, *, clock: Callable[[], float] = time.time) -> None:
         """max_bytes: of the cache of remote objects; exceeded only by what is in use. clock: Unix seconds, as files' mtimes are."""
+        self.cache_dir, self.max_bytes = cache_dir, max_bytes
         self._buckets = buckets
         self._cache = cache_dir / "objects"
         self._staging = Staging(cache_dir / ".tmp")
-        self._max_bytes = max_bytes
         self._clock = clock
         self._lock = threading.Lock()
         self._verified: OrderedDict[_Identity, None] = OrderedDict()
@@ -148,6 +152,39 @@ class ObjectReader:
             raise _corrupt_content(ref, found)
         return data
 
+    def take(self, bucket: str, key: str) -> tuple[ObjectInfo, str]:
+        """Facts and SHA-256 of an object that nothing refers to yet; a remote one is in the cache then. Never from the rescue bucket.
+
+        The facts are of after it was read: an etag that was known before tells whether it stayed what it was. Raises what the store raises.
+        """
+        store = self._buckets.store(bucket)
+        local = store.path(key)
+        if local is None:
+            return self._taken(store, key)
+        rested = self._clock() - store.head(key).modified
+        if 0 <= rested < _TICK:
+            time.sleep(_TICK - rested)
+        try:
+            found = sha256_file(local)
+        except OSError as error:
+            store.head(key)
+            raise storage_error(error, bucket=bucket, operation="get", path=local) from error
+        return store.head(key), found
+
+    def own(self, ref: ObjectRef, suffix: str) -> Path:
+        """As `path`, of a remote object, but as a file of this process' own that nothing evicts. The caller removes it.
+
+        suffix: of its name. Raises as `path` does, and DiskFull.
+        """
+        found = self.path(ref)
+        try:
+            held = self._staging.new()
+            held = held.with_name(held.name + suffix)
+            held.hardlink_to(found)
+        except OSError as error:
+            raise storage_error(error, bucket=ref.bucket, operation="cache", path=found) from error
+        return held
+
     def whole(self, ref: ObjectRef) -> bool:
         """Whether the object is there, as large as it should be, and not one whose content this process found damaged. A light look.
 
@@ -193,7 +230,7 @@ class ObjectReader:
             self._remember(identity)
 
     def _cached(self, store: ObjectStore, ref: ObjectRef) -> Path:
-        path = self._cache / ref.sha256[:2] / ref.sha256
+        path = self._place(ref)
         with self._turns.of(ref.sha256):
             try:
                 self._check(path, ref)
@@ -218,14 +255,39 @@ class ObjectReader:
                     raise _corrupt_size(ref, size)
                 if found != ref.sha256:
                     raise _corrupt_content(ref, found)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                staged.replace(path)
+                self._keep(staged, ref, path)
             finally:
                 staged.unlink(missing_ok=True)
-            self._remember(_identity(path, ref))
-            self._evict(keep=path)
         except OSError as error:
             raise storage_error(error, bucket=ref.bucket, operation="cache", path=path) from error
+
+    def _taken(self, store: ObjectStore, key: str) -> tuple[ObjectInfo, str]:
+        try:
+            staged = self._staging.new()
+            try:
+                opened = store.open(key)
+                size, found = _write(opened, staged)
+                if size != opened.info.size:
+                    raise BucketUnavailable(store.name, "get", f"{key} broke off after {size} of {opened.info.size} bytes")
+                ref = ObjectRef(store.name, key, size, found)
+                path = self._place(ref)
+                with self._turns.of(found):
+                    self._keep(staged, ref, path)
+            finally:
+                staged.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(error, bucket=store.name, operation="cache", path=self._cache) from error
+        return opened.info, found
+
+    def _place(self, ref: ObjectRef) -> Path:
+        return self._cache / ref.sha256[:2] / ref.sha256
+
+    def _keep(self, staged: Path, ref: ObjectRef, path: Path) -> None:
+        """A verified file as the cache's. Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(path)
+        self._remember(_identity(path, ref))
+        self._evict(keep=path)
 
     def _evict(self, keep: Path) -> None:
         """Remove what was used longest ago until the cache is within its bound. Looks at the disk: other processes add, too."""
@@ -238,7 +300,7 @@ class ObjectReader:
             found.append((stat.st_atime, stat.st_size, path))
         total = sum(size for _, size, _ in found)
         for used, size, path in sorted(found):
-            if total <= self._max_bytes or used > self._clock() - GRACE:
+            if total <= self.max_bytes or used > self._clock() - GRACE:
                 return
             if path != keep:
                 path.unlink(missing_ok=True)
@@ -267,12 +329,18 @@ def _identity(path: Path, ref: ObjectRef) -> _Identity:
 
 def _copy(store: ObjectStore, ref: ObjectRef, target: Path) -> tuple[int, str]:
     """Bytes of the object and their SHA-256; an object of another size is not read."""
+    opened = store.open(ref.key)
+    if opened.info.size != ref.size:
+        opened.pieces.close()
+        return opened.info.size, ""
+    return _write(opened, target)
+
+
+def _write(opened: OpenObject, target: Path) -> tuple[int, str]:
+    """Bytes that were written, and their SHA-256."""
     digest = hashlib.sha256()
     size = 0
-    opened = store.open(ref.key)
     with target.open("wb") as file, closing(opened.pieces):
-        if opened.info.size != ref.size:
-            return opened.info.size, ""
         for piece in opened.pieces:
             digest.update(piece)
             file.write(piece)

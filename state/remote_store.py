@@ -267,6 +267,8 @@ class ObstoreStore:
 
     def _unavailable(self, operation: str, failures: int, error: Exception) -> BucketUnavailable:
         remedy = "Check the bucket's `credentials`: the keys in that secret, and what they may do there." if _denied(error) else None
+        if isinstance(error, sdk.InvalidPathError):
+            remedy = "Remove or rename that object: no client that goes by paths can name it, and a listing that meets it ends there."
         return BucketUnavailable(self._name, operation, self._clients.redact(_reason(error)), attempts=failures, remedy=remedy)
 
 

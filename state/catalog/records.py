@@ -162,41 +162,58 @@ class DataFile:
         return cls(**{**data, **changed})
 
 
+class ObjectVersion(NamedTuple):
+    """What an object was when it was read as a source: its etag, and the SHA-256 of its bytes. While it has the etag, it has the bytes."""
+
+    etag: str
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A source path and the content last seen there. `present` is False once the path is gone while its rows stay."""
+    """A source path and the content last seen there. `present` is False once the path is gone while its rows stay. `object`: of an object
+    in a bucket."""
 
     path: str
     digest: str
     size: int
     mtime_ns: int
     present: bool = True
+    object: ObjectVersion | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {"path": self.path, "digest": self.digest, "size": self.size, "mtime_ns": self.mtime_ns, "present": self.present}
+        known = {"path": self.path, "digest": self.digest, "size": self.size, "mtime_ns": self.mtime_ns, "present": self.present}
+        return known if self.object is None else known | {"object": list(self.object)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**data)
+        return cls(**_with_object(data))
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A source file that was refused as a whole: its content, the line at fault, and the transformation it was refused under."""
+    """A source file that was refused as a whole: its content, the line at fault, and the transformation it was refused under. `object`: as
+    of a `Binding`."""
 
     path: str
     digest: str
     line: int | None
     reason: str
     transformation: str
+    object: ObjectVersion | None = None
 
     def to_dict(self) -> dict[str, Any]:
         known = {"path": self.path, "digest": self.digest, "line": self.line}
-        return known | {"reason": self.reason, "transformation": self.transformation}
+        known |= {"reason": self.reason, "transformation": self.transformation}
+        return known if self.object is None else known | {"object": list(self.object)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**data)
+        return cls(**_with_object(data))
+
+
+def _with_object(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return data if "object" not in data else {**data, "object": ObjectVersion(*data["object"])}
 
 
 LedgerKind: TypeAlias = Literal["journal", "quarantine", "profile", "edit"]

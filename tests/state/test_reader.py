@@ -272,3 +272,44 @@ class TestRescue:
         buckets.store("lost").delete("a")
         with pytest.raises(ObjectMissing, match="lost/a does not exist"):
             reader.find(ref)
+
+
+class TestObjectsThatNothingRefersTo:
+    @pytest.mark.parametrize("bucket", ["lake", "far"])
+    def test_facts_and_digest(self, buckets: Buckets, reader: ObjectReader, bucket: str, tmp_path: Path) -> None:
+        ref = put(buckets, bucket, "in/é.csv", b"id\n1\n")
+        info, digest = reader.take(bucket, "in/é.csv")
+        assert (info, digest) == (buckets.store(bucket).head("in/é.csv"), ref.sha256)
+        assert cached(tmp_path) == (set() if bucket == "lake" else {5})
+        with pytest.raises(ObjectMissing):
+            reader.take(bucket, "in/none.csv")
+
+    def test_what_was_taken_is_not_asked_for_again(self, buckets: Buckets, reader: ObjectReader, monkeypatch: pytest.MonkeyPatch) -> None:
+        ref = put(buckets, "far", "a", b"once")
+        downloads = count_downloads(buckets.store("far"), monkeypatch)
+        reader.take("far", "a")
+        assert reader.path(ref).read_bytes() == b"once"
+        assert downloads == ["a"]
+
+    def test_one_that_breaks_off_is_nothing(
+        self, buckets: Buckets, reader: ObjectReader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        put(buckets, "far", "a", b"whole")
+        store = buckets.store("far")
+        real = store.open
+
+        def cut(key: str) -> OpenObject:
+            opened = real(key)
+            return replace(opened, pieces=(piece[:3] for piece in opened.pieces))
+
+        monkeypatch.setattr(store, "open", cut)
+        with pytest.raises(BucketUnavailable, match="a broke off after 3 of 5 bytes"):
+            reader.take("far", "a")
+        assert cached(tmp_path) == set()
+
+    def test_a_file_of_ones_own_outlives_eviction(self, buckets: Buckets, reader: ObjectReader, clock: Clock, tmp_path: Path) -> None:
+        held = reader.own(put(buckets, "far", "a.csv.gz", b"a" * 900), ".gz")
+        clock.now += 2 * reading.GRACE
+        reader.path(put(buckets, "far", "b", b"b" * 800))
+        assert cached(tmp_path) == {800}
+        assert (held.read_bytes(), held.suffix) == (b"a" * 900, ".gz")

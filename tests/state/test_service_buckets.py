@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from secrets import token_hex
 
@@ -123,3 +125,33 @@ def test_what_is_large_goes_up_in_parts(s3_server: S3Server, secrets: Path) -> N
         assert store.head(f"large-{if_absent}").size == len(content)
         assert store.get(f"large-{if_absent}") == content
         assert not staged.exists()
+
+
+class Lists(BaseHTTPRequestHandler):
+    """Lists one object, under a key that no path can be."""
+
+    def do_GET(self) -> None:
+        entry = "<Key>in/../x.csv</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>e</ETag><Size>1</Size>"
+        facts = "<Name>lake</Name><KeyCount>1</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>"
+        body = f'<?xml version="1.0"?><ListBucketResult>{facts}<Contents>{entry}</Contents></ListBucketResult>'.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody wants to know."""
+
+
+def test_a_key_that_no_path_can_be_is_named(secrets: Path) -> None:
+    keep(secrets, "a", "b")
+    with HTTPServer(("127.0.0.1", 0), Lists) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(BucketUnavailable, match=r'did not answer \(list\): .*"in/\.\./x\.csv"') as caught:
+                list(bucket(f"http://127.0.0.1:{server.server_address[1]}").list("in/"))
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (caught.value.attempts, str(caught.value.remedy).partition(":")[0]) == (1, "Remove or rename that object")

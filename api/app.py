@@ -14,7 +14,21 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api import datasets, events, health, hot_cache, metrics, objects, openapi, query, search, status, storage, storage_errors
+from api import (
+    datasets,
+    events,
+    health,
+    hot_cache,
+    metrics,
+    notifications,
+    objects,
+    openapi,
+    query,
+    search,
+    status,
+    storage,
+    storage_errors,
+)
 from api.endpoints import Endpoint
 from api.limits import Limits, bounded
 from api.problems import expectations, problems
@@ -39,6 +53,7 @@ class Parts:
     buckets: storage.BucketSource
     objects: objects.ObjectSource
     audit: Audit
+    notified: notifications.Notified
     missing: health.Readiness
     daemon: status.Daemon
     listen_host: str = "127.0.0.1"
@@ -83,6 +98,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *hot_cache.endpoints(parts.hot),
         *datasets.endpoints(parts.catalog, parts.describe, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
+        *notifications.endpoints(parts.notified, bucket_names),
         *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),
         *objects.endpoints(parts.objects, parts.audit, threads.storage),
         *health.endpoints(parts.missing),

@@ -29,6 +29,7 @@ class Endpoint:
     handle: Handle
     answers: Mapping[str, type[BaseModel] | None]
     body: type[BaseModel] | None = None
+    body_optional: bool = False
     parameters: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[int, ...] = ()

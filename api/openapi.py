@@ -69,7 +69,7 @@ def _operation(route: Endpoint) -> dict[str, Any]:
         "responses": _responses(route),
     }
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": _reference(route.body)}}}
+        operation["requestBody"] = {"required": not route.body_optional, "content": {JSON: {"schema": _reference(route.body)}}}
     return operation
 
 

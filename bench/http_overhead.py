@@ -108,7 +108,7 @@ def bare_app(answers: Mapping[str, bytes]) -> web.Application:
 async def measure(rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds by case: bare and ours at p50 and p99, and the difference at p50."""
     instant = Instant()
-    parts = Parts(instant, instant, None, None, None, Buckets(), None, None, tuple, Daemon("", "", 0))  # type: ignore[arg-type] - not asked
+    parts = Parts(instant, instant, None, None, None, Buckets(), None, None, None, tuple, Daemon("", "", 0))  # type: ignore[arg-type] - not asked
     ours = await start(build_app(parts))
     answers = {path: await ours.post(path, orjson.dumps(body)) for path, body in BODIES.values()}
     bare = await start(bare_app(answers))

@@ -20,6 +20,7 @@ from controllers.dataset.checks import FileChecks
 from controllers.dataset.controller import DatasetController
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFiles
+from controllers.dataset.objects import SourceObjects
 from controllers.dataset.row_sources import RowSources
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
@@ -31,6 +32,7 @@ from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
 from engines.sql.views import ViewSweep
 from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
+from reconciler.bucket_watch import BucketWatch
 from reconciler.collecting import alone, collector, settings_at
 from reconciler.damage_watch import DamageWatch
 from reconciler.data_watch import DataWatch
@@ -47,7 +49,9 @@ from reconciler.settings import Settings
 from reconciler.status_writer import StatusWriter
 from reconciler.upkeep import Upkeep, tell
 from reconciler.world import World
+from specs.kinds.dataset import DatasetSpec
 from specs.registry import KINDS
+from specs.resource import Key
 from specs.version import PARSER_VERSION
 from state import reasons
 from state.catalog.fold import tables_of
@@ -75,16 +79,19 @@ class Assembly:
     queue: WorkQueue
     driver: Driver
     notifier: Notifier
+    bucket_watch: BucketWatch
 
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """How each kind is reconciled, how its objects end, and who changes rows of a Dataset, or what serves an Index, by hand."""
+    """How each kind is reconciled, how its objects end; who changes rows of a Dataset, or what serves an Index, by hand; who knows objects
+    that are sources."""
 
     controllers: Mapping[str, Controller[Any, Any]]
     retiring: Mapping[str, Retiring]
     edits: Edits
     promotions: Promotions
+    objects: SourceObjects
 
 
 def make_world(state: State, statuses: StatusWriter) -> World:
@@ -98,8 +105,11 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
-    bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring, world.resource)
+    keeps = partial(_keeps, state, world)
+    bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring, world.resource, keeps)
     rows = RowSources(state.catalog, state.objects, executor, state.place.cache, world.resource)
+    hidden = (state.place.cache, state.place.data_root / ".git")
+    objects = SourceObjects(state.buckets, state.objects, executor, keeps, hidden, world.resource)
     dataset = DatasetController(
         state.catalog,
         state.buckets,
@@ -113,13 +123,26 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
         state.objects,
         state.place.cache / "views",
         rows,
+        objects,
         state.clock,
     )
     index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
     unsupported = Unsupported()
-    return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built, dataset.edits, index.promotions)
+    return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built, dataset.edits, index.promotions, objects)
+
+
+def _keeps(state: State, world: World, bucket: str) -> bool:
+    """Whether state, tables, indexes or copies of them are kept in a bucket."""
+    if bucket == state.bucket:
+        return True
+    for key in world.dependents(Key("Bucket", bucket)):
+        resource = world.resource(key)
+        # a Dataset may only read there
+        if resource is not None and (key.kind != "Dataset" or resource.spec_as(DatasetSpec).bucket == bucket):
+            return True
+    return any(record.table is not None and record.table.bucket == bucket for record in state.catalog.objects("Dataset").values())
 
 
 async def assemble(state: State, settings: Settings) -> Assembly:
@@ -145,7 +168,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     compaction = Compaction(state.streams, state.lease.check)
     retention = Retention(state.streams, state.lease.check, partial(tell, statuses))
     collect = collector(state, world, settings_at(state.place), executor, turns)
-    chores = Chores(files, checks, compaction, collect, kinds.edits, kinds.promotions, alone(executor, turns))
+    chores = Chores(files, kinds.objects, checks, compaction, collect, kinds.edits, kinds.promotions, alone(executor, turns))
     parts = Parts(
         source=state.place.source,
         world=world,
@@ -164,7 +187,8 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     _wire(state, desk, driver, checks)
     notifier = _notifier(state, follower, statuses)
     statuses.hear = notifier.tell
-    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier)
+    bucket_watch = BucketWatch(world, state.buckets, queue.add, loop.call_later)
+    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch)
 
 
 def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:

@@ -10,6 +10,7 @@ from typing import Any
 from controllers.dataset.checks import FileChecks
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFiles
+from controllers.dataset.objects import SourceObjects
 from controllers.index.promotions import PromotionRefused, Promotions
 from engines.errors import EditRefused
 from reconciler.collecting import told
@@ -57,12 +58,13 @@ class Chores:
     """What requests set off besides visits.
 
     Args:
-        files: the sources, whose digests are forgotten on request. checks: of tables' data files.
+        files, objects: the sources, whose digests are forgotten on request. checks: of tables' data files.
         compaction: of streams. collect: removes what nothing refers to. edits: of single rows. promotions: of what serves an index.
         guard: keeps everybody from working on an object; see `state.garbage.Guard`.
     """
 
     files: SourceFiles
+    objects: SourceObjects
     checks: FileChecks
     compaction: Compaction
     collect: Callable[[], Collection]
@@ -227,7 +229,10 @@ class Operator:
         """Has sources and data files of a Dataset read at its next visit, whatever is remembered of them."""
         resource = self._world.resource(key)
         if key.kind == "Dataset" and resource is not None:
-            self._chores.files.forget(resource.spec_as(DatasetSpec).source.files)
+            source = resource.spec_as(DatasetSpec).source
+            self._chores.files.forget(source.files)
+            if source.bucket is not None:
+                self._chores.objects.forget(source.bucket, source.prefix)
             self._chores.checks.ask(key.name)
 
     def _resync_incomplete(self) -> tuple[str, tuple[Key, ...]]:

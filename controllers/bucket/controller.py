@@ -1,5 +1,6 @@
 """Bucket's hands: attaches stores in this process and records in the catalog where they are."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,10 +40,18 @@ class BucketController:
     Args:
         state_bucket: name of the bucket that holds the state: it never moves, and is never let go of.
         wanted: see `rescue`.
+        keeps: whether anything is kept in a bucket, or asked to be; one that is only a source need not be writable.
     """
 
     def __init__(
-        self, catalog: Catalog, buckets: Buckets, data_root: Path, state_bucket: str, mirroring: Mirroring, wanted: Wanted
+        self,
+        catalog: Catalog,
+        buckets: Buckets,
+        data_root: Path,
+        state_bucket: str,
+        mirroring: Mirroring,
+        wanted: Wanted,
+        keeps: Callable[[str], bool],
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
@@ -50,6 +59,7 @@ class BucketController:
         self._state_bucket = state_bucket
         self._mirroring = mirroring
         self._wanted = wanted
+        self._keeps = keeps
 
     def observe(self, resource: Resource) -> Observed:
         """The recorded and the attached place, and a light look at the store; at the state's, whether it holds the catalog still."""
@@ -99,7 +109,7 @@ class BucketController:
         return planning.conclude(resource, observed)
 
     def act(self, resource: Resource, step: Open | Mirror, revision: str) -> Started | None:
-        """Raises what a store said when it cannot be reached or written; BucketUnavailable if it breaks its promise."""
+        """Raises what a store said when it cannot be reached, or written; BucketUnavailable if it breaks its promise."""
         if isinstance(step, Mirror):
             return self._mirroring.copy(resource.key.name, str(resource.key))
         self._open(resource, step, revision)
@@ -107,9 +117,12 @@ class BucketController:
 
     def _open(self, resource: Resource, step: Open, revision: str) -> None:
         found = probe(open_store(step.config))
-        if found.problem is not None:
+        config = step.config
+        there = config.backend != "local" or Path(str(config.root), config.prefix).is_dir()
+        only_read = found.reachable and there and not self._keeps(resource.key.name)
+        if found.problem is not None and not only_read:
             raise found.problem
-        if not found.conditional_put:
+        if not found.conditional_put and not only_read:
             raise BucketUnavailable(
                 resource.key.name, "put if absent", "a second writer overwrote what was there, so that no catalog can be kept in it"
             )

@@ -131,7 +131,7 @@ def _holds_any(table: Table, refused: Sequence[Refusal]) -> bool:
 
 def _bindings(step: Follow, bindings: Mapping[str, Binding], accepted: Sequence[Accepted], rejected: Collection[str]) -> list[Binding]:
     read = [item.file for item in accepted if item.file.edit is None]
-    bound = [Binding(f.path, f.digest, f.size, f.mtime_ns) for f in (*read, *step.bind) if f.digest not in rejected]
+    bound = [Binding(f.path, f.digest, f.size, f.mtime_ns, object=f.object) for f in (*read, *step.bind) if f.digest not in rejected]
     # a copy of a refused file is refused with it, and says so when it is looked at next
     return bound + [replace(bindings[path], present=False) for path in step.gone]
 

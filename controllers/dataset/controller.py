@@ -24,11 +24,12 @@ from controllers.dataset.freshness import freshness
 from controllers.dataset.inferred import inferred
 from controllers.dataset.ledgers import letting_go
 from controllers.dataset.migration import Migrations, former
+from controllers.dataset.objects import SourceObjects
 from controllers.dataset.origins import Input
 from controllers.dataset.refresh import Slot, slot
 from controllers.dataset.row_sources import RowSources
 from controllers.dataset.standing import SOUND, Standing
-from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
+from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveUp, Identify, Observed, TakeUp
 from controllers.dataset.together import Member, Offer, Together
 from controllers.dataset.versions import expired, stamped
 from controllers.events import Events
@@ -95,6 +96,7 @@ class DatasetController:
         objects: ObjectReader,
         views: Path,
         rows: RowSources,
+        source_objects: SourceObjects,
         clock: Clock,
     ) -> None:
         self._catalog = catalog
@@ -108,6 +110,7 @@ class DatasetController:
         self._objects = objects
         self._views = views
         self._rows = rows
+        self._source_objects = source_objects
         self._clock = clock
         self._compactions = Compactions(buckets, executor, objects, views, self._key_prefix)
         self._migrations = Migrations(buckets, executor, objects)
@@ -126,7 +129,8 @@ class DatasetController:
         standing = self._checks.look(table) if table is not None else SOUND
         slot = self._slot(resource, table)
         inputs, blocked = self._rows.inputs(spec)
-        listing, now = self._listing(spec, table, slot, standing, inputs), self._clock()
+        listing, away = self._listing(resource, table, slot, standing, inputs)
+        now = self._clock()
         return Observed(
             table=table,
             listing=listing,
@@ -140,7 +144,7 @@ class DatasetController:
             fresh=freshness(spec, table, listing.files, now),
             slot=slot,
             inputs=inputs,
-            blocked=blocked,
+            blocked=blocked or away,
             against=self._contracts.against(spec),
             unjudged=self._contracts.problem(spec),
         )
@@ -153,13 +157,19 @@ class DatasetController:
         # files that are watched are due whenever they change; their schedule only makes us look
         return Slot(seconds=found.seconds) if spec.source.in_files and spec.refresh.watch else found
 
-    def _listing(self, spec: DatasetSpec, table: Table | None, slot: Slot, standing: Standing, inputs: tuple[Input, ...]) -> Listing:
+    def _listing(
+        self, resource: Resource, table: Table | None, slot: Slot, standing: Standing, inputs: tuple[Input, ...]
+    ) -> tuple[Listing, Outcome | None]:
+        """What is there to read; or was last, and why it cannot be looked at now."""
+        spec = resource.spec_as(DatasetSpec)
         wanted = planning.transformation(spec)
         if not spec.source.in_files:
-            return origins.listing(spec, table, slot, inputs, standing.damaged, wanted)
+            return origins.listing(spec, table, slot, inputs, standing.damaged, wanted), None
         if table is None or spec.refresh.watch or slot.due or standing.damaged or table.transformation != wanted:
-            return self._files.list(spec.source.files, spec.source.format)
-        return origins.as_bound(table)
+            if spec.source.bucket is not None:
+                return self._source_objects.look(resource, table)
+            return self._files.list(spec.source.files, spec.source.format), None
+        return origins.as_bound(table), None
 
     def drift(self, observed: Observed) -> tuple[str, ...]:
         """Keys of data files."""
@@ -190,6 +200,8 @@ class DatasetController:
                 return None
             case Compact() | Evolve():
                 return self._transform(resource, step, revision)
+            case Identify():
+                return self._source_objects.identify(resource, step)
             case Follow():
                 return self._follow(resource, step, revision)
 
@@ -343,7 +355,10 @@ class DatasetController:
         result = made.rows
         by_digest = {file.digest: file for file in step.ingest}
         accepted = tuple(Accepted(by_digest[digest], parts) for digest, parts in result.files.items())
-        refused = tuple(Refusal(by_digest[d].path, d, line, reason, step.transformation) for d, (line, reason) in result.refused.items())
+        refused = tuple(
+            Refusal(by_digest[d].path, d, line, reason, step.transformation, by_digest[d].object)
+            for d, (line, reason) in result.refused.items()
+        )
         outcomes = Outcomes(accepted, refused, result.schema, None if resource.spec_as(DatasetSpec).source.in_files else made.origin)
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
         at, version = iso(self._clock()), self._next_version(resource, table)
@@ -459,7 +474,7 @@ class DatasetController:
         )
         compared = None if table is None or common.schema is None or step.repair else former(spec, table, self._objects)
         arguments = Batch(tasks, self._journal(resource, step, table, revision), compared).to_dict()
-        return Job(
+        job = Job(
             id=digest(["ingest", arguments]),
             kind="ingest",
             function="engines.files.batch:run",
@@ -467,6 +482,7 @@ class DatasetController:
             weight=job_weight(sum(work_of(file.path, file.size) for file in (*step.ingest, *step.renew)), common.target),
             object=str(resource.key),
         )
+        return job if spec.source.bucket is None else self._source_objects.job(job, spec.source.bucket, step)
 
     def _key_prefix(self, name: str) -> str:
         """Where its files go. A table of this name that was dropped had others: its deletions may still be under way, or a writer's who
@@ -481,7 +497,7 @@ class DatasetController:
             edit = replace(common, path=place, display_path=file.path, digest=file.digest, format="parquet", tombstone=DELETED_COLUMN)
             return replace(edit, contract=None)
         form, options = how_read(spec, file.path)
-        path = str(self._files.resolve(file.path))
+        path = str(self._files.resolve(file.path)) if file.object is None else ""
         facts = replace(common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns)
         return replace(facts, format=form, options=options)
 

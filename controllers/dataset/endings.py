@@ -52,6 +52,9 @@ def _without_table(spec: DatasetSpec, observed: Observed) -> Outcome:
         return observed.blocked
     if observed.listing.unusable:
         return Stalled(reasons.FILE_REFUSED, _unusable(observed.listing))
+    if spec.source.bucket is not None:
+        where = f"Bucket/{spec.source.bucket}" + (f" whose key begins with `{spec.source.prefix}`" if spec.source.prefix else "")
+        return Waiting(reasons.SOURCE_EMPTY, f"there is no object in {where}; the first one is followed")
     return Waiting(reasons.SOURCE_EMPTY, f"no file matches {names(spec.source.files)} below the data root; the first one is followed")
 
 
@@ -102,14 +105,16 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     scanned = pages_without_text(spec, table)
     if scanned:
         detail["pagesWithoutText"] = dict(scanned)
-    whence = _sources(table, files) if spec.source.in_files else origins.words(spec)
+    whence = _sources(spec, table, files) if spec.source.in_files else origins.words(spec)
     served = f"{_count(table.rows, 'row')} from {whence}{held}{_unmerged(table)}, version {table.version}"
     return Ready(served + told(scanned), {**detail, **origins.detail(table)})
 
 
-def _sources(table: Table, present: int) -> str:
+def _sources(spec: DatasetSpec, table: Table, present: int) -> str:
     gone = len(table.bindings) - present
-    return _count(present, "file") + (f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else "")
+    return _count(present, "file" if spec.source.bucket is None else "object") + (
+        f" and {gone:,} that {'is' if gone == 1 else 'are'} gone" if gone else ""
+    )
 
 
 def _unmerged(table: Table) -> str:

@@ -15,8 +15,9 @@ from controllers.dataset.globs import Closed, Match, matches
 from engines.files.formats import DOCUMENTS, FORMATS, Format, reader_of
 from engines.files.source import ReadOptions
 from specs.kinds.dataset import DatasetSpec
+from state.catalog.records import ObjectVersion
 from state.digest_file import sha256_bytes, sha256_file
-from state.objects import ObjectRef
+from state.objects import ObjectInfo, ObjectRef
 
 
 def format_of(path: str, said: str | None) -> str:
@@ -56,6 +57,7 @@ class SourceFile:
     """One file: path relative to the data root, digest of what its rows belong to (see `identity`), size in bytes, mtime in ns.
 
     edit: the object that holds an edit, which is read again like a file where its table is made anew; its digest is its name.
+    object: of one in a bucket, whose path is the bucket's name and the key.
     """
 
     path: str
@@ -63,6 +65,7 @@ class SourceFile:
     size: int
     mtime_ns: int
     edit: ObjectRef | None = None
+    object: ObjectVersion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,11 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the globs match now, in lexical order of paths."""
+    """What the globs match now, in lexical order of paths. unread: objects of a bucket that match, and whose content nobody knows yet."""
 
     files: tuple[SourceFile, ...] = ()
     unusable: tuple[Unusable, ...] = ()
+    unread: tuple[ObjectInfo, ...] = ()
 
 
 class SourceFiles:

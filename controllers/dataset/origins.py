@@ -91,7 +91,8 @@ def listing(spec: DatasetSpec, table: Table | None, due: Slot, inputs: Collectio
 def as_bound(table: Table) -> Listing:
     """The files as the table followed them last, whatever they are now: of `watch: false`, while nothing is due."""
     refused = {refusal.path: refusal.digest for refusal in table.refusals.values()}
-    present = [SourceFile(b.path, refused.pop(b.path, b.digest), b.size, b.mtime_ns) for b in table.bindings.values() if b.present]
+    bound = [b for b in table.bindings.values() if b.present]
+    present = [SourceFile(b.path, refused.pop(b.path, b.digest), b.size, b.mtime_ns, object=b.object) for b in bound]
     others = [SourceFile(path, digest_, 0, 0) for path, digest_ in refused.items() if table.binding(path) is None]
     return Listing(tuple(sorted((*present, *others), key=lambda file: file.path)))
 

@@ -15,7 +15,7 @@ from controllers.dataset.compacting import compact
 from controllers.dataset.evolving import Evolve, evolution
 from controllers.dataset.files import Listing, SourceFile
 from controllers.dataset.standing import Standing
-from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveUp, Observed, TakeUp
+from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveUp, Identify, Observed, TakeUp
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec, reading
 from specs.model import given_fields
@@ -56,6 +56,8 @@ def wanted(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
         return (mended,)
     if observed.blocked is not None:
         return ()
+    if observed.listing.unread:
+        return (Identify(str(spec.source.bucket), observed.listing.unread),)
     return tuple(_scheduled(spec, observed, step) for step in _reading(spec, table, observed, transformation(spec)))
 
 
@@ -195,7 +197,7 @@ def follow(
         elif other and not known:
             ingest.append(file)
             coming.add(file.digest)
-        elif binding is None or other or not binding.present:
+        elif binding is None or other or not binding.present or binding.object != file.object:
             bind.append(file)
         if write == "upsert" and binding is not None and other and known:
             renew.append(file)
@@ -255,8 +257,6 @@ def _from_no_file(table: Table) -> bool:
 
 def not_built(spec: DatasetSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
-    if spec.source.bucket is not None:
-        return "`source: {bucket: …}`"
     return None if spec.source.in_files else _of_files_only(spec)
 
 

@@ -15,6 +15,7 @@ from controllers.step import Work
 from engines.files.formats import work_of
 from state.catalog.records import DataFile, Schema, Table
 from state.mirrors import Copy
+from state.objects import ObjectInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,24 @@ class TakeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Identify:
+    """Reads objects of a bucket for their digests, by which copies and renamed ones are told from new ones."""
+
+    bucket: str
+    objects: tuple[ObjectInfo, ...]
+    why: str = "objects are new or were replaced"
+
+    @property
+    def work(self) -> Work | None:
+        """Bytes to read."""
+        return Work("identify", sum(info.size for info in self.objects))
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"look into {names([f'{self.bucket}/{info.key}' for info in self.objects])}"
+
+
+@dataclass(frozen=True, slots=True)
 class Follow:
     """Makes the table follow its files, in one catalog entry.
 
@@ -163,7 +182,7 @@ class Follow:
         return ", ".join(parts) or ("note that nothing changed" if self.slot else "commit the table")
 
 
-DatasetStep = TakeUp | Fetch | Correct | Evolve | Follow | GiveUp | Compact
+DatasetStep = TakeUp | Fetch | Correct | Identify | Evolve | Follow | GiveUp | Compact
 """What a Dataset's plan is made of."""
 
 

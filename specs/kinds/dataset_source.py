@@ -88,7 +88,7 @@ class Source(Part):
         default=(), description="One glob or several, relative to the repository's root, as in data/candidates/*.csv."
     )
     bucket: Opt[Name] = Field(default=None, description="A Bucket whose objects are the files.")
-    prefix: str = Field(default="", description="With `bucket`: the objects' keys begin with this.")
+    prefix: str = Field(default="", description="With `bucket`: the objects' keys begin with this, as in incoming/.")
     postgres: Opt[Postgres] = Field(default=None, description="A PostgreSQL table or query.")
     sql: Opt[Text] = Field(default=None, description="A query over other datasets; it runs again when they change.")
     format: Opt[Literal["csv", "tsv", "ndjson", "json", "parquet", "excel", "text", "markdown", "html", "pdf"]] = Field(
@@ -120,6 +120,9 @@ class Source(Part):
         """What describes files has no place beside other sources, nor beside a format that has no use for it."""
         if "prefix" in given and "bucket" not in given:
             yield Fault("`prefix` needs `bucket`", ("prefix",))
+        prefix = given.get("prefix")
+        if isinstance(prefix, str) and not {"", ".", ".."}.isdisjoint(prefix.split("/")[:-1]):
+            yield Fault(f"`prefix` begins no key; found {found(prefix)}", ("prefix",), "write it as in incoming/2026/")
         if "files" not in given and "bucket" not in given:
             for name in cls._of_files:
                 if name in given:

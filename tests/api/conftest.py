@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -171,6 +171,7 @@ class World:
     statuses: Statuses
     streams: Streams
     catalog: Catalog
+    notified: list[tuple[str, Collection[str] | None]]
     missing: list[str]
     buckets: Buckets
     objects: ObjectReader
@@ -203,6 +204,12 @@ def world(tmp_path: Path, streams: Streams) -> World:
     buckets.attach(BucketConfig("far", "memory", prefix="p"))
     objects = ObjectReader(buckets, tmp_path / "cache", 1000)
     describe = Descriptions(Profiles(objects))
+    told: list[tuple[str, Collection[str] | None]] = []
+
+    def notified(bucket: str, keys: Collection[str] | None) -> list[str]:
+        told.append((bucket, keys))
+        return ["items"]
+
     parts = Parts(
         queries,
         searches,
@@ -214,10 +221,11 @@ def world(tmp_path: Path, streams: Streams) -> World:
         buckets,
         objects,
         Audit(streams),
+        notified,
         lambda: missing,
         daemon,
     )
-    return World(queries, searches, statuses, streams, catalog, missing, buckets, objects, parts)
+    return World(queries, searches, statuses, streams, catalog, told, missing, buckets, objects, parts)
 
 
 class Server(TestServer):

@@ -65,7 +65,7 @@ class Desk:
         self.buckets = Buckets()
         self.executor = Executor(root / "jobs", None, self.ended.put, failures=self.buckets.failures)
         mirroring = Mirroring(self.buckets, self.catalog.objects, self.executor, self.clock)
-        self.controller = BucketController(self.catalog, self.buckets, root, "primary", mirroring, {MIRROR.key: MIRROR}.get)
+        self.controller = BucketController(self.catalog, self.buckets, root, "primary", mirroring, {MIRROR.key: MIRROR}.get, lambda _: True)
 
     def visit(self, resource: Resource = LAKE) -> Outcome:
         """As the loop does it, jobs waited for."""

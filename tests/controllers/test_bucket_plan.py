@@ -22,7 +22,7 @@ from state.catalog.catalog import Catalog
 from state.catalog.entry import CorpusAdded, Managed, TableCommit
 from state.catalog.log import WriterId
 from state.catalog.records import Column, Corpus, DataFile, Schema
-from state.errors import StateError
+from state.errors import BucketUnavailable, StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef
 from state.places import BucketConfig, BucketPlace, Service
@@ -115,10 +115,11 @@ class Desk:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.kept = True
         self.catalog = Catalog.open(LocalStore(root / "state"), writer=WriterId("w", 1))
         self.buckets = Buckets()
         mirroring = Mirroring(self.buckets, self.catalog.objects, Executor(root / "jobs"), lambda: datetime.now(UTC))
-        self.controller = BucketController(self.catalog, self.buckets, root, "primary", mirroring, lambda key: None)
+        self.controller = BucketController(self.catalog, self.buckets, root, "primary", mirroring, lambda key: None, lambda _: self.kept)
 
     def converge(self, resource: Resource) -> object:
         self.catalog.commit((Managed(str(resource.key), resource.digest, "delete"),), actor="t", reason="t")
@@ -223,3 +224,24 @@ def test_a_place_that_cannot_be_written_is_an_error_and_is_not_used(desk: Desk) 
     with pytest.raises(StateError):
         desk.controller.act(resource, step, "r1")
     assert desk.buckets.config("lake").root == str(desk.root / "one")
+
+
+def test_one_that_is_only_a_source_need_not_be_writable(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise BucketUnavailable("lake", "put", "Permission denied")
+
+    monkeypatch.setattr(LocalStore, "put", denied)
+    monkeypatch.setattr(desk.catalog, "commit", lambda *_, **__: None)
+    (desk.root / "landing").mkdir()
+    (desk.root / "file").write_text("")
+    for path, kept, opens in (("landing", False, True), ("landing", True, False), ("file", False, False), ("nowhere", False, False)):
+        desk.kept = kept
+        resource = bucket(f"{{local: {{path: {path}}}}}")
+        (step,) = desk.controller.plan(resource, desk.controller.observe(resource))
+        if opens:
+            desk.controller.act(resource, step, "r1")
+            assert desk.buckets.config("lake").root == str(desk.root / path)
+        else:
+            with pytest.raises(BucketUnavailable):
+                desk.controller.act(resource, step, "r1")
+        desk.buckets.detach("lake")

@@ -558,8 +558,6 @@ class TestEndings:
     @pytest.mark.parametrize(
         ("spec", "named"),
         [
-            ("{source: {bucket: landing, prefix: x/}}", "`source: {bucket: …}`"),
-            ("{source: {bucket: other, prefix: x}}", "`source: {bucket: …}`"),
             ("{source: {sql: SELECT 1}, contract: {required: [k]}}", "`contract` of a source that is no file"),
         ],
     )

@@ -24,6 +24,7 @@ HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
     "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header source.sheet source.ocr "
+    "source.bucket source.prefix "
     "source.postgres.dsn.secret source.postgres.table source.postgres.query source.postgres.cursor source.postgres.overlap source.sql "
     "bucket primaryKey write columns.*.type columns.*.format refresh.watch refresh.every refresh.cron renamedFrom deletion policy publish "
     "tombstone keep.versions keep.age keep.journal compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable "
@@ -42,7 +43,6 @@ FOR_PEOPLE = {"Dataset": "owner description tags sensitivity columns.*.descripti
 
 FILES = "source: {files: a.csv}"
 NOT_BUILT = (
-    ("Dataset", "source: {bucket: b, prefix: x}", "source.bucket source.prefix"),
     ("Index", "dataset: a, text: t, lexical: true", "lexical"),
     ("Index", "dataset: a, text: t, embed: {model: {ollama: x}}", "embed.model.ollama"),
     (
@@ -64,6 +64,7 @@ BUILT = (
     ("Dataset", "source: {postgres: {dsn: {secret: x}, table: t, cursor: a, overlap: 1m}}, refresh: {every: 1h}"),
     ("Dataset", "source: {postgres: {dsn: {secret: x}, query: SELECT 1}}, refresh: {watch: false, cron: 0 2 * * *}"),
     ("Dataset", "source: {sql: SELECT 1}"),
+    ("Dataset", "source: {bucket: b, prefix: x, format: csv}, contract: {required: a}, publish: together"),
     ("Dataset", f"{FILES}, contract: {{required: a, unique: [a], checks: a > 1, references: {{a: b.c}}, onViolation: warn}}"),
     ("Dataset", f"{FILES}, publish: together"),
     ("Dataset", f"{FILES}, contract: {{ranges: {{a: {{min: 1, max: 2}}}}}}, columns: {{a: {{nullable: false}}}}"),

@@ -259,7 +259,14 @@ class Bench:
         self.compaction = Compaction(self.streams, lambda: None)
         self.turns = turns
         chores = Chores(
-            self.files, self.checks, self.compaction, self.collect, self.kinds.edits, self.kinds.promotions, alone(self.executor, turns)
+            self.files,
+            self.kinds.objects,
+            self.checks,
+            self.compaction,
+            self.collect,
+            self.kinds.edits,
+            self.kinds.promotions,
+            alone(self.executor, turns),
         )
         self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.streams, chores, self.clock)
 

@@ -28,7 +28,7 @@ lakectl why dataset/candidates -o json
 _DEEPEST = 32
 
 NEXT = {
-    reasons.SOURCE_EMPTY: "Put a file where the pattern looks, or correct `source.files` and commit.",
+    reasons.SOURCE_EMPTY: "Put a file or an object where the source looks, or correct `source` and commit.",
     reasons.REFERENCE_MISSING: "Declare it and commit, or refer to another object.",
     reasons.DEPENDENCY_CYCLE: "Remove one reference of the circle and commit.",
     reasons.INVALID_SPEC: "Correct the document and commit; `lakectl plan` checks it before.",

@@ -1,7 +1,7 @@
-"""One row of a keyed table by its key, without a query engine: the newest file that has it says what it is. Blocking.
+"""One row of a keyed table by its key, without a statement: the newest file that has it says what it is. Blocking.
 
 Files whose key range excludes the key are not opened, and row groups whose statistics do are not read. A row of a former schema is brought
-under the present one. Next: `edit.py`, which asks.
+under the present one. Next: `engines/sql/matching.py`, which reads a file; `edit.py`, which asks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from engines.files.types import arrow_type
 from engines.row_keys import DELETED_COLUMN
@@ -28,12 +27,13 @@ def find_row(table: Table, key: Sequence[Any], path_of: Callable[[ObjectRef], Pa
 
     path_of: a local file with an object's bytes. Raises what it raises, and pa.ArrowException for a damaged file.
     """
+    from engines.sql.matching import matching_rows  # who only ingests needs no engine
+
     schema = pa.schema([(column.name, arrow_type(column.type)) for column in table.columns])
     former = readings(table)
     for file in reversed(table.data_files):
         if not file.lost and _may_have(file, key[0]):
-            wanted = [(name, "==", value) for name, value in zip(_key_names(table, file), key, strict=True)]
-            found = pq.read_table(path_of(file.ref), filters=wanted, partitioning=None)
+            found = matching_rows(path_of(file.ref), dict(zip(_key_names(table, file), key, strict=True)))
             if found.num_rows:
                 deleted = DELETED_COLUMN in found.column_names and found[DELETED_COLUMN][0].as_py()
                 return None if deleted else _present(found.slice(0, 1), former.get(file.schema_id), schema)

@@ -10,9 +10,11 @@ Pure, but for `Descriptions`, which reads profiles. Next: `profiles.py`, `drafti
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from threading import Lock
 from typing import Any, TypeAlias, get_args
 
 from specs.scalars import Sensitivity
@@ -26,6 +28,8 @@ CLASSES: tuple[str, ...] = get_args(Sensitivity)
 """In the order in which they are told."""
 PUBLIC = "public"
 SPEC = "the spec says so"
+REMEMBERED = 1024
+"""Descriptions that are kept: of a table of a thousand files one takes 6 ms to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,24 @@ class Descriptions:
     def __init__(self, profiles: Profiles, drafter: Drafter = by_template) -> None:
         self._profiles = profiles
         self._drafter = drafter
+        self._known: OrderedDict[str, tuple[ObjectState, TableProfile, Description]] = OrderedDict()
+        self._lock = Lock()
 
     def __call__(self, state: ObjectState) -> Description:
-        """Of an object that has a table."""
+        """Of an object that has a table. The same for the same state, as long as no more of its profiles can be read."""
         assert state.table is not None
-        return describe(state, self._profiles.of(state.table), self._drafter)
+        profile = self._profiles.of(state.table)
+        with self._lock:
+            known = self._known.get(state.object)
+        if known is not None and known[0] is state and known[1] == profile:
+            return known[2]
+        told = describe(state, profile, self._drafter)
+        with self._lock:
+            self._known[state.object] = state, profile, told
+            self._known.move_to_end(state.object)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return told
 
 
 def describe(state: ObjectState, profile: TableProfile, drafter: Drafter = by_template) -> Description:

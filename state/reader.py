@@ -194,8 +194,8 @@ class ObjectReader:
             store = self._buckets.store(ref.bucket)
             if store.head(ref.key).size != ref.size:
                 return False
-            local = store.path(ref.key)
-            if local is None or not self._damaged:
+            local = store.path(ref.key) if self._damaged else None
+            if local is None:
                 return True
             identity = _identity(local, ref)
         except (ObjectMissing, BucketUnknown):

@@ -4,6 +4,7 @@ The oldest deltas are taken, a number of them that stays the same while more arr
 change, and what came meanwhile stays a delta on top of its result. Next: `engines/sql/compacting.py`, which folds them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -100,13 +101,13 @@ def _deltas(table: Table) -> tuple[DataFile, ...]:
     return tuple(file for file in table.data_files if file.role == "delta" and not file.lost)
 
 
-def came_with(table: Table, key: str) -> int:
-    """The version that a file came with; 0 where that is not kept any more."""
+def arrivals(table: Table) -> Mapping[str, int]:
+    """The version that each file came with, by its key, as far as that is kept."""
     numbers = [version for version, _ in table.versions]
-    return max((version for former, version in zip(table.former, numbers[1:], strict=True) if key in former.added), default=0)
+    return {key: version for former, version in zip(table.former, numbers[1:], strict=True) for key in former.added}
 
 
 def _since(table: Table, deltas: tuple[DataFile, ...]) -> str | None:
     """When the oldest of them was committed, or the oldest version that is kept, if that is later."""
-    at = dict(table.versions)
-    return min((at.get(came_with(table, file.key), table.versions[0][1]) for file in deltas), default=None)
+    at, came, first = dict(table.versions), arrivals(table), table.versions[0][1]
+    return min((at.get(came.get(file.key, 0), first) for file in deltas), default=None)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from controllers.dataset.compacting import SMALL_JOURNAL, Compact, came_with, folded, places, within
+from controllers.dataset.compacting import SMALL_JOURNAL, Compact, arrivals, folded, places, within
 from controllers.jobs import job_weight, run_job
 from controllers.step import Started
 from engines.files.table_writer import Content
@@ -98,7 +98,8 @@ def _journals(table: Table, step: Compact) -> tuple[Ledger, ...]:
 
     Months stay apart, so that what `keep` gives up of the journal is not held by what came later.
     """
-    last = max(came_with(table, key) for key in step.deltas)
+    came = arrivals(table)
+    last = max(came.get(key, 0) for key in step.deltas)
     small = [found for found in table.ledgers if found.kind == "journal" and found.rows < SMALL_JOURNAL and found.version <= last]
     months: dict[str, list[Ledger]] = {}
     for found in small:

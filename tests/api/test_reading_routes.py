@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from anyio import to_thread
 from blockbuster import BlockingError
 
+from api.datasets import DatasetRoutes
 from api.events import EventParameters, EventRoute
 from api.threads import Threads
+from engines.reading import ANONYMOUS
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +114,30 @@ async def test_a_dataset_is_shown_in_full(client: Any) -> None:
     assert [schema["schemaId"] for schema in content["schemas"]] == [1, 2]
     edges = [(edge["fromKind"], edge["fromName"], edge["toKind"], edge["toName"]) for edge in content["lineage"]]
     assert edges == [("file", "data/a.csv", "content", "c0ffee"), ("content", "c0ffee", "dataset", "job-orders")]
+
+
+def test_an_answer_is_kept_for_the_state_that_it_is_of(world: Any) -> None:
+    states = dict(world.catalog.objects("Dataset"))
+    threads: Any = None  # `one` runs in the caller's
+    routes = DatasetRoutes(Stated(states), world.parts.describe, threads)
+    first = routes.one("job-orders", ANONYMOUS)
+    assert routes.one("job-orders", ANONYMOUS) is first
+    state = states["Dataset/job-orders"]
+    states["Dataset/job-orders"] = replace(state, table=replace(state.table, version=5))
+    assert [json.loads(answer)["version"] for answer in (first, routes.one("job-orders", ANONYMOUS))] == [4, 5]
+
+
+@dataclass
+class Stated:
+    """A catalog of these states."""
+
+    states: dict[str, Any]
+
+    def objects(self, kind: str) -> dict[str, Any]:
+        return self.states
+
+    def get(self, name: str) -> Any:
+        return self.states.get(name)
 
 
 async def test_an_unknown_dataset_is_a_problem(client: Any) -> None:

@@ -185,3 +185,16 @@ def test_what_cannot_be_read_says_nothing_and_is_tried_again() -> None:
     objects.kept["b"] = content
     assert (profiles.of(table).columns["mail"].distinct, profiles.of(table).complete) == (2, True)
     assert not profiles.of(replace(table, bindings=bound | {"c": Binding("c", "c", 1, 1)})).complete
+
+
+def test_what_is_known_is_not_made_up_again_until_it_changes() -> None:
+    objects = Objects()
+    one, two = objects.add("a", (1,)), objects.add("b", (2,))
+    content = objects.kept.pop("b")
+    told, state = Descriptions(Profiles(objects)), ObjectState("Dataset/people", table=replace(TABLE, ledgers=(one, two)))
+    first = told(state)
+    assert told(state) is first
+    objects.kept["b"] = content
+    assert told(state).columns[1].distinct == 2
+    managed = replace(state, managed=Inventory("digest", "retain", about={"owner": "ann"}))
+    assert (told(managed).owner, told(state).owner) == ("ann", None)

@@ -211,7 +211,8 @@ class Operator:
             if not free:
                 raise _Busy
             try:
-                return self._chores.edits.carry_out(resource, request, self._world.revision), (key,)
+                # whoever looks after the object is woken by the commit
+                return self._chores.edits.carry_out(resource, request, self._world.revision), ()
             except EditRefused as error:
                 raise Refused(str(error), remedy=error.remedy) from error
 

@@ -2,20 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from engines.audit import Audit, AuditedQueries, AuditedSearches
 from engines.search import SearchService
+from engines.sql.hot_ahead import HotAhead
 from engines.sql.hot_builds import HotBuilds
 from engines.sql.hot_cache import HotCache, boot_folder
 from engines.sql.limits import Limits
 from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.service import Mend, QueryService
+from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables
 from reconciler.opening import State
 from reconciler.settings import Settings
+from state.catalog.fold import tables_of
 from state.errors import StateError
 from state.status import Status
 from state.streams.tables import SystemTables
@@ -82,15 +86,25 @@ async def reading(
         if pinned is not None:
             loop.call_soon_threadsafe(follow, objects)
 
+    def opening(tables: Sequence[LakeTable]) -> Future[None]:
+        return asyncio.run_coroutine_threadsafe(queries.expect(tables), loop)
+
+    ahead = HotAhead(hot, state.objects, opening)
     leave = state.catalog.subscribe(changed)
+    stay_behind = state.catalog.precede(lambda states: ahead.prepare(tables_of(states))) if pinned is not None else _nothing
     try:
         async with builds.running() if pinned is not None else nullcontext():
             yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit), audit, hot)
     finally:
         leave()
+        stay_behind()
         searches.close()
         await asyncio.shield(pool.close())
         await asyncio.to_thread(_keep_events, state)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _keep_events(state: State) -> None:

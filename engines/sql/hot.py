@@ -4,8 +4,8 @@ A snapshot is a small document that lists pieces: batches of Arrow files, each l
 base file is an Arrow file of its own, which later snapshots share. A delta is applied by finding its keys in the pieces (only where they
 may lie, which each piece's key range tells) and adding its rows as a piece: nothing is rebuilt but pieces with many holes, and small ones.
 
-All files are named by what they hold and appear whole. Whoever has one mapped keeps it when it is removed. Next: `hot_cache.py`, which
-decides what is held; `merge.py`, which reads tables that are not.
+Files are named by what they hold, or once and never again, and appear whole. Whoever has one mapped keeps it when it is removed.
+Next: `hot_cache.py`, which decides what is held; `merge.py`, which reads tables that are not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import numpy as np
 import orjson
@@ -119,10 +120,13 @@ def document(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-def batches(path: Path) -> list[pa.RecordBatch]:
-    """The rows of a snapshot, as views on mapped files. Raises OSError, ValueError where it is not whole any more."""
-    snapshot, opened = Snapshot.read(path), _Opened(path.parent)
-    return [part for piece in snapshot.pieces for part in _alive(opened.batch(piece), piece.dead)]
+def batches(path: Path, opened: Opened | None = None) -> list[pa.RecordBatch]:
+    """The rows of a snapshot, as views on mapped files. Raises OSError, ValueError where it is not whole any more.
+
+    opened: files that are mapped already, to be shared with what was read before.
+    """
+    snapshot, opened = Snapshot.read(path), opened or Opened()
+    return [part for piece in snapshot.pieces for part in _alive(opened.batch(path.parent, piece), piece.dead)]
 
 
 def build(task: HotTask) -> Snapshot:
@@ -130,17 +134,28 @@ def build(task: HotTask) -> Snapshot:
     return _Builder(task).run()
 
 
-class _Opened:
-    """Arrow files of a folder, each mapped once."""
+class Opened:
+    """Arrow files, each mapped once, with the batches that were read of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files: dict[str, pa.ipc.RecordBatchFileReader] = {}
+    def __init__(self) -> None:
+        self._files: dict[Path, pa.ipc.RecordBatchFileReader] = {}
+        self._batches: dict[tuple[Path, int], pa.RecordBatch] = {}
 
-    def batch(self, piece: Piece) -> pa.RecordBatch:
-        if piece.file not in self._files:
-            self._files[piece.file] = mapped(self._folder / piece.file)
-        return self._files[piece.file].get_batch(piece.batch)
+    def batch(self, folder: Path, piece: Piece) -> pa.RecordBatch:
+        """All rows of a piece, dead ones among them. Raises OSError, ValueError."""
+        path = folder / piece.file
+        found = self._batches.get((path, piece.batch))
+        if found is None:
+            if path not in self._files:
+                self._files[path] = mapped(path)
+            found = self._batches[path, piece.batch] = self._files[path].get_batch(piece.batch)
+        return found
+
+    def let_go(self) -> None:
+        """Of files that were removed: mapped, they keep their place on the disk."""
+        gone = {path for path in self._files if not path.exists()}
+        self._files = {path: file for path, file in self._files.items() if path not in gone}
+        self._batches = {place: batch for place, batch in self._batches.items() if place[0] not in gone}
 
 
 class _Builder:
@@ -148,11 +163,13 @@ class _Builder:
         self._task = task
         self._folder = Path(task.folder)
         self._schema = view_schema(task.columns)
-        self._opened = _Opened(self._folder)
+        self._opened = Opened()
+        self._own = f"{task.name}-{uuid4().hex[:12]}"
         self._number = 0
 
     def run(self) -> Snapshot:
         task = self._task
+        self._folder.mkdir(parents=True, exist_ok=True)  # it may be removed at any time
         pieces: list[Piece] = []
         if task.former is not None:
             pieces += Snapshot.read(document(self._folder, task.former)).pieces
@@ -215,7 +232,7 @@ class _Builder:
     def _without(self, piece: Piece, keys: _Keys) -> Piece:
         if not keys.may_touch(piece):
             return piece
-        batch = self._opened.batch(piece)
+        batch = self._opened.batch(self._folder, piece)
         dead = np.union1d(np.asarray(piece.dead, np.int64), keys.places(batch))
         return piece if len(dead) == len(piece.dead) else replace(piece, dead=tuple(dead.tolist()))
 
@@ -232,15 +249,18 @@ class _Builder:
     def _rows(self, piece: Piece) -> list[pa.RecordBatch]:
         alive = np.ones(piece.rows, bool)
         alive[list(piece.dead)] = False
-        batch = self._opened.batch(piece)
+        batch = self._opened.batch(self._folder, piece)
         return [batch.cast(plain_schema(batch.schema)).filter(pa.array(alive))]  # pyarrow cannot take views
 
     def _write(self, parts: Iterable[pa.RecordBatch]) -> list[Piece]:
-        """Rows of this snapshot alone, until another goes on from it."""
+        """Rows of this snapshot alone, until another goes on from it.
+
+        Under a name that no file ever had: one that was made in another way, and evicted, may still be mapped by its name.
+        """
         rows = [part for part in parts if part.num_rows]
         if not rows:
             return []
-        name = f"{self._task.name}-{self._number}.arrow"
+        name = f"{self._own}-{self._number}.arrow"
         self._number += 1
         write_arrow(self._folder / name, self._schema, rows)
         return self._pieces(name)

@@ -17,9 +17,23 @@ from pathlib import Path
 from threading import Lock
 
 from engines.sql.hot import HotTask, Snapshot, document
+from engines.sql.hot_steps import (
+    Kept,
+    Parts,
+    all_parts,
+    cacheable,
+    columns_of,
+    continues,
+    has_same_rows,
+    hot_task,
+    later_parts,
+    paths_of,
+    rows_to_search,
+    since,
+)
+from engines.sql.readings import readings
 from engines.sql.source import LakeTable
-from engines.sql.views import parquet_files, split, view_name
-from specs.digests import digest
+from engines.sql.views import view_name
 from state.catalog.records import DataFile, Table
 
 USES = 2
@@ -28,8 +42,11 @@ USES = 2
 QUICK_ROWS = 50_000
 """Changed rows up to which a query waits for a snapshot to be brought up to date, rather than merges by itself."""
 
-_KEYS = frozenset({"string", "int64", "bool", "date", "timestamp"})
-"""Types of key columns by whose values rows are found again."""
+AHEAD_ROWS = 1_000
+"""Changed rows up to which they are applied before they can be seen: no commit is held up by more than some milliseconds."""
+
+AHEAD_SEARCHED = 2_000_000
+"""Rows that are looked through for their keys at most: 30 ms."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -48,14 +65,6 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    name: str
-    bucket: str
-    version: int
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True)
 class _Wanted:
     table: Table
     source: LakeTable
@@ -63,14 +72,26 @@ class _Wanted:
 
 @dataclass(slots=True)
 class _Use:
-    """What is known of a Dataset. misses: queries since it was held last; used: place in the order of uses; refused: a snapshot."""
+    """What is known of a Dataset.
+
+    misses: queries since it was held last; used: place in the order of uses; refused: a snapshot. kept: the newest snapshot; before: the
+    one that it was made from, which queries may still ask for. named: a table and what its view is called, not to be told again each time.
+    """
 
     misses: int = 0
     hits: int = 0
     used: int = 0
-    kept: _Kept | None = None
+    kept: Kept | None = None
+    before: Kept | None = None
     wanted: _Wanted | None = None
     refused: str = ""
+    named: tuple[Table, str] | None = None
+
+    def name(self, table: Table) -> str:
+        """Of its view."""
+        if self.named is None or self.named[0] is not table:
+            self.named = table, view_name(table)
+        return self.named[1]
 
 
 def boot_folder(folder: Path) -> Path:
@@ -104,19 +125,45 @@ class HotCache:
         """Bytes that it may hold."""
         return self._most
 
-    def choose(self, table: Table, source: LakeTable, *, present: bool) -> LakeTable:
-        """The source, to be read here if its snapshot is held. If not, and it is the present one, it is remembered."""
-        name = view_name(table)
-        path = document(self._folder, name)
+    def ready(self, table: Table, *, present: bool) -> Path | None:
+        """The document of the table's snapshot, if that is held."""
         with self._lock:
             use = self._uses.setdefault(table.name, _Use())
-            if path.exists():
-                if present and (use.kept is None or use.kept.name != name):
-                    self._keep(use, name, table.bucket, table.version)
-                return replace(source, hot=str(path))
-            if present:
-                use.wanted = _Wanted(table, source) if self._most and use.refused != name and _cacheable(table) else None
+            name = use.name(table)
+            path = document(self._folder, name)
+            if not path.exists():
+                return None
+            # readers of a version that has been superseded meanwhile are no reason to go back to it
+            if present and (use.kept is None or (use.kept.name != name and use.kept.version <= table.version)):
+                self._keep(use, name, table.bucket, table.version, columns_of(table), table.primary_key)
+            return path
+
+    def choose(self, table: Table, source: LakeTable, *, present: bool) -> LakeTable:
+        """The source, to be read here if its snapshot is held. If not, and it is the present one, it is remembered."""
+        path = self.ready(table, present=present)
+        if path is not None:
+            return replace(source, hot=str(path))
+        if present:
+            with self._lock:
+                use = self._uses[table.name]
+                fits = self._most and use.refused != use.name(table) and cacheable(table)
+                use.wanted = _Wanted(table, source) if fits else None
         return source
+
+    def ahead(self, table: Table, path_of: Callable[[DataFile], str]) -> HotTask | None:
+        """What makes the snapshot of a version that is about to be seen, if the one before is held and little changed, or no row at all.
+
+        path_of: a local file, asked for those that are read. Raises what it raises.
+        """
+        with self._lock:
+            use = self._uses.get(table.name)
+            kept = None if use is None else use.kept
+        if kept is None or not continues(kept, table) or readings(table) or document(self._folder, view_name(table)).exists():
+            return None
+        new: tuple[DataFile, ...] | None = () if has_same_rows(table, kept) else since(kept.snapshot, table)
+        if new is None or sum(file.rows for file in new) > AHEAD_ROWS or rows_to_search(kept.snapshot, new) > AHEAD_SEARCHED:
+            return None
+        return self._begin(table, later_parts(new, {file.ref: path_of(file) for file in new}), kept.name)
 
     def count(self, dataset: str, *, hit: bool) -> None:
         """A query has read the Dataset, here or not."""
@@ -133,33 +180,36 @@ class HotCache:
         """What brings the former snapshot of a table up to this one, where few rows changed."""
         with self._lock:
             use = next((use for use in self._uses.values() if use.wanted is not None and use.wanted.source == source), None)
-            if use is None or use.wanted is None or use.kept is None:
+            new = None if use is None else _quick(use)
+            if use is None or use.wanted is None or use.kept is None or new is None:
                 return None
-            table, former = use.wanted.table, use.kept
-        new = _since(former.snapshot, table)
-        if new is None or sum(file.rows for file in new) > QUICK_ROWS:
-            return None
-        return self._begin(self._task(table, source, new, former.name))
+            table, former = use.wanted.table, use.kept.name
+        return self._begin(table, later_parts(new, paths_of(table, source)), former)
 
     def build(self) -> tuple[HotTask, LakeTable] | None:
-        """What is to be held next, and its table: of those that are worth it the pinned ones, and what was asked for last."""
+        """What is to be held next, and its table: of those that are worth it the pinned ones, and what was asked for last.
+
+        Not what `refresh` brings up to date, which is under way, or comes with the next query.
+        """
         with self._lock:
             found = [
                 (self._pinned(name), use.used, use.wanted)
                 for name, use in self._uses.items()
-                if use.wanted is not None and (use.misses >= USES or self._pinned(name))
+                if use.wanted is not None and (use.misses >= USES or self._pinned(name)) and _quick(use) is None
             ]
         if not found:
             return None
         _, _, wanted = max(found, key=lambda one: one[:2])
-        return self._begin(self._task(wanted.table, wanted.source, None, None)), wanted.source
+        return self._begin(wanted.table, all_parts(wanted.table, wanted.source), None), wanted.source
 
     def done(self, task: HotTask) -> None:
         """It is there. What it supersedes, and what there is no room for, goes. Blocking."""
         with self._lock:
             self._running.discard(task)
             use = self._uses[task.dataset]
-            self._keep(use, task.name, task.bucket, task.version)
+            before = use.kept
+            self._keep(use, task.name, task.bucket, task.version, task.columns, task.primary_key)
+            use.before = before if task.former is not None and before is not use.kept else None
             self._evict()
 
     def failed(self, task: HotTask) -> None:
@@ -168,7 +218,7 @@ class HotCache:
             self._running.discard(task)
             use = self._uses[task.dataset]
             if task.former is not None:
-                use.kept = None
+                use.kept = use.before = None
             else:
                 use.wanted, use.refused = None, task.name
             self._evict()
@@ -195,78 +245,51 @@ class HotCache:
             use = self._uses.get(dataset)
             return self._pinned(dataset) or (use is not None and use.kept is not None)
 
-    def _begin(self, task: HotTask) -> HotTask:
+    def _begin(self, table: Table, parts: Parts, former: str | None) -> HotTask:
+        task = hot_task(self._folder, self._most, table, parts, former)
         with self._lock:
             self._running.add(task)
         return task
 
-    def _task(self, table: Table, source: LakeTable, new: tuple[DataFile, ...] | None, former: str | None) -> HotTask:
-        """new: files that came after the former snapshot; None to hold all of them."""
-        paths = {file.ref: path for file, path in parquet_files(table, source)}
-        parts = split(table)
-        base = (*parts.base, *parts.touched) if new is None else tuple(file for file in new if file.role == "base")
-        if new is None:
-            deltas: tuple[str, ...] = () if source.merged is None else (source.merged,)
-        else:
-            later = sorted((file for file in new if file.role == "delta"), key=lambda file: file.sequence)
-            deltas = tuple(paths[file.ref] for file in later)
-        return HotTask(
-            dataset=table.name,
-            bucket=table.bucket,
-            version=table.version,
-            name=view_name(table),
-            folder=str(self._folder),
-            columns=source.columns,
-            primary_key=source.primary_key,
-            files=tuple((f"{digest([file.ref.sha256, source.columns])[:32]}.arrow", paths[file.ref]) for file in base),
-            deltas=deltas,
-            covers=tuple((file.key, file.sequence) for file in table.readable),
-            most=self._most,
-            former=former,
-        )
-
-    def _keep(self, use: _Use, name: str, bucket: str, version: int) -> None:
+    def _keep(
+        self, use: _Use, name: str, bucket: str, version: int, columns: tuple[tuple[str, str], ...], primary_key: tuple[str, ...]
+    ) -> None:
         try:
             snapshot = Snapshot.read(document(self._folder, name))
         except (OSError, ValueError):  # evicted in this moment
             return
-        use.kept, use.misses = _Kept(name, bucket, version, snapshot), 0
+        use.kept, use.misses = Kept(name, bucket, version, columns, primary_key, snapshot), 0
         if use.wanted is not None and view_name(use.wanted.table) == name:
             use.wanted = None
 
     def _evict(self) -> None:
-        """Least recently used first, pinned ones last; then every file that nobody needs."""
+        """Least recently used first, pinned ones last; then every file that nobody needs.
+
+        The few files that only the snapshot before has come on top of what there is room for.
+        """
         order = sorted(((self._pinned(name), use.used, name) for name, use in self._uses.items() if use.kept is not None), reverse=True)
         room = self._most
         for _, _, name in order:
             kept = self._uses[name].kept
             room -= kept.snapshot.bytes if kept is not None else 0
             if room < 0:
-                self._uses[name].kept = None
-        needed = {name for use in self._uses.values() if use.kept is not None for name in _names(use.kept)}
+                self._uses[name].kept = self._uses[name].before = None
+        needed = {name for use in self._uses.values() for kept in (use.kept, use.before) if kept is not None for name in _names(kept)}
         needed |= {name for task in self._running for name, _ in task.files}
         own = tuple(task.name for task in self._running)
-        for path in self._folder.iterdir():
+        for path in self._folder.glob("*"):  # none where the folder was removed
             if path.name not in needed and not path.name.startswith((".", *own)):
                 path.unlink(missing_ok=True)
 
 
-def _names(kept: _Kept) -> Iterator[str]:
+def _names(kept: Kept) -> Iterator[str]:
     yield f"{kept.name}.json"
     yield from kept.snapshot.files
 
 
-def _cacheable(table: Table) -> bool:
-    columns = [table.schema.column(name) for name in table.primary_key]
-    return bool(table.readable) and all(column is not None and column.type in _KEYS for column in columns)
-
-
-def _since(former: Snapshot, table: Table) -> tuple[DataFile, ...] | None:
-    """The files that came since, if they do no more than add and change rows."""
-    before = frozenset(former.covers)
-    if not before <= {(file.key, file.sequence) for file in table.readable}:
+def _quick(use: _Use) -> tuple[DataFile, ...] | None:
+    """The files that bring what is kept up to what is wanted, if they have few rows."""
+    if use.kept is None or use.wanted is None or not continues(use.kept, use.wanted.table):
         return None
-    last = max((sequence for _, sequence in before), default=0)
-    new = tuple(file for file in table.readable if (file.key, file.sequence) not in before)
-    fits = not table.primary_key or all(file.role == "delta" and file.sequence > last for file in new)
-    return new if fits else None
+    new = since(use.kept.snapshot, use.wanted.table)
+    return None if new is None or sum(file.rows for file in new) > QUICK_ROWS else new

@@ -22,7 +22,7 @@ from datafusion.catalog import Table
 from engines.row_keys import DELETED_COLUMN, identity_columns
 from engines.sql import hot
 from engines.sql.arrow_files import mapped, write_arrow
-from engines.sql.hot import LEAST_SLICE
+from engines.sql.hot import LEAST_SLICE, Opened
 from engines.sql.projection import projected, view_schema
 from engines.sql.readings import quote
 from engines.sql.source import NEWEST, SEQUENCE, ArrowTable, Folder, FormerFiles, LakeTable, TableSource
@@ -31,8 +31,18 @@ _PARTITIONS = os.cpu_count() or 1
 """In which the rows of a table in the hot cache are read at once."""
 
 
+def open_held(source: LakeTable, opened: Opened) -> Table | None:
+    """A table as the hot cache has it, None where it is not there: it may have been evicted since it was chosen.
+
+    opened: files that are mapped already.
+    """
+    builder = SessionContext()
+    there = source.hot is not None and _register_hot(builder, "t", Path(source.hot), view_schema(source.columns), opened)
+    return _table(builder, "t") if there else None
+
+
 def open_table(source: TableSource, context: SessionContext, *, identity: bool = False) -> Table:
-    """The table, to be registered under any name in any session. Blocking where deltas are not merged yet.
+    """The table, to be registered under any name in any session, from its own files. Blocking where deltas are not merged yet.
 
     context: where merging runs, with its memory bound. identity: show the hidden columns that row keys are made of.
     """
@@ -43,9 +53,6 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
     columns = list(source.columns)
     if identity and not source.primary_key:
         columns += zip(identity_columns(()), ("string", "int64"), strict=True)
-    held = source.hot is not None and (source.primary_key or not identity)
-    if held and _register_hot(builder, "t", Path(str(source.hot)), view_schema(columns)):
-        return _table(builder, "t")
     hidden = columns[len(source.columns) :]
     if source.merged is None:
         former = [(one, one.base or one.touched) for one in source.former]
@@ -152,10 +159,10 @@ def _register_folder(
         builder.register_parquet(name, folder.path, schema=schema, table_partition_cols=partitions)
 
 
-def _register_hot(builder: SessionContext, name: str, path: Path, schema: pa.Schema) -> bool:
-    """Whether it is there; it may have been evicted since it was chosen."""
+def _register_hot(builder: SessionContext, name: str, path: Path, schema: pa.Schema, opened: Opened) -> bool:
+    """Whether it is there and whole."""
     try:
-        batches = hot.batches(path)
+        batches = hot.batches(path, opened)
     except (OSError, ValueError, pa.ArrowException):
         return False
     partitions = _spread(batches) or [[_empty(schema)]]

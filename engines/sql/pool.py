@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,11 @@ class WorkerPool:
             yield worker
         finally:
             self._give_back(worker)
+
+    async def tell(self, about: str, header: Mapping[str, Any]) -> None:
+        """Have idle workers do what helps the next query. See `WorkerProcess.tell`."""
+        if telling := [worker.tell(about, header) for worker in self._idle]:
+            await asyncio.wait(telling)
 
     async def dig(self, worker: WorkerProcess) -> str:
         """How a worker that ended by itself died, in words."""

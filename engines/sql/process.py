@@ -44,6 +44,8 @@ class WorkerProcess:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         self._watch: asyncio.TimerHandle | None = None
+        self._untold: dict[str, Mapping[str, Any]] = {}
+        self._telling: asyncio.Task[None] | None = None
         self.ended: End | None = None
         self.busy = False
         self.discarded = False
@@ -107,8 +109,28 @@ class WorkerProcess:
 
     async def ask(self, header: Mapping[str, Any], body: bytes = b"") -> Frame:
         """Say something and take the answer. Raises Closed if the worker ends instead."""
+        if self._telling is not None:
+            self._untold.clear()
+            await asyncio.shield(self._telling)
         self._writer.write(pack(header, body))
         return await receive(self._reader)
+
+    def tell(self, about: str, header: Mapping[str, Any]) -> asyncio.Task[None]:
+        """Say something outside of any conversation, whatever the answer; done when that came, or a conversation begins.
+
+        Of what is to be said about one thing, only the last is.
+        """
+        self._untold[about] = header
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
+        return self._telling
+
+    async def _tell(self) -> None:
+        with contextlib.suppress(Closed):
+            while self._untold:
+                self._writer.write(pack(self._untold.pop(next(iter(self._untold)))))
+                await receive(self._reader)
+        self._telling = None
 
     def drop(self) -> None:
         """Instead of sources: let the query be. The worker is ready for the next."""

@@ -7,8 +7,8 @@
     worker -> daemon   result   rows, text, truncated        body: Arrow IPC stream
     daemon -> worker   keys     source, filter, limits       answered by a result with one column of row keys
     daemon -> worker   changed  pair, columns, limits        answered by a result: row keys that differ, and whether they are there
-    daemon -> worker   merge    source                       merge the table's deltas, for every worker
-    worker -> daemon   merged                                they are
+    daemon -> worker   merge    source                       have the table ready: its deltas merged, for every worker; opened in this one
+    worker -> daemon   merged                                it is
     daemon -> worker   hold     task                         make a snapshot of the hot cache
     worker -> daemon   held     bytes                        it is there
     worker -> daemon   problem  problem, message, remedy     instead of any other answer; the worker is ready for the next query

@@ -182,6 +182,11 @@ class QueryService:
             if source is not None:
                 self._merges.start(await asyncio.to_thread(pending, [source], self._hot))
 
+    async def expect(self, tables: Iterable[LakeTable]) -> None:
+        """Tables that were made ready are opened by idle workers, before a query has to."""
+        for table in tables:
+            await self._pool.tell(table.name, {"op": "merge", "source": table.to_dict()})
+
     def _count(self, tables: Iterable[LakeTable]) -> None:
         if self._hot is not None:
             for table in tables:
@@ -281,7 +286,8 @@ class QueryService:
             sources: list[TableSource] = []
             if answer.op == "names":
                 sources = await self._sources(answer.header["names"], reader, at, worker, fresh=fresh)
-                waits_for = [] if merge else await asyncio.to_thread(pending, sources, self._hot)
+                held = all(isinstance(source, LakeTable) and source.hot is not None for source in sources)
+                waits_for = [] if merge or held else await asyncio.to_thread(pending, sources, self._hot)
                 if waits_for:
                     worker.drop()
                     return answer, sources, waits_for

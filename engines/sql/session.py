@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +24,8 @@ from datafusion import DataFrame, RuntimeEnvBuilder, SessionConfig, SessionConte
 from datafusion.catalog import CatalogProvider, SchemaProvider, Table
 
 from engines.row_keys import identity_columns
-from engines.sql.hot import HotTask, Snapshot, TooLarge, build
-from engines.sql.merge import check_files, open_table
+from engines.sql.hot import HotTask, Opened, Snapshot, TooLarge, build
+from engines.sql.merge import check_files, open_held, open_table
 from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate, translated
 from engines.sql.readings import quote
 from engines.sql.source import ArrowTable, TableSource
@@ -71,6 +72,7 @@ class Session:
         for context in (self._context, self._of_outer_joins):
             context.register_catalog_provider(CATALOG, _Catalog(self._seen))
         self._tables: OrderedDict[bytes, _Opened] = OrderedDict()
+        self._mapped = Opened()
 
     def names(self, sql: str) -> list[str]:
         """Every table that the statement touches, `system.` before those of that schema. Raises QueryProblem if it is none."""
@@ -108,7 +110,7 @@ class Session:
             yield frame.select(*[quote(name) for name in wanted])
 
     def merge(self, source: TableSource) -> None:
-        """Makes what later readings of the source need, once for all workers. Raises QueryProblem."""
+        """Makes what later readings of the source need: merged for all workers, opened for this one. Raises QueryProblem."""
         with translated():
             self._open(source, identity=False)
 
@@ -135,19 +137,32 @@ class Session:
     def _open(self, source: TableSource, *, identity: bool) -> Table:
         if isinstance(source, ArrowTable):  # replaced with every event, and cheap to map
             return open_table(source, self._workshop)
-        if source.hot is not None and not Path(source.hot).exists():
-            source = replace(source, hot=None)
-        if source.hot is None:
-            check_files(source)
-        description = orjson.dumps([source.to_dict(), identity])
+        if source.hot is not None and (source.primary_key or not identity):  # no hidden columns are held
+            # by the document alone, which tells all: a version that is about to be is opened before anybody asks for it
+            held = self._known(orjson.dumps([source.hot, source.columns]), partial(open_held, source, self._mapped), source.hot)
+            if held is not None:
+                return held
+            if not any(source.folders):  # nothing else is known of it
+                raise FileNotFoundError(f"What was held of {source.name} is gone")
+        source = replace(source, hot=None)
+        check_files(source)
+        opener = partial(open_table, source, self._workshop, identity=identity)
+        opened = self._known(orjson.dumps([source.to_dict(), identity]), opener, None)
+        assert opened is not None
+        return opened
+
+    def _known(self, description: bytes, open_it: Callable[[], Table | None], hot: str | None) -> Table | None:
+        """hot: the document that it is read by."""
         known = self._tables.get(description)
         if known is None:
             self._let_go()
-            known = self._tables[description] = _Opened(open_table(source, self._workshop, identity=identity), source.hot)
+            table = open_it()
+            if table is None:
+                return None
+            known = self._tables[description] = _Opened(table, hot)
             if len(self._tables) > KEPT_TABLES:
                 self._tables.popitem(last=False)
-        else:
-            self._tables.move_to_end(description)
+        self._tables.move_to_end(description)
         return known.table
 
     def _let_go(self) -> None:
@@ -155,6 +170,7 @@ class Session:
         gone = [name for name, known in self._tables.items() if known.hot is not None and not Path(known.hot).exists()]
         for name in gone:
             del self._tables[name]
+        self._mapped.let_go()
 
 
 class _Opened(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -22,7 +22,7 @@ from engines.sql.hot_cache import HotCache
 from engines.sql.ledgers import LEDGER_TABLES, ledger_table
 from engines.sql.source import ArrowTable, LakeTable, TableSource
 from engines.sql.version_pair import Pair, scopes
-from engines.sql.views import Files, View, make_view
+from engines.sql.views import Files, View, make_view, planned
 from state.catalog.fold import ObjectState, tables_of
 from state.catalog.records import LedgerKind, Table
 
@@ -86,6 +86,7 @@ class CatalogTables:
         self._clock = clock
         self._hot = hot
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._known_plans: OrderedDict[tuple[str, str], tuple[Table, LakeTable]] = OrderedDict()
         self._known_ledgers: dict[LedgerKind, tuple[int, Table]] = {}
         self._lock = Lock()
 
@@ -122,6 +123,11 @@ class CatalogTables:
                 f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for."
             )
         wanted = table_under(table_at(table, moment), schema)
+        # without a key there are readers of hidden columns, which are not held: they need the files
+        if self._hot is not None and wanted.primary_key and not fresh:
+            ready = self._hot.ready(wanted, present=wanted is table)
+            if ready is not None:
+                return replace(self._planned(wanted, name.name, kept=wanted is table), hot=str(ready))
         # A former view is made anew each time: whoever sweeps the folder does not know of it.
         source = self._view(table, name.name, fresh) if wanted is table else make_view(wanted, self._views, self._files, name.name).table
         if self._hot is None or source.former:  # what needs more than names to be read is not held
@@ -163,6 +169,20 @@ class CatalogTables:
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return view.table
+
+    def _planned(self, table: Table, name: str, *, kept: bool) -> LakeTable:
+        """As `_view`, without links: whoever finds the snapshot gone when it is opened finds none of its files either, and asks afresh."""
+        with self._lock:
+            known = self._known_plans.get((table.name, name))
+        if known is not None and known[0] is table:
+            return known[1]
+        found = planned(table, self._views, name)
+        if kept:
+            with self._lock:
+                self._known_plans[table.name, name] = table, found
+                if len(self._known_plans) > REMEMBERED:
+                    self._known_plans.popitem(last=False)
+        return found
 
     def _is_over(self, known: _Known) -> bool:
         return bool(known.view.failures) and self._clock() - known.made > RESCUED_FOR

@@ -4,6 +4,7 @@ schema that is not read by name have folders of their own, `base-<schema>` and s
 A folder is named by exactly the files it links to and the columns they are read as, so it never changes its meaning and is made once.
 Which base files a delta can touch is told by the key ranges in the catalog, over the key's first column: files that none touches skip
 the merge.
+Which folders there are is known without making any: `planned`. A table that is read from the hot cache needs no link.
 It refuses to read Parquet. Next: `tables.py` for names, `merge.py` for what becomes of the folders.
 """
 
@@ -14,7 +15,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -107,22 +108,29 @@ def view_name(table: Table) -> str:
     return hashlib.sha256(orjson.dumps([parts, table.primary_key, columns, *([former] if former else [])])).hexdigest()[:32]
 
 
+def planned(table: Table, folder: Path, name: str) -> LakeTable:
+    """What the view will be, below `folder`, whether its links are there or not. name: as SQL calls the table. Pure."""
+    parts = split(table)
+    top = folder / view_name(table)
+    former = readings(table)
+    present = _folders(top, "", _within(parts, {file.schema_id for file in table.files} - former.keys()))
+    groups = tuple(FormerFiles(found, *_folders(top, f"-{number}", _within(parts, {number}))) for number, found in former.items())
+    columns = tuple((column.name, column.type) for column in table.columns)
+    merged = str(top / MERGED) if parts.deltas else None
+    deletes = any(file.deletes for file in parts.deltas)
+    return LakeTable(name, table.version, columns, table.primary_key, *present, merged, (), table.lost_rows, deletes, groups)
+
+
 def make_view(table: Table, folder: Path, files: Files, name: str) -> View:
     """The links, made or mended, below `folder`. Blocking. name: as SQL calls the table. Raises what reading an object raises."""
     parts = split(table)
-    top = folder / view_name(table)
     failures: dict[str, BucketFailure] = {}
     former = readings(table)
-    present = _folders(top, "", _within(parts, {file.schema_id for file in table.files} - former.keys()), files, failures)
-    groups = tuple(
-        FormerFiles(found, *_folders(top, f"-{number}", _within(parts, {number}), files, failures)) for number, found in former.items()
-    )
-    columns = tuple((column.name, column.type) for column in table.columns)
-    merged = str(top / MERGED) if parts.deltas else None
-    given = tuple(sorted(failures))
-    deletes = any(file.deletes for file in parts.deltas)
-    found = LakeTable(name, table.version, columns, table.primary_key, *present, merged, given, table.lost_rows, deletes, groups)
-    return View(found, tuple(failures.values()))
+    top = folder / view_name(table)
+    _link_all(top, "", _within(parts, {file.schema_id for file in table.files} - former.keys()), files, failures)
+    for number in former:
+        _link_all(top, f"-{number}", _within(parts, {number}), files, failures)
+    return View(replace(planned(table, folder, name), rescues=tuple(sorted(failures))), tuple(failures.values()))
 
 
 def _within(parts: Split, schemas: Set[int]) -> Split:
@@ -131,15 +139,20 @@ def _within(parts: Split, schemas: Set[int]) -> Split:
     return Split(*chosen)
 
 
-def _folders(
-    top: Path, suffix: str, parts: Split, files: Files, failures: dict[str, BucketFailure]
-) -> tuple[Folder | None, Folder | None, Folder | None]:
+def _folders(top: Path, suffix: str, parts: Split) -> tuple[Folder | None, Folder | None, Folder | None]:
     """Of base, touched and deltas."""
-    return (
-        _link(top / f"base{suffix}", _names(parts.base), files, failures),
-        _link(top / f"touched{suffix}", _names(parts.touched), files, failures),
-        _link(top / f"deltas{suffix}", _delta_names(parts.deltas), files, failures),
+    base, touched, deltas = (
+        Folder(str(top / f"{kind}{suffix}"), len(files)) if files else None
+        for kind, files in (("base", parts.base), ("touched", parts.touched), ("deltas", parts.deltas))
     )
+    return base, touched, deltas
+
+
+def _link_all(top: Path, suffix: str, parts: Split, files: Files, failures: dict[str, BucketFailure]) -> None:
+    """failures: takes one for each bucket that answered in another's place, by its name."""
+    _link(top / f"base{suffix}", _names(parts.base), files, failures)
+    _link(top / f"touched{suffix}", _names(parts.touched), files, failures)
+    _link(top / f"deltas{suffix}", _delta_names(parts.deltas), files, failures)
 
 
 def _names(files: Sequence[DataFile]) -> dict[str, DataFile]:
@@ -161,8 +174,7 @@ def parquet_files(table: Table, source: LakeTable) -> Iterator[tuple[DataFile, s
         yield from ((file, f"{folder.path}/{name}") for name, file in files.items() if folder is not None)
 
 
-def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files, failures: dict[str, BucketFailure]) -> Folder | None:
-    """failures: takes one for each bucket that answered in another's place, by its name."""
+def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files, failures: dict[str, BucketFailure]) -> None:
     for relative, file in wanted.items():
         found = files.find(file.ref)
         link, target = folder / relative, found.path.absolute()
@@ -179,7 +191,6 @@ def _link(folder: Path, wanted: Mapping[str, DataFile], files: Files, failures: 
             aside.replace(link)
         except OSError as error:
             raise storage_error(error, bucket="cache", operation="link", path=link) from error
-    return Folder(str(folder), len(wanted)) if wanted else None
 
 
 class ViewSweep:

@@ -42,6 +42,7 @@ READ_ONLY = "Only the daemon that holds the lease writes; ask it by a request."
 _log = logging.getLogger(__name__)
 
 Subscriber = Callable[[frozenset[str]], None]
+Preparing = Callable[[Iterable[ObjectState]], Callable[[], None]]
 
 
 def _utc_now() -> datetime:
@@ -65,6 +66,7 @@ class Catalog:
         self._checkpointing = threading.Lock()
         self._lost: LeaseLost | None = None
         self._subscribers: tuple[Subscriber, ...] = ()
+        self._preceding: tuple[Preparing, ...] = ()
         self.damaged: tuple[str, ...] = ()
 
     @classmethod
@@ -198,6 +200,19 @@ class Catalog:
 
         return unsubscribe
 
+    def precede(self, subscriber: Preparing) -> Callable[[], None]:
+        """Have `subscriber` called with the states that a commit is about to make; returns how to end that.
+
+        It is called in a committing thread, by one at a time. What it returns is called when the entry is durable, and before it is seen.
+        Every commit waits for both, so they must be quick. They must not raise. An entry that cannot be written is not seen.
+        """
+        self._preceding = (*self._preceding, subscriber)
+
+        def end() -> None:
+            self._preceding = tuple(known for known in self._preceding if known is not subscriber)
+
+        return end
+
     # -- writing
 
     def commit(self, changes: Iterable[Change], *, actor: str, reason: str, revision: str | None = None) -> int:
@@ -236,8 +251,11 @@ class Catalog:
             if not effective:
                 break
             entry = self._entry_of(view.seq + 1, effective)
+            prepared = [subscriber(states.values()) for subscriber in self._preceding]
             standing = self._append(entry)
             if standing is entry:
+                for finish in prepared:
+                    finish()
                 self._view = view.moved(entry, states)
                 break
             self._view = view.after(standing)

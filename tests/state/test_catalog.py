@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from state import failpoints
 from state.catalog.catalog import Catalog
 from state.catalog.checkpoint import KEEP, MANIFESTS, SHARD_FOLDER, manifest_key
 from state.catalog.entry import Change, CorpusAdded, Dropped, Entry, Managed, Renamed, Retained, Suspended, TableCommit
-from state.catalog.fold import ChangeRefused, Inventory
+from state.catalog.fold import ChangeRefused, Inventory, ObjectState
 from state.catalog.log import CatalogLog, WriterId, log_key
 from state.catalog.records import Binding, Column, Corpus, DataFile, Schema
 from state.catalog.view import SHARDS, RefusedEntry, shard_of
@@ -300,6 +300,24 @@ def test_readers_refresh_and_subscribers_are_told(store: Faulty) -> None:
     assert told == [{f"Dataset/{name}" for name in "abcd"}]
     assert everything(reader) == everything(catalog)
     assert before.objects() == {}
+
+
+def test_what_precedes_a_commit_ends_before_it_is_seen(store: Faulty) -> None:
+    catalog = open_writer(store)
+    heard: list[str] = []
+
+    def prepare(states: Iterable[ObjectState]) -> Callable[[], None]:
+        names = [state.object for state in states if state.table is not None]
+        heard.append(f"{names} to come, {catalog.get('Dataset/a')} seen")
+        return lambda: heard.append(f"{names} durable, {catalog.get('Dataset/a')} seen")
+
+    store.after = lambda key: heard.append("put")
+    end = catalog.precede(prepare)
+    commit(catalog, ingest("a"))
+    end()
+    commit(catalog, ingest("b"))
+    assert heard == ["['Dataset/a'] to come, None seen", "put", "['Dataset/a'] durable, None seen", "put"]
+    assert set(catalog.objects()) == {"Dataset/a", "Dataset/b"}
 
 
 def test_history_is_newest_first_and_follows_renames(store: Faulty) -> None:

@@ -70,7 +70,7 @@ _VIEWS = {"string": pa.string_view(), "binary": pa.binary_view()}
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The schema with views as plain strings and binaries, which every Arrow reader knows."""
-    return pa.schema([field.with_type(_plain(field.type)) for field in schema])
+    return pa.schema([field if (plain := _plain(field.type)) is field.type else field.with_type(plain) for field in schema])
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -2,7 +2,8 @@
 
 One DataFusion context serves all queries of a worker, so that footers and statistics of files, which never change, are read once. What a
 query can see is only what its catalog provider answers, and that is emptied after each; nothing else in a context can be changed by
-statements that only read. Parameters are values, never text.
+statements that only read. Parameters are values, never text. A statement that comes again over the same tables is run by the same plan:
+for short ones, planning is most of their time.
 
 It refuses to know readers and versions: the daemon chose the tables. Next: `merge.py` for tables, `results.py` for what goes back.
 """
@@ -11,26 +12,29 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 import pyarrow as pa
 from datafusion import DataFrame, RuntimeEnvBuilder, SessionConfig, SessionContext, SQLOptions
 from datafusion.catalog import CatalogProvider, SchemaProvider, Table
+from datafusion.plan import LogicalPlan
 
 from engines.row_keys import identity_columns
 from engines.sql.hot import HotTask, Opened, Snapshot, TooLarge, build
 from engines.sql.merge import check_files, open_held, open_table
 from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate, translated
 from engines.sql.readings import quote
-from engines.sql.source import ArrowTable, TableSource
+from engines.sql.source import ArrowTable, LakeTable, TableSource
 
 KEPT_TABLES = 64
+KEPT_STATEMENTS = 64
+"""Statements whose names and plans are known. What is kept is what they ask, never an answer."""
+
 _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
 _TOKENS = re.compile(
     r"""[eE]'(?:\\.|''|[^'\\])*' | '(?:''|[^'])*' | "(?:""|[^"])*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
@@ -45,6 +49,9 @@ BATCH_ROWS = 16 * 1024
 _OUTER = re.compile(r"\b(left|right|full)\b", re.IGNORECASE)
 """DataFusion 55.0, when it swaps the sides of an outer join, may apply the filter above it to columns of the same names on the other
 side, and lose rows: statements that may have one are planned with the sides as they are written."""
+
+_OF_NOW = re.compile(r"now|current_|today", re.IGNORECASE)
+"""Functions that optimizing replaces by their value: the plan is good for that moment only. A sign too many costs nothing but the time."""
 
 
 def _config(partitions: int | None) -> SessionConfig:
@@ -65,20 +72,24 @@ class Session:
         runtime = runtime.with_disk_manager_disabled() if scratch is None else runtime.with_temp_file_path(scratch)
         if memory is not None:
             runtime = runtime.with_fair_spill_pool(memory)
-        self._context = SessionContext(_config(partitions), runtime)
-        self._of_outer_joins = SessionContext(_config(partitions).set("datafusion.optimizer.join_reordering", "false"), runtime)
         self._workshop = SessionContext(SessionConfig(), runtime)  # where deltas are merged, out of any statement's sight
         self._seen = _Seen()
-        for context in (self._context, self._of_outer_joins):
-            context.register_catalog_provider(CATALOG, _Catalog(self._seen))
-        self._tables: OrderedDict[bytes, _Opened] = OrderedDict()
+        self._planner = _Planner(lambda: SessionContext(_config(partitions), runtime), self._seen)
+        as_written = _config(partitions).set("datafusion.optimizer.join_reordering", "false")
+        self._planner_of_outer_joins = _Planner(lambda: SessionContext(as_written, runtime), self._seen)
+        self._tables: OrderedDict[Hashable, _Opened] = OrderedDict()
         self._mapped = Opened()
+        self._plans: OrderedDict[tuple[str, tuple[tuple[str, int], ...]], _Planned] = OrderedDict()
+        self._names = lru_cache(KEPT_STATEMENTS)(self._find_names)
 
     def names(self, sql: str) -> list[str]:
         """Every table that the statement touches, `system.` before those of that schema. Raises QueryProblem if it is none."""
+        return list(self._names(sql))
+
+    def _find_names(self, sql: str) -> list[str]:
         self._seen.asked.clear()
         try:
-            self._context.sql_with_options(sql, _READ_ONLY)
+            self._planner.context.sql_with_options(sql, _READ_ONLY)
         except Exception as error:
             if not self._seen.asked:
                 raise translate(error) from error
@@ -88,22 +99,36 @@ class Session:
     @contextmanager
     def frame(self, sql: str, parameters: Mapping[str, pa.Scalar], sources: Sequence[TableSource]) -> Iterator[DataFrame]:
         """The planned statement, valid inside. Raises QueryProblem, also for what happens to the frame inside."""
+        with translated():
+            tables = {source.name: self._open(source, identity=False) for source in sources}
+            lasting = all(isinstance(source, LakeTable) and not source.former for source in sources) and not _OF_NOW.search(sql)
+            planned = self._planned(sql, parameters, tables, keep=lasting and not parameters)
+            yield planned.planner.frame(planned.plan)
+
+    def _planned(self, sql: str, parameters: Mapping[str, pa.Scalar], tables: Mapping[str, Table], *, keep: bool) -> _Planned:
+        """keep: the plan is good for as long as the tables are."""
+        asked = sql, tuple((name, id(table)) for name, table in tables.items())
+        known = self._plans.get(asked) if keep else None
+        if known is not None:
+            self._plans.move_to_end(asked)
+            return known
         check_parameters(sql, parameters)
-        with self._showing(sources), translated():
-            context = self._of_outer_joins if _OUTER.search(sql) else self._context
-            frame = context.sql_with_options(sql, _READ_ONLY, param_values=dict(parameters))
-            names = frame.schema().names
-            if len(set(names)) < len(names):
-                raise same_names([name for name in names if names.count(name) > 1])
-            yield frame
+        planner = self._planner_of_outer_joins if _OUTER.search(sql) else self._planner
+        with self._showing(tables):
+            planned = _Planned(planner, planner.plan(sql, parameters), tuple(tables.values()))
+        if keep:
+            self._plans[asked] = planned
+            if len(self._plans) > KEPT_STATEMENTS:
+                self._plans.popitem(last=False)
+        return planned
 
     @contextmanager
     def identities(
         self, source: TableSource, condition: str | None, primary_key: Sequence[str], extra: Sequence[str] = ()
     ) -> Iterator[DataFrame]:
         """The identity columns, and others, of the rows that satisfy a condition: one boolean expression and nothing else."""
-        with self._showing([source], identity=True), translated():
-            frame = self._context.table(quote(source.name))
+        with translated(), self._showing({source.name: self._open(source, identity=True)}):
+            frame = self._planner.context.table(quote(source.name))
             if condition is not None:
                 frame = frame.filter(frame.parse_sql_expr(condition))
             wanted = dict.fromkeys((*identity_columns(primary_key), *extra))
@@ -124,11 +149,10 @@ class Session:
                 raise QueryProblem("too-large", message, "`limits.hotCacheBytes` in lakehouse.yaml is the limit.") from error
 
     @contextmanager
-    def _showing(self, sources: Sequence[TableSource], *, identity: bool = False) -> Iterator[None]:
-        with translated():
-            for source in sources:
-                schema, _, name = source.name.rpartition(".")
-                self._seen.tables[schema or "public", name] = self._open(source, identity=identity)
+    def _showing(self, tables: Mapping[str, Table]) -> Iterator[None]:
+        for full_name, table in tables.items():
+            schema, _, name = full_name.rpartition(".")
+            self._seen.tables[schema or "public", name] = table
         try:
             yield
         finally:
@@ -139,19 +163,18 @@ class Session:
             return open_table(source, self._workshop)
         if source.hot is not None and (source.primary_key or not identity):  # no hidden columns are held
             # by the document alone, which tells all: a version that is about to be is opened before anybody asks for it
-            held = self._known(orjson.dumps([source.hot, source.columns]), partial(open_held, source, self._mapped), source.hot)
+            held = self._known((source.hot, source.columns), partial(open_held, source, self._mapped), source.hot)
             if held is not None:
                 return held
             if not any(source.folders):  # nothing else is known of it
                 raise FileNotFoundError(f"What was held of {source.name} is gone")
         source = replace(source, hot=None)
         check_files(source)
-        opener = partial(open_table, source, self._workshop, identity=identity)
-        opened = self._known(orjson.dumps([source.to_dict(), identity]), opener, None)
+        opened = self._known((source, identity), partial(open_table, source, self._workshop, identity=identity), None)
         assert opened is not None
         return opened
 
-    def _known(self, description: bytes, open_it: Callable[[], Table | None], hot: str | None) -> Table | None:
+    def _known(self, description: Hashable, open_it: Callable[[], Table | None], hot: str | None) -> Table | None:
         """hot: the document that it is read by."""
         known = self._tables.get(description)
         if known is None:
@@ -166,7 +189,8 @@ class Session:
         return known.table
 
     def _let_go(self) -> None:
-        """Of what was evicted from the hot cache: mapped files keep their place on the disk."""
+        """Of what was evicted from the hot cache: mapped files keep their place on the disk. Plans hold tables, too."""
+        self._plans.clear()
         gone = [name for name, known in self._tables.items() if known.hot is not None and not Path(known.hot).exists()]
         for name in gone:
             del self._tables[name]
@@ -178,6 +202,44 @@ class _Opened(NamedTuple):
 
     table: Table
     hot: str | None
+
+
+class _Planner:
+    """Makes plans with the planner's rules, and runs them as they were made, without going through the rules once more."""
+
+    def __init__(self, made: Callable[[], SessionContext], seen: _Seen) -> None:
+        self.context, self._running = made(), made()
+        self.context.register_catalog_provider(CATALOG, _Catalog(seen))
+        for rule in _rules():
+            self._running.remove_optimizer_rule(rule)
+
+    def plan(self, sql: str, parameters: Mapping[str, pa.Scalar]) -> LogicalPlan:
+        """Raises QueryProblem, and DataFusion's errors."""
+        frame = self.context.sql_with_options(sql, _READ_ONLY, param_values=dict(parameters))
+        names = frame.schema().names
+        if len(set(names)) < len(names):
+            raise same_names([name for name in names if names.count(name) > 1])
+        return frame.optimized_logical_plan()
+
+    def frame(self, plan: LogicalPlan) -> DataFrame:
+        """To be run."""
+        return self._running.create_dataframe_from_logical_plan(plan)
+
+
+@lru_cache
+def _rules() -> tuple[str, ...]:
+    """Names of the optimizer's rules, and of the analyzer's, as DataFusion tells them."""
+    steps = SessionContext().sql("EXPLAIN VERBOSE SELECT 1").to_pydict()["plan_type"]
+    prefix = "logical_plan after "
+    return tuple(dict.fromkeys(step.removeprefix(prefix) for step in steps if step.startswith(prefix)))
+
+
+class _Planned(NamedTuple):
+    """A statement over tables that were open, which lets nobody else have their identity."""
+
+    planner: _Planner
+    plan: LogicalPlan
+    tables: tuple[Table, ...]
 
 
 def check_parameters(sql: str, parameters: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ About right, not exact: numbers count as their longest form, and characters that
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -30,17 +31,25 @@ _FIXED: tuple[tuple[Callable[[pa.DataType], bool], int], ...] = (
 
 def row_sizes(batch: pa.RecordBatch) -> Sizes:
     """Bytes of each row."""
-    sizes = np.full(batch.num_rows, 2 + sum(len(name.encode()) + _PUNCTUATION for name in batch.schema.names), np.int64)
-    for column in batch.columns:
-        sizes += _sizes(column)
+    columns = [(column, _fixed(column.type)) for column in batch.columns]
+    each = 2 + sum(len(name.encode()) + _PUNCTUATION for name in batch.schema.names) + sum(size or 0 for _, size in columns)
+    sizes = np.full(batch.num_rows, each, np.int64)
+    for column, size in columns:
+        if size is None:
+            sizes += _sizes(column)
     return sizes
+
+
+@lru_cache
+def _fixed(kind: pa.DataType) -> int | None:
+    """Bytes of each value, None where that depends on it."""
+    return next((size for test, size in _FIXED if test(kind)), None)
 
 
 def _sizes(column: pa.Array) -> Sizes:
     kind = column.type
-    for test, size in _FIXED:
-        if test(kind):
-            return np.full(len(column), size, np.int64)
+    if (size := _fixed(kind)) is not None:
+        return np.full(len(column), size, np.int64)
     if pa.types.is_dictionary(kind):
         entries: Sizes = np.append(_sizes(column.dictionary), _NULL)
         indices = pc.fill_null(column.indices.cast(pa.int64()), len(entries) - 1)
@@ -52,7 +61,8 @@ def _sizes(column: pa.Array) -> Sizes:
         names = sum(len(field.name.encode()) + _PUNCTUATION for field in kind.fields)
         return sum((_sizes(part) for part in column.flatten()), np.full(len(column), 2 + names, np.int64))
     try:
-        texts: Sizes = pc.fill_null(pc.binary_length(column), _NULL).to_numpy(zero_copy_only=False).astype(np.int64)
+        lengths = pc.binary_length(column)
+        texts: Sizes = (pc.fill_null(lengths, _NULL) if lengths.null_count else lengths).to_numpy().astype(np.int64)
     except pa.ArrowNotImplementedError:  # a type without text of its own: as large as in memory
         return np.full(len(column), 2 + 2 * column.nbytes // max(len(column), 1), np.int64)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):

@@ -47,6 +47,11 @@ def test_no_more_is_read_than_needed() -> None:
     assert next(source).column("n")[0].as_py() == 2
 
 
+def test_small_batches_are_written_as_one() -> None:
+    with pa.ipc.open_stream(encode(SCHEMA, batches(700, 3), 10_000, 1 << 20).ipc) as reader:
+        assert [batch.num_rows for batch in reader] == [1026, 1026, 48]
+
+
 def test_a_row_that_cannot_fit_is_an_error() -> None:
     with pytest.raises(QueryProblem) as caught:
         encode(SCHEMA, batches(1, 1, "z" * 10_000), 10, 1000)

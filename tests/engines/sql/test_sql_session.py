@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from engines.sql.problems import QueryProblem, translate
-from engines.sql.session import Session, check_parameters
+from engines.sql.session import KEPT_STATEMENTS, Session, check_parameters
 
 NAMES: list[tuple[str, list[str]]] = [
     ("SELECT 1", []),
@@ -113,6 +113,42 @@ def test_nothing_of_a_query_is_left_for_the_next(people: list[Any]) -> None:
             assert frame.to_pydict() == {"n": [10]}
     with pytest.raises(QueryProblem, match="people"), session.frame("SELECT * FROM people", {}, []):
         pass
+
+
+def test_a_statement_that_comes_again_is_computed_again_and_sees_what_changed(lake: Any, people: list[Any]) -> None:
+    session = Session()
+
+    def count(sources: list[Any], sql: str = "SELECT count(*) AS n FROM people WHERE city = 'a'") -> Any:
+        with session.frame(sql, {}, sources) as frame:
+            return frame.to_pydict()["n"][0]
+
+    assert [count(people), count(people)] == [5, 5]
+    lake.add("people", [{"id": 10, "city": "a"}], "delta")
+    later = [lake.source("people")]
+    assert [count(later), count(people), count(later)] == [6, 5, 6]
+    first, second = (count(people, "SELECT CAST(now() AS BIGINT) AS n FROM people LIMIT 1") for _ in range(2))
+    assert first < second
+    assert len({count(people, "SELECT random() AS n FROM people LIMIT 1") for _ in range(5)}) == 5
+
+
+def test_a_statement_with_parameters_is_planned_for_each(people: list[Any]) -> None:
+    session = Session()
+    for city, wanted in (("a", 5), ("c", 0), ("b", 5)):
+        with session.frame("SELECT count(*) AS n FROM people WHERE city = $city", {"city": pa.scalar(city)}, people) as frame:
+            assert frame.to_pydict() == {"n": [wanted]}
+    with pytest.raises(QueryProblem, match="city"), session.frame("SELECT count(*) AS n FROM people WHERE city = $city", {}, people):
+        pass
+
+
+def test_plans_are_kept_for_few_statements_and_none_is_of_a_table_that_was_let_go(lake: Any, people: list[Any]) -> None:
+    session = Session()
+    for number in range(KEPT_STATEMENTS + 5):
+        with session.frame(f"SELECT id + {number} AS n FROM people", {}, people):
+            pass
+    assert len(session._plans) == KEPT_STATEMENTS
+    lake.add("people", [{"id": 11, "city": "a"}], "delta")
+    with session.frame("SELECT id FROM people", {}, [lake.source("people")]):
+        assert len(session._plans) == 1
 
 
 PARAMETERS: list[tuple[str, dict[str, Any], Any]] = [

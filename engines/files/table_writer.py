@@ -264,10 +264,12 @@ def _layout(schema: pa.Schema, group: pa.Table) -> dict[str, Any]:
 
     A tiny one costs half in snappy without dictionaries: 0.39 ms against 0.71 for 20 rows of 13 columns. In a large one a dictionary of
     values that hardly repeat is built, given up and paid for: a third of the time that a million rows of 13 columns take to write.
+    Decimals of up to 18 digits are integers: DataFusion reads them in half the time that byte arrays of a fixed length take.
     """
+    layout: dict[str, Any] = {"store_decimal_as_integer": True}
     if group.num_rows <= TINY_ROWS:
-        return {"compression": "snappy", "use_dictionary": False}
-    layout: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
+        return layout | {"compression": "snappy", "use_dictionary": False}
+    layout |= {"compression": "zstd", "compression_level": 1}
     layout["use_dictionary"] = [name for name in schema.names if name != ROW_COLUMN and _repeats(group[name])]
     if ROW_COLUMN in schema.names:  # all its values differ, by one
         layout["column_encoding"] = {ROW_COLUMN: "DELTA_BINARY_PACKED"}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import orjson
 import pyarrow as pa
@@ -48,6 +49,20 @@ def test_rows_without_a_key_are_known_by_file_and_number(lake):
     assert rows == [{"a": "x", "_file": task.digest, "_row": 0}, {"a": "y", "_file": task.digest, "_row": 1}]
     keyed = lake.ingest("a.csv", primary_key=("a",))
     assert lake.table(keyed, hidden=True).column_names == ["a"]
+
+
+@pytest.mark.parametrize("tiny", [0, 1_000])
+def test_decimals_are_integers_in_parquet_as_far_as_these_reach(lake, monkeypatch, tiny):
+    monkeypatch.setattr(table_writer, "TINY_ROWS", tiny)
+    kinds = {"a": "decimal(9,2)", "b": "decimal(18,2)", "c": "decimal(19,2)"}
+    result = lake.ingest("a.csv", "a,b,c\n-1.50,9999999999999999.99,1.00\n2.25,,-3.00\n", overrides=kinds)
+    (part,) = result.files
+    schema = pq.ParquetFile(lake.store.path(part.key)).schema
+    assert [schema.column(at).physical_type for at in range(3)] == ["INT32", "INT64", "FIXED_LEN_BYTE_ARRAY"]
+    assert [tuple(stats)[:2] for stats in part.columns.values()] == [
+        ("-1.50", "2.25"), ("9999999999999999.99", "9999999999999999.99"), ("-3.00", "1.00"),
+    ]  # fmt: skip
+    assert lake.table(result).to_pylist()[0] == {"a": Decimal("-1.50"), "b": Decimal("9999999999999999.99"), "c": Decimal("1.00")}
 
 
 def test_doing_it_again_gives_equal_objects(lake):

@@ -8,7 +8,7 @@ Next: `local_store.py` (our own durable writer), `remote_store.py` (everything e
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
 PIECE = 1024 * 1024
 """Bytes that a store gives at a time."""
+_NO_NAMES = frozenset({"", ".", ".."})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,6 +112,9 @@ class ObjectStore(Protocol):
     def head(self, key: str) -> ObjectInfo:
         """Raises ObjectMissing."""
 
+    def sizes(self, keys: Collection[str]) -> Mapping[str, int]:
+        """Bytes of those of many objects that a few cheap looks find; only `head` says that one of the others is not there."""
+
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix` (any string, need not end at a slash) and is greater than `after`, by key."""
 
@@ -126,12 +130,13 @@ class ObjectStore(Protocol):
 
 def check_key(bucket: str, key: str) -> None:
     """Raises KeyInvalid unless every store can keep an object under this key and give it back from `list`."""
-    reason = _fault(key)
+    reason = key_fault(key)
     if reason is not None:
         raise KeyInvalid(bucket, key, reason)
 
 
-def _fault(key: str) -> str | None:
+def key_fault(key: str) -> str | None:
+    """Why no store can keep an object under this key; None where it can."""
     if not key:
         return "it is empty"
     if key.startswith("/"):
@@ -139,10 +144,11 @@ def _fault(key: str) -> str | None:
     if not key.isprintable():
         return "it has control or unprintable characters"
     segments = key.split("/")
-    if any(segment in ("", ".", "..") for segment in segments):
+    if not _NO_NAMES.isdisjoint(segments):
         return "it has an empty, `.` or `..` segment"
-    if len(key.encode()) > MAX_KEY_BYTES:
+    length = len(key.encode())
+    if length > MAX_KEY_BYTES:
         return f"it is longer than {MAX_KEY_BYTES} bytes"
-    if any(len(segment.encode()) > MAX_SEGMENT_BYTES for segment in segments):
+    if length > MAX_SEGMENT_BYTES and any(len(segment.encode()) > MAX_SEGMENT_BYTES for segment in segments):
         return f"a segment is longer than {MAX_SEGMENT_BYTES} bytes"
     return None

@@ -13,8 +13,8 @@ import hashlib
 import os
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -202,6 +202,25 @@ class ObjectReader:
             return False
         with self._lock:
             return identity not in self._damaged
+
+    def lacking(self, refs: Collection[ObjectRef]) -> frozenset[ObjectRef]:
+        """Those that are not `whole`. Of many, each bucket is asked at once, and then for each that was not seen as it should be."""
+        by_bucket: dict[str, list[ObjectRef]] = defaultdict(list)
+        for ref in refs:
+            by_bucket[ref.bucket].append(ref)
+        with self._lock:
+            damaged = {sha256 for *_, sha256 in self._damaged}
+        return frozenset(
+            ref for bucket, inside in by_bucket.items() for ref in self._unseen(bucket, inside, damaged) if not self.whole(ref)
+        )
+
+    def _unseen(self, bucket: str, refs: list[ObjectRef], damaged: set[str]) -> list[ObjectRef]:
+        """What a cheap look does not show to be whole."""
+        try:
+            sizes = self._buckets.store(bucket).sizes([ref.key for ref in refs]) if len(refs) > 1 else {}
+        except BucketUnknown:
+            return refs
+        return [ref for ref in refs if sizes.get(ref.key) != ref.size or ref.sha256 in damaged]
 
     def sweep(self) -> int:
         """Remove what processes that died left half-downloaded; returns how many there were."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -135,6 +135,11 @@ class WatchedStore:
         """See `ObjectStore`."""
         with self._watched("head", key):
             return self._store.head(key)
+
+    def sizes(self, keys: Collection[str]) -> Mapping[str, int]:
+        """See `ObjectStore`."""
+        with self._watched("list", ""):
+            return self._store.sizes(keys)
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `ObjectStore`."""

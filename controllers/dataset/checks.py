@@ -1,8 +1,8 @@
 """How a table's data files and profiles stand: whole, damaged, kept in a rescue bucket, or not what the catalog says of them.
 
-Three looks of growing cost. Every visit asks for existence and size. From the second visit of a process on, each local file's footer is
-compared with the catalog's entry, once. A visit after `ask` (`lakectl resync`) reads all of every file, wherever it is. Former versions and
-ledgers are looked for at the first visit, after `ask`, and after a reader missed an object of the table.
+Three looks of growing cost. Every visit asks for existence and size, of all objects at once. From the second visit of a process on, each
+local file's footer is compared with the catalog's entry, once. A visit after `ask` (`lakectl resync`) reads all of every file, wherever it
+is. Former versions and ledgers are looked for at the first visit, after `ask`, and after a reader missed an object of the table.
 A footer is believed only if the file has the SHA-256 that the catalog has: then the entry is wrong, and else the file.
 
 It refuses to mend. Next: `plan.py`, which decides how.
@@ -56,7 +56,7 @@ class FileChecks:
 
     def incomplete(self, table: Table) -> bool:
         """Whether a file is not whole, by the light look."""
-        return any(not self._objects.whole(ref) for ref in (*(file.ref for file in table.files), *table.past))
+        return bool(self._objects.lacking((*(file.ref for file in table.files), *table.past)))
 
     def look(self, table: Table) -> Standing:
         """How the files stand. Raises what the store raises, but for missing objects and buckets."""
@@ -67,43 +67,48 @@ class FileChecks:
             past = thorough or table.name in self._missed or table.name not in self._seen
             self._missed.discard(table.name)
             self._seen.add(table.name)
+        # a profile is made again from its source, like a data file
+        profiles = {ledger.ref.key: ledger.ref for ledger in table.ledgers if ledger.kind == "profile"}
+        besides = table.past if past else tuple(profiles.values())
+        lacking = self._objects.lacking((*(file.ref for file in table.files), *besides))
         damaged: set[str] = set()
         corrected: list[DataFile] = []
         schemas: set[Schema] = set()
         for file in table.files:
-            found = self._look_at(table, file, thorough=thorough, footers=footers)
+            found = self._look_at(table, file, whole=file.ref not in lacking, thorough=thorough, footers=footers)
             if found is None:
                 damaged.add(file.key)
-            elif found[0] != file or found[1] is not None:
+            elif (found[0] is not file and found[0] != file) or found[1] is not None:
                 corrected.append(found[0])
                 schemas |= {found[1]} if found[1] is not None else set()
         schema = schemas.pop() if len(schemas) == 1 else None
-        lacking = [file.ref for file in table.files if file.key in damaged]
-        gone = [ref for ref in table.past if not self._objects.whole(ref)] if past else []
-        rescuable = tuple(copy for ref in (*lacking, *gone) if (copy := self._copy(ref)) is not None)
+        unfit = [file.ref for file in table.files if file.key in damaged]
+        gone = [ref for ref in table.past if ref in lacking] if past else []
+        rescuable = tuple(copy for ref in (*unfit, *gone) if (copy := self._copy(ref)) is not None)
         fetched = {copy.key for copy in rescuable}
-        # a profile is made again from its source, like a data file
-        profiles = {ledger.ref.key: ledger.ref for ledger in table.ledgers if ledger.kind == "profile"}
-        damaged |= {key for key, ref in profiles.items() if key not in fetched and not self._objects.whole(ref)}
+        damaged |= {key for key, ref in profiles.items() if ref in lacking and key not in fetched}
         forgotten = frozenset(ref.key for ref in gone) - fetched - profiles.keys()
         return Standing(frozenset(damaged), tuple(corrected), schema, rescuable, forgotten)
 
-    def _look_at(self, table: Table, file: DataFile, *, thorough: bool, footers: bool) -> tuple[DataFile, Schema | None] | None:
-        """The entry as it should be, and the current schema if that is wrong; None where the file is damaged."""
-        whole = self._objects.whole(file.ref)
+    def _look_at(
+        self, table: Table, file: DataFile, *, whole: bool, thorough: bool, footers: bool
+    ) -> tuple[DataFile, Schema | None] | None:
+        """The entry as it should be, and the current schema if that is wrong; None where the file is damaged. whole: by the light look."""
         try:
-            store = self._buckets.store(file.ref.bucket)
-            unread = footers and _known(file) not in self._agreed and store.path(file.key) is not None
-            enough = whole and not thorough and not unread
+            enough = whole and not thorough and not (footers and self._unread(file))
             if not enough or file.key in self._damaged:
-                info = store.head(file.key)
+                info = self._buckets.store(file.ref.bucket).head(file.key)
                 if self._damaged.get(file.key) == info.etag:
                     return None
                 if not enough:
                     return self._read(table, file, info, sure=whole and not thorough)
         except (ObjectMissing, BucketUnknown):
             return None
-        return replace(file, lost=False), None
+        return _there(file), None
+
+    def _unread(self, file: DataFile) -> bool:
+        """Whether its footer can be read at no great cost, and was not."""
+        return _known(file) not in self._agreed and self._buckets.store(file.ref.bucket).path(file.key) is not None
 
     def _read(self, table: Table, file: DataFile, info: ObjectInfo, *, sure: bool) -> tuple[DataFile, Schema | None] | None:
         """By its content. sure: the content is read only if the footer and the entry disagree."""
@@ -118,7 +123,7 @@ class FileChecks:
             if sure and footer is not None and not _differs(table, file, footer):
                 with self._lock:
                     self._agreed.add(_known(file))
-                return replace(file, lost=False), None
+                return _there(file), None
             if footer is None or sha256_file(path) != file.ref.sha256:
                 with self._lock:
                     self._damaged[file.key] = info.etag
@@ -146,6 +151,10 @@ class FileChecks:
 
 def _known(file: DataFile) -> tuple[str, int, int]:
     return file.ref.sha256, file.rows, file.schema_id
+
+
+def _there(file: DataFile) -> DataFile:
+    return replace(file, lost=False) if file.lost else file
 
 
 def _differs(table: Table, file: DataFile, footer: Footer) -> bool:

@@ -8,7 +8,7 @@ A listing may break off, and does not see everything at one instant. Next: `harn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -72,6 +72,9 @@ class ModelBucket:
         data = self.get(key)
         _, modified, number = self.objects[key]
         return ObjectInfo(key, len(data), modified, str(number))
+
+    def sizes(self, keys: Collection[str]) -> Mapping[str, int]:
+        return {key: len(self.objects[key][0]) for key in keys if key in self.objects}
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         for key in sorted(self.objects):
@@ -140,6 +143,9 @@ class FaultyStore:
 
     def head(self, key: str) -> ObjectInfo:
         return self._do("head", key, lambda: self._inner.head(key))
+
+    def sizes(self, keys: Collection[str]) -> Mapping[str, int]:
+        return self._do("list", "", lambda: self._inner.sizes(keys))
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         found = self._do("list", prefix, lambda: self._inner.list(prefix, after))

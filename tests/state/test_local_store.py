@@ -108,6 +108,7 @@ def test_symlinks_below_the_root_are_refused_and_not_listed(store: LocalStore, t
     with pytest.raises(KeyInvalid, match="symlink"):
         store.list("folder/")
     assert [info.key for info in store.list()] == ["real/secret"]
+    assert store.sizes(["folder/secret", "file", "real/secret"]) == {"real/secret": 1}
     assert (outside / "secret").read_bytes() == b"secret"
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import obstore
 import pytest
 
 from state import reader as reading
@@ -103,6 +104,31 @@ def test_what_is_missing_is_missing(buckets: Buckets, reader: ObjectReader, buck
             read(ObjectRef.of(bucket, "a/b", b"x"))
         with pytest.raises(BucketUnknown, match="nowhere"):
             read(ObjectRef.of("nowhere", "a/b", b"x"))
+
+
+@pytest.mark.parametrize("bucket", ["lake", "far"])
+def test_what_of_many_is_not_whole(buckets: Buckets, reader: ObjectReader, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refs = [put(buckets, bucket, f"d/{number}", b"table") for number in range(20)]
+    asked: list[str] = []
+    head = obstore.head
+    monkeypatch.setattr(obstore, "head", lambda store, path: asked.append(path) or head(store, path))
+    assert reader.lacking(refs) == frozenset()
+    assert not asked  # one listing tells all of them
+    buckets.store(bucket).delete("d/3")
+    put(buckets, bucket, "d/4", b"tab")
+    missing = ObjectRef.of("nowhere", "d/1", b"x")
+    assert reader.lacking([*refs, missing]) == {refs[3], refs[4], missing}
+
+
+def test_what_of_many_was_found_damaged_stays_so_until_it_is_another(buckets: Buckets, reader: ObjectReader) -> None:
+    refs = [put(buckets, "lake", f"d/{number}", b"table %d" % number) for number in range(3)]
+    buckets.store("lake").put("d/1", b"tAble 1")
+    assert reader.lacking(refs) == frozenset()  # nobody has read it yet
+    with pytest.raises(ObjectCorrupt):
+        reader.path(refs[1])
+    assert reader.lacking(refs) == {refs[1]}
+    buckets.store("lake").put("d/1", b"table 1")
+    assert reader.lacking(refs) == frozenset()
 
 
 def test_damage_after_a_good_read_is_noticed(buckets: Buckets, reader: ObjectReader) -> None:

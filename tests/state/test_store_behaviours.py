@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from examples.s3_server import S3Server
+from state import remote_store
 from state.buckets import open_store, probe
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Managed
@@ -74,6 +75,28 @@ def test_put_if_absent_leaves_the_first_untouched(store: ObjectStore) -> None:
     with pytest.raises(ObjectExists, match="lake/log/1"):
         store.put("log/1", b"second", if_absent=True)
     assert store.get("log/1") == b"first"
+
+
+def test_the_sizes_of_many(store: ObjectStore) -> None:
+    there = {f"d/x/{number:03d}": number for number in range(20)} | {f"d/x/profile/{number}": 7 for number in range(3)}
+    for key, size in there.items():
+        store.put(key, b"." * size)
+    assert store.sizes([*there, "d/x/gone", "d/x/profile", "d/x/000/below", "d/none/1", "../x", ""]) == there
+
+
+def test_sizes_say_nothing_wrong_of_few(store: ObjectStore) -> None:
+    store.put("a/b", b"1")
+    assert store.sizes(["a/b", "a/c", "a"]).items() <= {"a/b": 1}.items()
+    assert store.sizes([]) == {}
+
+
+def test_what_is_few_among_others_is_not_listed_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_store, "LIST_CHUNK", 10)
+    store = open_memory("lake")
+    for number in range(1000):
+        store.put(f"d/x/{number:04d}", b"1")
+    wanted = [f"d/x/{number:04d}" for number in range(0, 1000, 50)]
+    assert store.sizes(wanted) == {"d/x/0000": 1}
 
 
 @pytest.mark.parametrize(

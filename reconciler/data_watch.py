@@ -174,11 +174,10 @@ class _Wild:
 
     def may_match(self, path: Path) -> bool:
         """Whether the path may match, or be a folder of files that do."""
-        if self.pattern.fullmatch(str(path)) is not None:
-            return True
-        if "**" in self.glob:
-            return path.suffix.lower() not in FORMATS
-        return len(path.parts) < len(self.root.parts) + self.glob.count("/") + 1
+        may_hold = (
+            path.suffix.lower() not in FORMATS if "**" in self.glob else len(path.parts) <= len(self.root.parts) + self.glob.count("/")
+        )
+        return may_hold or self.pattern.fullmatch(str(path)) is not None
 
 
 def _prefix(root: Path, glob: str) -> Path:

@@ -40,6 +40,8 @@ _REQUESTS_EVERY = 2.0
 _HEARTBEAT_EVERY = 5.0
 _RESYNC_TICK = 1.0
 _UPKEEP_EVERY = 300.0
+_WATCHED_WITHIN = 1.0
+"""Seconds that the first visits wait for the folders of data to be watched: one that hangs holds up nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Driver:
         self._stopping = asyncio.Event()
         self._look = asyncio.Event()
         self._asked = asyncio.Event()
+        self._aimed = asyncio.Event()
         self._data_folders = FolderWatch(self._aim_at_data, self._data_changed, partial(self._data_changed, resync=True))
         self._visiting = threading.local()
         self._relisted_at: datetime | None = None
@@ -161,15 +164,18 @@ class Driver:
     async def advance(self) -> None:
         """Looks at the ref and enqueues what changed."""
         pending = await self._in_thread(self._parts.follower.advance)
-        if not self.first_pass.is_set():
-            # before any is enqueued: a worker may be done with it before this returns
-            self._unvisited.update(pending.changed)
-        self.enqueue(pending.changed)
-        self.enqueue(pending.quiet, resync=True)
         moved: bool = await self._in_thread(partial(self._parts.data_watch.aim, pending.globs))
         if moved:
             self._data_folders.look_again()
-        if self._parts.world.revision is not None and not self.first_pass.is_set():
+        first = self._parts.world.revision is not None and not self.first_pass.is_set()
+        if first:
+            # what is visited before its folder is watched has to be visited again
+            self._aimed.set()
+            await self._wait(self._data_folders.settled, _WATCHED_WITHIN)
+            self._unvisited.update(pending.changed)
+        self.enqueue(pending.changed)
+        self.enqueue(pending.quiet, resync=True)
+        if first:
             self.first_pass.set()
 
     def _activities(self) -> Iterable[Coroutine[Any, Any, None]]:
@@ -240,6 +246,8 @@ class Driver:
 
     def _wake(self, changed: list[Key], causes: list[Key]) -> None:
         """Objects that changed under others' hands, one that is visited right now among them, and those that refer to any."""
+        if not self.first_pass.is_set():  # which visits everything
+            return
         queue, world = self._parts.queue, self._parts.world
         for key in changed:
             if key in world.objects:
@@ -290,14 +298,15 @@ class Driver:
         return await self._in_thread(partial(source_folders, self._parts.source))
 
     async def _watch_data(self) -> None:
-        await self.first_pass.wait()
+        await self._aimed.wait()
         await self._data_folders.run()
 
     async def _aim_at_data(self) -> Aim:
         return await self._in_thread(self._parts.data_watch.folders)
 
     def _data_changed(self, paths: Iterable[Path], *, resync: bool = False) -> None:
-        self.enqueue(self._parts.data_watch.concerned(paths), resync=resync)
+        if self.first_pass.is_set():  # which visits everything
+            self.enqueue(self._parts.data_watch.concerned(paths), resync=resync)
 
     async def _relist(self) -> None:
         """What a lost notification left behind, once in a while."""

@@ -92,6 +92,8 @@ class FolderWatch:
         self._gone: set[Path] = set()
         self._unseen: set[Path] = set()
         self._moved = asyncio.Event()
+        self.settled = asyncio.Event()
+        """Set once all that is to be watched is watched for the first time."""
 
     def look_again(self) -> None:
         """Other folders may have to be watched. From the event loop only."""
@@ -128,6 +130,7 @@ class FolderWatch:
         """A watch that was begun later may be ready earlier: it ends those before it, and takes over what they were to look at."""
         for event in former:
             event.set()
+        self.settled.set()
         fresh = self._unseen.intersection(folder.path for folder in aim.folders)
         self._unseen -= fresh
         if fresh:

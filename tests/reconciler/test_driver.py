@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,14 +15,16 @@ from harness_loop import watched_loop
 from small_lake import BUCKET, Repository, dataset, documents, generation, index
 
 from controllers.outcome import Failed, Outcome, Ready, Waiting
+from reconciler import driver as driving
 from reconciler.assembly import Assembly, assemble
-from reconciler.data_watch import DataWatch
 from reconciler.driver import Driver
+from reconciler.folder_events import FolderEvents
 from reconciler.loop import Visit
 from reconciler.opening import Housekeeping, open_state
 from reconciler.place import locate
 from reconciler.queue import WorkQueue
 from reconciler.settings import Settings
+from reconciler.sources.source import Watched
 from specs.resource import Key
 from state import failpoints, reasons
 from state.catalog.catalog import Catalog
@@ -135,29 +137,69 @@ class TestFollowing:
 
 
 class TestFirstPass:
-    def test_counts_what_was_visited_before_it_was_declared(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Workers are fast: all may be visited while the driver still finds out which folders to watch."""
-        aim, done = DataWatch.aim, WorkQueue.done
-        visited: set[Key] = set()
-        all_visited = threading.Event()
+    def test_begins_when_it_is_known_what_to_visit_and_folders_are_watched(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The inventory's entry wakes what it names, and workers are fast: whoever was visited by then would not be counted, or twice."""
+        add, done = FolderEvents.add, WorkQueue.done
+        visited: list[Key] = []
+        before: list[tuple[Key, ...]] = []
 
         def note_done(self: WorkQueue, key: Key) -> None:
             done(self, key)
-            visited.add(key)
-            if {X, Key("Bucket", "primary")} <= visited:
-                all_visited.set()
+            visited.append(key)
 
-        def slow_aim(self: DataWatch, globs: Any) -> bool:
-            assert all_visited.wait(PATIENCE)
-            return aim(self, globs)
+        def note_before(events: FolderEvents, folders: Iterable[Watched]) -> None:
+            before.append(tuple(visited))
+            add(events, folders)
 
         monkeypatch.setattr(WorkQueue, "done", note_done)
-        monkeypatch.setattr(DataWatch, "aim", slow_aim)
+        monkeypatch.setattr(FolderEvents, "add", note_before)
+        monkeypatch.setattr(driving, "_WATCHED_WITHIN", PATIENCE)
+        (tmp_path / "data/x").mkdir(parents=True)
 
         async def scenario(at_work: Running) -> None:
             driver = at_work.assembly.driver
-            await asyncio.wait_for(driver.first_pass.wait(), PATIENCE)
-            assert not driver.unvisited
+            await at_work.until(lambda: driver.first_pass.is_set() and not driver.unvisited)
+            assert before[:2] == [(), ()]  # of the specs, and of the data
+            assert {X, Key("Bucket", "primary")} <= set(visited)
+
+        live(tmp_path, scenario, dataset("x"))
+
+    def test_visits_once_what_is_as_it_was(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(driving, "_WATCHED_WITHIN", PATIENCE)
+
+        async def made(at_work: Running) -> None:
+            await at_work.write("data/x/1.csv", CSV)
+            await at_work.until_ready("Dataset/x", "2 rows")
+
+        async def seen_again(at_work: Running) -> None:
+            await asyncio.wait_for(at_work.assembly.driver.first_pass.wait(), PATIENCE)
+            await at_work.until(lambda: at_work.assembly.queue.idle)
+            assert at_work.assembly.driver.tally.visits == {("Bucket", "ready"): 1, ("Dataset", "ready"): 1}
+            await at_work.write("data/x/2.csv", "id,text\n3,a lamp\n")
+            await at_work.until_ready("Dataset/x", "3 rows from 2 files")
+
+        live(tmp_path, made, dataset("x"))
+        live(tmp_path, seen_again, dataset("x"))
+
+    def test_waits_for_no_folder_that_hangs_and_looks_again_when_it_answers(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        add, answers = FolderEvents.add, threading.Event()
+        hanging = tmp_path / "data/x"
+
+        def slow(events: FolderEvents, folders: Iterable[Watched]) -> None:
+            folders = tuple(folders)
+            assert all(folder.path != hanging for folder in folders) or answers.wait(PATIENCE)
+            add(events, folders)
+
+        monkeypatch.setattr(FolderEvents, "add", slow)
+        monkeypatch.setattr(driving, "_WATCHED_WITHIN", 0.05)
+        hanging.mkdir(parents=True)
+        (hanging / "1.csv").write_text(CSV)
+
+        async def scenario(at_work: Running) -> None:
+            await at_work.until_ready("Dataset/x", "2 rows from 1 file")
+            await at_work.write("data/x/2.csv", "id,text\n3,a lamp\n")
+            answers.set()
+            await at_work.until_ready("Dataset/x", "3 rows from 2 files")
 
         live(tmp_path, scenario, dataset("x"))
 
@@ -250,6 +292,7 @@ class TestWaking:
             parts = at_work.assembly.driver._parts
             queue = WorkQueue(asyncio.get_running_loop().time)
             made = Driver(replace(parts, reconciler=held, queue=queue), asyncio.get_running_loop(), reconcilers=2)  # type: ignore[arg-type]
+            made.first_pass.set()  # that of the other driver is over
             workers = [asyncio.create_task(made._work()) for _ in range(2)]
             try:
                 yield made, at_work

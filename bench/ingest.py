@@ -95,7 +95,9 @@ class Ours:
     def keyed(self, path: Path, key: tuple[str, ...]) -> BatchResult:
         """One file as a keyed dataset takes it, with all that a commit of it needs: the journal as well."""
         cause = Cause("timesheets", 1, "bench", "first load", "0" * 40)
-        return ingest_batch(Batch((self._task(path, "upsert", key),), JournalTask(cause, None)), None, self._store)
+        return ingest_batch(
+            Batch((self._task(path, "upsert", key),), JournalTask(cause, self._target, f"datasets/{path.stem}")), None, self._store
+        )
 
     def _task(self, path: Path, write: Write, key: tuple[str, ...]) -> IngestTask:
         return IngestTask(

@@ -21,6 +21,7 @@ import pyarrow.csv as pacsv
 
 from engines.errors import FileRefused
 from engines.files import encodings, header, inference, notations, physical_lines, row_places
+from engines.files.behind import Behind
 from engines.files.conversion import Unfit, convert, has_nul, salvage
 from engines.files.inference import Evidence
 from engines.files.notations import Notation
@@ -179,7 +180,8 @@ class CsvReading:
             with self._source.translated():
                 self._file = pa.input_stream(path, compression="gzip") if self._source.compressed else pa.OSFile(path)
             with self._file, pacsv.open_csv(self._file, reading, parsing, _TEXTS) as reader:
-                yield from reader
+                # rows that are passed over are noted as they are met, which must not be ahead of the rows that are given
+                yield from reader if options.skip_ragged or self._size < self._block else _ahead(reader)
         except OSError as error:
             with self._source.translated():
                 raise (EOFError(error) if self._source.compressed else error) from None
@@ -325,6 +327,22 @@ def _spread(batch: pa.RecordBatch) -> pa.RecordBatch:
         return batch
     head = np.arange(limit // 2)
     return batch.take(pa.array(np.concatenate([head, np.linspace(limit // 2, batch.num_rows - 1, limit - limit // 2).astype(np.int64)])))
+
+
+def _ahead(reader: pacsv.CSVStreamingReader) -> Iterator[pa.RecordBatch]:
+    """Its batches, each parsed while the one before is worked on."""
+    behind: Behind[pa.RecordBatch | None] = Behind()
+
+    def parse() -> pa.RecordBatch | None:
+        return next(reader, None)
+
+    try:
+        behind.start(parse)
+        while (batch := behind.wait()) is not None:
+            behind.start(parse)
+            yield batch
+    finally:
+        behind.close()
 
 
 def _again(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -15,6 +15,7 @@ import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engines.files.behind import Behind
 from engines.files.staged_parts import StagedParts
 from engines.files.statistics import Key, KeyRange, column_stats
 from engines.files.types import arrow_type
@@ -105,6 +107,7 @@ class TableWriter:
         self._part: _Part | None = None
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = self._row = 0
+        self._behind: Behind[None] = Behind()
 
     @property
     def rows(self) -> int:
@@ -122,31 +125,40 @@ class TableWriter:
     def close(self) -> tuple[DataFile, ...]:
         """Writes what is left and hands the parts over; in order, none for no rows."""
         if self._rows:
-            self._write_group(self._rows)
+            self._write_group(self._rows, last=True)
+        self._behind.wait()
+        self._behind.close()
         self._finish_part(last=True)
         self._parts.add(self._staged)
         return tuple(self._done)
 
     def abort(self) -> None:
         """Drops what was written. Not after `close`."""
+        self._behind.close()
         if self._part is not None:
             self._part.drop()
             self._part = None
         for path in self._staged.values():
             path.unlink(missing_ok=True)
 
-    def _write_group(self, count: int) -> None:
+    def _write_group(self, count: int, *, last: bool = False) -> None:
+        """All but the last one are encoded while the rows of the next are read."""
         table = pa.Table.from_batches(self._waiting)
         rest = table.slice(count)
         self._waiting = rest.to_batches()
         self._rows, self._bytes = rest.num_rows, rest.nbytes if rest.num_rows else 0
         group = self._completed(table.slice(0, count))
+        self._behind.wait()
         if self._part is not None and (self._part.rows >= PART_ROWS or self._part.size >= PART_BYTES):
             self._finish_part(last=False)
         if self._part is None:
             layout = _layout(self._arrow, group)
             self._part = _Part(self._parts.store, self._arrow, self._row, KeyRange(self._primary_key), layout)
-        self._part.write(group, sorted_by_key=self._role == "delta")
+        write = partial(self._part.write, group, sorted_by_key=self._role == "delta")
+        if last:
+            write()
+        else:
+            self._behind.start(write)
         self._row += count
 
     def _completed(self, table: pa.Table) -> pa.Table:

@@ -247,6 +247,24 @@ def test_a_full_disk_is_one_of_ours_and_leaves_nothing(lake, monkeypatch, owner,
     assert lake.leftovers() == []
 
 
+def test_a_disk_that_is_full_while_later_rows_are_read_leaves_nothing(lake, monkeypatch):
+    monkeypatch.setattr(table_writer, "ROW_GROUP_ROWS", 100)
+    monkeypatch.setattr("engines.files.csv.BLOCK_BYTES", 500)
+    write, groups = pq.ParquetWriter.write_table, []
+
+    def full(self, table, **options):
+        groups.append(table.num_rows)
+        if len(groups) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, table, **options)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(DiskFull):
+        lake.ingest("a.csv", "a\n" + "\n".join(map(str, range(1_000))))
+    assert groups == [100, 100]
+    assert lake.leftovers() == []
+
+
 def test_a_run_that_is_cut_off_between_parts_is_healed_by_the_next(lake, monkeypatch):
     from state import failpoints
 

@@ -20,6 +20,7 @@ from controllers.dataset.checks import FileChecks
 from controllers.dataset.controller import DatasetController
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFiles
+from controllers.dataset.known_digests import KnownDigests
 from controllers.dataset.objects import SourceObjects
 from controllers.dataset.row_sources import RowSources
 from controllers.index.builds import Builds
@@ -80,6 +81,7 @@ class Assembly:
     driver: Driver
     notifier: Notifier
     bucket_watch: BucketWatch
+    files: SourceFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,12 @@ class Kinds:
     edits: Edits
     promotions: Promotions
     objects: SourceObjects
+
+
+def source_files(state: State) -> SourceFiles:
+    """Below the data root, with what former processes hashed of them. Blocking."""
+    place = state.place
+    return SourceFiles(place.data_root, state.ours, known=KnownDigests(place.cache / "digests.json", place.data_root))
 
 
 def make_world(state: State, statuses: StatusWriter) -> World:
@@ -156,7 +164,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     world = make_world(state, statuses)
     desk = JobDesk(state.streams)
     executor = _executor(state, settings, desk)
-    files = SourceFiles(state.place.data_root, state.ours)
+    files = source_files(state)
     checks = FileChecks(state.buckets, state.objects)
     kinds = make_kinds(state, world, statuses, executor, files, checks)
     turns = Turns()
@@ -179,7 +187,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         operator=Operator(state.requests, state.catalog, world, follower, state.streams, chores, state.clock),
         data_watch=DataWatch(state.place.data_root, (state.place.cache, *state.local_roots)),
         heartbeat=partial(_heartbeat, state),
-        tidy=partial(_tidy, state, ViewSweep(state.place.cache / "views", _VIEWS_KEPT)),
+        tidy=partial(_tidy, state, ViewSweep(state.place.cache / "views", _VIEWS_KEPT), files),
         upkeep=Upkeep(compaction, retention, lambda stream: follower.settings.retention.of(stream)).run,
         clock=state.clock,
     )
@@ -188,7 +196,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     notifier = _notifier(state, follower, statuses)
     statuses.hear = notifier.tell
     bucket_watch = BucketWatch(world, state.buckets, queue.add, loop.call_later)
-    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch)
+    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files)
 
 
 def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:
@@ -239,8 +247,9 @@ def _heartbeat(state: State, revision: str | None, relisted_at: datetime | None)
             state.buckets.ask(name)
 
 
-def _tidy(state: State, views: ViewSweep) -> None:
-    """What is local, and of nobody any more."""
+def _tidy(state: State, views: ViewSweep, files: SourceFiles) -> None:
+    """What is local: of nobody any more, or for the next process."""
+    files.save()
     tables = list(tables_of(state.catalog.objects("Dataset").values()))
     views.run([*tables, *(ledger_table(kind, tables) for kind in LEDGER_SCHEMAS)], time.monotonic())
     state.buckets.sweep_staging()

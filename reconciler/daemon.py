@@ -67,6 +67,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         assembly = await assemble(state, settings)
         stack.push_async_callback(asyncio.to_thread, assembly.notifier.close)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
+        stack.push_async_callback(asyncio.to_thread, assembly.files.save)
         readers = await stack.enter_async_context(reading(state, settings, partial(_mend, assembly), partial(_pinned, assembly)))
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())

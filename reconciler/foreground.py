@@ -62,6 +62,7 @@ async def apply_here(place: Place, settings: Settings, *, seconds: float, told: 
             return _ending(assembly, loop.time() - began)
         finally:
             await asyncio.to_thread(assembly.executor.shutdown)
+            await asyncio.to_thread(assembly.files.save)
             await asyncio.to_thread(assembly.notifier.close)
     finally:
         await asyncio.to_thread(housekeeping.close)

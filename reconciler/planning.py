@@ -11,10 +11,9 @@ from typing import Any
 
 from controllers.controller import Controller
 from controllers.dataset.checks import FileChecks
-from controllers.dataset.files import SourceFiles
 from controllers.step import Step
 from engines.jobs.executor import Executor
-from reconciler.assembly import make_kinds, make_world
+from reconciler.assembly import make_kinds, make_world, source_files
 from reconciler.checking import errors, folders, unfit, warnings
 from reconciler.loop import failed, held, with_errors
 from reconciler.opening import open_state
@@ -40,7 +39,7 @@ def make_plan(place: Place, settings: Settings) -> Plan:
     world.advance(revision)
     executor = Executor(place.cache / "jobs")
     try:
-        files = SourceFiles(place.data_root, state.ours)
+        files = source_files(state)
         kinds = make_kinds(state, world, statuses, executor, files, FileChecks(state.buckets, state.objects))
         planner = _Planner(kinds.controllers, world, state.catalog, executor, state.clock())
         objects = tuple(planner.plan(desired) for desired in _ordered(world))

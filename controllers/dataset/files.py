@@ -4,14 +4,15 @@ A file is hashed when size, times or inode moved, or moved a moment ago; the res
 directory, a link that leads out of the data root, an unknown format) is named with the reason, never skipped in silence.
 """
 
+import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from controllers.dataset.globs import Closed, Match, matches
+from controllers.dataset.known_digests import KnownDigests, Signature
 from engines.files.formats import DOCUMENTS, FORMATS, Format, reader_of
 from engines.files.source import ReadOptions
 from specs.kinds.dataset import DatasetSpec
@@ -22,7 +23,14 @@ from state.objects import ObjectInfo, ObjectRef
 
 def format_of(path: str, said: str | None) -> str:
     """The format of a listed file; said: by the spec."""
-    return said or FORMATS[PurePosixPath(path).suffix.lower()]
+    return said or FORMATS[_suffix(path)]
+
+
+def _suffix(path: str) -> str:
+    """As pathlib has it, in lower case: of ten thousand paths none is made a Path."""
+    name = path.rpartition("/")[2]
+    dot = name.rfind(".")
+    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
 
 
 def identity(path: str, form: str, content: str) -> str:
@@ -44,8 +52,6 @@ def how_read(spec: DatasetSpec, path: str) -> tuple[Format, ReadOptions]:
     )
     return reader_of(named), options
 
-
-_Signature = tuple[int, int, int, int]
 
 _TICK_NS = 50_000_000
 """Nanoseconds that a file must have rested before its digest is remembered: file systems stamp times by the kernel's tick (10 ms at most),
@@ -86,15 +92,23 @@ class Listing:
 
 
 class SourceFiles:
-    """Lists files below a data root. Blocking and thread-safe; keeps digests of unchanged files in memory."""
+    """Lists files below a data root. Blocking and thread-safe; hashes no unchanged file twice."""
 
-    def __init__(self, root: Path, ours: Callable[[], Iterable[Path]] = tuple, clock: Callable[[], int] = time.time_ns) -> None:
-        """ours: the folders that hold what Lakehouse wrote itself, none of which is a source. clock: nanoseconds, as files are stamped."""
+    def __init__(
+        self,
+        root: Path,
+        ours: Callable[[], Iterable[Path]] = tuple,
+        clock: Callable[[], int] = time.time_ns,
+        known: KnownDigests | None = None,
+    ) -> None:
+        """ours: the folders that hold what Lakehouse wrote itself, none of which is a source. clock: nanoseconds, as files are stamped.
+        known: what was hashed before; None for nothing."""
         self._root = root.resolve()
+        self._base = str(self._root)
+        self._above = {self._base, *map(str, self._root.parents)}
         self._ours = ours
         self._clock = clock
-        self._lock = threading.Lock()
-        self._known: dict[str, tuple[_Signature, str]] = {}
+        self._known = known or KnownDigests()
 
     def list(self, patterns: Sequence[str], form: str | None = None) -> Listing:
         """The files that any pattern matches. A file that vanishes meanwhile counts as gone.
@@ -113,17 +127,20 @@ class SourceFiles:
 
     def forget(self, patterns: Sequence[str]) -> None:
         """Drops remembered digests, so that the next listing reads the contents again (`lakectl resync`)."""
-        with self._lock:
-            for path in self._matches(patterns):
-                self._known.pop(path, None)
+        for path in self._matches(patterns):
+            self._known.forget(path)
+
+    def save(self) -> None:
+        """Writes down what was hashed, for the next process."""
+        self._known.save()
 
     def resolve(self, path: str) -> Path:
         """The place of a listed file."""
         return self._root / path
 
     def _matches(self, patterns: Sequence[str]) -> dict[str, Match | Closed]:
-        ours = {str(folder) for folder in self._ours() if folder != self._root and folder not in self._root.parents}
-        return {found.path: found for pattern in patterns for found in matches(str(self._root), pattern, ours)}
+        ours = {str(folder) for folder in self._ours()} - self._above
+        return {found.path: found for pattern in patterns for found in matches(self._base, pattern, ours)}
 
     def _usable(self, match: Match, form: str | None) -> SourceFile | Unusable | None:
         """None for a file that is gone by now."""
@@ -142,27 +159,23 @@ class SourceFiles:
             return Unusable(path, "is a link that leads back to itself")
 
     def _look(self, match: Match, form: str | None) -> SourceFile | Unusable:
-        place = self._root / match.path
-        if match.linked and (outside := self._misplaced(place)):
+        if match.linked and (outside := self._misplaced(self._root / match.path)):
             return Unusable(match.path, outside)
-        looked = self._clock()
-        facts = place.stat()
+        looked, place = self._clock(), f"{self._base}/{match.path}"
+        facts = os.stat(place)  # noqa: PTH116  (the same call; a Path of each of ten thousand would cost more)
         if stat.S_ISDIR(facts.st_mode):
             return Unusable(match.path, "is a directory; name the files inside it, as in `folder/*.csv`")
         if not stat.S_ISREG(facts.st_mode):
             return Unusable(match.path, "is neither a file nor a link to one")
-        if form is None and place.suffix.lower() not in FORMATS:
+        form = form or FORMATS.get(_suffix(match.path))
+        if form is None:
             return Unusable(match.path, f"has no format that is read; known suffixes are {', '.join(FORMATS)}")
-        form = format_of(match.path, form)
-        signature = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
-        with self._lock:
-            known = self._known.get(match.path)
-        if known is not None and known[0] == signature:
-            return SourceFile(match.path, identity(match.path, form, known[1]), facts.st_size, facts.st_mtime_ns)
-        digest = sha256_file(place)
-        if looked - facts.st_ctime_ns > _TICK_NS:
-            with self._lock:
-                self._known[match.path] = (signature, digest)
+        signature = Signature(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        digest = self._known.get(match.path, signature)
+        if digest is None:
+            digest = sha256_file(place)
+            if looked - facts.st_ctime_ns > _TICK_NS:
+                self._known.put(match.path, signature, digest)
         return SourceFile(match.path, identity(match.path, form, digest), facts.st_size, facts.st_mtime_ns)
 
     def _misplaced(self, place: Path) -> str | None:

@@ -13,6 +13,7 @@ import pytest
 
 from controllers.dataset import files as module
 from controllers.dataset.files import Listing, SourceFiles, Unusable
+from controllers.dataset.known_digests import KnownDigests
 
 
 @pytest.fixture
@@ -139,8 +140,8 @@ class TestUnusable:
     def test_a_file_that_cannot_be_read(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(root, "d/a.csv")
 
-        def denied(path: Path) -> str:
-            raise PermissionError(13, "Permission denied", str(path))
+        def denied(path: str) -> str:
+            raise PermissionError(13, "Permission denied", path)
 
         monkeypatch.setattr(module, "sha256_file", denied)
         assert SourceFiles(root).list(["d/*"]).unusable == (Unusable("d/a.csv", "cannot be read: Permission denied"),)
@@ -148,8 +149,8 @@ class TestUnusable:
     def test_a_file_that_vanishes_meanwhile_is_gone(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(root, "d/a.csv")
 
-        def vanished(path: Path) -> str:
-            raise FileNotFoundError(2, "No such file", str(path))
+        def vanished(path: str) -> str:
+            raise FileNotFoundError(2, "No such file", path)
 
         monkeypatch.setattr(module, "sha256_file", vanished)
         assert SourceFiles(root).list(["d/*"]) == Listing()
@@ -166,8 +167,8 @@ class TestHashing:
         found: list[str] = []
         original = module.sha256_file
 
-        def noted(path: Path) -> str:
-            found.append(path.name)
+        def noted(path: str) -> str:
+            found.append(Path(path).name)
             return original(path)
 
         monkeypatch.setattr(module, "sha256_file", noted)
@@ -206,6 +207,67 @@ class TestHashing:
         for _ in range(2):
             files.list(["d/*.csv"])
         assert hashed == ["a.csv"] * 3
+
+    def test_what_a_former_process_hashed_is_not_hashed_again(self, root: Path, hashed: list[str], tmp_path: Path) -> None:
+        def started() -> SourceFiles:
+            return SourceFiles(root, clock=later, known=KnownDigests(tmp_path / "cache/digests.json", root))
+
+        for name in "abc":
+            write(root, f"d/{name}.csv")
+        former = started()
+        first = former.list(["d/*.csv"])
+        former.save()
+        hashed.clear()
+        assert started().list(["d/*.csv"]) == first
+        assert hashed == []
+        write(root, "d/b.csv", "a\n22\n")
+        (root / "d/c.csv").unlink()
+        files = started()
+        assert [file.path for file in files.list(["d/*.csv"]).files] == ["d/a.csv", "d/b.csv"]
+        assert hashed == ["b.csv"]
+        files.forget(["d/a.csv"])
+        files.save()
+        hashed.clear()
+        started().list(["d/*.csv"])
+        assert hashed == ["a.csv"]
+
+    def test_what_was_written_a_moment_ago_is_hashed_by_the_next_process(self, root: Path, hashed: list[str], tmp_path: Path) -> None:
+        now = write(root, "d/a.csv").stat().st_ctime_ns
+        for _ in range(2):
+            files = SourceFiles(root, clock=lambda: now, known=KnownDigests(tmp_path / "digests.json", root))
+            files.list(["d/*.csv"])
+            files.save()
+        assert hashed == ["a.csv"] * 2
+
+    @pytest.mark.parametrize("harm", ["missing", "torn", "edited", "no text", "of another root"])
+    def test_a_cache_that_is_none_is_an_empty_one(self, root: Path, hashed: list[str], tmp_path: Path, harm: str) -> None:
+        write(root, "d/a.csv")
+        place = tmp_path / "digests.json"
+        files = SourceFiles(root, clock=later, known=KnownDigests(place, root))
+        first = files.list(["d/*.csv"])
+        files.save()
+        whole = place.read_bytes()
+        digest = first.files[0].digest.encode()
+        match harm:
+            case "missing":
+                place.unlink()
+            case "torn":
+                place.write_bytes(whole[:-9])
+            case "edited":
+                place.write_bytes(whole.replace(digest, digest[::-1]))
+            case "no text":
+                place.write_bytes(b"\xff\n[]")
+        hashed.clear()
+        known = KnownDigests(place, root if harm != "of another root" else tmp_path)
+        assert SourceFiles(root, clock=later, known=known).list(["d/*.csv"]) == first
+        assert hashed == ["a.csv"]
+
+    def test_a_cache_that_cannot_be_written_costs_nothing_else(self, root: Path, tmp_path: Path) -> None:
+        write(root, "d/a.csv")
+        (tmp_path / "taken").write_bytes(b"")
+        files = SourceFiles(root, clock=later, known=KnownDigests(tmp_path / "taken/digests.json", root))
+        assert paths(files.list(["d/*.csv"])) == ["d/a.csv"]
+        files.save()
 
     def test_again_when_told_to_forget(self, root: Path, hashed: list[str]) -> None:
         write(root, "d/a.csv")

@@ -142,8 +142,8 @@ def test_resync_reads_contents_again(lake: Bench, monkeypatch: pytest.MonkeyPatc
     hashed: list[str] = []
     original = files.sha256_file
 
-    def noted(path: Path) -> str:
-        hashed.append(path.name)
+    def noted(path: str) -> str:
+        hashed.append(Path(path).name)
         return original(path)
 
     monkeypatch.setattr(files, "sha256_file", noted)

@@ -50,7 +50,10 @@ class Distinct:
             return
         found = hashes(values)
         (below,) = np.nonzero(found < self._hashes[-1])
-        if len(below):
+        if len(below) > K:  # most are there already, many times over
+            values = pc.unique(values.take(pa.array(below)))
+            self._merge(hashes(values), values)
+        elif len(below):
             self._merge(found[below], values.take(pa.array(below)))
 
     def _merge(self, found: Hashes, values: pa.Array) -> None:
@@ -103,18 +106,22 @@ def _of_texts(values: pa.Array) -> Hashes:
     words = np.ndarray((size - _WORD + 1,), "<u8", buffer, 0, (1,))  # the word at every byte
     result = _first_words(words, starts, lengths) * _ONE
     shortest, longest = (int(lengths.min()), int(lengths.max())) if len(lengths) else (0, 0)
-    if shortest > _WORD:
-        result = _step(result, words[ends - _WORD])
-    elif longest > _WORD:
-        (longer,) = np.nonzero(lengths > _WORD)
+    if longest > _WORD:
+        longer = _beyond(_WORD, lengths, shortest)
         result[longer] = _step(result[longer], words[ends[longer] - _WORD])
     if longest > 2 * _WORD:
-        (long,) = np.nonzero(lengths > 2 * _WORD)
-        first, room, mixed = starts[long], lengths[long] - _WORD, result[long]
+        long = _beyond(2 * _WORD, lengths, shortest)
+        first, mixed = starts[long], result[long]
+        room = longest - _WORD if longest == shortest else lengths[long] - _WORD
         for number in range(1, _SPREAD + 1):
             mixed = _step(mixed, words[first + room * number // (_SPREAD + 1)])
         result[long] = mixed
     return _mixed(result + lengths.astype(np.uint64))
+
+
+def _beyond(size: int, lengths: npt.NDArray[np.intp], shortest: int) -> slice | npt.NDArray[np.intp]:
+    """Which texts are longer."""
+    return slice(None) if shortest > size else np.nonzero(lengths > size)[0]
 
 
 def _first_words(words: Hashes, starts: npt.NDArray[np.intp], lengths: npt.NDArray[np.intp]) -> Hashes:

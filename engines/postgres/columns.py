@@ -73,6 +73,36 @@ def wire(declared: str, kind: str) -> Wire:
     return Wire(arrow_type(kind), kind)
 
 
+def unescaped(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Its texts as they are in the table, from COPY's text format, where a backslash stands before what is not what it seems."""
+    columns = [_unescaped(column) if pa.types.is_string(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+_MEANT = np.arange(256, dtype=np.uint8)
+"""What stands for what behind a backslash: itself, but for these."""
+_MEANT[list(b"bfnrtv")] = list(b"\b\f\n\r\t\v")
+
+
+def _unescaped(column: pa.Array) -> pa.Array:
+    """All values at once, since no escape ends outside of its value."""
+    mask, ends, data = column.buffers()
+    offsets = np.frombuffer(ends, np.int32, column.offset + len(column) + 1)
+    text = np.frombuffer(data or b"", np.uint8, offsets[-1])
+    (slashes,) = np.nonzero(text == ord("\\"))
+    if not len(slashes):
+        return column
+    # of slashes side by side the first, the third and so on begin an escape
+    numbers = np.arange(len(slashes))
+    first = np.maximum.accumulate(np.where(np.diff(slashes, prepend=-2) > 1, numbers, 0))
+    begins = slashes[(numbers - first) % 2 == 0]
+    text, kept = text.copy(), np.ones(len(text), bool)
+    text[begins + 1], kept[begins] = _MEANT[text[begins + 1]], False
+    moved = (offsets - np.searchsorted(begins, offsets)).astype(np.int32)
+    buffers = [mask, pa.py_buffer(moved), pa.py_buffer(text[kept])]
+    return pa.Array.from_buffers(column.type, len(column), buffers, column.null_count, column.offset)
+
+
 def settle(column: pa.Array, how: Wire) -> pa.Array:
     """What was parsed, as our type. Raises Unfit."""
     if how.kind == "binary":

@@ -1,7 +1,8 @@
-"""A PostgreSQL server, read in one snapshot: what a query's columns are, single values, and its rows as a stream of CSV.
+"""A PostgreSQL server, read in one snapshot: what a query's columns are, single values, and its rows as a stream of text.
 
 The one module that knows psycopg. A transaction is read-only and repeatable-read, so that bounds, counts and rows are of one instant.
-COPY is driven by libpq's own calls: psycopg's iterator costs more per row than PostgreSQL needs to write it.
+COPY is driven by libpq's own calls: psycopg's iterator costs more per row than PostgreSQL needs to write it. It is of the text format, in
+which neither server nor parser looks for quotes: both take a tenth less than for CSV.
 What a server says may repeat what it was told: every text is freed of the secret before it becomes an error, and none carries the original
 along, whose text would end in a traceback. Next: `reading.py`, which turns the stream into batches.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 import select
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,15 +27,19 @@ from engines.errors import SourceRefused, SourceUnavailable
 from state.secrets import Secret
 
 CONNECT_SECONDS = 15
-BLOCK_BYTES = 2 << 20
-BLOCKS_AHEAD = 12
+FIRST_BLOCK_BYTES, BLOCK_BYTES = 1 << 19, 4 << 20
+BLOCKS_AHEAD = 3
 LONGEST_ROW = 64 << 20
 _WAIT_SECONDS = 0.2
+_GATHERING_SECONDS = 0.0005
+"""Where nothing has arrived: the server sends 8 KiB at a time, and to be woken by each costs as much again as to receive it."""
 _SETTINGS = {
     "DateStyle": "ISO", "TimeZone": "UTC", "IntervalStyle": "postgres", "bytea_output": "hex", "extra_float_digits": "1",
     "client_encoding": "UTF8", "idle_in_transaction_session_timeout": "0", "application_name": "lakehouse",
 }  # fmt: skip
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+NULL = "\b"
+"""A null in what is copied: a character that no text has there, since it is escaped, and that is no escape itself."""
 _RETRIED = ("08", "53", "55", "57", "58", "40", "XX")
 """Classes of SQLSTATE that say something of the server rather than of the query: connection, resources, locks, shutdown, conflicts."""
 _TYPES = """
@@ -136,8 +142,9 @@ class Snapshot:
 
     @contextmanager
     def copy(self, query: str) -> Iterator[CopyStream]:
-        """The query's rows as CSV. Leaving early cancels it, and ends the transaction. Raises SourceRefused, SourceUnavailable."""
-        self._check(self._connection.pgconn.exec_(f"COPY (\n{query}\n) TO STDOUT (FORMAT CSV)".encode()), pq.ExecStatus.COPY_OUT)
+        """The query's rows in COPY's text format. Leaving early cancels it and ends the transaction. Raises as `row`."""
+        command = f"COPY (\n{query}\n) TO STDOUT (FORMAT TEXT, NULL {literal(NULL)})"
+        self._check(self._connection.pgconn.exec_(command.encode()), pq.ExecStatus.COPY_OUT)
         stream = CopyStream(self._connection, self._server)
         try:
             yield stream
@@ -199,7 +206,7 @@ class CopyStream:
     def _received(self) -> Iterator[bytearray]:
         """Blocks, until the server says how many rows there were. The loop runs once a row: what can be is outside of it."""
         connection = self._connection.pgconn
-        receive, block = connection.get_copy_data, bytearray()
+        receive, block, size = connection.get_copy_data, bytearray(), FIRST_BLOCK_BYTES
         arrival = select.poll()  # select() knows no more than 1024 open files
         arrival.register(connection.socket, select.POLLIN)
         while not self._stopped:
@@ -208,11 +215,13 @@ class CopyStream:
                 raise SourceRefused(f"a row is longer than {LONGEST_ROW >> 20} MiB", remedy="Leave the large column out by a `query`.")
             if count > 0:
                 block += data  # cheaper than to keep the pieces and join them
-                if len(block) >= BLOCK_BYTES:
+                if len(block) >= size:
                     yield block
-                    block = bytearray()
+                    block, size = bytearray(), BLOCK_BYTES
             elif count == 0:
-                arrival.poll(_WAIT_SECONDS * 1000)
+                if not arrival.poll(0):
+                    time.sleep(_GATHERING_SECONDS)
+                    arrival.poll(_WAIT_SECONDS * 1000)
                 connection.consume_input()
             else:
                 self.rows = self._count(connection)

@@ -8,8 +8,9 @@ the spec says the type. Nothing is ever held but a few blocks. Next: `connection
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -18,13 +19,14 @@ import pyarrow.csv as pacsv
 from engines.errors import SourceRefused, SourceUnavailable
 from engines.files.source import ColumnPlan, Contradicted, Misfit
 from engines.files.types import can_widen
-from engines.postgres.columns import Unfit, Wire, our_type, settle, wire
-from engines.postgres.connection import CopyStream, Described, Server, Snapshot, literal, quoted
+from engines.postgres.columns import Unfit, Wire, our_type, settle, unescaped, wire
+from engines.postgres.connection import NULL, CopyStream, Described, Server, Snapshot, literal, quoted
 from engines.postgres.window import Window
 
 _PLACE = re.compile(r"CSV column #(\d+):[^']*'(.*)'", re.DOTALL)
 _ENDLESS = ("infinity", "-infinity", "nan")
 _TIMES = ("date", "timestamp")
+_PARSED_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class PostgresReading:
         return ()
 
     def progress(self) -> int:
-        """Bytes of CSV received."""
+        """Bytes of text received."""
         return self._bytes
 
     def _described(self, snapshot: Snapshot) -> tuple[Described, ...]:
@@ -167,16 +169,14 @@ class PostgresReading:
         return f"SELECT * FROM (\n{self._query}\n) AS source WHERE {' AND '.join(within)}{order}"
 
     def _parsed(self, stream: CopyStream, plans: Mapping[str, ColumnPlan], wires: Mapping[str, Wire]) -> Iterator[pa.RecordBatch]:
-        names, parsing, converting = list(wires), *_options(wires)
-        for block in stream:
-            # a block is whole rows: it is parsed by itself, and no parser looks for their ends
-            reading = pacsv.ReadOptions(block_size=len(block) + 1, column_names=names, use_threads=False)
+        names = list(wires)
+        for size, parsed in _parsed_ahead(stream, wires):
             try:
-                parsed = pacsv.read_csv(pa.BufferReader(block), reading, parsing, converting)
+                batches = parsed.result()
             except pa.ArrowException as error:
                 raise self._told(error, plans) from None
-            self._bytes += len(block)
-            for batch in parsed.to_batches():
+            self._bytes += size
+            for batch in batches:
                 columns = [self._settled(column, plans[name], wires[name]) for name, column in zip(names, batch.columns, strict=True)]
                 self.received += batch.num_rows
                 yield pa.RecordBatch.from_arrays(columns, names=names)
@@ -203,10 +203,30 @@ def _contradiction(plan: ColumnPlan, value: str, row: int | None) -> Exception:
     return Misfit(plan, value, None, row)
 
 
+def _parsed_ahead(stream: CopyStream, wires: Mapping[str, Wire]) -> Iterator[tuple[int, Future[list[pa.RecordBatch]]]]:
+    """The blocks in order, by their bytes and rows. A thread parses what follows while the caller has to do with what it was given."""
+    names, parsing, converting = list(wires), *_options(wires)
+
+    def parsed(block: bytearray) -> list[pa.RecordBatch]:
+        # a block is whole rows: it is parsed by itself, and no parser looks for their ends
+        reading = pacsv.ReadOptions(block_size=len(block) + 1, column_names=names, use_threads=False)
+        batches = pacsv.read_csv(pa.BufferReader(block), reading, parsing, converting).to_batches()
+        return [unescaped(batch) for batch in batches] if b"\\" in block else batches
+
+    ahead: deque[tuple[int, Future[list[pa.RecordBatch]]]] = deque()
+    with ThreadPoolExecutor(1, "parse") as thread:
+        for block in stream:
+            ahead.append((len(block), thread.submit(parsed, block)))
+            if len(ahead) > _PARSED_AHEAD:
+                yield ahead.popleft()
+        yield from ahead
+
+
 def _options(wires: Mapping[str, Wire]) -> tuple[pacsv.ParseOptions, pacsv.ConvertOptions]:
-    parsing = pacsv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(wires) > 1)
+    """COPY's text format is a CSV without quotes, in whose values delimiters and line ends are escaped."""
+    parsing = pacsv.ParseOptions(delimiter="\t", quote_char=False, double_quote=False, ignore_empty_lines=len(wires) > 1)
     converting = pacsv.ConvertOptions(
-        column_types={name: how.parsed for name, how in wires.items()}, null_values=[""], strings_can_be_null=True,
-        quoted_strings_can_be_null=False, true_values=["t"], false_values=["f"],
+        column_types={name: how.parsed for name, how in wires.items()}, null_values=[NULL], strings_can_be_null=True,
+        true_values=["t"], false_values=["f"],
     )  # fmt: skip
     return parsing, converting

@@ -15,11 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from harness_postgres import Postgres
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engines.errors import SourceUnavailable
 from engines.files.extract import Extract, ExtractTask
 from engines.files.ingest import IngestTask
 from engines.jobs.failure import Failure
+from engines.postgres.columns import unescaped
 from engines.postgres.connection import Server
 from engines.postgres.extract import read
 from engines.postgres.task import PostgresTask
@@ -118,6 +121,9 @@ class TestTypes:
         ("''", "string", ""),
         ("E'two\\nlines, \"quoted\" and \\\\.'", "string", 'two\nlines, "quoted" and \\.'),
         ("E'\\\\.'", "string", "\\."),
+        (r"E'\b'", "string", "\b"),
+        (r"E'\\N'", "string", r"\N"),
+        (r"E'\b\f\n\r\t\x0b \\n \\\\n \\'", "string", "\b\f\n\r\t\v \\n \\\\n \\"),
         ("'grüß 漢字 🙂'", "string", "grüß 漢字 🙂"),
         ("int4range(1,5)", "string", "[1,5)"),
         ("ROW(1,'x')::text", "string", "(1,x)"),
@@ -157,6 +163,19 @@ class TestTypes:
     def test_a_table_without_rows(self, source: Source) -> None:
         made = source.read("SELECT 1 AS a WHERE false")
         assert (types(made), source.rows(made)) == ({"a": "int64"}, [])
+
+
+ESCAPES = {"\\": r"\\", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
+
+
+@given(st.lists(st.none() | st.text("\\bfnrtvx\b\f\n\r\t\vé")), st.integers(0, 3))
+def test_what_copy_escapes_is_put_back(texts: list[str | None], first: int) -> None:
+    """Source of the rules: PostgreSQL's documentation of COPY, text format. first: the batch is a slice."""
+    sent = [None if text is None else "".join(ESCAPES.get(character, character) for character in text) for text in texts]
+    batch = pa.record_batch({"text": pa.array(sent, pa.string()), "n": range(len(sent))})
+    found = unescaped(batch.slice(first))
+    found.validate(full=True)
+    assert found["text"].to_pylist() == texts[first:]
 
 
 class TestWhatIsAskedFor:

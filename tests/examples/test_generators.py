@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from harness_postgres import Postgres
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Rows = dict[str, list[dict[str, str]]]
@@ -170,3 +171,22 @@ def test_cloud_docs_are_deterministic_and_take_named_services(tmp_path: Path) ->
     with pytest.raises(subprocess.CalledProcessError) as caught:
         run("cloud-docs/generate.py", tmp_path, "--service", "nonesuch")
     assert "botocore has no service nonesuch" in caught.value.stderr
+
+
+def test_the_knowledge_base_fills_a_database_with_real_texts(tmp_path: Path, postgres: Postgres) -> None:
+    pytest.importorskip("botocore")
+    run("cloud-docs/generate.py", tmp_path, "--service", "sns")
+    texts = [json.loads(line) for line in (tmp_path / "data/docs/sns.ndjson").read_text().splitlines()]
+    printed = run("knowledge-base/fill.py", tmp_path, postgres.dsn)
+    assert dict(line.split() for line in printed.splitlines()) == {"articles": str(len(texts)), "team_runs": "4"}
+    assert dict(postgres.rows("SELECT id, body FROM articles")) == {row["id"]: row["text"] for row in texts}
+    assert postgres.rows("SELECT sum(articles), min(team) FROM team_runs") == [(len(texts), "sns")]
+    before = postgres.rows("SELECT max(updated_at) FROM team_runs")
+    postgres.run("UPDATE team_runs SET hours = hours + 1 WHERE id = 1")
+    assert postgres.rows("SELECT max(updated_at) FROM team_runs") > before
+
+
+def test_the_knowledge_base_wants_texts(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        run("knowledge-base/fill.py", tmp_path, "postgresql://nowhere")
+    assert "run cloud-docs/generate.py first" in caught.value.stderr

@@ -26,6 +26,7 @@ def resources(example: str) -> list[Resource]:
     [
         ("staffing", ["Bucket", *["Dataset"] * 7, "Index", "IndexGeneration"]),
         ("cloud-docs", ["Bucket", "Dataset", "Index"]),
+        ("knowledge-base", ["Bucket", *["Dataset"] * 2, "Index"]),
     ],
 )
 def test_specs_are_valid_and_complete(example: str, kinds: list[str]) -> None:
@@ -34,7 +35,7 @@ def test_specs_are_valid_and_complete(example: str, kinds: list[str]) -> None:
     assert {key for resource in found for key in resource.references} <= {resource.key for resource in found}
 
 
-@pytest.mark.parametrize("example", ["staffing", "cloud-docs"])
+@pytest.mark.parametrize("example", ["staffing", "cloud-docs", "knowledge-base"])
 def test_settings_are_valid(example: str) -> None:
     assert load_settings((EXAMPLES / example / "lakehouse.yaml").read_bytes(), {}).state.bucket == "primary"
 

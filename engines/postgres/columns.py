@@ -35,12 +35,13 @@ _MOST_DIGITS = 38
 
 
 class Unfit(Exception):
-    """The first value, by its index in the array, that the type cannot hold."""
+    """The first value, by its index in the array, that the type cannot hold. column: its name, where it is known."""
 
-    def __init__(self, index: int, value: str) -> None:
-        super().__init__(index, value)
+    def __init__(self, index: int, value: str, column: str = "") -> None:
+        super().__init__(index, value, column)
         self.index = index
         self.value = value
+        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,8 @@ def _unescaped(column: pa.Array) -> pa.Array:
 
 
 def settle(column: pa.Array, how: Wire) -> pa.Array:
-    """What was parsed, as our type. Raises Unfit."""
-    if how.kind == "binary":
+    """What was parsed or decoded, as our type. Raises Unfit."""
+    if how.kind == "binary" and pa.types.is_string(column.type):
         return _binary(column)
     if how.kind.startswith("list<"):
         return _lists(column, arrow_type(how.kind))

@@ -1,8 +1,8 @@
-"""A PostgreSQL server, read in one snapshot: what a query's columns are, single values, and its rows as a stream of text.
+"""A PostgreSQL server, read in one snapshot: what a query's columns are, single values, and its rows as a stream of blocks.
 
 The one module that knows psycopg. A transaction is read-only and repeatable-read, so that bounds, counts and rows are of one instant.
-COPY is driven by libpq's own calls: psycopg's iterator costs more per row than PostgreSQL needs to write it. It is of the text format, in
-which neither server nor parser looks for quotes: both take a tenth less than for CSV.
+COPY is driven by libpq's own calls: psycopg's iterator costs more per row than PostgreSQL needs to write it. Text is of its text
+format, in which neither server nor parser looks for quotes: both take a tenth less than for CSV.
 What a server says may repeat what it was told: every text is freed of the secret before it becomes an error, and none carries the original
 along, whose text would end in a traceback. Next: `reading.py`, which turns the stream into batches.
 """
@@ -48,6 +48,14 @@ FROM unnest(%s::oid[], %s::int4[]) WITH ORDINALITY AS u(type, modifier, place)
 JOIN pg_catalog.pg_type t ON t.oid = u.type LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 ORDER BY u.place
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole rows as they were sent: sizes are their bytes, row by row."""
+
+    data: bytearray
+    sizes: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +149,9 @@ class Snapshot:
         return tuple(None if value is None else value.decode() for value in values)
 
     @contextmanager
-    def copy(self, query: str) -> Iterator[CopyStream]:
-        """The query's rows in COPY's text format. Leaving early cancels it and ends the transaction. Raises as `row`."""
-        command = f"COPY (\n{query}\n) TO STDOUT (FORMAT TEXT, NULL {literal(NULL)})"
+    def copy(self, query: str, *, binary: bool = False) -> Iterator[CopyStream]:
+        """The query's rows, in COPY's text format or binary. Leaving early cancels it and ends the transaction. Raises as `row`."""
+        command = f"COPY (\n{query}\n) TO STDOUT ({'FORMAT BINARY' if binary else f'NULL {literal(NULL)}'})"
         self._check(self._connection.pgconn.exec_(command.encode()), pq.ExecStatus.COPY_OUT)
         stream = CopyStream(self._connection, self._server)
         try:
@@ -164,16 +172,16 @@ class CopyStream:
     def __init__(self, connection: psycopg.Connection, server: Server) -> None:
         """connection: in the middle of a COPY, and not used by anybody else until `close`."""
         self._connection, self._server = connection, server
-        self._blocks: Queue[bytearray | Exception] = Queue(BLOCKS_AHEAD)
+        self._blocks: Queue[Block | Exception | None] = Queue(BLOCKS_AHEAD)
         self._stopped = False
         self.rows = 0
         self._thread = threading.Thread(target=self._run, name="copy", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[bytearray]:
+    def __iter__(self) -> Iterator[Block]:
         """The blocks; `rows` is then what the server says it sent. Raises SourceRefused, SourceUnavailable."""
         while block := self._blocks.get():
-            if not isinstance(block, bytearray):
+            if isinstance(block, Exception):
                 raise block
             yield block
 
@@ -189,7 +197,7 @@ class CopyStream:
         try:
             for block in self._received():
                 self._put(block)
-            self._put(bytearray())
+            self._put(None)
         except (SourceRefused, SourceUnavailable) as error:
             self._put(error)
         except psycopg.Error as error:
@@ -197,16 +205,16 @@ class CopyStream:
         except Exception as error:  # noqa: BLE001 - a defect ends the read, and the waiting of whoever reads
             self._put(error)
 
-    def _put(self, block: bytearray | Exception) -> None:
+    def _put(self, block: Block | Exception | None) -> None:
         while not self._stopped:
             with suppress(Full):
                 self._blocks.put(block, timeout=_WAIT_SECONDS)
                 return
 
-    def _received(self) -> Iterator[bytearray]:
+    def _received(self) -> Iterator[Block]:
         """Blocks, until the server says how many rows there were. The loop runs once a row: what can be is outside of it."""
         connection = self._connection.pgconn
-        receive, block, size = connection.get_copy_data, bytearray(), FIRST_BLOCK_BYTES
+        receive, block, sizes, enough = connection.get_copy_data, bytearray(), list[int](), FIRST_BLOCK_BYTES
         arrival = select.poll()  # select() knows no more than 1024 open files
         arrival.register(connection.socket, select.POLLIN)
         while not self._stopped:
@@ -215,9 +223,10 @@ class CopyStream:
                 raise SourceRefused(f"a row is longer than {LONGEST_ROW >> 20} MiB", remedy="Leave the large column out by a `query`.")
             if count > 0:
                 block += data  # cheaper than to keep the pieces and join them
-                if len(block) >= size:
-                    yield block
-                    block, size = bytearray(), BLOCK_BYTES
+                sizes.append(count)
+                if len(block) >= enough:
+                    yield Block(block, sizes)
+                    block, sizes, enough = bytearray(), [], BLOCK_BYTES
             elif count == 0:
                 if not arrival.poll(0):
                     time.sleep(_GATHERING_SECONDS)
@@ -225,7 +234,7 @@ class CopyStream:
                 connection.consume_input()
             else:
                 self.rows = self._count(connection)
-                yield from ((block,) if block else ())
+                yield from ((Block(block, sizes),) if block else ())
                 return
 
     def _count(self, connection: pq.abc.PGconn) -> int:

@@ -2,7 +2,8 @@
 
 One pass is one transaction of its own: what columns there are, the bounds of a cursor, the rows, and the server's count of them, which
 must be the number that arrived. A value that its column's type cannot hold makes the column text, or refuses the read where the table or
-the spec says the type. Nothing is ever held but a few blocks. Next: `connection.py`, `columns.py`, `window.py`.
+the spec says the type. Nothing is ever held but a few blocks. Rows cross in binary where each column is known there and is to be of its own
+type, else as text. Next: `connection.py`, `binary.py`, `columns.py`, `window.py`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import pyarrow.csv as pacsv
 from engines.errors import SourceRefused, SourceUnavailable
 from engines.files.source import ColumnPlan, Contradicted, Misfit
 from engines.files.types import can_widen
+from engines.postgres.binary import Decoder, decoded, decoders
 from engines.postgres.columns import Unfit, Wire, our_type, settle, unescaped, wire
-from engines.postgres.connection import NULL, CopyStream, Described, Server, Snapshot, literal, quoted
+from engines.postgres.connection import NULL, Block, CopyStream, Described, Server, Snapshot, literal, quoted
 from engines.postgres.window import Window
 
 _PLACE = re.compile(r"CSV column #(\d+):[^']*'(.*)'", re.DOTALL)
@@ -96,8 +98,10 @@ class PostgresReading:
             self._window = Window() if bounds is None else self._known(bounds.lower, our_type(bounds.type))
             self.received = 0
             if bounds is None or bounds.upper is not None:
-                with snapshot.copy(self._asked(bounds)) as stream:
-                    yield from self._parsed(stream, plans, wires)
+                decoders = self._decoders(plans)
+                with snapshot.copy(self._asked(bounds), binary=decoders is not None) as stream:
+                    blocks = _ahead(stream, _parser(wires) if decoders is None else _decoder(decoders))
+                    yield from self._parsed(stream, blocks, plans, wires)
             self.cursor = bounds.upper if bounds is not None else None
 
     def fresh(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -168,13 +172,22 @@ class PostgresReading:
         order = f" ORDER BY {column}" if self._by.ordered else ""
         return f"SELECT * FROM (\n{self._query}\n) AS source WHERE {' AND '.join(within)}{order}"
 
-    def _parsed(self, stream: CopyStream, plans: Mapping[str, ColumnPlan], wires: Mapping[str, Wire]) -> Iterator[pa.RecordBatch]:
+    def _decoders(self, plans: Mapping[str, ColumnPlan]) -> Mapping[str, Decoder] | None:
+        """None where some column is to be of another type than its own, or is of one that crosses as text."""
+        own = all(plans[column.name].type == our_type(column.type, column.element) for column in self._columns)
+        return decoders({column.name: column.type for column in self._columns}) if own else None
+
+    def _parsed(
+        self, stream: CopyStream, blocks: Blocks, plans: Mapping[str, ColumnPlan], wires: Mapping[str, Wire]
+    ) -> Iterator[pa.RecordBatch]:
         names = list(wires)
-        for size, parsed in _parsed_ahead(stream, wires):
+        for size, parsed in blocks:
             try:
                 batches = parsed.result()
             except pa.ArrowException as error:
                 raise self._told(error, plans) from None
+            except Unfit as unfit:
+                raise _contradiction(plans[unfit.column], unfit.value, self.received + unfit.index) from None
             self._bytes += size
             for batch in batches:
                 columns = [self._settled(column, plans[name], wires[name]) for name, column in zip(names, batch.columns, strict=True)]
@@ -203,23 +216,37 @@ def _contradiction(plan: ColumnPlan, value: str, row: int | None) -> Exception:
     return Misfit(plan, value, None, row)
 
 
-def _parsed_ahead(stream: CopyStream, wires: Mapping[str, Wire]) -> Iterator[tuple[int, Future[list[pa.RecordBatch]]]]:
+Blocks = Iterator[tuple[int, Future[list[pa.RecordBatch]]]]
+
+
+def _ahead(stream: CopyStream, batches: Callable[[Block], list[pa.RecordBatch]]) -> Blocks:
     """The blocks in order, by their bytes and rows. A thread parses what follows while the caller has to do with what it was given."""
-    names, parsing, converting = list(wires), *_options(wires)
-
-    def parsed(block: bytearray) -> list[pa.RecordBatch]:
-        # a block is whole rows: it is parsed by itself, and no parser looks for their ends
-        reading = pacsv.ReadOptions(block_size=len(block) + 1, column_names=names, use_threads=False)
-        batches = pacsv.read_csv(pa.BufferReader(block), reading, parsing, converting).to_batches()
-        return [unescaped(batch) for batch in batches] if b"\\" in block else batches
-
     ahead: deque[tuple[int, Future[list[pa.RecordBatch]]]] = deque()
     with ThreadPoolExecutor(1, "parse") as thread:
         for block in stream:
-            ahead.append((len(block), thread.submit(parsed, block)))
+            ahead.append((len(block.data), thread.submit(batches, block)))
             if len(ahead) > _PARSED_AHEAD:
                 yield ahead.popleft()
         yield from ahead
+
+
+def _parser(wires: Mapping[str, Wire]) -> Callable[[Block], list[pa.RecordBatch]]:
+    """Of COPY's text format."""
+    names, parsing, converting = list(wires), *_options(wires)
+
+    def parsed(block: Block) -> list[pa.RecordBatch]:
+        # a block is whole rows: it is parsed by itself, and no parser looks for their ends
+        reading = pacsv.ReadOptions(block_size=len(block.data) + 1, column_names=names, use_threads=False)
+        batches = pacsv.read_csv(pa.BufferReader(block.data), reading, parsing, converting).to_batches()
+        return [unescaped(batch) for batch in batches] if b"\\" in block.data else batches
+
+    return parsed
+
+
+def _decoder(decoders: Mapping[str, Decoder]) -> Callable[[Block], list[pa.RecordBatch]]:
+    """Of COPY's binary format. To be called with one block after another."""
+    first = iter((True,))
+    return lambda block: [decoded(block.data, block.sizes, decoders, first=next(first, False))]
 
 
 def _options(wires: Mapping[str, Wire]) -> tuple[pacsv.ParseOptions, pacsv.ConvertOptions]:

@@ -11,22 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from harness_postgres import Postgres
-from hypothesis import given
-from hypothesis import strategies as st
+from postgres_source import Source, refused, types
 
 from engines.errors import SourceUnavailable
 from engines.files.extract import Extract, ExtractTask
-from engines.files.ingest import IngestTask
 from engines.jobs.failure import Failure
-from engines.postgres.columns import unescaped
 from engines.postgres.connection import Server
 from engines.postgres.extract import read
 from engines.postgres.task import PostgresTask
-from state.places import BucketConfig
 from state.secrets import Secret
 
 CANARY = "s3cr3t-canary"
@@ -37,50 +31,9 @@ def at(text: str) -> object:
     return np.datetime64(text, "us").item()
 
 
-class Source:
-    """Reads queries of one database into a bucket below a folder."""
-
-    def __init__(self, folder: Path, postgres: Postgres) -> None:
-        self.folder, self.postgres = folder, postgres
-        self.target = BucketConfig("primary", "local", str(folder))
-
-    def task(self, query: str, **more: Any) -> PostgresTask:
-        rows = IngestTask("runs", "", "postgres:query", "token", "rows", self.target, "datasets/runs", "t")
-        return PostgresTask(ExtractTask(rows), "kb", query, query, **more)
-
-    def read(self, query: str, **more: Any) -> Extract:
-        return self.run(self.task(query, **more))
-
-    def run(self, task: PostgresTask) -> Extract:
-        return read(task, self.server(), lambda done, total: None)
-
-    def server(self) -> Server:
-        return Server(Secret("kb", {"dsn": self.postgres.dsn}))
-
-    def table(self, made: Extract) -> pa.Table:
-        assert made.rows.refused == {}
-        parts = [pq.read_table(self.folder / part.key) for parts in made.rows.files.values() for part in parts]
-        return pa.concat_tables(parts).drop_columns(["_file", "_row"])
-
-    def rows(self, made: Extract) -> list[dict[str, Any]]:
-        assert made.rows.refused == {}
-        return self.table(made).to_pylist() if any(made.rows.files.values()) else []
-
-
 @pytest.fixture
 def source(tmp_path: Path, postgres: Postgres) -> Source:
     return Source(tmp_path, postgres)
-
-
-def types(made: Extract) -> dict[str, str]:
-    assert made.rows.schema is not None
-    return {column.name: column.type for column in made.rows.schema.columns}
-
-
-def refused(made: Extract) -> str:
-    assert made.rows.files == {}
-    ((_, reason),) = made.rows.refused.values()
-    return reason
 
 
 class TestTypes:
@@ -163,19 +116,6 @@ class TestTypes:
     def test_a_table_without_rows(self, source: Source) -> None:
         made = source.read("SELECT 1 AS a WHERE false")
         assert (types(made), source.rows(made)) == ({"a": "int64"}, [])
-
-
-ESCAPES = {"\\": r"\\", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
-
-
-@given(st.lists(st.none() | st.text("\\bfnrtvx\b\f\n\r\t\vé")), st.integers(0, 3))
-def test_what_copy_escapes_is_put_back(texts: list[str | None], first: int) -> None:
-    """Source of the rules: PostgreSQL's documentation of COPY, text format. first: the batch is a slice."""
-    sent = [None if text is None else "".join(ESCAPES.get(character, character) for character in text) for text in texts]
-    batch = pa.record_batch({"text": pa.array(sent, pa.string()), "n": range(len(sent))})
-    found = unescaped(batch.slice(first))
-    found.validate(full=True)
-    assert found["text"].to_pylist() == texts[first:]
 
 
 class TestWhatIsAskedFor:

@@ -110,29 +110,6 @@ class Spec(Part):
         yield from ()
 
 
-def given_fields(part: Part) -> tuple[str, ...]:
-    """The dotted YAML paths of every field that the user wrote, sorted: `chunk`, `chunk.tokens`, …
-
-    Entries of lists and maps are not told apart: `columns.type` is given where any column's type is.
-    """
-    return tuple(sorted(set(_given(part, ""))))
-
-
-def _given(value: object, path: str) -> Iterator[str]:
-    match value:
-        case Part():
-            for name in value.model_fields_set:
-                alias = type(value).model_fields[name].alias or name
-                yield (inner := f"{path}.{alias}" if path else alias)
-                yield from _given(getattr(value, name), inner)
-        case tuple() | list():
-            for entry in value:
-                yield from _given(entry, path)
-        case dict():
-            for entry in value.values():
-                yield from _given(entry, path)
-
-
 def dump(part: Part, *fields: str, mode: Literal["json"] = "json") -> dict[str, Any]:
     """The given Python fields as plain data under their YAML names, without what equals its default; for digests."""
     return part.model_dump(mode=mode, by_alias=True, include=set(fields) if fields else None, exclude_defaults=True)

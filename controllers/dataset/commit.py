@@ -31,12 +31,13 @@ class Accepted:
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """The endings of `Follow.ingest`, in its order, the schema of the accepted files (None where none was read), and what is known of a
-    source that is no file."""
+    source that is no file. keeps: its quarantine stays as it is."""
 
     accepted: tuple[Accepted, ...] = ()
     refused: tuple[Refusal, ...] = ()
     schema: Schema | None = None
     origin: Origin | None = None
+    keeps: bool = False
 
 
 def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outcomes: Outcomes) -> TableCommit:
@@ -69,7 +70,7 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
         accept=tuple(_accepted(table, step, accepted)),
         fold={} if step.reset and table is not None and table.folded else None,
         origin=recorded(None if step.reset or table is None else table.origin, outcomes.origin if accepted else None, step.slot),
-        drop=_released(table, accepted, {binding.digest for binding in after.values()}),
+        drop=_released(table, step, outcomes, {binding.digest for binding in after.values()}),
     )
 
 
@@ -104,10 +105,12 @@ def leaving(table: Table, change: TableCommit) -> Mapping[str, int]:
     return found
 
 
-def _released(table: Table | None, accepted: Sequence[Accepted], bound: Collection[str]) -> tuple[str, ...]:
-    """The quarantine of contents that no path has any more, or that were read again."""
-    read = {item.file.digest for item in accepted}
+def _released(table: Table | None, step: Follow, outcomes: Outcomes, bound: Collection[str]) -> tuple[str, ...]:
+    """The quarantine of contents that no path has any more, or that were read again. Where reads add up, that of one is all there is."""
+    read = {item.file.digest for item in outcomes.accepted}
     ledgers = quarantine(table) if table is not None else ()
+    if step.adds and not step.reset:
+        return tuple(known.ref.key for known in ledgers) if read and not outcomes.keeps else ()
     return tuple(known.ref.key for known in ledgers if known.source in read or known.source not in bound)
 
 

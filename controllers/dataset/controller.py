@@ -17,6 +17,7 @@ from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, le
 from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
 from controllers.dataset.contracts import Contracts, contract_of
+from controllers.dataset.edit_rules import EditRules
 from controllers.dataset.edits import Edits
 from controllers.dataset.evolving import Evolve, shapes, widening_words
 from controllers.dataset.files import Listing, SourceFile, SourceFiles, how_read
@@ -114,8 +115,8 @@ class DatasetController:
         self._clock = clock
         self._compactions = Compactions(buckets, executor, objects, views, self._key_prefix)
         self._migrations = Migrations(buckets, executor, objects)
-        self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, clock)
         self._contracts = Contracts(catalog, objects, views)
+        self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, EditRules(self._contracts, members), events, clock)
         self._together = Together(catalog, members, self.observe, objects.whole, clock)
 
     def observe(self, resource: Resource) -> Observed:
@@ -153,7 +154,8 @@ class DatasetController:
         spec = resource.spec_as(DatasetSpec)
         record = self._catalog.get(str(resource.key))
         honoured = table.origin.slot if table is not None and table.origin is not None else ""
-        found = slot(resource.key.name, spec.refresh, honoured, record.asked if record is not None else "", self._clock())
+        asked = max(record.asked if record is not None else "", self._contracts.moved(spec, table))
+        found = slot(resource.key.name, spec.refresh, honoured, asked, self._clock())
         # files that are watched are due whenever they change; their schedule only makes us look
         return Slot(seconds=found.seconds) if spec.source.in_files and spec.refresh.watch else found
 
@@ -322,6 +324,10 @@ class DatasetController:
         begun = self._rows.begin(resource, step, table, task)
         if begun is None:
             return None
+        together = spec.publish == "together"
+        if together and (offer := self._together.offered(resource, begun.step, begun.job.id)) is not None:
+            self._rows.end(name)
+            return self._together.publish(offer)
         try:
             value = run_job(self._executor, begun.job, reasons.INGESTING, begun.step.summary())
         except LakehouseError:
@@ -334,7 +340,10 @@ class DatasetController:
             self._rows.end(name)
             self._executor.forget(begun.job.id)
 
-        return self._publish(resource, begun.step, table, Extract.from_dict(value), revision, done)
+        if together:  # it may wait for others, and what is due meanwhile is another read
+            self._rows.end(name)
+        made = Extract.from_dict(value)
+        return self._publish(resource, begun.step, table, made, revision, done, job=begun.job.id, together=together)
 
     def _publish(
         self,
@@ -359,7 +368,8 @@ class DatasetController:
             Refusal(by_digest[d].path, d, line, reason, step.transformation, by_digest[d].object)
             for d, (line, reason) in result.refused.items()
         )
-        outcomes = Outcomes(accepted, refused, result.schema, None if resource.spec_as(DatasetSpec).source.in_files else made.origin)
+        origin = None if resource.spec_as(DatasetSpec).source.in_files else replace(made.origin, read=iso(self._clock()))
+        outcomes = Outcomes(accepted, refused, result.schema, origin, made.keeps)
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
         at, version = iso(self._clock()), self._next_version(resource, table)
         noted = [*result.ledgers, *self._leaving(resource, step, table, change, revision)]
@@ -371,7 +381,7 @@ class DatasetController:
             done()
 
         if together and not refused:
-            return self._together.publish(Offer(resource, table, step, job, self._stamped(resource, table, change), revision, tell))
+            return self._together.publish(Offer(resource, table, step, job, self._stamped(resource, table, change), revision, tell, done))
         hit(_BEFORE_COMMIT)
         # what holds the others up is told at once, and nothing else is published
         change = refusals(str(resource.key), resource.spec_as(DatasetSpec), table, step, refused) if together else change

@@ -1,7 +1,8 @@
 """Rows set or deleted by hand, on a request: a delta, its journal and one entry, as if a file had brought the row.
 
 Only of tables whose rows have keys that win over each other (`write: upsert`). An edit that was committed before, by an answer that a crash
-kept from being told, is known by its request's id and not done twice. Next: `engines/files/edit.py`.
+kept from being told, is known by its request's id and not done twice. A row that is set is held against the contract. Next:
+`engines/files/edit.py`, `edit_rules.py`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from controllers.dataset.edit_rules import EditRules
 from controllers.dataset.versions import stamped
+from controllers.events import Events
 from engines.errors import EditRefused
 from engines.files.edit import Edit, edit
 from engines.files.journal import Cause
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Resource
+from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import TableCommit
@@ -33,13 +37,22 @@ class Edits:
     """Blocking. The caller sees to it that nobody else works on the dataset meanwhile."""
 
     def __init__(
-        self, catalog: Catalog, buckets: Buckets, path_of: Callable[[ObjectRef], Path], prefix_of: Callable[[str], str], clock: Clock
+        self,
+        catalog: Catalog,
+        buckets: Buckets,
+        path_of: Callable[[ObjectRef], Path],
+        prefix_of: Callable[[str], str],
+        rules: EditRules,
+        events: Events,
+        clock: Clock,
     ) -> None:
         """path_of: a local file with an object's bytes. prefix_of: where the objects of a dataset's table go."""
         self._catalog = catalog
         self._buckets = buckets
         self._path_of = path_of
         self._prefix_of = prefix_of
+        self._rules = rules
+        self._events = events
         self._clock = clock
 
     def carry_out(self, resource: Resource, request: Request, revision: str | None) -> str:
@@ -51,7 +64,9 @@ class Edits:
         asked = _asked(request, name)
         now = self._clock()
         cause = Cause(table.name, table.version + 1, request.actor, request.reason, revision, f"request {request.id}")
-        done = edit(asked, table, self._path_of, self._buckets.store(table.bucket), self._prefix_of(table.name), cause, now)
+        spec, store = resource.spec_as(DatasetSpec), self._buckets.store(table.bucket)
+        judging = self._rules.judging(spec, table, asked.key, store)
+        done = edit(asked, table, self._path_of, store, self._prefix_of(table.name), cause, now, judging)
         if done.part is None:
             return f"row {asked.key} is so already"
         version = table.version + 1
@@ -65,10 +80,13 @@ class Edits:
             note=tuple(Ledger(noted.kind, noted.ref, noted.rows, noted.source, version, iso(now)) for noted in done.noted),
         )
         hit(_BEFORE_COMMIT)
-        change = stamped(change, table, resource.spec_as(DatasetSpec).keep, now)
+        change = stamped(change, table, spec.keep, now)
         self._catalog.commit((change,), actor=request.actor, reason=request.reason, revision=revision)
         hit(_AFTER_COMMIT)
-        return f"{_told(asked, done.changes)}, version {version}"
+        if done.warning is not None:
+            self._events.record_event(str(resource.key), "Warning", reasons.CONTRACT_BROKEN, done.warning, revision)
+        left = self._rules.left_behind(table, done) if asked.values is None else ""
+        return f"{_told(asked, done.changes)}, version {version}{left}"
 
 
 def _editable(resource: Resource, table: Table | None) -> Table:

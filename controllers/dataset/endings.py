@@ -8,7 +8,7 @@ from controllers.dataset.evolving import Unfit, evolution
 from controllers.dataset.files import Listing
 from controllers.dataset.freshness import aged
 from controllers.dataset.pages import pages_without_text, told
-from controllers.dataset.plan import edits_of, missing_sources, not_built, quarantine, reads, refused_now, transformation, wanted
+from controllers.dataset.plan import edits_of, missing_sources, quarantine, reads, refused_now, transformation, wanted
 from controllers.dataset.steps import Observed, names
 from controllers.outcome import Failed, Outcome, Ready, Stalled, Waiting
 from specs.kinds.dataset import DatasetSpec
@@ -27,9 +27,6 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
 
 def _conclude(resource: Resource, observed: Observed) -> Outcome:
     spec = resource.spec_as(DatasetSpec)
-    missing = not_built(spec)
-    if missing:
-        return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
     if not observed.bucket_attached:
         name = f"Bucket/{spec.bucket}"
         if observed.bucket_declared:

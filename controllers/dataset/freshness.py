@@ -1,7 +1,8 @@
 """How old a dataset's data is, against `freshness`; pure.
 
 Age counts from when a source was last changed or confirmed: of files, from the newest modification of one that matches now (writing the
-same rows again confirms them), else from the newest that was ever read; of other sources, from the version that their rows came with.
+same rows again confirms them), else from the newest that was ever read; of other sources, from when a read of them last ended well, whether
+or not it brought anything new.
 It is looked at whenever the dataset is, and at the instant at which it becomes stale.
 """
 
@@ -23,11 +24,12 @@ _LONGEST = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """The instant that age counts from, how long data is fresh, and what time it is."""
+    """The instant that age counts from, how long data is fresh, and what time it is. read: whether it is that of a read, not of data."""
 
     newest: datetime
     stale_after: timedelta
     now: datetime
+    read: bool = False
 
     @property
     def left(self) -> float:
@@ -39,6 +41,8 @@ def freshness(spec: DatasetSpec, table: Table | None, files: Sequence[SourceFile
     """None where nothing is asked for, or nothing was read yet. files: that match now."""
     if spec.freshness is None or table is None or not table.version:
         return None
+    if table.origin is not None and table.origin.read and not spec.source.in_files:
+        return Freshness(from_iso(table.origin.read), spec.freshness.stale_after, now, read=True)
     known = [file.mtime_ns for file in files] or [binding.mtime_ns for binding in table.bindings.values()]
     newest = max(known, default=0)
     at = datetime.fromtimestamp(newest / 1e9, UTC) if newest else from_iso(table.at) if table.at else now
@@ -51,9 +55,8 @@ def aged(outcome: Outcome, fresh: Freshness | None) -> Outcome:
         return outcome
     if fresh is None:
         return replace(outcome, also=())
-    words = (
-        f"its newest data is of {iso(fresh.newest)[:16].replace('T', ' ')} UTC, and `staleAfter` is {format_duration(fresh.stale_after)}"
-    )
+    whence = "its source was last read at" if fresh.read else "its newest data is of"
+    words = f"{whence} {iso(fresh.newest)[:16].replace('T', ' ')} UTC, and `staleAfter` is {format_duration(fresh.stale_after)}"
     if fresh.left > 0:
         seconds = min(fresh.left, _LONGEST, outcome.seconds if outcome.seconds is not None else _LONGEST)
         return replace(outcome, also=(Aspect("Stale", False, reasons.FRESH, words),), seconds=seconds)

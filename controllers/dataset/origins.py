@@ -7,7 +7,7 @@ docs/adr/0009 says why. Next: `refresh.py` for slots.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controllers.dataset.files import Listing, SourceFile
 from controllers.dataset.refresh import Slot
@@ -102,10 +102,10 @@ def recorded(former: Origin | None, made: Origin | None, slot: str) -> Origin | 
     base = made or former
     if base is None:
         return Origin(slot=slot) if slot else None
-    return Origin(slot, base.place, base.reads, base.inputs, base.cursor)
+    return replace(base, slot=slot)
 
 
 def detail(table: Table) -> Mapping[str, object]:
     """For the status."""
     origin = table.origin
-    return {} if origin is None else {name: value for name, value in origin.to_dict().items() if name not in ("slot", "cursor")}
+    return {} if origin is None else {name: value for name, value in origin.to_dict().items() if name not in ("slot", "cursor", "read")}

@@ -18,7 +18,6 @@ from controllers.dataset.standing import Standing
 from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveUp, Identify, Observed, TakeUp
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec, reading
-from specs.model import given_fields
 from specs.resource import Resource
 from state.catalog.records import COMPACTION, Ledger, Refusal, Table, is_content
 
@@ -42,7 +41,7 @@ def reads(steps: Sequence[DatasetStep]) -> bool:
 def wanted(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
     """The next step, whether or not its rows can be judged."""
     spec = resource.spec_as(DatasetSpec)
-    if not observed.bucket_attached or not_built(spec):
+    if not observed.bucket_attached:
         return ()
     table = observed.table
     if table is not None and table.bucket != spec.bucket:
@@ -81,7 +80,8 @@ def _reading(spec: DatasetSpec, table: Table | None, observed: Observed, wanted:
 
 
 def _followed(spec: DatasetSpec, table: Table, observed: Observed, wanted: str) -> Follow | None:
-    outdated = _outdated(table, observed)
+    # a source that is no file is due instead, since a read of it has no second
+    outdated = outdated_contents(table, observed.against) if spec.source.in_files and observed.unjudged is None else frozenset()
     if any(file.digest in outdated & table.folded.keys() for file in observed.listing.files):
         # what was folded into others has no place of its own to come back to
         for step in _anew(spec, table, observed.listing, wanted, _OUTDATED):
@@ -106,7 +106,10 @@ def _scheduled(spec: DatasetSpec, observed: Observed, step: DatasetStep) -> Data
         return step
     if spec.source.in_files:
         return replace(step, slot=observed.slot.at)
-    why = step.why if step.reset or not step.ingest else "what it reads changed" if spec.source.sql is not None else "a read is due"
+    due = "what it reads changed" if spec.source.sql is not None else "a read is due"
+    if observed.table is not None and outdated_contents(observed.table, observed.against):
+        due = _OUTDATED
+    why = step.why if step.reset or not step.ingest else due
     return replace(step, why=why, slot=observed.slot.at, inputs=observed.inputs, adds=origins.adds(spec))
 
 
@@ -157,11 +160,9 @@ def edits_of(table: Table) -> tuple[SourceFile, ...]:
     return tuple(SourceFile(f"version {edit.version}, by hand", edit.source, edit.ref.size, 0, edit.ref) for edit in edits)
 
 
-def _outdated(table: Table, observed: Observed) -> frozenset[str]:
-    """Contents with rows in quarantine for the sake of a dataset that has changed since: they may fit now."""
-    if observed.unjudged is not None:
-        return frozenset()
-    return frozenset(ledger.source for ledger in quarantine(table) if ledger.against and ledger.against != observed.against)
+def outdated_contents(table: Table, against: str) -> frozenset[str]:
+    """Contents with rows in quarantine for the sake of a dataset that has changed since: they may fit now. against: see `Observed`."""
+    return frozenset(ledger.source for ledger in quarantine(table) if ledger.against and ledger.against != against)
 
 
 def quarantine(table: Table) -> tuple[Ledger, ...]:
@@ -253,17 +254,6 @@ def missing_sources(spec: DatasetSpec, table: Table, listing: Listing) -> tuple[
 
 def _from_no_file(table: Table) -> bool:
     return table.origin is not None and bool(table.origin.reads)
-
-
-def not_built(spec: DatasetSpec) -> str | None:
-    """The first thing asked for that this version cannot do, as written in the spec."""
-    return None if spec.source.in_files else _of_files_only(spec)
-
-
-def _of_files_only(spec: DatasetSpec) -> str | None:
-    given = [name for name in given_fields(spec) if name in ("contract", "publish")]
-    given += [f"columns: {{{name}: {{nullable: false}}}}" for name, column in spec.columns.items() if not column.nullable]
-    return f"`{given[0]}` of a source that is no file" if given else None
 
 
 def refused_now(table: Table, files: Sequence[SourceFile], wanted: str) -> tuple[Refusal, ...]:

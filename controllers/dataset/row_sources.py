@@ -12,6 +12,7 @@ from typing import Any
 
 from controllers.dataset import origins
 from controllers.dataset.origins import EXTRACT, Input
+from controllers.dataset.plan import quarantine
 from controllers.dataset.steps import Follow
 from controllers.jobs import job_weight
 from controllers.outcome import Outcome, Stalled, Waiting
@@ -79,7 +80,7 @@ class RowSources:
         entry = next(file for file in step.ingest if file.edit is None)
         shown = f"{entry.path}{EXTRACT}{entry.digest}" if origins.adds(spec) else entry.path
         rows = replace(task.rows, digest=entry.digest, path="", display_path=shown, format="rows")
-        task = replace(task, rows=rows)
+        task = replace(self._beside(spec, step, table, task), rows=rows, source=entry.path)
         arguments = self._postgres(spec, step, table, task) if spec.source.sql is None else self._derived(spec, step, task)
         if arguments is None:
             return None
@@ -93,11 +94,20 @@ class RowSources:
         """The read is over, whatever came of it."""
         self._begun.pop(name, None)
 
+    def _beside(self, spec: DatasetSpec, step: Follow, table: Table | None, task: ExtractTask) -> ExtractTask:
+        """With what is set aside of former reads. A read from the beginning brings it again."""
+        known = table is not None and table.origin is not None and table.origin.cursor
+        if table is None or not known or step.reset or not origins.adds(spec) or task.rows.contract is None:
+            return task
+        ledgers = [ledger for ledger in quarantine(table) if self._objects.whole(ledger.ref)]
+        current = all(ledger.against in ("", task.rows.contract.against) for ledger in ledgers)
+        return replace(task, aside=tuple(str(self._objects.path(ledger.ref)) for ledger in ledgers), current=current)
+
     def _postgres(self, spec: DatasetSpec, step: Follow, table: Table | None, rows: ExtractTask) -> Mapping[str, Any]:
         postgres = spec.source.postgres
         assert postgres is not None
-        held = table if table is not None and table.files and origins.adds(spec) and not step.reset else None
-        origin = held.origin if held is not None else None
+        former = table if table is not None and origins.adds(spec) and not step.reset else None
+        origin, held = (former.origin, former if former.files else None) if former is not None else (None, None)
         return PostgresTask(
             rows=rows,
             secret=postgres.dsn.secret,

@@ -3,12 +3,13 @@
 They are one group. Whoever has read its files offers the entry that it would make, and waits. As soon as every member has offered, or has
 nothing to offer, one entry makes all of them. A member that cannot be made as its spec and files say holds up the others, however long that
 takes: their last good versions stay served until it is mended, suspended, or leaves the group. Offers are kept in memory: after a crash
-they are made again of the jobs' results. Next: `controller.py`, which makes them.
+they are made again of the jobs' results. A read of a database that is due again while it waits stands until the newer one has ended.
+Next: `controller.py`, which makes them.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from controllers.dataset import endings
@@ -45,7 +46,8 @@ class Member(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a member would commit on top of its table. job: whose result it is; published: called once it is committed."""
+    """What a member would commit on top of its table. job: whose result it is; published: called once it is committed; lost: called where
+    objects of it are gone, so that the job is done again."""
 
     resource: Resource
     table: Table | None
@@ -54,6 +56,7 @@ class Offer:
     change: TableCommit
     revision: str
     published: Callable[[], None]
+    lost: Callable[[], None]
 
 
 class Together:
@@ -130,18 +133,25 @@ class Together:
         refs = [*(file.ref for file in change.add), *(ledger.ref for ledger in change.note)]
         if all(map(self._whole, refs)):
             return True
-        del self._offers[change.object]
+        self._offers.pop(change.object).lost()
         return False
 
     def _stands(self, offer: Offer, resource: Resource, steps: Sequence[DatasetStep]) -> bool:
-        """Whether it is what the member still needs, on top of what it has now."""
-        same = offer.resource.digest == resource.digest and tuple(steps) == (offer.step,)
-        return same and self._catalog.table(resource.key.name) is offer.table
+        """Whether it is what the member still needs on top of what it has now, though a source that is no file may be due again."""
+        if offer.resource.digest != resource.digest or self._catalog.table(resource.key.name) is not offer.table:
+            return False
+        in_files = resource.spec_as(DatasetSpec).source.in_files
+        return tuple(steps) == (offer.step,) or (not in_files and len(steps) == 1 and _again(offer.step) == _again(steps[0]))
 
     def _suspended(self, name: str) -> bool:
         record = self._catalog.get(name)
         suspended = record.suspended if record is not None else None
         return suspended is not None and (not suspended.until or suspended.until > iso(self._clock()))
+
+
+def _again(step: DatasetStep) -> DatasetStep:
+    """Without what tells one read of a source from the next."""
+    return replace(step, why="", ingest=(), slot="", inputs=()) if isinstance(step, Follow) and step.ingest else step
 
 
 def _waiting(missing: dict[str, str]) -> Started:

@@ -8,7 +8,7 @@ anew from its sources is given its edits again. Next: `row_lookup.py`, `journal.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -50,17 +50,34 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What came of it. part is None, and changes empty, where the row is so already. changes: (field, old, new) as text."""
+    """What came of it. part is None, and changes empty, where the row is so already. changes: (field, old, new) as text. former: the row as
+    it was, None where there was none; warning: a sentence on what it breaks."""
 
     part: DataFile | None
     noted: tuple[Noted, ...]
     changes: tuple[tuple[str, str | None, str | None], ...]
+    former: pa.Table | None = None
+    warning: str | None = None
+
+
+Judging = Callable[[pa.RecordBatch, Collection[str]], str | None]
+"""Told of a row as it would be and of the columns that change; a sentence on what it breaks. Raises EditRefused where it must not."""
 
 
 def edit(
-    asked: Edit, table: Table, path_of: Callable[[ObjectRef], Path], store: ObjectStore, prefix: str, cause: Cause, at: datetime
+    asked: Edit,
+    table: Table,
+    path_of: Callable[[ObjectRef], Path],
+    store: ObjectStore,
+    prefix: str,
+    cause: Cause,
+    at: datetime,
+    judging: Judging = lambda *_: None,
 ) -> Edited:
-    """Stores the delta and its journal. prefix: of the table's objects. Raises EditRefused, and what reading and storing raise."""
+    """Stores the delta and its journal. prefix: of the table's objects. judging: of a row that is set.
+
+    Raises EditRefused, and what judging, reading and storing raise.
+    """
     key = _key(table, asked.key)
     former = find_row(table, [value.as_py() for value in key], path_of)
     if former is None and (asked.values is None or not asked.create):
@@ -71,6 +88,8 @@ def edit(
     rows = change_rows(pairs, [column.name for column in table.columns], table.primary_key, cause, at)
     if not rows.num_rows:
         return Edited(None, (), ())
+    changed = row.schema.names if former is None else rows["field"].to_pylist()
+    warning = judging(row, frozenset(changed)) if asked.values is not None else None
     with StagedParts(store) as parts, JournalWriter(store, prefix, [asked.name], asked.name) as journal:
         part = _delta(asked, table, row, parts, prefix)
         journal.write(rows)
@@ -81,7 +100,7 @@ def edit(
         parts.put()
     noted = (Noted("edit", part.ref, 1, asked.name), Noted("journal", ref, rows.num_rows, asked.name))
     changes = zip(*(rows[name].to_pylist() for name in ("field", "old", "new")), strict=True)
-    return Edited(part, noted, tuple(changes))
+    return Edited(part, noted, tuple(changes), former, warning)
 
 
 def _delta(asked: Edit, table: Table, row: pa.RecordBatch, parts: StagedParts, prefix: str) -> DataFile:

@@ -1,23 +1,32 @@
 """What a read of a source that is no file comes to: the parts of its rows, or why it was refused, and what the catalog says of its origin.
 
 The rows go the way of a file's (`ingest.read_rows`), under a token in place of a content digest. A column that the table has and the
-source has no more refuses the read: what it was is served on. Next: `engines/postgres/extract.py`, `engines/sql/derived.py`, the jobs.
+source has no more refuses the read: what it was is served on. A contract judges them as they come (`kept_rows.py`).
+Next: `engines/postgres/extract.py`, `engines/sql/derived.py`, the jobs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 
 from engines.errors import FileRefused, SourceRefused
 from engines.files.batch import BatchResult
 from engines.files.ingest import IngestTask, Progress, in_shape, read, read_rows
 from engines.files.journalling import JournalTask, journal_of
+from engines.files.judge import Judge
+from engines.files.kept_rows import Before, KeptRows, Overlap
+from engines.files.present_values import PresentValues
+from engines.files.set_aside import SetAside
 from engines.files.source import RowReading
 from engines.files.staged_parts import StagedParts
+from engines.files.terms import unused
 from state.buckets import job_store
 from state.catalog.records import Origin
 
@@ -25,40 +34,54 @@ from state.catalog.records import Origin
 @dataclass(frozen=True, slots=True)
 class ExtractTask:
     """rows: where they go. edits: files of rows that were set by hand, read after them where a table is made anew. journal: None where
-    nothing is to be noted of the rows."""
+    nothing is to be noted of the rows.
+
+    source: what quarantine calls it. aside: ledgers of rows that former reads set aside, where reads add up; current: whether they were
+    judged by what the contract refers to now.
+    """
 
     rows: IngestTask
     edits: tuple[IngestTask, ...] = ()
     journal: JournalTask | None = None
+    source: str = ""
+    aside: tuple[str, ...] = ()
+    current: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
         journal = self.journal and self.journal.to_dict()
-        return {"rows": self.rows.to_dict(), "edits": [edit.to_dict() for edit in self.edits], "journal": journal}
+        aside = {"source": self.source, "aside": list(self.aside), "current": self.current}
+        return {"rows": self.rows.to_dict(), "edits": [edit.to_dict() for edit in self.edits], "journal": journal, **aside}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
         journal = document["journal"]
-        edits = tuple(IngestTask.from_dict(edit) for edit in document["edits"])
-        return cls(IngestTask.from_dict(document["rows"]), edits, None if journal is None else JournalTask.from_dict(journal))
+        parsed = {
+            "rows": IngestTask.from_dict(document["rows"]),
+            "edits": tuple(IngestTask.from_dict(edit) for edit in document["edits"]),
+            "journal": None if journal is None else JournalTask.from_dict(journal),
+            "aside": tuple(document["aside"]),
+        }
+        return cls(**{**document, **parsed})
 
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """rows: as of a batch, by token. origin: all but the slot; of a refused read, what is known of it."""
+    """rows: as of a batch, by token. origin: all but the slot; of a refused read, what is known of it. keeps: quarantine stays as it is."""
 
     rows: BatchResult = field(default_factory=BatchResult)
     origin: Origin = field(default_factory=Origin)
+    keeps: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        return {"rows": self.rows.to_dict(), "origin": self.origin.to_dict()}
+        return {"rows": self.rows.to_dict(), "origin": self.origin.to_dict(), "keeps": self.keeps}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Raises KeyError for what `to_dict` does not make."""
-        return cls(BatchResult.from_dict(document["rows"]), Origin.from_dict(document["origin"]))
+        return cls(BatchResult.from_dict(document["rows"]), Origin.from_dict(document["origin"]), document["keeps"])
 
 
 def extract(
@@ -66,29 +89,79 @@ def extract(
     reading: RowReading,
     origin: Callable[[], Origin],
     progress: Progress,
-    fresh: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch,
+    overlap: Overlap | None = None,
 ) -> Extract:
-    """Reads, and stores the parts. Blocking. origin: asked at the end; fresh: as of `read_rows`.
+    """Reads, and stores the parts. Blocking. origin: asked at the end; overlap: of a read that adds to former ones.
 
     Raises SourceUnavailable, DiskFull, BucketUnavailable.
     """
     rows = task.rows
     try:
-        with StagedParts(job_store(rows.target)) as parts:
-            whole = _Whole(rows, in_shape(reading, rows))
-            result = read_rows(rows, whole, parts, lambda: progress(reading.progress(), 0), fresh=fresh)
+        with StagedParts(job_store(rows.target)) as parts, ExitStack() as stack:
+            whole: RowReading = _Whole(rows, in_shape(reading, rows))
+            judge = _judge(task, whole, parts, overlap, stack)
+            # what the judge lets through is new, unless the last row of a key is yet to be found
+            fresh = _fresh(None if judge is not None and rows.write != "upsert" else overlap)
+            whole = whole if judge is None else judge.reading
+            result = read_rows(rows, whole, parts, lambda: progress(reading.progress(), 0), fresh=fresh, judge=judge)
             files = {rows.digest: result.files}
             for edit in task.edits:
                 # its columns are the table's, and add none
                 files[edit.digest] = read(replace(edit, schema=result.schema, next_column_id=1 << 31), parts).files
-            noted = () if task.journal is None else journal_of(task.journal, (rows, *task.edits), files, result.schema, parts)
+            named = (replace(rows, display_path=task.source), *task.edits)
+            noted = () if task.journal is None else journal_of(task.journal, named, files, result.schema, parts)
             parts.put()
     except (SourceRefused, FileRefused) as error:
         reason = error.reason if isinstance(error, FileRefused) else str(error)
         told = f"{reason.removesuffix('.')}. {error.remedy}" if error.remedy else reason
         return Extract(BatchResult(refused={rows.digest: (None, told)}), origin())
-    made = BatchResult(files, schema=result.schema, warnings=result.warnings, ledgers=noted, guesses=result.guesses)
-    return Extract(made, origin())
+    aside = tuple(ledger for ledger in result.ledgers if ledger.kind == "quarantine")
+    lacking = () if rows.contract is None else unused(rows.contract, [column.name for column in result.schema.columns], rows.source.noun)
+    violations = () if result.violations is None else (result.violations,)
+    warnings = (*result.warnings, *lacking)
+    made = BatchResult(files, {}, result.schema, warnings, (*aside, *noted), result.guesses, violations)
+    return Extract(made, origin(), judge is not None and judge.unchanged)
+
+
+def _judge(task: ExtractTask, reading: RowReading, parts: StagedParts, overlap: Overlap | None, stack: ExitStack) -> Judge | None:
+    """What applies the contract, if there is one; the stack clears up after it."""
+    rows = task.rows
+    if rows.contract is None:
+        return None
+    keyed = rows.write == "upsert"
+    aside = SetAside([Path(path) for path in task.aside], current=task.current)
+    before = Before(aside, in_shape(aside, rows)) if task.aside and overlap is not None else None
+    cursor = _renamed(rows, overlap.column) if overlap is not None else ""
+    kept = KeptRows(reading, parts.store, overlap, cursor, rows.primary_key if keyed else (), before)
+    present = stack.enter_context(PresentValues(rows.contract, parts.store, several=False))
+    source = replace(rows.source, shown=task.source)
+    judge = Judge(
+        rows.contract, source, kept, parts.store, present,
+        primary_key=rows.primary_key, upsert=keyed, tombstone=rows.tombstone,
+    )  # fmt: skip
+    stack.callback(judge.discard)
+    return judge
+
+
+def _renamed(rows: IngestTask, column: str) -> str:
+    """As the table calls a column of its source."""
+    for migration in rows.shape.migrations if rows.shape is not None else ():
+        column = migration.rename.get(column, column)
+    return column
+
+
+def _fresh(overlap: Overlap | None) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """See `read_rows`."""
+
+    def fresh(batch: pa.RecordBatch) -> pa.RecordBatch:
+        known = overlap.known(batch) if overlap is not None else ()
+        if not len(known):
+            return batch
+        keep = np.ones(batch.num_rows, np.bool_)
+        keep[known] = False
+        return batch.filter(pa.array(keep))
+
+    return fresh
 
 
 class _Whole:

@@ -459,10 +459,12 @@ class _Attempt:
         if judge is None or task.contract is None:
             return (), None
         judge.accept()
+        if judge.unchanged:
+            return (), None
         if not judge.sets_aside or not judge.violations.count:
             return (), judge.summary()
-        origin = Origin(task.dataset, task.display_path, task.digest, task.transformation, task.contract.basis, task.key_prefix)
-        noted = write_quarantine(self._parts, judge.violations, judge.reading, origin, datetime.now(UTC))
+        origin = Origin(task.dataset, judge.shown, task.digest, task.transformation, task.contract.basis, task.key_prefix)
+        noted = write_quarantine(self._parts, judge.violations, judge.originals(), origin, datetime.now(UTC))
         return (replace(noted, against=task.contract.against if judge.referred else ""),), judge.summary()
 
     def _with_tombstones(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -22,8 +22,10 @@ import pyarrow.compute as pc
 
 from engines.errors import QueryInvalid
 from engines.files.contract import Bounds, Reference, Terms
+from engines.files.kept_rows import KeptRows
 from engines.files.present_values import PresentValues
-from engines.files.quarantine import Spool, Violation
+from engines.files.quarantine import Originals, Spool, Violation
+from engines.files.set_aside import row_text
 from engines.files.shapes import shorten
 from engines.files.source import ColumnPlan, Reading, Reopen, SourceFile, Word
 from engines.files.terms import applicable
@@ -34,6 +36,7 @@ from engines.sql.row_checks import RowChecks
 from state.objects import ObjectStore
 
 _REFERENCE = "reference: "
+_NOBODY: Rows = np.empty(0, np.int64)
 _BEYOND = 2.0**63
 
 
@@ -44,7 +47,7 @@ class Judge:
         self,
         terms: Terms,
         source: SourceFile,
-        reading: Reading,
+        reading: Reading | KeptRows,
         store: ObjectStore,
         present: PresentValues,
         *,
@@ -58,6 +61,8 @@ class Judge:
         that is true where a row only deletes another, of which nothing is asked but the key."""
         self._terms, self._source, self._store, self._present = terms, source, store, present
         self.reading = reading
+        self.unchanged = False
+        """At the end of a pass: whether quarantine has these very rows already."""
         self.sets_aside = terms.on_violation == "quarantine"
         self._key = tuple(primary_key) if self.sets_aside else ()
         self._of_key = frozenset(f"{rule}: {name}" for name in self._key for rule in ("type", "required"))
@@ -76,46 +81,54 @@ class Judge:
         types = {**known, **{plan.name: plan.type for plan in plans.values()}}
         self._absent = {name: arrow_type(kind) for name, kind in types.items() if name not in plans}
         self._applied = applicable(self._terms, self._required, self._source, plans, types)
+        self._plans = plans
         self._checks = self._prepared(types)
         self._spool = Spool(self._store)
         self._uniqueness.begin(self._applied.unique)
         self._counts: Counter[str] = Counter()
         self._first: Violation | None = None
         self._row = self._passed_over = 0
-        self._misfits: dict[str, list[tuple[int, str]]] = {}
+        self._misfits: dict[str, dict[int, object]] = {}
+        self._held = 0
         if not self.sets_aside:
             return plans
         return {name: replace(plan, aside=self._taker(plan)) if plan.word in self._words else plan for name, plan in plans.items()}
 
     def judge(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows that go into the table. Raises FileRefused, DiskFull."""
-        whole = self._completed(batch)
+        whole, unfit, self._misfits = self._completed(batch), self._misfits, {}
+        settled, held = (self.reading.settled, self.reading.held) if isinstance(self.reading, KeptRows) else (_NOBODY, _NOBODY)
         deletes = self._deletes(whole)
-        broken = [breach if breach.rule in self._of_key else breach.without(deletes) for breach in self._broken(whole)]
+        exempt = np.union1d(deletes, settled)
+        broken = [breach.without(settled if breach.rule in self._of_key else exempt) for breach in self._broken(whole, unfit)]
         breaches = [breach for breach in broken if len(breach.rows)]
         bad = _rows_of(breaches)
-        unique = list(self._uniqueness.breaches(whole, np.union1d(bad, deletes) if self.sets_aside else deletes))
-        if unique:
+        silent = np.union1d(deletes, held)
+        again = self._uniqueness.breaches(whole, np.union1d(bad, silent) if self.sets_aside else silent)
+        if unique := [breach for found in again if len((breach := found.without(settled)).rows)]:
             breaches += unique
             bad = _rows_of(breaches)
-        self._tell(batch.num_rows, breaches)
+        self._tell(batch, breaches, unfit)
         self._row += batch.num_rows
-        if not len(bad) or not self.sets_aside:
+        self._held += len(held)
+        gone = np.union1d(bad, held) if self.sets_aside else held
+        if not len(gone):
             return batch
         keep = np.ones(batch.num_rows, np.bool_)
-        keep[bad] = False
+        keep[gone] = False
         return batch.filter(pa.array(keep))
 
     def finish(self) -> None:
         """The file's end. Raises Reopen where values repeat, so that the next pass can tell which rows are concerned; FileRefused."""
-        self._tell(0, [], end=True)
+        self._tell(None, [], {})
         if self._uniqueness.doubtful():
             raise Reopen
+        self.unchanged = isinstance(self.reading, KeptRows) and self.reading.keeps(self._spool)
         if self._first is not None and self._terms.on_violation == "reject":
             count = self._spool.count
             rows = "1 row breaks" if count == 1 else f"{count:,} rows break"
             where = "" if (line := self.reading.line_of(self._first.row)) is not None else f" (row {self._first.row + 1})"
-            remedy = "Correct the file or the contract; `onViolation: quarantine` takes the other rows."
+            remedy = f"Correct the {self._source.noun} or the contract; `onViolation: quarantine` takes the other rows."
             reason = f"{rows} the contract, first `{self._first.rule}`{where}: {self._first.reason}"
             raise self._source.refused(line, reason, remedy=remedy)
 
@@ -128,6 +141,17 @@ class Judge:
         """Of the pass that ended."""
         return self._spool
 
+    def originals(self) -> Originals:
+        """Of the violations; reads a file again."""
+        if isinstance(self.reading, KeptRows):
+            return ((violation.line, violation.text) for violation in self._spool)
+        return self.reading.originals(violation.row for violation in self._spool)
+
+    @property
+    def shown(self) -> str:
+        """What quarantine calls the source."""
+        return self._source.shown
+
     @property
     def referred(self) -> bool:
         """Whether a row breaks the contract by what another dataset lacks, so that it may fit once that changes."""
@@ -137,7 +161,7 @@ class Judge:
         """What was found, for people; None for nothing."""
         if self._first is None:
             return None
-        count, total = self._spool.count, self._row + self._passed_over
+        count, total = self._spool.count, self._row - self._held + self._passed_over
         line = self.reading.line_of(self._first.row)
         place = f"line {line:,}" if line is not None else f"row {self._first.row + 1:,}"
         rules = ", ".join(f"`{rule}` {number:,}" for rule, number in self._counts.most_common())
@@ -160,7 +184,7 @@ class Judge:
 
     def _taker(self, plan: ColumnPlan) -> Callable[[int, object], None]:
         def take(row: int, value: object) -> None:
-            self._misfits.setdefault(plan.name, []).append((row, f"`{plan.name}`: {shorten(value)} is no {plan.type}"))
+            self._misfits.setdefault(plan.name, {})[row] = value
 
         return take
 
@@ -171,15 +195,18 @@ class Judge:
         columns = [*batch.columns, *(pa.nulls(batch.num_rows, kind) for kind in self._absent.values())]
         return pa.RecordBatch.from_arrays(columns, names=[*batch.schema.names, *self._absent])
 
-    def _broken(self, batch: pa.RecordBatch) -> Iterator[Breach]:
-        unfit = {name: {row - self._row: why for row, why in found} for name, found in self._misfits.items()}
-        self._misfits = {}
-        for name, reasons in unfit.items():
-            yield Breach(f"type: {name}", np.array(sorted(reasons)), reasons.__getitem__)
+    def _broken(self, batch: pa.RecordBatch, unfit: Mapping[str, Mapping[int, object]]) -> Iterator[Breach]:
+        for name, values in unfit.items():
+            kind = self._plans[name].type
+
+            def why(row: int, name: str = name, kind: str = kind, values: Mapping[int, object] = values) -> str:
+                return f"`{name}`: {shorten(values[row + self._row])} is no {kind}"
+
+            yield Breach(f"type: {name}", np.array(sorted(values)) - self._row, why)
         for name in self._applied.required:
             empty = f"`{name}` is empty" + (", and it is in the primary key" if name in self._key else "")
             missing = Breach(f"required: {name}", self._missing(batch, name), partial(_said, empty))
-            yield missing.without(np.array(sorted(unfit.get(name, ())), np.int64))
+            yield missing.without(np.array(sorted(unfit.get(name, ())), np.int64) - self._row)
         for name, bounds in self._applied.ranges.items():
             yield _outside(batch.column(name), name, bounds)
         yield from self._unchecked(batch)
@@ -218,12 +245,12 @@ class Judge:
         name, target = reference.column, f"{reference.dataset}.{reference.target}"
         return Breach(f"{_REFERENCE}{name}", rows, lambda row: f"`{name}` is {shown(column, row)}, which {target} does not have")
 
-    def _tell(self, rows: int, breaches: Sequence[Breach], *, end: bool = False) -> None:
-        """Notes the rows of a batch, and those that the reader passed over before its last one, in the file's order."""
+    def _tell(self, batch: pa.RecordBatch | None, breaches: Sequence[Breach], unfit: Mapping[str, Mapping[int, object]]) -> None:
+        """Notes the rows of a batch, and those that the reader passed over before its last one, in the file's order. None: the end."""
         over = self.reading.passed_over
         places = np.frombuffer(over.rows, np.int64) if len(over.rows) else np.empty(0, np.int64)
         before = places - np.arange(len(places))  # how many rows came through before each of them
-        until = len(places) if end else int(np.searchsorted(before, self._row + rows - 1, side="right"))
+        until = len(places) if batch is None else int(np.searchsorted(before, self._row + batch.num_rows - 1, side="right"))
         found: dict[int, list[tuple[str, str]]] = {}
         for number in range(self._passed_over, until):
             found[int(places[number])] = [("columns", over.why(number))]
@@ -235,6 +262,9 @@ class Judge:
         for place in sorted(found):
             broken = found[place]
             violation = Violation(place, broken[0][0], "; ".join(reason for _, reason in broken))
+            if isinstance(self.reading, KeptRows) and batch is not None:
+                values = {name: those[place] for name, those in unfit.items() if place in those}
+                violation = violation._replace(line=self.reading.line(place), text=row_text(batch, place - self._row, values))
             self._counts.update(rule for rule, _ in broken)
             self._first = self._first or violation
             self._spool.add(violation)

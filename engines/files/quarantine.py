@@ -1,7 +1,8 @@
 """Rows that are set aside: spooled while a file is judged, then written as a Parquet ledger with their original text.
 
 What is known of a row while the file is read is its place, the rule and the reason; a second reading gives line and text of those rows
-alone. Both are streams in the file's order, so that a file of nothing but violations takes no more memory than another. Next: `judge.py`.
+alone, but of a source that is no file, where they are noted at once. All are streams in the file's order, so that a file of nothing but
+violations takes no more memory than another. Next: `judge.py`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engines.files.ledgers import LedgerFacts, Noted
-from engines.files.source import Reading
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import out_of_space
 from specs.digests import digest
@@ -35,16 +35,25 @@ SCHEMA = pa.schema(
         ("at", pa.timestamp("us")),
     ]
 )
+Originals: TypeAlias = Iterator[tuple[int | None, str]]
+"""Line and text of each."""
+
 _HELD_ROWS = 8_192
 _HELD_CHARACTERS = 8 << 20
 
 
 class Violation(NamedTuple):
-    """row: its place among all rows of the file, from 0. rule: the first one that it breaks; reason: all of them, in words."""
+    """row: its place among all rows of the file, from 0. rule: the first that it breaks; reason: all of them, in words. line, text: of a
+    row that is in no file."""
 
     row: int
     rule: str
     reason: str
+    line: int | None = None
+    text: str = ""
+
+
+_SPOOLED = pa.schema([("row", pa.int64()), ("rule", pa.string()), ("reason", pa.string()), ("line", pa.int64()), ("text", pa.string())])
 
 
 class Spool:
@@ -54,6 +63,7 @@ class Spool:
         """store: where the file is staged."""
         self._store = store
         self._held: list[Violation] = []
+        self._characters = 0
         self._path: Path | None = None
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
         self.count = 0
@@ -62,7 +72,8 @@ class Spool:
         """One that follows the former ones. Raises DiskFull."""
         self._held.append(violation)
         self.count += 1
-        if len(self._held) >= _HELD_ROWS:
+        self._characters += len(violation.text)
+        if len(self._held) >= _HELD_ROWS or self._characters >= _HELD_CHARACTERS:
             self._spill()
 
     def __iter__(self) -> Iterator[Violation]:
@@ -81,8 +92,11 @@ class Spool:
             self._path.unlink(missing_ok=True)
 
     def _spill(self) -> None:
-        batch = pa.RecordBatch.from_arrays([pa.array(column) for column in zip(*self._held, strict=True)], names=list(Violation._fields))
-        self._held = []
+        columns = zip(*self._held, strict=True)
+        batch = pa.RecordBatch.from_arrays(
+            [pa.array(found, kind) for found, kind in zip(columns, _SPOOLED.types, strict=True)], schema=_SPOOLED
+        )
+        self._held, self._characters = [], 0
         if self._writer is None:
             self._path = self._store.stage()
             self._writer = pa.ipc.new_file(str(self._path), batch.schema)
@@ -107,12 +121,12 @@ class Origin:
     prefix: str
 
 
-def write_quarantine(parts: StagedParts, spool: Spool, reading: Reading, origin: Origin, at: datetime) -> Noted:
-    """The ledger, among the parts that wait. Reads the file again. Blocking. Raises DiskFull."""
+def write_quarantine(parts: StagedParts, spool: Spool, originals: Originals, origin: Origin, at: datetime) -> Noted:
+    """The ledger, among the parts that wait. originals: of the violations. Blocking. Raises DiskFull, and what reading them raises."""
     path = parts.store.stage()
     try:
         with out_of_space(parts.store, path), pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1) as writer:
-            for table in _tables(spool, reading, origin, at):
+            for table in _tables(spool, originals, origin, at):
                 writer.write_table(table)
             writer.add_key_value_metadata(LedgerFacts("quarantine", origin.dataset, origin.digest, 0, iso(at)).to_metadata())
         sha256 = sha256_file(path)
@@ -126,10 +140,9 @@ def write_quarantine(parts: StagedParts, spool: Spool, reading: Reading, origin:
     return Noted("quarantine", ref, spool.count, origin.digest)
 
 
-def _tables(spool: Spool, reading: Reading, origin: Origin, at: datetime) -> Iterator[pa.Table]:
+def _tables(spool: Spool, originals: Originals, origin: Origin, at: datetime) -> Iterator[pa.Table]:
     rows: list[tuple[int | None, str, str, str]] = []
     size = 0
-    originals = reading.originals(violation.row for violation in spool)
     for violation, (line, text) in zip(spool, originals, strict=True):
         rows.append((line, violation.rule, violation.reason, text))
         size += len(text)

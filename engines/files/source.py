@@ -133,6 +133,11 @@ class SourceFile:
         """Whether the bytes are UTF-8 (a byte order mark changes nothing)."""
         return codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig", "ascii")
 
+    @property
+    def noun(self) -> str:
+        """What an operator calls it."""
+        return "source" if self.format == "rows" else "file"
+
     def refused(self, line: int | None, reason: str, *, remedy: str | None = None) -> FileRefused:
         """The error that refuses this file; to be raised."""
         return FileRefused(self.shown, line, reason, remedy=remedy)

@@ -54,8 +54,8 @@ def applicable(
     return Applied(tuple(required), unique, ranges, references)
 
 
-def unused(terms: Terms, known: Sequence[str]) -> list[str]:
-    """Sentences on rules about columns that there are nowhere so far."""
+def unused(terms: Terms, known: Sequence[str], noun: str = "file") -> list[str]:
+    """Sentences on rules about columns that there are nowhere so far. noun: see `SourceFile`."""
     named = {
         "required": terms.required,
         "unique": tuple(name for group in terms.unique for name in group),
@@ -67,12 +67,14 @@ def unused(terms: Terms, known: Sequence[str]) -> list[str]:
         for name in dict.fromkeys(names):
             if name not in known:
                 meant = nearest(name, known)
-                found.append(f"`contract.{rule}` names `{name}`, which no file has so far" + (f": is it `{meant}`?" if meant else ""))
+                lacking = "no file has so far" if noun == "file" else f"the {noun} does not have"
+                found.append(f"`contract.{rule}` names `{name}`, which {lacking}" + (f": is it `{meant}`?" if meant else ""))
     return found
 
 
 def _lacking(source: SourceFile, name: str, has: Sequence[str]) -> Exception:
     meant = nearest(name, has)
     shown = ", ".join(has[:_SHOWN]) or "none"
-    remedy = (f"Is it `{meant}`? " if meant else "") + "Add it to the file, or take it out of the contract and of `nullable: false`."
-    return source.refused(None, f"column `{name}` is required, and the file lacks it; it has {shown}", remedy=remedy)
+    noun = source.noun
+    remedy = (f"Is it `{meant}`? " if meant else "") + f"Add it to the {noun}, or take it out of the contract and of `nullable: false`."
+    return source.refused(None, f"column `{name}` is required, and the {noun} lacks it; it has {shown}", remedy=remedy)

@@ -24,6 +24,7 @@ from engines.files.value_sets import Suspects, ValueSet, among
 from state.objects import ObjectStore
 
 Rows: TypeAlias = npt.NDArray[np.int64]
+_NOTHING: Words = np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Uniqueness:
         """A pass. groups: those whose columns there are."""
         self.discard()
         self._groups = tuple(group for group in self._all if group in groups)
-        self._suspects = {group: Suspects(self._store) for group in self._groups if group not in self._repeated}
+        self._suspects = {group: Suspects(self._store) for group in self._groups}
         self._seen = {group: {} for group in self._groups}
         self._told = {group: ValueSet(self._store) for group in self._groups} if self._present.gathers and self._key is None else {}
 
@@ -77,10 +78,15 @@ class Uniqueness:
                 yield Breach(f"unique: {', '.join(group)}", found, _Says(batch, group, frozenset(rows[there].tolist())))
 
     def doubtful(self) -> bool:
-        """At the end of a pass: whether values repeat, so that another pass must tell which rows these are."""
-        found = {group: values for group, suspects in self._suspects.items() if len(values := suspects.twice())}
-        self._repeated |= found
-        return bool(found)
+        """At the end of a pass: whether values repeat of which that was not known, so that another pass must tell which rows these are. A
+        source that is no file may bring others each time."""
+        doubt = False
+        for group, suspects in self._suspects.items():
+            known = self._repeated.get(group, _NOTHING)
+            found = np.union1d(known, suspects.twice())
+            doubt |= len(found) > len(known)
+            self._repeated[group] = found
+        return doubt
 
     def accept(self) -> None:
         """The values of the last pass are there from now on."""
@@ -100,9 +106,8 @@ class Uniqueness:
         """Rows after the first of equal ones, as far as it is known which values there are twice."""
         again = np.zeros(len(there), np.bool_)
         first, second = hashes
-        if group in self._suspects:
-            self._suspects[group].add(first[~there])
-        else:
+        self._suspects[group].add(first[~there])
+        if len(self._repeated.get(group, _NOTHING)):
             seen = self._seen[group]
             for place in among(first, self._repeated[group]).tolist():
                 value, key = (int(first[place]), int(second[place])), 0 if keys is None else int(keys[place])

@@ -37,7 +37,7 @@ def read(task: PostgresTask, server: Server, progress: Progress) -> Extract:
     def origin() -> Origin:
         return Origin(place=server.place, reads=task.reads, cursor=reading.cursor or "")
 
-    return extract(task.rows, reading, origin, progress, reading.fresh)
+    return extract(task.rows, reading, origin, progress, reading if cursor is not None else None)
 
 
 def _window(task: PostgresTask, lower: str | None, kind: str) -> Window:
@@ -49,7 +49,7 @@ def _window(task: PostgresTask, lower: str | None, kind: str) -> Window:
     condition = _at_least(task.cursor, lower, kind) if lower is not None and comparable else None
     until = _scalar(task.last, kind) if task.last is not None and comparable else None
     names = [column.name for column in task.rows.rows.schema.columns]
-    return Window(rows_where(task.held, names, condition), task.cursor, until)
+    return Window(rows_where(task.held, names, condition), task.cursor, until, keyed=task.rows.rows.write == "upsert")
 
 
 def _at_least(column: str, value: str, kind: str) -> str:

@@ -2,8 +2,9 @@
 
 One pass is one transaction of its own: what columns there are, the bounds of a cursor, the rows, and the server's count of them, which
 must be the number that arrived. A value that its column's type cannot hold makes the column text, or refuses the read where the table or
-the spec says the type. Nothing is ever held but a few blocks. Rows cross in binary where each column is known there and is to be of its own
-type, else as text. Next: `connection.py`, `binary.py`, `columns.py`, `window.py`.
+the spec says the type; where a contract sets rows aside, it is one of these, and the next pass takes such columns as text to find them all.
+Nothing is ever held but a few blocks. Rows cross in binary where each column is known there and is to be of its own type, else as text.
+Next: `connection.py`, `binary.py`, `columns.py`, `window.py`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from engines.errors import SourceRefused, SourceUnavailable
-from engines.files.source import ColumnPlan, Contradicted, Misfit
+from engines.files.kept_rows import Rows
+from engines.files.source import ColumnPlan, Contradicted, Misfit, Reopen
 from engines.files.types import can_widen
 from engines.postgres.binary import Decoder, decoded, decoders
 from engines.postgres.columns import Unfit, Wire, our_type, settle, unescaped, wire
 from engines.postgres.connection import NULL, Block, CopyStream, Described, Server, Snapshot, literal, quoted
+from engines.postgres.salvaging import salvaged
 from engines.postgres.window import Window
 
 _PLACE = re.compile(r"CSV column #(\d+):[^']*'(.*)'", re.DOTALL)
@@ -59,10 +62,13 @@ class PostgresReading:
     ) -> None:
         """query: one statement. known: of a lower bound and the cursor's type, the rows at and above it that the table has already."""
         self._server, self._query, self._by, self._known = server, query, cursor, known
+        self.column = cursor.column if cursor is not None else ""
         self.cursor = cursor.last if cursor is not None else None
         self.received = 0
         self._window = Window()
         self._columns: tuple[Described, ...] = ()
+        self._wires: Mapping[str, Wire] = {}
+        self._as_text = False
         self._bytes = 0
 
     def guesses(self) -> Mapping[str, tuple[str, str]]:
@@ -93,7 +99,9 @@ class PostgresReading:
         with self._server.snapshot() as snapshot:
             if self._described(snapshot) != self._columns:
                 raise SourceUnavailable(self._server.place, "the columns changed while it was read")
-            wires = {column.name: self._wire(column, plans[column.name]) for column in self._columns}
+            wires = self._wires = {column.name: self._wire(column, plans[column.name]) for column in self._columns}
+            if self._as_text:
+                wires = {name: how if plans[name].aside is None else replace(how, parsed=pa.string()) for name, how in wires.items()}
             bounds = self._bounds(snapshot) if self._by is not None else None
             self._window = Window() if bounds is None else self._known(bounds.lower, our_type(bounds.type))
             self.received = 0
@@ -104,9 +112,9 @@ class PostgresReading:
                     yield from self._parsed(stream, blocks, plans, wires)
             self.cursor = bounds.upper if bounds is not None else None
 
-    def fresh(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Without the rows that the table has already: asked of what is about to be written, during a pass."""
-        return self._window.fresh(batch)
+    def known(self, batch: pa.RecordBatch) -> Rows:
+        """See `engines.files.kept_rows.Overlap`."""
+        return self._window.known(batch)
 
     def line_of(self, row: int) -> int | None:
         """A table has no lines."""
@@ -174,7 +182,7 @@ class PostgresReading:
 
     def _decoders(self, plans: Mapping[str, ColumnPlan]) -> Mapping[str, Decoder] | None:
         """None where some column is to be of another type than its own, or is of one that crosses as text."""
-        own = all(plans[column.name].type == our_type(column.type, column.element) for column in self._columns)
+        own = not self._as_text and all(plans[column.name].type == our_type(column.type, column.element) for column in self._columns)
         return decoders({column.name: column.type for column in self._columns}) if own else None
 
     def _parsed(
@@ -187,7 +195,7 @@ class PostgresReading:
             except pa.ArrowException as error:
                 raise self._told(error, plans) from None
             except Unfit as unfit:
-                raise _contradiction(plans[unfit.column], unfit.value, self.received + unfit.index) from None
+                raise self._contradiction(plans[unfit.column], unfit.value, self.received + unfit.index) from None
             self._bytes += size
             for batch in batches:
                 columns = [self._settled(column, plans[name], wires[name]) for name, column in zip(names, batch.columns, strict=True)]
@@ -197,23 +205,27 @@ class PostgresReading:
             raise SourceUnavailable(self._server.place, f"sent {stream.rows} rows, of which {self.received} arrived")
 
     def _settled(self, column: pa.Array, plan: ColumnPlan, how: Wire) -> pa.Array:
+        if self._as_text and plan.aside is not None:
+            return salvaged(column, self._wires[plan.name], plan.aside, self.received)
         try:
             return settle(column, how)
         except Unfit as unfit:
-            raise _contradiction(plan, unfit.value, self.received + unfit.index) from None
+            raise self._contradiction(plan, unfit.value, self.received + unfit.index) from None
 
     def _told(self, error: Exception, plans: Mapping[str, ColumnPlan]) -> Exception:
         """What pyarrow's words mean: a value that is not of its column's type."""
         if match := _PLACE.search(str(error)):
             name = list(plans)[int(match[1])]
-            return _contradiction(plans[name], match[2], None)
+            return self._contradiction(plans[name], match[2], None)
         return SourceRefused(f"cannot be read: {str(error).splitlines()[0]}")
 
-
-def _contradiction(plan: ColumnPlan, value: str, row: int | None) -> Exception:
-    if plan.word == "guess":
-        return Contradicted({plan.name: ("string", f"text, since {value} is no {plan.type}")})
-    return Misfit(plan, value, None, row)
+    def _contradiction(self, plan: ColumnPlan, value: str, row: int | None) -> Exception:
+        if plan.aside is not None:
+            self._as_text = True
+            return Reopen()
+        if plan.word == "guess":
+            return Contradicted({plan.name: ("string", f"text, since {value} is no {plan.type}")})
+        return Misfit(plan, value, None, row)
 
 
 Blocks = Iterator[tuple[int, Future[list[pa.RecordBatch]]]]

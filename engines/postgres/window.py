@@ -10,15 +10,23 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+_NONE: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
 
 class Window:
     """The rows at the boundary that are in the table."""
 
-    def __init__(self, rows: Iterable[pa.RecordBatch] = (), cursor: str = "", until: pa.Scalar | None = None) -> None:
-        """rows: with all columns of the table. until: the greatest cursor value that was read before; None: any row may be known."""
+    def __init__(
+        self, rows: Iterable[pa.RecordBatch] = (), cursor: str = "", until: pa.Scalar | None = None, *, keyed: bool = False
+    ) -> None:
+        """rows: with all columns of the table. until: the greatest cursor value that was read before; None: any row may be known. keyed:
+        each row is there once, and may be asked for again."""
+        self._taken = 0 if keyed else 1
         self._cursor = cursor
         self._until = until
         self._names: list[str] = []
@@ -27,24 +35,20 @@ class Window:
             self._names = batch.schema.names
             self._known.update(_digests(batch, self._names))
 
-    def fresh(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows that are not known."""
+    def known(self, batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+        """The rows that the table has, ascending."""
         if not self._known:
-            return batch
+            return _NONE
         suspects = pc.less_equal(batch.column(self._cursor), self._until) if self._until is not None else None
         if suspects is not None and not pc.any(suspects).as_py():
-            return batch
+            return _NONE
         rows = pa.array(range(batch.num_rows)) if suspects is None else pc.indices_nonzero(suspects)
-        drop: list[int] = []
+        found: list[int] = []
         for row, mark in zip(rows.to_pylist(), _digests(batch.take(rows), self._names), strict=True):
             if self._known[mark] > 0:
-                self._known[mark] -= 1
-                drop.append(row)
-        if not drop:
-            return batch
-        keep = pa.array([True] * batch.num_rows).to_numpy(zero_copy_only=False).copy()
-        keep[drop] = False
-        return batch.filter(pa.array(keep))
+                self._known[mark] -= self._taken
+                found.append(row)
+        return np.array(found, np.int64)
 
 
 def _digests(batch: pa.RecordBatch, names: list[str]) -> Iterator[bytes]:

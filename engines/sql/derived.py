@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from engines.errors import SourceRefused, SourceUnavailable
 from engines.files.arrow_values import as_json, check_years
+from engines.files.conversion import salvage
 from engines.files.extract import extract
 from engines.files.ingest import Progress
 from engines.files.source import ColumnPlan, Contradicted, Misfit
@@ -118,6 +119,11 @@ def _fitted(column: pa.Array, plan: ColumnPlan, row: int) -> pa.Array:
     try:
         return _as(column, target)
     except _UNFIT:
+        if plan.aside is not None:
+            fitted, places = salvage(len(column), lambda first, count: _as(column.slice(first, count), target), target, _UNFIT)
+            for place in places:
+                plan.aside(row + place, as_json(column[place]))
+            return fitted
         index = next((at for at in range(len(column)) if not _fits(column.slice(at, 1), target)), 0)
     value = as_json(column[index])
     if plan.word == "guess" and plan.type != "string":

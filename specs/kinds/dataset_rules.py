@@ -92,7 +92,7 @@ class Contract(Part):
     )
     on_violation: Literal["quarantine", "reject", "warn"] = Field(
         default="quarantine",
-        description="What becomes of a violating row: it is set aside, or its whole file is refused, or it is only reported.",
+        description="What becomes of a violating row: it is set aside, or its whole file (or read) is refused, or it is only reported.",
     )
 
 

@@ -287,7 +287,8 @@ class Origin:
 
     `slot`: the instant (ISO 8601) of the schedule, or of an operator's word, that was honoured last; "" where none ever was. For a source
     that is no file, `place`: its server, without credentials; `reads`: the table or query; `inputs`: the version of each dataset that was
-    read; `cursor`: the greatest cursor value that was read, as the source writes it; "" without one.
+    read; `cursor`: the greatest cursor value that was read, as the source writes it; "" without one; `read`: the instant at which a read
+    last ended well, whether or not it brought anything.
     """
 
     slot: str = ""
@@ -295,10 +296,11 @@ class Origin:
     reads: str = ""
     inputs: Mapping[str, int] = field(default_factory=dict, hash=False)
     cursor: str = ""
+    read: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """What is not set is left out."""
-        parts = {"slot": self.slot, "place": self.place, "reads": self.reads, "inputs": dict(self.inputs), "cursor": self.cursor}
+        parts = {name: getattr(self, name) for name in ("slot", "place", "reads", "cursor", "read")} | {"inputs": dict(self.inputs)}
         return {name: part for name, part in parts.items() if part}
 
     @classmethod

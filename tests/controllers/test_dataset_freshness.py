@@ -16,7 +16,7 @@ from specs.parse import parse_file
 from state import reasons
 from state.catalog.entry import TableCommit
 from state.catalog.fold import ObjectState, apply
-from state.catalog.records import Binding, DataFile, Ledger, Schema, Table
+from state.catalog.records import Binding, DataFile, Ledger, Origin, Schema, Table
 from state.objects import ObjectRef
 from state.timestamps import iso
 
@@ -52,6 +52,18 @@ def test_age_counts_from_the_newest_file_that_matches() -> None:
 def test_without_a_file_it_counts_from_the_newest_that_was_read_and_else_from_the_version() -> None:
     assert left(table(NOW - HOUR)) == 2
     assert left(table()) == -2
+
+
+def test_of_a_source_that_is_no_file_it_counts_from_the_last_read() -> None:
+    query = (
+        "apiVersion: lakehouse/v1\nkind: Dataset\nmetadata: {name: x}\nspec: {source: {sql: SELECT 1 AS a}, freshness: {staleAfter: 3h}}\n"
+    )
+    of = parse_file("x.yaml", query.encode()).resources[0].spec_as(DatasetSpec)
+    read = replace(table(), origin=Origin(slot=iso(NOW), read=iso(NOW - HOUR)))
+    assert left(read, NOW, of=of) == 2
+    assert left(replace(table(), origin=Origin(slot=iso(NOW))), of=of) == -2, "what honoured a slot may have been refused"
+    assert left(read, NOW - 4 * HOUR) == -1, "it is of files by now"
+    assert Origin.from_dict(read.origin.to_dict()) == read.origin  # type: ignore[union-attr]
 
 
 def test_nothing_is_stale_that_is_asked_for_nothing_or_holds_nothing() -> None:

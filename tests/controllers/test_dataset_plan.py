@@ -555,20 +555,6 @@ class TestEndings:
         assert outcome.reason == reasons.STATE_IMMUTABLE
         assert "Bucket/primary" in outcome.message
 
-    @pytest.mark.parametrize(
-        ("spec", "named"),
-        [
-            ("{source: {sql: SELECT 1}, contract: {required: [k]}}", "`contract` of a source that is no file"),
-        ],
-    )
-    def test_what_is_not_built_is_named(self, spec: str, named: str) -> None:
-        lake = Lake(dataset(spec))
-        assert lake.steps(listing({"x": X})) == ()
-        outcome = conclude(lake.resource, lake.observed(listing({"x": X})))
-        assert isinstance(outcome, Stalled)
-        assert outcome.reason == reasons.NOT_SUPPORTED
-        assert outcome.message.startswith(f"{named} is not built")
-
 
 class TestTakingUp:
     former = Table("persons", 4, "primary", transformation="t", schemas=(SCHEMA,))

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from controllers.dataset import plan as dataset
 from controllers.index import plan as index
 from controllers.index_generation import plan as generation
 from specs.parse import parse_file
@@ -15,7 +14,7 @@ from specs.schema import FieldHelp, explain
 
 JUDGES: dict[str, Any] = {
     "Bucket": lambda spec: None,
-    "Dataset": dataset.not_built,
+    "Dataset": lambda spec: None,
     "Index": index.not_built,
     "IndexGeneration": generation.not_built,
 }

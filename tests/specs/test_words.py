@@ -16,7 +16,6 @@ from specs.kinds.dataset import DatasetSpec, reading
 from specs.kinds.dataset_source import Source
 from specs.kinds.index import IndexSpec, OllamaModel, ServeGeneration
 from specs.kinds.policy import PolicySpec
-from specs.model import given_fields
 from specs.sizes import SizeInvalid, parse_size
 from specs.sql_names import normalised, parameters_of, tables_of
 from specs.suggestions import nearest
@@ -128,7 +127,6 @@ def test_what_controllers_read_from_specs() -> None:
     assert index.text == ("resume",)
     assert index.serve == ServeGeneration(generation="g")
     assert index.embed.model == OllamaModel(ollama="n")
-    assert given_fields(index) == ("dataset", "embed", "embed.model", "embed.model.ollama", "serve", "serve.generation", "text")
     policy = PolicySpec.model_validate({"dataset": "a", "columns": [{"columns": "x", "mask": None}]})
     assert policy.columns[0].mask == "null"
     one = DatasetSpec.model_validate({"source": {"files": "a/*.csv"}, "columns": {"a": "string"}})

@@ -14,9 +14,10 @@ from reconciler.lakectl.words import number
 
 USAGE = "[DATASET] [--rule RULE] [--source PATH] [-n N] [-o FORMAT]"
 DESCRIPTION = """
-Rows that break a dataset's contract and are not in its table: file and line, the first rule that
-each breaks, every reason, and the original text. Correct the file, or the contract: then they are
-read again. All of them are in SQL as system.quarantine.
+Rows that break a dataset's contract and are not in its table: file and line (of a database or a
+query, the row's number), the first rule that each breaks, every reason, and the original text.
+Correct the source, or the contract: then they are read again. All of them are in SQL as
+system.quarantine.
 """
 EXAMPLES = """
 lakectl quarantine
@@ -34,7 +35,7 @@ def options(parser: Parser) -> None:
     """Which rows."""
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="only rows of this dataset")
     parser.add_argument("--rule", metavar="RULE", help='only those whose first rule is this, as in range or "range: hours"')
-    parser.add_argument("--source", metavar="PATH", help="only those of this file")
+    parser.add_argument("--source", metavar="PATH", help="only those of this file, or of postgres:TABLE")
     parser.add_argument("-n", "--limit", metavar="N", type=count, default=_MOST, help=f"at most so many (default: {_MOST})")
     add_output(parser)
 

@@ -14,8 +14,8 @@ Set fields of one row of a dataset whose `write` is upsert, or delete the row. Q
 once; system.journal keeps old and new value, who and why. KEY is the value of the primary key, or a
 JSON array where it has several columns. A value is text, read by the column's type; COLUMN= without
 a value sets null. A later file that brings the same key takes the row over again, as it does with a
-row of a former file. Where no daemon runs the request is stored, and the next one or
-`lakectl apply` carries it out.
+row of a former file. What would break the dataset's contract is refused. Where no daemon runs the
+request is stored, and the next one or `lakectl apply` carries it out.
 """
 EXAMPLES = """
 lakectl row set candidates CAND-001 phone=555-0100 --reason "called back"

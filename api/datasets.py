@@ -1,7 +1,7 @@
 """GET /catalog/datasets and /catalog/datasets/{name}: what each dataset holds, as the catalog says.
 
 Figures come from the catalog's records and from profiles; no data file is opened. Opening a large catalog may read shards, so it runs in a
-thread. Next: `state/catalog/records.py`, `state/descriptions.py`.
+thread. Next: `state/catalog/tables.py`, `state/descriptions.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from api.threads import Threads, Wanted
 from engines.reading import Reader, TableName, decide
 from engines.sql.tables import sql_name
 from state.catalog.fold import ObjectState
-from state.catalog.records import Schema, Table
+from state.catalog.schemas import Schema
+from state.catalog.tables import Table
 from state.descriptions import ColumnDescription, Describe, Description
 from state.lineage import edges
 

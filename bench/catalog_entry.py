@@ -25,9 +25,10 @@ from bench.report import write
 from examples.s3_server import REGION, S3Server
 from state.buckets import open_store
 from state.catalog.catalog import Catalog
+from state.catalog.data_files import DataFile
 from state.catalog.entry import TableCommit
 from state.catalog.log import WriterId, log_key
-from state.catalog.records import Column, DataFile, Schema
+from state.catalog.schemas import Column, Schema
 from state.objects import ObjectRef, ObjectStore
 from state.places import BucketConfig, Service
 from state.secrets import SECRET_PREFIX

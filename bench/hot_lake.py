@@ -34,7 +34,7 @@ from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables, sql_name
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.local_store import LocalStore
 from state.places import BucketConfig
 from state.reader import ObjectReader

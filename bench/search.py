@@ -45,7 +45,7 @@ from engines.vectors.matrix import nearest, open_matrix
 from engines.vectors.recommend import recommend
 from state.buckets import Buckets
 from state.catalog.fold import ObjectState
-from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest
+from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest
 from state.places import BucketConfig
 from state.reader import ObjectReader
 

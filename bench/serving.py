@@ -35,7 +35,7 @@ from bench.repository import BUCKET, HEAD, Repository, dataset
 from bench.search import SEED, K, bare_embedder, documentation
 from engines.vectors.recommend import recommend
 from state.catalog.catalog import Catalog
-from state.catalog.records import Build
+from state.catalog.indexes import Build
 from state.local_store import LocalStore
 
 QUERY = "SELECT city, count(*) AS orders, sum(amount) AS total FROM orders WHERE amount > 10 GROUP BY city ORDER BY city"

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from engines.errors import QueryInvalid, VersionUnknown
 from engines.sql.readings import readable_under, under
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.timestamps import from_iso, iso
 
 Moment: TypeAlias = int | str | None

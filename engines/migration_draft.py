@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engines.files.schema_diff import Difference
-from state.catalog.records import Schema
+from state.catalog.schemas import Schema
 
 _ROOMY = "decimal(38,10)"
 """Holds every int64 and ten decimals."""

@@ -17,7 +17,7 @@ from specs.digests import digest
 from specs.kinds.dataset_rules import Migration, Split
 from specs.model import dump
 from specs.suggestions import did_you_mean
-from state.catalog.records import Column, Derivation, Schema
+from state.catalog.schemas import Column, Derivation, Schema
 
 
 class MigrationUnfit(Exception):

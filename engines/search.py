@@ -39,7 +39,8 @@ from engines.vectors.engine import Mask, Vectors
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
-from state.catalog.records import Build, IndexRecord, ServingManifest, Table
+from state.catalog.indexes import Build, IndexRecord, ServingManifest
+from state.catalog.tables import Table
 from state.errors import ObjectMissing
 from state.failures import BucketFailure
 

@@ -18,7 +18,8 @@ from engines.at import At, Moment, table_at
 from engines.errors import SearchInvalid, VersionUnknown
 from engines.reading import Reader
 from engines.vectors.registry import open_engine
-from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest, Table, Tail
+from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.tables import Table
 
 
 class Versions(Protocol):

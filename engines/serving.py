@@ -19,7 +19,7 @@ from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
 from engines.vectors.engine import VectorIndex
 from engines.vectors.tail_index import TailIndex, open_tail
-from state.catalog.records import Build, ServingManifest
+from state.catalog.indexes import Build, ServingManifest
 from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
 

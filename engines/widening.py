@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from engines.files.types import arrow_type
 from engines.sql.readings import readings
-from state.catalog.records import Column, Table
+from state.catalog.schemas import Column
+from state.catalog.tables import Table
 
 _EXACT = 2**53
 """float64 holds every whole number up to this. Source: IEEE 754."""

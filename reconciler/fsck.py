@@ -17,8 +17,9 @@ from engines.jobs.results import JobResults
 from reconciler.errors import CatalogLost
 from reconciler.opening import State
 from state.catalog.catalog import Catalog
+from state.catalog.data_files import DataFile
 from state.catalog.log import CatalogLog, log_key
-from state.catalog.records import DataFile, Table
+from state.catalog.tables import Table
 from state.digest_file import sha256_file
 from state.errors import BucketUnknown, CatalogCorrupt, ObjectMissing, StateError, StreamCorrupt
 from state.objects import ObjectInfo, ObjectStore

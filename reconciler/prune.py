@@ -15,7 +15,7 @@ from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key, Resource
 from state.catalog.fold import Approval, ObjectState
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 _ORDER = ("IndexGeneration", "Index", "Dataset", "Bucket")
 """Dependents go before what they depend on; kinds without a place here go first."""

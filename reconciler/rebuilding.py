@@ -223,11 +223,13 @@ class Rebuild:
         return refs
 
     def _profiles(self, table: Rebuilt) -> list[Noted]:
-        """The newest of each content that lies beside its parts; one that cannot be understood is left out."""
-        store, sources = self._buckets.store(table.bucket), {part.written.source for part in table.parts}
+        """The newest of each content that lies beside its parts, else a copy; one that cannot be understood is left out."""
+        sources, rescue = {part.written.source for part in table.parts}, self._buckets.rescue(table.bucket)
+        folders = sorted({part.ref.key.rpartition("/")[0] for part in table.parts})
         found: dict[str, Noted] = {}
-        for folder in sorted({part.ref.key.rpartition("/")[0] for part in table.parts}):
-            for info in sorted(store.list(f"{folder}/profile/"), key=lambda info: info.modified):
+        for store in (self._buckets.store(bucket) for bucket in (rescue, table.bucket) if bucket is not None):
+            listed = (info for folder in folders for info in store.list(f"{folder}/profile/"))
+            for info in sorted(listed, key=lambda info: info.modified):
                 document = store.get(info.key)
                 try:
                     source, columns = source_of(document), len(parse(document))

@@ -18,8 +18,10 @@ from threading import Lock
 from typing import Any, TypeAlias, get_args
 
 from specs.scalars import Sensitivity
+from state.catalog.data_files import ColumnStats, Scalar
 from state.catalog.fold import ObjectState
-from state.catalog.records import Column, ColumnStats, Scalar, Table
+from state.catalog.schemas import Column
+from state.catalog.tables import Table
 from state.drafting import Drafter, Facts, by_template
 from state.former_columns import Past, pasts, stats_of
 from state.profiles import EXAMPLES, ColumnProfile, Profiles, TableProfile

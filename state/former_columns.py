@@ -11,7 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from state.catalog.records import Column, ColumnStats, DataFile, Schema, Table
+from state.catalog.data_files import ColumnStats, DataFile
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

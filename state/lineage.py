@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from state.catalog.fold import ObjectState
-from state.catalog.records import Ledger, Table
+from state.catalog.tables import Ledger, Table
 
 
 class Edge(NamedTuple):

@@ -23,7 +23,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import orjson
 
 from specs.scalars import Sensitivity
-from state.catalog.records import Table
+from state.catalog.data_files import COMPACTION
+from state.catalog.tables import Table
 from state.errors import StateError
 from state.objects import ObjectRef
 
@@ -108,7 +109,8 @@ def _together(one: Finding, other: Finding) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class TableProfile:
-    """Columns by name; one that no readable profile knows is not there. complete: each content that the table is bound to was looked at."""
+    """Columns by name; one that no readable profile knows is not there. complete: each content that the table is bound to was looked at,
+    or what it was folded into."""
 
     columns: Mapping[str, ColumnProfile] = field(default_factory=dict)
     complete: bool = False
@@ -174,7 +176,9 @@ class _Newest(Generic[_T]):
 
 def _complete(table: Table) -> bool:
     profiled = {ledger.source for ledger in table.ledgers if ledger.kind == "profile"}
-    return bool(profiled) and all(binding.digest in profiled for binding in table.bindings.values())
+    wanted = {binding.digest for binding in table.bindings.values()} - table.folded.keys()
+    wanted |= {file.source for file in table.files if file.source.startswith(COMPACTION)}
+    return bool(profiled) and wanted <= profiled
 
 
 class Profiles:

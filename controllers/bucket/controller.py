@@ -16,7 +16,7 @@ from state.buckets import Buckets, open_store, probe
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BucketOpened, Dropped, Retained
 from state.catalog.fold import ObjectState
-from state.catalog.records import IndexRecord
+from state.catalog.indexes import IndexRecord
 from state.errors import BucketUnavailable, StateError
 from state.places import BucketPlace
 

@@ -16,7 +16,9 @@ from dataclasses import replace
 from controllers.dataset.standing import Standing
 from engines.files.footers import Footer, read_footer
 from state.buckets import Buckets
-from state.catalog.records import DataFile, Schema, Table
+from state.catalog.data_files import DataFile, is_content
+from state.catalog.schemas import Schema
+from state.catalog.tables import Table
 from state.digest_file import sha256_file
 from state.errors import BucketUnknown, ObjectMissing, StateError
 from state.mirrors import Copy
@@ -67,8 +69,9 @@ class FileChecks:
             past = thorough or table.name in self._missed or table.name not in self._seen
             self._missed.discard(table.name)
             self._seen.add(table.name)
-        # a profile is made again from its source, like a data file
-        profiles = {ledger.ref.key: ledger.ref for ledger in table.ledgers if ledger.kind == "profile"}
+        # a profile is made again from its file, like a data file; nothing else is read for its sake
+        remade = table.origin is None or not table.origin.reads
+        profiles = {one.ref.key: one.ref for one in table.ledgers if one.kind == "profile" and remade and is_content(one.source)}
         besides = table.past if past else tuple(profiles.values())
         lacking = self._objects.lacking((*(file.ref for file in table.files), *besides))
         damaged: set[str] = set()

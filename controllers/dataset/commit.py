@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 
 from controllers.dataset.files import SourceFile
 from controllers.dataset.origins import recorded
-from controllers.dataset.plan import edits_of, quarantine
+from controllers.dataset.plan import edits_of
 from controllers.dataset.steps import Correct, Follow, GiveUp
 from specs.kinds.dataset import DatasetSpec
+from state.catalog.data_files import DataFile, Role
 from state.catalog.entry import TableCommit
-from state.catalog.records import Binding, DataFile, Origin, Refusal, Role, Schema, Table
+from state.catalog.schemas import Schema
+from state.catalog.tables import Binding, Origin, Refusal, Table
 
 _LAST = sys.maxsize
 """Comes after every place."""
@@ -70,7 +72,7 @@ def commit(name: str, spec: DatasetSpec, table: Table | None, step: Follow, outc
         accept=tuple(_accepted(table, step, accepted)),
         fold={} if step.reset and table is not None and table.folded else None,
         origin=recorded(None if step.reset or table is None else table.origin, outcomes.origin if accepted else None, step.slot),
-        drop=_released(table, step, outcomes, {binding.digest for binding in after.values()}),
+        drop=_set_aside_before(table, step, outcomes),
     )
 
 
@@ -105,13 +107,11 @@ def leaving(table: Table, change: TableCommit) -> Mapping[str, int]:
     return found
 
 
-def _released(table: Table | None, step: Follow, outcomes: Outcomes, bound: Collection[str]) -> tuple[str, ...]:
-    """The quarantine of contents that no path has any more, or that were read again. Where reads add up, that of one is all there is."""
-    read = {item.file.digest for item in outcomes.accepted}
-    ledgers = quarantine(table) if table is not None else ()
-    if step.adds and not step.reset:
-        return tuple(known.ref.key for known in ledgers) if read and not outcomes.keeps else ()
-    return tuple(known.ref.key for known in ledgers if known.source in read or known.source not in bound)
+def _set_aside_before(table: Table | None, step: Follow, outcomes: Outcomes) -> tuple[str, ...]:
+    """Where reads add up, the quarantine of one is all there is: former ones go with it, unless it left them as they are."""
+    if table is None or not step.adds or not (step.reset or (outcomes.accepted and not outcomes.keeps)):
+        return ()
+    return tuple(ledger.ref.key for ledger in table.ledgers if ledger.kind == "quarantine")
 
 
 def refusals(name: str, spec: DatasetSpec, table: Table | None, step: Follow, refused: Sequence[Refusal]) -> TableCommit:

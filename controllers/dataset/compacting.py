@@ -11,8 +11,9 @@ from datetime import datetime
 from controllers.step import Work
 from engines.sql.views import split
 from specs.kinds.dataset_rules import Compaction
+from state.catalog.data_files import DataFile, is_content
 from state.catalog.entry import TableCommit
-from state.catalog.records import DataFile, Ledger, Table, is_content
+from state.catalog.tables import Ledger, Table
 from state.timestamps import iso
 
 SMALL_JOURNAL = 64 * 1024

@@ -17,8 +17,9 @@ from engines.sql.views import make_view
 from specs.digests import digest
 from state import reasons
 from state.buckets import Buckets
+from state.catalog.data_files import COMPACTION
 from state.catalog.entry import TableCommit
-from state.catalog.records import COMPACTION, Ledger, Table
+from state.catalog.tables import Ledger, Table
 from state.reader import ObjectReader
 
 _MONTH = len("2026-01")
@@ -47,7 +48,7 @@ class Compactions:
         result = Compacted.from_dict(value)
         gone = (*journals, *edits)
         newest = {kind: max(ledger.at for ledger in gone if ledger.kind == kind) for kind in {ledger.kind for ledger in gone}}
-        note = tuple(Ledger(n.kind, n.ref, n.rows, n.source, table.version + 1, newest[n.kind]) for n in result.ledgers)
+        note = tuple(Ledger(n.kind, n.ref, n.rows, n.source, table.version + 1, newest.get(n.kind, table.at)) for n in result.ledgers)
         return job, folded(table, scope, result.parts, note, tuple(ledger.ref.key for ledger in gone))
 
     def _task(self, table: Table, scope: Table, journals: tuple[Ledger, ...], edits: tuple[Ledger, ...]) -> CompactTask:

@@ -21,7 +21,7 @@ from specs.kinds.dataset import DatasetSpec
 from specs.kinds.dataset_rules import Contract
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.reader import ObjectReader
 
 _SHOWN = 12

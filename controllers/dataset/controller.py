@@ -13,7 +13,7 @@ from pathlib import Path
 from controllers.dataset import endings, origins
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
-from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, leaving, refusals, sequences
+from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, refusals, sequences
 from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
 from controllers.dataset.contracts import Contracts, contract_of
@@ -23,6 +23,7 @@ from controllers.dataset.evolving import Evolve, shapes, widening_words
 from controllers.dataset.files import Listing, SourceFile, SourceFiles, how_read
 from controllers.dataset.freshness import freshness
 from controllers.dataset.inferred import inferred
+from controllers.dataset.journalling import Journalling, replaces
 from controllers.dataset.ledgers import letting_go
 from controllers.dataset.migration import Migrations, former
 from controllers.dataset.objects import SourceObjects
@@ -41,16 +42,11 @@ from engines.files.batch import Batch, BatchResult
 from engines.files.extract import Extract, ExtractTask
 from engines.files.formats import work_of
 from engines.files.ingest import IngestTask
-from engines.files.journal import Cause
-from engines.files.journalling import JournalTask, Renewed, journal_of_leaving
-from engines.files.ledgers import Noted
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.mirroring import MirrorTask
 from engines.row_keys import DELETED_COLUMN
-from engines.sql.readings import PartFile, lineage, reading
-from engines.sql.tables import sql_name
-from engines.sql.views import make_view
+from engines.sql.readings import lineage
 from specs.digests import digest
 from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec
@@ -60,7 +56,7 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Adopted, Dropped, Renamed, Retained, TableCommit
 from state.catalog.fold import ObjectState
-from state.catalog.records import DataFile, Ledger, Refusal, Table
+from state.catalog.tables import Ledger, Refusal, Table
 from state.discards import Discards
 from state.errors import BucketUnknown
 from state.failpoints import declare, hit
@@ -72,6 +68,10 @@ _log = logging.getLogger(__name__)
 
 _BEFORE_COMMIT = declare("dataset.before-commit")
 _AFTER_COMMIT = declare("dataset.after-commit")
+_BEFORE_FOLD = declare("folding.before-commit")
+_AFTER_FOLD = declare("folding.after-commit")
+_BEFORE_MIGRATION = declare("migration.before-commit")
+_AFTER_MIGRATION = declare("migration.after-commit")
 
 
 class DatasetController:
@@ -114,6 +114,7 @@ class DatasetController:
         self._source_objects = source_objects
         self._clock = clock
         self._compactions = Compactions(buckets, executor, objects, views, self._key_prefix)
+        self._journalling = Journalling(catalog, buckets, objects, views, self._key_prefix)
         self._migrations = Migrations(buckets, executor, objects)
         self._contracts = Contracts(catalog, objects, views)
         self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, EditRules(self._contracts, members), events, clock)
@@ -269,8 +270,9 @@ class DatasetController:
         change = amendment(str(resource.key), table, step)
         if isinstance(step, GiveUp) and step.gone:
             rows = sum(ledger.rows for ledger in table.ledgers if ledger.ref.key in change.drop and ledger.kind == "journal")
-            versions = f", and versions before {change.forget}" if change.forget else ""
-            message = f"{step.why}: {rows:,} rows of the journal are lost{versions}"
+            lost = [f"{rows:,} rows of the journal"] if rows else []
+            lost += [f"versions before {change.forget}"] if change.forget else []
+            message = f"{step.why}: {' and '.join(lost)} are lost" if lost else step.why
             self._events.record_event(str(resource.key), "Warning", reasons.OBJECT_MISSING, message, revision)
         self._commit(resource, table, change, step.why, revision)
 
@@ -279,7 +281,8 @@ class DatasetController:
         self._catalog.commit((self._stamped(resource, table, change),), actor="daemon", reason=why, revision=revision)
 
     def _stamped(self, resource: Resource, table: Table | None, change: TableCommit) -> TableCommit:
-        return letting_go(stamped(change, table, resource.spec_as(DatasetSpec).keep, self._clock()), table)
+        spec = resource.spec_as(DatasetSpec)
+        return letting_go(stamped(change, table, spec.keep, self._clock()), table, adds=origins.adds(spec))
 
     def _transform(self, resource: Resource, step: Compact | Evolve, revision: str) -> Started | None:
         """By a job over the table's own files. Refused where the table is another by then."""
@@ -289,7 +292,9 @@ class DatasetController:
         if isinstance(done, Started):
             return done
         job, change = done
+        hit(_BEFORE_FOLD if isinstance(step, Compact) else _BEFORE_MIGRATION)
         self._commit(resource, table, change, step.why, revision)
+        hit(_AFTER_FOLD if isinstance(step, Compact) else _AFTER_MIGRATION)
         if job is not None:
             self._executor.forget(job.id)
         if change.schema is not None:
@@ -302,7 +307,7 @@ class DatasetController:
         if step.ingest and not resource.spec_as(DatasetSpec).source.in_files:
             return self._read(resource, step, table, revision)
         result = BatchResult()
-        job = self._job(resource, step, table, revision) if step.ingest or step.renew else None
+        job = self._job(resource, step, table, revision)
         together = resource.spec_as(DatasetSpec).publish == "together"
         if together and (offer := self._together.offered(resource, step, job.id if job is not None else None)) is not None:
             return self._together.publish(offer)
@@ -320,7 +325,7 @@ class DatasetController:
         spec, common, place = resource.spec_as(DatasetSpec), self._common(resource, step, table), sequences(table, step)
         edits = tuple(replace(self._task(common, spec, file), sequence=place[file.digest]) for file in step.ingest if file.edit is not None)
         token = next(file.digest for file in step.ingest if file.edit is None)
-        task = ExtractTask(replace(common, sequence=place[token]), edits, self._journal(resource, step, table, revision))
+        task = ExtractTask(replace(common, sequence=place[token]), edits, self._journalling.task(resource, step, table, revision))
         begun = self._rows.begin(resource, step, table, task)
         if begun is None:
             return None
@@ -371,8 +376,8 @@ class DatasetController:
         origin = None if resource.spec_as(DatasetSpec).source.in_files else replace(made.origin, read=iso(self._clock()))
         outcomes = Outcomes(accepted, refused, result.schema, origin, made.keeps)
         change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
-        at, version = iso(self._clock()), self._next_version(resource, table)
-        noted = [*result.ledgers, *self._leaving(resource, step, table, change, revision)]
+        at, version = iso(self._clock()), self._journalling.next_version(resource, table)
+        noted = [*result.ledgers, *self._journalling.left(resource, step, table, change, revision)]
         change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at, job or "", n.against) for n in noted))
 
         def tell() -> None:
@@ -413,41 +418,6 @@ class DatasetController:
         for warning in result.warnings:
             self._events.record_event(str(resource.key), "Warning", reasons.INGEST_WARNING, warning, revision)
 
-    def _leaving(self, resource: Resource, step: Follow, table: Table | None, change: TableCommit, revision: str) -> tuple[Noted, ...]:
-        """The journal of contents whose rows leave. In a table that is made anew they come again."""
-        left = {} if table is None or step.reset else leaving(table, change)
-        if not left:
-            return ()
-        cause = Cause(resource.key.name, self._next_version(resource, table), "daemon", step.why, revision)
-        return (journal_of_leaving(cause, self._buckets.store(change.bucket), self._key_prefix(resource.key.name), left),)
-
-    def _next_version(self, resource: Resource, table: Table | None) -> int:
-        record = self._catalog.view().peek(str(resource.key))
-        return (table.version if table is not None else record.last_version if record is not None else 0) + 1
-
-    def _journal(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> JournalTask:
-        """What is to be noted of the rows that the step brings."""
-        spec = resource.spec_as(DatasetSpec)
-        cause = Cause(resource.key.name, self._next_version(resource, table), "daemon", step.why, revision)
-        target, prefix = self._buckets.config(spec.bucket), self._key_prefix(resource.key.name)
-        task = JournalTask(cause, target, prefix, known=tuple(sorted(step.repair)))
-        if table is None or step.reset or spec.write != "upsert" or not table.readable:
-            return task
-        # what is damaged cannot be compared with: its rows count as new where other contents bring them as well
-        whole = replace(table, files=tuple(file for file in table.files if file.source not in step.repair))
-        before = make_view(whole, self._views, self._objects, sql_name(table.name)).table
-        return replace(task, former=before, renewed=self._renewed(step, table), schema=table.schema)
-
-    def _renewed(self, step: Follow, table: Table) -> tuple[Renewed, ...]:
-        """Contents that become the newest and are not read in this step."""
-        read, place = {file.digest for file in step.ingest}, sequences(table, step)
-        again = {file.digest: file.path for file in step.renew if file.digest not in read}
-        parts = {digest: [self._part(table, file) for file in table.readable if file.source == digest] for digest in again}
-        return tuple(Renewed(again[digest], digest, place[digest], tuple(found)) for digest, found in parts.items() if found)
-
-    def _part(self, table: Table, file: DataFile) -> PartFile:
-        return PartFile(str(self._objects.path(file.ref)), reading(table.schemas, file.schema_id, table.schema))
-
     def _common(self, resource: Resource, step: Follow, table: Table | None) -> IngestTask:
         """What all files of a step have in common."""
         spec = resource.spec_as(DatasetSpec)
@@ -475,24 +445,34 @@ class DatasetController:
             formers=lineage(table) if table is not None and schema is not None else (),
         )
 
-    def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job:
-        spec, common = resource.spec_as(DatasetSpec), self._common(resource, step, table)
+    def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job | None:
+        """None where no file is read and no row told."""
+        spec = resource.spec_as(DatasetSpec)
+        if not step.ingest and not step.renew and not replaces(spec, table, step):
+            return None
+        told = self._journalling.task(resource, step, table, revision)
+        leaving = told.replaced.leaving if told.replaced is not None else ()
+        if not step.ingest and not step.renew and not leaving:
+            return None
+        common = self._common(resource, step, table)
         place = sequences(table, step)
         shape = shapes(spec, table)
         tasks = tuple(
             replace(self._task(common, spec, file), sequence=place[file.digest], shape=shape(file.digest)) for file in step.ingest
         )
         compared = None if table is None or common.schema is None or step.repair else former(spec, table, self._objects)
-        arguments = Batch(tasks, self._journal(resource, step, table, revision), compared).to_dict()
+        arguments = Batch(tasks, told, compared).to_dict()
+        read = sum(work_of(file.path, file.size) for file in (*step.ingest, *step.renew))
+        compares = sum(file.ref.size for file in table.files) if table is not None and leaving else 0
         job = Job(
             id=digest(["ingest", arguments]),
             kind="ingest",
             function="engines.files.batch:run",
             arguments=arguments,
-            weight=job_weight(sum(work_of(file.path, file.size) for file in (*step.ingest, *step.renew)), common.target),
+            weight=job_weight(read + compares, common.target),
             object=str(resource.key),
         )
-        return job if spec.source.bucket is None else self._source_objects.job(job, spec.source.bucket, step)
+        return job if spec.source.bucket is None or not step.ingest else self._source_objects.job(job, spec.source.bucket, step)
 
     def _key_prefix(self, name: str) -> str:
         """Where its files go. A table of this name that was dropped had others: its deletions may still be under way, or a writer's who

@@ -15,7 +15,7 @@ from engines.errors import EditRefused
 from engines.files.edit import Edited, Judging
 from engines.files.row_judging import judge_row, occurrences
 from specs.kinds.dataset import DatasetSpec
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.objects import ObjectStore
 
 

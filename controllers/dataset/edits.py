@@ -1,13 +1,14 @@
 """Rows set or deleted by hand, on a request: a delta, its journal and one entry, as if a file had brought the row.
 
 Only of tables whose rows have keys that win over each other (`write: upsert`). An edit that was committed before, by an answer that a crash
-kept from being told, is known by its request's id and not done twice. A row that is set is held against the contract. Next:
-`engines/files/edit.py`, `edit_rules.py`.
+kept from being told, is known by its request's id and not done twice: the table names it, or the journal, once compaction has folded it
+into others. A row that is set is held against the contract. Next: `engines/files/edit.py`, `edit_rules.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,23 @@ from controllers.dataset.versions import stamped
 from controllers.events import Events
 from engines.errors import EditRefused
 from engines.files.edit import Edit, edit
-from engines.files.journal import Cause
+from engines.files.journal import Cause, sources
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
+from state.catalog.data_files import COMPACTION, EDIT
 from state.catalog.entry import TableCommit
-from state.catalog.records import EDIT, Ledger, Table
+from state.catalog.tables import Ledger, Table
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.requests import Request
+from state.streams.ids import instant
 from state.timestamps import Clock, iso
 
+_WRONG_CLOCKS = timedelta(days=1)
+"""By how much those of two lives of a daemon may differ."""
 _BEFORE_COMMIT = declare("edits.before-commit")
 _AFTER_COMMIT = declare("edits.after-commit")
 
@@ -54,16 +59,17 @@ class Edits:
         self._rules = rules
         self._events = events
         self._clock = clock
+        self._told: dict[str, frozenset[str]] = {}  # sources of rows, by the key of a folded file of the journal
 
     def carry_out(self, resource: Resource, request: Request, revision: str | None) -> str:
         """What was done, in words. Raises EditRefused, and state errors."""
         table = _editable(resource, self._catalog.table(resource.key.name))
-        name = EDIT + request.id
-        if any(ledger.source == name for ledger in table.ledgers):
+        name, source = EDIT + request.id, f"request {request.id}"
+        if any(ledger.source == name for ledger in table.ledgers) or source in self._folded(table, instant(request.id)):
             return "it was done before"
         asked = _asked(request, name)
         now = self._clock()
-        cause = Cause(table.name, table.version + 1, request.actor, request.reason, revision, f"request {request.id}")
+        cause = Cause(table.name, table.version + 1, request.actor, request.reason, revision, source)
         spec, store = resource.spec_as(DatasetSpec), self._buckets.store(table.bucket)
         judging = self._rules.judging(spec, table, asked.key, store)
         done = edit(asked, table, self._path_of, store, self._prefix_of(table.name), cause, now, judging)
@@ -87,6 +93,14 @@ class Edits:
             self._events.record_event(str(resource.key), "Warning", reasons.CONTRACT_BROKEN, done.warning, revision)
         left = self._rules.left_behind(table, done) if asked.values is None else ""
         return f"{_told(asked, done.changes)}, version {version}{left}"
+
+    def _folded(self, table: Table, since: datetime) -> Set[str]:
+        """The sources of rows in folded files of the journal that may have been written since, whichever clock is wrong by how much."""
+        first = iso(min(since, self._clock()) - _WRONG_CLOCKS)
+        folds = [one for one in table.ledgers if one.kind == "journal" and one.source.startswith(COMPACTION) and one.at >= first]
+        found = {one.ref.key: self._told.get(one.ref.key) or sources(self._path_of(one.ref)) for one in folds}
+        self._told = {key: told for key, told in self._told.items() if not key.startswith(self._prefix_of(table.name))} | found
+        return frozenset().union(*found.values())
 
 
 def _editable(resource: Resource, table: Table | None) -> Table:

@@ -14,7 +14,7 @@ from controllers.outcome import Failed, Outcome, Ready, Stalled, Waiting
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import Refusal, Table
+from state.catalog.tables import Refusal, Table
 
 
 def conclude(resource: Resource, observed: Observed) -> Outcome:

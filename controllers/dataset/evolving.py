@@ -18,7 +18,8 @@ from engines.widening import surely_exact, widens
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec, reading
 from specs.kinds.dataset_rules import Migration
-from state.catalog.records import Column, Schema, Table
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from controllers.dataset.known_digests import KnownDigests, Signature
 from engines.files.formats import DOCUMENTS, FORMATS, Format, reader_of
 from engines.files.source import ReadOptions
 from specs.kinds.dataset import DatasetSpec
-from state.catalog.records import ObjectVersion
+from state.catalog.tables import ObjectVersion
 from state.digest_file import sha256_bytes, sha256_file
 from state.objects import ObjectInfo, ObjectRef
 

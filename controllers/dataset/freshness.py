@@ -15,7 +15,7 @@ from controllers.outcome import Aspect, Outcome, Ready, Stalled
 from specs.durations import format_duration
 from specs.kinds.dataset import DatasetSpec
 from state import reasons
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.timestamps import from_iso, iso
 
 _LONGEST = 86_400.0

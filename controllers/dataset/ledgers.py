@@ -1,23 +1,28 @@
-"""Which profiles a commit lets go of; pure. (Quarantine goes where contents are accepted: `commit.py`.)
+"""Which profiles and quarantines a commit lets go of; pure. The one place where that is said.
 
-A profile lives as long as its content is bound or has rows in the table; where one is written again under another transformation or
-schema, the new one takes the former one's place. Next: `state/catalog/records.py::Ledger`.
+A profile lives as long as its content has rows of its own in the table, or is bound and was not folded into others, which have a profile;
+quarantine as long as its content is bound. Where a content is read again, which its new profile tells, both are as that reading found
+them. Where reads of a source add up, each is a content and only the last is bound: then `commit.py` says which quarantine goes.
+Next: `state/catalog/tables.py::Ledger`.
 """
 
 from dataclasses import replace
 
 from state.catalog.entry import TableCommit
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 
-def letting_go(change: TableCommit, table: Table | None) -> TableCommit:
-    """The change, without the profiles of the table whose content it lets go of, or that it notes anew."""
-    former = [ledger for ledger in table.ledgers if ledger.kind == "profile"] if table is not None else []
+def letting_go(change: TableCommit, table: Table | None, *, adds: bool = False) -> TableCommit:
+    """The change, which drops what the table knows of contents that it lets go of, or that were read again. adds: whether reads add up."""
+    kinds = ("profile",) if adds else ("profile", "quarantine")
+    former = [ledger for ledger in table.ledgers if ledger.kind in kinds] if table is not None else []
     if table is None or not former:
         return change
     bindings = {path: b.digest for path, b in table.bindings.items() if path not in change.unbind} | {b.path: b.digest for b in change.bind}
-    files = {file.source for file in table.files if file.ref.key not in change.remove} | {file.source for file in change.add}
-    kept, keys = files | set(bindings.values()), {ledger.ref.key for ledger in change.note}
-    anew = {(ledger.kind, ledger.source) for ledger in change.note}
-    gone = (ledger for ledger in former if ledger.source not in kept or (ledger.kind, ledger.source) in anew)
-    return replace(change, drop=(*change.drop, *(ledger.ref.key for ledger in gone if ledger.ref.key not in keys)))
+    bound = set(bindings.values())
+    rows = {file.source for file in table.files if file.ref.key not in change.remove} | {file.source for file in change.add}
+    folded = table.folded if change.fold is None else change.fold
+    alive = {"profile": rows | (bound - folded.keys()), "quarantine": bound}
+    read, keys = {ledger.source for ledger in change.note if ledger.kind == "profile"}, {ledger.ref.key for ledger in change.note}
+    gone = (ledger.ref.key for ledger in former if ledger.source in read or ledger.source not in alive[ledger.kind])
+    return replace(change, drop=(*change.drop, *(key for key in gone if key not in keys)))

@@ -1,5 +1,6 @@
 """The hands of `evolving.py`: a job that tries a migration on the rows there are, and the entry that makes its schema the present one."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from controllers.dataset.evolving import Evolve
@@ -17,7 +18,8 @@ from specs.kinds.dataset import DatasetSpec
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.entry import TableCommit
-from state.catalog.records import Refusal, Table
+from state.catalog.tables import Refusal, Table
+from state.errors import ObjectCorrupt, ObjectMissing
 from state.reader import ObjectReader
 
 
@@ -64,7 +66,9 @@ def former(spec: DatasetSpec, table: Table, objects: ObjectReader) -> Former:
     newest = max(table.readable, key=lambda file: (file.schema_id not in others, file.sequence), default=None)
     columns = [column for column in table.columns if column.type == "int64"]
     exact = tuple(column.name for column in columns if surely_exact(table, column, "float64"))
-    path = None if newest is None else str(objects.path(newest.ref))
+    path = None
+    with suppress(ObjectMissing, ObjectCorrupt):  # a step that reads what is damaged again, or does without it, is none that fails of it
+        path = None if newest is None else str(objects.path(newest.ref))
     return Former(path, None if newest is None else others.get(newest.schema_id), exact, tuple(spec.columns))
 
 

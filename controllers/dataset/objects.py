@@ -33,7 +33,7 @@ from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key, Resource
 from state import reasons
 from state.buckets import Buckets
-from state.catalog.records import ObjectVersion, Table
+from state.catalog.tables import ObjectVersion, Table
 from state.errors import BucketUnavailable, BucketUnknown, KeyInvalid, SecretError, StateError
 from state.lake_keys import PROBES, lake_keys
 from state.objects import ObjectInfo, check_key

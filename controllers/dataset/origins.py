@@ -14,7 +14,7 @@ from controllers.dataset.refresh import Slot
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
 from specs.sql_names import normalised
-from state.catalog.records import Origin, Table
+from state.catalog.tables import Origin, Table
 
 EXTRACT = "#"
 """Between path and token, as footers name one read of several that add up: each is a content that a rebuilt catalog keeps."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from engines.files.formats import named_format
 from specs.kinds.dataset import DatasetSpec
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 
 def pages_without_text(spec: DatasetSpec, table: Table) -> Mapping[str, int]:

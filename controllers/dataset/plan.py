@@ -19,7 +19,8 @@ from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveU
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec, reading
 from specs.resource import Resource
-from state.catalog.records import COMPACTION, Ledger, Refusal, Table, is_content
+from state.catalog.data_files import COMPACTION, is_content
+from state.catalog.tables import Ledger, Refusal, Table
 
 
 def transformation(spec: DatasetSpec) -> str:
@@ -126,10 +127,13 @@ def mend(table: Table, standing: Standing) -> Fetch | Correct | GiveUp | None:
     return None
 
 
-def give_up(table: Table, damaged: frozenset[str]) -> tuple[Correct, ...]:
-    """Damaged files that nothing brings back are lost: the rest of the table is readable without them."""
+def give_up(table: Table, damaged: frozenset[str]) -> tuple[Correct | GiveUp, ...]:
+    """Damaged files that nothing brings back are lost: the rest of the table is readable without them. So are profiles."""
     lost = tuple(replace(file, lost=True) for file in table.files if file.key in damaged and not file.lost)
-    return (Correct("they are missing or damaged, and neither a rescue bucket nor a source has them", lost),) if lost else ()
+    if lost:
+        return (Correct("they are missing or damaged, and neither a rescue bucket nor a source has them", lost),)
+    profiles = frozenset(ledger.ref.key for ledger in table.ledgers if ledger.kind == "profile" and ledger.ref.key in damaged)
+    return (GiveUp("profiles are missing, and neither a rescue bucket nor a source has them", profiles),) if profiles else ()
 
 
 _OUTDATED = "a dataset changed that rows in quarantine refer to"

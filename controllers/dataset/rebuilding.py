@@ -5,7 +5,8 @@ Of that, contents are complete or they are not there: an ingest that was killed 
 content, in the order of their sequences; else a path's newest content is the only one that counts. Bindings of sources come with them, so
 that nothing is read again that is there.
 
-The journal, and rows that were changed by hand, come back as their footers say, but for those that others were folded from.
+The journal, and rows that were changed by hand, come back as their footers say, but for those that others were folded from. What contracts
+set aside comes back where it was judged by what the rows of its content were judged by.
 
 What cannot be known any more is decided for the side that reads more: a content that a copy kept alive, or that a renewal made the newest,
 is settled by the next look at the sources. Next: `commit.py`, whose rules these are; `engines/files/footers.py`.
@@ -19,8 +20,10 @@ from itertools import groupby
 from controllers.dataset.origins import bound_path
 from engines.files.footers import Footer, Written
 from engines.files.ledgers import LedgerFacts, Noted
+from state.catalog.data_files import EDIT, EDITS, DataFile, Role, is_content
 from state.catalog.entry import Change, Retained, TableCommit
-from state.catalog.records import EDIT, EDITS, Binding, DataFile, Ledger, Role, Schema, is_content
+from state.catalog.schemas import Schema
+from state.catalog.tables import Binding, Ledger
 from state.objects import ObjectRef
 
 
@@ -95,7 +98,7 @@ def rebuild(name: str, bucket: str, parts: Iterable[Part], edits: Iterable[Part]
     keys = {part.ref.key for part in kept}
     torn = [part for part in torn if part.written.source not in whole]
     aside = tuple(part for part in found if part.ref.key not in keys and part not in torn)
-    told = _telling(list(ledgers), {part.written.source for part in kept})
+    told = _telling(list(ledgers), kept)
     return Rebuilt(name, bucket, tuple(kept), aside, tuple(torn), tuple(_edits_of(edits, found, keys)), told)
 
 
@@ -175,8 +178,16 @@ def _edits_of(edits: Iterable[Part], parts: Iterable[Part], kept: Collection[str
             yield from ((part, f"{part.written.source}:{number}") for number, part in enumerate(content))
 
 
-def _telling(ledgers: Sequence[FoundLedger], sources: Collection[str]) -> tuple[FoundLedger, ...]:
+def _telling(ledgers: Sequence[FoundLedger], parts: Sequence[Part]) -> tuple[FoundLedger, ...]:
     """The journal without files that others were folded from; where two folds share one, the greater. What was last set aside."""
+    own = {part.written.source: (part.written.transformation, part.written.basis) for part in parts}
+    # what a folded content was judged by besides its spec, nobody knows: where datasets are referred to, it is judged again
+    folded = {content.digest: part.written.transformation for part in parts for content in part.written.contents}
+
+    def holds(facts: LedgerFacts) -> bool:
+        judged = (facts.transformation, facts.basis)
+        return own[facts.source] == judged if facts.source in own else folded.get(facts.source) == facts.transformation
+
     claimed: set[str] = set()
     kept = []
     for found in sorted(ledgers, key=lambda found: (-len(found.facts.folds), found.ref.key)):
@@ -185,7 +196,7 @@ def _telling(ledgers: Sequence[FoundLedger], sources: Collection[str]) -> tuple[
             claimed |= keys
             kept.append(found)
     aside = sorted((found for found in ledgers if found.facts.kind == "quarantine"), key=lambda found: found.facts.at)
-    newest = {found.facts.source: found for found in aside if found.facts.source in sources}
+    newest = {found.facts.source: found for found in aside if holds(found.facts)}
     return (*sorted(kept, key=lambda found: (found.facts.version, found.ref.key)), *newest.values())
 
 

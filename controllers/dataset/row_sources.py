@@ -30,7 +30,7 @@ from specs.resource import Key, Resource
 from specs.sql_names import tables_of
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.reader import ObjectReader
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from state.catalog.records import DataFile, Schema
+from state.catalog.data_files import DataFile
+from state.catalog.schemas import Schema
 from state.mirrors import Copy
 
 

@@ -13,7 +13,9 @@ from controllers.dataset.standing import SOUND, Standing
 from controllers.outcome import Outcome
 from controllers.step import Work
 from engines.files.formats import work_of
-from state.catalog.records import DataFile, Schema, Table
+from state.catalog.data_files import DataFile
+from state.catalog.schemas import Schema
+from state.catalog.tables import Table
 from state.mirrors import Copy
 from state.objects import ObjectInfo
 

@@ -22,7 +22,7 @@ from specs.resource import Resource
 from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.entry import TableCommit
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.timestamps import Clock, iso

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from specs.kinds.dataset_rules import Keep
 from state.catalog.entry import TableCommit
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.timestamps import iso
 
 

@@ -35,7 +35,8 @@ from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BuildAdded, Change, CorpusAdded
-from state.catalog.records import Build, Corpus, IndexRecord, ServingManifest, Table, Tail
+from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.tables import Table
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.reader import ObjectReader

@@ -26,7 +26,8 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Chosen, Dropped, Forgotten
 from state.catalog.fold import ObjectState
-from state.catalog.records import IndexRecord, Table
+from state.catalog.indexes import IndexRecord
+from state.catalog.tables import Table
 from state.discards import Discards
 from state.objects import ObjectRef
 from state.references import Place

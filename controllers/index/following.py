@@ -8,7 +8,8 @@ one that is overtaken before it is finished.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from state.catalog.records import Corpus, Table, Tail
+from state.catalog.indexes import Corpus, Tail
+from state.catalog.tables import Table
 
 LEAST = 256
 """Changed rows up to which nothing is built anew, however small the share that is allowed, but for none."""

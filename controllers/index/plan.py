@@ -15,7 +15,8 @@ from controllers.step import Work
 from specs.kinds.index import IndexSpec, ServeGeneration
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import Build, Choice, Corpus, IndexRecord, ServingManifest, Table, Tail
+from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Change, Served
 from state.catalog.fold import served
-from state.catalog.records import IndexRecord, ServingManifest
+from state.catalog.indexes import IndexRecord, ServingManifest
 from state.discards import Discards
 from state.failpoints import declare, hit
 from state.references import Place

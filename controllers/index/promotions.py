@@ -21,7 +21,8 @@ from specs.resource import Key, Resource
 from specs.suggestions import nearest
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Chosen
-from state.catalog.records import Choice, IndexRecord, ServingManifest, Table
+from state.catalog.indexes import Choice, IndexRecord, ServingManifest
+from state.catalog.tables import Table
 from state.requests import Request
 
 

@@ -8,7 +8,7 @@ from controllers.step import Work
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Resource
 from state import reasons
-from state.catalog.records import Corpus, IndexRecord
+from state.catalog.indexes import Corpus, IndexRecord
 
 
 @dataclass(frozen=True, slots=True)

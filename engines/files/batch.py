@@ -25,7 +25,8 @@ from engines.files.present_values import PresentValues
 from engines.files.staged_parts import StagedParts
 from engines.files.terms import unused
 from state.buckets import job_store
-from state.catalog.records import DataFile, Schema, extend_schema
+from state.catalog.data_files import DataFile
+from state.catalog.schemas import Schema, extend_schema
 from state.objects import ObjectStore
 
 

@@ -18,7 +18,7 @@ from engines.files.staged_parts import StagedParts
 from engines.migrations import cast_sql
 from engines.sql.readings import Reading, null, quote
 from engines.widening import widens
-from state.catalog.records import Column, Derivation, Schema
+from state.catalog.schemas import Column, Derivation, Schema
 from state.objects import ObjectStore
 
 

@@ -27,7 +27,8 @@ from engines.files.types import arrow_type
 from engines.row_keys import DELETED_COLUMN
 from engines.sql.readings import lineage
 from specs.suggestions import nearest
-from state.catalog.records import DataFile, Table
+from state.catalog.data_files import DataFile
+from state.catalog.tables import Table
 from state.objects import ObjectRef, ObjectStore
 
 
@@ -90,15 +91,11 @@ def edit(
         return Edited(None, (), ())
     changed = row.schema.names if former is None else rows["field"].to_pylist()
     warning = judging(row, frozenset(changed)) if asked.values is not None else None
-    with StagedParts(store) as parts, JournalWriter(store, prefix, [asked.name], asked.name) as journal:
+    with StagedParts(store) as parts, JournalWriter(parts, prefix, [asked.name], asked.name) as journal:
         part = _delta(asked, table, row, parts, prefix)
         journal.write(rows)
-        written = journal.end()
-        assert written is not None
-        ref, path = written
-        parts.add({ref.key: path})
+        noted = (Noted("edit", part.ref, 1, asked.name), *journal.end())
         parts.put()
-    noted = (Noted("edit", part.ref, 1, asked.name), Noted("journal", ref, rows.num_rows, asked.name))
     changes = zip(*(rows[name].to_pylist() for name in ("field", "old", "new")), strict=True)
     return Edited(part, noted, tuple(changes), former, warning)
 

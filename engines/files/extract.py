@@ -28,7 +28,7 @@ from engines.files.source import RowReading
 from engines.files.staged_parts import StagedParts
 from engines.files.terms import unused
 from state.buckets import job_store
-from state.catalog.records import Origin
+from state.catalog.tables import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,12 @@ def extract(
             whole = whole if judge is None else judge.reading
             result = read_rows(rows, whole, parts, lambda: progress(reading.progress(), 0), fresh=fresh, judge=judge)
             files = {rows.digest: result.files}
+            ledgers = list(result.ledgers)
             for edit in task.edits:
                 # its columns are the table's, and add none
-                files[edit.digest] = read(replace(edit, schema=result.schema, next_column_id=1 << 31), parts).files
+                found = read(replace(edit, schema=result.schema, next_column_id=1 << 31), parts)
+                files[edit.digest] = found.files
+                ledgers += found.ledgers
             named = (replace(rows, display_path=task.source), *task.edits)
             noted = () if task.journal is None else journal_of(task.journal, named, files, result.schema, parts)
             parts.put()
@@ -115,11 +118,10 @@ def extract(
         reason = error.reason if isinstance(error, FileRefused) else str(error)
         told = f"{reason.removesuffix('.')}. {error.remedy}" if error.remedy else reason
         return Extract(BatchResult(refused={rows.digest: (None, told)}), origin())
-    aside = tuple(ledger for ledger in result.ledgers if ledger.kind == "quarantine")
     lacking = () if rows.contract is None else unused(rows.contract, [column.name for column in result.schema.columns], rows.source.noun)
     violations = () if result.violations is None else (result.violations,)
     warnings = (*result.warnings, *lacking)
-    made = BatchResult(files, {}, result.schema, warnings, (*aside, *noted), result.guesses, violations)
+    made = BatchResult(files, {}, result.schema, warnings, (*ledgers, *noted), result.guesses, violations)
     return Extract(made, origin(), judge is not None and judge.unchanged)
 
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from engines.files.statistics import Key, column_stats
 from engines.files.table_writer import HIDDEN, Content
 from engines.files.types import from_arrow
-from state.catalog.records import Column, DataFile, Role, Schema
+from state.catalog.data_files import DataFile, Role
+from state.catalog.schemas import Column, Schema
 from state.objects import ObjectRef
 
 _KEYS = tuple(f"lakehouse.{name}".encode() for name in ("dataset", "columns", "source", "transformation", "table", "part"))
@@ -45,6 +46,7 @@ class Written:
     last: bool
     folds: tuple[str, ...] = ()
     contents: tuple[Content, ...] = ()
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def _written(said: dict[str, bytes]) -> Written:
         last=part["last"],
         folds=tuple(source.get("folds", ())),
         contents=tuple(Content(*content) for content in part.get("contents", ())),
+        basis=source.get("basis", ""),
     )
 
 

@@ -21,7 +21,7 @@ from engines.migrations import MigrationUnfit, Part, brought, draft, gone, mark
 from engines.sql.readings import Reading as Projection
 from engines.sql.readings import quote
 from specs.kinds.dataset_rules import Migration
-from state.catalog.records import Column, Schema
+from state.catalog.schemas import Column, Schema
 
 _COUNTED = ("string", "int64", "float64", "bool", "date", "timestamp")
 

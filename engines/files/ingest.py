@@ -59,7 +59,8 @@ from engines.row_keys import DELETED_COLUMN
 from engines.sql.source import NEWEST, SEQUENCE
 from specs.suggestions import nearest
 from state.buckets import job_store
-from state.catalog.records import DataFile, Schema, extend_schema
+from state.catalog.data_files import DataFile
+from state.catalog.schemas import Schema, extend_schema
 from state.objects import ObjectStore
 from state.places import BucketConfig
 
@@ -463,9 +464,10 @@ class _Attempt:
             return (), None
         if not judge.sets_aside or not judge.violations.count:
             return (), judge.summary()
-        origin = Origin(task.dataset, judge.shown, task.digest, task.transformation, task.contract.basis, task.key_prefix)
+        against = task.contract.against if judge.referred else ""
+        origin = Origin(task.dataset, judge.shown, task.digest, task.transformation, task.contract.basis, task.key_prefix, against)
         noted = write_quarantine(self._parts, judge.violations, judge.originals(), origin, datetime.now(UTC))
-        return (replace(noted, against=task.contract.against if judge.referred else ""),), judge.summary()
+        return (noted,), judge.summary()
 
     def _with_tombstones(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         name = self._task.tombstone

@@ -20,12 +20,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engines.files.arrow_values import as_json
-from engines.files.ledgers import LedgerFacts
+from engines.files.ledgers import LedgerFacts, Noted
+from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import out_of_space
 from engines.row_keys import DELETED_COLUMN, row_keys
 from specs.digests import digest
 from state.digest_file import sha256_file
-from state.objects import ObjectRef, ObjectStore
+from state.objects import ObjectRef
 from state.timestamps import iso
 
 SCHEMA = pa.schema(
@@ -164,40 +165,76 @@ def as_text(column: pa.Array) -> pa.Array:
     return cast
 
 
-class JournalWriter:
-    """Writes the rows of one change to a staged Parquet file. A context that drops it unless `end` was reached. Blocking."""
+def sources(path: Path) -> frozenset[str]:
+    """What the rows of a file of the journal say that they are of. Raises OSError, pa.ArrowException."""
+    column = pq.read_table(path, columns=["source"], partitioning=None)["source"]
+    return frozenset(source for source in pc.unique(column).to_pylist() if source is not None)
 
-    def __init__(self, store: ObjectStore, prefix: str, name: Sequence[object], source: str = "", folds: Sequence[str] = ()) -> None:
-        """prefix: of the table's objects; name: what the rows derive from; source, folds: see `LedgerFacts`."""
-        self._store, self._key = store, f"{prefix}/journal/{digest(['journal', *name])}.parquet"
+
+GATHERED_ROWS = 64 * 1024
+FILE_ROWS = 4 * 1024 * 1024
+"""Rows of the journal that are written at once, and those of a file after which another one begins."""
+
+
+class JournalWriter:
+    """Writes the rows of one change to staged Parquet files. A context that drops them unless `end` was reached. Blocking."""
+
+    def __init__(self, parts: StagedParts, prefix: str, name: Sequence[object], source: str = "", folds: Sequence[str] = ()) -> None:
+        """parts: where they wait. prefix: of the table's objects; name: what the rows derive from; source, folds: see `LedgerFacts`. What
+        folds others is one file, however large."""
+        self._parts, self._prefix, self._name = parts, f"{prefix}/journal", tuple(name)
+        self._none = self._facts = LedgerFacts("journal", "", source, 0, "", tuple(folds))
         self._writer: pq.ParquetWriter | None = None
         self._path: Path | None = None
-        self._facts = LedgerFacts("journal", "", source, 0, "", tuple(folds))
-        self.rows = 0
+        self._gathered: list[pa.Table] = []
+        self._waiting = self._rows = 0
+        self._ended: dict[Path, Noted] = {}
 
     def write(self, rows: pa.Table) -> None:
         """Rows that follow the former ones. Raises DiskFull."""
         if not rows.num_rows:
             return
+        self._gathered.append(rows)
+        self._waiting += rows.num_rows
+        self._note(rows)
+        if self._waiting >= GATHERED_ROWS:
+            self._flush()
+        if self._rows >= FILE_ROWS and not self._facts.folds:
+            self._end_file()
+
+    def end(self) -> tuple[Noted, ...]:
+        """Hands the files over to the parts; none where nothing changed. Raises DiskFull."""
+        self._flush()
+        self._end_file()
+        self._parts.add({noted.ref.key: path for path, noted in self._ended.items()})
+        found, self._ended = tuple(self._ended.values()), {}
+        return found
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        store = self._parts.store
         if self._path is None:
-            self._path = self._store.stage()
-        with out_of_space(self._store, self._path):
+            self._path = store.stage()
+        with out_of_space(store, self._path):
             if self._writer is None:
                 self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="zstd", compression_level=1)
-            self._writer.write_table(rows)
-        self.rows += rows.num_rows
-        self._note(rows)
+            self._writer.write_table(pa.concat_tables(self._gathered))
+        self._rows, self._waiting, self._gathered = self._rows + self._waiting, 0, []
 
-    def end(self) -> tuple[ObjectRef, Path] | None:
-        """The object and where it is staged; None where nothing changed."""
+    def _end_file(self) -> None:
         if self._writer is None or self._path is None:
-            return None
-        path, writer = self._path, self._writer
-        with out_of_space(self._store, path):
-            writer.add_key_value_metadata(self._facts.to_metadata())
+            return
+        store, path, writer, facts = self._parts.store, self._path, self._writer, self._facts
+        with out_of_space(store, path):
+            writer.add_key_value_metadata(facts.to_metadata())
             writer.close()
+        number = [len(self._ended)] if self._ended else []
+        key = f"{self._prefix}/{digest(['journal', *self._name, *number])}.parquet"
+        ref = ObjectRef(store.name, key, path.stat().st_size, sha256_file(path))
+        self._ended[path] = Noted("journal", ref, self._rows, facts.source)
         self._writer = self._path = None
-        return ObjectRef(self._store.name, self._key, path.stat().st_size, sha256_file(path)), path
+        self._rows, self._facts = 0, self._none
 
     def _note(self, rows: pa.Table) -> None:
         newest = pc.max(rows["at"]).as_py().replace(tzinfo=UTC)
@@ -211,5 +248,5 @@ class JournalWriter:
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        for path in (*self._ended, *((self._path,) if self._path is not None else ())):
+            path.unlink(missing_ok=True)

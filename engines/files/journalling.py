@@ -1,14 +1,17 @@
 """The journal of an ingest: field by field where the table has rows that its new ones may replace, else one row per file. Blocking.
 
 A file that adds many rows at once (more than MOST_INSERTS) is a load for those: they are counted, not told field by field; the rows that it
-changes are told all the same. Next: `journal.py` for the rows, `engines/sql/changes.py` for what they are compared with.
+changes are told all the same. Next: `journal.py` for the rows; `engines/sql/changes.py` for what an upsert is compared with, and
+`engines/sql/replacing.py` for what takes the place of other rows.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -21,7 +24,8 @@ from engines.files.staged_parts import StagedParts
 from engines.files.types import arrow_type
 from engines.sql.readings import PartFile
 from engines.sql.source import LakeTable, source_from_dict
-from state.catalog.records import DataFile, Schema
+from state.catalog.data_files import DataFile
+from state.catalog.schemas import Schema
 from state.objects import ObjectStore
 from state.places import BucketConfig
 
@@ -49,14 +53,57 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """A content whose rows the batch takes away. name, parts: as of `Renewed`, no parts where they cannot be read; rows: their number;
+    unless: contents whose refusal keeps it."""
+
+    name: str
+    digest: str
+    rows: int
+    parts: tuple[PartFile, ...]
+    unless: tuple[str, ...]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Of what `asdict` gave. Raises KeyError for anything else."""
+        return cls(**{**data, "parts": tuple(PartFile.from_dict(part) for part in data["parts"]), "unless": tuple(data["unless"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Rows of a keyed table that others take the place of. stay: the rows that neither leave nor come; None for none."""
+
+    primary_key: tuple[str, ...]
+    leaving: tuple[Leaving, ...]
+    stay: LakeTable | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; the inverse of `from_dict`."""
+        leaving = [{**asdict(one), "parts": [part.to_dict() for part in one.parts], "unless": list(one.unless)} for one in self.leaving]
+        return {"primary_key": list(self.primary_key), "leaving": leaving, "stay": self.stay and self.stay.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Raises KeyError or TypeError for what `to_dict` does not make."""
+        return cls(tuple(data["primary_key"]), tuple(map(Leaving.from_dict, data["leaving"])), _table(data["stay"]))
+
+
+def _table(data: Mapping[str, Any] | None) -> LakeTable | None:
+    found = None if data is None else source_from_dict(data)
+    assert found is None or isinstance(found, LakeTable)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class JournalTask:
     """What is to be noted of a batch.
 
     Args:
         cause: of all its rows. target, key_prefix: where the journal goes.
-        former: the keyed table that the rows change; None where they are its first, or where it has no key.
+        former: the keyed table that rows are upserted into; None where they are its first, or where it is another table.
         known: contents that the table holds already and that are only written again.
         renewed: contents that bring rows and are not read. schema: of the table, for them.
+        replaced: what the rows of a keyed table that is no upsert take the place of; None where they are its first.
     """
 
     cause: Cause
@@ -66,6 +113,7 @@ class JournalTask:
     known: tuple[str, ...] = ()
     renewed: tuple[Renewed, ...] = ()
     schema: Schema | None = None
+    replaced: Replaced | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -77,20 +125,20 @@ class JournalTask:
             "known": list(self.known),
             "renewed": [renewed.to_dict() for renewed in self.renewed],
             "schema": self.schema and self.schema.to_dict(),
+            "replaced": self.replaced and self.replaced.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
-        former = None if data["former"] is None else source_from_dict(data["former"])
-        assert former is None or isinstance(former, LakeTable)
         changed = {
             "cause": Cause.from_dict(data["cause"]),
             "target": BucketConfig.from_dict(data["target"]),
-            "former": former,
+            "former": _table(data["former"]),
             "known": tuple(data["known"]),
             "renewed": tuple(Renewed.from_dict(renewed) for renewed in data["renewed"]),
             "schema": None if data["schema"] is None else Schema.from_dict(data["schema"]),
+            "replaced": None if data["replaced"] is None else Replaced.from_dict(data["replaced"]),
         }
         return cls(**{**data, **changed})
 
@@ -112,38 +160,34 @@ def journal_of(
     """Writes the journal beside the parts. tasks: all of the batch; files: what was taken, by content; schema: of all of it."""
     told = [_of_file(one, files[one.digest], parts) for one in tasks if files.get(one.digest) and one.digest not in task.known]
     told += [_Content(one.name, one.digest, one.sequence, one.parts) for one in task.renewed]
+    refused = {one.digest for one in tasks} - files.keys()
+    leaving = [one for one in task.replaced.leaving if refused.isdisjoint(one.unless)] if task.replaced is not None else []
     schema = schema or task.schema
-    if not told or schema is None:
+    if not (told or leaving) or schema is None:
         return ()
     told.sort(key=lambda content: content.sequence)
     now = datetime.now(UTC)
-    name = [task.cause.version, *(content.digest for content in told)]
-    with JournalWriter(parts.store, task.key_prefix, name, told[-1].digest) as journal:
-        if task.former is None:
+    name = [task.cause.version, *(one.digest for one in leaving), *(content.digest for content in told)]
+    with JournalWriter(parts, task.key_prefix, name, told[-1].digest if told else "") as journal:
+        if task.former is not None:
+            _compare(task.cause, task.former, told, schema, journal, now)
+        elif task.replaced is not None:
+            _replace(task, task.replaced, leaving, told, schema, journal, now, parts)
+        else:
             for content in told:
                 journal.write(count_row(task.cause, "load", content.name, content.rows, now))
-        else:
-            _compare(task.cause, task.former, told, schema, journal, now)
-        written = journal.end()
-    if written is None:
-        return ()
-    ref, path = written
-    parts.add({ref.key: path})
-    return (Noted("journal", ref, journal.rows, told[-1].digest),)
+        return journal.end()
 
 
-def journal_of_leaving(cause: Cause, store: ObjectStore, key_prefix: str, contents: Mapping[str, int]) -> Noted:
+def journal_of_leaving(cause: Cause, store: ObjectStore, key_prefix: str, contents: Mapping[str, int]) -> tuple[Noted, ...]:
     """Stores one row for each content whose rows leave a table that tells of files and not of rows. contents: rows by path."""
     now = datetime.now(UTC)
-    with StagedParts(store) as parts, JournalWriter(store, key_prefix, [cause.version, "leaving", *contents]) as journal:
+    with StagedParts(store) as parts, JournalWriter(parts, key_prefix, [cause.version, "leaving", *contents]) as journal:
         for path, rows in contents.items():
             journal.write(count_row(cause, "unload", path, rows, now))
-        written = journal.end()
-        assert written is not None
-        ref, path_of_it = written
-        parts.add({ref.key: path_of_it})
+        noted = journal.end()
         parts.put()
-    return Noted("journal", ref, journal.rows, "")
+    return noted
 
 
 def _of_file(task: IngestTask, files: Sequence[DataFile], parts: StagedParts) -> _Content:
@@ -156,18 +200,67 @@ def _compare(cause: Cause, former: LakeTable, told: Sequence[_Content], schema: 
 
     columns = [(column.name, arrow_type(column.type)) for column in schema.columns]
     contents = [NewRows(content.name, content.parts) for content in told]
-    inserts = {content.name: _Inserts() for content in contents}
+    telling = _Telling(cause, former.primary_key, [column for column, _ in columns], journal, now)
     for name, batch in pairs(former, contents, columns):
-        rows = change_rows(batch, [column for column, _ in columns], former.primary_key, replace(cause, source=name), now)
+        telling.tell(name, batch)
+    telling.end()
+
+
+def _replace(
+    task: JournalTask, replaced: Replaced, leaving: Sequence[Leaving], told: Sequence[_Content], schema: Schema, journal: JournalWriter,
+    now: datetime, parts: StagedParts,
+) -> None:  # fmt: skip
+    from engines.sql.replacing import Counted, Replacement, RowsOf
+
+    assert task.schema is not None
+    key, columns = replaced.primary_key, [(column.name, arrow_type(column.type)) for column in schema.columns]
+    left = [one for one in leaving if one.parts]
+    telling = _Telling(task.cause, key, [column for column, _ in columns], journal, now)
+    with tempfile.TemporaryDirectory(dir=parts.store.stage().parent) as scratch:
+        comparison = Replacement(key, [(column.name, column.type) for column in task.schema.columns], columns, Path(scratch))
+        went, came = [RowsOf(one.name, one.parts) for one in left], [RowsOf(one.name, one.parts) for one in told]
+        for found in comparison.compared(went, came, replaced.stay):
+            if isinstance(found, Counted):
+                telling.count(found.op, found.name, found.rows)
+            else:
+                telling.tell(found.name, found.pairs)
+    for one in (*(one for one in leaving if not one.parts), *(left[place] for place in comparison.unread)):
+        telling.count("unload", one.name, one.rows)
+    telling.end()
+
+
+@dataclass(slots=True)
+class _Telling:
+    """Tells rows by field, but for new ones that are too many and those that can only be counted."""
+
+    cause: Cause
+    key: Sequence[str]
+    columns: Sequence[str]
+    journal: JournalWriter
+    now: datetime
+    inserts: dict[str, _Inserts] = field(default_factory=dict)
+    counted: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def tell(self, name: str, pairs: pa.RecordBatch) -> None:
+        """As of `change_rows`. name: of the content that these rows are of."""
+        rows = change_rows(pairs, self.columns, self.key, replace(self.cause, source=name), self.now)
         inserted = pc.equal(rows["op"], "insert")
-        journal.write(rows.filter(pc.invert(inserted)))
-        inserts[name].add(rows.filter(inserted))
-    for name, found in inserts.items():
-        if found.count > MOST_INSERTS:
-            journal.write(count_row(cause, "load", name, found.count, now))
-        else:
+        self.journal.write(rows.filter(pc.invert(inserted)))
+        self.inserts.setdefault(name, _Inserts()).add(rows.filter(inserted))
+
+    def count(self, op: str, name: str, rows: int) -> None:
+        """load or unload."""
+        self.counted[op, name] = self.counted.get((op, name), 0) + rows
+
+    def end(self) -> None:
+        """Writes what was kept back."""
+        for name, found in self.inserts.items():
+            if found.count > MOST_INSERTS:
+                self.count("load", name, found.count)
             for rows in found.rows:
-                journal.write(rows)
+                self.journal.write(rows)
+        for (op, name), rows in self.counted.items():
+            self.journal.write(count_row(self.cause, op, name, rows, self.now))
 
 
 class _Inserts:

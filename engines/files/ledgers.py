@@ -1,7 +1,7 @@
 """What a job notes beside the rows that it writes: an object that its commit refers to. Plain data that crosses processes as JSON.
 
 The object's own footer says as much as the catalog will, so that a lost catalog gets its ledgers back. Next: `journal.py`,
-`quarantine.py`, `profiling.py`, `state/catalog/records.py` for what becomes of it.
+`quarantine.py`, `profiling.py`, `state/catalog/tables.py` for what becomes of it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from state.catalog.records import Ledger, LedgerKind
+from state.catalog.tables import Ledger, LedgerKind
 from state.objects import ObjectRef
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
     """A ledger that is written and not committed yet. source: the content digest that it is about; rows it holds; against: see
-    `state.catalog.records.Ledger`."""
+    `state.catalog.tables.Ledger`."""
 
     kind: LedgerKind
     ref: ObjectRef
@@ -45,8 +45,8 @@ METADATA = b"lakehouse.ledger"
 
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
-    """What the footer of a ledger in Parquet says of it, see `state.catalog.records.Ledger`. folds: keys of the ledgers that it replaced,
-    and of those that they had replaced."""
+    """What the footer of a ledger in Parquet says of it, see `state.catalog.tables.Ledger`. folds: keys of the ledgers that it replaced,
+    and of those that they had replaced. transformation, basis: of a quarantine, what its rows were judged by, as of `Provenance`."""
 
     kind: LedgerKind
     dataset: str
@@ -54,6 +54,9 @@ class LedgerFacts:
     version: int
     at: str
     folds: tuple[str, ...] = ()
+    transformation: str = ""
+    basis: str = ""
+    against: str = ""
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """What goes into the footer; the inverse of `read_ledger_facts`."""
@@ -61,7 +64,7 @@ class LedgerFacts:
 
     def ledger(self, ref: ObjectRef, rows: int) -> Ledger:
         """The catalog's entry."""
-        return Ledger(self.kind, ref, rows, self.source, self.version, self.at)
+        return Ledger(self.kind, ref, rows, self.source, self.version, self.at, against=self.against)
 
 
 def read_ledger_facts(path: Path) -> tuple[LedgerFacts | None, int]:

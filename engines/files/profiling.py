@@ -20,7 +20,7 @@ from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import out_of_space
 from engines.sensitivity.finding import Sample, find
 from specs.digests import digest
-from state.catalog.records import Schema
+from state.catalog.schemas import Schema
 from state.objects import ObjectRef
 from state.profiles import EXAMPLES, FORMAT, Finding
 

@@ -111,7 +111,8 @@ class Spool:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the rows of a file are of. basis: what else than file and spec they depend on; prefix: of the table's objects."""
+    """What the rows of a file are of. basis: what else than file and spec they depend on; prefix: of the table's objects; against: see
+    `state.catalog.tables.Ledger`."""
 
     dataset: str
     path: str
@@ -119,6 +120,7 @@ class Origin:
     transformation: str
     basis: str
     prefix: str
+    against: str = ""
 
 
 def write_quarantine(parts: StagedParts, spool: Spool, originals: Originals, origin: Origin, at: datetime) -> Noted:
@@ -128,7 +130,10 @@ def write_quarantine(parts: StagedParts, spool: Spool, originals: Originals, ori
         with out_of_space(parts.store, path), pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1) as writer:
             for table in _tables(spool, originals, origin, at):
                 writer.write_table(table)
-            writer.add_key_value_metadata(LedgerFacts("quarantine", origin.dataset, origin.digest, 0, iso(at)).to_metadata())
+            facts = LedgerFacts(
+                "quarantine", origin.dataset, origin.digest, 0, iso(at), (), origin.transformation, origin.basis, origin.against
+            )
+            writer.add_key_value_metadata(facts.to_metadata())
         sha256 = sha256_file(path)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -137,7 +142,7 @@ def write_quarantine(parts: StagedParts, spool: Spool, originals: Originals, ori
     name = digest(["quarantine", origin.path, origin.digest, origin.transformation, origin.basis, at.isoformat()])
     ref = ObjectRef(parts.store.name, f"{origin.prefix}/quarantine/{name}.parquet", path.stat().st_size, sha256)
     parts.add({ref.key: path})
-    return Noted("quarantine", ref, spool.count, origin.digest)
+    return Noted("quarantine", ref, spool.count, origin.digest, origin.against)
 
 
 def _tables(spool: Spool, originals: Originals, origin: Origin, at: datetime) -> Iterator[pa.Table]:

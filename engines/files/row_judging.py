@@ -22,7 +22,7 @@ from engines.files.present_values import PresentValues
 from engines.files.source import ColumnPlan, SourceFile
 from engines.files.value_hashes import hash_rows
 from engines.sql.scan import values
-from state.catalog.records import Column
+from state.catalog.schemas import Column
 from state.objects import ObjectStore
 
 _REMEDY = "Give values that fit, or change the contract; `onViolation: warn` takes such rows and tells of them."

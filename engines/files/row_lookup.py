@@ -15,7 +15,8 @@ import pyarrow as pa
 from engines.files.types import arrow_type
 from engines.row_keys import DELETED_COLUMN
 from engines.sql.readings import Reading, readings
-from state.catalog.records import DataFile, Table
+from state.catalog.data_files import DataFile
+from state.catalog.tables import Table
 from state.objects import ObjectRef
 
 _ORDERED = (bool, int, str)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from state.catalog.records import ColumnStats, Scalar
+from state.catalog.data_files import ColumnStats, Scalar
 
 KEPT_CHARACTERS = 64
 

@@ -31,7 +31,8 @@ from engines.files.statistics import Key, KeyRange, column_stats
 from engines.files.types import arrow_type
 from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN
 from specs.digests import digest
-from state.catalog.records import DataFile, Role, Schema
+from state.catalog.data_files import DataFile, Role
+from state.catalog.schemas import Schema
 from state.digest_file import sha256_file
 from state.errors import DiskFull
 from state.objects import ObjectRef, ObjectStore
@@ -252,6 +253,8 @@ def table_facts(schema: Schema, provenance: Provenance, primary_key: Sequence[st
     source: dict[str, object] = {"path": provenance.path, "digest": provenance.source, "size": provenance.size}
     if provenance.folds:
         source["folds"] = provenance.folds
+    if provenance.basis:
+        source["basis"] = provenance.basis
     formers = [former.to_dict() for former in provenance.formers if former.id != schema.id]
     table = {"write": provenance.write, "primaryKey": list(primary_key), "role": role, "sequence": provenance.sequence}
     return {

@@ -19,7 +19,7 @@ from engines.postgres.reading import Cursor, PostgresReading
 from engines.postgres.task import PostgresTask
 from engines.postgres.window import Window
 from engines.sql.scan import rows_where
-from state.catalog.records import Origin
+from state.catalog.tables import Origin
 from state.secrets import secrets_here
 
 

@@ -15,7 +15,7 @@ from engines.reading import Action, Reader, TableName, decide
 from engines.sql.tables import dataset_name, sql_name
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 
 class Datasets(Protocol):

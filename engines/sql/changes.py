@@ -165,10 +165,17 @@ def _without(chunk: pa.Table, later: Iterable[pa.Table | PartFile], former: Lake
 
 
 def _chunks(content: NewRows, former: LakeTable, columns: Sequence[tuple[str, pa.DataType]]) -> Iterator[pa.Table]:
-    schema = pa.schema([*columns, (DELETED_COLUMN, pa.bool_())])
-    for part in content.parts:
+    return chunks(content.parts, former.columns, pa.schema([*columns, (DELETED_COLUMN, pa.bool_())]))
+
+
+def chunks(parts: Iterable[PartFile], known: Sequence[tuple[str, str]], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of a table's files in order, under these columns; one that a file lacks is null.
+
+    known: the columns (name, our type) that the files' readings give. schema: with `_deleted`, where that is asked for.
+    """
+    for part in parts:
         with pq.ParquetFile(part.path) as file:
-            for batch in map(partial(_present, part, former.columns), file.iter_batches(CHUNK_ROWS)):
+            for batch in map(partial(_present, part, known), file.iter_batches(CHUNK_ROWS)):
                 names = set(batch.schema.names)
                 filled = [
                     batch.column(field.name).cast(field.type) if field.name in names else _absent(field, batch.num_rows) for field in schema

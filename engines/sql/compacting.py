@@ -1,7 +1,8 @@
 """Compaction: deltas and the base files that they touch become base files again, sorted by key; tombstones and what they delete are gone.
 
 It runs as a job, beside readers who go on reading the former files. Ledgers that many small changes left are folded with them: the journal
-into one file, edits into one that holds those which no later file has overtaken. Memory is bounded: the sort spills.
+into one file, edits into one that holds those which no later file has overtaken. The new base has a profile of its own, in the place of
+those of the contents that are in it. Memory is bounded: the sort spills.
 Next: `controllers/dataset/compacting.py`, which chooses; `merge.py`, which reads.
 """
 
@@ -20,6 +21,7 @@ from datafusion import SessionContext
 from engines.files.footers import read_footer
 from engines.files.journal import JournalWriter
 from engines.files.ledgers import Noted, read_ledger_facts
+from engines.files.profiling import Profiler
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import Content, Provenance, TableWriter
 from engines.row_keys import DELETED_COLUMN
@@ -28,8 +30,10 @@ from engines.sql.projection import plain_schema, projected_rows, view_schema
 from engines.sql.readings import Reading, quote
 from engines.sql.source import SEQUENCE, LakeTable, source_from_dict
 from engines.sql.spool import bounded_context
+from engines.sql.tables import dataset_name
 from state.buckets import job_store
-from state.catalog.records import EDITS, DataFile, Schema
+from state.catalog.data_files import EDITS, DataFile
+from state.catalog.schemas import Schema
 from state.places import BucketConfig
 
 
@@ -126,28 +130,32 @@ def run(arguments: Mapping[str, Any], progress: Callable[[int, int], None] | Non
         context = bounded_context(Path(scratch))
         # ledgers are stored first: whoever finds the base, which says what it folds, finds them as well
         ledgers = (*_journal(task, parts), *_edits(task, context, parts))
-        base = _base(task, context, parts, progress)
+        base, profile = _base(task, context, parts, progress)
         parts.put()
-    return Compacted(base, ledgers).to_dict()
+    return Compacted(base, (*ledgers, profile)).to_dict()
 
 
 def _base(
     task: CompactTask, context: SessionContext, parts: StagedParts, progress: Callable[[int, int], None] | None
-) -> tuple[DataFile, ...]:
+) -> tuple[tuple[DataFile, ...], Noted]:
     key = task.source.primary_key
     folds = tuple(dict.fromkeys((*task.folds, *task.edit_keys)))
     told = (task.transformation, None, "upsert", task.sequence)
-    made = Provenance(task.source.name, task.name, task.name, *told, folds, contents=task.contents, formers=task.formers)
+    made = Provenance(dataset_name(task.source.name), task.name, task.name, *told, folds, contents=task.contents, formers=task.formers)
     writer = TableWriter(parts, task.key_prefix, task.schema, made, primary_key=key, role="delta")
+    profiler = Profiler(dataset_name(task.source.name), task.schema)
     context.register_table("compacted", open_table(task.source, context))
     order = ", ".join(map(quote, key))
     try:
         for batch in context.sql(f"SELECT * FROM compacted ORDER BY {order}").execute_stream():
             rows = batch.to_pyarrow()
-            writer.write(rows.cast(plain_schema(rows.schema)))
+            plain = rows.cast(plain_schema(rows.schema))
+            writer.write(plain)
+            profiler.add(plain)
             if progress is not None:
                 progress(writer.rows, writer.rows)
-        return tuple(replace(part, role="base") for part in writer.close())
+        made_of = tuple(replace(part, role="base") for part in writer.close())
+        return made_of, profiler.put(parts, task.key_prefix, task.name, task.transformation, task.schema)
     except BaseException:
         writer.abort()
         raise
@@ -161,14 +169,10 @@ def _journal(task: CompactTask, parts: StagedParts) -> tuple[Noted, ...]:
         return ()
     facts = (read_ledger_facts(Path(path))[0] for _, path in task.journals)
     folds = dict.fromkeys((*(key for key, _ in task.journals), *(key for one in facts if one is not None for key in one.folds)))
-    with JournalWriter(parts.store, task.key_prefix, [task.name], task.name, list(folds)) as journal:
+    with JournalWriter(parts, task.key_prefix, [task.name], task.name, list(folds)) as journal:
         for _, path in task.journals:
             journal.write(pq.read_table(path, partitioning=None))
-        written = journal.end()
-    assert written is not None
-    ref, staged = written
-    parts.add({ref.key: staged})
-    return (Noted("journal", ref, journal.rows, task.name),)
+        return journal.end()
 
 
 def _edits(task: CompactTask, context: SessionContext, parts: StagedParts) -> tuple[Noted, ...]:
@@ -211,7 +215,7 @@ def _noted_edits(task: CompactTask, rows: pa.Table, parts: StagedParts) -> tuple
         return ()
     name = EDITS + task.name
     told = (task.transformation, None, "upsert", task.sequence)
-    made = Provenance(task.source.name, name, name, *told, task.edit_keys, formers=task.formers)
+    made = Provenance(dataset_name(task.source.name), name, name, *told, task.edit_keys, formers=task.formers)
     staged = StagedParts(parts.store)
     writer = TableWriter(
         staged, f"{task.key_prefix}/edits", task.schema, made, primary_key=task.source.primary_key, role="delta", deletes=True

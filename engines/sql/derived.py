@@ -28,7 +28,7 @@ from engines.sql.deriving import DerivedTask
 from engines.sql.problems import QueryProblem
 from engines.sql.session import Session
 from engines.sql.source import TableSource, source_from_dict
-from state.catalog.records import Origin
+from state.catalog.tables import Origin
 
 MEMORY = 1 << 30
 """Bytes that the operators of a query may hold before they spill."""

@@ -23,7 +23,7 @@ from engines.row_keys import DELETED_COLUMN, FILE_COLUMN, ROW_COLUMN, row_keys
 from engines.sql.problems import translate
 from engines.sql.readings import quote
 from engines.sql.source import LakeTable
-from engines.sql.spool import Range, batches, ranges, read_rows, register_sorted, spooling_context
+from engines.sql.spool import Range, any_of, batches, ranges, read_rows, register_sorted, spooling_context
 from engines.sql.version_pair import Pair
 
 _THERE, _PLACE = "__there", "__place"
@@ -139,7 +139,7 @@ def _statement(pair: Pair, columns: Sequence[str], part: Range) -> str:
     names += [f"f.{quote(name)} AS {quote(OLD + name)}" for name in columns]
     facts = [f"f.{_THERE} IS TRUE AS {EXISTED}", f"n.{_THERE} IS NOT TRUE AS {DELETED_COLUMN}"]
     differs = [f"(n.{quote(name)} IS DISTINCT FROM f.{quote(name)})" for name in columns if name not in key]
-    where = _any([f"n.{_THERE} IS NULL", f"f.{_THERE} IS NULL", *differs])
+    where = any_of([f"n.{_THERE} IS NULL", f"f.{_THERE} IS NULL", *differs])
     sides = [_side(name, key, columns, retyped, part.holds(key[0]), numbered=not pair.distinct) for name in ("later", "former")]
     order = ", ".join(map(quote, key))
     both = f"{sides[0]} n FULL JOIN {sides[1]} f ON {on}"
@@ -154,11 +154,3 @@ def _side(table: str, key: Sequence[str], columns: Sequence[str], retyped: set[s
         keys, values = (", ".join(map(quote, of)) for of in (key, columns))
         names.append(f"row_number() OVER (PARTITION BY {keys} ORDER BY {values}) AS {_PLACE}")
     return f"(SELECT {', '.join(names)}, true AS {_THERE} FROM {table} WHERE {where})"
-
-
-def _any(conditions: Sequence[str]) -> str:
-    """One OR of all, as deep as the logarithm of their number: thousands in a row exhaust the parser's stack."""
-    if len(conditions) == 1:
-        return conditions[0]
-    half = len(conditions) // 2
-    return f"({_any(conditions[:half])} OR {_any(conditions[half:])})"

@@ -22,7 +22,7 @@ from engines.sql.source import LakeTable
 from engines.sql.tables import sql_name
 from engines.sql.views import Files
 from specs.errors import LakehouseError
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 PATIENCE = 0.1
 """Seconds for which a commit waits until its tables are opened: workers that are idle take some milliseconds."""

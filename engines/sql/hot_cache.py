@@ -34,7 +34,8 @@ from engines.sql.hot_steps import (
 from engines.sql.readings import readings
 from engines.sql.source import LakeTable
 from engines.sql.views import view_name
-from state.catalog.records import DataFile, Table
+from state.catalog.data_files import DataFile
+from state.catalog.tables import Table
 
 USES = 2
 """Queries from which on a table that is not pinned is worth holding."""

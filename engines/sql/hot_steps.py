@@ -14,7 +14,8 @@ from engines.sql.hot import HotTask, Piece, Snapshot
 from engines.sql.source import LakeTable
 from engines.sql.views import parquet_files, split, view_name
 from specs.digests import digest
-from state.catalog.records import COMPACTION, DataFile, Table
+from state.catalog.data_files import COMPACTION, DataFile
+from state.catalog.tables import Table
 from state.objects import ObjectRef
 
 _KEYS = frozenset({"string", "int64", "bool", "date", "timestamp"})

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from state.catalog.records import Column, DataFile, LedgerKind, Schema, Table
+from state.catalog.data_files import DataFile
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import LedgerKind, Table
 
 
 def _schema(text: str) -> Schema:

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias
 
-from state.catalog.records import Column, Schema, Table
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Table
 
 Stage: TypeAlias = tuple[tuple[str, str], ...]
 """(name, SQL expression) of each column, in order."""

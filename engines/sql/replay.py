@@ -24,7 +24,7 @@ from engines.errors import EngineError, QueryInvalid
 from engines.files.journal import as_text, entities
 from engines.sql.problems import translate
 from engines.sql.source import LakeTable
-from engines.sql.spool import Range, batches, ranges, read_rows, register_sorted, spooling_context
+from engines.sql.spool import Range, any_of, batches, ranges, read_rows, register_sorted, spooling_context
 
 MOST_DIFFERING = 10
 _ENTITY = "entity"
@@ -203,13 +203,11 @@ def _differing(
 ) -> tuple[int, tuple[str, ...]]:
     """How many rows are not the same, and the first of their keys."""
     others = register_sorted(context, "target", _texts(target, columns), _text_schema(columns), [_ENTITY], scratch)
-    parts = [f"(r.{name} IS DISTINCT FROM t.{name})" for name in _names(columns)]
-    while len(parts) > 1:  # as deep as the logarithm of their number
-        parts = [f"({' OR '.join(parts[at : at + 2])})" for at in range(0, len(parts), 2)]
+    other = any_of([f"(r.{name} IS DISTINCT FROM t.{name})" for name in _names(columns)])
     count, first = 0, list[str]()
     for part in ranges(bounds, others):
         both = f"({_rebuilding(columns, part)}) r FULL JOIN (SELECT * FROM target WHERE {part.holds(_ENTITY)}) t ON r.entity = t.entity"
-        differ = f"r.entity IS NULL OR t.entity IS NULL OR {parts[0]}"
+        differ = f"r.entity IS NULL OR t.entity IS NULL OR {other}"
         sql = f"SELECT coalesce(r.entity, t.entity) AS entity FROM {both} WHERE {differ} ORDER BY 1"
         for batch in batches(context, sql, part.parameters):
             count += batch.num_rows

@@ -118,6 +118,14 @@ def ranges(*bounds: Sequence[pa.Scalar]) -> list[Range]:
     return [Range(low, high) for low, high in zip([None, *inner], [*inner, None], strict=True)]
 
 
+def any_of(conditions: Sequence[str]) -> str:
+    """One OR of all, as deep as the logarithm of their number: thousands in a row exhaust the parser's stack."""
+    if len(conditions) == 1:
+        return conditions[0]
+    half = len(conditions) // 2
+    return f"({any_of(conditions[:half])} OR {any_of(conditions[half:])})"
+
+
 class RowGroups:
     """Gathers batches to row groups of a Parquet file."""
 

@@ -24,7 +24,7 @@ from engines.sql.source import ArrowTable, LakeTable, TableSource
 from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import Files, View, make_view, planned
 from state.catalog.fold import ObjectState, tables_of
-from state.catalog.records import LedgerKind, Table
+from state.catalog.tables import LedgerKind, Table
 
 REMEMBERED = 4096
 RESCUED_FOR = 5.0

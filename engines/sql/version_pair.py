@@ -13,7 +13,9 @@ from typing import Any, Self
 from engines.errors import QueryInvalid
 from engines.sql.source import LakeTable, source_from_dict
 from engines.sql.views import touching
-from state.catalog.records import DataFile, Schema, Table
+from state.catalog.data_files import DataFile
+from state.catalog.schemas import Schema
+from state.catalog.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ import orjson
 
 from engines.sql.readings import readings
 from engines.sql.source import SEQUENCE, Folder, FormerFiles, LakeTable
-from state.catalog.records import DataFile, Scalar, Table
+from state.catalog.data_files import DataFile, Scalar
+from state.catalog.tables import Table
 from state.failures import BucketFailure
 from state.local_store import storage_error
 from state.objects import Found, ObjectRef

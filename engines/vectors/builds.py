@@ -23,7 +23,7 @@ from engines.vectors.publication import publish, storing
 from engines.vectors.registry import open_engine
 from specs.digests import digest
 from state.buckets import job_store
-from state.catalog.records import Build, Corpus
+from state.catalog.indexes import Build, Corpus
 from state.failpoints import declare, hit
 from state.objects import ObjectStore
 from state.places import BucketConfig

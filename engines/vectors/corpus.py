@@ -33,7 +33,7 @@ from engines.vectors.publication import publish, storing
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
 from state.buckets import job_store
-from state.catalog.records import Corpus
+from state.catalog.indexes import Corpus
 from state.failpoints import declare, hit
 from state.objects import ObjectStore
 from state.places import BucketConfig

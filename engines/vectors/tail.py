@@ -31,7 +31,7 @@ from engines.vectors.publication import publish, storing
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
 from state.buckets import job_store
-from state.catalog.records import Corpus, Tail
+from state.catalog.indexes import Corpus, Tail
 from state.failpoints import declare, hit
 from state.objects import ObjectRef, ObjectStore
 from state.places import BucketConfig

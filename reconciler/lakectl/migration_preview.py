@@ -31,7 +31,7 @@ from specs.kinds.dataset import DatasetSpec
 from specs.kinds.dataset_rules import Migration
 from specs.resource import Key
 from specs.version import PARSER_VERSION
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engines.reading import Action
     from engines.sql.source import LakeTable
     from reconciler.opening import State
-    from state.catalog.records import Table
+    from state.catalog.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,10 @@ from typing import Any, ClassVar, Self, TypeAlias, get_args
 
 import orjson
 
-from state.catalog.records import Binding, Build, Choice, Corpus, DataFile, Ledger, Origin, Refusal, Schema, ServingManifest
+from state.catalog.data_files import DataFile
+from state.catalog.indexes import Build, Choice, Corpus, ServingManifest
+from state.catalog.schemas import Schema
+from state.catalog.tables import Binding, Ledger, Origin, Refusal
 from state.errors import CatalogCorrupt
 
 FORMAT = 1

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self, TypeAlias, assert_never
 
+from state.catalog.data_files import DataFile
 from state.catalog.entry import (
     Adopted,
     Approved,
@@ -35,7 +36,9 @@ from state.catalog.entry import (
     Suspended,
     TableCommit,
 )
-from state.catalog.records import DataFile, Former, IndexRecord, Ledger, Schema, Table
+from state.catalog.indexes import IndexRecord
+from state.catalog.schemas import Schema
+from state.catalog.tables import Former, Ledger, Table
 from state.errors import StateError
 from state.timestamps import from_iso
 

@@ -18,8 +18,9 @@ import orjson
 
 from state.catalog.entry import Entry, Renamed, corrupt, touched
 from state.catalog.fold import ChangeRefused, ObjectState, fold
+from state.catalog.indexes import IndexRecord
 from state.catalog.log import log_key
-from state.catalog.records import IndexRecord, Table
+from state.catalog.tables import Table
 from state.errors import CatalogCorrupt
 
 SHARDS = 256

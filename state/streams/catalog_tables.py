@@ -15,8 +15,9 @@ import orjson
 
 from state.catalog.entry import Entry
 from state.catalog.fold import ObjectState
+from state.catalog.indexes import IndexRecord
 from state.catalog.log import Unreadable
-from state.catalog.records import IndexRecord, Table
+from state.catalog.tables import Table
 from state.descriptions import Describe
 from state.former_columns import stats_of
 from state.lineage import edges

@@ -28,8 +28,10 @@ from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
 from engines.sql.hot_cache import HotCache
 from state.buckets import Buckets
+from state.catalog.data_files import DataFile
 from state.catalog.fold import ObjectState
-from state.catalog.records import Binding, Column, DataFile, Refusal, Schema, Table
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Binding, Refusal, Table
 from state.descriptions import Descriptions
 from state.local_store import LocalStore
 from state.objects import ObjectRef

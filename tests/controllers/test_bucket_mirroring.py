@@ -23,9 +23,10 @@ from specs.resource import Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
+from state.catalog.data_files import DataFile
 from state.catalog.entry import TableCommit
 from state.catalog.log import WriterId
-from state.catalog.records import Column, DataFile, Schema
+from state.catalog.schemas import Column, Schema
 from state.errors import BucketUnavailable
 from state.local_store import LocalStore
 from state.objects import ObjectRef, ObjectStore

@@ -19,9 +19,11 @@ from specs.resource import Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
+from state.catalog.data_files import DataFile
 from state.catalog.entry import CorpusAdded, Managed, TableCommit
+from state.catalog.indexes import Corpus
 from state.catalog.log import WriterId
-from state.catalog.records import Column, Corpus, DataFile, Schema
+from state.catalog.schemas import Column, Schema
 from state.errors import BucketUnavailable, StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef

@@ -14,9 +14,11 @@ from controllers.outcome import Aspect, Outcome, Ready, Stalled, Waiting
 from specs.kinds.dataset import DatasetSpec
 from specs.parse import parse_file
 from state import reasons
+from state.catalog.data_files import DataFile
 from state.catalog.entry import TableCommit
 from state.catalog.fold import ObjectState, apply
-from state.catalog.records import Binding, DataFile, Ledger, Origin, Schema, Table
+from state.catalog.schemas import Schema
+from state.catalog.tables import Binding, Ledger, Origin, Table
 from state.objects import ObjectRef
 from state.timestamps import iso
 

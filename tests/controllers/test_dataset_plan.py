@@ -22,9 +22,11 @@ from specs.kinds.dataset import DatasetSpec
 from specs.parse import parse_file
 from specs.resource import Resource
 from state import reasons
+from state.catalog.data_files import ColumnStats, DataFile
 from state.catalog.entry import Adopted, Renamed, TableCommit
 from state.catalog.fold import ObjectState, apply, fold
-from state.catalog.records import Column, ColumnStats, DataFile, Refusal, Schema, Table
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Refusal, Table
 from state.objects import ObjectRef
 
 NAME = "Dataset/people"

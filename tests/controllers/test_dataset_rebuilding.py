@@ -10,7 +10,8 @@ from controllers.dataset.rebuilding import Part, Rebuilt, changes, rebuild
 from engines.files.footers import Footer, Written
 from state.catalog.entry import Retained
 from state.catalog.fold import fold
-from state.catalog.records import Column, Schema, Table
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Table
 from state.objects import ObjectRef
 
 

@@ -20,9 +20,12 @@ from specs.kinds.index import IndexSpec
 from specs.parse import parse_file
 from specs.resource import Resource
 from state import reasons
+from state.catalog.data_files import DataFile
 from state.catalog.entry import BuildAdded, CorpusAdded, Forgotten, Served
 from state.catalog.fold import ObjectState, apply
-from state.catalog.records import Build, Choice, Column, Corpus, DataFile, Former, IndexRecord, Schema, ServingManifest, Table, Tail
+from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Former, Table
 from state.objects import ObjectRef
 
 NAME = "Index/resumes"

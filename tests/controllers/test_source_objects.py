@@ -17,7 +17,7 @@ from engines.jobs.job import Job
 from specs.parse import parse_file
 from specs.resource import Resource
 from state.buckets import Buckets
-from state.catalog.records import Binding, ObjectVersion, Table
+from state.catalog.tables import Binding, ObjectVersion, Table
 from state.places import BucketConfig
 from state.reader import ObjectReader
 

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from engines.embedding.registry import open_embedder
 from state.buckets import open_store
 from state.catalog.catalog import Catalog
+from state.catalog.data_files import COMPACTION, EDITS
 from state.catalog.entry import TableCommit
-from state.catalog.records import IndexRecord, Table
+from state.catalog.indexes import IndexRecord
+from state.catalog.tables import Table
 from state.objects import ObjectStore
 from state.places import BucketConfig
 from state.references import all_references
@@ -37,7 +39,7 @@ def facts(lake: Path) -> dict[str, Any]:
     for name, state in sorted(catalog.objects().items()):
         found[name] = {"managed": state.managed is not None, "suspended": state.suspended, "retained": state.retained}
         if state.table is not None:
-            found[name] |= _table(state.table)
+            found[name] |= _table(state.table) | {"journal": _journal(lake, state.table)}
         if state.index is not None:
             found[name] |= _index(state.index)
     return found
@@ -46,11 +48,26 @@ def facts(lake: Path) -> dict[str, Any]:
 def _table(table: Table) -> dict[str, Any]:
     return {
         "version": table.version,
-        "files": [(file.key, file.role, file.sequence, file.rows, file.source) for file in table.files],
+        "files": [(*_named(file.source, file.key), file.role, file.sequence, file.rows) for file in table.files],
         "bindings": sorted((b.path, b.digest, b.present) for b in table.bindings.values()),
+        "ledgers": sorted((ledger.kind, *_named(ledger.source), ledger.rows) for ledger in table.ledgers),
         "columns": [(column.id, column.name, column.type) for column in table.columns],
         "refusals": len(table.refusals),
     }
+
+
+def _named(source: str, key: str = "") -> tuple[str, str]:
+    """But for what compaction made: it is named by the journal that it folded too, which says when rows changed."""
+    made = source.startswith((COMPACTION, EDITS))
+    return (source.partition(":")[0], "") if made else (source, key)
+
+
+def _journal(lake: Path, table: Table) -> list[tuple[Any, ...]]:
+    """What it tells, but for when."""
+    told = ["version", "entity", "field", "old", "new", "op", "actor", "source", "reason"]
+    files = [lake / ledger.ref.key for ledger in table.ledgers if ledger.kind == "journal"]
+    rows = [row for file in files for row in pq.read_table(file, columns=told, partitioning=None).to_pylist()]
+    return sorted((tuple(row[name] for name in told) for row in rows), key=str)
 
 
 def _index(index: IndexRecord) -> dict[str, Any]:

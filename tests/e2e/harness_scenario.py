@@ -35,8 +35,15 @@ PRICES = """
 apiVersion: lakehouse/v1
 kind: Dataset
 metadata: {name: prices}
-spec: {source: {files: "data/prices/*.csv"}, write: replace}
+spec: {source: {files: "data/prices/*.csv"}, primaryKey: [item], write: replace}
 """
+RATES = """
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: rates}
+spec: {source: {files: "data/rates/*.csv"}, primaryKey: [item], write: upsert, compaction: {maxDeltas: 2}}
+"""
+MIGRATION = "migrations: [{from: 1, rename: {person: caller}, expression: {minutes: 'seconds / 60'}}]"
 NOTES = """
 apiVersion: lakehouse/v1
 kind: Dataset
@@ -83,10 +90,18 @@ def prices(factor: int) -> str:
     return "item,price\n" + "".join(f"item {number},{number * factor}\n" for number in range(20))
 
 
+ASKS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("suspend", "Dataset/calls", {}),
+    ("resume", "Dataset/calls", {}),
+    ("resync", "Dataset/people", {}),
+    ("row-set", "Dataset/rates", {"key": "item 7", "set": {"price": "77"}}),
+    ("row-delete", "Dataset/rates", {"key": "item 8"}),
+)
 TABLES: Mapping[str, str] = {
     "people": "SELECT * FROM people ORDER BY id",
-    "calls": "SELECT * FROM calls ORDER BY person, seconds",
+    "calls": "SELECT * FROM calls ORDER BY caller, seconds",
     "prices": "SELECT * FROM prices ORDER BY item",
+    "rates": "SELECT * FROM rates ORDER BY item",
 }
 ASKED = tuple(f"{skill} near {place}" for skill in SKILLS for place in PLACES[:3])
 
@@ -169,9 +184,13 @@ def live(life: Life, *, long: bool = True, inline: bool = True) -> dict[str, Any
     change_data(repository)
     life.settle(lambda daemon: counts(daemon) == (320, 60, 20) and price(daemon) == 30 and served(daemon) == 320, "changed data")
     change_specs(repository)
-    life.settle(lambda daemon: "Dataset/notes" not in daemon.status() and links(daemon) == 6, "the second commit")
+    life.settle(lambda daemon: "Dataset/notes" not in daemon.status() and links(daemon) == 6 and minutes(daemon) == 60, "the second commit")
     repository.write("data/people/3.csv", people(320, 330))
-    life.settle(lambda daemon: counts(daemon) == (330, 60, 20) and served(daemon) == 330, "data that makes old builds superfluous")
+    repository.write("data/rates/2.csv", prices(3))
+    life.settle(
+        lambda daemon: counts(daemon) == (330, 60, 20) and served(daemon) == 330 and folded(daemon) == 4,
+        "data that makes old builds superfluous, and deltas that are folded",
+    )
     if long:
         ask(life)
         life.kill()
@@ -194,31 +213,37 @@ def begin(repository: Repository, *, inline: bool, notes: int) -> None:
     repository.write("data/people/2.csv", people(140, 300))
     repository.write("data/calls/1.csv", calls(0, 40))
     repository.write("data/prices/1.csv", prices(2))
+    repository.write("data/rates/1.csv", prices(2))
     repository.write("data/notes.csv", "note\n" + "".join(f"remark {number}\n" for number in range(notes)))
-    repository.commit("first", bucket=BUCKET, people=PEOPLE, calls=CALLS, prices=PRICES, notes=NOTES, resumes=RESUMES)
+    repository.commit("first", bucket=BUCKET, people=PEOPLE, calls=CALLS, prices=PRICES, rates=RATES, notes=NOTES, resumes=RESUMES)
 
 
 def change_data(repository: Repository) -> None:
     repository.write("data/people/2.csv", people(200, 320, "wants"))
     repository.write("data/calls/2.csv", calls(40, 60))
     repository.write("data/prices/1.csv", prices(3))
+    repository.write("data/rates/1.csv", prices(1))
 
 
 def change_specs(repository: Repository) -> None:
     """From now on the index follows no rows beside its build."""
     (repository.path / "specs/notes.yaml").unlink()
-    resumes = RESUMES.replace("keep: 1", "keep: 1, rebuildShare: 0").replace("m: 8", "m: 6")
-    repository.commit("second", resumes=resumes, prices=PRICES.replace("spec: {", "spec: {description: What things cost, "))
+    repository.commit(
+        "second",
+        resumes=RESUMES.replace("keep: 1", "keep: 1, rebuildShare: 0").replace("m: 8", "m: 6"),
+        prices=PRICES.replace("spec: {", "spec: {description: What things cost, "),
+        calls=CALLS.replace("spec: {", f"spec: {{{MIGRATION}, "),
+    )
 
 
 def ask(life: Life) -> None:
     """Requests of every answered verb, one after the other."""
     queue = RequestQueue(open_store(BucketConfig("primary", "local", str(life.repository.lake))))
-    for number, (verb, name) in enumerate((("suspend", "Dataset/calls"), ("resume", "Dataset/calls"), ("resync", "Dataset/people"))):
+    for number, (verb, name, payload) in enumerate(ASKS):
         id_ = f"01J000000000000000000000{number:02d}"
-        queue.submit(Request(id_, verb, name, "harness", "a test"))
+        queue.submit(Request(id_, verb, name, "harness", "a test", payload=payload))
         life.wait(lambda daemon: daemon.poke() and not queue.pending(), f"{verb} was answered")
-    life.wait(Daemon.settled, "settled after requests")
+    life.settle(lambda daemon: daemon.value("SELECT sum(price) AS p FROM rates") == 3 * 190 + 77 - 21 - 24, "rows changed by hand")
 
 
 def counts(daemon: Daemon) -> tuple[Any, ...]:
@@ -229,6 +254,16 @@ def counts(daemon: Daemon) -> tuple[Any, ...]:
 
 def price(daemon: Daemon) -> Any:
     return daemon.value("SELECT price FROM prices WHERE item = 'item 10'")
+
+
+def folded(daemon: Daemon) -> Any:
+    """The version that folded the rates, once all their rows are in one file."""
+    return daemon.value("SELECT max(version) AS n FROM system.datasets WHERE dataset = 'rates' AND files = 1")
+
+
+def minutes(daemon: Daemon) -> Any:
+    """Rows that have what the migration computes."""
+    return daemon.value("SELECT count(minutes) AS n FROM calls")
 
 
 def served(daemon: Daemon) -> Any:

@@ -27,6 +27,7 @@ LEAST_RECALL = 0.97
 
 OFTEN = {
     "dataset.before-commit": 1,
+    "migration.before-commit": 1,
     "catalog.after-put": 6,
     "jobs.result-written": 2,
     "index.after-serve": 2,
@@ -44,6 +45,8 @@ ONCE = frozenset(
         "corpus.part-kept",
         "follow.before-inventory",
         "lease.claimed",
+        "migration.after-commit",
+        "migration.before-commit",
         "status.checkpoint-written",
         "streams.adopting",
     )
@@ -66,9 +69,9 @@ LATER = {
 }
 """The later hit; the second where nothing is said."""
 
-ELSEWHERE = ("compaction.", "retention.", "garbage.", "restart.")
-"""Steps that no life of a daemon comes by, or none that is so short: test_streams_compaction.py, test_streams_retention.py, test_repair.py
-and test_repository.py die of these."""
+ELSEWHERE = ("compaction.", "retention.", "garbage.", "restart.", "together.")
+"""Steps that no life of a daemon comes by, or not this one: test_streams_compaction.py, test_streams_retention.py, test_repair.py,
+test_repository.py and test_together.py die of these."""
 
 OF_WORKERS = frozenset(("jobs.ended", "jobs.result-written"))
 """What happens only where jobs have processes of their own."""

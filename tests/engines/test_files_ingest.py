@@ -16,7 +16,7 @@ from engines.errors import FileChanged, FileRefused
 from engines.files import ingest, sorting, staged_parts, table_writer
 from engines.files.footers import read_footer
 from engines.files.ingest import IngestResult, IngestTask, infer, run
-from state.catalog.records import Column, Schema, extend_schema
+from state.catalog.schemas import Column, Schema, extend_schema
 from state.digest_file import sha256_file
 from state.errors import DiskFull, FailpointError
 

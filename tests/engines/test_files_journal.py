@@ -22,7 +22,7 @@ from engines.sql import changes
 from engines.sql.source import LakeTable
 from engines.sql.views import make_view
 from state.buckets import Buckets
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.reader import ObjectReader
 
 Rows = Mapping[int, Mapping[str, str | None]]

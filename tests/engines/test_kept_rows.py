@@ -23,7 +23,7 @@ from engines.files.quarantine import SCHEMA, Spool, Violation
 from engines.files.set_aside import SetAside, row_text
 from engines.files.source import ColumnPlan, Misfit
 from engines.files.types import arrow_type
-from state.catalog.records import Origin
+from state.catalog.tables import Origin
 from state.local_store import LocalStore
 from state.places import BucketConfig
 

@@ -37,7 +37,7 @@ from engines.vectors import builds
 from engines.vectors.builds import BuildTask
 from engines.vectors.corpus import CorpusTask, make_corpus
 from engines.vectors.registry import open_engine
-from state.catalog.records import Build, IndexRecord, ServingManifest
+from state.catalog.indexes import Build, IndexRecord, ServingManifest
 from state.errors import ObjectCorrupt
 from state.failures import BucketFailure
 from state.objects import Found, ObjectRef

@@ -28,8 +28,9 @@ from engines.vectors.recommend import recommend
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BuildAdded, CorpusAdded, Served, TableCommit
+from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest
 from state.catalog.log import WriterId
-from state.catalog.records import Build, Corpus, Former, IndexRecord, ServingManifest, Table
+from state.catalog.tables import Former, Table
 from state.local_store import LocalStore
 from state.objects import ObjectRef
 from state.reader import ObjectReader

@@ -22,7 +22,7 @@ from engines.vectors.corpus import CorpusTask, corpus_digest, make_corpus
 from engines.vectors.corpus_file import read_corpus_file, read_facts, regrouped, text_hashes, vectors_of
 from engines.vectors.engine import Vectors
 from engines.vectors.vector_memory import VectorMemory
-from state.catalog.records import Corpus
+from state.catalog.indexes import Corpus
 from state.errors import BucketUnavailable, FailpointError
 from state.places import BucketConfig
 

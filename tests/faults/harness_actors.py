@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ from harness_turns import Process
 
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
+from state.catalog.data_files import EDIT, DataFile
 from state.catalog.entry import Change, Dropped, Managed, Suspended, TableCommit
 from state.catalog.fold import ChangeRefused
 from state.catalog.log import WriterId
-from state.catalog.records import Column, DataFile, Schema, Table
+from state.catalog.schemas import Column, Derivation, Schema
+from state.catalog.tables import Ledger, Table
 from state.discards import Discards
 from state.errors import BucketUnavailable, DiskFull, LeaseHeld, LeaseLost
 from state.lease import Holder, Lease
@@ -48,12 +51,12 @@ def content(key: str) -> bytes:
     return key.encode() * (1 + len(key) % 7)
 
 
-def data_file(key: str, sequence: int) -> DataFile:
-    return DataFile(ObjectRef.of("lake", key, content(key)), "base", sequence, 1, key, 0, SCHEMA.id)
+def data_file(key: str, sequence: int, schema: Schema = SCHEMA) -> DataFile:
+    return DataFile(ObjectRef.of("lake", key, content(key)), "base", sequence, 1, key, 0, schema.id)
 
 
 def grown(table: Table, *, add: tuple[DataFile, ...] = (), remove: tuple[str, ...] = ()) -> TableCommit:
-    return TableCommit(f"Dataset/{table.name}", "t", "lake", schema=SCHEMA, add=add, remove=remove)
+    return TableCommit(f"Dataset/{table.name}", "t", "lake", schema=None if table.schemas else SCHEMA, add=add, remove=remove)
 
 
 class OneBucket(Buckets):
@@ -151,8 +154,8 @@ class Daemon:
             return
 
     def _chores(self) -> list[Callable[[], object]]:
-        often = [self._append, self._ingest, self._ingest, self.lease.heartbeat, self._drop, self._tell]
-        seldom = [self._append_many, self._append_lazily, self.streams.sync, self._answer, self._checkpoint, self._look_back]
+        often = [self._append, self._ingest, self._ingest, self.lease.heartbeat, self._drop, self._tell, self._migrate, self._answer]
+        seldom = [self._append_many, self._append_lazily, self.streams.sync, self._checkpoint, self._look_back]
         return [*often, *often, *seldom, self.streams.flush, self.streams.flush, self.streams.adopt, self._compact]
 
     # -- events
@@ -223,7 +226,32 @@ class Daemon:
         if table.file(key) is not None:
             return grown(table, remove=(key,))
         self._put(key)
-        return grown(table, add=(data_file(key, table.next_sequence),), remove=remove)
+        return grown(table, add=(data_file(key, table.next_sequence, table.schema if table.schemas else SCHEMA),), remove=remove)
+
+    def _migrate(self) -> None:
+        """Rows are read under another schema from now on; no file is written."""
+        table = self.catalog.table(self._random.choice(DATASETS))
+        if table is None or not table.schemas:
+            return
+        present, number = table.schema, table.next_schema_id
+        derivation = Derivation(present.id, (present.columns[0].name,))
+        schema = Schema(number, (Column(1, f"id{number}", "int64"),), derivation, (*present.migrations, f"m{number}"))
+        with self._commit((TableCommit(f"Dataset/{table.name}", "t", "lake", schema=schema, version=table.version + 1),)):
+            self._world.schedule.counts["done: migrate"] += 1
+
+    def _edit(self, request: Request) -> None:
+        """A row by hand, unless the table names it: an answer that nobody was given is asked for again."""
+        table, source = self.catalog.table(request.object.partition("/")[2]), EDIT + request.id
+        if table is None or any(ledger.source == source for ledger in table.ledgers):
+            return
+        known = self.catalog.view().peek(request.object)
+        key = f"datasets/{table.name}/{known.last_version if known else 0}/{request.id}-{table.next_sequence}.parquet"
+        self._put(key)
+        file = replace(data_file(key, table.next_sequence, table.schema), role="delta", source=source)
+        note = (Ledger("edit", file.ref, 1, source, table.version + 1, "2026-11-22T15:00:00.000Z"),)
+        change = TableCommit(request.object, "t", "lake", add=(file,), note=note, version=table.version + 1)
+        with self._commit((change,)):
+            self._world.schedule.counts["done: edit"] += 1
 
     def _put(self, key: str) -> None:
         if self._random.random() < 0.5:
@@ -266,13 +294,19 @@ class Daemon:
             demand(shown == before, f"what could not be written is told all the same: {shown}")
             raise
 
+    def _do(self, request: Request) -> None:
+        if request.verb == "row-set":
+            self._edit(request)
+            return
+        change = Suspended(request.object, request.actor, f"{request.id} by {self._process.name} {self._world.schedule.steps}")
+        with self._commit((change,)):
+            pass
+
     def _answer(self) -> None:
         """What was asked is done, then told, then removed."""
         for request in self.requests.pending():
             if not any(self.streams.read("requests", where={"request": request.id})):
-                change = Suspended(request.object, request.actor, f"{request.id} by {self._process.name} {self._world.schedule.steps}")
-                with self._commit((change,)):
-                    pass
+                self._do(request)
                 row = {"id": self._ids(), "request": request.id, "verb": request.verb, "outcome": "done"}
                 self.streams.append("requests", self._wrote("requests", row))
                 self._ledger.told[self._process.machine, "requests"].add(str(row["id"]))
@@ -313,7 +347,8 @@ def ask(world: World, process: Process, requests: int) -> None:
     queue = RequestQueue(world.store_of(process))
     ids = Ulids(world.clock_of(process.machine), Random(f"{world.seed}-{process.number}").randbytes)
     for _ in range(requests):
-        request = Request(ids(), "suspend", f"Dataset/{world.schedule.random.choice(DATASETS)}", "ann", "test")
+        verb = world.schedule.random.choice(["suspend", "row-set", "row-set"])
+        request = Request(ids(), verb, f"Dataset/{world.schedule.random.choice(DATASETS)}", "ann", "test")
         world.ledger.requests[request.id] = False
         for _ in range(3):
             try:

@@ -13,7 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Entry
+from state.catalog.data_files import EDIT
+from state.catalog.entry import Dropped, Entry, TableCommit
 from state.catalog.fold import ObjectState
 from state.catalog.log import log_key
 from state.catalog.view import EMPTY, View
@@ -139,6 +140,7 @@ class Ledger:
         found = Counter(entry.reason for entry in self.truth.effective())
         where = {entry.reason: entry.seq for entry in self.truth.effective()}
         acknowledged = [commit for commit in self.commits.values() if commit.seq is not None]
+        self._check_edits()
         for commit in self.commits.values():
             demand(found[commit.token] <= 1, f"{commit} is in the log {found[commit.token]} times")
         for commit in acknowledged:
@@ -150,6 +152,17 @@ class Ledger:
         for earlier, later in pairwise(in_order):
             if earlier.ended < later.began:
                 demand(earlier.seq < later.seq, f"{later} came before {earlier}")  # type: ignore[operator]
+
+    def _check_edits(self) -> None:
+        """What was asked for once is done once, in the life of a table."""
+        done: set[tuple[str, str]] = set()
+        for change in (change for entry in self.truth.effective() for change in entry.changes):
+            if isinstance(change, Dropped):
+                done = {edit for edit in done if edit[0] != change.object}
+            for file in change.add if isinstance(change, TableCommit) else ():
+                if file.source.startswith(EDIT):
+                    demand((change.object, file.source) not in done, f"{file.source} was carried out twice")
+                    done.add((change.object, file.source))
 
     def check_files(self) -> None:
         """Each file of the newest version is there with its bytes."""

@@ -38,7 +38,7 @@ from reconciler.opening import State
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Change, Managed
 from state.catalog.log import WriterId
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.discards import Discards
 from state.lease import Holder, Lease
 from state.local_store import LocalStore

@@ -9,7 +9,7 @@ import pytest
 from small_lake import BUCKET, Bench, dataset
 
 from state import failpoints, reasons
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 SHEETS = "Dataset/sheets"
 RANGE = ", contract: {ranges: {hours: {min: 0, max: 168}}}"

@@ -14,7 +14,7 @@ from engines.at import table_at
 from engines.sql.ledgers import ledger_table
 from engines.sql.scan import scan
 from engines.sql.views import make_view
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 UPSERT = ", primaryKey: id, write: upsert"
 DAY = 24 * 3600.0
@@ -194,6 +194,35 @@ def test_a_crash_does_it_once(lake: Bench, where: str, monkeypatch: pytest.Monke
     assert journal(lake, "op") == [("load",), ("update",)]
 
 
+def test_an_edit_that_was_folded_before_it_was_answered_is_not_done_twice(lake: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two crashes: one keeps its end from being told, the next comes after compaction has made one file of it and others."""
+    change(lake, "row-set", key="2", set={"phone": "0022"})
+    request = ask(lake, "row-set", payload={"key": "1", "set": {"phone": "0099"}})
+
+    def killed(point: str) -> None:
+        if point == "edits.after-commit":
+            raise Killed
+
+    monkeypatch.setattr(edits, "hit", killed)
+    with pytest.raises(Killed):
+        lake.operator.answer()
+    monkeypatch.undo()
+    (waiting,) = lake.requests.pending()
+    lake.requests.remove(waiting.id)
+    lake.open()
+    compaction(lake, "maxDeltas: 2")
+    change(lake, "row-set", key="1", set={"phone": "0100"})
+    compaction(lake, "maxDeltas: 1")
+    assert not any(request in ledger.source for ledger in table(lake).ledgers)
+    lake.requests.submit(waiting)
+    lake.open()
+    lake.follower.advance()
+    lake.operator.answer()
+    row = ended(lake, request)
+    assert (row["outcome"], row["message"]) == ("done", "it was done before")
+    assert rows(lake) == [(1, "Ann", "0100"), (2, "Bob", "0022")]
+
+
 def test_a_tombstone_of_a_file_deletes(lake: Bench) -> None:
     lake.commit(BUCKET, dataset("x", UPSERT + ", tombstone: gone"))
     lake.write("data/x/b.csv", "id,name,phone,gone\n1,,,true\n3,Cy,0003,false\n4,,,true\n")
@@ -285,7 +314,7 @@ def test_what_is_lost_of_the_past_is_done_without(lake: Bench) -> None:
     assert rows(lake) == [(1, "Ann", "0098"), (2, "Bob", "0002")]
     assert journal(lake, "op", "new") == [("update", "0098")]
     (event,) = lake.streams.read("events", where={"reason": "ObjectMissing"})
-    assert event["message"].endswith("2 rows of the journal are lost, and versions before 3")
+    assert event["message"].endswith("2 rows of the journal and versions before 3 are lost")
     assert not lake.checks.incomplete(table(lake))
 
 

@@ -11,8 +11,8 @@ import pytest
 from small_lake import BUCKET, Bench, dataset
 
 from reconciler.fsck import Report, check, check_log
+from state.catalog.data_files import DataFile
 from state.catalog.entry import Suspended, TableCommit
-from state.catalog.records import DataFile
 from state.local_store import LocalStore
 from state.unreferred import Retention
 

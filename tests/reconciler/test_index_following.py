@@ -14,7 +14,8 @@ from engines.at import At, Moment
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult, SearchService
 from state import reasons
-from state.catalog.records import IndexRecord, Table
+from state.catalog.indexes import IndexRecord
+from state.catalog.tables import Table
 
 KEYED = ", primaryKey: [id], write: upsert, tombstone: gone"
 ROWS = "id,gone,text\n1,,java developer with kafka\n2,,pastry chef and baker\n3,,nurse on a night shift\n"

@@ -8,7 +8,7 @@ import pytest
 from small_lake import BUCKET, Bench, dataset, generation, index
 
 from state import reasons
-from state.catalog.records import IndexRecord
+from state.catalog.indexes import IndexRecord
 from state.requests import Request
 
 ROWS = "id,text\n1,java developer\n2,pastry chef\n3,nurse\n"

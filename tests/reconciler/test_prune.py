@@ -14,7 +14,8 @@ from reconciler.prune import PrunePlan, moving, plan_prune
 from specs.parse import parse_file
 from specs.resource import Key, Resource
 from state.catalog.fold import Approval, Inventory, ObjectState
-from state.catalog.records import Column, Schema, Table
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Table
 
 
 def managed(*names: str, version: int = 1) -> list[ObjectState]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from small_lake import BUCKET, Bench, dataset
 from test_edits import change, journal, rows, table
@@ -129,3 +130,106 @@ def test_a_compaction_that_was_killed(lake: Bench, stored: int, monkeypatch: pyt
     lake.commit(BUCKET, dataset("x", UPSERT + ", columns: {name: string, id: int64}"))
     lake.settle()
     assert rows(lake) == now
+
+
+def aside(lake: Bench, name: str = "x") -> list[tuple[Any, ...]]:
+    """(source, line, rule) of the rows in quarantine."""
+    held = lake.catalog.table(name)
+    assert held is not None
+    refs = [ledger.ref for ledger in held.ledgers if ledger.kind == "quarantine"]
+    found = [row for ref in refs for row in pq.read_table(lake.state.objects.path(ref), partitioning=None).to_pylist()]
+    return sorted((row["source"].rpartition("/")[2], row["line"], row["rule"]) for row in found)
+
+
+HOURS = ", contract: {ranges: {hours: {min: 0, max: 168}}}"
+
+
+@pytest.mark.parametrize("write", ["append", "replace", "upsert", "upsert, compaction: {maxDeltas: 1}"])
+def test_what_was_set_aside_comes_back_and_goes_with_its_content(bench: Bench, write: str) -> None:
+    bench.write("data/x/a.csv", "id,hours\n1,40\n2,200\n3,-1\n")
+    bench.write("data/x/b.csv", "id,hours\n4,40\n5,201\n")
+    bench.commit(BUCKET, dataset("x", f"{HOURS}, primaryKey: id, write: {write}"))
+    bench.settle()
+    expected = [("a.csv", 3, "range: hours"), ("a.csv", 4, "range: hours"), ("b.csv", 3, "range: hours")]
+    assert aside(bench) == expected
+    rebuilt(bench)
+    assert aside(bench) == expected
+    assert "3 in quarantine" in bench.settle()["Dataset/x"].message
+    bench.write("data/x/a.csv", "id,hours\n1,40\n2,20\n")
+    bench.settle()
+    assert aside(bench) == expected[2:]
+
+
+def test_what_a_changed_contract_takes_does_not_come_back(bench: Bench) -> None:
+    """The rows are in the table by then, and the former ledger is not collected yet."""
+    bench.write("data/x/a.csv", "id,hours\n1,40\n2,200\n")
+    bench.commit(BUCKET, dataset("x", HOURS))
+    bench.settle()
+    bench.commit(BUCKET, dataset("x", HOURS.replace("168", "300")))
+    assert bench.settle()["Dataset/x"].message.startswith("2 rows")
+    assert len(list(bench.store.list("datasets/x/quarantine/"))) == 1
+    rebuilt(bench)
+    assert aside(bench) == []
+    assert bench.settle()["Dataset/x"].message.startswith("2 rows from 1 file, version")
+
+
+@pytest.mark.parametrize("write", ["append", "upsert, primaryKey: id", "upsert, primaryKey: id, compaction: {maxDeltas: 1}"])
+@pytest.mark.parametrize("before", [True, False])
+def test_what_waits_for_another_dataset_is_judged_again(bench: Bench, write: str, before: bool) -> None:
+    """before: the other dataset has the value already when the catalog is lost."""
+    bench.write("data/people/a.csv", "id\nann\n")
+    bench.write("data/x/a.csv", "id,who\n1,ann\n2,bob\n")
+    bench.write("data/x/b.csv", "id,who\n3,ann\n4,cyd\n")
+    bench.commit(BUCKET, dataset("x", f", contract: {{references: {{who: people.id}}}}, write: {write}"), dataset("people"))
+    bench.settle()
+    both = [("a.csv", 3, "reference: who"), ("b.csv", 3, "reference: who")]
+    assert aside(bench) == both
+    bench.write("data/people/b.csv", "id\nbob\n")
+    if before:
+        bench.settle()
+        assert aside(bench) == both[1:]
+    rebuilt(bench)
+    assert aside(bench) in (both, both[1:])
+    bench.settle()
+    assert aside(bench) == both[1:]
+    assert rows(bench, columns=["id", "who"]) == [(1, "ann"), (2, "bob"), (3, "ann")]
+
+
+def test_ledgers_that_only_the_mirror_has_are_fetched(bench: Bench) -> None:
+    """All of them, once the catalog was rebuilt from there: the bucket's own objects are gone."""
+    copy = BUCKET.replace("primary", "copy").replace("lake}", "copy}")
+    rescued = BUCKET.replace("path: lake}", "path: lake}, rescue: {bucket: copy}")
+    bench.write("data/x/a.csv", "id,hours\n1,40\n2,200\n")
+    bench.commit(rescued, copy, dataset("x", f"{HOURS}, primaryKey: id, write: upsert"))
+    bench.settle()
+    change(bench, "row-set", key="1", set={"hours": "41"})
+    before, kinds = journal(bench, *TOLD), ledger_kinds(bench)
+    keys = {ledger.ref.key for ledger in table(bench).ledgers}
+    shutil.copytree(bench.folder / "lake/datasets", bench.folder / "copy/datasets")
+    shutil.rmtree(bench.folder / "lake/datasets")
+    rebuilt(bench)
+    bench.finish("Bucket/primary")
+    bench.finish("Bucket/copy")
+    assert bench.settle()["Dataset/x"].ready == "True"
+    assert (journal(bench, *TOLD), ledger_kinds(bench)) == (before, kinds)
+    assert aside(bench) == [("a.csv", 3, "range: hours")]
+    assert rows(bench, columns=["id", "hours"]) == [(1, 41)]
+    assert keys <= {info.key for info in bench.store.list("datasets/x/")}
+
+
+def test_a_base_that_compaction_made_is_of_its_dataset(bench: Bench) -> None:
+    """Which SQL calls by another name."""
+    bench.write("data/team-runs/a.csv", "id,v\n1,a\n")
+    bench.commit(BUCKET, dataset("team-runs", ", primaryKey: id, write: upsert, compaction: {maxDeltas: 1}"))
+    bench.settle()
+    bench.write("data/team-runs/b.csv", "id,v\n1,b\n")
+    bench.settle()
+    before = bench.catalog.table("team-runs")
+    assert before is not None
+    assert [file.source.partition(":")[0] for file in before.files] == ["compaction"]
+    found = rebuilt(bench)
+    assert [table.name for table in found.tables] == ["team-runs"]
+    after = bench.catalog.table("team-runs")
+    assert after is not None
+    assert [file.key for file in after.files] == [file.key for file in before.files]
+    assert {one.kind for one in after.ledgers} >= {"journal", "profile"}

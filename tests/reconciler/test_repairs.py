@@ -13,7 +13,8 @@ from test_operator import ask, ended
 from engines.sql.views import make_view
 from state import reasons
 from state.catalog.entry import TableCommit
-from state.catalog.records import Schema, Table
+from state.catalog.schemas import Schema
+from state.catalog.tables import Table
 
 COPY = BUCKET.replace("primary", "copy").replace("lake}", "copy}")
 RESCUED = BUCKET.replace("path: lake}", "path: lake}, rescue: {bucket: copy}")

@@ -14,7 +14,7 @@ from engines.errors import QueryInvalid
 from engines.files.journal import SCHEMA
 from engines.sql.replay import Replayed, first_start, loads, replay
 from engines.sql.views import make_view
-from state.catalog.records import Table
+from state.catalog.tables import Table
 
 UPSERT = ", primaryKey: id, write: upsert, compaction: {maxDeltas: 4}"
 
@@ -27,19 +27,22 @@ def lake(bench: Bench) -> Bench:
     return bench
 
 
-def journal(lake: Bench) -> list[Path]:
-    return [lake.state.objects.path(ledger.ref) for ledger in table(lake).ledgers if ledger.kind == "journal"]
+def journal(lake: Bench, name: str = "x") -> list[Path]:
+    present = lake.catalog.table(name)
+    assert present is not None
+    return [lake.state.objects.path(ledger.ref) for ledger in present.ledgers if ledger.kind == "journal"]
 
 
-def replayed(lake: Bench, scratch: Path, upto: int | None = None, files: list[Path] | None = None) -> Replayed:
-    present = table(lake)
-    told = journal(lake) if files is None else files
+def replayed(lake: Bench, scratch: Path, upto: int | None = None, files: list[Path] | None = None, name: str = "x") -> Replayed:
+    present = lake.catalog.table(name)
+    assert present is not None
+    told = journal(lake, name) if files is None else files
     target = present if upto is None else present.as_of(upto)
     kept = [version for version, _ in present.versions]
-    start = present.as_of(first_start(kept, loads(told, target.version), target.version, "x"))
+    start = present.as_of(first_start(kept, loads(told, target.version), target.version, name))
 
     def view(found: Table) -> object:
-        return make_view(found, lake.folder / "views", lake.state.objects, "x").table
+        return make_view(found, lake.folder / "views", lake.state.objects, name).table
 
     scratch.mkdir(exist_ok=True)
     return replay(view(start), view(target), told, scratch)  # type: ignore[arg-type]
@@ -87,6 +90,24 @@ def test_it_begins_after_the_last_load(lake: Bench, tmp_path: Path) -> None:
     done = replayed(lake, tmp_path / "later")
     assert (done.proven, done.changes, done.versions) == (True, 1, (4,))
     assert replayed(lake, tmp_path / "before", 2).proven
+
+
+@pytest.mark.parametrize("write", ["upsert", "replace"])
+def test_rows_that_come_out_of_quarantine_are_told(bench: Bench, tmp_path: Path, write: str) -> None:
+    """Where a dataset that they refer to has changed; not those that came again since."""
+    bench.write("data/people/a.csv", "id\nann\n")
+    bench.write("data/x/a.csv", "id,who,n\n1,ann,1\n2,bob,1\n3,bob,1\n")
+    bench.commit(BUCKET, dataset("x", f", contract: {{references: {{who: people.id}}}}, primaryKey: id, write: {write}"), dataset("people"))
+    bench.settle()
+    if write == "upsert":
+        bench.write("data/x/b.csv", "id,who,n\n3,ann,2\n")
+        bench.settle()
+    bench.write("data/people/b.csv", "id\nbob\n")
+    assert bench.settle()["Dataset/x"].message.startswith("3 rows" if write == "replace" else "4 rows")
+    told = [change for path in journal(bench) for change in pq.read_table(path, partitioning=None).to_pylist()]
+    newest = [(row["entity"], row["op"], row["source"]) for row in told if row["version"] == table(bench).version and row["field"] == "id"]
+    assert newest == [(key, "insert", "data/x/a.csv") for key in (["2"] if write == "upsert" else ["2", "3"])]
+    assert replayed(bench, tmp_path / "replay").proven
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from reconciler.checking import errors
 from specs.resource import Key
 from state import failpoints, reasons
 from state.catalog.entry import TableCommit
-from state.catalog.records import Origin, Table
+from state.catalog.tables import Origin, Table
 from state.requests import Request
 from state.streams.ids import Ulids
 

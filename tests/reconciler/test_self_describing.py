@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from small_lake import BUCKET, Bench, dataset
+from test_operator import ask, ended
 
 from engines.sql.ledgers import LEDGER_TABLES
 from state import reasons
@@ -160,3 +161,93 @@ def test_what_is_known_of_a_column_outlives_a_migration(bench: Bench) -> None:
     }  # fmt: skip
     assert {each["examples"] for each in columns.values() if each["name"] in ("first", "contact", "domain")} == {"[]"}
     assert (columns["contact"]["distinct_estimate"], columns["contact"]["null_share"], columns["zip"]["max"]) == (2, 0.0, "60601")
+
+
+KEYED = ", primaryKey: person_id, write: upsert, compaction: {maxDeltas: 2}"
+
+
+def columns(bench: Bench) -> dict[str, tuple[Any, Any, list[str]]]:
+    """distinct_estimate, max and sensitivity by column."""
+    found = {each["name"]: each for each in table(bench, "columns")}
+    return {name: (each["distinct_estimate"], each["max"], orjson.loads(each["sensitivity"])) for name, each in found.items()}
+
+
+def compacted(bench: Bench) -> None:
+    """Two files' changes and one by hand, folded into the base; the values that they replace are nowhere any more."""
+    people(bench)
+    bench.commit(BUCKET, dataset("people", KEYED))
+    bench.settle()
+    bench.write("data/people/b.csv", "person_id,name,mail,zip,joined\nP-1,Ann Smith,ann@example.com,99999,2024-03-01\n")
+    bench.settle()
+    assert columns(bench)["zip"] == (3, "99999", [])
+    request = ask(bench, "row-set", "Dataset/people", payload={"key": "P-2", "set": {"zip": "99999"}})
+    bench.operator.answer()
+    assert ended(bench, request)["outcome"] == "done"
+    bench.settle()
+
+
+def test_the_profile_of_what_was_folded_is_of_the_rows_there_are(bench: Bench) -> None:
+    compacted(bench)
+    known = bench.catalog.table("people")
+    assert known is not None
+    assert [file.role for file in known.files] == ["base"]
+    assert [ledger.source for ledger in known.ledgers if ledger.kind == "profile"] == [known.files[0].source]
+    assert columns(bench)["zip"] == (1, "99999", [])
+    assert (columns(bench)["mail"][0], columns(bench)["mail"][2]) == (2, ["pii"])
+    bench.write("data/people/c.csv", "person_id,name,mail,zip,joined\nP-3,Zoe Adams,zoe@example.net,02139,2025-01-01\n")
+    bench.settle()
+    assert columns(bench)["zip"] == (2, "99999", [])
+    bench.commit(BUCKET, dataset("people", KEYED + ", columns: {joined: string}"))
+    bench.settle()
+    assert columns(bench)["zip"] == (2, "99999", [])
+
+
+def test_a_profile_that_nothing_makes_again_is_done_without(bench: Bench) -> None:
+    compacted(bench)
+    (profile,) = (ledger for ledger in bench.catalog.table("people").ledgers if ledger.kind == "profile")  # type: ignore[union-attr]
+    bench.store.delete(profile.ref.key)
+    bench.open()
+    bench.follower.advance()
+    assert bench.settle()["Dataset/people"].ready == "True"
+    (event,) = bench.events("ObjectMissing")
+    assert event["message"].startswith("objects of former versions or")
+    assert columns(bench)["zip"] == (None, None, [])
+    for number in (1, 2):
+        row = f"P-{number},Al,al@example.net,0213{number},2025-01-01"
+        bench.write(f"data/people/{number}.csv", f"person_id,name,mail,zip,joined\n{row}\n")
+        bench.settle()
+    assert columns(bench)["zip"] == (2, "02132", [])
+
+
+def test_a_profile_whose_file_is_gone_is_done_without(bench: Bench) -> None:
+    people(bench)
+    bench.commit(BUCKET, dataset("people"))
+    bench.settle()
+    (bench.folder / "data/people/a.csv").unlink()
+    bench.settle()
+    (profile,) = bench.store.list("datasets/people/profile/")
+    bench.store.delete(profile.key)
+    bench.open()
+    bench.follower.advance()
+    bench.settle()
+    known = bench.catalog.table("people")
+    assert known is not None
+    assert (known.rows, [ledger.kind for ledger in known.ledgers]) == (2, ["journal"])
+
+
+def test_what_a_query_gives_is_looked_at_as_well(bench: Bench) -> None:
+    people(bench)
+    said = 'apiVersion: lakehouse/v1\nkind: Dataset\nmetadata: {name: top}\nspec: {source: {sql: "SELECT mail, zip FROM people"}}\n'
+    bench.commit(BUCKET, dataset("people"), said)
+    bench.settle()
+    found = {(each["dataset"], each["name"]): each for each in table(bench, "columns")}
+    assert orjson.loads(found["top", "mail"]["sensitivity"]) == ["pii"]
+    assert (found["top", "zip"]["max"], found["top", "zip"]["distinct_estimate"]) == ("60601", 2)
+    (profile,) = bench.store.list("datasets/top/profile/")
+    bench.store.delete(profile.key)
+    before = bench.catalog.table("top")
+    bench.open()
+    bench.follower.advance()
+    assert bench.settle()["Dataset/top"].ready == "True"
+    assert bench.catalog.table("top").files == before.files  # type: ignore[union-attr]
+    assert {each["max"] for each in table(bench, "columns") if each["dataset"] == "top"} == {None}

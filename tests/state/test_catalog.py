@@ -15,10 +15,13 @@ from obstore.store import MemoryStore
 from state import failpoints
 from state.catalog.catalog import Catalog
 from state.catalog.checkpoint import KEEP, MANIFESTS, SHARD_FOLDER, manifest_key
+from state.catalog.data_files import DataFile
 from state.catalog.entry import Change, CorpusAdded, Dropped, Entry, Managed, Renamed, Retained, Suspended, TableCommit
 from state.catalog.fold import ChangeRefused, Inventory, ObjectState
+from state.catalog.indexes import Corpus
 from state.catalog.log import CatalogLog, WriterId, log_key
-from state.catalog.records import Binding, Column, Corpus, DataFile, Schema
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Binding
 from state.catalog.view import SHARDS, RefusedEntry, shard_of
 from state.errors import BucketUnavailable, CatalogCorrupt, DiskFull, FailpointError, LeaseLost, StateError
 from state.local_store import LocalStore

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from state.catalog.data_files import DataFile
 from state.catalog.entry import (
     Adopted,
     Approved,
@@ -26,20 +27,9 @@ from state.catalog.entry import (
     TableCommit,
 )
 from state.catalog.fold import Approval, ChangeRefused, Inventory, ObjectState, Suspension, apply, check_wanted, fold
-from state.catalog.records import (
-    Binding,
-    Build,
-    Column,
-    Corpus,
-    DataFile,
-    IndexRecord,
-    Refusal,
-    Schema,
-    ServingManifest,
-    Table,
-    Tail,
-    extend_schema,
-)
+from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.schemas import Column, Schema, extend_schema
+from state.catalog.tables import Binding, Refusal, Table
 from state.objects import ObjectRef
 
 NAME, INDEX = "Dataset/a", "Index/i"

@@ -11,25 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.catalog import entry as entries
+from state.catalog.data_files import ColumnStats, DataFile
 from state.catalog.entry import CHANGES, Cause, Change, Entry, Suspended, TableCommit
 from state.catalog.fold import Approval, BucketRecord, Inventory, ObjectState, Suspension
-from state.catalog.records import (
-    Binding,
-    Build,
-    Choice,
-    Column,
-    ColumnStats,
-    Corpus,
-    DataFile,
-    IndexRecord,
-    Origin,
-    Refusal,
-    Schema,
-    ServingManifest,
-    Table,
-    Tail,
-    extend_schema,
-)
+from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.schemas import Column, Schema, extend_schema
+from state.catalog.tables import Binding, Origin, Refusal, Table
 from state.errors import CatalogCorrupt
 from state.objects import ObjectRef
 

@@ -11,8 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
+from state.catalog.data_files import ColumnStats, DataFile
 from state.catalog.fold import Inventory, ObjectState
-from state.catalog.records import Binding, Build, Column, ColumnStats, Corpus, DataFile, IndexRecord, Ledger, Schema, ServingManifest, Table
+from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Binding, Ledger, Table
 from state.descriptions import Description, Descriptions, describe
 from state.drafting import Facts, by_template
 from state.errors import ObjectMissing

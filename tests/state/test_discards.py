@@ -11,9 +11,11 @@ import pytest
 from state import failpoints
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
+from state.catalog.data_files import DataFile
 from state.catalog.entry import BuildAdded, Change, CorpusAdded, Dropped, Forgotten, Managed, TableCommit
+from state.catalog.indexes import Build, Corpus
 from state.catalog.log import WriterId
-from state.catalog.records import Build, Column, Corpus, DataFile, Schema
+from state.catalog.schemas import Column, Schema
 from state.discards import Discards
 from state.errors import FailpointError
 from state.objects import ObjectRef, ObjectStore

@@ -17,10 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from state.catalog.data_files import ColumnStats, DataFile
 from state.catalog.entry import BucketOpened, BuildAdded, Cause, Change, CorpusAdded, Entry, Managed, Served, Suspended, TableCommit
 from state.catalog.fold import ObjectState, fold
+from state.catalog.indexes import Build, Corpus, ServingManifest
 from state.catalog.log import Unreadable
-from state.catalog.records import Binding, Build, Column, ColumnStats, Corpus, DataFile, Refusal, Schema, ServingManifest
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Binding, Refusal
 from state.descriptions import describe
 from state.errors import StateError
 from state.local_store import LocalStore

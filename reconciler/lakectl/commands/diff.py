@@ -13,7 +13,7 @@ from reconciler.lakectl.words import number
 
 if TYPE_CHECKING:
     from engines.sql.diff import Difference
-    from state.catalog.records import Table
+    from state.catalog.tables import Table
 
 USAGE = "DATASET FROM [TO] [-n ROWS] [-o FORMAT]"
 DESCRIPTION = """

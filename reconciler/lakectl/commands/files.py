@@ -11,7 +11,8 @@ from reconciler.lakectl.tables_here import dataset_of, moment_of, tables_here
 from reconciler.lakectl.words import number
 
 if TYPE_CHECKING:
-    from state.catalog.records import DataFile, Table
+    from state.catalog.data_files import DataFile
+    from state.catalog.tables import Table
     from state.places import BucketConfig
 
 USAGE = "DATASET [--at VERSION|TIME] [-o FORMAT]"

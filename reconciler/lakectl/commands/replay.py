@@ -13,7 +13,7 @@ from reconciler.lakectl.words import number
 
 if TYPE_CHECKING:
     from engines.sql.replay import Load, Replayed
-    from state.catalog.records import Table
+    from state.catalog.tables import Table
 
 USAGE = "DATASET [--to VERSION|TIME] [--from VERSION|TIME] [-o FORMAT]"
 DESCRIPTION = """

@@ -21,7 +21,9 @@ from engines.sql.service import QueryService
 from engines.sql.source import TableSource
 from engines.sql.tables import CatalogTables
 from state.buckets import Buckets
-from state.catalog.records import Column, DataFile, Schema, Table
+from state.catalog.data_files import DataFile
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Table
 from state.digest_file import sha256_bytes
 from state.objects import ObjectRef
 from state.places import BucketConfig

@@ -16,7 +16,8 @@ from engines.errors import QueryInvalid
 from engines.sql.diff import Difference, difference
 from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import make_view
-from state.catalog.records import Column, Schema, Table
+from state.catalog.schemas import Column, Schema
+from state.catalog.tables import Table
 
 COLUMNS = {"a": "string", "n": "int64", "note": "string"}
 KEYS = st.tuples(st.sampled_from(["", "a", "b", "é", "zz"]), st.integers(0, 6))

@@ -24,7 +24,7 @@ from engines.sql.session import Session
 from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables, sql_name
 from engines.sql.views import make_view
-from state.catalog.records import Former
+from state.catalog.tables import Former
 
 duckdb = pytest.importorskip("duckdb")
 

@@ -25,7 +25,8 @@ from engines.sql.session import Session
 from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables
 from engines.sql.views import view_name
-from state.catalog.records import COMPACTION, Former, Table
+from state.catalog.data_files import COMPACTION
+from state.catalog.tables import Former, Table
 from state.errors import ObjectMissing
 
 ROWS = 20_000

@@ -15,7 +15,8 @@ from engines.migrations import draft, schema_of
 from engines.sql.projection import projected_rows, view_schema
 from engines.sql.readings import readable_under, reading, under
 from specs.kinds.dataset_rules import Migration
-from state.catalog.records import Column, Schema, Table, extend_schema
+from state.catalog.schemas import Column, Schema, extend_schema
+from state.catalog.tables import Table
 
 OPERATIONS = st.lists(st.tuples(st.sampled_from(["add", "rename", "drop", "cast", "compute"]), st.integers(0, 9)), max_size=4)
 

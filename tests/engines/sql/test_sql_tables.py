@@ -12,7 +12,7 @@ from engines.reading import TableName
 from engines.sql.source import ArrowTable, Folder, LakeTable
 from engines.sql.tables import RESCUED_FOR, CatalogTables
 from engines.sql.views import ViewSweep, view_name
-from state.catalog.records import Table
+from state.catalog.tables import Table
 from state.errors import ObjectCorrupt, ObjectMissing
 from state.failures import BucketFailure
 from state.objects import Found, ObjectRef

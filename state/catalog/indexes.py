@@ -1,0 +1,211 @@
+"""What the catalog keeps of indexes: corpora, tails, builds and serving manifests. Records as in `tables.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Self
+
+from state.objects import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The embedded chunks of one table snapshot: a Parquet file in `ref`. `digest` is that of its inputs, `rows` counts source rows.
+
+    `table_at` is when the table's version was committed: with `table_version` it says which version that was, whatever became of the
+    table since; "" where it is not known.
+    """
+
+    digest: str
+    ref: ObjectRef
+    rows: int
+    chunks: int
+    snapshot: str
+    table_version: int
+    fingerprint: str
+    dimension: int
+    table_at: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "digest": self.digest,
+            "ref": self.ref.to_dict(),
+            "rows": self.rows,
+            "chunks": self.chunks,
+            "snapshot": self.snapshot,
+            "table_version": self.table_version,
+            "fingerprint": self.fingerprint,
+            "dimension": self.dimension,
+            "table_at": self.table_at,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What became of a table since the snapshot of the corpus `base`: a file in the form of a corpus, with the chunks of rows that are new
+    or have other texts, and the keys of those that are gone.
+
+    `changed` rows it tells of, `chunks` it holds, `hidden` chunks of the base that do not count any more, `rows` of the table that are
+    indexed by both together. `snapshot`, `table_version` and `table_at` are those of the table that it leads to.
+    """
+
+    digest: str
+    ref: ObjectRef
+    base: str
+    snapshot: str
+    table_version: int
+    table_at: str
+    changed: int
+    chunks: int
+    hidden: int
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "digest": self.digest,
+            "ref": self.ref.to_dict(),
+            "base": self.base,
+            "snapshot": self.snapshot,
+            "table_version": self.table_version,
+            "table_at": self.table_at,
+            "changed": self.changed,
+            "chunks": self.chunks,
+            "hidden": self.hidden,
+            "rows": self.rows,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An index built over a corpus. `digest` is that of its inputs (its bytes are not reproducible), `generation` the recipe's name,
+    None where the recipe was recommended; `files` by role within the engine; `count` vectors; `seconds` it took."""
+
+    digest: str
+    generation: str | None
+    engine: str
+    parameters: Mapping[str, Any] = field(hash=False)
+    corpus: str
+    files: Mapping[str, ObjectRef] = field(hash=False)
+    count: int
+    dimension: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "digest": self.digest,
+            "generation": self.generation,
+            "engine": self.engine,
+            "parameters": dict(self.parameters),
+            "corpus": self.corpus,
+            "files": {name: ref.to_dict() for name, ref in self.files.items()},
+            "count": self.count,
+            "dimension": self.dimension,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "files": {name: ObjectRef.from_dict(ref) for name, ref in data["files"].items()}})
+
+
+@dataclass(frozen=True, slots=True)
+class ServingManifest:
+    """What answers a search: a build (by digest), search parameters, and what became of the rows since, if anything did."""
+
+    build: str
+    generation: str | None
+    search: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tail: Tail | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "build": self.build,
+            "generation": self.generation,
+            "search": dict(self.search),
+            "tail": None if self.tail is None else self.tail.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        tail = data.get("tail")
+        return cls(data["build"], data["generation"], data["search"], None if tail is None else Tail.from_dict(tail))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to answer for an index by somebody's word, until another word: the IndexGeneration of this name as its spec has it, or, where
+    `engine` is given, exactly this recipe, that once had the name."""
+
+    generation: str | None
+    engine: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    search: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        known = {"generation": self.generation, "engine": self.engine}
+        return known | {"parameters": dict(self.parameters), "search": dict(self.search)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRecord:
+    """A logical index: its corpora and builds by digest, what serves now, what served before (the way back), and what is to serve where
+    somebody said so."""
+
+    name: str
+    corpora: Mapping[str, Corpus] = field(default_factory=dict, hash=False)
+    builds: Mapping[str, Build] = field(default_factory=dict, hash=False)
+    serving: ServingManifest | None = None
+    previous: ServingManifest | None = None
+    choice: Choice | None = None
+
+    def same_way(self, one: ServingManifest, other: ServingManifest) -> bool:
+        """Whether both answer by the same recipe, searched in the same way, whatever rows they hold. Of builds that are recorded."""
+        recipes = [(build.engine, build.parameters) for build in (self.builds[one.build], self.builds[other.build])]
+        return recipes[0] == recipes[1] and (one.generation, one.search) == (other.generation, other.search)
+
+    @property
+    def tails(self) -> tuple[Tail, ...]:
+        """Of what serves, and of what served before."""
+        return tuple(manifest.tail for manifest in (self.serving, self.previous) if manifest is not None and manifest.tail is not None)
+
+    @property
+    def bucket(self) -> str | None:
+        """Where its vectors lie, all of them; None before there are any."""
+        refs = chain((corpus.ref for corpus in self.corpora.values()), *(build.files.values() for build in self.builds.values()))
+        return next((ref.bucket for ref in refs), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "corpora": [corpus.to_dict() for corpus in self.corpora.values()],
+            "builds": [build.to_dict() for build in self.builds.values()],
+            "serving": None if self.serving is None else self.serving.to_dict(),
+            "previous": None if self.previous is None else self.previous.to_dict(),
+            **({"choice": self.choice.to_dict()} if self.choice is not None else {}),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        serving, previous = data["serving"], data["previous"]
+        return cls(
+            data["name"],
+            {corpus["digest"]: Corpus.from_dict(corpus) for corpus in data["corpora"]},
+            {build["digest"]: Build.from_dict(build) for build in data["builds"]},
+            None if serving is None else ServingManifest.from_dict(serving),
+            None if previous is None else ServingManifest.from_dict(previous),
+            Choice.from_dict(data["choice"]) if "choice" in data else None,
+        )

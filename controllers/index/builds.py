@@ -22,6 +22,7 @@ from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import make_view
 from engines.vectors.builds import BuildTask, build_digest
 from engines.vectors.corpus import CorpusTask, corpus_digest
+from engines.vectors.corpus_file import read_facts
 from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend
 from engines.vectors.registry import open_engine
@@ -166,15 +167,19 @@ class Builds:
         table, base, former = self._catalog.table(spec.dataset), behind.base, behind.former
         if table is None or behind.version not in dict(table.versions):
             return None
+        base_path = self._objects.path(base.ref)
         try:
             sides = scopes(table.as_of(behind.version), table)
+            comparable = {column.name for column in table.columns}.issuperset(read_facts(base_path).text)
         except QueryInvalid:  # its key is another one now
+            comparable = False
+        if not comparable:
             self._far.add((base.digest, behind.most))
             return None
         former_view, view = (make_view(side, self._cache / "views", self._objects, sql_name(spec.dataset)).table for side in sides)
         task = TailTask(
             base=base,
-            base_path=str(self._objects.path(base.ref)),
+            base_path=str(base_path),
             pair=Pair(former_view, view, table.primary_key, distinct=table.write == "upsert" or not table.primary_key),
             snapshot=table.snapshot,
             table_version=table.version,

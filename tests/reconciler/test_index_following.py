@@ -176,6 +176,13 @@ def test_other_text_columns_are_another_corpus(served: Bench) -> None:
     assert texts(served, "tenants", k=9) == ["for tenants"]
 
 
+def test_a_text_column_that_is_renamed_is_another_text(served: Bench) -> None:
+    renamed = f"{KEYED}, migrations: [{{from: 1, rename: {{text: words}}}}]"
+    served.commit(BUCKET, dataset("x", renamed), index("i", "x", "words"))
+    assert served.settle()["Index/i"].message == "the recommended flat build serves 3 chunks of 3 rows"
+    assert texts(served, "nurse", k=1) == ["nurse on a night shift"]
+
+
 def test_a_former_version_is_answered_by_the_build_alone(served: Bench) -> None:
     served.write("data/x/2.csv", "id,gone,text\n1,,java developer with spark\n")
     served.settle()

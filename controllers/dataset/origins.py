@@ -65,10 +65,11 @@ def reads(spec: DatasetSpec) -> str:
     return spec.source.sql or (spec.source.postgres.table if spec.source.postgres else None) or statement(spec)
 
 
-def token(spec: DatasetSpec, slot: str, inputs: Collection[Input], damaged: Collection[str]) -> str:
-    """The identity of what would be read now. damaged: data files that are to be made again, by reading all of it."""
+def token(spec: DatasetSpec, slot: str, inputs: Collection[Input], damaged: Collection[str], step: int = 0) -> str:
+    """The identity of what would be read now. damaged: data files that are to be made again, by reading all of it. step: see `Origin`."""
     what = normalised(spec.source.sql) if spec.source.sql is not None else statement(spec)
-    return digest(["read", what, slot, sorted([one.dataset, one.snapshot] for one in inputs), sorted(damaged)])
+    parts = ["read", what, slot, sorted([one.dataset, one.snapshot] for one in inputs), sorted(damaged)]
+    return digest([*parts, step] if step else parts)
 
 
 def listing(spec: DatasetSpec, table: Table | None, due: Slot, inputs: Collection[Input], damaged: Collection[str], wanted: str) -> Listing:
@@ -77,7 +78,7 @@ def listing(spec: DatasetSpec, table: Table | None, due: Slot, inputs: Collectio
     wanted: the transformation that the spec asks for.
     """
     at = path(spec)
-    found = token(spec, due.at, inputs, damaged)
+    found = token(spec, due.at, inputs, damaged, _steps(table.origin if table is not None else None, due.at))
     pinned = spec.source.sql is not None and not spec.refresh.watch and not due.due and not damaged
     if pinned and table is not None:
         refused, bound = table.refusals.get(at), table.binding(at)
@@ -102,10 +103,15 @@ def recorded(former: Origin | None, made: Origin | None, slot: str) -> Origin | 
     base = made or former
     if base is None:
         return Origin(slot=slot) if slot else None
-    return replace(base, slot=slot)
+    return replace(base, slot=slot, step=_steps(former, slot) + (made.step if made is not None else 0))
+
+
+def _steps(origin: Origin | None, slot: str) -> int:
+    """Of the slot so far."""
+    return origin.step if origin is not None and origin.slot == slot else 0
 
 
 def detail(table: Table) -> Mapping[str, object]:
     """For the status."""
-    origin = table.origin
-    return {} if origin is None else {name: value for name, value in origin.to_dict().items() if name not in ("slot", "cursor", "read")}
+    told = {} if table.origin is None else table.origin.to_dict()
+    return {name: value for name, value in told.items() if name not in ("slot", "cursor", "read", "step")}

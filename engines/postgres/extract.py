@@ -35,7 +35,7 @@ def read(task: PostgresTask, server: Server, progress: Progress) -> Extract:
     reading = PostgresReading(server, task.query, cursor, lambda lower, kind: _window(task, lower, kind))
 
     def origin() -> Origin:
-        return Origin(place=server.place, reads=task.reads, cursor=reading.cursor or "")
+        return Origin(place=server.place, reads=task.reads, cursor=reading.cursor or "", step=int(reading.cut))
 
     return extract(task.rows, reading, origin, progress, reading if cursor is not None else None)
 

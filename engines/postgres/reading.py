@@ -33,6 +33,10 @@ _ENDLESS = ("infinity", "-infinity", "nan")
 _TIMES = ("date", "timestamp")
 _PARSED_AHEAD = 2
 
+STEP_ROWS = 5_000_000
+"""Rows that an incremental read takes at once, but for those that share the last one's cursor value: what has been read of a large table
+is kept whatever ends the read, and the next goes on from there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -47,15 +51,17 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Both closed, as the server writes them; lower None: from the beginning; upper None: there are no rows."""
+    """Both closed, as the server writes them; lower None: from the beginning; upper None: there are no rows. cut: there are more beyond."""
 
     type: str
     lower: str | None
     upper: str | None
+    cut: bool = False
 
 
 class PostgresReading:
-    """See `engines.files.source.Reading`. `cursor`: the greatest value that the last pass saw. `received`: its rows."""
+    """See `engines.files.source.Reading`. `cursor`: the greatest value that the last pass took; `cut`: whether there are greater ones.
+    `received`: its rows."""
 
     def __init__(
         self, server: Server, query: str, cursor: Cursor | None = None, known: Callable[[str | None, str], Window] = lambda *_: Window()
@@ -65,6 +71,7 @@ class PostgresReading:
         self.column = cursor.column if cursor is not None else ""
         self.cursor = cursor.last if cursor is not None else None
         self.received = 0
+        self.cut = False
         self._window = Window()
         self._columns: tuple[Described, ...] = ()
         self._wires: Mapping[str, Wire] = {}
@@ -110,7 +117,7 @@ class PostgresReading:
                 with snapshot.copy(self._asked(bounds), binary=decoders is not None) as stream:
                     blocks = _ahead(stream, _parser(wires) if decoders is None else _decoder(decoders))
                     yield from self._parsed(stream, blocks, plans, wires)
-            self.cursor = bounds.upper if bounds is not None else None
+            self.cursor, self.cut = (bounds.upper, bounds.cut) if bounds is not None else (None, False)
 
     def known(self, batch: pa.RecordBatch) -> Rows:
         """See `engines.files.kept_rows.Overlap`."""
@@ -167,7 +174,12 @@ class PostgresReading:
         low, high = snapshot.row(f"SELECT {lower}, GREATEST(max({column}), {last}) FROM {source}")
         if high is not None and high.lower() in _ENDLESS:
             raise SourceRefused(f"the cursor `{by.column}` has the value {high}, after which nothing comes", remedy="Correct these rows.")
-        return Bounds(kind, low, high)
+        beyond = f"FROM {source}" + (f" WHERE {column} > {last}" if by.last is not None else "")
+        count, *_ = snapshot.row(f"SELECT count(*) FROM (SELECT {beyond} LIMIT {STEP_ROWS + 1}) AS rows")
+        if int(count or 0) <= STEP_ROWS:
+            return Bounds(kind, low, high)
+        upper, *_ = snapshot.row(f"SELECT {column} {beyond} ORDER BY {column} OFFSET {STEP_ROWS - 1} LIMIT 1")
+        return Bounds(kind, low, upper, cut=upper != high)
 
     def _asked(self, bounds: Bounds | None) -> str:
         if bounds is None:

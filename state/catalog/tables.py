@@ -147,7 +147,7 @@ class Origin:
     `slot`: the instant (ISO 8601) of the schedule, or of an operator's word, that was honoured last; "" where none ever was. For a source
     that is no file, `place`: its server, without credentials; `reads`: the table or query; `inputs`: the version of each dataset that was
     read; `cursor`: the greatest cursor value that was read, as the source writes it; "" without one; `read`: the instant at which a read
-    last ended well, whether or not it brought anything.
+    last ended well, whether or not it brought anything; `step`: how many reads for this slot left rows to the next one.
     """
 
     slot: str = ""
@@ -156,10 +156,12 @@ class Origin:
     inputs: Mapping[str, int] = field(default_factory=dict, hash=False)
     cursor: str = ""
     read: str = ""
+    step: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """What is not set is left out."""
-        parts = {name: getattr(self, name) for name in ("slot", "place", "reads", "cursor", "read")} | {"inputs": dict(self.inputs)}
+        names = ("slot", "place", "reads", "cursor", "read", "step")
+        parts = {name: getattr(self, name) for name in names} | {"inputs": dict(self.inputs)}
         return {name: part for name, part in parts.items() if part}
 
     @classmethod

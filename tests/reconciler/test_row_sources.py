@@ -12,6 +12,8 @@ from small_lake import BUCKET, Bench, dataset, documents
 from test_edits import change, journal
 
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
+from engines.errors import SourceUnavailable
+from engines.postgres import extract as postgres_job
 from engines.sql.scan import scan
 from engines.sql.views import make_view
 from reconciler.checking import errors
@@ -396,6 +398,41 @@ class TestIncrementalReads:
         assert str(found[0]) == "2024-01-01 00:01:47"
         self.refresh(lake)
         assert lake.table().version == 1
+
+    @pytest.mark.parametrize("spec", [APPEND, UPSERT])
+    def test_a_large_table_comes_in_steps_that_are_kept(
+        self, lake: Lake, database: Postgres, monkeypatch: pytest.MonkeyPatch, spec: str
+    ) -> None:
+        """Rows of the same instant come together, whatever that makes of the step."""
+        monkeypatch.setattr("engines.postgres.reading.STEP_ROWS", 3)
+        database.run(LOG)
+        self.insert(database, *((number, second) for number, second in enumerate((100, 120, 140, 140, 160, 165, 180, 200))))
+        read, calls = postgres_job.read, iter((True, False))
+
+        def once(*given: Any) -> Any:
+            if next(calls, True):
+                return read(*given)
+            raise SourceUnavailable("here", "it is gone in the middle")
+
+        monkeypatch.setattr(postgres_job, "read", once)
+        lake.want(spec)
+        assert lake.settle("runs").reason == reasons.SOURCE_UNAVAILABLE
+        assert sorted(lake.rows("runs", "id")) == [(0,), (1,), (2,), (3,)]
+        lake.restart()
+        lake.settle("runs")
+        assert sorted(lake.rows("runs", "id")) == [(number,) for number in range(8)]
+        assert [version for version, _ in lake.table().versions] == [1, 2, 3]
+        origin = lake.table().origin
+        assert origin is not None
+        assert (origin.cursor, origin.step) == ("2024-01-01 00:03:20+00", 2)
+        before = lake.entries()
+        lake.settle("runs")
+        assert lake.entries() == before
+        self.insert(database, (8, 201))
+        self.refresh(lake)
+        origin = lake.table().origin
+        assert origin is not None
+        assert (origin.cursor, origin.step) == ("2024-01-01 00:03:21+00", 0)
 
     def test_a_null_in_the_cursor_stops_it(self, lake: Lake, database: Postgres) -> None:
         database.run(LOG)

@@ -1,4 +1,4 @@
-"""Dataset's hands: lists files and looks at the table (`observe`), runs the ingest and commits its result (`act`).
+"""Dataset's hands: lists files and looks at the table (`observe`), takes the steps (`act`). Next: `ingesting.py`, `publishing.py`.
 
 An ingest is one job over all files of a step, and one catalog entry publishes it: readers see all of it or nothing. The
 job's id derives from its inputs, so that a crash between the end of the job and the entry finds the result again.
@@ -13,40 +13,36 @@ from pathlib import Path
 from controllers.dataset import endings, origins
 from controllers.dataset import plan as planning
 from controllers.dataset.checks import FileChecks
-from controllers.dataset.commit import Accepted, Outcomes, amendment, commit, refusals, sequences
+from controllers.dataset.commit import amendment, sequences
 from controllers.dataset.compacting import Compact, due
 from controllers.dataset.compaction import Compactions
-from controllers.dataset.contracts import Contracts, contract_of
+from controllers.dataset.contracts import Contracts
 from controllers.dataset.edit_rules import EditRules
 from controllers.dataset.edits import Edits
-from controllers.dataset.evolving import Evolve, shapes, widening_words
-from controllers.dataset.files import Listing, SourceFile, SourceFiles, how_read
+from controllers.dataset.evolving import Evolve
+from controllers.dataset.files import Listing, SourceFiles
 from controllers.dataset.freshness import freshness
-from controllers.dataset.inferred import inferred
-from controllers.dataset.journalling import Journalling, replaces
-from controllers.dataset.ledgers import letting_go
-from controllers.dataset.migration import Migrations, former
+from controllers.dataset.ingesting import Ingests
+from controllers.dataset.journalling import Journalling
+from controllers.dataset.migration import Migrations
 from controllers.dataset.objects import SourceObjects
 from controllers.dataset.origins import Input
+from controllers.dataset.publishing import Publishing
 from controllers.dataset.refresh import Slot, slot
 from controllers.dataset.row_sources import RowSources
 from controllers.dataset.standing import SOUND, Standing
 from controllers.dataset.steps import Correct, DatasetStep, Fetch, Follow, GiveUp, Identify, Observed, TakeUp
-from controllers.dataset.together import Member, Offer, Together
-from controllers.dataset.versions import expired, stamped
+from controllers.dataset.together import Member, Together
+from controllers.dataset.versions import expired
 from controllers.events import Events
 from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome
 from controllers.step import Started
-from engines.files.batch import Batch, BatchResult
+from engines.files.batch import BatchResult
 from engines.files.extract import Extract, ExtractTask
-from engines.files.formats import work_of
-from engines.files.ingest import IngestTask
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.mirroring import MirrorTask
-from engines.row_keys import DELETED_COLUMN
-from engines.sql.readings import lineage
 from specs.digests import digest
 from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec
@@ -54,20 +50,18 @@ from specs.resource import Key, Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Adopted, Dropped, Renamed, Retained, TableCommit
+from state.catalog.entry import Adopted, Dropped, Renamed, Retained
 from state.catalog.fold import ObjectState
-from state.catalog.tables import Ledger, Refusal, Table
+from state.catalog.tables import Table
 from state.discards import Discards
 from state.errors import BucketUnknown
 from state.failpoints import declare, hit
 from state.reader import ObjectReader
 from state.references import Place, references
-from state.timestamps import Clock, iso
+from state.timestamps import Clock
 
 _log = logging.getLogger(__name__)
 
-_BEFORE_COMMIT = declare("dataset.before-commit")
-_AFTER_COMMIT = declare("dataset.after-commit")
 _BEFORE_FOLD = declare("folding.before-commit")
 _AFTER_FOLD = declare("folding.after-commit")
 _BEFORE_MIGRATION = declare("migration.before-commit")
@@ -119,6 +113,8 @@ class DatasetController:
         self._contracts = Contracts(catalog, objects, views)
         self.edits = Edits(catalog, buckets, objects.path, self._key_prefix, EditRules(self._contracts, members), events, clock)
         self._together = Together(catalog, members, self.observe, objects.whole, clock)
+        self._publishing = Publishing(catalog, events, self._journalling, self._together, clock)
+        self._ingests = Ingests(buckets, files, objects, self._contracts, self._journalling, source_objects, self._key_prefix)
 
     def observe(self, resource: Resource) -> Observed:
         """The table, the files that match, and whether the table's own files are whole."""
@@ -274,15 +270,7 @@ class DatasetController:
             lost += [f"versions before {change.forget}"] if change.forget else []
             message = f"{step.why}: {' and '.join(lost)} are lost" if lost else step.why
             self._events.record_event(str(resource.key), "Warning", reasons.OBJECT_MISSING, message, revision)
-        self._commit(resource, table, change, step.why, revision)
-
-    def _commit(self, resource: Resource, table: Table | None, change: TableCommit, why: str, revision: str) -> None:
-        """table: as it was when the change was made up. Raises ChangeRefused where it is another by now."""
-        self._catalog.commit((self._stamped(resource, table, change),), actor="daemon", reason=why, revision=revision)
-
-    def _stamped(self, resource: Resource, table: Table | None, change: TableCommit) -> TableCommit:
-        spec = resource.spec_as(DatasetSpec)
-        return letting_go(stamped(change, table, spec.keep, self._clock()), table, adds=origins.adds(spec))
+        self._publishing.commit(resource, table, change, step.why, revision)
 
     def _transform(self, resource: Resource, step: Compact | Evolve, revision: str) -> Started | None:
         """By a job over the table's own files. Refused where the table is another by then."""
@@ -293,7 +281,7 @@ class DatasetController:
             return done
         job, change = done
         hit(_BEFORE_FOLD if isinstance(step, Compact) else _BEFORE_MIGRATION)
-        self._commit(resource, table, change, step.why, revision)
+        self._publishing.commit(resource, table, change, step.why, revision)
         hit(_AFTER_FOLD if isinstance(step, Compact) else _AFTER_MIGRATION)
         if job is not None:
             self._executor.forget(job.id)
@@ -307,7 +295,7 @@ class DatasetController:
         if step.ingest and not resource.spec_as(DatasetSpec).source.in_files:
             return self._read(resource, step, table, revision)
         result = BatchResult()
-        job = self._job(resource, step, table, revision)
+        job = self._ingests.job(resource, step, table, revision)
         together = resource.spec_as(DatasetSpec).publish == "together"
         if together and (offer := self._together.offered(resource, step, job.id if job is not None else None)) is not None:
             return self._together.publish(offer)
@@ -316,14 +304,16 @@ class DatasetController:
             if isinstance(value, Started):
                 return value
             result = BatchResult.from_dict(value)
-        made, done = Extract(result), partial(self._executor.forget, job.id) if job is not None else _nothing
-        return self._publish(resource, step, table, made, revision, done, job=job.id if job is not None else None, together=together)
+        name = job.id if job is not None else None
+        done = partial(self._executor.forget, name) if name is not None else _nothing
+        return self._publishing.publish(resource, step, table, Extract(result), revision, done, job=name, together=together)
 
     def _read(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Started | None:
         """As `_follow`, of rows that are in no file."""
         name = str(resource.key)
-        spec, common, place = resource.spec_as(DatasetSpec), self._common(resource, step, table), sequences(table, step)
-        edits = tuple(replace(self._task(common, spec, file), sequence=place[file.digest]) for file in step.ingest if file.edit is not None)
+        spec, common, place = resource.spec_as(DatasetSpec), self._ingests.common(resource, step, table), sequences(table, step)
+        by_hand = [file for file in step.ingest if file.edit is not None]
+        edits = tuple(replace(self._ingests.task(common, spec, file), sequence=place[file.digest]) for file in by_hand)
         token = next(file.digest for file in step.ingest if file.edit is None)
         task = ExtractTask(replace(common, sequence=place[token]), edits, self._journalling.task(resource, step, table, revision))
         begun = self._rows.begin(resource, step, table, task)
@@ -348,131 +338,7 @@ class DatasetController:
         if together:  # it may wait for others, and what is due meanwhile is another read
             self._rows.end(name)
         made = Extract.from_dict(value)
-        return self._publish(resource, begun.step, table, made, revision, done, job=begun.job.id, together=together)
-
-    def _publish(
-        self,
-        resource: Resource,
-        step: Follow,
-        table: Table | None,
-        made: Extract,
-        revision: str,
-        done: Callable[[], None],
-        *,
-        job: str | None = None,
-        together: bool = False,
-    ) -> Started | None:
-        """One entry for the whole step, then the events that go with it; or an offer of it, to be published together with others'.
-
-        done: called after the entry. job: whose result it is.
-        """
-        result = made.rows
-        by_digest = {file.digest: file for file in step.ingest}
-        accepted = tuple(Accepted(by_digest[digest], parts) for digest, parts in result.files.items())
-        refused = tuple(
-            Refusal(by_digest[d].path, d, line, reason, step.transformation, by_digest[d].object)
-            for d, (line, reason) in result.refused.items()
-        )
-        origin = None if resource.spec_as(DatasetSpec).source.in_files else replace(made.origin, read=iso(self._clock()))
-        outcomes = Outcomes(accepted, refused, result.schema, origin, made.keeps)
-        change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
-        at, version = iso(self._clock()), self._journalling.next_version(resource, table)
-        noted = [*result.ledgers, *self._journalling.left(resource, step, table, change, revision)]
-        change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at, job or "", n.against) for n in noted))
-
-        def tell() -> None:
-            # the one refusal of a source that is no file is what the status says
-            self._tell(resource, step, table, result, refused if outcomes.origin is None else (), revision)
-            done()
-
-        if together and not refused:
-            return self._together.publish(Offer(resource, table, step, job, self._stamped(resource, table, change), revision, tell, done))
-        hit(_BEFORE_COMMIT)
-        # what holds the others up is told at once, and nothing else is published
-        change = refusals(str(resource.key), resource.spec_as(DatasetSpec), table, step, refused) if together else change
-        self._commit(resource, table, change, step.why, revision)
-        hit(_AFTER_COMMIT)
-        tell()
-        return None
-
-    def _tell(
-        self, resource: Resource, step: Follow, table: Table | None, result: BatchResult, refused: tuple[Refusal, ...], revision: str
-    ) -> None:
-        """The events of an entry that was committed. table: as it was before."""
-        made = result.schema
-        if made is not None and made.derivation is not None and table is not None and made != table.schema:
-            message = f"schema {made.id}: {widening_words(table.schema, made)}"
-            self._events.record_event(str(resource.key), "Normal", reasons.SCHEMA_CHANGED, message, revision)
-        for path in step.gone:
-            message = f"{path} is gone; its rows stay, since the dataset's write mode keeps them"
-            self._events.record_event(str(resource.key), "Normal", reasons.SOURCE_FILE_GONE, message, revision)
-        for refusal in _untold(table, self._catalog.table(resource.key.name), refused):
-            self._events.record_event(str(resource.key), "Warning", reasons.FILE_REFUSED, endings.refusal_words(refusal), revision)
-        contract = contract_of(resource.spec_as(DatasetSpec))
-        held = contract is not None and contract.on_violation == "quarantine"
-        for sentence in result.violations:
-            reason = reasons.ROWS_QUARANTINED if held else reasons.CONTRACT_BROKEN
-            self._events.record_event(str(resource.key), "Warning", reason, sentence, revision)
-        if result.guesses:
-            self._events.record_event(str(resource.key), "Normal", reasons.COLUMNS_INFERRED, inferred(result.guesses), revision)
-        for warning in result.warnings:
-            self._events.record_event(str(resource.key), "Warning", reasons.INGEST_WARNING, warning, revision)
-
-    def _common(self, resource: Resource, step: Follow, table: Table | None) -> IngestTask:
-        """What all files of a step have in common."""
-        spec = resource.spec_as(DatasetSpec)
-        # an emptied table asks nothing of the next file, whatever its columns once were
-        known = table is not None and not step.reset and table.columns and (table.files or table.bindings)
-        schema = table.schema if table is not None and known else None
-        return IngestTask(
-            dataset=resource.key.name,
-            path="",
-            display_path="",
-            digest="",
-            format="csv",
-            target=self._buckets.config(spec.bucket),
-            key_prefix=self._key_prefix(resource.key.name),
-            transformation=step.transformation,
-            schema=schema,
-            overrides={name: column.type for name, column in spec.columns.items() if column.type is not None},
-            primary_key=tuple(spec.primary_key),
-            write=spec.write,
-            next_column_id=table.next_column_id if table is not None else 1,
-            next_schema_id=table.next_schema_id if table is not None else 1,
-            tombstone=spec.tombstone,
-            contract=self._contracts.terms(spec, table, step),
-            shape=shapes(spec, table)(None),
-            formers=lineage(table) if table is not None and schema is not None else (),
-        )
-
-    def _job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job | None:
-        """None where no file is read and no row told."""
-        spec = resource.spec_as(DatasetSpec)
-        if not step.ingest and not step.renew and not replaces(spec, table, step):
-            return None
-        told = self._journalling.task(resource, step, table, revision)
-        leaving = told.replaced.leaving if told.replaced is not None else ()
-        if not step.ingest and not step.renew and not leaving:
-            return None
-        common = self._common(resource, step, table)
-        place = sequences(table, step)
-        shape = shapes(spec, table)
-        tasks = tuple(
-            replace(self._task(common, spec, file), sequence=place[file.digest], shape=shape(file.digest)) for file in step.ingest
-        )
-        compared = None if table is None or common.schema is None or step.repair else former(spec, table, self._objects)
-        arguments = Batch(tasks, told, compared).to_dict()
-        read = sum(work_of(file.path, file.size) for file in (*step.ingest, *step.renew))
-        compares = sum(file.ref.size for file in table.files) if table is not None and leaving else 0
-        job = Job(
-            id=digest(["ingest", arguments]),
-            kind="ingest",
-            function="engines.files.batch:run",
-            arguments=arguments,
-            weight=job_weight(read + compares, common.target),
-            object=str(resource.key),
-        )
-        return job if spec.source.bucket is None or not step.ingest else self._source_objects.job(job, spec.source.bucket, step)
+        return self._publishing.publish(resource, begun.step, table, made, revision, done, job=begun.job.id, together=together)
 
     def _key_prefix(self, name: str) -> str:
         """Where its files go. A table of this name that was dropped had others: its deletions may still be under way, or a writer's who
@@ -480,24 +346,6 @@ class DatasetController:
         """
         record = self._catalog.view().peek(f"Dataset/{name}")
         return f"datasets/{name}" if record is None or not record.last_version else f"datasets/{name}/after-{record.last_version}"
-
-    def _task(self, common: IngestTask, spec: DatasetSpec, file: SourceFile) -> IngestTask:
-        if file.edit is not None:
-            place = str(self._objects.path(file.edit))
-            edit = replace(common, path=place, display_path=file.path, digest=file.digest, format="parquet", tombstone=DELETED_COLUMN)
-            return replace(edit, contract=None)
-        form, options = how_read(spec, file.path)
-        path = str(self._files.resolve(file.path)) if file.object is None else ""
-        facts = replace(common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns)
-        return replace(facts, format=form, options=options)
-
-
-def _untold(before: Table | None, after: Table | None, refused: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
-    """Those of which a change of status does not tell: it names the first one, in other words than before."""
-    named, words = (next(iter(table.refusals.values()), None) if table is not None else None for table in (after, before))
-    if named is not None and words is not None and endings.refusal_words(named) == endings.refusal_words(words):
-        return refused
-    return tuple(refusal for refusal in refused if refusal != named)
 
 
 def _nothing() -> None:

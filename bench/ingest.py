@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 from bench import report
 from bench.bars import Bar
 from engines.files.batch import Batch, BatchResult, ingest_batch
-from engines.files.ingest import IngestResult, IngestTask, Write, run
+from engines.files.ingest import run
+from engines.files.ingest_task import IngestResult, IngestTask, Write
 from engines.files.journal import Cause
 from engines.files.journalling import JournalTask
 from state.buckets import open_store

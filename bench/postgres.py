@@ -58,7 +58,7 @@ def fill(dsn: str, rows: int) -> None:
 def ours(dsn: str, folder: Path, query: str) -> int:
     """As a dataset reads it, but for the catalog's entry."""
     from engines.files.extract import ExtractTask
-    from engines.files.ingest import IngestTask
+    from engines.files.ingest_task import IngestTask
     from engines.postgres.connection import Server
     from engines.postgres.extract import read
     from engines.postgres.task import PostgresTask

@@ -14,7 +14,7 @@ from controllers.dataset.steps import Follow
 from controllers.jobs import job_weight
 from engines.files.batch import Batch
 from engines.files.formats import work_of
-from engines.files.ingest import IngestTask
+from engines.files.ingest_task import IngestTask
 from engines.jobs.job import Job
 from engines.row_keys import DELETED_COLUMN
 from engines.sql.readings import lineage

@@ -18,7 +18,7 @@ from engines.files import ingest
 from engines.files.contract import Terms
 from engines.files.drift import Former, check_renamed, widened, wider
 from engines.files.inference import ColumnGuess
-from engines.files.ingest import IngestResult, IngestTask, Progress
+from engines.files.ingest_task import IngestResult, IngestTask, Progress
 from engines.files.journalling import JournalTask, journal_of
 from engines.files.ledgers import Noted
 from engines.files.present_values import PresentValues

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from engines.errors import FileRefused
-from engines.files import ingest
-from engines.files.ingest import IngestResult, IngestTask
+from engines.files.ingest import read
+from engines.files.ingest_task import IngestResult, IngestTask
+from engines.files.opening import open_task
 from engines.files.schema_diff import Difference, differences, first_rows, seen_in_file, seen_in_rows
 from engines.files.staged_parts import StagedParts
 from engines.migrations import cast_sql
@@ -58,7 +59,7 @@ def check_renamed(task: IngestTask, former: Former, guesses: Mapping[str, tuple[
     gone = {name: kind for name, kind in columns.items() if name not in guesses and name not in task.primary_key}
     if not new or not gone:
         return
-    reading = ingest.open_task(task)
+    reading = open_task(task)
     reading.guesses()
     rows = first_rows(former.path, former.reading, list(columns.items()))
     seen = [column for column in seen_in_file(reading, guesses) if column.name in new]
@@ -82,7 +83,7 @@ def wider(task: IngestTask, former: Former, store: ObjectStore) -> dict[str, str
     """
     assert task.schema is not None
     with StagedParts(store) as unwanted:
-        alone = ingest.read(replace(task, schema=None, overrides={}, contract=None), unwanted)
+        alone = read(replace(task, schema=None, overrides={}, contract=None), unwanted)
     found: dict[str, str] = {}
     for column in task.schema.columns:
         needed = alone.schema.column(column.name)

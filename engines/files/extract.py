@@ -18,10 +18,12 @@ import pyarrow as pa
 
 from engines.errors import FileRefused, SourceRefused
 from engines.files.batch import BatchResult
-from engines.files.ingest import IngestTask, Progress, in_shape, read, read_rows
+from engines.files.ingest import read, read_rows
+from engines.files.ingest_task import IngestTask, Progress
 from engines.files.journalling import JournalTask, journal_of
 from engines.files.judge import Judge
 from engines.files.kept_rows import Before, KeptRows, Overlap
+from engines.files.opening import in_shape
 from engines.files.present_values import PresentValues
 from engines.files.set_aside import SetAside
 from engines.files.source import RowReading

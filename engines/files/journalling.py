@@ -17,7 +17,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engines.files.ingest import IngestTask
+from engines.files.ingest_task import IngestTask
 from engines.files.journal import Cause, JournalWriter, change_rows, count_row
 from engines.files.ledgers import Noted
 from engines.files.staged_parts import StagedParts

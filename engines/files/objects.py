@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from engines.errors import FileChanged
 from engines.files.batch import Batch, ingest_batch
-from engines.files.ingest import IngestTask
+from engines.files.ingest_task import IngestTask
 from engines.jobs.job import Progress
 from state.buckets import Buckets, job_store
 from state.errors import BucketUnavailable, ObjectCorrupt, ObjectMissing

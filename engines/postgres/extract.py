@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from engines.files.extract import Extract, extract
-from engines.files.ingest import Progress
+from engines.files.ingest_task import Progress
 from engines.files.types import arrow_type
 from engines.postgres.columns import settle, wire
 from engines.postgres.connection import Server, quoted

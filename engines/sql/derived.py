@@ -21,7 +21,7 @@ from engines.errors import SourceRefused, SourceUnavailable
 from engines.files.arrow_values import as_json, check_years
 from engines.files.conversion import salvage
 from engines.files.extract import extract
-from engines.files.ingest import Progress
+from engines.files.ingest_task import Progress
 from engines.files.source import ColumnPlan, Contradicted, Misfit
 from engines.files.types import arrow_type, can_widen, from_arrow, has_structure, is_list
 from engines.sql.deriving import DerivedTask

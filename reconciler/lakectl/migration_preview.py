@@ -10,7 +10,7 @@ from controllers.dataset.files import how_read
 from controllers.dataset.migration import rows_of
 from engines.errors import TableUnknown
 from engines.files.formats import FORMATS
-from engines.files.ingest import open_reading
+from engines.files.opening import open_reading
 from engines.files.schema_diff import SAMPLED_ROWS, Difference, differences, seen_in_file, seen_in_rows
 from engines.files.source import SourceFile
 from engines.migration_draft import drafted, remark

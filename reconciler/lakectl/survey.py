@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from engines.files.formats import FORMATS, format_of
 from engines.files.inference import ColumnGuess, decide_all
-from engines.files.ingest import open_reading
+from engines.files.opening import open_reading
 from engines.files.source import ColumnPlan, Reading, SourceFile
 from reconciler.lakectl.errors import UsageInvalid
 

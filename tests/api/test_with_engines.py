@@ -14,7 +14,8 @@ from anyio import to_thread
 
 from api.query import ARROW
 from api.reader import BUCKET
-from engines.files.ingest import IngestTask, run
+from engines.files.ingest import run
+from engines.files.ingest_task import IngestTask
 from engines.sql.pool import WorkerPool
 from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables

@@ -11,7 +11,7 @@ from controllers.dataset.files import Listing
 from controllers.dataset.objects import SourceObjects
 from controllers.dataset.steps import Follow, Identify
 from engines.files.batch import Batch
-from engines.files.ingest import IngestTask
+from engines.files.ingest_task import IngestTask
 from engines.jobs.executor import Executor, JobLimits
 from engines.jobs.job import Job
 from specs.parse import parse_file

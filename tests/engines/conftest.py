@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from engines.files.formats import format_of
-from engines.files.ingest import IngestResult, IngestTask, run
+from engines.files.ingest import run
+from engines.files.ingest_task import IngestResult, IngestTask
 from engines.files.source import ReadOptions
 from state.buckets import open_store
 from state.digest_file import sha256_bytes

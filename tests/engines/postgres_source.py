@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from harness_postgres import Postgres
 
 from engines.files.extract import Extract, ExtractTask
-from engines.files.ingest import IngestTask
+from engines.files.ingest_task import IngestTask
 from engines.postgres.connection import Server
 from engines.postgres.extract import read
 from engines.postgres.task import PostgresTask

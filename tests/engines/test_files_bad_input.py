@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engines.files import batch, ingest
+from engines.files import attempt, batch
+from engines.files.attempt import MAX_COLUMNS
 from engines.files.batch import Batch
 from engines.files.inference import decide_all
-from engines.files.ingest import MAX_COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_more_columns_than_are_read(refused):
 
 
 def test_a_compressed_file_that_fills_a_disk(refused, monkeypatch):
-    monkeypatch.setattr(ingest, "UNPACKED_LEAST", 1 << 20)
-    monkeypatch.setattr(ingest, "UNPACKED_RATIO", 50)
+    monkeypatch.setattr(attempt, "UNPACKED_LEAST", 1 << 20)
+    monkeypatch.setattr(attempt, "UNPACKED_RATIO", 50)
     error = refused("a.csv.gz", gzip.compress(b"a,b\n" + b"x,0\n" * 1_000_000))
     assert error.reason == "unpacks to more than 50 times its size"
 

@@ -13,7 +13,7 @@ from engines.errors import FileRefused
 from engines.files import batch, quarantine, value_sets
 from engines.files.batch import Batch
 from engines.files.contract import Bounds, Reference, Terms
-from engines.files.ingest import IngestResult, IngestTask
+from engines.files.ingest_task import IngestResult, IngestTask
 from engines.files.ledgers import Noted
 from engines.files.present_values import PresentValues
 from engines.sql.source import Folder, LakeTable

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from engines.errors import FileChanged, FileRefused
 from engines.files import ingest, sorting, staged_parts, table_writer
 from engines.files.footers import read_footer
-from engines.files.ingest import IngestResult, IngestTask, infer, run
+from engines.files.ingest import infer, run
+from engines.files.ingest_task import IngestResult, IngestTask
 from state.catalog.schemas import Column, Schema, extend_schema
 from state.digest_file import sha256_file
 from state.errors import DiskFull, FailpointError

@@ -17,7 +17,7 @@ import pytest
 from engines.files import quarantine, set_aside
 from engines.files.contract import Bounds, Terms
 from engines.files.extract import Extract, ExtractTask, extract
-from engines.files.ingest import IngestTask
+from engines.files.ingest_task import IngestTask
 from engines.files.kept_rows import Rows
 from engines.files.quarantine import SCHEMA, Spool, Violation
 from engines.files.set_aside import SetAside, row_text

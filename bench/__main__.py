@@ -21,6 +21,8 @@ NAMES = (
     "postgres",
     "query",
     "search",
+    "filtered_search",
+    "exact_search",
     "commit_to_ready",
     "unrelated_commit",
     "idle",

@@ -29,6 +29,8 @@ PACKAGES = (
     "numpy",
     "datafusion",
     "hnswlib",
+    "numkong",
+    "lancedb",
     "obstore",
     "aiohttp",
     "pydantic",

@@ -160,13 +160,14 @@ def measure_engine(world: World, queries: Vectors, search: Mapping[str, Any]) ->
 
 
 def _one_pair(world: World, queries: Vectors, search: Mapping[str, Any], *, bare_first: bool) -> list[dict[str, float]]:
-    early = _bare(world, search) if bare_first else None  # whichever is loaded first may lie better
+    early = bare_graph(world, search) if bare_first else None  # whichever is loaded first may lie better
     index, _ = open_build(world.build, world.paths, search)
-    bare = early or _bare(world, search)
+    bare = early or bare_graph(world, search)
     return in_turns(queries, 4, lambda query: index.search(query, K), lambda query: bare.knn_query(query, K, 1))
 
 
-def _bare(world: World, search: Mapping[str, Any]) -> hnswlib.Index:
+def bare_graph(world: World, search: Mapping[str, Any]) -> hnswlib.Index:
+    """hnswlib itself over the world's graph."""
     index = hnswlib.Index(space="ip", dim=world.index.dimension)
     index.load_index(str(world.paths["graph"]))
     index.set_ef(search["efSearch"])
@@ -180,7 +181,7 @@ def measure_quality(world: World, queries: Vectors, search: Mapping[str, Any]) -
     by_ef = {}
     for ef in sorted({30, 64, 100, 160, search["efSearch"]}):
         world.index.tune({"efSearch": ef})
-        by_ef[ef] = round(_recall(truth, [world.index.search(query, K)[0].tolist() for query in queries]), 4)
+        by_ef[ef] = round(recall(truth, [world.index.search(query, K)[0].tolist() for query in queries]), 4)
     world.index.tune(search)
     filtered = {}
     for share in SHARES:
@@ -188,18 +189,19 @@ def measure_quality(world: World, queries: Vectors, search: Mapping[str, Any]) -
         exact = [set(nearest(matrix, query, K, allowed)[0].tolist()) for query in queries[:200]]
         found = [world.index.search(query, K, allowed)[0].tolist() for query in queries[:200]]
         (times,) = in_turns(queries[:200], 1, lambda query, allowed=allowed: world.index.search(query, K, allowed))
-        filtered[share] = {"recall_at_10": round(_recall(exact, found), 4), **times}
+        filtered[share] = {"recall_at_10": round(recall(exact, found), 4), **times}
     (flat,) = in_turns(queries[:100], 1, lambda query: nearest(matrix, query, K))
     return {"recall_at_10": by_ef[search["efSearch"]], "recall_by_ef_search": by_ef, "filtered": filtered, "flat": flat}
 
 
-def _recall(truth: Sequence[set[int]], found: Sequence[list[int]]) -> float:
+def recall(truth: Sequence[set[int]], found: Sequence[list[int]]) -> float:
+    """The mean share of each truth that was found."""
     return float(np.mean([len(right & set(ids)) / len(right) for right, ids in zip(truth, found, strict=True) if right]))
 
 
 def measure_service(world: World, texts: Sequence[str], search: Mapping[str, Any]) -> dict[str, Any]:
     """The service, on the loop and through a thread, beside bare embedding + bare knn_query."""
-    bare = _bare(world, search)
+    bare = bare_graph(world, search)
     wordllama = bare_embedder()
     ours = open_embedder()
     times: dict[str, list[float]] = {"service": [], "service_by_thread": [], "bare_sum": [], "bare_wordllama": [], "builtin_embedder": []}

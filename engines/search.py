@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from engines.at import At, Moment
 from engines.embedding.registry import Embedder, Model, open_embedder
-from engines.errors import EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
+from engines.errors import BuildFailed, EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
 from engines.reading import ANONYMOUS, IndexName, Reader, decide
 from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
 from engines.serving import Files, Serving, failures_of, open_serving, with_tail, without_tail
@@ -155,6 +155,13 @@ class SearchService:
 
         Raises IndexUnknown, IndexNotServing, SearchInvalid, ModelMismatch, FilterInvalid, and what opening a build raises.
         """
+        try:
+            return await self._search(request, reader)
+        except BuildFailed:
+            self._forget(request.index)  # its files went from where they were opened: the next search opens them again
+            raise
+
+    async def _search(self, request: SearchRequest, reader: Reader) -> SearchResult:
         serving = await self._serving(request.index, reader)
         _check(request, serving)
         if request.at is not None:

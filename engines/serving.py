@@ -36,6 +36,9 @@ class Files(Protocol):
     def again(self, failure: BucketFailure) -> None:
         """Tells that a file which was found with this failure answers once more. Returns at once."""
 
+    def folder(self) -> Path:
+        """A new folder on the filesystem of the files that are no bucket's own. Blocking."""
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -81,7 +84,7 @@ def open_serving(build: Build, manifest: ServingManifest, files: Files, open_mod
     """The build, searched as the manifest says, warm. Blocking. Raises what finding its files and opening it raise."""
     found = {role: files.find(ref) for role, ref in build.files.items()}
     paths = {role: file.path for role, file in found.items()}
-    index, table = open_build(build, paths, manifest.search)
+    index, table = open_build(build, paths, manifest.search, files.folder)
     facts = table.facts
     model: Embedder | EngineError
     try:
@@ -132,9 +135,10 @@ def _hold(path: Path) -> mmap.mmap:
 
 
 def _warm(index: VectorIndex, table: ChunkTable, model: Embedder | EngineError) -> None:
-    """One search, so that the first of a client finds pages mapped and libraries ready."""
+    """Two searches, so that the first of a client finds pages mapped, libraries ready, and known what a filter costs."""
     if not isinstance(model, EngineError):
         model.embed(["warm"])
     probe = np.full(index.dimension, index.dimension**-0.5, dtype=np.float32)
     ids, _ = index.search(probe, 10)
+    index.search(probe, 10, np.arange(index.size) % 2 == 0)
     table.rows(ids)

@@ -222,6 +222,16 @@ class ObjectReader:
             return refs
         return [ref for ref in refs if sizes.get(ref.key) != ref.size or ref.sha256 in damaged]
 
+    def folder(self) -> Path:
+        """A new folder on the cache's filesystem, of this process alone and removed after it. Raises what the disk raises."""
+        try:
+            self._staging.reopen()  # the cache may have been removed
+            folder = self._staging.new()
+            folder.mkdir()
+        except OSError as error:
+            raise storage_error(error, bucket="cache", operation="stage", path=self._cache) from error
+        return folder
+
     def sweep(self) -> int:
         """Remove what processes that died left half-downloaded; returns how many there were."""
         return self._staging.sweep()

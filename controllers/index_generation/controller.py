@@ -33,8 +33,8 @@ class IndexGenerationController:
         spec = resource.spec_as(IndexGenerationSpec)
         index = self._wanted(Key("Index", spec.index))
         record = self._catalog.index(spec.index)
-        if index is None or planning.not_built(spec):
-            return Observed(index is not None, record, None, None)
+        if index is None:
+            return Observed(False, record, None, None)
         index_spec = index.spec_as(IndexSpec)
         table = self._catalog.table(index_spec.dataset)
         embeds = table is not None and table.columns and index_not_built(index_spec) is None

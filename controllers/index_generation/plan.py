@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from controllers.index.plan import Candidate
-from controllers.outcome import Outcome, Ready, Stalled, Waiting
+from controllers.outcome import Outcome, Ready, Waiting
 from controllers.step import Work
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Resource
@@ -50,7 +50,7 @@ class BuildGeneration:
 def plan(resource: Resource, observed: Observed) -> tuple[BuildGeneration, ...]:
     """Build, if the corpus is there and the build is not."""
     candidate, record = observed.candidate, observed.record
-    if not_built(resource.spec_as(IndexGenerationSpec)) or candidate is None or record is None or observed.base is None:
+    if candidate is None or record is None or observed.base is None:
         return ()
     if candidate.build in record.builds and not observed.damaged:
         return ()
@@ -61,11 +61,7 @@ def plan(resource: Resource, observed: Observed) -> tuple[BuildGeneration, ...]:
 
 def conclude(resource: Resource, observed: Observed) -> Outcome:
     """The ending when nothing is left to do."""
-    spec = resource.spec_as(IndexGenerationSpec)
-    missing = not_built(spec)
-    if missing:
-        return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; use `flat` or `hnsw`")
-    index = f"Index/{spec.index}"
+    index = f"Index/{resource.spec_as(IndexGenerationSpec).index}"
     if not observed.index_wanted:
         return Waiting(reasons.REFERENCE_MISSING, f"{index} is not there; declare it", blocked_by=index)
     record, candidate = observed.record, observed.candidate
@@ -77,10 +73,3 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         f"{build.count:,} vectors, {'serves' if serves else 'stands by'}",
         {"build": build.digest, "engine": build.engine, "parameters": dict(build.parameters), "seconds": build.seconds, "serving": serves},
     )
-
-
-def not_built(spec: IndexGenerationSpec) -> str | None:
-    """The first thing asked for that this version cannot do, as written in the spec."""
-    if spec.lance is not None:
-        return "the engine `lance`"
-    return "`flat: {precision: int8}`" if spec.flat is not None and spec.flat.precision != "float32" else None

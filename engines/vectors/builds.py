@@ -8,7 +8,7 @@ so that a build either is whole or is not there. A killed build begins again. Ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from engines.vectors.chunk_table import ChunkTable, open_chunk_table, write_chunk_table
 from engines.vectors.corpus_file import check_finite, read_corpus_file, read_facts, vectors_of
-from engines.vectors.engine import Parts, Progress, VectorIndex
+from engines.vectors.engine import Parts, Progress, VectorIndex, temporary_folder
 from engines.vectors.matrix import FLOAT, open_matrix
 from engines.vectors.publication import publish, storing
 from engines.vectors.registry import open_engine
@@ -29,8 +29,8 @@ from state.objects import ObjectStore
 from state.places import BucketConfig
 
 FORMAT = 1  # raise it when equal inputs would give another build
-FILE_NAMES = {"vectors": "vectors.f32", "chunks": "chunks.arrow", "graph": "graph.bin"}
-"""What each role's file is called below the build's folder."""
+FILE_NAMES = {"vectors": "vectors.f32", "chunks": "chunks.arrow", "graph": "graph.bin", "codes": "codes.i8"}
+"""What a role's file is called below the build's folder; any other is called as its role."""
 
 INDEXED = declare("build.indexed")
 STORED = declare("build.stored")
@@ -90,7 +90,8 @@ def run(task: BuildTask, progress: Progress, *, store: ObjectStore | None = None
             staged |= engine.build(matrix, task.parameters, store.stage, threads=task.threads, progress=progress)
         hit(INDEXED)
         folder = f"{task.key_prefix}/{task.digest}"
-        files = {role: publish(store, f"{folder}/{FILE_NAMES[role]}", path) for role, path in staged.items()}
+        files = {role: publish(store, f"{folder}/{FILE_NAMES.get(role, role)}", path) for role, path in staged.items()}
+        _remove_others(store, folder, {ref.key for ref in files.values()})
     finally:
         for path in staged.values():
             path.unlink(missing_ok=True)
@@ -108,11 +109,23 @@ def run(task: BuildTask, progress: Progress, *, store: ObjectStore | None = None
     )
 
 
-def open_build(build: Build, paths: Mapping[str, Path], search: Mapping[str, Any]) -> tuple[VectorIndex, ChunkTable]:
-    """The index and the chunks of a build, from local files by role. Blocking. Raises BuildFailed for files that do not fit the record."""
+def open_build(
+    build: Build, paths: Mapping[str, Path], search: Mapping[str, Any], folder: Callable[[], Path] = temporary_folder
+) -> tuple[VectorIndex, ChunkTable]:
+    """The index and the chunks of a build, from local files by role. folder: see Parts, best on the filesystem of the files.
+
+    Blocking. Raises BuildFailed for files that do not fit the record, EngineUnsupported where the engine's library is not installed.
+    """
     others = {role: path for role, path in paths.items() if role not in ("vectors", "chunks")}
-    parts = Parts(paths["vectors"], build.count, build.dimension, others, search)
+    parts = Parts(paths["vectors"], build.count, build.dimension, others, search, folder)
     return open_engine(build.engine).open(parts), open_chunk_table(paths["chunks"])
+
+
+def _remove_others(store: ObjectStore, folder: str, keys: Set[str]) -> None:
+    """What a run that was killed, or a build that was damaged since, left under names that this one has not chosen."""
+    for info in list(store.list(f"{folder}/")):
+        if info.key not in keys:
+            store.delete(info.key)
 
 
 def _write_matrix_and_chunks(task: BuildTask, vectors: Path, chunks: Path) -> None:

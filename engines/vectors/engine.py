@@ -9,6 +9,7 @@ No engine knows texts, keys or tables: `chunk_table.py` turns ids into chunks, `
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,15 +53,24 @@ class VectorIndex(Protocol):
         """JSON-able: engine, size, dimension, search parameters, memory_bytes (resident by its own), disk_bytes."""
 
 
+def temporary_folder() -> Path:
+    """A new folder among the system's temporary files."""
+    return Path(tempfile.mkdtemp(prefix="lakehouse-index-"))
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a build is opened from: the matrix, the engine's own files by role, and the parameters it is searched with."""
+    """What a build is opened from: the matrix, the engine's own files by role, and the parameters it is searched with.
+
+    folder: gives a new folder, for an engine that wants its files to lie in some way; the index removes it when it is let go of.
+    """
 
     matrix: Path
     count: int
     dimension: int
     files: Mapping[str, Path] = field(default_factory=dict)
     search: Mapping[str, Any] = field(default_factory=dict)
+    folder: Callable[[], Path] = temporary_folder
 
 
 @dataclass(frozen=True, slots=True)

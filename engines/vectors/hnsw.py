@@ -5,8 +5,7 @@ a search; a k beyond it raises it for that search by itself. Asking for more tha
 still comes back short is answered exactly from the matrix. Its writer ignores a full disk: the file's size is compared with the promised
 one. It never searches while it adds, deletes or replaces: a build is immutable.
 
-A filter is no callback (3 ms at 10 % of 100 000 vectors). Few allowed vectors are compared one by one, which is exact; for many, more than
-k are fetched and those not allowed dropped. Where that gives fewer than k, the matrix answers. Next: `matrix.py`, `builds.py`.
+A filter is no callback: `filtering.py`. Next: `matrix.py`, `builds.py`.
 """
 
 from __future__ import annotations
@@ -17,19 +16,17 @@ from typing import Any
 
 import hnswlib
 import numpy as np
-from pydantic import ValidationError
 
 from engines.errors import BuildFailed
 from engines.vectors.engine import Ids, Mask, Parts, Progress, Recipe, Vectors
+from engines.vectors.filtering import Costs, measure, search_filtered
 from engines.vectors.matrix import nearest, open_matrix
+from engines.vectors.parameters import read
 from specs.kinds.index_generation import Hnsw
 from state.errors import DiskFull
 
 _SEARCH = frozenset({"efSearch"})  # the parameters that need no new build
 _BLOCK = 1024  # vectors added between two reports of progress
-_FETCH_MORE = 2.0  # times k / share allowed: a filter that has to do with the query passes fewer than its share near it
-_MICROSECONDS_COMPARED = 0.07  # to gather and multiply one vector of the matrix
-_MICROSECONDS_FETCHED = 1.3  # for one more result of the graph
 _QUICK = 200  # results that the graph gives within 0.3 ms
 
 
@@ -41,12 +38,13 @@ class HnswIndex:
         self._graph = graph
         self._matrix = matrix
         self._disk_bytes = disk_bytes
+        self._measured: Costs | None = None
         self.size, self.dimension = matrix.shape
 
     def search(self, query: Vectors, k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
         """See VectorIndex.search."""
         if allowed is not None:
-            return self._filtered(query, k, allowed)
+            return search_filtered(self._matrix, query, k, allowed, fetch=self.search, costs=self._costs(), breadth=self._graph.ef)
         if k > self.size:
             k = self.size
         if k == 0:
@@ -59,7 +57,7 @@ class HnswIndex:
 
     def tune(self, search: Mapping[str, Any]) -> None:
         """See VectorIndex.tune: efSearch."""
-        self._graph.set_ef(_read(search).ef_search)
+        self._graph.set_ef(read("hnsw", Hnsw, search).ef_search)
 
     def quick(self, k: int) -> bool:
         """See VectorIndex.quick."""
@@ -76,19 +74,11 @@ class HnswIndex:
             "disk_bytes": self._disk_bytes,
         }
 
-    def _filtered(self, query: Vectors, k: int, allowed: Mask) -> tuple[Ids, Vectors]:
-        count = int(np.count_nonzero(allowed))
-        if count == self.size:
-            return self.search(query, k)
-        fetch = int(_FETCH_MORE * k * self.size / count) + k if count else 0
-        graph_cost = max(fetch, self._graph.ef) * _MICROSECONDS_FETCHED
-        if fetch >= self.size or count * _MICROSECONDS_COMPARED <= graph_cost:
-            return nearest(self._matrix, query, k, allowed)
-        ids, scores = self.search(query, fetch)
-        passed = np.flatnonzero(allowed[ids])[:k]
-        if len(passed) < k:
-            return nearest(self._matrix, query, k, allowed)
-        return ids[passed], scores[passed]
+    def _costs(self) -> Costs:
+        """Measured by the first search with a filter. By two at once, if they come at once: either is as good."""
+        if self._measured is None:
+            self._measured = measure(self._matrix, self.search, breadth=self._graph.ef)
+        return self._measured
 
 
 class HnswEngine:
@@ -98,7 +88,7 @@ class HnswEngine:
 
     def recipe(self, parameters: Mapping[str, Any]) -> Recipe:
         """See VectorEngine.recipe: m, efConstruction and seed are of the build, efSearch of the search."""
-        values = _read(parameters).model_dump(by_alias=True)
+        values = read(self.name, Hnsw, parameters).model_dump(by_alias=True)
         search = {name: values.pop(name) for name in _SEARCH}
         return Recipe(self.name, values, search)
 
@@ -106,7 +96,7 @@ class HnswEngine:
         self, vectors: Vectors, parameters: Mapping[str, Any], stage: Callable[[], Path], *, threads: int, progress: Progress
     ) -> Mapping[str, Path]:
         """See VectorEngine.build. One thread and one seed give the same graph each time; more threads give another one each time."""
-        given = _read(parameters)
+        given = read(self.name, Hnsw, parameters)
         count, dimension = vectors.shape
         graph = hnswlib.Index(space="ip", dim=dimension)
         graph.init_index(max_elements=max(count, 1), M=given.m, ef_construction=given.ef_construction, random_seed=given.seed)
@@ -134,15 +124,6 @@ class HnswEngine:
         index = HnswIndex(graph, matrix, path.stat().st_size + parts.matrix.stat().st_size)
         index.tune(parts.search)
         return index
-
-
-def _read(parameters: Mapping[str, Any]) -> Hnsw:
-    """The parameters as the spec has them, with its defaults."""
-    try:
-        return Hnsw.model_validate(dict(parameters))
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False))
-        raise BuildFailed(f"No parameters of hnsw: {faults}.") from error
 
 
 def _no_graph(path: Path, reason: str) -> BuildFailed:

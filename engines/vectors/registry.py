@@ -16,5 +16,9 @@ def open_engine(name: str) -> VectorEngine:
             from engines.vectors.hnsw import HnswEngine  # a flat index needs no hnswlib
 
             return HnswEngine()
+        case "lance":
+            from engines.vectors.lance import LanceEngine
+
+            return LanceEngine()
         case _:
-            raise EngineUnsupported(f"The vector engine {name!r} is not supported yet.", remedy="Use `flat` or `hnsw`.")
+            raise EngineUnsupported(f"There is no vector engine {name!r}.", remedy="Use `flat`, `hnsw` or `lance`.")

@@ -33,12 +33,26 @@ class Hnsw(Part):
 
 
 class Lance(Part):
-    """An index on disk, for what does not fit into memory."""
+    """An index on disk, for what does not fit into memory. Source of the parameters' meaning: LanceDB's documentation of its indexes."""
 
     type: Literal["IVF_HNSW_SQ", "IVF_PQ", "IVF_RQ"] = Field(default="IVF_HNSW_SQ", description="LanceDB's index type.")
     partitions: Opt[Annotated[int, Field(ge=1)]] = Field(default=None, description="How many partitions; left out, by the number of rows.")
     m: Links = Field(default=16, description="Links of a node, for IVF_HNSW_SQ.")
     ef_construction: Breadth = Field(default=80, description="Breadth of the search while building, for IVF_HNSW_SQ.")
+    nprobes: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="Partitions that a search reads: more find better, slower. Needs no rebuild."
+    )
+    refine_factor: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=10, description="Candidates for each result, which are compared exactly: more find better, slower. Needs no rebuild."
+    )
+    ef: Opt[Breadth] = Field(
+        default=None,
+        description="Breadth of the search within a partition, for IVF_HNSW_SQ; left out, LanceDB decides. Needs no rebuild.",
+    )
+
+
+_SEARCH = {"hnsw": ("efSearch",), "lance": ("nprobes", "refineFactor", "ef")}
+"""Parameters that only matter when an index answers."""
 
 
 class IndexGenerationSpec(Spec):
@@ -58,8 +72,9 @@ def references(spec: IndexGenerationSpec) -> Iterator[Key]:
 
 
 def transformation(spec: IndexGenerationSpec) -> Mapping[str, object]:
-    """What the graph depends on; efSearch only matters when it answers."""
+    """What the build depends on."""
     recipe = dump(spec, "index", "flat", "hnsw", "lance")
-    if "hnsw" in recipe:
-        recipe["hnsw"].pop("efSearch", None)
+    for engine, names in _SEARCH.items():
+        for name in names:
+            recipe.get(engine, {}).pop(name, None)
     return recipe

@@ -464,14 +464,3 @@ class TestGeneration:
         outcome = generation.conclude(self.spec, now)
         assert isinstance(outcome, Waiting)
         assert (outcome.reason, outcome.blocked_by) == (reason, "Index/resumes")
-
-    @pytest.mark.parametrize(
-        ("spec", "named"), [("lance: {}", "the engine `lance`"), ("flat: {precision: int8}", "`flat: {precision: int8}`")]
-    )
-    def test_what_is_not_built_is_named(self, spec: str, named: str) -> None:
-        resource = parsed("IndexGeneration", "g1", f"{{index: resumes, {spec}}}")
-        now = self.observed(record("c1"))
-        assert generation.plan(resource, now) == ()
-        outcome = generation.conclude(resource, now)
-        assert isinstance(outcome, Stalled)
-        assert (outcome.reason, outcome.message.startswith(named)) == (reasons.NOT_SUPPORTED, True)

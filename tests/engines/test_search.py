@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,11 @@ class Files:
     def again(self, failure: BucketFailure) -> None:
         self.told.append(failure)
 
+    def folder(self) -> Path:
+        folder = self.root / f"folder-{len(self.asked)}"
+        folder.mkdir()
+        return folder
+
 
 class Filters:
     """Passes the rows whose key contains the filter's text."""
@@ -141,7 +147,9 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.service.close()
 
 
-@pytest.mark.parametrize("engine", ["flat", "hnsw"])
+@pytest.mark.parametrize(
+    "engine", ["flat", "hnsw", pytest.param("lance", marks=pytest.mark.skipif(find_spec("lancedb") is None, reason="LanceDB is an extra"))]
+)
 async def test_a_text_finds_what_is_like_it(world: World, engine: str) -> None:
     world.serve(world.build(engine=engine))
     result = await world.service.search(SearchRequest("resumes", "java developer in chicago", k=2))
@@ -350,6 +358,21 @@ async def test_no_answer_is_mixed_or_lost_while_builds_change(world: World) -> N
             await until(lambda digest=wanted.digest: world.service._held["resumes"].manifest.build == digest)  # type: ignore[misc]
         running = False
     assert seen == {"g1", "g2"}
+
+
+async def test_an_index_that_cannot_read_its_files_is_opened_again_by_the_next_search(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.serve(world.build())
+    found = await world.find()
+
+    def fail(*given: object) -> None:
+        raise BuildFailed("LanceDB cannot search its index: a file is not there.")
+
+    monkeypatch.setattr(world.service._held["resumes"].index, "search", fail)
+    with pytest.raises(BuildFailed):
+        await world.find()
+    assert await world.find() == found
 
 
 async def test_new_search_parameters_need_no_loading(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from engines.vectors.corpus import CorpusTask, corpus_digest, make_corpus
 from engines.vectors.corpus_file import read_corpus_file, read_facts, regrouped, text_hashes, vectors_of
 from engines.vectors.engine import Vectors
 from engines.vectors.vector_memory import VectorMemory
-from state.catalog.indexes import Corpus
-from state.errors import BucketUnavailable, FailpointError
+from state.buckets import Buckets
+from state.catalog.indexes import Build, Corpus
+from state.errors import BucketUnavailable, FailpointError, ObjectCorrupt
 from state.places import BucketConfig
+from state.reader import ObjectReader
 
 
 class CountingEmbedder:
@@ -280,18 +283,24 @@ def test_an_unwritable_bucket_is_an_error_of_ours(task: CorpusTask, tmp_path: Pa
         make(replace(task, work=str(tmp_path / "work"), target=BucketConfig("primary", "local", "/proc/none")), rows(1))
 
 
-@pytest.mark.parametrize("engine", ["flat", "hnsw"])
-def test_a_build_answers_from_its_files(task: CorpusTask, engine: str) -> None:
+with_lance = pytest.mark.skipif(find_spec("lancedb") is None, reason="LanceDB is an extra")
+RECIPES = [("flat", {}), ("flat", {"precision": "int8"}), ("hnsw", {"m": 8}), pytest.param("lance", {}, marks=with_lance)]
+OWN_FILES = {"vectors", "chunks", "graph", "codes"}
+
+
+@pytest.mark.parametrize(("engine", "parameters"), RECIPES)
+def test_a_build_answers_from_its_files(task: CorpusTask, engine: str, parameters: dict[str, object]) -> None:
     record = make(task, rows(400))
     reports: list[tuple[int, int]] = []
-    parameters = {"m": 8} if engine == "hnsw" else {}
     work = BuildTask(record, str(stored(task, record)), "g1", engine, parameters, task.target, "indexes/resumes/builds")
     build = builds.run(work, lambda *report: reports.append(report), clock=iter([1.0, 3.5]).__next__)
     assert build.digest == build_digest(engine, parameters, record.digest)
     assert (build.count, build.dimension, build.seconds, build.generation) == (400, 256, 2.5, "g1")
     assert reports[-1] == (400, 400)
     root = Path(task.target.root or "")
-    assert set(build.files) == {"vectors", "chunks"} | ({"graph"} if engine == "hnsw" else set())
+    own = {"hnsw": {"graph"}, "flat": {"codes"} if parameters else set()}
+    assert set(build.files) & OWN_FILES == {"vectors", "chunks"} | own.get(engine, set())
+    assert {role.partition("/")[0] for role in build.files.keys() - OWN_FILES} == ({"vectors.lance"} if engine == "lance" else set())
     assert build.files["vectors"].key == f"indexes/resumes/builds/{build.digest}/vectors.f32"
     assert all((root / ref.key).stat().st_size == ref.size for ref in build.files.values())
     assert [path for path in root.rglob("*") if path.is_file() and ".tmp" in path.parts and path.suffix != ".lock"] == []
@@ -303,15 +312,49 @@ def test_a_build_answers_from_its_files(task: CorpusTask, engine: str) -> None:
     assert table.facts == read_facts(stored(task, record))
 
 
-def test_an_empty_corpus_is_an_empty_build(task: CorpusTask) -> None:
+@pytest.mark.parametrize(("engine", "parameters"), RECIPES)
+def test_an_empty_corpus_is_an_empty_build(task: CorpusTask, engine: str, parameters: dict[str, object]) -> None:
     record = make(task, [])
-    for engine in ("flat", "hnsw"):
-        build = builds.run(BuildTask(record, str(stored(task, record)), None, engine, {}, task.target, "b"), lambda done, total: None)
-        root = Path(task.target.root or "")
-        index, table = open_build(build, {role: root / ref.key for role, ref in build.files.items()}, {})
-        ids, scores = index.search(np.zeros(256, dtype=np.float32), 10)
-        assert (len(ids), len(scores), table.size) == (0, 0, 0)
-        assert table.of_rows(pa.array(["x"])).tolist() == []
+    build = builds.run(BuildTask(record, str(stored(task, record)), None, engine, parameters, task.target, "b"), lambda done, total: None)
+    root = Path(task.target.root or "")
+    index, table = open_build(build, {role: root / ref.key for role, ref in build.files.items()}, {})
+    ids, scores = index.search(np.zeros(256, dtype=np.float32), 10)
+    assert (len(ids), len(scores), table.size) == (0, 0, 0)
+    assert table.of_rows(pa.array(["x"])).tolist() == []
+
+
+@pytest.mark.parametrize(("engine", "parameters"), RECIPES)
+@pytest.mark.parametrize("backend", ["local", "memory"])
+def test_damage_is_found_by_checksum_before_it_serves_and_a_build_again_is_whole(
+    task: CorpusTask, tmp_path: Path, engine: str, parameters: dict[str, object], backend: str
+) -> None:
+    """One changed byte in any file; `memory` stands for what is far away, and comes through the cache."""
+    record = make(task, rows(300))
+    buckets = Buckets()
+    store = buckets.attach(BucketConfig("b", "local", str(tmp_path / "b")) if backend == "local" else BucketConfig("b", "memory"))
+    objects = ObjectReader(buckets, tmp_path / "cache", 10**9)
+    work = BuildTask(record, str(stored(task, record)), None, engine, parameters, buckets.configs()["b"], "builds")
+
+    def answer(build: Build) -> list[int]:
+        paths = {role: objects.path(ref) for role, ref in build.files.items()}
+        return open_build(build, paths, {}, objects.folder)[0].search(query, 3)[0].tolist()
+
+    query = open_embedder().embed(["Title 123\n\ntext of row 123"])[0]
+    build = builds.run(work, lambda done, total: None, store=store)
+    assert answer(build)[0] == 123
+    for number, ref in enumerate(build.files.values()):
+        kept = store.get(ref.key)
+        changed = bytearray(kept)
+        changed[len(changed) // 2] ^= 1
+        store.put(ref.key, bytes(changed))
+        another = ObjectReader(buckets, tmp_path / f"another-{number}", 10**9)
+        with pytest.raises(ObjectCorrupt):
+            another.path(ref)
+        assert another.whole(ref) is (backend == "memory"), "what lies here is known to be damaged from now on"
+        store.put(ref.key, kept)
+    again = builds.run(work, lambda done, total: None, store=store)
+    assert {info.key for info in store.list("builds/")} == {ref.key for ref in again.files.values()}, "the former run's files are gone"
+    assert answer(again)[0] == 123
 
 
 def test_chunks_are_found_across_batches_by_id_and_by_row(task: CorpusTask, monkeypatch: pytest.MonkeyPatch) -> None:

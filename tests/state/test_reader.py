@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -342,3 +343,12 @@ class TestObjectsThatNothingRefersTo:
         reader.path(put(buckets, "far", "b", b"b" * 800))
         assert cached(tmp_path) == {800}
         assert (held.read_bytes(), held.suffix) == (b"a" * 900, ".gz")
+
+
+def test_a_folder_is_new_and_lies_where_the_cache_does(reader: ObjectReader, tmp_path: Path) -> None:
+    first, second = reader.folder(), reader.folder()
+    assert first != second
+    assert list(first.iterdir()) == []
+    assert (tmp_path / "cache") in first.parents
+    shutil.rmtree(tmp_path / "cache")
+    assert reader.folder().is_dir(), "the cache may go at any time"

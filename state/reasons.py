@@ -229,6 +229,9 @@ ROWS_QUARANTINED = "RowsQuarantined"
 CONTRACT_BROKEN = "ContractBroken"
 """Rows of a file break a contract that only warns: they are in the table; the message counts them by rule."""
 
+ROWS_OVERTAKEN = "RowsOvertaken"
+"""A file was changed whose keys were changed since by hand or by later files: its rows are the newest, and go before those."""
+
 SOURCE_FILE_GONE = "SourceFileGone"
 """A file of the source disappeared; its rows stay."""
 

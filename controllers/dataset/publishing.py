@@ -12,6 +12,7 @@ from controllers.dataset.evolving import widening_words
 from controllers.dataset.inferred import inferred
 from controllers.dataset.journalling import Journalling
 from controllers.dataset.ledgers import letting_go
+from controllers.dataset.overtaking import overtaken
 from controllers.dataset.steps import Follow
 from controllers.dataset.together import Offer, Together
 from controllers.dataset.versions import stamped
@@ -83,6 +84,8 @@ class Publishing:
         def tell() -> None:
             # the one refusal of a source that is no file is what the status says
             self._tell(resource, step, table, result, refused if outcomes.origin is None else (), revision)
+            for sentence in overtaken(table, change):
+                self._events.record_event(str(resource.key), "Warning", reasons.ROWS_OVERTAKEN, sentence, revision)
             done()
 
         if together and not refused:

@@ -14,6 +14,7 @@ from engines.at import table_at
 from engines.sql.ledgers import ledger_table
 from engines.sql.scan import scan
 from engines.sql.views import make_view
+from state import reasons
 from state.catalog.tables import Table
 
 UPSERT = ", primaryKey: id, write: upsert"
@@ -53,6 +54,22 @@ def change(lake: Bench, verb: str, **payload: Any) -> dict[str, Any]:
     request = ask(lake, verb, payload=payload)
     lake.operator.answer()
     return ended(lake, request)
+
+
+def test_a_changed_file_says_what_it_goes_before(lake: Bench) -> None:
+    lake.write("data/x/b.csv", "id,name,phone\n2,Bob,0022\n")
+    lake.write("data/x/c.csv", "id,name,phone\n9,Zoe,0009\n")
+    lake.settle()
+    change(lake, "row-set", key="1", set={"phone": "0099"})
+    change(lake, "row-delete", key="2")
+    lake.write("data/x/a.csv", "id,name,phone\n1,Anne,0001\n2,Bob,0002\n")
+    lake.settle()
+    (event,) = lake.events(reasons.ROWS_OVERTAKEN)
+    words = "data/x/a.csv was changed, and its rows are the newest: of the same keys they go before "
+    assert (event["type"], event["message"]) == ("Warning", words + "2 rows set or deleted by hand and rows of data/x/b.csv")
+    lake.write("data/x/c.csv", "id,name,phone\n9,Zoe,0010\n")
+    lake.settle()
+    assert len(lake.events(reasons.ROWS_OVERTAKEN)) == 1
 
 
 def test_a_field_is_set(lake: Bench) -> None:

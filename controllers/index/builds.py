@@ -74,7 +74,7 @@ class Builds:
         self._cache = cache
         self._embedding: dict[str, Job] = {}
         self._far: set[tuple[str, int]] = set()
-        """Corpora since which more rows have changed than these. It only grows: what is far does not come near again."""
+        """Corpora since which more rows have changed than these. What is far comes near again only where the table goes back to it."""
 
     def candidate(self, name: str, spec: IndexGenerationSpec, bases: Sequence[Base]) -> Candidate:
         """A generation's recipe over these corpora, one at least. Raises EngineUnsupported."""
@@ -98,7 +98,8 @@ class Builds:
         if record is None:
             return ()
         tails, share = self.sound(record), spec.rebuild_share
-        own = (corpus for corpus in record.corpora.values() if corpus.digest == _digest_of(spec, corpus.snapshot))
+        own = [corpus for corpus in record.corpora.values() if corpus.digest == _digest_of(spec, corpus.snapshot)]
+        self._far.difference_update([(corpus.digest, most_told(corpus, share)) for corpus in own if corpus.snapshot == table.snapshot])
         here = (corpus for corpus in own if (corpus.digest, most_told(corpus, share)) not in self._far and self.whole([corpus.ref]))
         found = sorted((corpus for corpus in here if near(corpus, table, tails, share)), key=lambda corpus: -corpus.table_version)
         return tuple(Base(corpus, lag(corpus, table, tails, share), current_tail(corpus, table, tails)) for corpus in found)

@@ -26,7 +26,7 @@ from engines.sql.source import LakeTable
 from engines.sql.spool import Range, any_of, batches, ranges, read_rows, register_sorted, spooling_context
 from engines.sql.version_pair import Pair
 
-_THERE, _PLACE = "__there", "__place"
+_THERE, _PLACE, _TOUCHED = "__there", "__place", "__touched"
 
 
 @dataclass(slots=True)
@@ -75,8 +75,8 @@ WAS, IS = "__was", "__is"
 
 def changed_rows(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
     """Rows that differ in these columns, which must be in both: `key`, WAS, IS, and the columns as the later version has them, null where
-    the row is gone. Raises EngineError."""
-    for batch in _joined(pair, list(columns), scratch):
+    the row is gone. Where rows share a key, all of that key. Raises EngineError."""
+    for batch in _joined(pair, list(columns), scratch, whole_keys=not pair.distinct):
         keys, gone = row_keys(batch, pair.primary_key), batch.column(DELETED_COLUMN)
         values = [batch.column(name) for name in columns]
         yield pa.RecordBatch.from_arrays([keys, batch.column(EXISTED), pc.invert(gone), *values], names=["key", WAS, IS, *columns])
@@ -96,7 +96,8 @@ def _columns(pair: Pair) -> list[str]:
     return [name for name, _ in pair.later.columns]
 
 
-def _joined(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
+def _joined(pair: Pair, columns: Sequence[str], scratch: Path, *, whole_keys: bool = False) -> Iterator[pa.RecordBatch]:
+    """whole_keys: with rows that do not differ, where another of their key does."""
     if not _has_files(pair.former) and not _has_files(pair.later):
         return
     context = spooling_context(scratch)
@@ -109,7 +110,7 @@ def _joined(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.Re
             rows = (batch.select(wanted) for batch in read_rows(table, identity=True))
             bounds.append(register_sorted(context, name, rows, schema, key, scratch))
         for part in ranges(*bounds) if _type(key[0], pair.former) == _type(key[0], pair.later) else [Range(None, None)]:
-            yield from batches(context, _statement(pair, columns, part), part.parameters)
+            yield from batches(context, _statement(pair, columns, part, whole_keys=whole_keys), part.parameters)
     except Exception as error:
         problem = translate(error)
         raise EngineError(problem.message, remedy=problem.remedy) from error
@@ -128,22 +129,26 @@ def _order(pair: Pair) -> tuple[str, ...]:
     return pair.primary_key or (ROW_COLUMN, FILE_COLUMN)
 
 
-def _statement(pair: Pair, columns: Sequence[str], part: Range) -> str:
+def _statement(pair: Pair, columns: Sequence[str], part: Range, *, whole_keys: bool) -> str:
     key = _order(pair)
     former, later = dict(pair.former.columns), dict(pair.later.columns)
     retyped = {name for name in columns if former[name] != later[name]}
     by = key if pair.distinct else (*key, _PLACE)
     on = " AND ".join(f"(n.{quote(name)} IS NOT DISTINCT FROM f.{quote(name)})" for name in by)
-    names = [f"coalesce(n.{quote(name)}, f.{quote(name)}) AS {quote(name)}" for name in key]
+    keys = [f"coalesce(n.{quote(name)}, f.{quote(name)})" for name in key]
+    names = [f"{value} AS {quote(name)}" for name, value in zip(key, keys, strict=True)]
     names += [f"n.{quote(name)} AS {quote(name)}" for name in columns if name not in key]
     names += [f"f.{quote(name)} AS {quote(OLD + name)}" for name in columns]
     facts = [f"f.{_THERE} IS TRUE AS {EXISTED}", f"n.{_THERE} IS NOT TRUE AS {DELETED_COLUMN}"]
     differs = [f"(n.{quote(name)} IS DISTINCT FROM f.{quote(name)})" for name in columns if name not in key]
     where = any_of([f"n.{_THERE} IS NULL", f"f.{_THERE} IS NULL", *differs])
     sides = [_side(name, key, columns, retyped, part.holds(key[0]), numbered=not pair.distinct) for name in ("later", "former")]
-    order = ", ".join(map(quote, key))
     both = f"{sides[0]} n FULL JOIN {sides[1]} f ON {on}"
-    return f"SELECT {', '.join([*names, *facts])} FROM {both} WHERE {where} ORDER BY {order}"
+    found, ordered = f"SELECT {', '.join([*names, *facts])}", f"ORDER BY {', '.join(map(quote, key))}"
+    if not whole_keys:
+        return f"{found} FROM {both} WHERE {where} {ordered}"
+    touched = f"bool_or({where}) OVER (PARTITION BY {', '.join(keys)}) AS {_TOUCHED}"
+    return f"SELECT * FROM ({found}, {touched} FROM {both}) WHERE {_TOUCHED} {ordered}"
 
 
 def _side(table: str, key: Sequence[str], columns: Sequence[str], retyped: set[str], where: str, *, numbered: bool) -> str:

@@ -123,6 +123,20 @@ def test_rows_without_a_key_are_followed_too(bench: Bench) -> None:
     assert sorted(texts(bench, "hello", k=9)) == ["again", "hello", "there"]
 
 
+@pytest.mark.parametrize("write", ["append", "replace"])
+def test_of_rows_that_share_a_key_those_that_stay_are_found_too(bench: Bench, write: str) -> None:
+    bench.write("data/x/1.csv", "id,text\n1,hello\n1,world\n2,other\n")
+    bench.commit(BUCKET, dataset("x", f", primaryKey: [id], write: {write}"), index("i", "x"))
+    bench.settle()
+    more = bench.write("data/x/2.csv", "id,text\n1,zebra\n1,lion\n")
+    bench.settle()
+    assert sorted(texts(bench, "hello", k=9)) == ["hello", "lion", "other", "world", "zebra"]
+    more.write_text("id,text\n1,lion\n", encoding="utf-8")
+    status = bench.settle()["Index/i"]
+    assert sorted(texts(bench, "hello", k=9)) == ["hello", "lion", "other", "world"]
+    assert status.detail["rows"] == table(bench).rows
+
+
 def test_compaction_changes_no_answer_and_builds_nothing(served: Bench) -> None:
     built = record(served).builds
     served.write("data/x/2.csv", "id,gone,text\n4,,lawyer for tenants\n")
@@ -154,6 +168,18 @@ def test_far_more_than_that_is_not_embedded_twice(served: Bench) -> None:
     served.write("data/x/2.csv", f"id,gone,text\n{''.join(lines)}")
     assert served.settle()["Index/i"].detail["changedSince"] == 0
     assert tails(served) == []
+
+
+def test_rows_that_go_back_to_what_was_far_are_served_by_the_build_that_has_them(bench: Bench) -> None:
+    bench.write("data/x/1.csv", "text\nhello\nworld\n")
+    bench.commit(BUCKET, dataset("x", ", write: replace"), index("i", "x"))
+    bench.settle()
+    more = bench.write("data/x/2.csv", "text\n" + "".join(f"word {number}\n" for number in range(1 + 5 * LEAST)))
+    bench.settle()
+    more.unlink()
+    assert bench.settle()["Index/i"].message == "the recommended flat build serves 2 chunks of 2 rows"
+    assert len(record(bench).builds) == 2
+    assert texts(bench, "hello", k=1) == ["hello"]
 
 
 def test_a_tail_that_vanished_is_made_again(served: Bench) -> None:

@@ -14,6 +14,7 @@ from controllers.dataset.together import Member
 from engines.errors import EditRefused
 from engines.files.edit import Edited, Judging
 from engines.files.row_judging import judge_row, occurrences
+from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.tables import Table
 from state.objects import ObjectStore
@@ -38,7 +39,10 @@ class EditRules:
         return judge
 
     def left_behind(self, table: Table, edited: Edited) -> str:
-        """In words, which rows of other datasets refer to the one that was deleted; "" for none."""
+        """In words, which rows of other datasets refer to the one that was deleted; "" for none.
+
+        It is deleted by then: a dataset that cannot be read is told of, and is no failure.
+        """
         found = list(self._left_behind(table, edited))
         return f"; still referred to by {' and '.join(found)}" if found else ""
 
@@ -49,7 +53,11 @@ class EditRules:
                 if edited.former is None or table.primary_key != (target,):
                     continue
                 name = member.resource.key.name if member.resource is not None else ""
-                source = self._contracts.rows_of(name, column)
-                count = occurrences(source, column, edited.former[target].combine_chunks()) if source is not None else 0
+                try:
+                    source = self._contracts.rows_of(name, column)
+                    count = occurrences(source, column, edited.former[target].combine_chunks()) if source is not None else 0
+                except LakehouseError as error:
+                    yield f"maybe rows of Dataset/{name} (`{column}`), which cannot be read: {str(error).rstrip('.')}"
+                    continue
                 if count:
                     yield f"{count:,} {'row' if count == 1 else 'rows'} of Dataset/{name} (`{column}`)"

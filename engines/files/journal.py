@@ -3,7 +3,7 @@
 An update is a row for each field whose value became another; an insert one for each field that is not null, a delete one for each that was
 not. The first rows of a table, and contents of tables without a key, are one row per file with their count (`load`, and `unload` where they
 go). Values are text from which the column's type gives them back: decimals with all digits, timestamps in ISO 8601, binary in base64, lists
-in JSON. Pairs of rows are compared column by column, never value by value. Next: `changes.py`, which finds the pairs.
+in JSON. Pairs of rows are compared column by column, never value by value. Next: `engines/sql/changes.py`, which finds the pairs.
 """
 
 from __future__ import annotations

@@ -95,6 +95,19 @@ def test_a_row_that_others_refer_to_can_go_and_the_answer_says_so(lake: Bench) -
     assert rows(lake, columns=COLUMNS)[1] == (2, "Bob", "0022", 40, "b")
 
 
+def test_a_deletion_is_done_though_rows_that_refer_to_it_cannot_be_counted(lake: Bench) -> None:
+    for file in table(lake).files:
+        place = lake.store.path(file.ref.key)
+        assert place is not None
+        place.unlink()
+    request = ask(lake, "row-delete", "Dataset/teams", payload={"key": "b"})
+    lake.operator.answer()
+    told = ended(lake, request)
+    assert told["outcome"] == "done"
+    words = "row b is deleted, version 2; still referred to by maybe rows of Dataset/x (`team`), which cannot be read: "
+    assert told["message"].startswith(words)
+
+
 def test_a_check_that_is_none_for_the_table(lake: Bench) -> None:
     lake.commit(BUCKET, dataset("x", UPSERT + ', contract: {checks: ["nothing > 1"]}'))
     row = change(lake, "row-set", key="1", set={"age": "3"})

@@ -105,10 +105,10 @@ class Builds:
         return tuple(Base(corpus, lag(corpus, table, tails, share), current_tail(corpus, table, tails)) for corpus in found)
 
     def lag(self, spec: IndexSpec, table: Table, record: IndexRecord) -> Lag | None:
-        """What the corpus that serves lacks of the present rows, if that can be made up for."""
+        """What the corpus that serves lacks of the present rows, if that can be made up for: with another model it cannot."""
         serving = record.serving
         base = None if serving is None else record.corpora.get(record.builds[serving.build].corpus)
-        if base is None or not self.whole([base.ref]):
+        if base is None or base.fingerprint != fingerprint(_model(spec)) or not self.whole([base.ref]):
             return None
         found = lag(base, table, self.sound(record), spec.rebuild_share)
         return None if found is None or (base.digest, found.most) in self._far else found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,6 +12,8 @@ from small_lake import BUCKET, Bench, dataset, index
 
 from controllers.index.following import LEAST
 from engines.at import At, Moment
+from engines.embedding import registry
+from engines.embedding.registry import Embedder, open_embedder
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult, SearchService
 from state import reasons
@@ -207,6 +210,26 @@ def test_a_text_column_that_is_renamed_is_another_text(served: Bench) -> None:
     served.commit(BUCKET, dataset("x", renamed), index("i", "x", "words"))
     assert served.settle()["Index/i"].message == "the recommended flat build serves 3 chunks of 3 rows"
     assert texts(served, "nurse", k=1) == ["nurse on a night shift"]
+
+
+class Newer:
+    """The model, as if a later version of it were installed."""
+
+    fingerprint = "newer"
+
+    def __init__(self, model: Embedder) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+def test_after_the_model_changed_all_is_embedded_anew_whatever_came_meanwhile(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.write("data/x/2.csv", "id,gone,text\n4,,lawyer for tenants\n")
+    monkeypatch.setitem(registry._opened, "builtin", Newer(open_embedder()))
+    monkeypatch.setitem(registry._fingerprints, "builtin", Newer.fingerprint)
+    assert served.settle()["Index/i"].message == "the recommended flat build serves 4 chunks of 4 rows"
+    assert texts(served, "lawyer", k=1) == ["lawyer for tenants"]
 
 
 def test_a_former_version_is_answered_by_the_build_alone(served: Bench) -> None:

@@ -63,8 +63,9 @@ CHANGED = pa.schema([("key", pa.string()), ("there", pa.bool_())])
 
 
 def changed_keys(pair: Pair, columns: Sequence[str], scratch: Path) -> Iterator[pa.RecordBatch]:
-    """As CHANGED: the keys of rows that differ in these columns, and whether they are in the later version. Raises EngineError."""
-    for batch in _joined(pair, [column for column in _columns(pair) if column in columns], scratch):
+    """As CHANGED: the keys of rows that differ in these columns, and whether they are in the later version; where rows share a key, of all
+    of that key. Raises EngineError."""
+    for batch in _joined(pair, [column for column in _columns(pair) if column in columns], scratch, whole_keys=not pair.distinct):
         keys = row_keys(batch, pair.primary_key)
         yield pa.RecordBatch.from_arrays([keys, pc.invert(batch.column(DELETED_COLUMN))], schema=CHANGED)
 

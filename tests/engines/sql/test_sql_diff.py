@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engines.errors import QueryInvalid
-from engines.sql.diff import Difference, difference
+from engines.sql.diff import IS, WAS, Difference, changed_keys, changed_rows, difference
 from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import make_view
 from state.catalog.schemas import Column, Schema
@@ -88,6 +88,20 @@ def test_a_key_that_occurs_often_is_compared_as_often(lake: Any) -> None:
     lake.add("things", [{"k": 1, "v": "c"}])
     found = compared(lake, former, lake.tables["things"])
     assert found.rows == [{"op": "added", "key": "1", "fields": {"k": {"old": None, "new": "1"}, "v": {"old": None, "new": "c"}}}]
+
+
+def test_whoever_asks_by_key_is_told_of_all_rows_of_one_that_changed(lake: Any, tmp_path: Path) -> None:
+    lake.create("things", {"k": "int64", "v": "string"}, ["k"])
+    lake.replace("things", write="append")
+    lake.add("things", [{"k": 1, "v": "a"}, {"k": 1, "v": "b"}, {"k": 2, "v": "x"}])
+    former = lake.tables["things"]
+    lake.add("things", [{"k": 1, "v": "c"}])
+    views = [make_view(table, lake.views, lake.reader, "things").table for table in scopes(former, lake.tables["things"])]
+    pair = Pair(*views, ("k",), distinct=False)
+    told = [row for batch in changed_keys(pair, ["v"], tmp_path) for row in batch.to_pylist()]
+    assert told == [{"key": "[1]", "there": True}] * 3
+    rows = [row for batch in changed_rows(pair, ["v"], tmp_path) for row in batch.to_pylist()]
+    assert sorted((row["v"], row[WAS], row[IS]) for row in rows) == [("a", True, True), ("b", True, True), ("c", False, True)]
 
 
 def test_columns_that_came_and_changed_their_type(lake: Any) -> None:

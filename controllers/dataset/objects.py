@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from posixpath import splitext
@@ -179,6 +179,7 @@ class SourceObjects:
         known, failed = self._known.get(config, {}), self._unreadable.get(config, {})
         bound = table if config.backend != "memory" else None  # its etags begin anew in each process
         listed = [info for info in self._buckets.store(name).list(prefix) if not ours.holds(info.key)]
+        self._let_go(config, prefix, {info.key for info in listed})
         for info in _without_markers(listed):
             path = f"{name}/{info.key}"
             why = _fault(name, info.key, form) or self._unread(failed.get(info.key), info)
@@ -193,6 +194,13 @@ class SourceObjects:
             content = identity(path, format_of(info.key, form), version.sha256)
             files.append(SourceFile(path, content, info.size, int(info.modified * 1e9), object=version))
         return Listing(tuple(files), tuple(unusable), tuple(unread))
+
+    def _let_go(self, bucket: BucketConfig, prefix: str, listed: Set[str]) -> None:
+        """Of what is known of objects that are gone: keys of a bucket that is written to all the time are never the same ones."""
+        with self._lock:
+            for known in (self._known.get(bucket, {}), self._unreadable.get(bucket, {})):
+                for key in [key for key in known if key.startswith(prefix) and key not in listed]:
+                    del known[key]
 
     def _unread(self, failed: _Unreadable | None, info: ObjectInfo) -> str | None:
         """Why the object could not be read a moment ago."""

@@ -108,3 +108,21 @@ def test_the_plan_says_what_is_looked_into(desk: Desk) -> None:
     assert step.summary() == "look into landing/in/a.csv, landing/in/b.csv, landing/in/c.csv and 2 more"
     assert step.work is not None
     assert step.work.weight == 25
+
+
+def test_nothing_is_remembered_of_what_is_gone(desk: Desk) -> None:
+    desk.executor.shutdown()
+    desk.executor = Executor(desk.folder / "inline", JobLimits(workers=1, inline_limit=1 << 20))
+    desk.open()
+    for key in ("in/a.csv", "in/b.csv"):
+        desk.write(key, "id\n1\n")
+    unread = desk.look().unread
+    assert desk.objects.identify(ITEMS, Identify("landing", unread)) is None
+    assert len(desk.look().files) == 2
+    place = desk.folder / "landing/in/a.csv"
+    aside = place.rename(desk.folder / "a.csv")
+    assert len(desk.look().files) == 1
+    aside.rename(place)  # the same etag, as if it had come for the first time
+    again = desk.look()
+    assert [info.key for info in again.unread] == ["in/a.csv"]
+    assert [file.path for file in again.files] == ["landing/in/b.csv"]

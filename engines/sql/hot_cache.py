@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -280,7 +281,8 @@ class HotCache:
         own = tuple(task.name for task in self._running)
         for path in self._folder.glob("*"):  # none where the folder was removed
             if path.name not in needed and not path.name.startswith((".", *own)):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # it stays, and costs its place; whoever made a snapshot, or commits, is not held up by it
+                    path.unlink()
 
 
 def _names(kept: Kept) -> Iterator[str]:

@@ -233,6 +233,14 @@ def test_a_folder_that_is_removed_is_made_again(lake: Any, cache: HotCache, open
     assert (seen.hot is not None, total(seen)) == (True, [{"n": ROWS, "s": sum(range(ROWS)) + 63}])
 
 
+def test_what_cannot_be_removed_holds_up_no_commit(lake: Any, cache: HotCache, opening: Opening, ahead: HotAhead, first: Table) -> None:
+    (place,) = {Path(str(resolved(lake, cache).hot)).parent}
+    (place / "foreign").mkdir()
+    after = change(lake, 7)
+    ahead.prepare([after])()
+    assert total(opening.told[0]) == [{"n": ROWS, "s": sum(range(ROWS)) + 63}]
+
+
 def test_a_snapshot_that_is_gone_is_no_empty_table(lake: Any, cache: HotCache, opening: Opening, ahead: HotAhead, first: Table) -> None:
     ahead.prepare([change(lake, 7)])()
     Path(str(opening.told[0].hot)).unlink()

@@ -99,7 +99,7 @@ class Edits:
         first = iso(min(since, self._clock()) - _WRONG_CLOCKS)
         folds = [one for one in table.ledgers if one.kind == "journal" and one.source.startswith(COMPACTION) and one.at >= first]
         found = {one.ref.key: self._told.get(one.ref.key) or sources(self._path_of(one.ref)) for one in folds}
-        self._told = {key: told for key, told in self._told.items() if not key.startswith(self._prefix_of(table.name))} | found
+        self._told = {key: told for key, told in self._told.items() if not key.startswith(f"{self._prefix_of(table.name)}/")} | found
         return frozenset().union(*found.values())
 
 

@@ -35,6 +35,7 @@ class KnownDigests:
         self._former = _load(path, self._header) if path is not None else {}
         self._used: dict[str, list[object]] = {}
         self._new = False
+        self._saved = False  # what is taken over after that is not among what was written
 
     def get(self, path: str, signature: Signature) -> str | None:
         """The SHA-256 of the file's content, if it was hashed while it had this signature."""
@@ -44,6 +45,7 @@ class KnownDigests:
                 known = self._former.pop(path, None)
                 if known is not None:
                     self._used[path] = known
+                    self._new |= self._saved
         return str(known[-1]) if known is not None and tuple(known[:-1]) == signature else None
 
     def put(self, path: str, signature: Signature, digest: str) -> None:
@@ -62,7 +64,7 @@ class KnownDigests:
         with self._lock:
             if self._path is None or not self._new:
                 return
-            self._new = False
+            self._new, self._saved = False, True
             body = orjson.dumps([self._header, self._used])
         staged = self._path.with_suffix(".tmp")
         with contextlib.suppress(OSError):

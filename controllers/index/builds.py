@@ -3,6 +3,7 @@
 Shared by Index, which embeds and may build the recommended recipe, and IndexGeneration, which builds its own.
 """
 
+import logging
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from controllers.jobs import job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import fingerprint
-from engines.errors import QueryInvalid
+from engines.errors import EngineError, QueryInvalid
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.sql.tables import sql_name
@@ -46,6 +47,8 @@ _BEFORE_CORPUS = declare("index.before-corpus-entry")
 _BEFORE_BUILD = declare("index.before-build-entry")
 _AFTER_BUILD = declare("index.after-build-entry")
 _ROW_BYTES = 256
+
+_log = logging.getLogger(__name__)
 
 
 def wanted_corpus(spec: IndexSpec, table: Table) -> str:
@@ -194,7 +197,11 @@ class Builds:
         )
         weight = job_weight(sum(side.size for side in sides), task.target)
         job = Job(f"tail-{task.digest}", "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))
-        result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"))
+        try:
+            result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"))
+        except EngineError as error:  # whatever cannot be compared or embedded as it was, can be embedded anew
+            _log.warning("%s does not follow its rows beside its build: %s", index.key, error.explain())
+            result = {}
         if isinstance(result, Started):
             return result
         self._executor.forget(job.id)

@@ -35,9 +35,13 @@ class Lag:
     most: int
 
 
+MOST = 200_000
+"""Changed rows beyond which another corpus is made, however large the table: a tail is compared one by one, and held in memory."""
+
+
 def most_changed(base: Corpus, share: float) -> int:
     """Rows that may have changed since a corpus before another one is made; a share of 0 allows none."""
-    return max(int(base.rows * share), LEAST) if share else 0
+    return min(max(int(base.rows * share), LEAST), MOST) if share else 0
 
 
 def most_told(base: Corpus, share: float) -> int:

@@ -1,6 +1,7 @@
 """Boundary duplicates: rows that an incremental read brings once more, since it begins where the last one ended.
 
-A row is dropped if the table has one that is equal in every column, as often as it has it: a source may hold two equal rows. Only rows
+A row is dropped if the table has one that is equal in every column: without a key as often as it has it, since a source may hold two equal
+rows. Only rows
 whose cursor is within what was read before are looked at; the rest passes as it is. Memory is one digest a row of the window.
 """
 

@@ -210,7 +210,8 @@ class HotCache:
             self._running.discard(task)
             use = self._uses[task.dataset]
             before = use.kept
-            self._keep(use, task.name, task.bucket, task.version, task.columns, task.primary_key)
+            if before is None or before.bucket != task.bucket or before.version <= task.version:  # else a later one was ready before it
+                self._keep(use, task.name, task.bucket, task.version, task.columns, task.primary_key)
             use.before = before if task.former is not None and before is not use.kept else None
             self._evict()
 

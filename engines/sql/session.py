@@ -184,17 +184,20 @@ class Session:
                 return None
             known = self._tables[description] = _Opened(table, hot)
             if len(self._tables) > KEPT_TABLES:
-                self._tables.popitem(last=False)
+                self._forget([next(iter(self._tables))])
         self._tables.move_to_end(description)
         return known.table
 
     def _let_go(self) -> None:
-        """Of what was evicted from the hot cache: mapped files keep their place on the disk. Plans hold tables, too."""
-        self._plans.clear()
-        gone = [name for name, known in self._tables.items() if known.hot is not None and not Path(known.hot).exists()]
-        for name in gone:
-            del self._tables[name]
+        """Of what was evicted from the hot cache: mapped files keep their place on the disk."""
+        self._forget([name for name, known in self._tables.items() if known.hot is not None and not Path(known.hot).exists()])
         self._mapped.let_go()
+
+    def _forget(self, names: Sequence[Hashable]) -> None:
+        """Closes tables, and the plans that hold them."""
+        gone = {id(self._tables.pop(name).table) for name in names}
+        for asked in [asked for asked in self._plans if gone and any(table in gone for _, table in asked[1])]:
+            del self._plans[asked]
 
 
 class _Opened(NamedTuple):

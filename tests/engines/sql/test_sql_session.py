@@ -140,7 +140,10 @@ def test_a_statement_with_parameters_is_planned_for_each(people: list[Any]) -> N
         pass
 
 
-def test_plans_are_kept_for_few_statements_and_none_is_of_a_table_that_was_let_go(lake: Any, people: list[Any]) -> None:
+def test_plans_are_kept_for_few_statements_and_none_is_of_a_table_that_was_let_go(
+    lake: Any, people: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.sql.session.KEPT_TABLES", 1)
     session = Session()
     for number in range(KEPT_STATEMENTS + 5):
         with session.frame(f"SELECT id + {number} AS n FROM people", {}, people):

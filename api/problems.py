@@ -60,6 +60,7 @@ STATUSES: Mapping[type[LakehouseError], int] = {
     engine.WorkerCrashed: 422,  # of what it was asked to run: the message names the cause
     engine.WorkersBusy: 503,
     engine.TableUnknown: 404,
+    engine.VersionUnknown: 404,
     engine.IndexUnknown: 404,
     engine.IndexNotServing: 503,
     engine.SearchInvalid: 400,

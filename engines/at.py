@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from engines.errors import QueryInvalid, VersionUnknown
+from engines.files.shapes import shorten
 from engines.sql.readings import readable_under, under
 from state.catalog.tables import Table
 from state.timestamps import from_iso, iso
@@ -66,14 +67,14 @@ def _moment(value: object) -> Moment:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     if isinstance(value, str):
-        if value.isdecimal() and int(value):
+        if value.isascii() and value.isdecimal() and int(value):
             return int(value)
         try:
             return iso(from_iso(value))
         except (ValueError, OverflowError):
             pass
     raise QueryInvalid(
-        f"`at` must be a version or an instant; found {value!r}.",
+        f"`at` must be a version or an instant; found {shorten(value)}.",
         remedy='Write it as in 12, "2026-01-31", "2026-01-31T09:00:00Z", or {"candidates": 12}.',
     )
 

@@ -131,8 +131,9 @@ def _sentence(item: ErrorDetails) -> tuple[str, str | None]:
         what = "characters" if kind.startswith("string") else "entries"
         return ("must not be empty" if least == 1 else f"needs at least {least} {what}"), None
     if kind in ("string_too_long", "too_long"):
-        what = "character" if kind.startswith("string") else "entries"
-        return f"takes at most {context['max_length']} {what}; found {found(value)}", None
+        most = context["max_length"]
+        one, several = ("character", "characters") if kind.startswith("string") else ("entry", "entries")
+        return f"takes at most {most} {one if most == 1 else several}; found {found(value)}", None
     return f"is not valid; found {found(value)}", None
 
 

@@ -57,6 +57,7 @@ def test_every_error_of_this_room_says_its_own_status() -> None:
     ("error", "status"),
     [
         (engine.QueryInvalid("line 1: expected an expression"), 400),
+        (engine.VersionUnknown("`x` has no version 9."), 404),
         (engine.QueryForbidden("INSERT is not reading."), 403),
         (engine.TableUnknown("There is no table x."), 404),
         (engine.QueryTooLarge("The text has 2 MB."), 422),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from controllers.dataset.globs import Closed, Match, matches
 from controllers.dataset.known_digests import KnownDigests, Signature
-from engines.files.formats import DOCUMENTS, FORMATS, Format, reader_of
+from engines.files.formats import DOCUMENTS, FORMATS, Format, named_format, reader_of
 from engines.files.source import ReadOptions
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.tables import ObjectVersion
@@ -22,15 +22,11 @@ from state.objects import ObjectInfo, ObjectRef
 
 
 def format_of(path: str, said: str | None) -> str:
-    """The format of a listed file; said: by the spec."""
-    return said or FORMATS[_suffix(path)]
-
-
-def _suffix(path: str) -> str:
-    """As pathlib has it, in lower case: of ten thousand paths none is made a Path."""
-    name = path.rpartition("/")[2]
-    dot = name.rfind(".")
-    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
+    """The format of a listed file; said: by the spec. Raises KeyError for a name that says nothing."""
+    found = said or named_format(path)
+    if found is None:
+        raise KeyError(path)
+    return found
 
 
 def identity(path: str, form: str, content: str) -> str:
@@ -167,7 +163,7 @@ class SourceFiles:
             return Unusable(match.path, "is a directory; name the files inside it, as in `folder/*.csv`")
         if not stat.S_ISREG(facts.st_mode):
             return Unusable(match.path, "is neither a file nor a link to one")
-        form = form or FORMATS.get(_suffix(match.path))
+        form = form or named_format(match.path)
         if form is None:
             return Unusable(match.path, f"has no format that is read; known suffixes are {', '.join(FORMATS)}")
         signature = Signature(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)

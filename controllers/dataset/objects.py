@@ -24,7 +24,7 @@ from controllers.jobs import job_weight, run_job
 from controllers.outcome import Failed, Outcome, Waiting
 from controllers.step import Started
 from engines.files.batch import Batch
-from engines.files.formats import FORMATS
+from engines.files.formats import FORMATS, named_format
 from engines.files.objects import Identified, IdentifyTask, ObjectPlace, ObjectsTask, SourceObject, etag_of
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
@@ -250,7 +250,7 @@ def _fault(bucket: str, key: str, form: str | None) -> str | None:
         check_key(bucket, key)
     except KeyInvalid as error:
         return f"has a key that cannot be read: {error.reason}"
-    if form is None and splitext(key)[1].lower() not in FORMATS:
+    if form is None and named_format(key) is None:
         return f"has no format that is read; known suffixes are {', '.join(FORMATS)}; say `source.format`, or narrow `source.prefix`"
     return None
 

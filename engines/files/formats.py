@@ -58,8 +58,9 @@ def reader_of(form: str) -> Format:
 
 def named_format(path: str) -> str | None:
     """What a spec calls the format that a file's name says (.gz aside), or None."""
-    name = path.lower().removesuffix(".gz")
-    return next((form for suffix, form in FORMATS.items() if name.endswith(suffix)), None)
+    name = path.rpartition("/")[2].lower().removesuffix(".gz")
+    dot = name.rfind(".")
+    return FORMATS.get(name[dot:]) if dot > 0 else None
 
 
 def format_of(path: str) -> Format | None:

@@ -128,7 +128,8 @@ class ParquetReading:
             if isinstance(error, OSError) and error.errno is not None:
                 raise FileUnreadable(self._source.shown, f"cannot be read: {error.strerror}") from error
             remedy = "Write the file again, whole and unencrypted."
-            raise self._source.refused(None, f"is no readable Parquet file: {str(error).rstrip('.')}", remedy=remedy) from error
+            cause = " ".join(str(error).split()).rstrip(". ")
+            raise self._source.refused(None, f"is no readable Parquet file: {cause}", remedy=remedy) from error
 
 
 def _common(one: str, other: str) -> str:

@@ -7,12 +7,13 @@ Cells are values, never formulas: of a formula the result that was saved, of an 
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 _ENCRYPTED = ("EncryptedPackage".encode("utf-16-le"), "EncryptionInfo".encode("utf-16-le"))
 _EXACT = 2**53
+_UNSAVED = re.compile(rb"<f\b[^>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
+_PIECE, _LONGEST_CELL = 1 << 20, 1 << 20
 Cell = int | float | str | bool | date | datetime | time | timedelta
 
 
@@ -37,10 +40,11 @@ def read(path: Path, options: Mapping[str, Any], most: int, rows: Rows) -> Repor
         with CalamineWorkbook.from_path(path) as book:
             sheet, others = _chosen(book, options["sheet"])
             written = _write(sheet, options["header"], rows)
-            if not others:
-                return written
-            note = f"the sheet `{sheet.name}` is read, and {_listed(others)} not: say `source.sheet` to choose another"
-            return Report((note, *written.notes), written.columns)
+            notes = [f"the sheet `{sheet.name}` is read, and {_listed(others)} not: say `source.sheet` to choose another"] if others else []
+            if unsaved := _unsaved(path):
+                cells = "1 cell of its sheets holds a formula" if unsaved == 1 else f"{unsaved:,} cells of its sheets hold formulas"
+                notes.append(f"{cells} without a saved result, read as empty: open the workbook in a spreadsheet program and save it")
+            return Report((*notes, *written.notes), written.columns)
     except PasswordError:
         raise _encrypted() from None
     except CalamineError as error:
@@ -73,6 +77,32 @@ def _check(path: Path, most: int) -> None:
     if not any(name.startswith("xl/workbook.") for name in names) and "content.xml" not in names:
         some = ", ".join(sorted(names)[:3]) or "nothing"
         raise Refused(f"is a zip archive without a workbook in it (it holds {some})", "Unpack it, and name the files inside.")
+
+
+def _unsaved(path: Path) -> int:
+    """How many cells hold a formula that no program has computed, as whoever writes workbooks by a library leaves them. Of .xlsx only."""
+    if not zipfile.is_zipfile(path):
+        return 0
+    count = 0
+    with zipfile.ZipFile(path) as parts:
+        for name in parts.namelist():
+            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+                with parts.open(name) as part:
+                    count += _count(part)
+    return count
+
+
+def _count(part: IO[bytes]) -> int:
+    count, rest = 0, b""
+    while piece := part.read(_PIECE):
+        text = rest + piece
+        end = text.rfind(b"</c>") + len(b"</c>")
+        if end < len(b"</c>"):
+            rest = text[-_LONGEST_CELL:]
+            continue
+        count += sum(1 for _ in _UNSAVED.finditer(text, 0, end)) if b"<f" in text else 0
+        rest = text[end:][-_LONGEST_CELL:]
+    return count
 
 
 def _encrypted() -> Refused:

@@ -99,6 +99,14 @@ class TestUnusable:
         write(root, "d/notes.docx")
         assert paths(SourceFiles(root).list(["d/*"], "text")) == ["d/export", "d/notes.docx"]
 
+    def test_what_ends_in_gz_is_named_before(self, root: Path) -> None:
+        write(root, "d/a.csv.gz")
+        write(root, "d/B.NDJSON.GZ")
+        write(root, "d/c.gz")
+        listing = SourceFiles(root).list(["d/*"])
+        assert paths(listing) == ["d/B.NDJSON.GZ", "d/a.csv.gz"]
+        assert "has no format that is read" in refused(listing)["d/c.gz"]
+
     def test_a_name_that_is_no_text(self, root: Path) -> None:
         write(root, "d/a.csv")
         Path(os.fsdecode(os.fsencode(root / "d") + b"/caf\xe9.csv")).write_text("a\n1\n")

@@ -108,6 +108,8 @@ def test_another_encoding_is_noticed_however_late(lake, monkeypatch):
         pytest.param(b"a,b\n\xe9,1\n\xc3\xa9,2\n", {}, 3, "mixed encodings: line 3 is UTF-8, line 2 is not", id="mixed the other way"),
         pytest.param(b"a,b\n\x81,1\n", {}, 2, "neither utf-8 nor cp1252", id="neither"),
         pytest.param(b"\n <!DOCTYPE html>\n<html><body>Not found", {}, 1, "is an HTML page, not csv", id="an error page"),
+        pytest.param("<!-- gone --><div class=x>id,v</div>\n<p>1,2</p>\n", {}, 1, "is an HTML page", id="a piece of a page"),
+        pytest.param('<?xml version="1.0"?>\n<rows><id>1</id></rows>', {}, None, "is an XML file, not csv", id="xml"),
         pytest.param(b"PAR1aaaaPAR1", {}, None, "is a Parquet file, not csv", id="another format"),
         pytest.param(gzip.compress(b"a,b\n1,2\n"), {}, None, "compressed by gzip", id="gzip by another name"),
         pytest.param(b"a,b\n1,\x81\n", {"encoding": "cp1252"}, 2, "is not cp1252", id="cp1252"),

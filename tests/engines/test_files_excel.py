@@ -10,6 +10,7 @@ import pytest
 from made_files import CLOCK, DAY, HOURS, INSTANT, Raw, Styled, workbook
 
 from engines.files import untrusted
+from engines.files import workbook as workbook_reader
 
 PEOPLE = [["id", "zip", "rate"], [1, "01234", 1.5], [2, "10115", 2]]
 
@@ -49,6 +50,24 @@ def test_of_a_formula_its_saved_result_is_taken_and_of_an_error_nothing(lake):
     cells = [Raw("><f>1+1</f><v>2</v>"), Raw(' t="str"><f>cmd|calc</f><v>=1+1</v>'), Raw(' t="e"><f>1/0</f><v>#DIV/0!</v>'), 1]
     rows = lake.rows(lake.ingest("a.xlsx", workbook({"A": [["a", "b", "c", "d"], cells]})))
     assert rows == [{"a": 2, "b": "=1+1", "c": None, "d": 1}]
+
+
+@pytest.mark.parametrize("piece", [7, 1 << 20])
+def test_a_formula_that_nobody_computed_is_told(lake, monkeypatch, piece):
+    monkeypatch.setattr(workbook_reader, "_PIECE", piece)
+    cells = [Raw("><f>1+1</f>"), Raw("><f>A1</f><v></v>"), Raw('><f t="shared" si="0"/>'), Raw("><f>1+1</f><v>2</v>")]
+    path = lake.root / "b.xlsx"
+    path.write_bytes(workbook({"A": [["a", "b", "c", "d"], cells]}))
+    assert workbook_reader._unsaved(path) == 3
+
+
+def test_what_nobody_computed_is_a_warning(lake):
+    result = lake.ingest("a.xlsx", workbook({"A": [["a", "b"], [Raw("><f>1+1</f>"), 1]]}))
+    assert lake.rows(result) == [{"a": None, "b": 1}]
+    assert result.warnings == (
+        "a.xlsx: 1 cell of its sheets holds a formula without a saved result, read as empty: open the workbook in a spreadsheet program "
+        "and save it",
+    )
 
 
 def test_lines_are_rows_of_the_sheet(lake, refused):

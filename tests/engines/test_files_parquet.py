@@ -99,6 +99,13 @@ def test_what_is_no_parquet_is_refused(refused, content):
     assert "no readable Parquet" in refused("a.parquet", content).reason
 
 
+def test_a_reason_is_one_line(refused):
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"v": list(range(10_000))}), buffer)
+    whole = buffer.getvalue()
+    assert "\n" not in refused("a.parquet", whole[:8] + bytes(2_000) + whole[2_008:]).reason
+
+
 def test_damaged_pages_are_refused(refused):
     content = bytearray(one("a", [f"value {number}" for number in range(5_000)], pa.string()))
     content[100:2_000] = bytes(1_900)

@@ -5,7 +5,8 @@ are each counted and fingerprinted over all rows: where both are equal, the jour
 bounded: what is sorted and joined spills.
 
 What the journal only counts cannot be replayed: first loads, many new rows at once, tables that are made anew. A replay begins at the
-version that such a load made, or later. Next: `engines/files/journal.py`, which writes what is read here.
+version that such a load made, or later. So it does where a migration or a widening made other columns of all rows. Next:
+`engines/files/journal.py`, which writes what is read here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from engines.files.journal import as_text, entities
 from engines.sql.problems import translate
 from engines.sql.source import LakeTable
 from engines.sql.spool import Range, any_of, batches, ranges, read_rows, register_sorted, spooling_context
+from state.catalog.tables import Table
 
 MOST_DIFFERING = 10
 _ENTITY = "entity"
@@ -78,13 +80,25 @@ def loads(journal: Sequence[Path], upto: int) -> list[Load]:
     return sorted((load for load in found if load.version <= upto), key=lambda load: (load.version, load.source))
 
 
-def first_start(kept: Iterable[int], counted: Sequence[Load], target: int, dataset: str, wanted: int | None = None) -> int:
+def shaped_since(present: Table, target: Table) -> int:
+    """The oldest kept version whose rows have the target's columns and types, but for columns that were only added. Pure."""
+    derived = [schema.id for schema in target.schemas if schema.derivation is not None and schema.id <= target.schema.id]
+    least = max(derived, default=0)
+    return min(table.version for table in present.history() if table.version == target.version or table.schema.id >= least)
+
+
+def first_start(kept: Iterable[int], counted: Sequence[Load], target: int, dataset: str, wanted: int | None = None, shaped: int = 0) -> int:
     """The version that a replay to `target` begins at: the oldest that is kept and that no load follows; `wanted` if that is one.
 
-    kept: versions that can be read. Pure. Raises QueryInvalid where there is none before the target.
+    kept: versions that can be read. shaped: see `shaped_since`. Pure. Raises QueryInvalid where there is none before the target.
     """
     last = max((load.version for load in counted), default=0)
-    usable = [version for version in sorted(kept) if last <= version < target]
+    usable = [version for version in sorted(kept) if max(last, shaped) <= version < target]
+    if last < shaped and (shaped == target or (wanted is not None and wanted < shaped)):
+        raise QueryInvalid(
+            f"Version {shaped} of `{dataset}` has other columns than those before it; what became of their rows is not in the journal.",
+            remedy=f"A replay begins at version {shaped} or later, and ends later.",
+        )
     told = next((load for load in reversed(counted) if load.version == last), None)
     if told is not None and (not usable or (wanted is not None and wanted < last)):
         nothing = "There is nothing to replay up to it: its files are all that it is made of, and `lakectl fsck --deep` verifies them."

@@ -12,7 +12,7 @@ from test_edits import change, table
 
 from engines.errors import QueryInvalid
 from engines.files.journal import SCHEMA
-from engines.sql.replay import Replayed, first_start, loads, replay
+from engines.sql.replay import Replayed, first_start, loads, replay, shaped_since
 from engines.sql.views import make_view
 from state.catalog.tables import Table
 
@@ -39,7 +39,7 @@ def replayed(lake: Bench, scratch: Path, upto: int | None = None, files: list[Pa
     told = journal(lake, name) if files is None else files
     target = present if upto is None else present.as_of(upto)
     kept = [version for version, _ in present.versions]
-    start = present.as_of(first_start(kept, loads(told, target.version), target.version, name))
+    start = present.as_of(first_start(kept, loads(told, target.version), target.version, name, shaped=shaped_since(present, target)))
 
     def view(found: Table) -> object:
         return make_view(found, lake.folder / "views", lake.state.objects, name).table
@@ -90,6 +90,32 @@ def test_it_begins_after_the_last_load(lake: Bench, tmp_path: Path) -> None:
     done = replayed(lake, tmp_path / "later")
     assert (done.proven, done.changes, done.versions) == (True, 1, (4,))
     assert replayed(lake, tmp_path / "before", 2).proven
+
+
+@pytest.mark.parametrize(
+    ("more", "row"),
+    [
+        (", migrations: [{from: 1, rename: {name: label}, expression: {twice: 'n * 2'}}]", "id,label,n,twice\n4,Dan,4,8\n"),
+        ("", "id,name,n\n4,Dan,4.5\n"),
+    ],
+    ids=["a migration", "a widening"],
+)
+def test_it_begins_after_what_changed_columns(bench: Bench, tmp_path: Path, more: str, row: str) -> None:
+    bench.write("data/x/a.csv", "id,name,n\n1,Ann,1\n2,Bob,2\n")
+    bench.commit(BUCKET, dataset("x", UPSERT))
+    bench.settle()
+    change(bench, "row-set", key="1", set={"n": "3"})
+    bench.commit(BUCKET, dataset("x", UPSERT + more))
+    bench.settle()
+    bench.write("data/x/b.csv", row)
+    bench.settle()
+    made = next(version.version for version in reversed(list(table(bench).history())) if version.schema.id == 2)
+    assert replayed(bench, tmp_path / "before", 2).proven
+    with pytest.raises(QueryInvalid, match=f"Version {made} of `x` has other columns than those before it"):
+        replayed(bench, tmp_path / "across", made)
+    change(bench, "row-set", key="1", set={"n": "7"})
+    done = replayed(bench, tmp_path / "after")
+    assert (done.proven, done.versions[-1]) == (True, table(bench).version)
 
 
 @pytest.mark.parametrize("write", ["upsert", "replace"])

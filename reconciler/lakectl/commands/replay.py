@@ -41,7 +41,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """0 proven, 1 not. Raises UsageInvalid, TableUnknown, VersionUnknown, QueryInvalid, EngineError."""
-    from engines.sql.replay import first_start, loads, replay
+    from engines.sql.replay import first_start, loads, replay, shaped_since
 
     with tables_here(session, "lakectl replay") as here, here.audited("replay") as access:
         dataset = dataset_of(args.dataset)
@@ -55,7 +55,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         journal = [here.state.objects.path(ledger.ref) for ledger in present.ledgers if ledger.kind == "journal"]
         counted = loads(journal, target.version)
         wanted = None if args.start is None else here.table(dataset, moment_of(args.start)).version
-        begin = first_start([version for version, _ in present.versions], counted, target.version, dataset, wanted)
+        kept = [version for version, _ in present.versions]
+        begin = first_start(kept, counted, target.version, dataset, wanted, shaped_since(present, target))
         start = present.as_of(begin)
         done = replay(here.view(start), here.view(target), journal, here.scratch)
         access.rows = done.rebuilt.rows

@@ -25,11 +25,13 @@ from engines.files.shapes import shorten
 from engines.files.types import arrow_type, from_arrow
 from engines.migrations import Part
 from engines.row_keys import FILE_COLUMN, ROW_COLUMN
+from engines.sql.growth import MOST, excess
 from engines.sql.problems import QueryProblem, translate, translated
 from engines.sql.projection import projected_rows, view_schema
 from engines.sql.readings import Reading
 
 BATCH_ROWS = 64 * 1024
+_ROW = "row"
 _CHANGING = re.compile(r"\b(random|uuid|now|current_date|current_time|current_timestamp|today)\(")
 _PLAN = ("Projection:", "TableScan:", "EmptyRelation:")
 
@@ -126,7 +128,7 @@ def run(arguments: Mapping[str, Any], progress: Callable[[int, int], None] | Non
 
 def types_of(parts: Sequence[Part], columns: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Of each part that does not know its own. Raises ValueError with a sentence for what is no expression over single rows."""
-    frame = SessionContext().from_arrow(view_schema(columns).empty_table())
+    frame = SessionContext().from_arrow(view_schema(columns).empty_table(), _ROW)
     return {part.name: _type_of(part, frame) for part in parts if part.computed}
 
 
@@ -140,6 +142,8 @@ def _type_of(part: Part, frame: DataFrame) -> str:
             raise ValueError(f"{where} looks beyond its row: windows, subqueries and `unnest` are not allowed")
         if found := _CHANGING.search(parsed.canonical_name().lower()):
             raise ValueError(f"{where} calls {found[1]}(), which gives something else each time")
+        if function := excess(parsed):
+            raise ValueError(f"{where} may make more than {MOST:,} times its row of it by {function}()")
         chosen.collect()
         kind = chosen.schema().field(0).type
     except ValueError:
@@ -149,7 +153,8 @@ def _type_of(part: Part, frame: DataFrame) -> str:
             raise ValueError(f"{where} looks beyond its row: it aggregates") from error
         problem = translate(error)
         message = "it may not read tables" if problem.problem == "unknown-table" else problem.message.rstrip(".")
-        raise ValueError(f"{where}: {' '.join(filter(None, (message + '.', problem.remedy)))}".rstrip(".")) from error
+        said = " ".join(filter(None, (message + ".", problem.remedy)))
+        raise ValueError(f"{where}: {said.replace(f'{_ROW}.', '')}".rstrip(".")) from error
     return part.type or _ours(kind, where)
 
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from datafusion import DataFrame, Expr, SessionConfig, SessionContext
 
 from engines.errors import QueryInvalid
+from engines.sql.growth import MOST, excess
 from engines.sql.problems import CATALOG, translate
 
 _ROW = "row"
@@ -93,12 +94,17 @@ def _check(blank: DataFrame, condition: str) -> None:
     try:
         expression = blank.parse_sql_expr(condition)
         _walk(condition, expression)
+        if function := excess(expression):
+            raise _refused(condition, f"may make more than {MOST:,} times its row of it by {function}()")
         answer = blank.select(expression.alias("c"))
         kind = answer.schema().field(0).type
         answer.collect()
     except QueryInvalid:
         raise
     except Exception as error:
+        problem = translate(error)
+        if problem.problem == "unknown-table":
+            raise _refused(condition, f"reads the table `{problem.message}`, and looks beyond the row") from error
         raise _refused(condition, f"is no condition here: {_plain(error)}") from error
     if not pa.types.is_boolean(kind):
         raise _refused(condition, f"is {kind}, not true or false")

@@ -171,7 +171,14 @@ class TestWhatDoesNotFit:
                 "{from: 1, expression: {x: '10 / (age - 85)'}}",
                 "row 2 of data/people/1.csv: the expression of `x` fails: Divide by zero error",
             ),
-            ("{from: 1, expression: {x: 'nope + 1'}}", "the expression of `x`: There is no column `nope`"),
+            (
+                "{from: 1, expression: {x: 'nope + 1'}}",
+                "the expression of `x`: There is no column `nope`. Did you mean `name`? Columns: id, name",
+            ),
+            (
+                "{from: 1, expression: {x: 'repeat(name, age * 1000)'}}",
+                "the expression of `x` may make more than 1,000 times its row of it",
+            ),
             ("{from: 1, expression: {x: 'sum(age)'}}", "the expression of `x` looks beyond its row: it aggregates"),
             ("{from: 1, expression: {x: 'row_number() over ()'}}", "the expression of `x` looks beyond its row"),
             ("{from: 1, expression: {x: '(SELECT max(object) FROM system.status)'}}", "the expression of `x`: it may not read tables"),

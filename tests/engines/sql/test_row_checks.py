@@ -23,6 +23,7 @@ BATCH = pa.record_batch({"hours": pa.array([1.0, 200.0, None]), "id": ["1", "x",
         ("CASE WHEN id = 'x' THEN hours > 500 ELSE true END", [1]),
         ("length(id) = 1 AND regexp_like(id, '^[0-9]$')", [1]),
         ("cast(NULL AS boolean)", []),
+        ("replace(lpad(id, 5, '0'), '0', '') <> 'x'", [1]),
     ],
 )
 def test_rows_that_break_it(condition, rows):
@@ -47,6 +48,12 @@ def test_rows_that_break_it(condition, rows):
         ("hours > random()", "calls random()"),
         ("CASE WHEN id = 'x' THEN hours > 1 ELSE date_part('year', now()) > 1 END", "calls now()"),
         ("hours > 'x'", "Cannot cast string 'x'"),
+        ("hours IN (SELECT hours FROM others)", "reads the table `others`, and looks beyond the row"),
+        ("(SELECT count(*) FROM '/etc/passwd') > 0", "looks beyond the row"),
+        ("length(repeat(id, 2000000000)) > 0", "may make more than 1,000 times its row of it by repeat()"),
+        ("lpad(id, \"Big\", 'x') = id", "by lpad()"),
+        ("length(replace(replace(id, 'x', repeat('x', 99)), 'x', 'xxxxxxxxxxxx')) > 0", "by replace()"),
+        ('cardinality(range("Big")) > 0', "by range()"),
     ],
 )
 def test_what_is_no_check(condition, reason):

@@ -30,18 +30,29 @@ CONNECT_SECONDS = 15
 FIRST_BLOCK_BYTES, BLOCK_BYTES = 1 << 19, 4 << 20
 BLOCKS_AHEAD = 3
 LONGEST_ROW = 64 << 20
+SILENT_SECONDS = 3600
+"""Of a server that has rows to send: a query that never ends would keep a worker from all others. Long sorts send nothing for a while."""
 _WAIT_SECONDS = 0.2
 _GATHERING_SECONDS = 0.0005
 """Where nothing has arrived: the server sends 8 KiB at a time, and to be woken by each costs as much again as to receive it."""
 _SETTINGS = {
     "DateStyle": "ISO", "TimeZone": "UTC", "IntervalStyle": "postgres", "bytea_output": "hex", "extra_float_digits": "1",
-    "client_encoding": "UTF8", "idle_in_transaction_session_timeout": "0", "application_name": "lakehouse",
+    "client_encoding": "UTF8", "idle_in_transaction_session_timeout": "0", "lock_timeout": "60s",
+    "application_name": "lakehouse",
 }  # fmt: skip
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 NULL = "\b"
 """A null in what is copied: a character that no text has there, since it is escaped, and that is no escape itself."""
 _RETRIED = ("08", "53", "55", "57", "58", "40", "XX")
 """Classes of SQLSTATE that say something of the server rather than of the query: connection, resources, locks, shutdown, conflicts."""
+_REMEDIES = {
+    "42P01": "Name one that there is, or make it again in the source.",
+    "42501": "Grant SELECT to the user of the secret.",
+}
+"""By SQLSTATE, where the server has no hint: of what is not there, and of what may not be read."""
+_LOOK_FOR_US = "SET client_connection_check_interval = '10s'"
+"""A query that nobody reads any more ends: a server looks for its client only while it writes, else. Servers before 14, and some machines,
+do not know it."""
 _TYPES = """
 SELECT format_type(u.type, u.modifier), format_type(u.type, NULL), e.oid IS NOT NULL, format_type(e.oid, u.modifier)
 FROM unnest(%s::oid[], %s::int4[]) WITH ORDINALITY AS u(type, modifier, place)
@@ -90,6 +101,8 @@ class Server:
             options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **_KEEPALIVE, **self._parameters}
             connection = psycopg.connect(autocommit=True, **options)
         try:
+            with suppress(psycopg.DatabaseError):
+                connection.execute(_LOOK_FOR_US)
             with self.telling():
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 for name, value in _SETTINGS.items():
@@ -111,7 +124,7 @@ class Server:
         told = self.redacted(message)
         if state is None or state[:2] in _RETRIED or state.startswith("28"):
             return SourceUnavailable(self.place, told)
-        return SourceRefused(told.removeprefix("ERROR:  "), remedy=self.redacted(hint) if hint else None)
+        return SourceRefused(told.removeprefix("ERROR:  "), remedy=self.redacted(hint) if hint else _REMEDIES.get(state))
 
     def redacted(self, text: str) -> str:
         """One line, without any value of the secret."""
@@ -152,12 +165,29 @@ class Snapshot:
     def copy(self, query: str, *, binary: bool = False) -> Iterator[CopyStream]:
         """The query's rows, in COPY's text format or binary. Leaving early cancels it and ends the transaction. Raises as `row`."""
         command = f"COPY (\n{query}\n) TO STDOUT ({'FORMAT BINARY' if binary else f'NULL {literal(NULL)}'})"
-        self._check(self._connection.pgconn.exec_(command.encode()), pq.ExecStatus.COPY_OUT)
+        with self._server.telling():
+            begun = self._begun(command)
+        self._check(begun, pq.ExecStatus.COPY_OUT)
         stream = CopyStream(self._connection, self._server)
         try:
             yield stream
         finally:
             stream.close()
+
+    def _begun(self, command: str) -> pq.abc.PGresult:
+        """What the server says first, which may be as late as the first rows. Raises SourceUnavailable."""
+        connection, since = self._connection.pgconn, time.monotonic()
+        arrival = select.poll()
+        arrival.register(connection.socket, select.POLLIN)
+        connection.send_query(command.encode())
+        while connection.is_busy():
+            if not arrival.poll(_WAIT_SECONDS * 1000):
+                check_silence(self._server, time.monotonic() - since)
+            connection.consume_input()
+        result = connection.get_result()
+        if result is None:
+            raise self._server.error(None, "the connection was lost")
+        return result
 
     def _check(self, result: pq.abc.PGresult, *more: pq.ExecStatus) -> pq.abc.PGresult:
         if result.status in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, *more):
@@ -217,6 +247,7 @@ class CopyStream:
         receive, block, sizes, enough = connection.get_copy_data, bytearray(), list[int](), FIRST_BLOCK_BYTES
         arrival = select.poll()  # select() knows no more than 1024 open files
         arrival.register(connection.socket, select.POLLIN)
+        heard = time.monotonic()
         while not self._stopped:
             count, data = receive(1)
             if count > LONGEST_ROW:
@@ -227,10 +258,15 @@ class CopyStream:
                 if len(block) >= enough:
                     yield Block(block, sizes)
                     block, sizes, enough = bytearray(), [], BLOCK_BYTES
+                    heard = time.monotonic()
             elif count == 0:
                 if not arrival.poll(0):
                     time.sleep(_GATHERING_SECONDS)
-                    arrival.poll(_WAIT_SECONDS * 1000)
+                    if not arrival.poll(_WAIT_SECONDS * 1000):
+                        check_silence(self._server, time.monotonic() - heard)
+                        connection.consume_input()
+                        continue
+                heard = time.monotonic()
                 connection.consume_input()
             else:
                 self.rows = self._count(connection)
@@ -245,6 +281,13 @@ class CopyStream:
         if result is None or result.status != pq.ExecStatus.COMMAND_OK:
             raise refusal(self._server, result)
         return int(result.command_tuples or 0)
+
+
+def check_silence(server: Server, seconds: float) -> None:
+    """Raises SourceUnavailable where nothing came for too long."""
+    if seconds > SILENT_SECONDS:
+        remedy = "Does it end in psql? Make it faster by an index, or read the table by a cursor."
+        raise SourceUnavailable(server.place, f"no row came for {SILENT_SECONDS // 60} minutes", remedy=remedy)
 
 
 def refusal(server: Server, result: pq.abc.PGresult | None) -> SourceRefused | SourceUnavailable:

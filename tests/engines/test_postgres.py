@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from harness_postgres import Postgres
 from postgres_source import Source, refused, types
@@ -18,6 +19,7 @@ from postgres_source import Source, refused, types
 from engines.errors import SourceUnavailable
 from engines.files.extract import Extract, ExtractTask
 from engines.jobs.failure import Failure
+from engines.postgres import connection
 from engines.postgres.connection import Server
 from engines.postgres.extract import read
 from engines.postgres.task import PostgresTask
@@ -138,6 +140,26 @@ class TestWhatIsAskedFor:
         source.postgres.run("CREATE TABLE kept AS SELECT 1 AS a; CREATE SEQUENCE numbers")
         assert words in refused(source.read(query))
         assert source.postgres.rows("SELECT a FROM kept") == [(1,)]
+
+    def test_what_is_not_there_has_a_remedy(self, source: Source) -> None:
+        assert "Name one that there is, or make it again in the source" in refused(source.read("SELECT * FROM nowhere"))
+
+    def test_a_query_that_never_ends_is_let_go(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "SILENT_SECONDS", 0)
+        with pytest.raises(SourceUnavailable, match="no row came for 0 minutes"):
+            source.read("SELECT pg_sleep(600)")
+
+    def test_a_locked_table_is_not_waited_for_for_ever(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(connection._SETTINGS, "lock_timeout", "10ms")
+        source.postgres.run("CREATE TABLE locked (id int)")
+        with psycopg.connect(source.postgres.dsn) as other:
+            other.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(SourceUnavailable, match="lock timeout"):
+                source.read("SELECT * FROM locked")
+
+    def test_a_query_that_nobody_reads_any_more_ends(self, source: Source) -> None:
+        with source.server().snapshot() as snapshot:
+            assert snapshot.row("SHOW client_connection_check_interval") == ("10s",)
 
     def test_a_comment_at_the_end(self, source: Source) -> None:
         assert source.rows(source.read("SELECT 1 AS a -- one")) == [{"a": 1}]

@@ -29,6 +29,7 @@ SDK and OS errors are translated where they arise, `raise ... from`; none of the
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from specs.errors import LakehouseError
@@ -127,6 +128,10 @@ class BucketUnavailable(BucketError):
         super().__init__(f"Bucket {bucket} did not answer ({operation}){tries}: {reason}.", bucket=bucket, remedy=remedy)
         self.operation = operation
         self.attempts = attempts
+
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the kernel says of a full disk, or a full share of one."""
 
 
 class DiskFull(BucketError):

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing, StateError
+from state.errors import NO_SPACE, BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.objects import PIECE, ObjectInfo, OpenObject, check_key, key_fault
 from state.staging import Staging, discard
@@ -30,7 +30,6 @@ STAGED = declare("local-store.staged")
 LINKED = declare("local-store.linked")
 
 STAGING_FOLDER = ".tmp"
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REMEDIES = {
     errno.EACCES: "Check the folder's owner and permissions.",
     errno.EPERM: "Check the folder's owner and permissions.",
@@ -347,7 +346,7 @@ def make_durable(folder: Path) -> None:
 
 def storage_error(error: OSError, *, bucket: str, operation: str, path: Path) -> StateError:
     """One of ours for an OSError on a local disk. Engines that write into a staged file themselves use it, too."""
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         return DiskFull(bucket, str(path))
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return KeyInvalid(bucket, str(path), "a key that begins with it, or that it begins with, is taken")

@@ -33,6 +33,9 @@ from state.catalog.catalog import Catalog
 from state.catalog.tables import Table
 from state.reader import ObjectReader
 
+_MEMORY = 4 << 30
+"""Bytes that a read may hold: several times what batches, and a query before it spills, take."""
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:
@@ -86,7 +89,7 @@ class RowSources:
             return None
         kind, function = ("postgres", "engines.postgres.extract:run") if spec.source.sql is None else ("derive", "engines.sql.derived:run")
         apart = rows.target.backend != "memory"
-        job = Job(digest([kind, arguments]), kind, function, arguments, job_weight(0, rows.target), name, apart)
+        job = Job(digest([kind, arguments]), kind, function, arguments, job_weight(0, rows.target), name, apart, _MEMORY)
         self._begun[name] = Begun(job, step)
         return self._begun[name]
 

@@ -11,7 +11,6 @@ caller.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from specs.digests import digest
 from state.catalog.data_files import DataFile, Role
 from state.catalog.schemas import Schema
 from state.digest_file import sha256_file
-from state.errors import DiskFull
+from state.errors import NO_SPACE, DiskFull
 from state.objects import ObjectRef, ObjectStore
 
 ROW_GROUP_ROWS = 128 * 1024
@@ -44,7 +43,6 @@ PART_BYTES = 256 << 20
 TINY_ROWS = 1_000
 SAMPLED_ROWS, MOST_DISTINCT = 8_192, 0.9
 HIDDEN = (FILE_COLUMN, ROW_COLUMN, DELETED_COLUMN)
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Content(NamedTuple):
@@ -306,6 +304,6 @@ def out_of_space(store: ObjectStore, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise DiskFull(store.name, str(path.parent)) from error
         raise

@@ -12,6 +12,7 @@ import json
 from engines.errors import JobFailed
 from engines.jobs.failure import Failure
 from engines.jobs.job import Done, Progress
+from state.errors import NO_SPACE, DiskFull
 from state.failures import Failures, noted_by
 
 
@@ -25,5 +26,9 @@ def call(function: str, arguments: str, progress: Progress, failures: Failures) 
         with noted_by(failures):
             result = found(json.loads(arguments), progress)
         return Done(json.loads(json.dumps(result, allow_nan=False)))
+    except OSError as error:
+        # where a job spills: what it stores in buckets is told by their stores
+        full = error.errno in NO_SPACE
+        return Failure.of(DiskFull("", str(error.filename or "the job's scratch files")) if full else error)
     except Exception as error:  # noqa: BLE001  (a job's boundary: the caller decides what a failure means)
         return Failure.of(error)

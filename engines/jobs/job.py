@@ -24,7 +24,7 @@ class Job:
     """`id`: digest of the inputs, usable as a file's name. `arguments`: JSON. `weight`: estimated bytes to be worked on.
 
     `kind` groups jobs of similar cost ("ingest"); `object` is who wants it ("Dataset/candidates"). `apart`: it gets a process whatever its
-    weight, since it may wait for others, or take its process along.
+    weight, since it may wait for others, or take its process along. `memory`: bytes that such a process may hold; beyond it is ended.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Job:
     weight: int
     object: str
     apart: bool = False
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from typing import Any
 from engines.jobs.job import Job
 from state import failpoints
 
+HELD_TOO_MUCH = 77
+"""The exit code of a worker that ended itself, since its job held more memory than it may."""
+
 
 class WorkerProcess:
     """A running `python -m engines.jobs.worker`. `send` and `messages` are for one thread each; the rest is thread-safe."""
@@ -48,6 +51,7 @@ class WorkerProcess:
             "arguments": arguments,
             "results": str(results),
             "failpoints": failpoints.armed(),
+            "memory": job.memory,
         }
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError, ValueError):  # ValueError: reaped, and so closed, meanwhile
@@ -78,6 +82,8 @@ class WorkerProcess:
         self.end()
         assert self._process.stdout is not None
         self._process.stdout.close()
+        if code == HELD_TOO_MUCH:
+            return "held more memory than it may, and was ended"
         if code >= 0:
             return f"ended with exit code {code}"
         name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else f"signal {-code}"

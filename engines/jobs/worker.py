@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -26,6 +26,7 @@ from engines.jobs.failure import Failure
 from engines.jobs.function import call
 from engines.jobs.job import Done
 from engines.jobs.lifeline import die_with
+from engines.jobs.process import HELD_TOO_MUCH
 from engines.jobs.results import JobResults
 from state import failpoints
 from state.errors import StateError
@@ -34,6 +35,8 @@ from state.failures import Failures
 RESULT_WRITTEN = failpoints.declare("jobs.result-written")
 
 PROGRESS_INTERVAL = 0.1
+_LOOK = 0.02
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _NICENESS = 10  # a tenth of a busy core: at 19 a machine that is busy with others' work starves a job for minutes
 
 
@@ -88,7 +91,8 @@ def _run(request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Non
 
     failures = Failures()
     failures.listen(lambda failure: send({"bucket_failure": failure.to_row()}))
-    outcome = call(request["function"], request["arguments"], progress, failures)
+    with _bounded(request["memory"]):
+        outcome = call(request["function"], request["arguments"], progress, failures)
     if isinstance(outcome, Done):
         try:
             JobResults(Path(request["results"])).write(request["id"], outcome.result)
@@ -99,6 +103,30 @@ def _run(request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Non
         return
     failpoints.hit(RESULT_WRITTEN)
     send({"done": True})
+
+
+@contextlib.contextmanager
+def _bounded(memory: int | None) -> Iterator[None]:
+    """Ends this process once it holds more than so many bytes besides mapped files: what allocates them heeds no exception."""
+    statm = Path("/proc/self/statm")
+    if memory is None or not statm.exists():
+        yield
+        return
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK):
+            fields = statm.read_text().split()
+            if (int(fields[1]) - int(fields[2])) * _PAGE > memory:
+                os._exit(HELD_TOO_MUCH)
+
+    watch = threading.Thread(target=look, name="memory", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
 
 
 def _take_over_pipes() -> tuple[Any, Callable[[dict[str, Any]], None]]:

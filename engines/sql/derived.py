@@ -29,6 +29,7 @@ from engines.sql.problems import QueryProblem
 from engines.sql.session import Session
 from engines.sql.source import TableSource, source_from_dict
 from state.catalog.tables import Origin
+from state.errors import DiskFull
 
 MEMORY = 1 << 30
 """Bytes that the operators of a query may hold before they spill."""
@@ -101,6 +102,8 @@ def _telling() -> Iterator[None]:
     try:
         yield
     except QueryProblem as problem:
+        if problem.problem == "disk":
+            raise DiskFull("", "the query's scratch files") from problem
         if problem.problem == "storage":
             raise SourceUnavailable("the datasets", problem.message, remedy=problem.remedy) from problem
         message = f"there is no table `{problem.message}`" if problem.problem == "unknown-table" else problem.message

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engines.sql.protocol import Problem
+from state.errors import NO_SPACE
 
 LONGEST = 600
 CATALOG = "lakehouse"
@@ -65,6 +66,8 @@ def translate(error: Exception) -> QueryProblem:
     said = _QUOTED.sub("''", text)  # what a query or its data say is no sign of anything
     if "Resources exhausted" in said or isinstance(error, MemoryError):
         return QueryProblem("memory", "The query needs more memory than it may have.")
+    if "No space left on device" in said or (isinstance(error, OSError) and error.errno in NO_SPACE):
+        return QueryProblem("disk", "The disk of the query's scratch files is full.", "Free space there.")
     if any(mark in said for mark in _STORAGE) or isinstance(error, OSError):
         return QueryProblem("storage", _innermost(text))
     if found := _NOT_READING.search(said):

@@ -29,7 +29,7 @@ import orjson
 
 _LENGTHS = struct.Struct(">IQ")
 
-Problem: TypeAlias = Literal["invalid", "forbidden", "unknown-table", "too-large", "memory", "storage"]
+Problem: TypeAlias = Literal["invalid", "forbidden", "unknown-table", "too-large", "memory", "disk", "storage"]
 """What went wrong with a query in a worker that lives on. storage: a file could not be read, which the daemon looks into."""
 
 

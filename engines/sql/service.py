@@ -46,7 +46,7 @@ from engines.sql.tables import SYSTEM, dataset_name, sql_name
 from engines.sql.version_pair import Pair
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
-from state.errors import ObjectCorrupt, ObjectMissing
+from state.errors import DiskFull, ObjectCorrupt, ObjectMissing
 
 MOST_KEYS = 20_000_000
 MOST_KEY_BYTES = 512 * MIB
@@ -333,6 +333,8 @@ class QueryService:
                 raise QueryTooLarge(message, remedy=remedy)
             case "memory":
                 raise _too_much_memory(self._limits.memory)
+            case "disk":
+                raise DiskFull("", "the query's scratch files")
             case "storage":
                 remedy = "`lakectl status` tells whether a dataset is damaged."
                 raise QueryError(f"A file of a table cannot be read: {message}", remedy=remedy)

@@ -56,6 +56,18 @@ def die(arguments: Mapping[str, Any], progress: Progress) -> int:
     return deaths
 
 
+def fill(arguments: Mapping[str, Any], progress: Progress) -> None:
+    raise OSError(arguments["errno"], "No space left on device")
+
+
+def hold(arguments: Mapping[str, Any], progress: Progress) -> int:
+    """Holds so many bytes until a file exists, which no test makes."""
+    held = bytearray(b"x" * arguments["bytes"])
+    while not Path(arguments["gate"]).exists():
+        time.sleep(0.005)
+    return len(held)
+
+
 def leave(arguments: Mapping[str, Any], progress: Progress) -> None:
     sys.exit(3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from engines.errors import FileRefused, JobCancelled, JobCrashed, JobFailed
 from engines.jobs.executor import Executor, JobLimits
 from engines.jobs.job import Done, Ended, Failed, Job, JobState, Queued, Running
 from engines.jobs.worker import RESULT_WRITTEN
-from state.errors import ObjectCorrupt
+from state.errors import DiskFull, ObjectCorrupt
 from state.failpoints import declared
 from state.failures import Failures
 from state.places import BucketConfig, Service
@@ -217,6 +218,14 @@ def test_another_error_arrives_as_a_failed_job_with_its_name(bench: Bench) -> No
         assert (state.error.kind, str(state.error), state.attempts) == ("ZeroDivisionError", "ZeroDivisionError: oops", 1)
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_under_what_a_job_spills_is_one_of_ours(bench: Bench, number: int) -> None:
+    failed = bench.finish(job("fill", number, 0, errno=number))
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, DiskFull)
+    assert "the job's scratch files" in str(failed.error)
+
+
 @pytest.mark.parametrize(("function", "message"), [("return_nonsense", "not JSON serializable"), ("nothing_here", "no function")])
 def test_a_function_that_is_none_fails(bench: Bench, function: str, message: str) -> None:
     for weight in (1, LARGE):
@@ -248,6 +257,15 @@ def test_a_process_that_leaves_is_a_crash(bench: Bench) -> None:
     state = bench.finish(job("leave"))
     assert isinstance(state, Failed)
     assert "ended with exit code 3" in str(state.error)
+
+
+def test_a_process_that_holds_too_much_is_ended(bench: Bench, tmp_path: Path) -> None:
+    hungry = replace(job("hold", bytes=400 << 20, gate=str(tmp_path / "gate")), memory=300 << 20)
+    failed = bench.finish(hungry)
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, JobCrashed)
+    assert "held more memory than it may, and was ended" in str(failed.error)
+    assert isinstance(bench.finish(replace(job("add", numbers=[1]), memory=300 << 20)), Done)
 
 
 def test_an_idle_worker_that_dies_costs_nothing(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import datafusion
@@ -226,9 +227,16 @@ TEXTS: list[tuple[str, str]] = [
     ("Cast error: Cannot cast string 'it''s an Object Store error' to value", "invalid"),
     ('Schema error: No field named "DDL not supported: x".', "invalid"),
     ("something never seen", "invalid"),
+    ("IO error: No space left on device (os error 28)", "disk"),
+    ("Cast error: Cannot cast string 'No space left on device' to value of Int32 type", "invalid"),
 ]
 
 
 @pytest.mark.parametrize(("text", "problem"), TEXTS)
 def test_texts_are_sorted_by_what_they_mean(text: str, problem: str) -> None:
     assert translate(Exception(text)).problem == problem
+
+
+@pytest.mark.parametrize(("number", "problem"), [(errno.ENOSPC, "disk"), (errno.EDQUOT, "disk"), (errno.ENOENT, "storage")])
+def test_a_full_disk_is_no_damaged_table(number: int, problem: str) -> None:
+    assert translate(OSError(number, "what the kernel says")).problem == problem

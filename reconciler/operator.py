@@ -1,7 +1,9 @@
 """Carries out what operators ask of a running daemon. Each request ends as one row of `system.requests` and one event under
 its id, and its object is then removed; a crash before the row answers it again, which every verb tolerates, one after it does not.
+A surprise ends the request that it came of as failed, and neither the process nor what waits behind.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,12 +37,17 @@ from state.streams.schemas import STREAMS, StreamInvalid
 from state.streams.stream import Streams
 from state.timestamps import iso
 
+_log = logging.getLogger(__name__)
+
 _BEFORE_ANSWER = declare("operator.before-answer")
 _AFTER_ANSWER = declare("operator.after-answer")
 
 
 _CLOCKS_DIFFER = timedelta(hours=1)
 """By how much the clock of whoever asks may be ahead of ours."""
+
+_SHOWN = 200
+"""Characters of an unexpected error that a request's row and event say."""
 
 
 class Refused(LakehouseError):
@@ -128,6 +135,9 @@ class Operator:
             raise
         except LakehouseError as error:
             self._end(request, "failed", error.explain())
+        except Exception as error:  # noqa: BLE001 - it would come again with the request, at every start
+            _log.exception("the request %s (%s %s) failed", request.id, request.verb, request.object)
+            self._end(request, "failed", f"it failed unexpectedly ({_named(error)}); the log has the traceback")
         else:
             self._end(request, "done", message)
             return keys
@@ -321,3 +331,9 @@ class Operator:
             "message": f"{request.verb}: {message}", "revision": revision, "actor": request.actor, "request": request.id,
         }  # fmt: skip
         self._streams.commit([self._streams.encode("requests", row), self._streams.encode("events", event)])
+
+
+def _named(error: Exception) -> str:
+    """Its type, and the first line of what it says."""
+    said = next(iter(str(error).splitlines()), "")[:_SHOWN]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -9,6 +9,7 @@ import pytest
 from small_lake import BUCKET, Bench, dataset, index
 
 from controllers.dataset import files
+from controllers.dataset.edits import Edits
 from specs.resource import Key
 from state import failpoints, reasons
 from state.catalog.log import WriterId
@@ -300,6 +301,35 @@ class TestDamage:
         lake.operator.answer()
         assert list(lake.streams.read("requests")) == []
         assert [info.key for info in lake.store.list("requests/")] == ["requests/README.txt"]
+
+
+class TestSurprises:
+    @pytest.mark.parametrize(
+        ("surprise", "told"),
+        [
+            (AssertionError(), "(AssertionError)"),
+            (KeyError("pid"), "(KeyError: 'pid')"),
+            (ValueError("no such\nkernel " * 100), "(ValueError: no such)"),
+            (PermissionError(13, "Permission denied", "lake"), "(PermissionError: [Errno 13] Permission denied: 'lake')"),
+        ],
+        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+    )
+    def test_end_their_request_and_nothing_else(
+        self, lake: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, surprise: Exception, told: str
+    ) -> None:
+        def fails(*_: object) -> str:
+            raise surprise
+
+        monkeypatch.setattr(Edits, "carry_out", fails)
+        bad, good = ask(lake, "row-set", payload={"key": "1", "set": {"text": "x"}}), ask(lake, "reconcile")
+        assert lake.operator.answer() == (X,)
+        row = ended(lake, bad)
+        assert (row["outcome"], row["message"]) == ("failed", f"it failed unexpectedly {told}; the log has the traceback")
+        assert ended(lake, good)["outcome"] == "done"
+        (record,) = caplog.records
+        assert record.exc_info is not None
+        assert record.exc_info[1] is surprise
+        assert lake.operator.answer() == ()
 
 
 class TestCrashes:

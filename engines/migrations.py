@@ -111,12 +111,6 @@ def gone(migration: Migration) -> set[str]:
     return {*migration.drop, *migration.split, *joined}
 
 
-def brought(migration: Migration) -> set[str]:
-    """Names that columns have from then on."""
-    into = (name for split in migration.split.values() for name in split.into)
-    return {*migration.rename.values(), *into, *migration.concat, *migration.expression}
-
-
 def _type(schema: Schema, name: str) -> str | None:
     column = schema.column(name)
     return None if column is None else column.type

@@ -106,7 +106,7 @@ class Spec(Part):
     """The `spec` of one kind."""
 
     def faults_of(self, name: str) -> Iterator[Fault]:
-        """Faults that only the object's own name shows. Asked of a spec that is valid else."""
+        """Faults that only the object's own name or several parts together show. Asked of a spec that is valid else."""
         yield from ()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from controllers.dataset import origins
-from controllers.dataset.evolving import Unfit, evolution
+from controllers.dataset.evolving import KEY, Unfit, evolution
 from controllers.dataset.files import Listing
 from controllers.dataset.freshness import aged
 from controllers.dataset.pages import pages_without_text, told
@@ -69,9 +69,8 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     served = f"version {table.version} with {_count(table.rows, 'row')} stays served" if table.columns else "there is nothing to serve yet"
     change = evolution(spec, table, wanted)
     if isinstance(change, Unfit):
-        message = (
-            f"{change.path} ({change.said}) does not fit: {change.reason}; correct it, as `lakectl migrate preview {table.name}` shows"
-        )
+        how = "" if change.path == KEY else f", as `lakectl migrate preview {table.name}` shows"
+        message = f"{change.path} ({change.said}) does not fit: {change.reason}; correct it{how}"
         return Stalled(reasons.SCHEMA_CONFLICT, f"{message}; {served}", detail=detail)
     missing = missing_sources(spec, table, observed.listing)
     if table.transformation != wanted and missing:

@@ -21,6 +21,8 @@ from specs.kinds.dataset_rules import Migration
 from state.catalog.schemas import Column, Schema
 from state.catalog.tables import Table
 
+KEY = "primaryKey"
+
 
 @dataclass(frozen=True, slots=True)
 class Evolve:
@@ -54,7 +56,7 @@ class Evolve:
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """A migration that cannot be applied. said: what it does, in words."""
+    """A migration that cannot be applied, or a key that the table has not. path: in the spec; said: what it says, in words."""
 
     path: str
     said: str
@@ -73,7 +75,19 @@ def evolution(spec: DatasetSpec, table: Table, wanted: str) -> Evolve | Unfit | 
     found = pending(spec, table)
     if found:
         return _migration(spec, table, wanted, *found[0], last=len(found) == 1)
-    return None if table.transformation == wanted else _accepted(spec, table, wanted)
+    lost = [name for name in spec.primary_key if table.schema.column(name) is None]
+    if table.transformation == wanted and lost:
+        return _keyless(table, lost)
+    left_behind = any(table.schema.column(name) is None for name in table.primary_key)
+    return _accepted(spec, table, wanted) if table.transformation != wanted or left_behind else None
+
+
+def _keyless(table: Table, lost: Sequence[str]) -> Unfit:
+    """A table whose key went by the name of before a migration, which `specs.kinds.dataset_rules.unfollowed_keys` refuses by now."""
+    formers = [column for schema in table.schemas for column in schema.columns if column.name == lost[0]]
+    present = next((column.name for column in table.columns for former in formers if former.id == column.id), None)
+    remedy = f"it is `{present}` since" if present else f"it has {', '.join(column.name for column in table.columns[:20])}"
+    return Unfit(KEY, ", ".join(lost), f"schema {table.schema.id} has no column `{lost[0]}`; {remedy}")
 
 
 def pending(spec: DatasetSpec, table: Table) -> list[tuple[int, Migration]]:
@@ -108,9 +122,14 @@ def _migration(spec: DatasetSpec, table: Table, wanted: str, number: int, migrat
     known = {part.name: part.type for part in parts}
     agreed = all(known[name] in (None, column.type) for name, column in spec.columns.items() if name in known and column.type is not None)
     explained = last and agreed and _explains(spec, table, [(part.id, part.name) for part in parts])
+    if last and not explained and table.transformation == wanted and key != tuple(spec.primary_key):
+        # the spec says what it said before, of other columns
+        reason = f"`primaryKey` would name another column than before; write `primaryKey: [{', '.join(key)}]`"
+        return Unfit(place(number), said, reason)
     return Evolve(
-        f"{place(number)} of the spec is from schema {migration.from_}", said, parts, (*table.schema.migrations, mark(migration)), key,
-        wanted if explained else table.transformation, tried, number, Work("migrate", table.size),
+        f"{place(number)} of the spec is from schema {migration.from_}", said, parts, (*table.schema.migrations, mark(migration)),
+        tuple(spec.primary_key) if explained else key, wanted if explained else table.transformation, tried, number,
+        Work("migrate", table.size),
     )  # fmt: skip
 
 
@@ -132,7 +151,8 @@ def _check_from(number: int, table: Table) -> None:
 
 
 def _accepted(spec: DatasetSpec, table: Table, wanted: str) -> Evolve | None:
-    """Another way of reading files that changes nothing of the rows there are but widens types."""
+    """Another way of reading files that changes nothing of the rows there are but widens types. The key is the same by its present names:
+    what the table has may be those of before."""
     said = {name: column.type for name, column in spec.columns.items() if column.type is not None}
     wider = {column.name: said[column.name] for column in table.columns if said.get(column.name, column.type) != column.type}
     if any(not _surely(table, name, kind) for name, kind in wider.items()):
@@ -143,7 +163,7 @@ def _accepted(spec: DatasetSpec, table: Table, wanted: str) -> Evolve | None:
     told = _wider_words(wider)
     return Evolve(
         "the spec says another type", told or "read files as the spec says now; the rows there are stay", parts, table.schema.migrations,
-        table.primary_key, wanted,
+        tuple(spec.primary_key), wanted,
     )  # fmt: skip
 
 

@@ -158,13 +158,17 @@ class Attempt:
     def _check_key_columns(self) -> None:
         for name in self._task.primary_key:
             if name not in self._plans:
-                has = ", ".join(list(self._plans)[:20]) or "none"
-                remedy = f"Name columns of the file in `primaryKey`; it has {has}."
-                raise self._source.refused(None, f"the primary key's column `{name}` is missing", remedy=remedy)
+                raise self._source.refused(None, f"the primary key's column `{name}` is missing", remedy=self._remedy_of_key(name))
             if self._plans[name].type.startswith("list<"):
                 raise self._source.refused(
                     None, f"the primary key's column `{name}` is a list", remedy="Name another column in `primaryKey`."
                 )
+
+    def _remedy_of_key(self, name: str) -> str:
+        former = next((one for one in self._task.shape.former_names(name) if one in self._plans), None) if self._task.shape else None
+        if former is not None:
+            return f"A migration renamed `{former}` to `{name}`, and other columns have their new names: rename `{former}` in the file too."
+        return f"Name columns of the file in `primaryKey`; it has {', '.join(list(self._plans)[:20]) or 'none'}."
 
     def _check_ratio(self, unpacked: int) -> None:
         """A gzip file that holds far more than any text does is made to fill a disk. unpacked: bytes so far."""

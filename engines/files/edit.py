@@ -161,7 +161,8 @@ def _key(table: Table, text: str) -> list[pa.Scalar]:
     found = []
     for name, value in zip(names, texts, strict=True):
         column = table.schema.column(name)
-        assert column is not None
+        if column is None:
+            raise EditRefused(f"{table.name} has no column `{name}`, which `primaryKey` names.", remedy="Correct `primaryKey` in its spec.")
         found.append(_value(name, column.type, value if isinstance(value, str) else json.dumps(value))[0])
         if not found[-1].is_valid:
             raise EditRefused(f"`{name}` is in the primary key and cannot be null.", remedy="Give the key of a row.")

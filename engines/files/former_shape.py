@@ -17,7 +17,7 @@ import pyarrow as pa
 from engines.files.inference import Evidence
 from engines.files.source import ColumnPlan, Contradicted, Reopen, RowReading, SourceFile
 from engines.files.types import arrow_type
-from engines.migrations import MigrationUnfit, Part, brought, draft, gone, mark
+from engines.migrations import MigrationUnfit, Part, draft, gone, mark
 from engines.sql.readings import Reading as Projection
 from engines.sql.readings import quote
 from specs.kinds.dataset_rules import Migration
@@ -57,15 +57,27 @@ class Shape:
         by_names = next((number for number, migration in enumerate(self.migrations) if _precedes(names, migration)), every)
         return self.migrations[min(by_names, every if self.after is None else self.after) :]
 
-    def type_of(self, name: str) -> str | None:
-        """The last type that a column of this name had."""
-        columns = (schema.column(name) for schema in sorted(self.formers, key=lambda schema: -schema.id))
+    def former_names(self, name: str) -> tuple[str, ...]:
+        """What a column was called before, the newest first."""
+        found = [name]
+        for migration in reversed(self.migrations):
+            found += [old for old, new in migration.rename.items() if new == found[-1]]
+        return tuple(found[1:])
+
+    def type_before(self, name: str, migrations: Sequence[Migration]) -> str | None:
+        """The last type that a column of this name had before the first of the migrations; where no such schema is known, the last that it
+        had, unless they make it another."""
+        first = mark(migrations[0])
+        behind = [schema for schema in self.formers if first not in schema.migrations]
+        others = () if any(name in {*one.cast, *one.expression} for one in migrations) else self.formers
+        schemas = (*sorted(behind, key=lambda schema: -schema.id), *sorted(others, key=lambda schema: -schema.id))
+        columns = (schema.column(name) for schema in schemas)
         return next((column.type for column in columns if column is not None), None)
 
 
 def _precedes(names: Set[str], migration: Migration) -> bool:
-    given_up = ({*migration.rename} | gone(migration)) - brought(migration)
-    new = brought(migration) - set(migration.rename) - gone(migration)
+    given_up = ({*migration.rename} | gone(migration)) - migration.brought
+    new = migration.brought - set(migration.rename) - gone(migration)
     return not names & new and bool(names & given_up if given_up else new)
 
 
@@ -130,12 +142,15 @@ class FormerReading:
         """See `source.RowReading`."""
         return self.inner.notes()
 
+    def _type_before(self, name: str) -> str | None:
+        return self.shape.type_before(name, self.migrations)
+
     def _known(self, name: str, guessed: tuple[str, str]) -> tuple[str, str]:
-        known = self.shape.type_of(name)
+        known = self._type_before(name)
         return (known, "the table's") if known is not None else guessed
 
     def _own(self, name: str) -> tuple[str, Any]:
-        return self.types[name][0], "table" if self.shape.type_of(name) == self.types[name][0] else "guess"
+        return self.types[name][0], "table" if self._type_before(name) == self.types[name][0] else "guess"
 
     def _guess(self, part: Part) -> tuple[str, str]:
         computed = part.type or "string", "a migration of the spec computes it"
@@ -168,7 +183,7 @@ class FormerReading:
         joined = [name for concat in migration.concat.values() for name in concat.columns]
         about = dict.fromkeys([*migration.rename, *migration.cast, *migration.split, *joined, *migration.drop])
         missing = [name for name in about if name not in there and name not in migration.expression]
-        added = tuple(Column(len(there) + number, name, self.shape.type_of(name) or "string") for number, name in enumerate(missing, 1))
+        added = tuple(Column(len(there) + number, name, self._type_before(name) or "string") for number, name in enumerate(missing, 1))
         return replace(schema, columns=(*schema.columns, *added))
 
     def _former(self) -> dict[str, str]:

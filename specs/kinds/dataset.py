@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from specs.kinds.dataset_rules import Cache, Column, Compaction, Contract, Freshness, Keep, Migration, Refresh
+from specs.kinds.dataset_rules import Cache, Column, Compaction, Contract, Freshness, Keep, Migration, Refresh, unfollowed_keys
 from specs.kinds.dataset_source import Source
 from specs.model import Fault, Spec, dump
 from specs.resource import Key
@@ -67,6 +67,10 @@ class DatasetSpec(Spec):
             yield Fault("`tombstone` needs `write: upsert`", ("tombstone",))
         if isinstance(source := given.get("source"), dict):
             yield from _of_source(source, given.get("write"))
+
+    def faults_of(self, name: str) -> Iterator[Fault]:
+        """The primary key follows the migrations."""
+        yield from unfollowed_keys(self.primary_key, self.migrations)
 
 
 def _of_source(source: Mapping[str, Any], write: object) -> Iterator[Fault]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -162,3 +162,40 @@ class Migration(Part):
     concat: Mapping[Text, Concat] = Field(default={}, description="New columns joined from several.")
     expression: Mapping[Text, Text] = Field(default={}, description="New columns computed in SQL over the old ones.")
     drop: OneOrMany[Text] = Field(default=(), description="Columns that are given up.")
+
+    @property
+    def brought(self) -> set[str]:
+        """Names that columns have from then on."""
+        into = (name for split in self.split.values() for name in split.into)
+        return {*self.rename.values(), *into, *self.concat, *self.expression}
+
+    @property
+    def changed(self) -> Mapping[str, Collection[str]]:
+        """By field, the former columns that are not merely renamed; those that an `expression` takes the place of are not known here."""
+        joined = [name for concat in self.concat.values() for name in concat.columns]
+        cast = [name for name in self.cast if name not in self.expression]
+        return {"cast": cast, "split": list(self.split), "concat": joined, "drop": self.drop}
+
+
+def unfollowed_keys(keys: tuple[str, ...], migrations: tuple[Migration, ...]) -> Iterator[Fault]:
+    """Columns of the primary key that a migration takes from under it: the key is by the names after all migrations, and its columns can be
+    renamed and no more. What an `expression` does to them needs the table's columns to tell."""
+    for key in keys:
+        name = key
+        for number, migration in reversed(list(enumerate(migrations))):
+            former = {new: old for old, new in migration.rename.items()}
+            if name in former:
+                name = former[name]
+            elif name in migration.brought:
+                break  # it begins here
+            elif name in migration.rename:
+                new = migration.rename[name]
+                hint = f"write `{new}` for `{name}` in it"
+                yield Fault(f"`primaryKey` names `{name}`, which `migrations[{number}]` renames to `{new}`", ("primaryKey",), hint)
+                break
+            what = next((what for what, names in migration.changed.items() if name in names), None)
+            if what is not None:
+                hint = "leave the column as it is, or declare a dataset of another name with the key that it is to have"
+                said = f"`{what}` names `{name}`, which is in the primary key: that can be renamed, and no more"
+                yield Fault(said, ("migrations", number, what), hint)
+                break

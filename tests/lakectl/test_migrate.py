@@ -95,6 +95,36 @@ def test_what_is_no_migration_of_the_table(table: Path, lakectl: Lakectl, migrat
     assert said in found.document["unfit"][0]
 
 
+def test_a_key_that_does_not_follow(table: Path, lakectl: Lakectl) -> None:
+    migrating(table, "    - {from: 1, rename: {person_id: pid}}\n")
+    found = lakectl("migrate", "preview", "people")
+    assert (found.code, found.out) == (2, "")
+    assert "`primaryKey` names `person_id`, which `migrations[0]` renames to `pid`; write `pid` for `person_id` in it" in found.err
+    assert "`migrations[0]` renames to `pid`" in lakectl("plan").all
+    subprocess.run(["git", "add", "specs"], check=True)
+    assert subprocess.run(["git", "commit", "-q", "-m", "Rename"], check=False, capture_output=True).returncode == 1
+
+
+def test_a_replay_begins_at_the_migration(table: Path, lakectl: Lakectl) -> None:
+    """What the journal tells before it is by the former names."""
+    (table / "data/people/2.csv").write_text("person_id,first_name,city,age,zip\nP-1,Ada K,Ulm,36,02134\n")
+    assert lakectl("apply").code == 0
+    (table / "specs/people.yaml").write_text(
+        f"{SPEC.replace('[person_id]', '[pid]')}  migrations:\n    - {{from: 1, rename: {{person_id: pid, first_name: name}}}}\n"
+    )
+    subprocess.run(["git", "commit", "-q", "--no-verify", "-am", "Rename"], check=True)
+    assert lakectl("apply").code == 0
+    refused = lakectl("replay", "people")
+    assert (refused.code, refused.out) == (2, "")
+    assert "Version 3 of `people` has other columns than those before it" in refused.err
+    assert lakectl("replay", "people", "--to", "2").code == 0
+    (table / "data/people/3.csv").write_text("pid,name,city,age,zip\nP-1,Ada L,Ulm,36,02134\n")
+    assert lakectl("apply").code == 0
+    said = lakectl("replay", "people")
+    assert (said.code, said.err) == (0, "")
+    assert "people version 4 is version 3 and what the journal says since." in said.out
+
+
 def test_nothing_to_show(table: Path, lakectl: Lakectl) -> None:
     said = lakectl("migrate", "preview", "people")
     assert (said.code, said.out) == (0, "Every migration of Dataset/people is behind its schema 1: nothing waits.\n")

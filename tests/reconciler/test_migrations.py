@@ -16,6 +16,7 @@ from engines.sql.session import Session
 from engines.sql.tables import CatalogTables, sql_name
 from engines.sql.views import make_view
 from state import reasons
+from state.catalog.entry import TableCommit
 from state.catalog.fold import fold
 
 KEYED = ", primaryKey: [id], write: upsert"
@@ -164,7 +165,10 @@ class TestWhatDoesNotFit:
             ("{from: 2, rename: {name: b}}", "there is no schema 2; rows are of schema 1 now: write `from: 1`"),
             ("{from: 1, rename: {name: age}}", "two columns would be named `age`"),
             ("{from: 1, rename: {name: b}, drop: [name]}", "`name` is named by `rename` and by `drop`; say one of them"),
-            ("{from: 1, cast: {id: string}}", "`cast` names `id`, which is in the primary key: that can be renamed, and no more"),
+            (
+                "{from: 1, expression: {id: 'id + 1'}}",
+                "`expression` names `id`, which is in the primary key: that can be renamed, and no more",
+            ),
             ("{from: 1, cast: {zip: int64}}", "row 2 of data/people/1.csv: `zip` is `02134`, which is no int64 without loss"),
             ("{from: 1, cast: {age: bool}}", "row 1 of data/people/1.csv: `age` is `36`, which is no bool without loss"),
             (
@@ -216,6 +220,81 @@ def edit(bench: Bench, key: str, **values: str) -> None:
     assert ended(bench, request)["outcome"] == "done"
 
 
+class TestKeysThatDoNotFollow:
+    RENAMED = "{from: 1, rename: {id: person}}"
+    FOLLOWED = ", primaryKey: [person], write: upsert"
+
+    @pytest.mark.parametrize(
+        ("migrations", "told"),
+        [
+            (RENAMED, "`primaryKey` names `id`, which `migrations[0]` renames to `person`; write `person` for `id` in it."),
+            ("{from: 1, drop: [id]}", "`drop` names `id`, which is in the primary key: that can be renamed, and no more;"),
+            ("{from: 1, cast: {id: string}}", "`cast` names `id`, which is in the primary key"),
+        ],
+        ids=["renamed", "dropped", "cast"],
+    )
+    def test_are_refused_by_the_spec_and_rows_and_requests_go_on(self, bench: Bench, migrations: str, told: str) -> None:
+        begin(bench, "id,name\n1,Ada\n2,Grace\n", more=KEYED)
+        edit(bench, "1", name="Ada K")
+        status = migrate(bench, migrations, KEYED)
+        assert (status.reason, status.ready) == (reasons.INVALID_SPEC, "False")
+        assert told in status.message
+        bench.write("data/people/2.csv", "id,name\n3,Emmy\n")
+        bench.settle()
+        edit(bench, "3", name="Emmy N")
+        expected = [(1, "Ada K"), (2, "Grace"), (3, "Emmy N")]
+        assert [tuple(row.values()) for row in rows(bench, "SELECT * FROM people ORDER BY id")] == expected
+
+    def test_are_not_taken_for_another_column_that_comes_under_their_name(self, bench: Bench) -> None:
+        begin(bench, "id,number\n1,10\n2,20\n", more=KEYED)
+        said = "{from: 1, rename: {id: former_id, number: id}}"
+        status = migrate(bench, said, KEYED)
+        assert (status.reason, status.ready) == (reasons.SCHEMA_CONFLICT, "False")
+        assert "`primaryKey` would name another column than before; write `primaryKey: [former_id]`" in status.message
+        assert migrate(bench, said, ", primaryKey: [former_id], write: upsert").reason == reasons.SUCCEEDED
+        assert rows(bench, "SELECT * FROM people ORDER BY id") == [{"former_id": 1, "id": 10}, {"former_id": 2, "id": 20}]
+
+    def leave_behind(self, bench: Bench, transformation: str | None = None) -> None:
+        """The table, whose key is `person`, as a former release made it of a spec that said `id`."""
+        table = bench.catalog.table("people")
+        assert table is not None
+        left = TableCommit("Dataset/people", transformation or table.transformation, table.bucket, ("id",), table.write)
+        bench.catalog.commit((left,), actor="ada", reason="because")
+
+    def test_are_told_where_a_table_was_left_behind(self, bench: Bench) -> None:
+        begin(bench, "id,name\n1,Ada\n", more=KEYED)
+        former = bench.catalog.table("people")
+        assert former is not None
+        migrate(bench, self.RENAMED, self.FOLLOWED)
+        bench.commit(BUCKET, dataset("people", KEYED))
+        self.leave_behind(bench, former.transformation)
+        bench.write("data/people/2.csv", "id,name\n3,Emmy\n")
+        bench.follower.advance()
+        status = bench.settle()["Dataset/people"]
+        assert (status.reason, status.ready) == (reasons.SCHEMA_CONFLICT, "False")
+        said = "primaryKey (id) does not fit: schema 2 has no column `id`; it is `person` since; correct it; version 2 with 1 row"
+        assert status.message == f"{said} stays served"
+        request = ask(bench, "row-set", "Dataset/people", payload={"key": "1", "set": {"name": "x"}})
+        bench.operator.answer()
+        assert ended(bench, request)["message"].startswith("people has no column `id`, which `primaryKey` names.")
+
+    @pytest.mark.parametrize("further", [True, False], ids=["with another migration", "by itself"])
+    @pytest.mark.parametrize("seen", [True, False], ids=["seen by the former release", "not yet seen"])
+    def test_recover_with_the_corrected_spec(self, bench: Bench, seen: bool, further: bool) -> None:
+        begin(bench, "id,name,junk\n1,Ada,x\n2,Grace,y\n", more=KEYED)
+        edit(bench, "1", name="Ada K")
+        former = bench.catalog.table("people")
+        assert former is not None
+        migrate(bench, self.RENAMED, self.FOLLOWED)
+        self.leave_behind(bench, None if seen else former.transformation)
+        bench.write("data/people/2.csv", "id,name,junk\n3,Emmy,z\n")
+        more = ", {from: 2, drop: [junk]}" if further else ""
+        assert migrate(bench, f"{self.RENAMED}{more}", self.FOLLOWED).reason == reasons.SUCCEEDED
+        edit(bench, "2", name="Grace H")
+        found = [tuple(row.values()) for row in rows(bench, "SELECT person, name FROM people ORDER BY person")]
+        assert found == [(1, "Ada K"), (2, "Grace H"), (3, "Emmy")]
+
+
 class TestFilesOfTheFormerShape:
     SAID = (
         "{from: 1, rename: {id: person}, cast: {age: string}, split: {name: {into: [first, last]}}, "
@@ -254,6 +333,30 @@ class TestFilesOfTheFormerShape:
         bench.store.delete(table.files[0].key)
         bench.settle()
         assert rows(bench, "SELECT * FROM people ORDER BY id") == [{"id": 1, "age": 432}, {"id": 2, "age": 1020}]
+
+    def test_expressions_are_over_columns_as_they_were_also_where_these_are_cast(self, bench: Bench) -> None:
+        """Whether the table's rows or a later file's: `age` is a number in both."""
+        begin(bench, "id,age\n1,36\n2,85\n", more=KEYED)
+        said = "{from: 1, cast: {age: string}, expression: {decade: 'age / 10 * 10'}}"
+        migrate(bench, said, KEYED)
+        bench.write("data/people/2.csv", "id,age\n3,53\n")
+        assert bench.settle()["Dataset/people"].reason == reasons.SUCCEEDED
+        found = [tuple(row.values()) for row in rows(bench, "SELECT * FROM people ORDER BY id")]
+        assert found == [(1, "36", 30), (2, "85", 80), (3, "53", 50)]
+        bench.commit(BUCKET, dataset("others", f"{KEYED}, migrations: [{said}]"))
+        bench.write("data/others/1.csv", "id,age\n1,36\n")
+        bench.write("data/others/2.csv", "id,age,decade\n2,x,7\n")
+        assert bench.settle()["Dataset/others"].reason == reasons.SUCCEEDED
+        found = [tuple(row.values()) for row in rows(bench, "SELECT * FROM others ORDER BY id", name="others")]
+        assert found == [(1, "36", 30), (2, "x", 7)]
+
+    def test_one_of_the_former_key_and_new_names_is_told_which_column_to_rename(self, bench: Bench) -> None:
+        begin(bench, "id,name\n1,Ada\n", more=KEYED)
+        migrate(bench, "{from: 1, rename: {id: person, name: full_name}}", ", primaryKey: [person], write: upsert")
+        bench.write("data/people/2.csv", "id,full_name\n2,Grace\n")
+        message = bench.settle()["Dataset/people"].message
+        assert "the primary key's column `person` is missing. A migration renamed `id` to `person`, and other columns" in message
+        assert "rename `id` in the file too" in message
 
     def test_a_row_that_does_not_fit_refuses_the_file_by_its_line(self, bench: Bench) -> None:
         begin(bench, "id,age\n1,36\n")

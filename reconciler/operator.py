@@ -46,9 +46,6 @@ _AFTER_ANSWER = declare("operator.after-answer")
 _CLOCKS_DIFFER = timedelta(hours=1)
 """By how much the clock of whoever asks may be ahead of ours."""
 
-_SHOWN = 200
-"""Characters of an unexpected error that a request's row and event say."""
-
 
 class Refused(LakehouseError):
     """The request cannot be carried out, and saying it again does not help."""
@@ -137,7 +134,7 @@ class Operator:
             self._end(request, "failed", error.explain())
         except Exception as error:  # noqa: BLE001 - it would come again with the request, at every start
             _log.exception("the request %s (%s %s) failed", request.id, request.verb, request.object)
-            self._end(request, "failed", f"it failed unexpectedly ({_named(error)}); the log has the traceback")
+            self._end(request, "failed", f"it failed unexpectedly ({type(error).__name__}); the log has the traceback")
         else:
             self._end(request, "done", message)
             return keys
@@ -331,9 +328,3 @@ class Operator:
             "message": f"{request.verb}: {message}", "revision": revision, "actor": request.actor, "request": request.id,
         }  # fmt: skip
         self._streams.commit([self._streams.encode("requests", row), self._streams.encode("events", event)])
-
-
-def _named(error: Exception) -> str:
-    """Its type, and the first line of what it says."""
-    said = next(iter(str(error).splitlines()), "")[:_SHOWN]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -305,18 +305,15 @@ class TestDamage:
 
 class TestSurprises:
     @pytest.mark.parametrize(
-        ("surprise", "told"),
-        [
-            (AssertionError(), "(AssertionError)"),
-            (KeyError("pid"), "(KeyError: 'pid')"),
-            (ValueError("no such\nkernel " * 100), "(ValueError: no such)"),
-            (PermissionError(13, "Permission denied", "lake"), "(PermissionError: [Errno 13] Permission denied: 'lake')"),
-        ],
-        ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+        "surprise",
+        [AssertionError(), KeyError("pid"), ValueError("a row's value"), PermissionError(13, "Permission denied", "lake")],
+        ids=lambda value: type(value).__name__,
     )
     def test_end_their_request_and_nothing_else(
-        self, lake: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, surprise: Exception, told: str
+        self, lake: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, surprise: Exception
     ) -> None:
+        """By type alone: what a library says may hold a row's value."""
+
         def fails(*_: object) -> str:
             raise surprise
 
@@ -324,7 +321,10 @@ class TestSurprises:
         bad, good = ask(lake, "row-set", payload={"key": "1", "set": {"text": "x"}}), ask(lake, "reconcile")
         assert lake.operator.answer() == (X,)
         row = ended(lake, bad)
-        assert (row["outcome"], row["message"]) == ("failed", f"it failed unexpectedly {told}; the log has the traceback")
+        assert (row["outcome"], row["message"]) == (
+            "failed",
+            f"it failed unexpectedly ({type(surprise).__name__}); the log has the traceback",
+        )
         assert ended(lake, good)["outcome"] == "done"
         (record,) = caplog.records
         assert record.exc_info is not None

@@ -23,6 +23,8 @@ from controllers.dataset.files import SourceFiles
 from controllers.dataset.known_digests import KnownDigests
 from controllers.dataset.objects import SourceObjects
 from controllers.dataset.row_sources import RowSources
+from controllers.eval_set.controller import EvalSetController
+from controllers.eval_set.trial_runs import TrialRuns
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
 from controllers.index.promotions import Promotions
@@ -60,6 +62,7 @@ from state.discards import Discards
 from state.errors import StateError
 from state.streams.compaction import Compaction
 from state.streams.retention import Retention
+from state.trials import TrialBook
 from state.turns import Turns
 
 _log = logging.getLogger(__name__)
@@ -87,13 +90,15 @@ class Assembly:
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """How each kind is reconciled, how its objects end; who changes rows of a Dataset, or what serves an Index, by hand; who knows objects
-    that are sources."""
+    that are sources; what was measured, and who measures on request."""
 
     controllers: Mapping[str, Controller[Any, Any]]
     retiring: Mapping[str, Retiring]
     edits: Edits
     promotions: Promotions
     objects: SourceObjects
+    trials: TrialBook
+    trial_runs: TrialRuns
 
 
 def source_files(state: State) -> SourceFiles:
@@ -134,11 +139,18 @@ def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Exe
         objects,
         state.clock,
     )
-    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations)
+    trials = TrialBook(state.streams)
+    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations, trials)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
-    built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation}
+    views = state.place.cache / "views"
+    eval_set = EvalSetController(
+        state.catalog, state.buckets, discards, executor, state.objects, files, index, trials, views, world.resource
+    )
+    runs = TrialRuns(state.catalog, state.buckets, state.objects, executor, builds, trials)
+    built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation, "EvalSet": eval_set}
     unsupported = Unsupported()
-    return Kinds({kind: built.get(kind, unsupported) for kind in KINDS}, built, dataset.edits, index.promotions, objects)
+    by_kind = {kind: built.get(kind, unsupported) for kind in KINDS}
+    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs)
 
 
 def _keeps(state: State, world: World, bucket: str) -> bool:
@@ -176,7 +188,9 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     compaction = Compaction(state.streams, state.lease.check)
     retention = Retention(state.streams, state.lease.check, partial(tell, statuses))
     collect = collector(state, world, settings_at(state.place), executor, turns)
-    chores = Chores(files, kinds.objects, checks, compaction, collect, kinds.edits, kinds.promotions, alone(executor, turns))
+    chores = Chores(
+        files, kinds.objects, checks, compaction, collect, kinds.edits, kinds.promotions, kinds.trial_runs, alone(executor, turns)
+    )
     parts = Parts(
         source=state.place.source,
         world=world,
@@ -193,6 +207,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     )
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
     _wire(state, desk, driver, checks)
+    kinds.trials.wake = driver.wake
     notifier = _notifier(state, follower, statuses)
     statuses.hear = notifier.tell
     bucket_watch = BucketWatch(world, state.buckets, queue.add, loop.call_later)

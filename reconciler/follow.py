@@ -18,6 +18,7 @@ from reconciler.status_writer import StatusWriter
 from reconciler.world import SPEC_FILE, Desired, World, WorldChange
 from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec, about
+from specs.kinds.eval_set import EvalSetSpec
 from specs.kinds.index import IndexSpec
 from specs.references import order
 from specs.resource import Key, Resource
@@ -38,7 +39,7 @@ _SETTINGS = "Settings/lakehouse"
 class Pending:
     """Keys to visit: `changed` in dependency order; `quiet` ones were settled before, or are only referred to by what changed.
 
-    globs: of the data files of every dataset that is wanted otherwise than before; none for one that reads no files now.
+    globs: of the files of every dataset and eval set that is wanted otherwise than before; none for one that reads no files now.
     """
 
     changed: tuple[Key, ...]
@@ -171,8 +172,7 @@ class Follower:
         return frozenset(key for key in map(Key.of, names) if key not in self._world.objects)
 
     def _globs(self, keys: Iterable[Key]) -> dict[Key, tuple[str, ...]]:
-        resources = {key: self._world.resource(key) for key in keys if key.kind == "Dataset"}
-        return {key: resource.spec_as(DatasetSpec).source.files if resource is not None else () for key, resource in resources.items()}
+        return {key: _files(self._world.resource(key)) for key in keys if key.kind in ("Dataset", "EvalSet")}
 
     def _all(self, globs: Mapping[Key, tuple[str, ...]]) -> Pending:
         changed = [key for key, desired in self._world.objects.items() if not self._statuses.settled(desired)]
@@ -250,3 +250,13 @@ def _without_collector() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _files(resource: Resource | None) -> tuple[str, ...]:
+    """The globs of the files that an object is made of."""
+    if resource is None:
+        return ()
+    if resource.key.kind == "Dataset":
+        return tuple(resource.spec_as(DatasetSpec).source.files)
+    queries = resource.spec_as(EvalSetSpec).queries
+    return () if queries is None else (queries,)

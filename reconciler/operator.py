@@ -13,6 +13,7 @@ from controllers.dataset.checks import FileChecks
 from controllers.dataset.edits import Edits
 from controllers.dataset.files import SourceFiles
 from controllers.dataset.objects import SourceObjects
+from controllers.eval_set.trial_runs import TrialRefused, TrialRuns
 from controllers.index.promotions import PromotionRefused, Promotions
 from engines.errors import EditRefused
 from reconciler.collecting import told
@@ -54,7 +55,11 @@ class Refused(LakehouseError):
 
 
 class _Busy(Exception):
-    """The request has to wait for work that is under way."""
+    """The request has to wait for work that is under way, and so have later ones about its object."""
+
+
+class _Running(Exception):
+    """The request is being carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Chores:
     Args:
         files, objects: the sources, whose digests are forgotten on request. checks: of tables' data files.
         compaction: of streams. collect: removes what nothing refers to. edits: of single rows. promotions: of what serves an index.
+        trials: of recipes.
         guard: keeps everybody from working on an object; see `state.garbage.Guard`.
     """
 
@@ -74,6 +80,7 @@ class Chores:
     collect: Callable[[], Collection]
     edits: Edits
     promotions: Promotions
+    trials: TrialRuns
     guard: Guard
 
 
@@ -119,6 +126,8 @@ class Operator:
                 except _Busy:
                     busy.add(request.object)
                     continue
+                except _Running:
+                    continue
                 hit(_AFTER_ANSWER)
             self._requests.remove(request.id)
         return tuple(touched)
@@ -128,7 +137,7 @@ class Operator:
             message, keys = self._carry_out(request)
         except Refused as error:
             self._end(request, "refused", error.explain())
-        except (LeaseLost, _Busy):
+        except (LeaseLost, _Busy, _Running):
             raise
         except LakehouseError as error:
             self._end(request, "failed", error.explain())
@@ -175,6 +184,8 @@ class Operator:
                 return self._compact(request.payload), ()
             case "promote" | "rollback":
                 return self._promote(request)
+            case "trial-run":
+                return self._try(request)
             case _:
                 return self._edit(request)
 
@@ -232,6 +243,20 @@ class Operator:
             return self._chores.promotions.carry_out(resource, request, self._world.revision), (key,)
         except PromotionRefused as error:
             raise Refused(str(error), remedy=error.remedy) from error
+
+    def _try(self, request: Request) -> tuple[str, tuple[Key, ...]]:
+        """Raises _Running until all is measured."""
+        key = self._wanted(request)
+        resource = self._world.resource(key)
+        if key.kind != "Index" or resource is None:
+            raise Refused(f"{key} is not measured.", remedy="Name an Index.")
+        try:
+            message = self._chores.trials.carry_out(resource, request, self._world.revision)
+        except TrialRefused as error:
+            raise Refused(str(error), remedy=error.remedy) from error
+        if message is None:
+            raise _Running
+        return message, (key,)
 
     def _resync(self, key: Key) -> None:
         """Has sources and data files of a Dataset read at its next visit, whatever is remembered of them."""

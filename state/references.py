@@ -30,8 +30,8 @@ class Reference(NamedTuple):
 
 
 def references(state: ObjectState) -> Iterator[ObjectRef]:
-    """What one object of the catalog refers to: data files, those of versions that are kept, and ledgers; corpora, builds and
-    tails that are served."""
+    """What one object of the catalog refers to: data files, those of versions that are kept, and ledgers; corpora, builds,
+    tails that are served, and what an index is measured by."""
     if state.table is not None:
         yield from (file.ref for file in state.table.files)
         yield from (file.ref for former in state.table.former for file in former.removed if not file.lost)
@@ -41,6 +41,7 @@ def references(state: ObjectState) -> Iterator[ObjectRef]:
         for build in state.index.builds.values():
             yield from build.files.values()
         yield from (tail.ref for tail in state.index.tails)
+        yield from (truth.ref for truth in state.index.truths.values())
 
 
 def all_references(objects: Mapping[str, ObjectState]) -> Iterator[Reference]:

@@ -25,7 +25,20 @@ from state.streams import ids
 FORMAT = 1
 MAX_BYTES = 64 * 1024
 """Of a request's document: its row and its event have to fit among the others of their streams."""
-VERBS = ("suspend", "resume", "reconcile", "promote", "rollback", "resync", "gc", "compact", "approve", "row-set", "row-delete")
+VERBS = (
+    "suspend",
+    "resume",
+    "reconcile",
+    "promote",
+    "rollback",
+    "trial-run",
+    "resync",
+    "gc",
+    "compact",
+    "approve",
+    "row-set",
+    "row-delete",
+)
 # What these do is not about one object.
 _OF_ALL = frozenset({"gc", "compact", "reconcile", "approve", "resync"})
 _PREFIX = "requests/"

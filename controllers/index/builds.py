@@ -5,7 +5,7 @@ Shared by Index, which embeds and may build the recommended recipe, and IndexGen
 
 import logging
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +58,11 @@ def wanted_corpus(spec: IndexSpec, table: Table) -> str:
 
 def _digest_of(spec: IndexSpec, snapshot: str) -> str:
     return corpus_digest(spec.dataset, snapshot, spec.text, _chunking(spec), fingerprint(_model(spec)))
+
+
+def trial_owner(index: str) -> str:
+    """Whose jobs those of trials are that somebody asked for: of no object, since each visit of one ends the jobs that it does not want."""
+    return f"TrialRun/{index}"
 
 
 def text_weight(table: Table) -> int:
@@ -210,8 +215,13 @@ class Builds:
             return None
         return replace(manifest, tail=Tail.from_dict(result))
 
-    def build(self, index: Resource, candidate: Candidate, weight: int, wanted_by: str, revision: str) -> Started | None:
-        """Builds a recipe over the index's corpus: the job, then the entry. Raises what the job raised."""
+    def build(
+        self, index: Resource, candidate: Candidate, weight: int, wanted_by: str, revision: str, beside: Collection[str] = ()
+    ) -> Started | None:
+        """Builds a recipe over the index's corpus: the job, then the entry. Raises what the job raised.
+
+        wanted_by: whose other jobs end, but for those of the kinds `beside`.
+        """
         record = self._catalog.index(index.key.name)
         corpus = next((c for c in record.corpora.values() if _build_of(candidate, c.digest) == candidate.build), None) if record else None
         if corpus is None:
@@ -227,7 +237,7 @@ class Builds:
         )
         weight = job_weight(weight, task.target)
         job = Job(f"build-{task.digest}", "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
-        result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}", beside=("tail",))
+        result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}", beside=("tail", *beside))
         if isinstance(result, Started):
             return result
         hit(_BEFORE_BUILD)

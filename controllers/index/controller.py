@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from controllers.events import Events
 from controllers.index import plan as planning
-from controllers.index.builds import Builds, text_weight, wanted_corpus
+from controllers.index.builds import Builds, text_weight, trial_owner, wanted_corpus
+from controllers.index.measured import Measured, measured
 from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexStep, Observed, Serve, Unchoose
 from controllers.index.pointer import Cause, Pointer
 from controllers.index.promotions import Promotions
@@ -31,6 +32,7 @@ from state.catalog.tables import Table
 from state.discards import Discards
 from state.objects import ObjectRef
 from state.references import Place
+from state.trials import TrialBook
 
 
 class IndexController:
@@ -39,6 +41,7 @@ class IndexController:
     Args:
         wanted: the spec in force of another object, None if nobody wants it.
         generations: the specs in force of an index's generations.
+        trials: what was measured of builds.
     """
 
     def __init__(
@@ -50,15 +53,17 @@ class IndexController:
         events: Events,
         wanted: Callable[[Key], Resource | None],
         generations: Callable[[Key], Iterable[Resource]],
+        trials: TrialBook,
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
         self._discards = discards
         self._builds = builds
-        self._pointer = Pointer(catalog, discards, events)
+        self._pointer = Pointer(catalog, discards, events, trials)
         self.promotions = Promotions(catalog, builds, self._pointer, generations)
         self._wanted = wanted
         self._generations = generations
+        self._trials = trials
 
     def observe(self, resource: Resource) -> Observed:
         """The dataset's table, the index's record, and every recipe over the corpus that is wanted."""
@@ -82,6 +87,7 @@ class IndexController:
             lag=self._builds.lag(spec, table, record) if record is not None else None,
             damaged=self._damaged(record) if record is not None else frozenset(),
             unbuilt=unbuilt,
+            measured=self._measured(record) if record is not None else {},
         )
 
     def drift(self, observed: Observed) -> tuple[str, ...]:
@@ -125,6 +131,7 @@ class IndexController:
     def remove(self, record: ObjectState, revision: str) -> None:
         """Ends its jobs and drops the record, then deletes what was made for it, recorded or not."""
         self._builds.abandon(record.object)
+        self._builds.abandon(trial_owner(record.name))
         self._builds.forget(record.name)
         with self._discards.after(record.object, self._everything(record)):
             self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
@@ -175,6 +182,10 @@ class IndexController:
         if not (found or unbuilt):
             found.append(self._builds.own(recommend(bases[0].corpus.chunks), bases))
         return tuple(found), tuple(unbuilt)
+
+    def _measured(self, record: IndexRecord) -> dict[str, Measured]:
+        """Nothing is read for an index that no EvalSet measures."""
+        return measured(self._trials.of(record.name), record.truths.values(), record.builds) if record.truths else {}
 
     def _damaged(self, record: IndexRecord) -> frozenset[str]:
         broken = {digest for digest, corpus in record.corpora.items() if not self._builds.whole([corpus.ref])}

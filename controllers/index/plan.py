@@ -1,8 +1,9 @@
 """What an Index needs next; pure. First what serves catches up with the rows; then a corpus to build over, a build, the pointer.
 
 What serves goes on serving until its successor is there, and rows that come meanwhile are found in its tail (`following.py`). With
-`serve: auto` the choice among generations follows a rule until trials measure: exact search while the corpus is small, else the graph with
-the most links, then the broadest construction; without any generation the recommended recipe for the size is built.
+`serve: auto` the choice among generations is that of trials where an EvalSet measures them (`measured.py`), else it follows a rule: exact
+search while the corpus is small, else the graph with the most links, then the broadest construction; without any generation the recommended
+recipe for the size is built.
 """
 
 from collections.abc import Mapping, Set
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from controllers.index.following import Lag
+from controllers.index.measured import Measured, preferred, way
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
 from specs.kinds.index import IndexSpec, ServeGeneration
@@ -82,6 +84,7 @@ class Observed:
         damaged: digests of corpora and builds whose objects are missing.
         problem: why the dataset, its columns or the bucket cannot be used; None if they can.
         unbuilt: generations whose recipe cannot be built in this version.
+        measured: what trials say of builds, by `way`.
     """
 
     table: Table | None
@@ -95,6 +98,7 @@ class Observed:
     damaged: frozenset[str] = frozenset()
     problem: Outcome | None = None
     unbuilt: tuple[str, ...] = ()
+    measured: Mapping[str, Measured] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +213,12 @@ def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
     if answer.base.lag is not None and not _lacks_rows(observed):
         return (Follow("rows came, changed or went since it was built", answer.manifest, answer.base.lag),)
     if record.serving != answer.manifest and answer.base.lag is None:
-        return (Serve("it was chosen by hand" if answer.candidate.chosen else "it is the best build of the present rows", answer.manifest),)
+        return (Serve(_why_serve(answer, observed), answer.manifest),)
     newest = observed.bases[0].corpus
     if answer.base.corpus.digest != newest.digest and not answer.candidate.declared:
         return (BuildOwn("it is over older rows", answer.candidate, _weight(newest)),)
-    old_builds, old_corpora = _superseded(spec, record, newest.digest)
+    wanted = {candidate.build for candidate in observed.candidates}
+    old_builds, old_corpora = _superseded(spec, record, newest.digest, wanted)
     return (Forget(f"keep: {spec.keep}", old_corpora, old_builds),) if old_builds or old_corpora else ()
 
 
@@ -227,7 +232,28 @@ def choose(spec: IndexSpec, observed: Observed) -> Answer | None:
         return next(named, None)
     if any(candidate.chosen for candidate in observed.candidates):
         return next((answer for answer in answers if answer.candidate.chosen), None)
-    return max(answers, key=lambda answer: _merit(answer.candidate), default=None)
+    return _by_trials(answers, observed) or max(answers, key=lambda answer: _merit(answer.candidate), default=None)
+
+
+def _by_trials(answers: list[Answer], observed: Observed) -> Answer | None:
+    """What trials prefer, where the index is measured at all."""
+    record = observed.record
+    if record is None or not record.truths:
+        return None
+    by_way = {way(answer.build, answer.candidate.search): answer for answer in answers}
+    serving = record.serving
+    same = (name for name, answer in by_way.items() if serving is not None and record.same_way(answer.manifest, serving))
+    chosen = preferred(observed.measured, by_way, next(same, None))
+    return None if chosen is None else by_way[chosen]
+
+
+def _why_serve(answer: Answer, observed: Observed) -> str:
+    if answer.candidate.chosen:
+        return "it was chosen by hand"
+    found = observed.measured.get(way(answer.build, answer.candidate.search))
+    if found is None:
+        return "it is the best build of the present rows"
+    return f"trials prefer it: recall {found.recall:.3f} at least, 95 % of queries within {found.p95_us:,.0f} µs"
 
 
 def _answer(candidate: Candidate, bases: tuple[Base, ...], sound: Set[str]) -> Answer | None:
@@ -276,10 +302,10 @@ def _why_embed(record: IndexRecord | None, observed: Observed) -> str:
     return "the corpus is missing or damaged" if observed.wanted in observed.damaged else "rows, text columns, chunking or model changed"
 
 
-def _superseded(spec: IndexSpec, record: IndexRecord, corpus: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Builds past `keep`, oldest first, and corpora that nothing kept was built over."""
+def _superseded(spec: IndexSpec, record: IndexRecord, corpus: str, wanted: Set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Builds past `keep`, oldest first, and corpora that nothing kept was built over. wanted: builds that recipes name."""
     pinned = {manifest.build for manifest in (record.serving, record.previous) if manifest is not None}
-    present = {digest for digest, build in record.builds.items() if build.corpus == corpus}
+    present = {digest for digest, build in record.builds.items() if build.corpus == corpus and digest in wanted}
     spare: list[Build] = [build for digest, build in record.builds.items() if digest not in pinned | present]
     kept = max(0, spec.keep - len(pinned - present))
     old = spare[: max(0, len(spare) - kept)]
@@ -308,7 +334,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     chosen, (corpus, tail) = answer.candidate, (answer.base.corpus, answer.base.tail)
     chunks = corpus.chunks if tail is None else corpus.chunks - tail.hidden + tail.chunks
     rows = corpus.rows if tail is None else tail.rows
-    detail = {
+    detail: dict[str, object] = {
         "chunks": chunks,
         "rows": rows,
         "generation": chosen.generation or answer.build[:8],
@@ -318,6 +344,9 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         "changedSince": 0 if tail is None else tail.changed,
         "chosenByHand": chosen.chosen,
     }
+    measured = observed.measured.get(way(answer.build, chosen.search))
+    if measured is not None:
+        detail |= {"recallLow": round(measured.recall, 4), "p95Us": round(measured.p95_us, 1)}
     name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
     return Ready(f"{name} serves {chunks:,} chunks of {rows:,} rows{', chosen by hand' if chosen.chosen else ''}", detail)
 

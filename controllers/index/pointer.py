@@ -12,6 +12,7 @@ from state.catalog.indexes import IndexRecord, ServingManifest
 from state.discards import Discards
 from state.failpoints import declare, hit
 from state.references import Place
+from state.trials import TrialBook
 
 _BEFORE_SERVE = declare("index.before-serve")
 _AFTER_SERVE = declare("index.after-serve")
@@ -28,10 +29,12 @@ class Cause(NamedTuple):
 class Pointer:
     """Blocking."""
 
-    def __init__(self, catalog: Catalog, discards: Discards, events: Events) -> None:
+    def __init__(self, catalog: Catalog, discards: Discards, events: Events, trials: TrialBook) -> None:
+        """trials: say of what serves that it does."""
         self._catalog = catalog
         self._discards = discards
         self._events = events
+        self._trials = trials
 
     def move(self, index: str, manifest: ServingManifest, cause: Cause, message: str, besides: Sequence[Change] = ()) -> None:
         """index: "Index/name". message: of the event, which there is where it answers otherwise than before. besides: changes of the same
@@ -43,6 +46,8 @@ class Pointer:
             changes = (*besides, change)
             self._catalog.commit(changes, actor=cause.actor, reason=cause.reason, revision=cause.revision or "")
         hit(_AFTER_SERVE)
+        if record is not None and record.truths:
+            self._trials.promoted(record.name, manifest.build, manifest.search)
         if record is None or record.serving is None or not record.same_way(manifest, record.serving):
             self._events.record_event(index, "Normal", reasons.PROMOTED, message, cause.revision)
 

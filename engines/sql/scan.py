@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from engines.errors import EngineError, QueryInvalid
+from engines.errors import EngineError, FilterInvalid, QueryInvalid
 from engines.row_keys import row_keys
 from engines.sql.problems import QueryProblem
 from engines.sql.projection import plain_schema
@@ -76,6 +76,24 @@ def rows_where(source: Mapping[str, Any], columns: Sequence[str], condition: str
                     yield chosen.cast(plain_schema(chosen.schema))
     except QueryProblem as problem:
         raise EngineError(problem.message, remedy=problem.remedy) from problem
+
+
+def keys_where(source: Mapping[str, Any], condition: str) -> pa.Array:
+    """The keys of the rows that satisfy somebody's condition, a string array; as the query service's `keys`, in this process.
+
+    Raises FilterInvalid for what is no condition over the columns, EngineError if a file cannot be read.
+    """
+    table = source_from_dict(source)
+    primary_key = table.primary_key if isinstance(table, LakeTable) else ()
+    try:
+        with Session(partitions=1).identities(table, condition, primary_key) as frame:
+            found = [row_keys(batch.to_pyarrow(), primary_key) for batch in frame.execute_stream()]
+    except QueryProblem as problem:
+        if problem.problem == "storage":
+            raise EngineError(problem.message, remedy=problem.remedy) from problem
+        message = "A filter may not read tables." if problem.problem == "unknown-table" else problem.message
+        raise FilterInvalid(message, remedy=problem.remedy) from problem
+    return pa.chunked_array(found, pa.string()).combine_chunks()
 
 
 def _keyed(batch: pa.RecordBatch, primary_key: Sequence[str], columns: Sequence[str]) -> pa.RecordBatch:

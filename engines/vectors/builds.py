@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engines.peak_memory import forget_peak, peak
 from engines.vectors.chunk_table import ChunkTable, open_chunk_table, write_chunk_table
 from engines.vectors.corpus_file import check_finite, read_corpus_file, read_facts, vectors_of
 from engines.vectors.engine import Parts, Progress, VectorIndex, temporary_folder
@@ -79,7 +80,7 @@ def run(task: BuildTask, progress: Progress, *, store: ObjectStore | None = None
 
     Blocking. Raises BuildFailed, EngineUnsupported, DiskFull, BucketUnavailable.
     """
-    started = clock()
+    started, cpu, held = clock(), time.process_time(), forget_peak()
     engine = open_engine(task.engine)
     store = store or job_store(task.target)
     staged = {"vectors": store.stage(), "chunks": store.stage()}
@@ -106,6 +107,8 @@ def run(task: BuildTask, progress: Progress, *, store: ObjectStore | None = None
         count=task.corpus.chunks,
         dimension=task.corpus.dimension,
         seconds=clock() - started,
+        cpu_seconds=time.process_time() - cpu,
+        peak_bytes=max(0, peak() - held),
     )
 
 

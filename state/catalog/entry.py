@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self, TypeAlias, get_args
 import orjson
 
 from state.catalog.data_files import DataFile
-from state.catalog.indexes import Build, Choice, Corpus, ServingManifest
+from state.catalog.indexes import Build, Choice, Corpus, EvalTruth, ServingManifest
 from state.catalog.schemas import Schema
 from state.catalog.tables import Binding, Ledger, Origin, Refusal
 from state.errors import CatalogCorrupt
@@ -173,20 +173,39 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class TruthMade:
+    """Exact answers to the queries of an EvalSet in one corpus of the index are known. They take the place of the set's former ones."""
+
+    op: ClassVar[str] = "truth-made"
+    object: str
+    truth: EvalTruth
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"op": self.op, "object": self.object, "truth": self.truth.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "truth": EvalTruth.from_dict(data["truth"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Corpora and builds, by digest, that are no longer kept. Their objects may be deleted from now on."""
+    """Corpora and builds, by digest, and truths, by EvalSet, that are no longer kept. Their objects may be deleted from now on."""
 
     op: ClassVar[str] = "forgotten"
     object: str
     corpora: tuple[str, ...] = ()
     builds: tuple[str, ...] = ()
+    truths: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"op": self.op, "object": self.object, "corpora": list(self.corpora), "builds": list(self.builds)}
+        truths = {"truths": list(self.truths)} if self.truths else {}
+        return {"op": self.op, "object": self.object, "corpora": list(self.corpora), "builds": list(self.builds)} | truths
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**{**data, "corpora": tuple(data["corpora"]), "builds": tuple(data["builds"])})
+        lists = {name: tuple(data.get(name, ())) for name in ("corpora", "builds", "truths")}
+        return cls(**{**data, **lists})
 
 
 class Flat:
@@ -317,6 +336,7 @@ Change: TypeAlias = (
     | BuildAdded
     | Served
     | Chosen
+    | TruthMade
     | Forgotten
     | BucketOpened
     | Managed

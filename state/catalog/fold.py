@@ -35,6 +35,7 @@ from state.catalog.entry import (
     Served,
     Suspended,
     TableCommit,
+    TruthMade,
 )
 from state.catalog.indexes import IndexRecord
 from state.catalog.schemas import Schema
@@ -216,7 +217,7 @@ def check_wanted(state: ObjectState | None, change: Change) -> None:
     Whoever decided on it did so before that. Without this the object would be back with nobody to remove it, its objects in buckets
     deleted or another's. The inventory (`Managed`) says that it is wanted again, and comes first.
     """
-    gives = isinstance(change, TableCommit | CorpusAdded | BuildAdded | Served | BucketOpened | Renamed)
+    gives = isinstance(change, TableCommit | CorpusAdded | BuildAdded | Served | TruthMade | BucketOpened | Renamed)
     if gives and state is not None and state.managed is None and (state.gone or state.retained):
         what = "was removed" if state.gone else "is retained without a spec"
         raise ChangeRefused(f"{change.object} {what}, so `{change.op}` comes too late.")
@@ -231,7 +232,7 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
     match change:
         case TableCommit():
             return _with_table(state, _commit(state.table or Table(state.name, version=max(state.last_version, change.after)), change))
-        case CorpusAdded() | BuildAdded() | Served() | Chosen() | Forgotten():
+        case CorpusAdded() | BuildAdded() | Served() | Chosen() | TruthMade() | Forgotten():
             return _with_index(state, _index(state.index or IndexRecord(state.name), change))
         case Retained() | Adopted():
             return _retain(state, isinstance(change, Retained))
@@ -399,29 +400,40 @@ def _schemas(table: Table, schema: Schema | None) -> tuple[Schema, ...]:
     return (*table.schemas, schema)
 
 
-def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Chosen | Forgotten) -> IndexRecord:
+def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Chosen | TruthMade | Forgotten) -> IndexRecord:
     match change:
         case CorpusAdded():
             after = replace(index, corpora={**index.corpora, change.corpus.digest: change.corpus})
         case BuildAdded():
-            if change.build.corpus not in index.corpora:
-                raise ChangeRefused(f"{change.object} has no corpus {change.build.corpus}, which build {change.build.digest} is over.")
+            _require_corpus(index, change.build.corpus, f"build {change.build.digest} is over")
             after = replace(index, builds={**index.builds, change.build.digest: change.build})
         case Served():
-            if change.manifest is not None and change.manifest.build not in index.builds:
-                raise ChangeRefused(f"{change.object} has no build {change.manifest.build} to serve.")
-            if change.manifest is not None and change.manifest.tail is not None:
-                base = index.builds[change.manifest.build].corpus
-                if change.manifest.tail.base != base:
-                    raise ChangeRefused(f"{change.object}: the tail is of corpus {change.manifest.tail.base}, the build of {base}.")
-            after = index if change.manifest == index.serving else served(index, change)
+            after = _serve(index, change)
         case Chosen():
             after = replace(index, choice=change.choice)
+        case TruthMade():
+            _require_corpus(index, change.truth.corpus, f"the answers of {change.truth.eval_set} are of")
+            after = replace(index, truths={**index.truths, change.truth.eval_set: change.truth})
         case Forgotten():
             after = _forget(index, change)
         case _:
             assert_never(change)
     return index if after == index else after
+
+
+def _require_corpus(index: IndexRecord, corpus: str, what: str) -> None:
+    if corpus not in index.corpora:
+        raise ChangeRefused(f"Index/{index.name} has no corpus {corpus}, which {what}.")
+
+
+def _serve(index: IndexRecord, change: Served) -> IndexRecord:
+    if change.manifest is not None and change.manifest.build not in index.builds:
+        raise ChangeRefused(f"{change.object} has no build {change.manifest.build} to serve.")
+    if change.manifest is not None and change.manifest.tail is not None:
+        base = index.builds[change.manifest.build].corpus
+        if change.manifest.tail.base != base:
+            raise ChangeRefused(f"{change.object}: the tail is of corpus {change.manifest.tail.base}, the build of {base}.")
+    return index if change.manifest == index.serving else served(index, change)
 
 
 def served(index: IndexRecord, change: Served) -> IndexRecord:
@@ -436,6 +448,8 @@ def _forget(index: IndexRecord, change: Forgotten) -> IndexRecord:
     unknown += [digest for digest in change.corpora if digest not in index.corpora]
     if unknown:
         raise ChangeRefused(f"{change.object} has no build or corpus {', '.join(unknown)} to forget.")
+    if unknown := [name for name in change.truths if name not in index.truths]:
+        raise ChangeRefused(f"{change.object} has no answers of {', '.join(unknown)} to forget.")
     if index.serving is not None and index.serving.build in change.builds:
         raise ChangeRefused(f"{change.object} serves build {index.serving.build}, so it cannot be forgotten.")
     builds = {digest: build for digest, build in index.builds.items() if digest not in change.builds}
@@ -444,4 +458,5 @@ def _forget(index: IndexRecord, change: Forgotten) -> IndexRecord:
         raise ChangeRefused(f"{change.object} has builds over corpus {', '.join(sorted(needed))}, so it cannot be forgotten.")
     corpora = {digest: corpus for digest, corpus in index.corpora.items() if digest not in change.corpora}
     previous = None if index.previous is not None and index.previous.build in change.builds else index.previous
-    return replace(index, corpora=corpora, builds=builds, previous=previous)
+    truths = {name: truth for name, truth in index.truths.items() if name not in change.truths}
+    return replace(index, corpora=corpora, builds=builds, previous=previous, truths=truths)

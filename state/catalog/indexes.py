@@ -88,7 +88,8 @@ class Tail:
 @dataclass(frozen=True, slots=True)
 class Build:
     """An index built over a corpus. `digest` is that of its inputs (its bytes are not reproducible), `generation` the recipe's name,
-    None where the recipe was recommended; `files` by role within the engine; `count` vectors; `seconds` it took."""
+    None where the recipe was recommended; `files` by role within the engine; `count` vectors. It took `seconds`, `cpu_seconds` of all
+    threads, and `peak_bytes` of memory beyond what the process had before; 0 where they were not measured."""
 
     digest: str
     generation: str | None
@@ -99,9 +100,12 @@ class Build:
     count: int
     dimension: int
     seconds: float
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        measured = {name: value for name, value in (("cpu_seconds", self.cpu_seconds), ("peak_bytes", self.peak_bytes)) if value}
+        return measured | {
             "digest": self.digest,
             "generation": self.generation,
             "engine": self.engine,
@@ -116,6 +120,44 @@ class Build:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         return cls(**{**data, "files": {name: ObjectRef.from_dict(ref) for name, ref in data["files"].items()}})
+
+
+@dataclass(frozen=True, slots=True)
+class EvalTruth:
+    """What an EvalSet measures an index by: queries and their exact answers in one corpus, a Parquet file in `ref`.
+
+    `digest` is that of its inputs. Of the `queries`, so many are `judged` (have relevant keys that are in the corpus) or carry one of the
+    `filters`. `unknown` counts relevant keys that are not there, `unanswered` queries whose filter passes nothing.
+    """
+
+    eval_set: str
+    digest: str
+    corpus: str
+    ref: ObjectRef
+    k: int
+    queries: int
+    filters: int = 0
+    judged: int = 0
+    unknown: int = 0
+    unanswered: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "eval_set": self.eval_set,
+            "digest": self.digest,
+            "corpus": self.corpus,
+            "ref": self.ref.to_dict(),
+            "k": self.k,
+            "queries": self.queries,
+            "filters": self.filters,
+            "judged": self.judged,
+            "unknown": self.unknown,
+            "unanswered": self.unanswered,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +204,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
-    """A logical index: its corpora and builds by digest, what serves now, what served before (the way back), and what is to serve where
-    somebody said so."""
+    """A logical index: its corpora and builds by digest, what serves now, what served before (the way back), what is to serve where
+    somebody said so, and what it is measured by, by EvalSet."""
 
     name: str
     corpora: Mapping[str, Corpus] = field(default_factory=dict, hash=False)
@@ -171,6 +213,7 @@ class IndexRecord:
     serving: ServingManifest | None = None
     previous: ServingManifest | None = None
     choice: Choice | None = None
+    truths: Mapping[str, EvalTruth] = field(default_factory=dict, hash=False)
 
     def same_way(self, one: ServingManifest, other: ServingManifest) -> bool:
         """Whether both answer by the same recipe, searched in the same way, whatever rows they hold. Of builds that are recorded."""
@@ -196,6 +239,7 @@ class IndexRecord:
             "serving": None if self.serving is None else self.serving.to_dict(),
             "previous": None if self.previous is None else self.previous.to_dict(),
             **({"choice": self.choice.to_dict()} if self.choice is not None else {}),
+            **({"truths": [truth.to_dict() for truth in self.truths.values()]} if self.truths else {}),
         }
 
     @classmethod
@@ -208,4 +252,5 @@ class IndexRecord:
             None if serving is None else ServingManifest.from_dict(serving),
             None if previous is None else ServingManifest.from_dict(previous),
             Choice.from_dict(data["choice"]) if "choice" in data else None,
+            {truth["eval_set"]: EvalTruth.from_dict(truth) for truth in data.get("truths", ())},
         )

@@ -208,6 +208,13 @@ def _builds(state: ObjectState) -> Iterator[Row]:
             )
 
 
+def _eval_sets(state: ObjectState) -> Iterator[Row]:
+    for index in _indexes(state):
+        for truth in index.truths.values():
+            counts = (truth.queries, truth.filters, truth.judged, truth.unknown, truth.unanswered)
+            yield (index.name, truth.eval_set, truth.digest, truth.corpus, truth.k, *counts, truth.ref.key, truth.ref.size)
+
+
 def _buckets(state: ObjectState) -> Iterator[Row]:
     if state.bucket is not None:
         config = state.bucket.config
@@ -292,6 +299,14 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             """index build generation engine parameters:json corpus snapshot table_version:int64 fingerprint count:int64
             dimension:int64 seconds:float64 bytes:int64 files:json serving:bool""",
             _builds,
+        ),
+        _table(
+            "eval_sets",
+            "What each index is measured by: queries with their exact answers in a corpus.",
+            "Index",
+            """index eval_set digest corpus k:int64 queries:int64 filters:int64 judged:int64 unknown_keys:int64 unanswered:int64
+            key bytes:int64""",
+            _eval_sets,
         ),
         _table(
             "buckets",

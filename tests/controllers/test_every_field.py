@@ -16,6 +16,7 @@ JUDGES: dict[str, Any] = {
     "Dataset": lambda spec: None,
     "Index": index.not_built,
     "IndexGeneration": lambda spec: None,
+    "EvalSet": lambda spec: None,
 }
 
 HONOURED = {
@@ -34,6 +35,7 @@ HONOURED = {
     "Index": "dataset text chunk.tokens chunk.overlap serve.generation rebuildShare keep bucket",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed lance.type lance.partitions lance.m "
     "lance.efConstruction lance.nprobes lance.refineFactor lance.ef",
+    "EvalSet": "index k queries generate.queries generate.seed",
 }
 """Fields that the controllers act on, some of their values perhaps not built."""
 
@@ -67,6 +69,8 @@ BUILT = (
     ("IndexGeneration", "index: i, flat: {precision: int8}"),
     ("IndexGeneration", "index: i, lance: {type: IVF_PQ, partitions: 2, m: 8, efConstruction: 9, nprobes: 3, refineFactor: 4, ef: 5}"),
     ("IndexGeneration", "index: i, hnsw: {m: 8, efConstruction: 9, efSearch: 10, seed: 1}"),
+    ("EvalSet", "index: i, k: 5, generate: {queries: 3, seed: 1}"),
+    ("EvalSet", "index: i, queries: evals/q.jsonl"),
 )
 
 

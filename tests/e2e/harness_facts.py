@@ -73,6 +73,7 @@ def _journal(lake: Path, table: Table) -> list[tuple[Any, ...]]:
 def _index(index: IndexRecord) -> dict[str, Any]:
     return {
         "corpora": sorted(index.corpora),
+        "truths": sorted(truth.digest for truth in index.truths.values()),
         "builds": sorted((build.digest, build.engine, build.corpus, build.count) for build in index.builds.values()),
         "serving": index.serving,
     }
@@ -91,6 +92,7 @@ def unreferred(lake: Path) -> list[str]:
             kept |= {corpus.ref.key for corpus in state.index.corpora.values()}
             kept |= {ref.key for build in state.index.builds.values() for ref in build.files.values()}
             kept |= {tail.ref.key for tail in state.index.tails}
+            kept |= {truth.ref.key for truth in state.index.truths.values()}
     kept |= set(_checkpointed(store))
     return [info.key for info in store.list() if info.key not in kept and not info.key.startswith(OWN)]
 

@@ -65,6 +65,11 @@ apiVersion: lakehouse/v1
 kind: IndexGeneration
 metadata: {name: resumes-g1}
 spec: {index: resumes, hnsw: {m: 8, efConstruction: 40, efSearch: 64}}
+---
+apiVersion: lakehouse/v1
+kind: EvalSet
+metadata: {name: resumes-eval}
+spec: {index: resumes, generate: {queries: 40}}
 """
 SETTINGS = """
 work: {inlineBytes: %d, jobWorkers: 1}

@@ -266,6 +266,7 @@ class Bench:
             self.collect,
             self.kinds.edits,
             self.kinds.promotions,
+            self.kinds.trial_runs,
             alone(self.executor, turns),
         )
         self.operator = Operator(self.requests, self.catalog, self.world, self.follower, self.streams, chores, self.clock)

@@ -25,12 +25,14 @@ from state.catalog.entry import (
     Served,
     Suspended,
     TableCommit,
+    TruthMade,
 )
 from state.catalog.fold import Approval, ChangeRefused, Inventory, ObjectState, Suspension, apply, check_wanted, fold
-from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.indexes import Build, Corpus, EvalTruth, IndexRecord, ServingManifest, Tail
 from state.catalog.schemas import Column, Schema, extend_schema
 from state.catalog.tables import Binding, Refusal, Table
 from state.objects import ObjectRef
+from state.references import references
 
 NAME, INDEX = "Dataset/a", "Index/i"
 SCHEMA = Schema(1, (Column(1, "id", "int64"), Column(2, "city", "string")))
@@ -248,9 +250,24 @@ def test_forgetting_takes_the_way_back_along() -> None:
     assert index_after(*BUILT, Forgotten(INDEX, ("c1",), ("b1", "b2"))).corpora == {}
 
 
+def truth(name: str, digest: str, corpus: str = "c1") -> TruthMade:
+    return TruthMade(INDEX, EvalTruth(name, digest, corpus, ref(digest), 10, 500))
+
+
+def test_answers_take_the_place_of_the_sets_former_ones() -> None:
+    index = index_after(*BUILT, truth("e", "t1"), truth("f", "t2"), truth("e", "t3"))
+    assert {name: kept.digest for name, kept in index.truths.items()} == {"e": "t3", "f": "t2"}
+    state = after(*BUILT, truth("e", "t1"), truth("f", "t2"), truth("e", "t3"))
+    assert {found.key for found in references(state)} >= {"t3", "t2"}
+    assert "t1" not in {found.key for found in references(state)}
+    assert index_after(*BUILT, truth("e", "t1"), Forgotten(INDEX, truths=("e",))).truths == {}
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (truth("e", "t1", "c9"), "no corpus c9, which the answers of e are of"),
+        (Forgotten(INDEX, truths=("e",)), "no answers of e to forget"),
         (serve("b9"), "no build b9 to serve"),
         (with_tail("b1", 2, "c9"), "the tail is of corpus c9, the build of c1"),
         (BuildAdded(INDEX, replace(BUILD, corpus="c9")), "no corpus c9"),

@@ -14,7 +14,7 @@ from state.catalog import entry as entries
 from state.catalog.data_files import ColumnStats, DataFile
 from state.catalog.entry import CHANGES, Cause, Change, Entry, Suspended, TableCommit
 from state.catalog.fold import Approval, BucketRecord, Inventory, ObjectState, Suspension
-from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.indexes import Build, Choice, Corpus, EvalTruth, IndexRecord, ServingManifest, Tail
 from state.catalog.schemas import Column, Schema, extend_schema
 from state.catalog.tables import Binding, Origin, Refusal, Table
 from state.errors import CatalogCorrupt
@@ -61,12 +61,17 @@ tables = st.builds(
 )
 corpora = st.builds(Corpus, texts, refs, counts, counts, texts, counts, texts, counts)
 seconds = st.floats(0, 1e6)
-builds = st.builds(Build, texts, maybe, texts, documents, texts, st.dictionaries(texts, refs, max_size=2), counts, counts, seconds)
+builds = st.builds(
+    Build, texts, maybe, texts, documents, texts, st.dictionaries(texts, refs, max_size=2), counts, counts, seconds, seconds, counts
+)
 tails = st.builds(Tail, texts, refs, texts, texts, counts, texts, counts, counts, counts, counts)
 manifests = st.builds(ServingManifest, texts, maybe, documents, st.none() | tails)
 served = st.none() | manifests
 choices = st.none() | st.builds(Choice, maybe, maybe, documents, documents)
-indexes = st.builds(IndexRecord, texts, keyed(corpora, "digest"), keyed(builds, "digest"), served, served, choices)
+truths = st.builds(EvalTruth, texts, texts, texts, refs, counts, counts, counts, counts, counts, counts)
+indexes = st.builds(
+    IndexRecord, texts, keyed(corpora, "digest"), keyed(builds, "digest"), served, served, choices, keyed(truths, "eval_set")
+)
 
 changes: dict[str, st.SearchStrategy[Change]] = {
     "table-commit": st.builds(
@@ -89,7 +94,8 @@ changes: dict[str, st.SearchStrategy[Change]] = {
     "build-added": st.builds(entries.BuildAdded, texts, builds),
     "served": st.builds(entries.Served, texts, served),
     "chosen": st.builds(entries.Chosen, texts, choices),
-    "forgotten": st.builds(entries.Forgotten, texts, many(texts), many(texts)),
+    "truth-made": st.builds(entries.TruthMade, texts, truths),
+    "forgotten": st.builds(entries.Forgotten, texts, many(texts), many(texts), many(texts)),
     "bucket-opened": st.builds(entries.BucketOpened, texts, documents, st.booleans()),
     "managed": st.builds(entries.Managed, texts, texts, texts),
     "retained": st.builds(entries.Retained, texts),

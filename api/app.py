@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -28,6 +29,7 @@ from api import (
     status,
     storage,
     storage_errors,
+    trials,
 )
 from api.endpoints import Endpoint
 from api.limits import Limits, bounded
@@ -39,6 +41,10 @@ from state.descriptions import Describe
 from state.failure_query import Remembered
 
 
+class StreamSource(events.EventSource, trials.TrialSource, Protocol):
+    """Streams, for reading."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the routes need. listen_host: what the listener is bound to; hosts: names to answer to besides. version: of this software."""
@@ -46,7 +52,7 @@ class Parts:
     queries: query.QueryService
     searches: search.SearchService
     statuses: status.StatusSource
-    events: events.EventSource
+    events: StreamSource
     catalog: datasets.DatasetCatalog
     describe: Describe
     hot: hot_cache.CacheSource
@@ -96,6 +102,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *status.endpoints(parts.statuses, parts.daemon, threads.memory),
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
         *hot_cache.endpoints(parts.hot),
+        *trials.endpoints(parts.events, parts.catalog, parts.limits.page, threads.storage),
         *datasets.endpoints(parts.catalog, parts.describe, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
         *notifications.endpoints(parts.notified, bucket_names),

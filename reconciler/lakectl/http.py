@@ -17,6 +17,7 @@ _ANSWERS: Mapping[str, frozenset[str]] = {
     "/storage/bucket-health": frozenset({"buckets"}),
     "/storage/errors": frozenset({"errors", "groups"}),
     "/catalog/datasets/": frozenset({"columns"}),
+    "/hnsw/trials/": frozenset({"trials"}),
 }
 """What is asked for (with a slash at the end: any name below it), and members of which the answer of a daemon has one."""
 _ANSWER_SECONDS = 10.0

@@ -6,6 +6,7 @@ Global options stand before the command or after it. Everything that is wrong is
 import argparse
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -91,6 +92,14 @@ def count(text: str) -> int:
     if text.isdigit() and int(text) >= 1:
         return int(text)
     raise argparse.ArgumentTypeError(f"`{text}` is no whole number from 1 on")
+
+
+def share(text: str) -> float:
+    """An argument's type: a number above 0, and 1 at most."""
+    with suppress(ValueError):
+        if 0 < float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"`{text}` is no share; write it as in 0.9")
 
 
 def add_output(parser: argparse.ArgumentParser, *more: str) -> None:

@@ -13,6 +13,7 @@ from reconciler.lakectl.session import Session
 if TYPE_CHECKING:
     from reconciler.opening import State
     from reconciler.settings import Settings
+    from state.trials import Trial
 
 
 def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,6 +121,28 @@ def buckets_document(session: Session) -> dict[str, Any]:
     configs = state.buckets.configs()
     looks = {name: look(state.buckets.store(name), session.clock) for name in configs}
     return {"buckets": [row(config, looks, state.buckets.failures, state.buckets.mirrors) for config in configs.values()]}
+
+
+def trials_of_index(session: Session, name: str) -> "tuple[Trial, ...]":
+    """By GET /hnsw/trials/{index}, in the order in which they were measured. Raises as `query_document`."""
+    from state.trials import STREAM, Trial, trials_of
+
+    client = _daemon(session)
+    if client is None:
+        state, _ = open_here(session.here())
+        if state.catalog.index(name) is None:
+            from engines.errors import IndexUnknown
+
+            raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+        return trials_of(state.streams.read(STREAM), name)
+    rows: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = client.get(f"/hnsw/trials/{name}", {"cursor": cursor})
+        rows += page["trials"]
+        cursor = page["next"]
+        if cursor is None:
+            return tuple(Trial.from_row(row) for row in reversed(rows))
 
 
 def open_here(here: Here) -> "tuple[State, Settings]":

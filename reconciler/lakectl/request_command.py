@@ -14,10 +14,13 @@ _TIMEOUT = 30.0
 _SIGNS = {"done": ("✔", "+", "green"), "stored": ("◌", "~", "yellow"), "waiting": ("◌", "~", "yellow")}
 
 
-def add_request_options(parser: Parser, *, reason: str) -> None:
-    """`reason` is what is noted where none is given."""
+def add_request_options(parser: Parser, *, reason: str, timeout: float = _TIMEOUT) -> None:
+    """`reason` is what is noted where none is given, `timeout` how many seconds are waited then."""
     parser.add_argument("--reason", metavar="TEXT", default=reason, help="why; kept with the event")
-    parser.add_argument("--timeout", metavar="DURATION", type=duration, default=_TIMEOUT, help="wait so long for the answer (default: 30s)")
+    told = f"{timeout / 3600:.0f}h" if timeout >= 3600 else f"{timeout:.0f}s"
+    parser.add_argument(
+        "--timeout", metavar="DURATION", type=duration, default=timeout, help=f"wait so long for the answer (default: {told})"
+    )
     add_output(parser)
 
 

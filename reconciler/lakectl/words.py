@@ -128,6 +128,11 @@ def short(revision: str | None) -> str:
     return revision.removeprefix("dir-")[:7]
 
 
+def size(count: int) -> str:
+    """Bytes, as in 1.5 MB."""
+    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.1f} KB"
+
+
 def number(count: int, noun: str, plural: str | None = None) -> str:
     """`1 object`, `2 objects`."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

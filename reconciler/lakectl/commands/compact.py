@@ -12,7 +12,7 @@ from reconciler.lakectl.options import Parser, add_output, duration
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.requests import Answer, ask
 from reconciler.lakectl.session import Session
-from reconciler.lakectl.words import number
+from reconciler.lakectl.words import number, size
 from state.objects import ObjectStore
 from state.streams.schemas import STREAMS, schema_of
 from state.streams.segments import all_listed
@@ -110,12 +110,8 @@ def show(answer: Answer, before: dict[str, Extent], after: dict[str, Extent], fo
     for name, was in before.items():
         now = after[name]
         if was.objects:
-            told = f"{number(was.objects, 'object')} of {_size(was.bytes)} became {now.objects} of {_size(now.bytes)}"
+            told = f"{number(was.objects, 'object')} of {size(was.bytes)} became {now.objects} of {size(now.bytes)}"
             same = was == now
-            terminal.line(f"{name}: nothing to fold ({number(was.objects, 'object')}, {_size(was.bytes)})" if same else f"{name}: {told}")
+            terminal.line(f"{name}: nothing to fold ({number(was.objects, 'object')}, {size(was.bytes)})" if same else f"{name}: {told}")
     if not any(was.objects for was in before.values()):
         terminal.line("there was nothing to fold")
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1_000_000 else f"{count / 1e3:.1f} KB"

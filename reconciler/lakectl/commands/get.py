@@ -27,6 +27,7 @@ lakectl get index/resumes -o yaml
 _DETAILS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "Dataset": (("ROWS", "rows"), ("FILES", "files"), ("VERSION", "version")),
     "Index": (("CHUNKS", "chunks"), ("ROWS", "rows"), ("ENGINE", "engine"), ("GENERATION", "generation")),
+    "EvalSet": (("QUERIES", "queries"), ("MEASURED", "measured")),
     "IndexGeneration": (("ENGINE", "engine"), ("SECONDS", "seconds"), ("SERVING", "serving")),
 }
 """Heads and the names of details that stand below them."""

@@ -1,0 +1,171 @@
+"""GET /hnsw/trials/{index} and …/best: what was measured of an index's recipes, and which of them is best.
+
+Rows are those of `system.trials`, under the same names, the newest row of each trial; they are read from the stream, in a thread. Trials
+compare while they are by the same answers; `engines/trials/choice.py` says what is best, for whoever promotes as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import dropwhile, islice
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+from pydantic import ConfigDict, Field
+
+from api.bodies import JSON, Document, at_most, encoded, read_parameters
+from api.endpoints import Endpoint
+from api.reader import READER, may
+from api.threads import Threads
+from engines.errors import IndexUnknown
+from engines.reading import IndexName, Reader
+from engines.trials.choice import GATE, Objective, best, comparable, front
+from state.catalog.fold import ObjectState
+from state.trials import STREAM, Trial, trials_of
+
+
+class TrialSource(Protocol):
+    """Streams, for reading."""
+
+    def read(self, stream: str) -> Iterator[Mapping[str, Any]]:
+        """Events, oldest first. Blocking while iterated."""
+
+
+class IndexCatalog(Protocol):
+    """The catalog, for reading. Blocking."""
+
+    def get(self, name: str) -> ObjectState | None:
+        """An object by "Kind/name"."""
+
+
+class TrialParameters(Document):
+    """Which trials; the newest hundred without."""
+
+    eval_set: str | None = Field(None, description="Only trials by this EvalSet.")
+    limit: int = Field(100, ge=1, description="Trials on a page.")
+    cursor: str | None = Field(None, description="`next` of the page before.")
+
+
+class BestParameters(Document):
+    """Which trial is best."""
+
+    objective: Objective = Field("latencyP95", description="What is made small.")
+    gate: float = Field(GATE, ge=0, le=1, description="The least recall that counts: its lower bound, in both halves of the queries.")
+    eval_set: str | None = Field(None, description="By which EvalSet; that of the newest trial without.")
+    pareto: bool = Field(False, description="Whether to tell the trials besides that no other beats in recall and objective together.")
+
+
+class TrialRow(Document):
+    """One trial: a recipe over one snapshot, searched in one way, measured by one eval set. Names are those of `system.trials`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=None)
+
+    trial: str = Field(description="Its name, by its inputs.")
+    index: str
+    generation: str | None = Field(description="The IndexGeneration that names the recipe; null for others.")
+    engine: str
+    params: dict[str, Any] = Field(description="Of build and search.")
+    fidelity: float = Field(description="The share of the chunks that was built over.")
+    eval_set: str
+    snapshot: str = Field(description="Of the dataset.")
+    recall_at_1: float
+    recall_at_10: float
+    recall_low: float = Field(description="The lower bound of recall@10, at 95 %.")
+    p50_us: float = Field(description="Microseconds of a query, one at a time.")
+    p95_us: float
+    p99_us: float
+    qps: float | None = Field(description="Queries a second of several threads.")
+    build_seconds: float | None
+    build_cpu_seconds: float | None
+    load_seconds: float | None
+    memory_bytes: int = Field(description="What the open index holds of its own, beside the page cache.")
+    disk_bytes: int
+    proposed_by: str
+    promoted: bool = Field(description="Whether it serves, or has served, since.")
+    detail: dict[str, Any]
+    at: str
+
+
+class TrialsAnswer(Document):
+    """A page of trials, newest first."""
+
+    trials: list[TrialRow]
+    next: str | None = Field(description="The cursor of the next page; null on the last.")
+
+
+class BestAnswer(Document):
+    """The cheapest trial above the gate."""
+
+    best: TrialRow | None = Field(description="null where none is above the gate.")
+    front: list[TrialRow] | None = Field(description="With `pareto`: cheapest first.")
+    objective: Objective
+    gate: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRoutes:
+    """Answers both. parameters: with the bound of a page."""
+
+    source: TrialSource
+    catalog: IndexCatalog
+    parameters: type[TrialParameters]
+    threads: Threads
+
+    async def listed(self, request: web.Request) -> web.StreamResponse:
+        """Raises IndexUnknown, for a hidden one as well."""
+        asked, name = read_parameters(request, self.parameters), request.match_info["index"]
+        return encoded(await self.threads.run(lambda _: orjson.dumps(page(self._trials(name, request[READER]), asked))))
+
+    async def best(self, request: web.Request) -> web.StreamResponse:
+        """Raises IndexUnknown, for a hidden one as well."""
+        asked, name = read_parameters(request, BestParameters), request.match_info["index"]
+        return encoded(await self.threads.run(lambda _: orjson.dumps(best_of(self._trials(name, request[READER]), asked))))
+
+    def _trials(self, name: str, reader: Reader) -> tuple[Trial, ...]:
+        state = self.catalog.get(f"Index/{name}")
+        bucket = None if state is None or state.index is None else state.index.bucket
+        if state is None or state.gone or not may(reader, IndexName(name, bucket), "describe"):
+            raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+        return trials_of(self.source.read(STREAM), name)
+
+
+def page(trials: tuple[Trial, ...], asked: TrialParameters) -> dict[str, Any]:
+    """A document of trials. trials: of the index, in the order in which they were measured."""
+    newest = [trial for trial in reversed(trials) if asked.eval_set in (None, trial.eval_set)]
+    left: Iterator[Trial] = iter(newest)
+    if asked.cursor is not None:
+        left = islice(dropwhile(lambda trial: trial.trial != asked.cursor, newest), 1, None)
+    found = list(islice(left, asked.limit + 1))
+    shown = found[: asked.limit]
+    return {"trials": [row(trial) for trial in shown], "next": shown[-1].trial if len(found) > len(shown) else None}
+
+
+def best_of(trials: tuple[Trial, ...], asked: BestParameters) -> dict[str, Any]:
+    """The document of the best."""
+    compared = comparable(trials, asked.eval_set)
+    found = best(compared, asked.objective, asked.gate)
+    return {
+        "best": None if found is None else row(found),
+        "front": [row(trial) for trial in front(compared, asked.objective)] if asked.pareto else None,
+        "objective": asked.objective,
+        "gate": asked.gate,
+    }
+
+
+def row(trial: Trial) -> dict[str, Any]:
+    """As the answers have it."""
+    return {part.name: getattr(trial, part.name) for part in fields(trial)}
+
+
+def endpoints(source: TrialSource, catalog: IndexCatalog, most: int, threads: Threads) -> tuple[Endpoint, ...]:
+    """Both routes. most: trials of a page."""
+    parameters = at_most(TrialParameters, "limit", most)
+    routes = TrialRoutes(source, catalog, parameters, threads)
+    listed, chosen = "What was measured of an index, newest first", "The best recipe of an index that was measured"
+    path = "/hnsw/trials/{index}"
+    return (
+        Endpoint("GET", path, listed, routes.listed, {JSON: TrialsAnswer}, parameters=parameters, problems=(400,)),
+        Endpoint("GET", f"{path}/best", chosen, routes.best, {JSON: BestAnswer}, parameters=BestParameters, problems=(400,)),
+    )

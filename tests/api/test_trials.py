@@ -1,0 +1,121 @@
+"""GET /hnsw/trials/{index} and …/best, over trials in a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from state.catalog.fold import ObjectState
+from state.catalog.indexes import Corpus, IndexRecord
+from state.objects import ObjectRef
+from state.streams.schemas import TRIALS
+from state.trials import Trial, TrialBook
+
+pytestmark = pytest.mark.anyio
+CORPUS = Corpus("c", ObjectRef("lake", "k", 1, "0" * 64), 1, 1, "s", 1, "f", 4)
+
+
+def trial(name: str, recall: float = 0.95, p95: float = 100.0, **more: Any) -> Trial:
+    values: dict[str, Any] = {"index": "resumes", "generation": None, "engine": "hnsw", "params": {"m": 8}, "fidelity": 1.0}
+    values |= {"eval_set": "e", "snapshot": "s", "recall_at_1": recall, "recall_low": recall - 0.01, "p50_us": 1.0, "p99_us": 3.0}
+    values |= {"qps": None, "build_seconds": 1.0, "build_cpu_seconds": None, "load_seconds": 0.1, "memory_bytes": 10, "disk_bytes": 20}
+    values |= {"proposed_by": "spec", "detail": {"truth": "t"}}
+    return Trial(trial=name, recall_at_10=recall, p95_us=p95, **{**values, **more})
+
+
+@dataclass
+class Catalog:
+    """One index, in bucket lake, and one that was dropped."""
+
+    def objects(self, kind: str) -> dict[str, ObjectState]:
+        return {}
+
+    def get(self, name: str) -> ObjectState | None:
+        record = IndexRecord("resumes", {"c": CORPUS})
+        known = {"Index/resumes": ObjectState("Index/resumes", index=record), "Index/gone": ObjectState("Index/gone")}
+        return known.get(name)
+
+
+@pytest.fixture
+def ask(opened: Any, streams: Any) -> Any:
+    """The status and the document of a path, of these trials."""
+    TrialBook(streams).add(
+        [
+            trial("bad", 0.5, 10.0),
+            trial("fast", 0.92, 50.0),
+            trial("good", 0.98, 100.0, memory_bytes=5),
+            trial("slow", 0.97, 200.0),
+            trial("share", 0.99, 1.0, fidelity=0.1),
+            trial("other", 0.99, 1.0, index="other"),
+        ]
+    )
+
+    async def get(path: str, **headers: str) -> tuple[int, Any]:
+        async with opened(catalog=Catalog(), registry=CollectorRegistry()) as client:
+            response = await client.get(path, headers=headers)
+            return response.status, await response.json()
+
+    return get
+
+
+def names(content: Any) -> list[str]:
+    return [row["trial"] for row in content["trials"]]
+
+
+async def test_a_row_has_the_names_of_the_stream(ask: Any) -> None:
+    status, content = await ask("/hnsw/trials/resumes")
+    assert (status, content["next"]) == (200, None)
+    assert names(content) == ["share", "slow", "good", "fast", "bad"]
+    assert set(content["trials"][0]) == {column.name for column in TRIALS.columns} - {"id"}
+    assert content["trials"][0]["params"] == {"m": 8}
+    assert content["trials"][0]["at"] == "2026-11-22T00:00:00.000Z"
+
+
+async def test_pages(ask: Any) -> None:
+    found, cursor = [], ""
+    while cursor is not None:
+        _, content = await ask(f"/hnsw/trials/resumes?limit=2{cursor and f'&cursor={cursor}'}")
+        found.append(names(content))
+        cursor = content["next"]
+    assert found == [["share", "slow"], ["good", "fast"], ["bad"]]
+    assert names((await ask("/hnsw/trials/resumes?evalSet=f"))[1]) == []
+    assert names((await ask("/hnsw/trials/resumes?cursor=none"))[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "best", "front"),
+    [
+        ("", "fast", None),
+        ("gate=0.95", "good", None),
+        ("gate=1", None, None),
+        ("objective=memory", "good", None),
+        ("pareto=true", "fast", ["bad", "fast", "good"]),
+        ("evalSet=f", None, None),
+    ],
+)
+async def test_the_best(ask: Any, parameters: str, best: str | None, front: list[str] | None) -> None:
+    status, content = await ask(f"/hnsw/trials/resumes/best?{parameters}")
+    assert status == 200
+    assert (content["best"] and content["best"]["trial"]) == best
+    assert (content["front"] and [row["trial"] for row in content["front"]]) == front
+
+
+@pytest.mark.parametrize("path", ["/hnsw/trials/resume", "/hnsw/trials/gone", "/hnsw/trials/resume/best"])
+async def test_there_is_no_such_index(ask: Any, path: str) -> None:
+    status, problem = await ask(path)
+    assert (status, problem["type"]) == (404, "urn:lakehouse:problem:index-unknown")
+
+
+async def test_a_hidden_index_is_none(ask: Any) -> None:
+    hidden, shown = [await ask("/hnsw/trials/resumes", **{"X-Lakehouse-Bucket": name}) for name in ("far", "lake")]
+    assert (hidden[0], shown[0]) == (404, 200)
+
+
+@pytest.mark.parametrize("parameters", ["objective=speed", "gate=2", "pareto=maybe", "limit=0", "gat=1"])
+async def test_parameters_that_do_not_fit(ask: Any, parameters: str) -> None:
+    path = "/hnsw/trials/resumes" + ("" if parameters.startswith("limit") else "/best")
+    status, problem = await ask(f"{path}?{parameters}")
+    assert (status, problem["type"]) == (400, "urn:lakehouse:problem:parameters-invalid")

@@ -64,6 +64,14 @@ async def read_body(request: web.Request, model: type[Model]) -> Model:
         raise FieldsInvalid(*_told(faults, model)) from error
 
 
+def as_model(given: Mapping[str, Any], model: type[Model]) -> Model:
+    """What another than a request gives. Raises FieldsInvalid."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise FieldsInvalid(*_told(error.errors(include_url=False, include_input=False), model)) from error
+
+
 def read_parameters(request: web.Request, model: type[Model]) -> Model:
     """The query string as a model. Raises ParametersInvalid."""
     given = request.query

@@ -1,12 +1,12 @@
-"""POST /search: the chunks of an index nearest to a text or a vector, with one similarity whatever the engine.
+"""POST /search: the chunks of an index nearest to a text or a vector, with one similarity whatever the engine, or by words, or both.
 
-Next: `engines/search.py`, which embeds, filters and ranks.
+Next: `engines/search.py`, which embeds and filters, `engines/ranking.py`, which ranks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 import orjson
 from aiohttp import web
@@ -17,6 +17,7 @@ from api.endpoints import Endpoint
 from api.reader import READER
 from api.rescue import HEADERS, RESCUES, rescue_headers
 from engines.at import at_from
+from engines.ranking import Mode, Ranking
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult
 
@@ -39,6 +40,19 @@ _ONE_QUESTION: list[JsonValue] = [
 ]
 
 
+class SearchWeights(Document):
+    """What a rank counts in mode hybrid."""
+
+    vector: Number = Field(1.0, ge=0, description="Of a rank by vectors.")
+    lexical: Number = Field(1.0, ge=0, description="Of a rank by words.")
+
+
+class SearchShare(Document):
+    """A threshold that means the same for every build and model."""
+
+    beats: Number = Field(ge=0, lt=1, description="Share of pairs of unrelated chunks of the build whose cosine a hit's is above.")
+
+
 class SearchBody(Document):
     """A search, by exactly one of text and vector."""
 
@@ -58,6 +72,17 @@ class SearchBody(Document):
     )
     model: str | None = Field(None, min_length=1, description="The model the client believes in; another one is refused.")
 
+    mode: Mode | None = Field(
+        None,
+        description="By vectors, words (BM25) or both. Left out: hybrid for a text where the Index is `lexical: true`, else vector.",
+    )
+    weights: SearchWeights | None = Field(None, description="Of the two in mode hybrid; 1 and 1 if left out.")
+    threshold: Number | SearchShare | None = Field(None, description="The least cosine of a hit, or the share of unrelated pairs it beats.")
+    group_by: Literal["row"] | None = Field(None, description="`row`: the best chunk of each row only.")
+    diversity: Number = Field(0.0, ge=0, le=1, description="How much a hit is to be unlike those before it: maximal marginal relevance.")
+    rerank: Literal["builtin"] | None = Field(None, description="`builtin`: the best are judged again, token by token.")
+    explain: bool = Field(False, description="Whether the answer tells each stage's candidates and scores.")
+
     @model_validator(mode="after")
     def _one_question(self) -> Self:
         if (self.text is None) == (self.vector is None):
@@ -71,7 +96,28 @@ class SearchHit(Document):
     key: str = Field(description="The row: its primary key as canonical JSON, or `<file digest>:<row>`.")
     chunk: int = Field(description="Which chunk of the row's text, from 0.")
     text: str = Field(description="The chunk's text.")
-    score: float = Field(description="Cosine similarity: higher is better, 1 is equal.")
+    score: float = Field(
+        description="Higher is better. Mode vector: cosine similarity, 1 is equal. Mode lexical: BM25. Mode hybrid: reciprocal ranks, 1 is "
+        "first in both. With `rerank`, the reranker's."
+    )
+
+
+class SearchCandidate(Document):
+    """A chunk that a stage let through."""
+
+    key: str
+    chunk: int
+    rank: int
+    score: float
+
+
+class SearchStage(Document):
+    """What a stage of the ranking did."""
+
+    model_config = ConfigDict(extra="allow")
+
+    stage: str = Field(description="filter, vector, lexical, fusion, threshold, group, rerank or diversity, in this order.")
+    candidates: list[SearchCandidate] = Field(description="Best first, with the stage's own scores.")
 
 
 class SearchCoverage(Document):
@@ -85,11 +131,13 @@ class SearchAnswer(Document):
     """Hits, best first, and what found them."""
 
     hits: list[SearchHit]
+    mode: Mode = Field(description="By what candidates were found.")
     index: str
     generation: str | None = Field(description="The IndexGeneration that answered; null if the recommended recipe was built without one.")
     versions: dict[str, int] = Field(description="The version of the dataset that the index holds, or that `at` asked for.")
     coverage: SearchCoverage | None = Field(None, description="With `at`: what of that version was searched.")
     rescues: list[str] = Field(default_factory=list, description=RESCUES)
+    stages: list[SearchStage] | None = Field(None, description="With `explain`: the stages of the ranking.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +150,49 @@ class SearchRoute:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises what the service raises, and faults of the body."""
         body = await read_body(request, self.body)
-        wanted = SearchRequest(
-            index=body.index,
-            text=body.text,
-            vector=body.vector,
-            k=body.k,
-            filter=body.filter,
-            model=body.model,
-            at=None if body.at is None else at_from(body.at),
-        )
-        result = await self.service.search(wanted, request[READER])
-        hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
-        content: dict[str, object] = {"hits": hits, "index": result.index, "generation": result.generation, "versions": result.versions}
-        if result.coverage is not None:
-            content["coverage"] = {"version": result.coverage.version, "missing": result.coverage.missing}
-        content |= {"rescues": result.rescues} if result.rescues else {}
-        return encoded(orjson.dumps(content), headers=rescue_headers(result.rescues))
+        result = await self.service.search(request_of(body), request[READER])
+        return encoded(orjson.dumps(document(result)), headers=rescue_headers(result.rescues))
+
+
+def request_of(body: SearchBody) -> SearchRequest:
+    """What the service is asked. Raises what reading `at` raises."""
+    share = body.threshold.beats if isinstance(body.threshold, SearchShare) else None
+    weights = body.weights or SearchWeights.model_validate({})
+    ranking = Ranking(
+        mode=body.mode,
+        vector_weight=weights.vector,
+        lexical_weight=weights.lexical,
+        threshold=None if isinstance(body.threshold, SearchShare) else body.threshold,
+        beats=share,
+        by_row=body.group_by == "row",
+        diversity=body.diversity,
+        rerank=body.rerank,
+        explain=body.explain,
+    )
+    return SearchRequest(
+        index=body.index,
+        text=body.text,
+        vector=body.vector,
+        k=body.k,
+        filter=body.filter,
+        model=body.model,
+        at=None if body.at is None else at_from(body.at),
+        ranking=ranking,
+    )
+
+
+def document(result: SearchResult) -> dict[str, Any]:
+    """The answer, JSON-able."""
+    hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
+    content: dict[str, Any] = {"hits": hits, "mode": result.mode, "index": result.index, "generation": result.generation}
+    content["versions"] = dict(result.versions)
+    if result.coverage is not None:
+        content["coverage"] = {"version": result.coverage.version, "missing": result.coverage.missing}
+    if result.rescues:
+        content["rescues"] = list(result.rescues)
+    if result.stages is not None:
+        content["stages"] = [stage.to_dict() for stage in result.stages]
+    return content
 
 
 def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:

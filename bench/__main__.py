@@ -22,6 +22,7 @@ NAMES = (
     "query",
     "search",
     "filtered_search",
+    "hybrid_search",
     "exact_search",
     "commit_to_ready",
     "unrelated_commit",

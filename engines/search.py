@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
 import anyio
@@ -31,10 +32,12 @@ import pyarrow as pa
 from engines.at import At, Moment
 from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import BuildFailed, EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
+from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, mode_of
 from engines.reading import ANONYMOUS, IndexName, Reader, decide
 from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
 from engines.serving import Files, Serving, failures_of, open_serving, with_tail, without_tail
 from engines.sql.tables import RESCUED_FOR
+from engines.vectors.chunk_table import Row
 from engines.vectors.engine import Mask, Vectors
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
@@ -43,6 +46,7 @@ from state.catalog.indexes import Build, IndexRecord, ServingManifest
 from state.catalog.tables import Table
 from state.errors import ObjectMissing
 from state.failures import BucketFailure
+from state.objects import ObjectRef
 
 MOST_HITS = 10_000
 LONGEST_TEXT = 1_000_000  # characters
@@ -56,7 +60,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """What is looked for: exactly one of text and vector. filter: a SQL condition over the dataset's columns. model: whose vectors. at: a
-    former version of the dataset; None for what serves."""
+    former version of the dataset; None for what serves. ranking: by vectors, words or both, and what becomes of candidates."""
 
     index: str
     text: str | None = None
@@ -65,11 +69,13 @@ class SearchRequest:
     filter: str | None = None
     model: str | None = None
     at: At | None = None
+    ranking: Ranking = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk: its row's key, its number within the row, its text, and its cosine with what was looked for (higher is better)."""
+    """A chunk: its row's key, its number within the row, its text, and its score (higher is better): the cosine with what was looked for in
+    mode vector, BM25's in mode lexical, that of the fused ranks in mode hybrid; the reranker's where there was one."""
 
     key: str
     chunk: int
@@ -82,6 +88,7 @@ class SearchResult:
     """The hits, best first. generation: the recipe's name, None if it was recommended. versions: of the dataset that the build holds.
 
     rescues: buckets that gave files of the build in another's place. coverage: of a former version, which `versions` names then.
+    mode: that answered. stages: with `explain`, of the ranking.
     """
 
     hits: tuple[Hit, ...]
@@ -90,6 +97,8 @@ class SearchResult:
     versions: Mapping[str, int]
     rescues: tuple[str, ...] = ()
     coverage: Coverage | None = None
+    mode: Mode = "vector"
+    stages: tuple[Stage, ...] | None = None
 
 
 class Indexes(Protocol):
@@ -170,7 +179,8 @@ class SearchService:
             dataset = serving.table.facts.dataset
             keys = await self._filters.keys(dataset, request.filter, reader)
             return await anyio.to_thread.run_sync(_answer, request, serving, keys, limiter=self._limiter)
-        if serving.quick(request.k) and (request.text is None or len(request.text) <= SHORT_TEXT):
+        plain = request.ranking.plain and mode_of(request.ranking, serving, request.text) == "vector"
+        if plain and serving.quick(request.k) and (request.text is None or len(request.text) <= SHORT_TEXT):
             return _answer(request, serving)
         return await anyio.to_thread.run_sync(_answer, request, serving, limiter=self._limiter)
 
@@ -270,13 +280,13 @@ class SearchService:
         for failure in held.failures:
             self._files.again(failure)
         if held.failures and name not in self._looking and self._clock() > held.looked_at + RESCUED_FOR:
-            look = self._looking[name] = asyncio.wrap_future(self._loader.submit(self._look_again, held.build))
+            look = self._looking[name] = asyncio.wrap_future(self._loader.submit(self._look_again, held.refs))
             look.add_done_callback(lambda _: self._looked(name, held.build, look))
         return held
 
-    def _look_again(self, build: Build) -> tuple[BucketFailure, ...]:
+    def _look_again(self, refs: Iterable[ObjectRef]) -> tuple[BucketFailure, ...]:
         """Of the files as they are found now. Blocking."""
-        return failures_of([self._files.find(ref) for ref in build.files.values()])
+        return failures_of([self._files.find(ref) for ref in refs])
 
     def _looked(self, name: str, build: Build, look: asyncio.Future[tuple[BucketFailure, ...]]) -> None:
         """What was opened serves on: its bytes are the same, wherever they come from. On the event loop."""
@@ -305,7 +315,7 @@ class SearchService:
         held = self._held.get(name)
         if held is None or held.is_of(manifest, build):
             return held
-        if held.build != build or held.manifest.tail != manifest.tail:
+        if held.build != build or (held.manifest.tail, held.manifest.lexical) != (manifest.tail, manifest.lexical):
             return None
         held.index.tune(manifest.search)
         tuned = self._held[name] = replace(held, manifest=manifest)
@@ -370,20 +380,36 @@ def _check(request: SearchRequest, serving: Serving) -> None:
 
 def _answer(request: SearchRequest, serving: Serving, keys: pa.Array | None = None, without: pa.Array | None = None) -> SearchResult:
     """Embed, search, and look the chunks up. keys: of the only rows to be found; without: of rows that are not. Blocking."""
-    query = _query(request, serving)
+    mode = mode_of(request.ranking, serving, request.text)
     table, tail = serving.table, serving.tail
     allowed: Mask | None = table.of_rows(keys) if keys is not None else None
     for others in (None if without is None else ~table.of_rows(without), None if tail is None else tail.current):
         if others is not None:
             allowed = others if allowed is None else allowed & others
-    ids, scores = serving.index.search(query, request.k, allowed)
+    stages: tuple[Stage, ...] | None = None
+    if mode == "vector" and request.ranking.plain:
+        found = _nearest(_query(request, serving), request.k, serving, allowed, keys)
+    else:
+        query = cache(lambda: _query(request, serving))
+        ranker = Ranker(serving, request.ranking, mode, request.text, query, allowed, keys)
+        found = ranker.hits(request.k)
+        stages = tuple(ranker.stages) if request.ranking.explain else None
+    capped = mode == "vector" and request.ranking.rerank is None  # rounding takes some cosines a little beyond 1
+    hits = tuple([Hit(key, number, text, min(score, 1.0) if capped else score) for (key, number, text), score in found])
+    rescues = serving.rescues
+    return SearchResult(hits, request.index, serving.manifest.generation, serving.versions, rescues, mode=mode, stages=stages)
+
+
+def _nearest(query: Vectors, k: int, serving: Serving, allowed: Mask | None, keys: pa.Array | None) -> list[tuple[Row, float]]:
+    """The chunks with the highest cosines: of the build, and of the tail."""
+    table, tail = serving.table, serving.tail
+    ids, scores = serving.index.search(query, k, allowed)
     found = list(zip(table.rows(ids), scores.tolist(), strict=True))
     if tail is not None:
-        ids, scores = tail.search(query, request.k, keys)
+        ids, scores = tail.search(query, k, keys)
         found += zip(tail.rows(ids), scores.tolist(), strict=True)
-        found = sorted(found, key=lambda hit: -hit[1])[: request.k]
-    hits = tuple([Hit(key, number, text, min(score, 1.0)) for (key, number, text), score in found])  # rounding takes some a little beyond
-    return SearchResult(hits, request.index, serving.manifest.generation, serving.versions, serving.rescues)
+        found = sorted(found, key=lambda hit: -hit[1])[:k]
+    return found
 
 
 def _query(request: SearchRequest, serving: Serving) -> Vectors:

@@ -83,11 +83,12 @@ def choose(record: IndexRecord, table: Table, moment: Moment) -> Choice:
 
 
 def manifest_of(record: IndexRecord, build: Build) -> ServingManifest:
-    """How the build was searched, or would be."""
+    """How the build was searched, or would be, by vectors and by words."""
+    lexical = record.corpora[build.corpus].lexical if build.corpus in record.corpora else None
     for manifest in (record.serving, record.previous):
         if manifest is not None and manifest.build == build.digest:
             return manifest
-    return ServingManifest(build.digest, build.generation, open_engine(build.engine).recipe(build.parameters).search)
+    return ServingManifest(build.digest, build.generation, open_engine(build.engine).recipe(build.parameters).search, lexical=lexical)
 
 
 async def changes(versions: Versions, choice: Choice, text: Sequence[str], reader: Reader) -> tuple[pa.Array | None, Coverage]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +15,15 @@ import numpy as np
 
 from engines.embedding.registry import Embedder, Model
 from engines.errors import EngineError, ModelMismatch
+from engines.lexical.bm25 import LexicalIndex, Statistics, open_lexical_index
+from engines.lexical.tail_words import TailWords
+from engines.lexical.terms import terms
 from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
-from engines.vectors.engine import VectorIndex
+from engines.vectors.engine import VectorIndex, Vectors
+from engines.vectors.matrix import open_matrix
 from engines.vectors.tail_index import TailIndex, open_tail
-from state.catalog.indexes import Build, ServingManifest
+from state.catalog.indexes import Build, Lexical, ServingManifest
 from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
 
@@ -46,6 +50,8 @@ class Serving:
 
     Args:
         tail: what became of the rows since; None where nothing did.
+        lexical: the keyword index of its corpus, if there is one; tail_words: the same of the tail.
+        vectors: the matrix that the index is over, mapped.
         model: its embedder, or why there is none.
         mapped: the files that are read from where they lie, with their sizes.
         failures: of the bucket of its files, one for each that answered in its place when it was looked at, in seconds.
@@ -56,16 +62,26 @@ class Serving:
     index: VectorIndex
     table: ChunkTable
     tail: TailIndex | None
+    lexical: LexicalIndex | None
+    tail_words: TailWords | None
+    vectors: Vectors
     model: Embedder | EngineError
     versions: Mapping[str, int]
     mapped: tuple[tuple[mmap.mmap, int], ...]
     failures: tuple[BucketFailure, ...]
     looked_at: float
+    measured: dict[float, float] = field(default_factory=dict, hash=False, compare=False)
 
     @property
     def rescues(self) -> tuple[str, ...]:
         """Buckets that gave files in another's place."""
         return tuple(sorted({str(failure.rescue_bucket) for failure in self.failures}))
+
+    @property
+    def refs(self) -> tuple[ObjectRef, ...]:
+        """Of the files that are read from where they lie."""
+        lexical = self.manifest.lexical
+        return (*self.build.files.values(), *(() if lexical is None else lexical.files.values()))
 
     def is_of(self, manifest: ServingManifest, build: Build | None) -> bool:
         """Whether this is what the catalog says: a build that was made again has the same name, and other files."""
@@ -74,6 +90,12 @@ class Serving:
     def quick(self, k: int) -> bool:
         """Whether an unfiltered search is short enough for an event loop, see `VectorIndex.quick`."""
         return self.index.quick(k) and (self.tail is None or self.tail.size <= QUICK_TAIL)
+
+    def unrelated(self, share: float, measure: Callable[[Vectors, float], float]) -> float:
+        """The cosine that this share of pairs of the build's vectors stays under, measured once."""
+        if share not in self.measured:
+            self.measured[share] = measure(self.vectors, share)
+        return self.measured[share]
 
     def whole(self) -> bool:
         """Whether no file was cut: reading beyond the end of a mapped one would end the process."""
@@ -98,24 +120,70 @@ def open_serving(build: Build, manifest: ServingManifest, files: Files, open_mod
         model = error
     _warm(index, table, model)
     tail = _open_tail(manifest, files, table)
+    words = _find_words(manifest.lexical, files)
+    lexical, held = _open_words(manifest.lexical, words)
     mapped = tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size)
-    return Serving(manifest, build, index, table, tail, model, _versions(table, tail), mapped, failures_of(found.values()), now)
+    return Serving(
+        manifest=manifest,
+        build=build,
+        index=index,
+        table=table,
+        tail=tail,
+        lexical=lexical,
+        tail_words=_words_of(tail, lexical),
+        vectors=open_matrix(paths["vectors"], build.count, build.dimension),
+        model=model,
+        versions=_versions(table, tail),
+        mapped=mapped + held,
+        failures=failures_of([*found.values(), *words.values()]),
+        looked_at=now,
+    )
 
 
 def with_tail(serving: Serving, manifest: ServingManifest, files: Files) -> Serving:
     """The same build, searched as another manifest says, with its tail. Blocking. Raises as `open_serving` does."""
     tail = _open_tail(manifest, files, serving.table)
+    lexical, held = serving.lexical, tuple[tuple[mmap.mmap, int], ...]()
+    if manifest.lexical != serving.manifest.lexical:
+        words = _find_words(manifest.lexical, files)
+        lexical, held = _open_words(manifest.lexical, words)
     serving.index.tune(manifest.search)
-    return replace(serving, manifest=manifest, tail=tail, versions=_versions(serving.table, tail))
+    return replace(
+        serving,
+        manifest=manifest,
+        tail=tail,
+        lexical=lexical,
+        tail_words=_words_of(tail, lexical),
+        versions=_versions(serving.table, tail),
+        mapped=serving.mapped + held,
+    )
 
 
 def without_tail(serving: Serving) -> Serving:
     """The build alone: the rows as they were when it was made."""
-    return replace(serving, tail=None, versions=_versions(serving.table, None))
+    return replace(serving, tail=None, tail_words=None, versions=_versions(serving.table, None))
 
 
 def _open_tail(manifest: ServingManifest, files: Files, table: ChunkTable) -> TailIndex | None:
     return None if manifest.tail is None else open_tail(files.find(manifest.tail.ref).path, table)
+
+
+def _find_words(lexical: Lexical | None, files: Files) -> Mapping[str, Found]:
+    return {} if lexical is None else {role: files.find(ref) for role, ref in lexical.files.items()}
+
+
+def _open_words(lexical: Lexical | None, found: Mapping[str, Found]) -> tuple[LexicalIndex | None, tuple[tuple[mmap.mmap, int], ...]]:
+    """The keyword index, and what is mapped for it."""
+    if lexical is None:
+        return None, ()
+    index = open_lexical_index({role: file.path for role, file in found.items()}, Statistics(lexical.chunks, lexical.terms))
+    return index, tuple((_hold(found[role].path), ref.size) for role, ref in lexical.files.items() if ref.size)
+
+
+def _words_of(tail: TailIndex | None, lexical: LexicalIndex | None) -> TailWords | None:
+    if tail is None or lexical is None:
+        return None
+    return TailWords([terms(text) for text in tail.texts.to_pylist()], lexical)
 
 
 def _versions(table: ChunkTable, tail: TailIndex | None) -> Mapping[str, int]:

@@ -30,14 +30,14 @@ class Reference(NamedTuple):
 
 
 def references(state: ObjectState) -> Iterator[ObjectRef]:
-    """What one object of the catalog refers to: data files, those of versions that are kept, and ledgers; corpora, builds,
-    tails that are served, and what an index is measured by."""
+    """What one object of the catalog refers to: data files, those of versions that are kept, and ledgers; corpora with their
+    keyword indexes, builds, tails that are served, and what an index is measured by."""
     if state.table is not None:
         yield from (file.ref for file in state.table.files)
         yield from (file.ref for former in state.table.former for file in former.removed if not file.lost)
         yield from (ledger.ref for ledger in state.table.ledgers)
     if state.index is not None:
-        yield from (corpus.ref for corpus in state.index.corpora.values())
+        yield from (ref for corpus in state.index.corpora.values() for ref in corpus.refs)
         for build in state.index.builds.values():
             yield from build.files.values()
         yield from (tail.ref for tail in state.index.tails)

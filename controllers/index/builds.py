@@ -18,6 +18,7 @@ from engines.embedding.registry import fingerprint
 from engines.errors import EngineError, QueryInvalid
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
+from engines.lexical.job import LexicalTask, lexical_digest
 from engines.sql.tables import sql_name
 from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import make_view
@@ -37,13 +38,14 @@ from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.entry import BuildAdded, Change, CorpusAdded
-from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.indexes import Build, Corpus, IndexRecord, Lexical, ServingManifest, Tail
 from state.catalog.tables import Table
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.reader import ObjectReader
 
 _BEFORE_CORPUS = declare("index.before-corpus-entry")
+_BEFORE_LEXICAL = declare("index.before-lexical-entry")
 _BEFORE_BUILD = declare("index.before-build-entry")
 _AFTER_BUILD = declare("index.after-build-entry")
 _ROW_BYTES = 256
@@ -110,7 +112,15 @@ class Builds:
         self._far.difference_update([(corpus.digest, most_told(corpus, share)) for corpus in own if corpus.snapshot == table.snapshot])
         here = (corpus for corpus in own if (corpus.digest, most_told(corpus, share)) not in self._far and self.whole([corpus.ref]))
         found = sorted((corpus for corpus in here if near(corpus, table, tails, share)), key=lambda corpus: -corpus.table_version)
-        return tuple(Base(corpus, lag(corpus, table, tails, share), current_tail(corpus, table, tails)) for corpus in found)
+        return tuple(
+            Base(corpus, lag(corpus, table, tails, share), current_tail(corpus, table, tails), self._lexical(spec, corpus))
+            for corpus in found
+        )
+
+    def _lexical(self, spec: IndexSpec, corpus: Corpus) -> Lexical | None:
+        """The keyword index of a corpus, if one is wanted and there."""
+        held = corpus.lexical if spec.lexical else None
+        return held if held is not None and held.digest == lexical_digest(corpus.digest) and self.whole(held.files.values()) else None
 
     def lag(self, spec: IndexSpec, table: Table, record: IndexRecord) -> Lag | None:
         """What the corpus that serves lacks of the present rows, if that can be made up for: with another model it cannot."""
@@ -137,7 +147,10 @@ class Builds:
             return result
         del self._embedding[name]
         hit(_BEFORE_CORPUS)
-        self._record(CorpusAdded(name, Corpus.from_dict(result)), job, "texts were embedded", revision)
+        corpus, record = Corpus.from_dict(result), self._catalog.index(index.key.name)
+        if record is not None and corpus.digest in record.corpora:  # made again: the same texts, so their keyword index stays
+            corpus = replace(corpus, lexical=record.corpora[corpus.digest].lexical)
+        self._record(CorpusAdded(name, corpus), job, "texts were embedded", revision)
         return None
 
     def _is_of(self, job: Job, spec: IndexSpec) -> bool:
@@ -243,6 +256,25 @@ class Builds:
         hit(_BEFORE_BUILD)
         self._record(BuildAdded(str(index.key), Build.from_dict(result)), job, f"{candidate.engine} was built", revision)
         hit(_AFTER_BUILD)
+        return None
+
+    def index_words(self, index: Resource, corpus: Corpus, weight: int, revision: str) -> Started | None:
+        """Makes a corpus's keyword index: the job, then the entry. Raises what the job raised."""
+        task = LexicalTask(
+            corpus=corpus.digest,
+            corpus_path=str(self._objects.path(corpus.ref)),
+            chunks=corpus.chunks,
+            target=self._buckets.configs()[corpus.ref.bucket],
+            key_prefix=f"indexes/{index.key.name}/lexical",
+        )
+        weight = job_weight(weight, task.target)
+        job = Job(f"lexical-{lexical_digest(corpus.digest)}", "lexical", "engines.lexical.job:run", task.to_dict(), weight, str(index.key))
+        result = run_job(self._executor, job, reasons.BUILDING, "building the keyword index", beside=("tail", "build"))
+        if isinstance(result, Started):
+            return result
+        hit(_BEFORE_LEXICAL)
+        with_words = replace(corpus, lexical=Lexical.from_dict(result))
+        self._record(CorpusAdded(str(index.key), with_words), job, "words were indexed", revision)
         return None
 
     def abandon(self, name: str) -> None:

@@ -11,7 +11,7 @@ from controllers.events import Events
 from controllers.index import plan as planning
 from controllers.index.builds import Builds, text_weight, trial_owner, wanted_corpus
 from controllers.index.measured import Measured, measured
-from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexStep, Observed, Serve, Unchoose
+from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexStep, IndexWords, Observed, Serve, Unchoose
 from controllers.index.pointer import Cause, Pointer
 from controllers.index.promotions import Promotions
 from controllers.outcome import Outcome, Stalled, Waiting
@@ -85,7 +85,7 @@ class IndexController:
             candidates=candidates,
             bucket=bucket,
             lag=self._builds.lag(spec, table, record) if record is not None else None,
-            damaged=self._damaged(record) if record is not None else frozenset(),
+            damaged=self._damaged(record, spec) if record is not None else frozenset(),
             unbuilt=unbuilt,
             measured=self._measured(record) if record is not None else {},
         )
@@ -93,7 +93,9 @@ class IndexController:
     def drift(self, observed: Observed) -> tuple[str, ...]:
         """Corpora and builds, by what they are named by."""
         corpora = observed.record.corpora if observed.record is not None else {}
-        return tuple(sorted(f"{'corpus' if digest in corpora else 'build'} {digest}" for digest in observed.damaged))
+        builds = observed.record.builds if observed.record is not None else {}
+        kinds = {digest: "corpus" if digest in corpora else "build" if digest in builds else "keyword index" for digest in observed.damaged}
+        return tuple(sorted(f"{kind} {digest}" for digest, kind in kinds.items()))
 
     def plan(self, resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
         """See `plan.plan`."""
@@ -108,6 +110,8 @@ class IndexController:
         match step:
             case Embed():
                 return self._builds.embed(resource, revision)
+            case IndexWords(corpus=corpus, weight=weight):
+                return self._builds.index_words(resource, corpus, weight, revision)
             case BuildOwn(candidate=candidate, weight=weight):
                 return self._builds.build(resource, candidate, weight, str(resource.key), revision)
             case Follow(lag=lag, manifest=manifest):
@@ -187,8 +191,10 @@ class IndexController:
         """Nothing is read for an index that no EvalSet measures."""
         return measured(self._trials.of(record.name), record.truths.values(), record.builds) if record.truths else {}
 
-    def _damaged(self, record: IndexRecord) -> frozenset[str]:
+    def _damaged(self, record: IndexRecord, spec: IndexSpec) -> frozenset[str]:
         broken = {digest for digest, corpus in record.corpora.items() if not self._builds.whole([corpus.ref])}
+        words = [corpus.lexical for corpus in record.corpora.values() if corpus.lexical is not None and spec.lexical]
+        broken |= {lexical.digest for lexical in words if not self._builds.whole(lexical.files.values())}
         return frozenset(broken | {digest for digest, build in record.builds.items() if not self._builds.whole(build.files.values())})
 
     def _serve(self, resource: Resource, step: Serve, revision: str) -> None:
@@ -210,5 +216,5 @@ class IndexController:
 
 
 def _objects(record: IndexRecord, corpora: Iterable[str], builds: Iterable[str]) -> list[ObjectRef]:
-    refs = [record.corpora[digest].ref for digest in corpora if digest in record.corpora]
+    refs = [ref for digest in corpora if digest in record.corpora for ref in record.corpora[digest].refs]
     return refs + [ref for digest in builds if digest in record.builds for ref in record.builds[digest].files.values()]

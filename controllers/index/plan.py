@@ -17,7 +17,7 @@ from controllers.step import Work
 from specs.kinds.index import IndexSpec, ServeGeneration
 from specs.resource import Resource
 from state import reasons
-from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, Lexical, ServingManifest, Tail
 from state.catalog.tables import Table
 
 
@@ -51,11 +51,13 @@ class Base:
     Args:
         lag: what it lacks of them; None for nothing.
         tail: that leads from it to them; None where they are the same.
+        lexical: its keyword index, where one is wanted and whole.
     """
 
     corpus: Corpus
     lag: Lag | None = None
     tail: Tail | None = None
+    lexical: Lexical | None = None
 
 
 class Answer(NamedTuple):
@@ -68,7 +70,7 @@ class Answer(NamedTuple):
     @property
     def manifest(self) -> ServingManifest:
         """With the rows that came since, as far as they are known."""
-        return ServingManifest(self.build, self.candidate.generation, dict(self.candidate.search), self.base.tail)
+        return ServingManifest(self.build, self.candidate.generation, dict(self.candidate.search), self.base.tail, self.base.lexical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Observed:
         bases: the corpora that can stand for the present rows, newest first; without any, those are to be embedded first.
         candidates: recipes over them.
         lag: what the corpus that serves lacks of the present rows, its tail included.
-        damaged: digests of corpora and builds whose objects are missing.
+        damaged: digests of corpora, builds and keyword indexes whose objects are missing.
         problem: why the dataset, its columns or the bucket cannot be used; None if they can.
         unbuilt: generations whose recipe cannot be built in this version.
         measured: what trials say of builds, by `way`.
@@ -117,6 +119,24 @@ class Embed:
     def summary(self) -> str:
         """See `Step`."""
         return "embed the texts that are new or changed"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexWords:
+    """Makes the keyword index of a corpus."""
+
+    why: str
+    corpus: Corpus
+    weight: int
+
+    @property
+    def work(self) -> Work | None:
+        """Bytes of text."""
+        return Work("lexical", self.weight)
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return "build the keyword index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +210,7 @@ class Forget:
         return f"remove {len(self.builds)} old builds and {len(self.corpora)} old corpora"
 
 
-IndexStep = Embed | Follow | BuildOwn | Serve | Unchoose | Forget
+IndexStep = Embed | Follow | IndexWords | BuildOwn | Serve | Unchoose | Forget
 """What an Index's plan is made of."""
 
 
@@ -208,8 +228,8 @@ def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
     if record.choice is not None and (why := _void(spec, record.choice, observed)):
         return (Unchoose(why),)
     answer = choose(spec, observed)
-    if answer is None:
-        return _own_build(spec, observed)
+    if (words := _words(spec, answer, observed)) or answer is None:
+        return words or _own_build(spec, observed)
     if answer.base.lag is not None and not _lacks_rows(observed):
         return (Follow("rows came, changed or went since it was built", answer.manifest, answer.base.lag),)
     if record.serving != answer.manifest and answer.base.lag is None:
@@ -291,6 +311,15 @@ def _own_build(spec: IndexSpec, observed: Observed) -> tuple[IndexStep, ...]:
     return (BuildOwn(why, own, _weight(observed.bases[0].corpus)),)
 
 
+def _words(spec: IndexSpec, answer: Answer | None, observed: Observed) -> tuple[IndexWords, ...]:
+    """The keyword index of what is to serve, else of the newest corpus, where it lacks one."""
+    base = observed.bases[0] if answer is None else answer.base
+    if not spec.lexical or base.lexical is not None:
+        return ()
+    why = "the corpus has none yet" if base.corpus.lexical is None else "it is missing, damaged or of another version"
+    return (IndexWords(why, base.corpus, observed.corpus_weight),)
+
+
 def _weight(corpus: Corpus) -> int:
     """Bytes of vectors."""
     return corpus.chunks * corpus.dimension * 4
@@ -343,6 +372,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         "tableVersion": corpus.table_version if tail is None else tail.table_version,
         "changedSince": 0 if tail is None else tail.changed,
         "chosenByHand": chosen.chosen,
+        "lexical": spec.lexical,
     }
     measured = observed.measured.get(way(answer.build, chosen.search))
     if measured is not None:
@@ -375,6 +405,4 @@ def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:
 
 def not_built(spec: IndexSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
-    if spec.lexical:
-        return "`lexical: true`"
     return "`embed: {model: {ollama: …}}`" if spec.embed.model != "builtin" else None

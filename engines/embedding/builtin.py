@@ -72,6 +72,11 @@ class StaticEmbedder:
         """How many tokens the text has."""
         return len(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids)
 
+    def token_vectors(self, text: str) -> NDArray[np.float32]:
+        """float32 (tokens, dimension): of each token its own, not normalised."""
+        vectors: NDArray[np.float32] = self._weights.take(self._tokenizer.encode(text, add_special_tokens=False).ids, axis=0)
+        return vectors
+
     def _pool(self, ids: list[int]) -> NDArray[Any]:
         """The sum of the tokens' vectors: their mean but for the length, which is normalised away."""
         total: NDArray[Any] = self._weights.take(ids[:_SLICE], axis=0).sum(axis=0)

@@ -45,7 +45,7 @@ class Embedder(Protocol):
         """Each token's begin and end in the text, in characters, ascending."""
 
 
-_opened: dict[str, Embedder] = {}
+_opened: dict[str, builtin.StaticEmbedder] = {}
 _fingerprints: dict[str, str] = {}
 _opening = threading.Lock()
 
@@ -55,11 +55,16 @@ def open_embedder(model: Model = builtin.NAME) -> Embedder:
 
     Blocking on first use. Raises EngineUnsupported for a model that is not built, ModelUnavailable for one that cannot be read.
     """
-    name = _supported(model)
+    _supported(model)
+    return open_builtin()
+
+
+def open_builtin() -> builtin.StaticEmbedder:
+    """The built-in one, which knows its tokens' vectors too. Blocking on first use. Raises ModelUnavailable."""
     with _opening:
-        if name not in _opened:
-            _opened[name] = builtin.load()
-        return _opened[name]
+        if builtin.NAME not in _opened:
+            _opened[builtin.NAME] = builtin.load()
+        return _opened[builtin.NAME]
 
 
 def fingerprint(model: Model = builtin.NAME) -> str:

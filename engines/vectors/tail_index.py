@@ -27,10 +27,10 @@ class TailIndex:
 
     facts: Facts
     current: Mask | None
-    _vectors: Vectors
+    vectors: Vectors
     _keys: pa.Array
     _numbers: pa.Array
-    _texts: pa.Array
+    texts: pa.Array
 
     @property
     def size(self) -> int:
@@ -39,14 +39,18 @@ class TailIndex:
 
     def search(self, query: Vectors, k: int, keys: pa.Array | None = None) -> tuple[Ids, Vectors]:
         """The exact k best as `VectorIndex.search` gives them, of the rows with these keys; None allows all."""
-        allowed: Mask | None = None
-        if keys is not None:
-            allowed = pc.is_in(self._keys, value_set=keys).to_numpy(zero_copy_only=False)
-        return nearest(self._vectors, query, k, allowed)
+        return nearest(self.vectors, query, k, self.of_rows(keys))
+
+    def of_rows(self, keys: pa.Array | None) -> Mask | None:
+        """bool (size,): True for the chunks of the rows with one of these keys; None, for all, without keys."""
+        if keys is None:
+            return None
+        allowed: Mask = pc.is_in(self._keys, value_set=keys).to_numpy(zero_copy_only=False)
+        return allowed
 
     def rows(self, ids: Ids) -> list[Row]:
         """The chunks of these ids, in their order."""
-        return [(self._keys[at].as_py(), self._numbers[at].as_py(), self._texts[at].as_py()) for at in ids.tolist()]
+        return [(self._keys[at].as_py(), self._numbers[at].as_py(), self.texts[at].as_py()) for at in ids.tolist()]
 
 
 def open_tail(path: Path, table: ChunkTable) -> TailIndex:

@@ -52,22 +52,17 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
     state, settings = open_here(session.here())
 
     async def ask() -> dict[str, Any]:
-        from engines.at import at_from
+        from api.bodies import as_model
+        from api.search import SearchBody, document, request_of
         from engines.errors import SearchInvalid
         from engines.reading import ANONYMOUS
-        from engines.search import SearchRequest
         from reconciler.reading import reading
 
         if body["k"] > settings.limits.search_k:
             raise SearchInvalid(f"k must be at most {settings.limits.search_k}.", remedy="`limits.searchK` in lakehouse.yaml is the limit.")
         async with reading(state, settings) as readers:
-            at = None if body.get("at") is None else at_from(body["at"])
-            result = await readers.searches.search(SearchRequest(**{**body, "at": at}), ANONYMOUS)
-            hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
-            document = {"hits": hits, "index": result.index, "generation": result.generation, "versions": dict(result.versions)}
-            if result.coverage is not None:
-                document["coverage"] = {"version": result.coverage.version, "missing": result.coverage.missing}
-            return document | ({"rescues": list(result.rescues)} if result.rescues else {})
+            given = as_model({name: value for name, value in body.items() if value is not None}, SearchBody)
+            return document(await readers.searches.search(request_of(given), ANONYMOUS))
 
     return asyncio.run(ask())
 

@@ -14,6 +14,7 @@ _MOST_LINES, _MOST_LINES_OF_A_RECORD = 4, 16
 """Of one value."""
 _GAP = 2
 _NULL = "null"
+_STAGE_CANDIDATES = 10
 _HIT_INDENT = len("0.000  ")
 
 
@@ -124,6 +125,20 @@ def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     by = f" by {answer['generation']}" if answer["generation"] else ""
     terminal.line(terminal.style(f"{number(len(answer['hits']), 'hit')} of {answer['index']}{by}; {versions}", "dim"))
     caveats(answer, terminal)
+
+
+def stages_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
+    """What each stage of a ranking did: its facts, and its best candidates."""
+    for stage in answer.get("stages", ()):
+        facts = [f"{name} {_text(value)}" for name, value in stage.items() if name not in ("stage", "candidates")]
+        if stage["stage"] != "filter":
+            facts.append(number(len(stage["candidates"]), "candidate"))
+        terminal.line()
+        terminal.line(f"{terminal.style(stage['stage'], 'bold')}: {', '.join(facts)}")
+        for candidate in stage["candidates"][:_STAGE_CANDIDATES]:
+            chunk = f", chunk {candidate['chunk']}" if candidate["chunk"] else ""
+            told = f"{candidate['rank']:>3}  {candidate['score']:.3f}  {one_line(candidate['key'])}{chunk}"
+            terminal.line(terminal.cut(told, terminal.width))
 
 
 def _text(value: Any) -> str:

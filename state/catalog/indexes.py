@@ -11,11 +11,30 @@ from state.objects import ObjectRef
 
 
 @dataclass(frozen=True, slots=True)
+class Lexical:
+    """The keyword index of a corpus: `files` by role, over so many `chunks` that have so many `terms` together. `digest` is that of its
+    inputs."""
+
+    digest: str
+    files: Mapping[str, ObjectRef] = field(hash=False)
+    chunks: int
+    terms: int
+
+    def to_dict(self) -> dict[str, Any]:
+        files = {name: ref.to_dict() for name, ref in self.files.items()}
+        return {"digest": self.digest, "files": files, "chunks": self.chunks, "terms": self.terms}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{**data, "files": {name: ObjectRef.from_dict(ref) for name, ref in data["files"].items()}})
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """The embedded chunks of one table snapshot: a Parquet file in `ref`. `digest` is that of its inputs, `rows` counts source rows.
 
     `table_at` is when the table's version was committed: with `table_version` it says which version that was, whatever became of the
-    table since; "" where it is not known.
+    table since; "" where it is not known. `lexical` is its keyword index, where one was asked for.
     """
 
     digest: str
@@ -27,6 +46,7 @@ class Corpus:
     fingerprint: str
     dimension: int
     table_at: str = ""
+    lexical: Lexical | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -39,11 +59,19 @@ class Corpus:
             "fingerprint": self.fingerprint,
             "dimension": self.dimension,
             "table_at": self.table_at,
+            **({} if self.lexical is None else {"lexical": self.lexical.to_dict()}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"])})
+        lexical = data.get("lexical")
+        changed = {"ref": ObjectRef.from_dict(data["ref"]), "lexical": None if lexical is None else Lexical.from_dict(lexical)}
+        return cls(**{**data, **changed})
+
+    @property
+    def refs(self) -> tuple[ObjectRef, ...]:
+        """Of all its objects."""
+        return (self.ref, *(() if self.lexical is None else self.lexical.files.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +190,14 @@ class EvalTruth:
 
 @dataclass(frozen=True, slots=True)
 class ServingManifest:
-    """What answers a search: a build (by digest), search parameters, and what became of the rows since, if anything did."""
+    """What answers a search: a build (by digest), search parameters, what became of the rows since, if anything did, and the keyword index
+    of its corpus, if there is one."""
 
     build: str
     generation: str | None
     search: Mapping[str, Any] = field(default_factory=dict, hash=False)
     tail: Tail | None = None
+    lexical: Lexical | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -175,12 +205,19 @@ class ServingManifest:
             "generation": self.generation,
             "search": dict(self.search),
             "tail": None if self.tail is None else self.tail.to_dict(),
+            **({} if self.lexical is None else {"lexical": self.lexical.to_dict()}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        tail = data.get("tail")
-        return cls(data["build"], data["generation"], data["search"], None if tail is None else Tail.from_dict(tail))
+        tail, lexical = data.get("tail"), data.get("lexical")
+        return cls(
+            data["build"],
+            data["generation"],
+            data["search"],
+            None if tail is None else Tail.from_dict(tail),
+            None if lexical is None else Lexical.from_dict(lexical),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
+from api.search import SearchAnswer
 from engines import errors
+from engines.ranking import Ranking, Stage
+from engines.reading import Reader
+from engines.search import SearchRequest, SearchResult
 
 pytestmark = pytest.mark.anyio
 
@@ -13,6 +17,7 @@ async def test_hits_say_what_found_them(client: Any, world: Any) -> None:
     response = await client.post("/search", json={"index": "resumes", "text": "java", "k": 3, "filter": "city = 'Chicago'", "model": "m"})
     assert await response.json() == {
         "hits": [{"key": '["C-1"]', "chunk": 0, "text": "Java and Kafka", "score": 0.75}],
+        "mode": "vector",
         "index": "resumes",
         "generation": "resumes-g1",
         "versions": {"candidates": 3},
@@ -39,6 +44,13 @@ async def test_a_vector_is_asked_as_given(client: Any, world: Any) -> None:
         ({"index": "resumes", "texts": "a"}, "did you mean `text`?"),
         ({"index": "resumes", "vector": []}, "at least 1 item"),
         ({"text": "a"}, "index: is missing"),
+        ({"index": "resumes", "text": "a", "mode": "fuzzy"}, "'vector', 'lexical' or 'hybrid'"),
+        ({"index": "resumes", "text": "a", "weights": {"vector": -1}}, "greater than or equal to 0"),
+        ({"index": "resumes", "text": "a", "weights": {"words": 1}}, "weights.words"),
+        ({"index": "resumes", "text": "a", "threshold": {"beats": 1}}, "less than 1"),
+        ({"index": "resumes", "text": "a", "groupBy": "file"}, "'row'"),
+        ({"index": "resumes", "text": "a", "diversity": 2}, "must be at most 1"),
+        ({"index": "resumes", "text": "a", "rerank": "cohere"}, "'builtin'"),
     ],
 )
 async def test_requests_that_contradict_themselves_are_named(client: Any, world: Any, body: object, words: str) -> None:
@@ -47,6 +59,31 @@ async def test_requests_that_contradict_themselves_are_named(client: Any, world:
     assert response.status == 422
     assert words in " ".join([problem["detail"], *(str(entry) for entry in problem["errors"])])
     assert not world.searches.asked
+
+
+async def test_how_candidates_become_hits_is_passed_on(client: Any, world: Any) -> None:
+    ranking = {"mode": "hybrid", "weights": {"lexical": 0.5}, "threshold": {"beats": 0.99}, "groupBy": "row", "diversity": 0.2}
+    await client.post("/search", json={"index": "resumes", "text": "java", **ranking, "rerank": "builtin", "explain": True})
+    assert world.searches.asked[0].ranking == Ranking("hybrid", 1.0, 0.5, None, 0.99, True, 0.2, "builtin", True)
+    await client.post("/search", json={"index": "resumes", "text": "java", "threshold": 0.3})
+    assert world.searches.asked[1].ranking == Ranking(threshold=0.3)
+
+
+async def test_stages_are_told_where_they_are_asked_for(client: Any, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = (Stage("filter", {"chunks": 3}), Stage("vector", {"weight": 1.0}, (('["C-1"]', 0, 0.75),)))
+
+    async def search(request: SearchRequest, reader: Reader) -> SearchResult:
+        return SearchResult((), "resumes", None, {}, mode="hybrid", stages=stages)
+
+    monkeypatch.setattr(world.searches, "search", search)
+    response = await client.post("/search", json={"index": "resumes", "text": "java", "explain": True})
+    answer = await response.json()
+    SearchAnswer.model_validate(answer)
+    assert answer["mode"] == "hybrid"
+    assert answer["stages"] == [
+        {"stage": "filter", "chunks": 3, "candidates": []},
+        {"stage": "vector", "weight": 1.0, "candidates": [{"key": '["C-1"]', "chunk": 0, "rank": 1, "score": 0.75}]},
+    ]
 
 
 async def test_an_infinite_vector_is_refused(client: Any) -> None:

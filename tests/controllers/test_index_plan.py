@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controllers.index import plan as index
 from controllers.index.following import LEAST, Lag, lag, near
-from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, Observed, Serve, Unchoose
+from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexWords, Observed, Serve, Unchoose
 from controllers.index_generation import plan as generation
 from controllers.index_generation.plan import BuildGeneration
 from controllers.outcome import Ready, Stalled, Waiting
@@ -23,7 +23,7 @@ from state import reasons
 from state.catalog.data_files import DataFile
 from state.catalog.entry import BuildAdded, CorpusAdded, Forgotten, Served
 from state.catalog.fold import ObjectState, apply
-from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, ServingManifest, Tail
+from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, Lexical, ServingManifest, Tail
 from state.catalog.schemas import Column, Schema
 from state.catalog.tables import Former, Table
 from state.objects import ObjectRef
@@ -416,15 +416,48 @@ class TestEndings:
         assert index.plan(AUTO, now) == ()
         assert index.conclude(AUTO, now) is problem
 
-    @pytest.mark.parametrize(
-        ("more", "named"), [(", lexical: true", "`lexical: true`"), (", embed: {model: {ollama: nomic}}", "`embed: {model: {ollama: …}}`")]
-    )
-    def test_what_is_not_built_is_named(self, more: str, named: str) -> None:
-        resource = index_of(more)
+    def test_what_is_not_built_is_named(self) -> None:
+        resource, named = index_of(", embed: {model: {ollama: nomic}}"), "`embed: {model: {ollama: …}}`"
         assert index.plan(resource, observed(None)) == ()
         outcome = index.conclude(resource, observed(None))
         assert isinstance(outcome, Stalled)
         assert (outcome.reason, outcome.message.startswith(named)) == (reasons.NOT_SUPPORTED, True)
+
+
+class TestWords:
+    wanted = index_of(", lexical: true")
+    words = Lexical("w1", {"terms": ref("w1")}, 7, 20)
+
+    def base(self, **facts: Any) -> Base:
+        return Base(corpus("c1"), **facts)
+
+    def test_they_come_before_the_build_and_before_it_serves(self) -> None:
+        for known in (record("c1"), record("c1", ((G1, "c1"),)), record("c1", ((G1, "c1"),), G1)):
+            (step,) = index.plan(self.wanted, observed(known, G1, bases=(self.base(),)))
+            assert step == IndexWords("the corpus has none yet", corpus("c1"), 1000)
+            assert step.work is not None
+            assert (step.work.kind, step.work.weight, step.summary()) == ("lexical", 1000, "build the keyword index")
+
+    def test_what_serves_gets_them_with_the_pointer(self) -> None:
+        known = record("c1", ((G1, "c1"),), G1)
+        (step,) = index.plan(self.wanted, observed(known, G1, bases=(self.base(lexical=self.words),)))
+        assert isinstance(step, Serve)
+        assert step.manifest == replace(manifest(G1), lexical=self.words)
+
+    def test_those_that_are_damaged_are_made_again(self) -> None:
+        held = replace(corpus("c1"), lexical=self.words)
+        (step,) = index.plan(self.wanted, observed(record("c1", ((G1, "c1"),), G1), G1, bases=(Base(held),)))
+        assert isinstance(step, IndexWords)
+        assert step.why.startswith("it is missing, damaged")
+
+    def test_nobody_wants_them(self) -> None:
+        assert index.plan(AUTO, observed(record("c1", ((G1, "c1"),), G1), G1)) == ()
+
+    def test_records_come_back_as_they_were(self) -> None:
+        held = replace(corpus("c1"), lexical=self.words)
+        serving = replace(manifest(G1), lexical=self.words)
+        known = replace(record("c1", ((G1, "c1"),)), corpora={"c1": held}, serving=serving)
+        assert IndexRecord.from_dict(known.to_dict()) == known
 
 
 class TestGeneration:

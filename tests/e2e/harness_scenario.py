@@ -53,7 +53,7 @@ spec: {source: {files: "data/notes.csv"}, deletion: delete}
 apiVersion: lakehouse/v1
 kind: Index
 metadata: {name: remarks}
-spec: {dataset: notes, text: [note]}
+spec: {dataset: notes, text: [note], lexical: true}
 """
 RESUMES = """
 apiVersion: lakehouse/v1

@@ -32,6 +32,7 @@ OFTEN = {
     "jobs.result-written": 2,
     "index.after-serve": 2,
     "tail.stored": 1,
+    "lexical.stored": 1,
     "discards.noted": 1,
     "local-store.linked": 20,
 }
@@ -44,7 +45,9 @@ ONCE = frozenset(
         "catalog.before-checkpoint-delete",
         "corpus.part-kept",
         "follow.before-inventory",
+        "index.before-lexical-entry",
         "lease.claimed",
+        "lexical.stored",
         "migration.after-commit",
         "migration.before-commit",
         "status.checkpoint-written",

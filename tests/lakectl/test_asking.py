@@ -32,7 +32,7 @@ ANSWER = {
 }
 HITS = {
     "hits": [{"key": '["c1"]', "chunk": 0, "text": "writes kafka streams in java", "score": 0.4539}],
-    "index": "resumes", "generation": "resumes-g1", "versions": {"people": 1},
+    "mode": "vector", "index": "resumes", "generation": "resumes-g1", "versions": {"people": 1},
 }  # fmt: skip
 
 
@@ -110,6 +110,55 @@ def test_a_rescue_is_told_beside_the_answer(daemon: Daemon, lakectl: Callable[..
         said = lakectl("--url", daemon.url, *words)
         assert note in said.err
         assert "mirror" not in said.out
+
+
+def test_a_search_is_told_how_to_rank(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    words = "--mode hybrid --weights 1:0.5 --threshold 99.9% --by-row --diversity 0.2 --rerank builtin --explain"
+    lakectl("--url", daemon.url, "search", "resumes", "java", *words.split())
+    assert daemon.asked[-1][1] == {
+        "index": "resumes", "text": "java", "k": 10, "mode": "hybrid", "weights": {"vector": 1.0, "lexical": 0.5},
+        "threshold": {"beats": pytest.approx(0.999)}, "groupBy": "row", "diversity": 0.2, "rerank": "builtin", "explain": True,
+    }  # fmt: skip
+    lakectl("--url", daemon.url, "search", "resumes", "java", "--threshold", "0.3")
+    assert daemon.asked[-1][1]["threshold"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("--weights", "1"),
+        ("--weights", "1:-1"),
+        ("--weights", "1:inf"),
+        ("--threshold", "much"),
+        ("--threshold", "100%"),
+        ("--mode", "words"),
+    ],
+)
+def test_what_cannot_be_ranked_by_is_refused(daemon: Daemon, lakectl: Callable[..., Said], option: str, given: str) -> None:
+    said = lakectl("--url", daemon.url, "search", "resumes", "java", f"{option}={given}")
+    assert (said.code, given in said.err, daemon.asked) == (2, True, [])
+
+
+def test_without_a_daemon_the_same_is_refused(lakehouse: Lakehouse) -> None:
+    said = lakehouse.call("search", "resumes", "java", "--diversity", "7")
+    assert (said.code, "diversity: must be at most 1" in said.err) == (2, True)
+    said = lakehouse.call("search", "resumes", "java", "--mode", "lexical")
+    assert (said.code, "There is no index 'resumes'." in said.err) == (2, True)
+
+
+def test_stages_are_shown_below_the_hits(daemon: Daemon, lakectl: Callable[..., Said], golden: Any) -> None:
+    candidates = [{"key": f'["c{rank}"]', "chunk": rank // 2, "rank": rank, "score": 1 / rank} for rank in range(1, 13)]
+    stages = [
+        {"stage": "filter", "chunks": 1200, "candidates": []},
+        {"stage": "lexical", "weight": 0.5, "terms": ["kafka"], "candidates": candidates},
+        {"stage": "threshold", "cosine": 0.25, "dropped": 11, "candidates": candidates[:1]},
+    ]
+    daemon.answers["/search"] = {**HITS, "mode": "hybrid", "stages": stages}
+    golden.check("search-stages.txt", lakectl("--url", daemon.url, "search", "resumes", "kafka", "--explain").out)
+    daemon.answers["/search"] = {**HITS, "hits": [], "mode": "hybrid", "stages": stages[:1]}
+    assert lakectl("--url", daemon.url, "search", "resumes", "kafka", "--explain").out.startswith(
+        "nothing was found\n\nfilter: chunks 1200\n"
+    )
 
 
 def test_problems_keep_sentence_and_remedy(daemon: Daemon, lakectl: Callable[..., Said]) -> None:

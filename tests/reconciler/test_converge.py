@@ -194,7 +194,7 @@ class TestForeground:
             (dataset("items", ", bucket: missing"), "Dataset/items", reasons.REFERENCE_MISSING),
             (index("titles", "nothing"), "Index/titles", reasons.REFERENCE_MISSING),
             (generation("g1", "nothing"), "IndexGeneration/g1", reasons.REFERENCE_MISSING),
-            (index("titles", "items", more=", lexical: true"), "Index/titles", reasons.NOT_SUPPORTED),
+            (index("titles", "items", more=", embed: {model: {ollama: nomic}}"), "Index/titles", reasons.NOT_SUPPORTED),
             (dataset("items").replace("source", "sauce"), "Dataset/items", reasons.INVALID_SPEC),
             (dataset("nothing"), "Dataset/nothing", reasons.SOURCE_EMPTY),
         ],

@@ -1,4 +1,4 @@
-"""`lakectl search`: texts of an index nearest in meaning."""
+"""`lakectl search`: texts of an index nearest in meaning, by their words, or both."""
 
 import argparse
 
@@ -6,20 +6,23 @@ from reconciler.lakectl.given_text import given_text
 from reconciler.lakectl.options import Parser, add_output, count
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import search_document
-from reconciler.lakectl.result_table import caveats, hits_table
+from reconciler.lakectl.result_table import caveats, hits_table, stages_table
 from reconciler.lakectl.session import Session
 
-USAGE = "INDEX TEXT [-k N] [--filter SQL] [--at VERSION|TIME] [-o FORMAT]"
+USAGE = "INDEX TEXT [-k N] [--filter SQL] [--mode MODE] [--at VERSION|TIME] [-o FORMAT]"
 DESCRIPTION = """
 Find the texts of an index that are nearest in meaning to TEXT (`-` reads it from standard input).
-The score is the cosine similarity: higher is better, 1 is equal. --filter takes an SQL condition
-over the columns of the index's dataset. With --at hits are rows and texts of a former version of it,
-searched in the kept build that is nearest; rows of that version that this build lacks are counted.
+The score is the cosine similarity: higher is better, 1 is equal. An index with `lexical: true` is
+searched by words as well, and hits are scored by their ranks: 1 is first in both. --mode takes one
+of the two alone. --filter takes an SQL condition over the columns of the index's dataset. With --at
+hits are rows and texts of a former version of it, searched in the kept build that is nearest; rows
+of that version that this build lacks are counted.
 """
 EXAMPLES = """
 lakectl search resumes "java developer who knows kubernetes"
 lakectl search resumes "warehouse work" -k 3 --filter "city = 'Chicago'"
 lakectl search resumes "warehouse work" --at 2026-01-31
+lakectl search resumes "ISO 9001 auditor" --mode lexical --by-row --explain
 """
 
 
@@ -29,6 +32,13 @@ def options(parser: Parser) -> None:
     parser.add_argument("text", metavar="TEXT", help="what to look for")
     parser.add_argument("-k", type=count, metavar="N", default=10, help="how many hits (default: 10)")
     parser.add_argument("--filter", metavar="SQL", help="only rows for which this holds")
+    parser.add_argument("--mode", choices=("vector", "lexical", "hybrid"), help="by meaning, words or both (default: what the index has)")
+    parser.add_argument("--weights", type=_weights, metavar="V:L", help="of meaning and words in mode hybrid (default: 1:1)")
+    parser.add_argument("--threshold", type=_threshold, metavar="X", help="the least cosine; or P%%, the share of unrelated pairs to beat")
+    parser.add_argument("--by-row", action="store_true", help="only the best text of each row")
+    parser.add_argument("--diversity", type=float, metavar="X", help="from 0 to 1: how much a hit is to be unlike those before it")
+    parser.add_argument("--rerank", choices=("builtin",), metavar="NAME", help="judge the best again: `builtin`, token by token")
+    parser.add_argument("--explain", action="store_true", help="show each stage's best candidates and scores")
     parser.add_argument("--at", metavar="VERSION|TIME", help="a former version: its number, or the one of an instant (ISO 8601, UTC)")
     parser.add_argument("--model", metavar="NAME", help="refuse to answer if the index was embedded by another model")
     add_output(parser)
@@ -39,6 +49,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     text = given_text(args.text, "lakectl search: the text")
     name = args.index.partition("/")[2] if args.index.lower().startswith("index/") else args.index
     asked = {"index": name, "text": text, "k": args.k, "filter": args.filter, "model": args.model, "at": args.at}
+    asked |= {"mode": args.mode, "weights": args.weights, "threshold": args.threshold, "diversity": args.diversity, "rerank": args.rerank}
+    asked |= {"groupBy": "row" if args.by_row else None, "explain": args.explain or None}
     answer = search_document(session, asked)
     if args.output != "table":
         emit(session.terminal, answer, args.output)
@@ -47,4 +59,35 @@ def run(args: argparse.Namespace, session: Session) -> int:
     else:
         session.terminal.line("nothing was found")
         caveats(answer, session.terminal)
+    if args.output == "table" and args.explain:
+        stages_table(answer, session.terminal)
     return 0
+
+
+def _weights(given: str) -> dict[str, float]:
+    vector, _, lexical = given.partition(":")
+    try:
+        return {"vector": _positive(vector), "lexical": _positive(lexical)}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{given!r} is no pair of weights, as in 1:0.5") from None
+
+
+def _threshold(given: str) -> float | dict[str, float]:
+    """A cosine, or a share in percent."""
+    try:
+        if not given.endswith("%"):
+            return float(given)
+        share = _positive(given[:-1]) / 100
+    except ValueError:
+        share = 1
+    if not share < 1:
+        raise argparse.ArgumentTypeError(f"{given!r} is neither a cosine, as in 0.3, nor a share under 100%, as in 99.9%")
+    return {"beats": share}
+
+
+def _positive(given: str) -> float:
+    """Raises ValueError."""
+    number = float(given)
+    if not 0 <= number < float("inf"):
+        raise ValueError(given)
+    return number

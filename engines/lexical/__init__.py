@@ -1,0 +1,1 @@
+"""Search by words: terms of texts, and BM25 over them."""

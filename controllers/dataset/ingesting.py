@@ -17,12 +17,14 @@ from engines.files.formats import work_of
 from engines.files.ingest_task import IngestTask
 from engines.jobs.job import Job
 from engines.row_keys import DELETED_COLUMN
+from engines.sensitivity.shown import EVERY_COLUMN
 from engines.sql.readings import lineage
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Resource
 from state.buckets import Buckets
 from state.catalog.tables import Table
+from state.descriptions import PUBLIC
 from state.reader import ObjectReader
 
 
@@ -73,6 +75,7 @@ class Ingests:
             contract=self._contracts.terms(spec, table, step),
             shape=shapes(spec, table)(None),
             formers=lineage(table) if table is not None and schema is not None else (),
+            hidden=_hidden(spec),
         )
 
     def job(self, resource: Resource, step: Follow, table: Table | None, revision: str) -> Job | None:
@@ -112,3 +115,10 @@ class Ingests:
         path = str(self._files.resolve(file.path)) if file.object is None else ""
         facts = replace(common, path=path, display_path=file.path, digest=file.digest, size=file.size, mtime_ns=file.mtime_ns)
         return replace(facts, format=form, options=options)
+
+
+def _hidden(spec: DatasetSpec) -> tuple[str, ...]:
+    """Columns that the spec calls sensitive."""
+    if set(spec.sensitivity) - {PUBLIC}:
+        return (EVERY_COLUMN,)
+    return tuple(name for name, column in spec.columns.items() if set(column.sensitivity) - {PUBLIC})

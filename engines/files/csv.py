@@ -25,7 +25,7 @@ from engines.files.behind import Behind
 from engines.files.conversion import Unfit, convert, has_nul, salvage
 from engines.files.inference import Evidence
 from engines.files.notations import Notation
-from engines.files.shapes import shorten
+from engines.files.shapes import form
 from engines.files.source import MAX_ROW_BYTES, ColumnPlan, Contradicted, Misfit, PassedOver, ReadOptions, Reopen, SourceFile
 from engines.files.types import arrow_type
 
@@ -135,7 +135,7 @@ class CsvReading:
                 return self._salvaged(column, plan, plan.aside, row)
             if plan.word != "guess":
                 raise Misfit(plan, unfit.value, self.line_of(row + unfit.index), row + unfit.index) from None
-            found[plan.name] = ("string", f"text, since row {row + unfit.index + 1} is {shorten(unfit.value)}")
+            found[plan.name] = ("string", f"text, since row {row + unfit.index + 1} is of the form {form(unfit.value)}")
             return None
 
     def _converted(self, column: pa.Array, plan: ColumnPlan) -> pa.Array:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engines.files import notations, shapes
-from engines.files.shapes import shorten
 
 SAMPLED_ROWS, SAMPLED_CELLS = 100, 20_000
 """A sample of a wide file has fewer rows."""
@@ -23,14 +22,14 @@ def why_absent(rows: Sequence[Sequence[str]]) -> str | None:
     if len(rows) < 2 or not all(rows[0]):
         return None
     sign = None
-    for first, *rest in zip(*rows[: max(3, SAMPLED_CELLS // len(rows[0]))], strict=True):
+    for number, (first, *rest) in enumerate(zip(*rows[: max(3, SAMPLED_CELLS // len(rows[0]))], strict=True), start=1):
         kinds = {_kind_of(cell) for cell in rest if cell}
         if not kinds or "string" in kinds or (len(kinds) > 1 and not kinds <= _NUMBERS):
             continue
         kind = _kind_of(first)
         if kind not in kinds and not {kind, *kinds} <= _NUMBERS:
             return None
-        sign = sign or _sign(first, kind, rest)
+        sign = sign or _sign(first, kind, rest, number)
     return sign
 
 
@@ -39,10 +38,11 @@ def _kind_of(cell: str) -> str:
     return (notations.kind_of(cell) or kind).partition(" ")[0] if kind == "string" else kind
 
 
-def _sign(first: str, kind: str, rest: Sequence[str]) -> str | None:
+def _sign(first: str, kind: str, rest: Sequence[str], number: int) -> str | None:
+    """Without the value, which may be anybody's."""
     if kind != "int64":
-        return f"{shorten(first)} is a {kind}, as in the rows below it" if kind != "string" else None
+        return f"its cell {number} is a {kind}, as in the rows below it" if kind != "string" else None
     if len(first) >= _LONG_DIGITS:
-        return f"{shorten(first)} is a long number, as in the rows below it"
+        return f"its cell {number} is a long number, as in the rows below it"
     counted = list(rest[:2]) == [str(int(first) + 1), str(int(first) + 2)]
-    return f"{shorten(first)} is counted on in the rows below it" if counted else None
+    return f"its cell {number} is counted on in the rows below it" if counted else None

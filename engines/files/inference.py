@@ -2,7 +2,8 @@
 
 Text stays text by name (zip, phone, ssn, account, … in the header) and by shape (a leading zero, ten digits that are telephone numbers,
 nine that are social security numbers), since a number that nobody calculates with is a code. Dates in other orders and decimal commas are
-read where they can mean one thing only (`notations.py`). Mixed formats are text; an empty column is text. Nothing here is trusted: on the
+read where they can mean one thing only (`notations.py`). Mixed formats are text; an empty column is text. A reason shows no value, since
+it ends in events and in git, but forms of values. Nothing here is trusted: on the
 way to Parquet every value is checked, and a guess that a later value contradicts gives way to text (`ingest.py`). Refuses to guess decimals
 and what "1" and "yes" mean. Next: `shapes.py` for single values.
 """
@@ -18,7 +19,7 @@ import orjson
 
 from engines.files import notations, shapes
 from engines.files.notations import Notation
-from engines.files.shapes import ZONED, shorten
+from engines.files.shapes import ZONED, form
 
 SAMPLED_ROWS = 1_000
 SAMPLED_CELLS = 100_000
@@ -212,28 +213,28 @@ def _decide_single(name: str, kind: str, values: str, evidence: Evidence) -> tup
         element, why = _decide_kind(name, evidence.elements or Evidence())
         return f"list<{element}>", f"{values}: arrays, whose elements are {element} ({why})"
     example = evidence.examples[kind]
-    return "string", why_text(example) if isinstance(example, str) else f"text, since float64 and int64 cannot keep {shorten(example)}"
+    return "string", why_text(example) if isinstance(example, str) else "text, since float64 and int64 cannot keep every number"
 
 
 def why_text(text: str) -> str:
-    """Why a single value makes its column text."""
+    """Why a single value makes its column text, without the value."""
     if re.fullmatch(r"0[0-9]+", text):
-        return f"text, since {shorten(text)} begins with a zero"
+        return "text, since a number begins with a zero"
     if re.fullmatch(r"-?[0-9]{19,}", text):
-        return f"text, since {shorten(text)} has more than 18 digits"
+        return "text, since a number has more than 18 digits"
     if re.fullmatch(shapes.FLOAT, text):
-        return f"text, since float64 cannot keep {shorten(text)} exactly"
-    return f"text, as {shorten(text)}"
+        return f"text, since float64 cannot keep a number of the form {form(text)} exactly"
+    return f"text, of the form {form(text)}" if any(map(str.isnumeric, text)) else "text"
 
 
 def _mixture(evidence: Evidence) -> str:
     common = evidence.kinds.most_common(4)
-    parts = [f"{count} {_NAMED.get(kind, kind)} as {_shown(evidence.examples[kind])}" for kind, count in common]
+    parts = [f"{count} {_NAMED.get(kind, kind)} of the form {_shown(evidence.examples[kind])}" for kind, count in common]
     return "text, since the values are mixed: " + ", ".join(parts)
 
 
 def _shown(value: object) -> str:
-    return shorten(orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value)
+    return form(orjson.dumps(value, default=str).decode() if isinstance(value, dict | list) else value)
 
 
 def _code_word(name: str) -> str | None:
@@ -248,10 +249,10 @@ def _code_shape(integers: set[str]) -> str | None:
     """Why whole numbers are rather telephone or social security numbers; None if they are not."""
     example = min(integers)
     if all(_PHONE.fullmatch(text) for text in integers):
-        return f"text, since all values look like telephone numbers, as {shorten(example)}"
+        return f"text, since all values look like telephone numbers, of the form {form(example)}"
     if len(integers) >= _SSN_SAMPLE and all(_SSN.fullmatch(text) for text in integers):
         numbers = [int(text) for text in integers]
         # Numbers handed out in sequence have nine digits too, but lie close together.
         if max(numbers) - min(numbers) > _SSN_SPREAD:
-            return f"text, since all values look like social security numbers, as {shorten(example)}"
+            return f"text, since all values look like social security numbers, of the form {form(example)}"
     return None

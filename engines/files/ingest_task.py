@@ -35,7 +35,7 @@ class IngestTask:
     columns get the ids from next_column_id on, and the extended schema the id next_schema_id. overrides: column -> type, the operator's
     word for columns that schema does not know (where it does, schema says the type). key_prefix: of the parts' keys. sequence: the place
     that the rows will have among the table's. contract: None for a table without one. shape: what tells a file of before a migration; None
-    where there are none. formers: former schemas that the parts are to tell of.
+    where there are none. formers: former schemas that the parts are to tell of. hidden: see `SourceFile`.
     """
 
     dataset: str
@@ -60,6 +60,7 @@ class IngestTask:
     contract: Terms | None = None
     shape: Shape | None = None
     formers: tuple[Schema, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -86,6 +87,7 @@ class IngestTask:
             "contract": self.contract and self.contract.to_dict(),
             "shape": None if self.shape is None else self.shape.to_dict(),
             "formers": [schema.to_dict() for schema in self.formers],
+            "hidden": list(self.hidden),
         }
 
     @classmethod
@@ -100,6 +102,7 @@ class IngestTask:
             "primary_key": tuple(document["primary_key"]),
             "shape": None if shape is None else Shape.from_dict(shape),
             "formers": tuple(Schema.from_dict(former) for former in document["formers"]),
+            "hidden": tuple(document["hidden"]),
         }
         return cls(**{**document, **parsed})
 
@@ -112,7 +115,8 @@ class IngestTask:
     def source(self) -> SourceFile:
         """The file, to be read."""
         lenient = self.contract is not None and self.contract.on_violation == "quarantine"
-        return SourceFile(Path(self.path), self.display_path, self.format, replace(self.options, skip_ragged=lenient))
+        options = replace(self.options, skip_ragged=lenient)
+        return SourceFile(Path(self.path), self.display_path, self.format, options, frozenset(self.hidden))
 
 
 @dataclass(frozen=True, slots=True)

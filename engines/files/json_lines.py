@@ -24,7 +24,7 @@ from engines.files.conversion import Unfit, convert, salvage
 from engines.files.flattening import TwoOfOneName, flattened
 from engines.files.inference import Evidence
 from engines.files.json_objects import read_objects
-from engines.files.shapes import shorten
+from engines.files.shapes import form
 from engines.files.source import ColumnPlan, Contradicted, Misfit, PassedOver, SourceFile
 from engines.files.types import arrow_type
 
@@ -137,7 +137,8 @@ def _column(chunk: Sequence[Record], plan: ColumnPlan, row: int) -> pa.Array:
                 plan.aside(row + place, as_text(values[place]))
             return column
         if plan.word == "guess":
-            raise Contradicted({plan.name: ("string", f"text, since row {row + unfit.index + 1} is {shorten(unfit.value)}")}) from None
+            why = f"text, since row {row + unfit.index + 1} is of the form {form(unfit.value)}"
+            raise Contradicted({plan.name: ("string", why)}) from None
         raise Misfit(plan, unfit.value, chunk[unfit.index][0], row + unfit.index) from None
 
 

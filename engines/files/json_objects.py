@@ -20,7 +20,6 @@ import orjson
 from engines.errors import FileRefused
 from engines.files import shapes
 from engines.files.physical_lines import UNDECODED, encoding_remedy, open_text, too_long
-from engines.files.shapes import shorten
 from engines.files.source import MAX_ROW_BYTES, SourceFile
 
 MAX_DEPTH = 200
@@ -79,7 +78,7 @@ def _parse(source: SourceFile, line: int, text: bytes) -> dict[str, Any]:
         raise _broken(source, line, f"no valid JSON: {error}") from error
     _check_text(source, line, value, text.decode())
     if not isinstance(value, dict):
-        raise _broken(source, line, f"an object is expected, not {shorten(text.decode())}")
+        raise _broken(source, line, f"an object is expected, not {_kind_of(text.decode())}")
     _check_depth(source, line, value, text.count(b"{") + text.count(b"["))
     return value
 
@@ -92,7 +91,7 @@ def _one_by_one(source: SourceFile) -> Iterator[tuple[int, dict[str, Any], int]]
             scan.skip(1)
         while (mark := scan.peek()) and not (in_array and mark == "]"):
             if mark != "{":
-                raise _broken(source, scan.line, f"an object is expected, not {shorten(scan.ahead())}")
+                raise _broken(source, scan.line, f"an object is expected, not {_kind_of(scan.ahead())}")
             line = scan.line
             yield line, *scan.take()
             if in_array:
@@ -134,7 +133,7 @@ class _Scan:
         if mark == ",":
             self.skip(1)
         elif mark not in ("]", ""):
-            raise _broken(self._source, self.line, f"`,` or `]` is expected, not {shorten(self.ahead())}")
+            raise _broken(self._source, self.line, f"`,` or `]` is expected, not {_kind_of(self.ahead())}")
 
     def end_array(self) -> None:
         """Past the bracket; nothing may follow it, or it would be lost."""
@@ -142,7 +141,7 @@ class _Scan:
             raise _broken(self._source, self.line, "the array never ends")
         self.skip(1)
         if self.peek():
-            raise _broken(self._source, self.line, f"nothing may follow the array, as {shorten(self.ahead())} does")
+            raise _broken(self._source, self.line, f"nothing may follow the array, as {_kind_of(self.ahead())} does")
 
     def take(self) -> tuple[dict[str, Any], int]:
         """The object at the position, and its length. A failed attempt doubles what is read, so that all of them cost twice the last."""
@@ -188,7 +187,7 @@ def _exact_number(text: str) -> float | Decimal:
     try:
         return float(text) if shapes.is_exact(text) else Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"{shorten(text)} is beyond any number") from None
+        raise ValueError("an exponent is beyond any number") from None
 
 
 def _whole_number(text: str) -> int:
@@ -221,6 +220,14 @@ def _check_text(source: SourceFile, line: int, value: Any, text: str) -> None:
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:
         raise _broken(source, line, "half of a surrogate pair (\\ud800 to \\udfff) is no character") from error
+
+
+def _kind_of(text: str) -> str:
+    """What a text begins with, in words that show nothing of it."""
+    return next((word for begins, word in _KINDS if text[:1] and text[0] in begins), "what is no JSON")
+
+
+_KINDS = (("{", "an object"), ("[", "an array"), ('"', "a text"), ("-0123456789", "a number"), ("tf", "true or false"), ("n", "null"))
 
 
 def _not_decoded(source: SourceFile, line: int) -> FileRefused:

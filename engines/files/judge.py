@@ -11,8 +11,9 @@ Next: `terms.py` for what of a contract means something for a file, `quarantine.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 
@@ -26,12 +27,13 @@ from engines.files.kept_rows import KeptRows
 from engines.files.present_values import PresentValues
 from engines.files.quarantine import Originals, Spool, Violation
 from engines.files.set_aside import row_text
-from engines.files.shapes import shorten
+from engines.files.shapes import form
 from engines.files.source import ColumnPlan, Reading, Reopen, SourceFile, Word
 from engines.files.terms import applicable
 from engines.files.types import arrow_type
-from engines.files.uniqueness import Breach, Rows, Uniqueness, shown
+from engines.files.uniqueness import Breach, Rows, Uniqueness, shown_in
 from engines.files.value_hashes import hash_rows
+from engines.sensitivity.shown import shown
 from engines.sql.row_checks import RowChecks
 from state.objects import ObjectStore
 
@@ -69,7 +71,7 @@ class Judge:
         self._tombstone = tombstone
         self._required = tuple(dict.fromkeys((*self._key, *terms.required)))
         self._words: frozenset[Word] = frozenset({"spec"} if declared_only else {"spec", "table"})
-        self._uniqueness = Uniqueness(terms.unique, store, present, primary_key if upsert else None)
+        self._uniqueness = Uniqueness(terms.unique, store, present, primary_key if upsert else None, source.hidden)
         self._spool = Spool(store)
 
     def begin(self, plans: Mapping[str, ColumnPlan], known: Mapping[str, str]) -> Mapping[str, ColumnPlan]:
@@ -200,7 +202,7 @@ class Judge:
             kind = self._plans[name].type
 
             def why(row: int, name: str = name, kind: str = kind, values: Mapping[int, object] = values) -> str:
-                return f"`{name}`: {shorten(values[row + self._row])} is no {kind}"
+                return f"`{name}`: {shown(name, values[row + self._row], self._source.hidden)} is no {kind}"
 
             yield Breach(f"type: {name}", np.array(sorted(values)) - self._row, why)
         for name in self._applied.required:
@@ -208,7 +210,7 @@ class Judge:
             missing = Breach(f"required: {name}", self._missing(batch, name), partial(_said, empty))
             yield missing.without(np.array(sorted(unfit.get(name, ())), np.int64) - self._row)
         for name, bounds in self._applied.ranges.items():
-            yield _outside(batch.column(name), name, bounds)
+            yield _outside(batch.column(name), name, bounds, self._source.hidden)
         yield from self._unchecked(batch)
         for reference in self._applied.references:
             yield self._dangling(batch, reference)
@@ -234,7 +236,9 @@ class Judge:
         for check, broken in zip(self._terms.checks, found, strict=True):
 
             def why(row: int, check: str = check, errors: Mapping[int, str] = broken.errors) -> str:
-                return f"`{check}` cannot be computed: {errors[row]}" if row in errors else f"`{check}` does not hold"
+                return (
+                    f"`{check}` cannot be computed: {_QUOTED.sub(_form_of, errors[row])}" if row in errors else f"`{check}` does not hold"
+                )
 
             yield Breach(f"check: {check}", broken.rows, why)
 
@@ -242,8 +246,10 @@ class Judge:
         column = batch.column(reference.column)
         hashes, filled = hash_rows([column])
         rows = np.flatnonzero(filled & ~self._present.reference(reference).has(hashes))
-        name, target = reference.column, f"{reference.dataset}.{reference.target}"
-        return Breach(f"{_REFERENCE}{name}", rows, lambda row: f"`{name}` is {shown(column, row)}, which {target} does not have")
+        name, target, hidden = reference.column, f"{reference.dataset}.{reference.target}", self._source.hidden
+        return Breach(
+            f"{_REFERENCE}{name}", rows, lambda row: f"`{name}` is {shown_in(column, row, name, hidden)}, which {target} does not have"
+        )
 
     def _tell(self, batch: pa.RecordBatch | None, breaches: Sequence[Breach], unfit: Mapping[str, Mapping[int, object]]) -> None:
         """Notes the rows of a batch, and those that the reader passed over before its last one, in the file's order. None: the end."""
@@ -270,14 +276,22 @@ class Judge:
             self._spool.add(violation)
 
 
-def _outside(column: pa.Array, name: str, bounds: Bounds) -> Breach:
+_QUOTED = re.compile(r"'([^']*)'")
+"""A value in an error of the query engine."""
+
+
+def _form_of(quoted: re.Match[str]) -> str:
+    return form(quoted[1])
+
+
+def _outside(column: pa.Array, name: str, bounds: Bounds, hidden: Set[str]) -> Breach:
     """Values beyond a bound, and NaN, which is within none."""
     low, high = -math.inf if bounds.least is None else bounds.least, math.inf if bounds.greatest is None else bounds.greatest
 
     def why(row: int) -> str:
         value = column[row].as_py()
         beyond = f"below {low:g}" if value < low else f"above {high:g}" if value > high else "within no range"
-        return f"`{name}` is {shown(column, row)}, {beyond}"
+        return f"`{name}` is {shown_in(column, row, name, hidden)}, {beyond}"
 
     return Breach(f"range: {name}", _places(pc.invert(_within(column, low, high))), why)
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from engines.files import shapes
 from engines.files.conversion import Unfit
-from engines.files.shapes import shorten
+from engines.files.shapes import form
 
 Notation = Literal["DMY", "MDY", "YMD", "comma"]
 
@@ -82,7 +82,7 @@ def decide(kinds: Mapping[str, int], examples: Mapping[str, object], grouped: in
         return None
     if "number comma" in commas or said == "comma":
         return Decided("float64", "comma", "decimal numbers with a comma before the decimals")
-    example = shorten(examples[f"number {_THOUSANDS}"])
+    example = form(examples[f"number {_THOUSANDS}"])
     return Decided("string", None, f"text, since the comma in {example} may stand before decimals or thousands, and no value says which")
 
 
@@ -115,7 +115,7 @@ def _decide_moments(kinds: Mapping[str, int], examples: Mapping[str, object], sa
         return None
     kind, certain = types.pop(), orders - {_EITHER}
     if said in ("DMY", "MDY", "YMD") and certain - {said}:
-        example = shorten(examples[f"{kind} {min(certain - {said})}"])
+        example = form(examples[f"{kind} {min(certain - {said})}"])
         return Decided("string", None, f"text, since {example} is not written {_IN_WORDS[said]}, as the spec says")
     if not certain and said in ("DMY", "MDY"):
         certain = {said}
@@ -124,10 +124,10 @@ def _decide_moments(kinds: Mapping[str, int], examples: Mapping[str, object], sa
         notation: Notation = "DMY" if order == "DMY" else "MDY" if order == "MDY" else "YMD"
         return Decided(kind, notation, f"{kind}s written {_IN_WORDS[notation]}")
     if not certain:
-        example = shorten(examples[f"{kind} {_EITHER}"])
+        example = form(examples[f"{kind} {_EITHER}"])
         why = f"text, since {example} may have the day or the month first, and no value says which; say `format: DMY` or `MDY`"
         return Decided("string", None, why)
-    shown = " and ".join(shorten(examples[f"{kind} {order}"]) for order in sorted(certain))
+    shown = " and ".join(form(examples[f"{kind} {order}"]) for order in sorted(certain))
     return Decided("string", None, f"text, since {shown} have their parts in different orders")
 
 

@@ -22,7 +22,7 @@ from engines.files import inference
 from engines.files.arrow_values import as_json, check_years
 from engines.files.conversion import salvage
 from engines.files.inference import Evidence
-from engines.files.shapes import shorten
+from engines.files.shapes import form
 from engines.files.source import ColumnPlan, Contradicted, Misfit, PassedOver, SourceFile
 from engines.files.types import arrow_type, can_widen, from_arrow, has_structure, is_list
 
@@ -158,7 +158,7 @@ def _columns(batch: pa.RecordBatch, plans: Mapping[str, ColumnPlan], row: int, f
             value = _shown(column[index])
             if plan.word != "guess" or plan.type == "string":
                 raise Misfit(plan, value, None, row + index) from None
-            found[name] = ("string", f"text, since {plan.type} cannot keep row {row + index + 1}, {shorten(value)}")
+            found[name] = ("string", f"text, since {plan.type} cannot keep row {row + index + 1}, of the form {form(value)}")
     return columns
 
 

@@ -113,12 +113,11 @@ def delimiter_of(source: SourceFile) -> str:
 
 
 def undecodable(source: SourceFile) -> tuple[int, str] | None:
-    """Line and value of the first cell with bytes that are not in the encoding."""
+    """Line of the first byte that is not in the encoding, and the byte, shown."""
     for row in rows(source, blank_rows=False):
         text = "".join(row.cells)
         if not text.isascii() and (found := UNDECODED.search(text)):
-            cell = next(cell for cell in row.cells if UNDECODED.search(cell))
-            shown = cell.encode("utf-8", ESCAPED).decode("utf-8", "backslashreplace")
+            shown = found[0].encode("utf-8", ESCAPED).decode("utf-8", "backslashreplace")
             return row.line + text.count("\n", 0, found.start()), shorten(shown)
     return None
 

@@ -7,7 +7,7 @@ refuses what would be a new column by mistake; `lakectl migrate preview`, which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice
@@ -151,5 +151,6 @@ def first_rows(path: str, reading: Projection | None, columns: Sequence[tuple[st
 
 
 def _values(column: pa.Array) -> frozenset[str]:
-    texts: Iterator[str | None] = iter(as_text(pc.unique(column.drop_null())).to_pylist())
-    return frozenset(text for text in texts if text)
+    # lists are not told apart by Arrow, their texts are
+    texts = as_text(column.drop_null())
+    return frozenset(text for text in pc.unique(texts).to_pylist() if text)

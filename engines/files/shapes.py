@@ -105,3 +105,14 @@ def shorten(value: object) -> str:
     text = str(value)[: 2 * SHOWN].encode(errors="replace").decode()
     text = text.replace("\r", "\\r").replace("\n", "\\n").replace("\0", "\\0")
     return f"`{text}`" if len(text) <= SHOWN else f"`{text[: SHOWN - 1]}…`"
+
+
+def form(value: object) -> str:
+    """A value as a message shows it that must not tell it: letters as `a` and `A`, digits as 9, but for a zero that leads others."""
+    text = str(value)[: 2 * SHOWN]
+    plain = "".join("9" if character.isnumeric() else _letter(character) for character in text)
+    return shorten("0" + plain[1:] if text[:1] == "0" and text[1:2].isnumeric() else plain)
+
+
+def _letter(character: str) -> str:
+    return character if not character.isalpha() else "A" if character.isupper() else "a"

@@ -24,7 +24,7 @@ from engines.errors import FileRefused, FileUnreadable
 from engines.files import notations
 from engines.files.formats import Format
 from engines.files.notations import Notation
-from engines.files.shapes import shorten
+from engines.sensitivity.shown import shown
 
 if TYPE_CHECKING:
     from engines.files.inference import Evidence
@@ -84,12 +84,14 @@ class ColumnPlan:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file to read. shown is its path as the operator calls it, which is how errors name it."""
+    """A file to read. shown is its path as the operator calls it, which is how errors name it. hidden: columns whose values no message
+    shows, see `engines/sensitivity/shown.py`."""
 
     path: Path
     shown: str
     format: Format
     options: ReadOptions = field(default_factory=ReadOptions)
+    hidden: frozenset[str] = frozenset()
 
     def open_bytes(self) -> IO[bytes]:
         """The content, decompressed if the name ends in .gz. Raises FileRefused, FileUnreadable."""
@@ -242,7 +244,7 @@ def refusal(source: SourceFile, misfit: Misfit) -> FileRefused:
     plan = misfit.column
     whose = "the type the spec gives it" if plan.word == "spec" else "the table's type for it"
     where = "" if misfit.line is not None or misfit.row is None else f" (row {misfit.row + 1})"
-    reason = f"column `{plan.name}`: {shorten(misfit.value)} is no {plan.type}, {whose}{where}"
+    reason = f"column `{plan.name}`: {shown(plan.name, misfit.value, source.hidden)} is no {plan.type}, {whose}{where}"
     wider = "float64" if plan.type == "int64" and _is_number(misfit.value) else "string"
     ambiguous = notations.remedy(plan.name, str(misfit.value)) if plan.type in ("date", "timestamp", "float64") else None
     remedy = f"Correct the value, or say `columns: {{{plan.name}: {wider}}}` in the Dataset's spec, which ingests its files again"

@@ -8,7 +8,7 @@ has the whole primary key in it, and there rows of one key may say the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from engines.files.arrow_values import as_json
 from engines.files.present_values import Group, PresentValues
-from engines.files.shapes import shorten
 from engines.files.value_hashes import Hashes, Words, hash_rows
 from engines.files.value_sets import Suspects, ValueSet, among
+from engines.sensitivity.shown import shown
 from state.objects import ObjectStore
 
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -43,8 +43,11 @@ class Breach:
 class Uniqueness:
     """Of one file, over as many passes as it takes. Not thread-safe."""
 
-    def __init__(self, groups: Sequence[Group], store: ObjectStore, present: PresentValues, key: Sequence[str] | None) -> None:
-        """key: rows replace those of equal values in these columns; None where they do not."""
+    def __init__(
+        self, groups: Sequence[Group], store: ObjectStore, present: PresentValues, key: Sequence[str] | None, hidden: Set[str]
+    ) -> None:
+        """key: rows replace those of equal values in these columns; None where they do not. hidden: see `SourceFile`."""
+        self._hidden = hidden
         self._all = tuple(group for group in groups if key is None or not set(key) <= set(group))
         self._store, self._present, self._key = store, present, None if key is None else tuple(key)
         self._groups: tuple[Group, ...] = ()
@@ -75,7 +78,7 @@ class Uniqueness:
             there = self._known(group, (first, second))
             again = self._again(group, (first, second), there, None if keys is None else keys[rows])
             if (found := rows[there | again]).size:
-                yield Breach(f"unique: {', '.join(group)}", found, _Says(batch, group, frozenset(rows[there].tolist())))
+                yield Breach(f"unique: {', '.join(group)}", found, _Says(batch, group, frozenset(rows[there].tolist()), self._hidden))
 
     def doubtful(self) -> bool:
         """At the end of a pass: whether values repeat of which that was not known, so that another pass must tell which rows these are. A
@@ -127,14 +130,15 @@ class _Says:
     batch: pa.RecordBatch
     group: Group
     there: frozenset[int]
+    hidden: Set[str]
 
     def __call__(self, row: int) -> str:
         names = ", ".join(f"`{name}`" for name in self.group)
-        values = ", ".join(shown(self.batch.column(name), row) for name in self.group)
+        values = ", ".join(shown_in(self.batch.column(name), row, name, self.hidden) for name in self.group)
         where = "the table or an earlier file has already" if row in self.there else "an earlier row has already"
         return f"{names} {'is' if len(self.group) == 1 else 'are'} {values}, which {where}"
 
 
-def shown(column: pa.Array, row: int) -> str:
-    """A value as a reason names it."""
-    return shorten(as_json(column[row]))
+def shown_in(column: pa.Array, row: int, name: str, hidden: Set[str]) -> str:
+    """A value as a reason names it; see `engines/sensitivity/shown.py`."""
+    return shown(name, as_json(column[row]), hidden)

@@ -21,10 +21,10 @@ from datafusion import DataFrame, SessionConfig, SessionContext
 from engines.errors import EngineUnsupported
 from engines.files.conversion import Unfit, convert
 from engines.files.journal import as_text, differ
-from engines.files.shapes import shorten
 from engines.files.types import arrow_type, from_arrow
 from engines.migrations import Part
 from engines.row_keys import FILE_COLUMN, ROW_COLUMN
+from engines.sensitivity.shown import shown
 from engines.sql.growth import MOST, excess
 from engines.sql.problems import QueryProblem, translate, translated
 from engines.sql.projection import projected_rows, view_schema
@@ -247,7 +247,7 @@ def _lost(column: pa.Array, source: str, part: Part) -> list[RowUnfit]:
     index = first_loss(column.cast(arrow_type(source)), part.type)
     if index is None:
         return []
-    value = shorten(as_text(column.slice(index, 1).cast(arrow_type(source)))[0].as_py())
+    value = shown(part.cast or "", as_text(column.slice(index, 1).cast(arrow_type(source)))[0].as_py())
     return [RowUnfit(index, f"`{part.cast}` is {value}, which is no {part.type} without loss")]
 
 

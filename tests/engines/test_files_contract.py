@@ -217,7 +217,7 @@ class TestRules:
         result = lake.ingest("t.csv", "n\nx\n5\n1\n", overrides={"n": "string"}, contract=Terms(checks=("cast(n AS int) > 3",)))
         assert lake.rows(result) == [{"n": "5"}]
         reasons = [reason for _, _, reason, _ in set_aside(lake, result)]
-        assert "cannot be computed: Cast error: Cannot cast string 'x'" in reasons[0]
+        assert "cannot be computed: Cast error: Cannot cast string `a`" in reasons[0]
         assert reasons[1] == "`cast(n AS int) > 3` does not hold"
 
     def test_a_check_over_a_column_that_there_is_not(self, lake):

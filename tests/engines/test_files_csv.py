@@ -101,7 +101,7 @@ def test_another_encoding_is_noticed_however_late(lake, monkeypatch):
         pytest.param("\n\n", {}, None, "no header", id="blank lines alone"),
         pytest.param("a,b\n1,2\n3\n", {}, 3, "the row has 1 cell, the header 2", id="too few cells"),
         pytest.param('a,b\n1,"x\ny"\n\n2,3,4\n', {}, 5, "the row has 3 cells", id="too many, after quoted and blank lines"),
-        pytest.param(b"a,b\n1,x\n2,\xe9t\xe9\n", {"encoding": "utf-8"}, 3, r"`\xe9t\xe9` is not utf-8", id="latin-1 read as utf-8"),
+        pytest.param(b"a,b\n1,x\n2,\xe9t\xe9\n", {"encoding": "utf-8"}, 3, r"`\xe9` is not utf-8", id="latin-1 read as utf-8"),
         pytest.param(b'a,b\n1,"x\n\n\xe9"\n', {"encoding": "utf-8"}, 4, "is not utf-8", id="the line of the byte, not of the row"),
         pytest.param(b"a,b\xff\n1,2\n", {"encoding": "utf-8"}, 1, "is not utf-8", id="header"),
         pytest.param(b"a,b\n\xc3\xa9,1\n\xe9,2\n", {}, 3, "mixed encodings: line 2 is UTF-8, line 3 is not", id="mixed encodings"),
@@ -172,7 +172,7 @@ def test_a_later_value_turns_a_guess_into_text(lake, monkeypatch):
         {"a": 7, "b": "007", "c": "2024-01-01", "d": "0.12345678901234567890"},
         {"a": 8, "b": "8", "c": "01/02/2024", "d": "2"},
     ]
-    assert {guess.name: guess.reason for guess in result.guesses}["b"] == "text, since row 3001 is `007`"
+    assert {guess.name: guess.reason for guess in result.guesses}["b"] == "text, since row 3001 is of the form `099`"
     assert lake.leftovers() == []
 
 

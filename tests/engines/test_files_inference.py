@@ -19,7 +19,7 @@ from engines.files.types import arrow_type, can_widen, from_arrow
     [
         ("n", ["1", "-20", "0"], "int64", "whole numbers"),
         ("n", ["1", "", None], "int64", "1 sampled value:"),
-        ("n", ["1", "007"], "string", "mixed: 1 int64 as `1`, 1 string as `007`"),
+        ("n", ["1", "007"], "string", "mixed: 1 int64 of the form `9`, 1 string of the form `099`"),
         ("n", ["02134"], "string", "begins with a zero"),
         ("n", ["-0"], "float64", ""),
         ("n", ["+5"], "string", ""),

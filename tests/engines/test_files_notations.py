@@ -63,10 +63,10 @@ def evidence(values: list[str], **given: object) -> Evidence:
         (["12/31/2024", "01/02/2024"], None, "date", "MDY", "month, day, year"),
         (["2024/12/31", "2024/01/02"], None, "date", "YMD", "year, month, day"),
         (["31.12.2024 10:00", "01.02.2024 11:30:05"], None, "timestamp", "DMY", "timestamps written day"),
-        (["01/02/2024", "03/04/2024"], None, "string", None, "`01/02/2024` may have the day or the month first"),
+        (["01/02/2024", "03/04/2024"], None, "string", None, "`09/99/9999` may have the day or the month first"),
         (["01/02/2024", "03/04/2024"], "MDY", "date", "MDY", "month, day, year"),
-        (["31.12.2024", "12/31/2024"], None, "string", None, "`31.12.2024` and `12/31/2024` have their parts in different orders"),
-        (["31.12.2024"], "MDY", "string", None, "`31.12.2024` is not written month, day, year, as the spec says"),
+        (["31.12.2024", "12/31/2024"], None, "string", None, "`99.99.9999` and `99/99/9999` have their parts in different orders"),
+        (["31.12.2024"], "MDY", "string", None, "`99.99.9999` is not written month, day, year, as the spec says"),
         (["2024/12/31", "01/02/2024"], None, "string", None, "different orders"),
         (["31.12.2024", "2024-12-31"], None, "string", None, "mixed"),
         (["31.12.2024", "31.12.2024 10:00"], None, "string", None, "mixed"),
@@ -74,7 +74,7 @@ def evidence(values: list[str], **given: object) -> Evidence:
         (["1,5", "1.5"], None, "string", None, "mixed"),
         (["1,5", "007"], None, "string", None, "mixed"),
         (["1,5", "x"], None, "string", None, "mixed"),
-        (["1,234", "5"], None, "string", None, "the comma in `1,234` may stand before decimals or thousands"),
+        (["1,234", "5"], None, "string", None, "the comma in `9,999` may stand before decimals or thousands"),
         (["1,234", "5"], "comma", "float64", "comma", "comma before the decimals"),
     ],
 )
@@ -150,12 +150,12 @@ def test_a_table_s_types_are_read_in_the_file_s_notation(lake):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (["1,Ann", "2,Bob", "3,Cid"], "`1` is counted on"),
-        (["Ann,2024-01-01", "Bob,2024-01-02"], "`2024-01-01` is a date"),
-        (["Ann,31.12.2024", "Bob,01.02.2024"], "`31.12.2024` is a date"),
-        (["Ann,1.5", "Bob,2"], "`1.5` is a float64"),
-        (["Ann,true", "Bob,false"], "`true` is a bool"),
-        (["90210417,x", "11302991,y"], "`90210417` is a long number"),
+        (["1,Ann", "2,Bob", "3,Cid"], "its cell 1 is counted on"),
+        (["Ann,2024-01-01", "Bob,2024-01-02"], "its cell 2 is a date"),
+        (["Ann,31.12.2024", "Bob,01.02.2024"], "its cell 2 is a date"),
+        (["Ann,1.5", "Bob,2"], "its cell 2 is a float64"),
+        (["Ann,true", "Bob,false"], "its cell 2 is a bool"),
+        (["90210417,x", "11302991,y"], "its cell 1 is a long number"),
         (["name,2023,2024", "Ann,5,7", "Bob,6,8"], None),
         (["name,30,60,90", "Ann,5,7,8", "Bob,6,8,9"], None),
         (["id,name", "1,Ann"], None),
@@ -176,7 +176,9 @@ def test_a_file_without_a_header(lake, refused):
     content = "1,Ann,2024-01-01\n2,Bob,2024-01-02\n3,Cid,2024-01-03\n"
     result = lake.ingest("a.csv", content)
     assert lake.rows(result)[0] == {"column_1": 1, "column_2": "Ann", "column_3": date(2024, 1, 1)}
-    expected = "a.csv: the first row is read as data, since `1` is counted on in the rows below it: say `source.header` to decide otherwise"
+    expected = (
+        "a.csv: the first row is read as data, since its cell 1 is counted on in the rows below it: say `source.header` to decide otherwise"
+    )
     assert result.warnings == (expected,)
     assert list(lake.types(lake.ingest("a.csv", content, header=True))) == ["1", "Ann", "2024-01-01"]
     schema = lake.ingest("b.csv", "id,name,born\n1,Ann,2024-01-01\n").schema

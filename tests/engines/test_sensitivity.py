@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from engines.sensitivity import checksums
 from engines.sensitivity.finding import Sample, find
+from engines.sensitivity.shown import EVERY_COLUMN, shown
 
 EMAILS = ["ann@example.com", "bob.jones@mail.example.org", "z+x@sub.example.co.uk"]
 
@@ -121,3 +122,20 @@ def test_any_text_is_judged(values: list[str], name: str) -> None:
 def test_long_texts_take_no_longer_than_they_are(text: str) -> None:
     for name in ("address", "name", "phone", "diagnosis", "account_number", "value", "salary"):
         find([Sample(name, "string", [f"{text}{number}" for number in range(100)])])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "hidden", "words"),
+    [
+        ("age", "old", (), "`old`"),
+        ("ssn", "12-3", (), "a value of the form `99-9`"),
+        ("first_name", "Zoë", (), "a value of the form `Aaa`"),
+        ("x", "123-45-6789", (), "a value of the form `999-99-9999`"),
+        ("x", "see ada@example.com", (), "a value of the form `aaa aaa@aaaaaaa.aaa`"),
+        ("x", "007", ("x",), "a value of the form `099`"),
+        ("x", 7, (EVERY_COLUMN,), "a value of the form `9`"),
+        ("y", None, ("x",), "`None`"),
+    ],
+)
+def test_how_a_message_names_a_value(column: str, value: object, hidden: tuple[str, ...], words: str) -> None:
+    assert shown(column, value, frozenset(hidden)) == words

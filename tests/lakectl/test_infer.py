@@ -56,7 +56,7 @@ def test_as_a_document(data: Path, lakectl: Lakectl) -> None:
         "write": "append",
         "columns": {"id": {"type": "int64"}, "name": {"type": "string"}},
     }
-    assert found["reasons"]["name"] == "text, as `x`"
+    assert found["reasons"]["name"] == "text"
     assert found["notes"] == []
 
 

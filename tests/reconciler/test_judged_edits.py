@@ -35,7 +35,7 @@ def lake(bench: Bench) -> Bench:
     [
         ({"name": None}, "`required: name`: `name` is empty"),
         ({"phone": None}, "`required: phone`: `phone` is empty"),
-        ({"phone": "0002"}, "`unique: phone`: `phone` is `0002`, which the table or an earlier file has already"),
+        ({"phone": "0002"}, "`unique: phone`: `phone` is a value of the form `0999`, which the table or an earlier file has already"),
         ({"age": "200"}, "`range: age`: `age` is `200`, above 120"),
         ({"team": "kids"}, "`check: age < 18 OR team <> 'kids'`: `age < 18 OR team <> 'kids'` does not hold"),
         ({"team": "zz"}, "`reference: team`: `team` is `zz`, which teams.id does not have"),

@@ -189,7 +189,7 @@ class TestFullReads:
         assert isinstance(ask(lake), Ready)
         assert [(str(pay), yes) for pay, yes in lake.rows("runs", "pay", "yes")] == [("1.50", True), ("9.00", True)]
         assert aside(lake, "line", "rule", "reason") == [
-            (2, "type: pay", "`pay`: `NaN` is no decimal(10,2)"),
+            (2, "type: pay", "`pay`: a value of the form `AaA` is no decimal(10,2)"),
             (3, "type: day", "`day`: `infinity` is no date; `tags`: `{{1},{2}}` is no list<int64>"),
         ]
         assert aside(lake, "text")[1] == ({"id": 3, "pay": "2.00", "day": "infinity", "tags": "{{1},{2}}", "yes": False},)

@@ -2,8 +2,8 @@
 
 NDJSON (UTF-8) is parsed a line at a time by orjson. Anything else, a top-level array, objects over several lines, another encoding, is
 scanned incrementally by the standard library in a window that holds one object. Neither rounds: a number that float64 cannot keep is a
-Decimal, an integer is as long as it is. Refuses what is no object, NaN, nesting beyond MAX_DEPTH, and a line or object beyond
-MAX_ROW_BYTES. Next: `json_lines.py`, which makes columns of them.
+Decimal, an integer is as long as it is. Refuses what is no object, NaN, two values of one name in an object, nesting beyond MAX_DEPTH, and
+a line or object beyond MAX_ROW_BYTES. Next: `json_lines.py`, which makes columns of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import orjson
 
 from engines.errors import FileRefused
 from engines.files import shapes
+from engines.files.flattening import TwoOfOneName
 from engines.files.physical_lines import UNDECODED, encoding_remedy, open_text, too_long
 from engines.files.source import MAX_ROW_BYTES, SourceFile
 
@@ -29,6 +30,8 @@ MAX_DIGITS = 4_000
 _CHUNK = 1 << 20
 _LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15}|[0-9][eE]")
 """What float64 or int64 may not keep; found in texts as well, which then only costs the slower parser."""
+_BLANKS = (" :", "\t:", "\n:", "\r:")
+"""What may stand between a name and its value, where a writer puts blanks there."""
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACE = re.compile("[ \t\r\n\ufeff]*")
 _BOM = b"\xef\xbb\xbf"
@@ -76,10 +79,12 @@ def _parse(source: SourceFile, line: int, text: bytes) -> dict[str, Any]:
         if not _is_utf8(text):
             raise _not_decoded(source, line) from error
         raise _broken(source, line, f"no valid JSON: {error}") from error
-    _check_text(source, line, value, text.decode())
+    plain = text.decode()
+    _check_text(source, line, value, plain)
     if not isinstance(value, dict):
-        raise _broken(source, line, f"an object is expected, not {_kind_of(text.decode())}")
-    _check_depth(source, line, value, text.count(b"{") + text.count(b"["))
+        raise _broken(source, line, f"an object is expected, not {_kind_of(plain)}")
+    _check_depth(source, line, value, plain.count("{") + plain.count("["))
+    _check_names(source, line, value, plain)
     return value
 
 
@@ -167,6 +172,7 @@ class _Scan:
             raise _not_decoded(self._source, self.line)
         _check_text(self._source, self.line, value, text)
         _check_depth(self._source, self.line, value, text.count("{") + text.count("["))
+        _check_names(self._source, self.line, value, text)
         self.skip(taken)
         assert isinstance(value, dict)
         return value, taken
@@ -220,6 +226,39 @@ def _check_text(source: SourceFile, line: int, value: Any, text: str) -> None:
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:
         raise _broken(source, line, "half of a surrogate pair (\\ud800 to \\udfff) is no character") from error
+
+
+def _check_names(source: SourceFile, line: int, value: dict[str, Any], text: str) -> None:
+    """Parsers keep the last of two values of one name. A text with no more ends of names than the value has names holds none."""
+    names = len(value) if text.count("{") == 1 else _names_in(value)
+    if text.count('":') == names and not any(blank in text for blank in _BLANKS):
+        return
+    try:
+        json.loads(text, object_pairs_hook=_once, **_EXACTLY)
+    except TwoOfOneName as twice:
+        raise source.refused(line, f"two values are named `{twice.name}`", remedy="Rename one of them.") from None
+
+
+def _names_in(value: dict[str, Any]) -> int:
+    """Of all objects within it."""
+    count = 0
+    waiting: list[Any] = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            count += len(one)
+            one = one.values()
+        waiting += [part for part in one if isinstance(part, dict | list)]
+    return count
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises TwoOfOneName."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise TwoOfOneName(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def _kind_of(text: str) -> str:

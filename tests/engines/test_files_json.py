@@ -54,6 +54,11 @@ def test_what_is_read(lake, content, options, rows):
         ("5\n", 1, "an object is expected, not a number"),
         ("<html>", 1, "an HTML page"),
         ('{"a": {"b": 1}, "a.b": 2}', 1, "two values are named `a.b`"),
+        ('{"id": 1, "a": "p"}\n{"id": 2, "a": "p", "a": "q"}', 2, "two values are named `a`"),
+        ('{"id":4,"a":"p","a" :"q"}', 1, "two values are named `a`"),
+        ('{"id":4,"a":"10:30","b":"\\":","a":1}', 1, "two values are named `a`"),
+        ('{"id": 1, "o": {"x": 1, "x": 1}}', 1, "two values are named `x`"),
+        ('[{"id": 1},\n{"id": 2, "l": [{"x": 1, "\\u0078": 2}]}]', 2, "two values are named `x`"),
         ('{"a":' * 1_000 + "1" + "}" * 1_000, 1, "nested deeper than 200 levels"),
         ('[{"a": 1},\n{"a": 2},\n3]', 3, "an object is expected, not a number"),
         ('[{"a": 1},\n{"a": 2}', 2, "never ends"),
@@ -192,3 +197,11 @@ def test_overrides(lake):
         "a.json", '{"a": "007", "b": [1, 2], "c": 1.25}', overrides={"a": "int64", "b": "list<int64>", "c": "decimal(6,3)"}
     )
     assert lake.rows(result) == [{"a": 7, "b": [1, 2], "c": Decimal("1.250")}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"a": "x\\":", "b": "10:30"}\n', '{"a" : 1, "b"\t: {"a": 2}}\n', '[{"a": {"b": [{"b": 1}, {"b": 2}]}},\n {"a": {"b": []}}]'],
+)
+def test_what_only_looks_like_two_values_of_one_name(lake, content):
+    assert lake.ingest("a.json", content).rows

@@ -127,6 +127,16 @@ def refusals(name: str, spec: DatasetSpec, table: Table | None, step: Follow, re
     )
 
 
+def unchanged(name: str, spec: DatasetSpec, table: Table, step: Follow, origin: Origin | None) -> TableCommit:
+    """The entry that says of a read that it brought the rows which the table has: it makes no version."""
+    said = refusals(name, spec, table, step, ())
+    token = next(file.digest for file in step.ingest)
+    told = recorded(table.origin, origin, step.slot)
+    return replace(
+        said, accept=tuple(file.path for file in step.ingest if file.path in table.refusals), origin=told and replace(told, same=token)
+    )
+
+
 def _holds_any(table: Table, refused: Sequence[Refusal]) -> bool:
     contents = {binding.digest for binding in table.bindings.values()} | {edit.digest for edit in edits_of(table)}
     return any(refusal.path in table.bindings or refusal.digest in contents for refusal in refused)

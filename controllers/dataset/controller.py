@@ -315,7 +315,11 @@ class DatasetController:
         by_hand = [file for file in step.ingest if file.edit is not None]
         edits = tuple(replace(self._ingests.task(common, spec, file), sequence=place[file.digest]) for file in by_hand)
         token = next(file.digest for file in step.ingest if file.edit is None)
-        task = ExtractTask(replace(common, sequence=place[token]), edits, self._journalling.task(resource, step, table, revision))
+        served = None
+        if table is not None and not origins.adds(spec) and spec.publish != "together":
+            served = self._journalling.served(step, table, origins.path(spec))
+        told = self._journalling.task(resource, step, table, revision)
+        task = ExtractTask(replace(common, sequence=place[token]), edits, told, served=served)
         begun = self._rows.begin(resource, step, table, task)
         if begun is None:
             return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from controllers.dataset import origins
 from controllers.dataset.commit import Accepted, Outcomes, commit, leaving, sequences
+from controllers.dataset.plan import quarantine
 from controllers.dataset.steps import Follow
 from engines.files.journal import Cause
 from engines.files.journalling import JournalTask, Leaving, Renewed, Replaced, journal_of_leaving
@@ -88,6 +89,16 @@ class Journalling:
         before = make_view(whole, self.views, self.objects, sql_name(table.name)).table
         renewed = (*self._renewed(step, table), *self._later(step, whole, step.repair - damaged))
         return replace(task, former=before, known=tuple(sorted(damaged)), renewed=renewed, schema=table.schema)
+
+    def served(self, step: Follow, table: Table, path: str) -> tuple[PartFile, ...] | None:
+        """The parts of what the path gave last; None where rows are set aside with them, or one is not whole."""
+        bound = table.binding(path)
+        if bound is None or step.reset or quarantine(table):
+            return None
+        files = [file for file in table.files if file.source == bound.digest]
+        whole = all(not file.lost and self.objects.whole(file.ref) for file in files)
+        parts = self._readable(table, files) if whole else ()
+        return parts if len(parts) == len(files) and bound.digest not in table.folded else None
 
     def left(self, resource: Resource, step: Follow, table: Table | None, change: TableCommit, revision: str) -> tuple[Noted, ...]:
         """The journal of contents whose rows leave, counted, where no job has told them. In a table that is made anew they come again."""

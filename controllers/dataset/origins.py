@@ -86,6 +86,9 @@ def listing(spec: DatasetSpec, table: Table | None, due: Slot, inputs: Collectio
             found = refused.digest
         elif bound is not None and table.transformation == wanted:
             found = bound.digest
+    bound = table.binding(at) if table is not None else None
+    if bound is not None and table is not None and table.origin is not None and table.origin.same == found:
+        found = bound.digest
     return Listing((SourceFile(at, found, 0, 0),))
 
 
@@ -114,4 +117,4 @@ def _steps(origin: Origin | None, slot: str) -> int:
 def detail(table: Table) -> Mapping[str, object]:
     """For the status."""
     told = {} if table.origin is None else table.origin.to_dict()
-    return {name: value for name, value in told.items() if name not in ("slot", "cursor", "read", "step")}
+    return {name: value for name, value in told.items() if name not in ("slot", "cursor", "read", "step", "same")}

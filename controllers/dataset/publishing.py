@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from controllers.dataset import endings, origins
-from controllers.dataset.commit import Accepted, Outcomes, commit, refusals
+from controllers.dataset.commit import Accepted, Outcomes, commit, refusals, unchanged
 from controllers.dataset.contracts import contract_of
 from controllers.dataset.evolving import widening_words
 from controllers.dataset.inferred import inferred
@@ -76,7 +76,12 @@ class Publishing:
         )
         origin = None if resource.spec_as(DatasetSpec).source.in_files else replace(made.origin, read=iso(self._clock()))
         outcomes = Outcomes(accepted, refused, result.schema, origin, made.keeps)
-        change = commit(str(resource.key), resource.spec_as(DatasetSpec), table, step, outcomes)
+        name, spec = str(resource.key), resource.spec_as(DatasetSpec)
+        if made.same and table is not None:
+            self.commit(resource, table, unchanged(name, spec, table, step, origin), step.why, revision)
+            done()
+            return None
+        change = commit(name, spec, table, step, outcomes)
         at, version = iso(self._clock()), self._journalling.next_version(resource, table)
         noted = [*result.ledgers, *self._journalling.left(resource, step, table, change, revision)]
         change = replace(change, note=tuple(Ledger(n.kind, n.ref, n.rows, n.source, version, at, job or "", n.against) for n in noted))

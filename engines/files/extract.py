@@ -19,16 +19,18 @@ import pyarrow as pa
 from engines.errors import FileRefused, SourceRefused
 from engines.files.batch import BatchResult
 from engines.files.ingest import read, read_rows
-from engines.files.ingest_task import IngestTask, Progress
+from engines.files.ingest_task import IngestResult, IngestTask, Progress
 from engines.files.journalling import JournalTask, journal_of
 from engines.files.judge import Judge
 from engines.files.kept_rows import Before, KeptRows, Overlap
 from engines.files.opening import in_shape
 from engines.files.present_values import PresentValues
+from engines.files.same_rows import same_rows
 from engines.files.set_aside import SetAside
 from engines.files.source import RowReading
 from engines.files.staged_parts import StagedParts
 from engines.files.terms import unused
+from engines.sql.readings import PartFile
 from state.buckets import job_store
 from state.catalog.tables import Origin
 
@@ -39,7 +41,8 @@ class ExtractTask:
     nothing is to be noted of the rows.
 
     source: what quarantine calls it. aside: ledgers of rows that former reads set aside, where reads add up; current: whether they were
-    judged by what the contract refers to now.
+    judged by what the contract refers to now. served: the parts of the rows that these take the place of; None where they are to be stored,
+    even if they are the same.
     """
 
     rows: IngestTask
@@ -48,12 +51,15 @@ class ExtractTask:
     source: str = ""
     aside: tuple[str, ...] = ()
     current: bool = True
+    served: tuple[PartFile, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
         journal = self.journal and self.journal.to_dict()
         aside = {"source": self.source, "aside": list(self.aside), "current": self.current}
-        return {"rows": self.rows.to_dict(), "edits": [edit.to_dict() for edit in self.edits], "journal": journal, **aside}
+        served = None if self.served is None else [part.to_dict() for part in self.served]
+        edits = [edit.to_dict() for edit in self.edits]
+        return {"rows": self.rows.to_dict(), "edits": edits, "journal": journal, "served": served, **aside}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
@@ -64,26 +70,29 @@ class ExtractTask:
             "edits": tuple(IngestTask.from_dict(edit) for edit in document["edits"]),
             "journal": None if journal is None else JournalTask.from_dict(journal),
             "aside": tuple(document["aside"]),
+            "served": None if document["served"] is None else tuple(map(PartFile.from_dict, document["served"])),
         }
         return cls(**{**document, **parsed})
 
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """rows: as of a batch, by token. origin: all but the slot; of a refused read, what is known of it. keeps: quarantine stays as it is."""
+    """rows: as of a batch, by token. origin: all but the slot; of a refused read, what is known of it. keeps: quarantine stays as it is.
+    same: the rows are those that are served, and nothing was stored."""
 
     rows: BatchResult = field(default_factory=BatchResult)
     origin: Origin = field(default_factory=Origin)
     keeps: bool = False
+    same: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        return {"rows": self.rows.to_dict(), "origin": self.origin.to_dict(), "keeps": self.keeps}
+        return {"rows": self.rows.to_dict(), "origin": self.origin.to_dict(), "keeps": self.keeps, "same": self.same}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Raises KeyError for what `to_dict` does not make."""
-        return cls(BatchResult.from_dict(document["rows"]), Origin.from_dict(document["origin"]), document["keeps"])
+        return cls(BatchResult.from_dict(document["rows"]), Origin.from_dict(document["origin"]), document["keeps"], document["same"])
 
 
 def extract(
@@ -106,6 +115,8 @@ def extract(
             fresh = _fresh(None if judge is not None and rows.write != "upsert" else overlap)
             whole = whole if judge is None else judge.reading
             result = read_rows(rows, whole, parts, lambda: progress(reading.progress(), 0), fresh=fresh, judge=judge)
+            if _same(task, result, parts):
+                return Extract(BatchResult(warnings=result.warnings), origin(), same=True)
             files = {rows.digest: result.files}
             ledgers = list(result.ledgers)
             for edit in task.edits:
@@ -125,6 +136,13 @@ def extract(
     warnings = (*result.warnings, *lacking)
     made = BatchResult(files, {}, result.schema, warnings, (*ledgers, *noted), result.guesses, violations)
     return Extract(made, origin(), judge is not None and judge.unchanged)
+
+
+def _same(task: ExtractTask, result: IngestResult, parts: StagedParts) -> bool:
+    """Whether the rows are those that are served. A read with rows in quarantine tells of them anew."""
+    if task.served is None or result.violations or result.schema != task.rows.schema:
+        return False
+    return same_rows(task.served, [PartFile(str(parts.path(file.key))) for file in result.files], result.schema)
 
 
 def _judge(task: ExtractTask, reading: RowReading, parts: StagedParts, overlap: Overlap | None, stack: ExitStack) -> Judge | None:

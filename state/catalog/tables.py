@@ -147,7 +147,8 @@ class Origin:
     `slot`: the instant (ISO 8601) of the schedule, or of an operator's word, that was honoured last; "" where none ever was. For a source
     that is no file, `place`: its server, without credentials; `reads`: the table or query; `inputs`: the version of each dataset that was
     read; `cursor`: the greatest cursor value that was read, as the source writes it; "" without one; `read`: the instant at which a read
-    last ended well, whether or not it brought anything; `step`: how many reads for this slot left rows to the next one.
+    last ended well, whether or not it brought anything; `step`: how many reads for this slot left rows to the next one; `same`: the token
+    of a read that brought the rows which the table had already, so that they are bound to the token of a former one.
     """
 
     slot: str = ""
@@ -157,10 +158,11 @@ class Origin:
     cursor: str = ""
     read: str = ""
     step: int = 0
+    same: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """What is not set is left out."""
-        names = ("slot", "place", "reads", "cursor", "read", "step")
+        names = ("slot", "place", "reads", "cursor", "read", "step", "same")
         parts = {name: getattr(self, name) for name in names} | {"inputs": dict(self.inputs)}
         return {name: part for name, part in parts.items() if part}
 

@@ -225,6 +225,9 @@ class Operator:
         resource = self._world.resource(key)
         if key.kind != "Dataset" or resource is None:
             raise Refused(f"{key} has no rows.", remedy="Name a Dataset.")
+        if (held := self._suspension(key)) is not None:
+            why = f" by {held.by}" + (f": {held.why}" if held.why else "")
+            raise Refused(f"{key} is suspended{why}.", remedy=f"Its rows can be changed after `lakectl resume {key}`.")
         with self._chores.guard(str(key)) as free:
             if not free:
                 raise _Busy

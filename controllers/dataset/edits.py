@@ -92,7 +92,8 @@ class Edits:
         if done.warning is not None:
             self._events.record_event(str(resource.key), "Warning", reasons.CONTRACT_BROKEN, done.warning, revision)
         left = self._rules.left_behind(table, done) if asked.values is None else ""
-        return f"{_told(asked, done.changes)}, version {version}{left}"
+        warning = f". Warning: {done.warning[0].lower()}{done.warning[1:]}" if done.warning is not None else ""
+        return f"{_told(asked, done.changes)}, version {version}{left}{warning}"
 
     def _folded(self, table: Table, since: datetime) -> Set[str]:
         """The sources of rows in folded files of the journal that may have been written since, whichever clock is wrong by how much."""

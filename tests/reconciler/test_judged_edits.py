@@ -70,7 +70,9 @@ def test_a_row_that_comes_into_being_is_judged_as_a_whole(lake: Bench) -> None:
 def test_warn_writes_it_and_tells(lake: Bench) -> None:
     lake.commit(*specs(", onViolation: warn"))
     lake.settle()
-    assert change(lake, "row-set", key="1", set={"age": "200"})["outcome"] == "done"
+    row = change(lake, "row-set", key="1", set={"age": "200"})
+    assert row["outcome"] == "done"
+    assert row["message"].endswith(". Warning: row 1 breaks the contract, `range: age`: `age` is `200`, above 120")
     assert rows(lake, columns=COLUMNS)[0] == (1, "Ann", "0001", 200, "a")
     (event,) = lake.events(reasons.CONTRACT_BROKEN)
     assert (event["object"], event["type"]) == ("Dataset/x", "Warning")
@@ -120,3 +122,15 @@ def test_what_it_refers_to_is_not_there(lake: Bench) -> None:
     row = change(lake, "row-set", key="1", set={"team": "b"})
     assert row["message"].startswith("Row 1 cannot be judged: rows are read once Dataset/gone holds any")
     assert change(lake, "row-set", key="1", set={"age": "3"})["outcome"] == "done", "it looks at nothing that changes"
+
+
+def test_a_suspended_dataset_is_left_alone_by_hands_too(lake: Bench) -> None:
+    ask(lake, "suspend", "Dataset/x")
+    lake.operator.answer()
+    for verb, payload in (("row-set", {"set": {"age": "20"}}), ("row-delete", {})):
+        row = change(lake, verb, key="1", **payload)
+        assert row["outcome"] == "refused"
+        assert row["message"].startswith("Dataset/x is suspended by ada@home: because. Its rows can be changed after `lakectl resume")
+    ask(lake, "resume", "Dataset/x")
+    lake.operator.answer()
+    assert change(lake, "row-set", key="1", set={"age": "20"})["outcome"] == "done"

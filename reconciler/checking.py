@@ -5,11 +5,13 @@ from pathlib import Path
 
 from controllers.bucket.plan import place
 from controllers.bucket.rescue import unfit as unfit_rescue
+from engines.sql.spec_sql import fault
 from reconciler.blob_cache import BlobCache
 from reconciler.place import Place
 from reconciler.plan import Plan
 from reconciler.world import Desired, World
 from specs.kinds.bucket import BucketSpec
+from specs.kinds.dataset import DatasetSpec
 from specs.references import order
 from specs.resource import Key
 from specs.suggestions import did_you_mean
@@ -21,7 +23,7 @@ def check_offline(where: Place) -> Plan:
     revision = where.source.revision()
     world = World(where.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
     world.advance(revision)
-    faults = errors(world) + _unfit_rescues(world, where.data_root)
+    faults = errors(world) + _unfit_rescues(world, where.data_root) + _unfit_sql(world)
     return Plan(revision, errors=faults, warnings=warnings(world), folders=folders(world, where.data_root))
 
 
@@ -52,6 +54,11 @@ def unfit(desired: Desired, why: str) -> tuple[str, ...]:
 
 def _unfit_rescues(world: World, data_root: Path) -> tuple[str, ...]:
     found = ((bucket.key, unfit_rescue(bucket, world.resource, data_root)) for bucket in world.resources("Bucket"))
+    return tuple(line for key, why in found if why is not None for line in unfit(world.objects[key], why))
+
+
+def _unfit_sql(world: World) -> tuple[str, ...]:
+    found = ((dataset.key, fault(dataset.spec_as(DatasetSpec))) for dataset in world.resources("Dataset"))
     return tuple(line for key, why in found if why is not None for line in unfit(world.objects[key], why))
 
 

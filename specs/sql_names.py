@@ -32,6 +32,12 @@ def tables_of(sql: str) -> tuple[str, ...]:
     return tuple(sorted({name.replace("_", "-") for name in names if name and name not in own}))
 
 
+def words_of(sql: str) -> tuple[str, ...]:
+    """Every word outside strings and comments, keywords and functions among them; quoted ones without their quotes."""
+    words = (_name(token) if token.startswith('"') else token for token in _tokens(sql) if re.match(r'["A-Za-z_]', token))
+    return tuple(dict.fromkeys(word for word in words if word))
+
+
 def parameters_of(sql: str) -> tuple[str, ...]:
     """The names of the parameters (`$city`) outside strings and comments, sorted, each once."""
     return tuple(sorted({token[1:] for token in _tokens(sql) if token[0] == "$" and len(token) > 1 and not token[1].isdigit()}))

@@ -14,6 +14,7 @@ from controllers.dataset.steps import Follow
 from controllers.outcome import Outcome, Stalled, Waiting
 from engines.files.contract import Bounds, Reference, Terms
 from engines.files.row_judging import touched
+from engines.sql.spec_sql import fault
 from engines.sql.tables import dataset_name, sql_name
 from engines.sql.views import make_view
 from specs.digests import digest
@@ -44,8 +45,10 @@ class Contracts:
         self._catalog, self._objects, self._views = catalog, objects, views
 
     def problem(self, spec: DatasetSpec, columns: Collection[str] | None = None) -> Outcome | None:
-        """What stands in the way of judging rows: a dataset that is not there yet, or lacks the column. columns: that are judged, None for
-        all."""
+        """What stands in the way of judging rows: SQL that is none, a dataset that is not there yet, or lacks the column. columns: that are
+        judged, None for all."""
+        if (wrong := fault(spec)) is not None:
+            return Stalled(reasons.INVALID_SPEC, wrong)
         for column, name, target in _references(spec):
             if columns is not None and column not in columns:
                 continue

@@ -21,6 +21,7 @@ from datafusion import DataFrame, Expr, SessionConfig, SessionContext
 from engines.errors import QueryInvalid
 from engines.sql.growth import MOST, excess
 from engines.sql.problems import CATALOG, translate
+from specs.sql_names import words_of
 
 _ROW = "row"
 _CLOSED = frozenset({"ScalarSubquery", "Exists", "InSubquery", "AggregateFunction", "WindowFunction", "Placeholder", "Wildcard"})
@@ -108,6 +109,19 @@ def _check(blank: DataFrame, condition: str) -> None:
         raise _refused(condition, f"is no condition here: {_plain(error)}") from error
     if not pa.types.is_boolean(kind):
         raise _refused(condition, f"is {kind}, not true or false")
+
+
+def check_alone(condition: str) -> None:
+    """Without any rows: whatever it names is a column, and types say nothing. Raises QueryInvalid for what can be no condition at all."""
+    names = {word: pa.nulls(0) for found in words_of(condition) for word in (found, found.lower())}
+    blank = SessionContext().from_arrow(pa.table({_ROW: pa.nulls(0), **names}))
+    try:
+        _walk(condition, blank.parse_sql_expr(condition))
+    except QueryInvalid:
+        raise
+    except Exception as error:
+        if any(sign in str(error) for sign in ("ParserError", "Invalid function")):
+            raise _refused(condition, f"is no condition: {_plain(error)}") from error
 
 
 def _walk(condition: str, expression: Expr) -> None:

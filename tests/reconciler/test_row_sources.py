@@ -146,7 +146,6 @@ class TestDerived:
         ("sql", "words"),
         [
             ("SELECT nothing FROM items", "There is no column `nothing`"),
-            ("SELEC 1", "Expected"),
             ("DELETE FROM items", "Only reading"),
             ("SELECT i.id, e.reason FROM items i CROSS JOIN system.events e", "the query reads `system.events`"),
             ("SELECT CAST(city AS int) AS c FROM items", "Cannot cast"),

@@ -75,7 +75,8 @@ class DatasetRow(Document):
     bucket: str
     primary_key: list[str]
     write: str
-    rows: int = Field(description="Rows in all files; a key that occurs in several files counts each time.")
+    rows: int = Field(description="Rows in all files; where they are not merged, a key that occurs in several files counts each time.")
+    merged: bool = Field(description="Whether `rows` is what a query counts; else it is the most that there can be.")
     bytes: int
     file_count: int
     columns: list[DatasetColumn]
@@ -154,6 +155,7 @@ class DatasetAnswer(Document):
     primary_key: list[str]
     write: str
     rows: int
+    merged: bool
     bytes: int
     file_count: int
     columns: list[DescribedColumn]
@@ -253,6 +255,7 @@ def _short(table: Table, told: Description) -> dict[str, Any]:
         "primaryKey": list(table.primary_key),
         "write": table.write,
         "rows": table.rows,
+        "merged": table.merged,
         "bytes": table.size,
         "fileCount": len(table.files),
         "columns": _columns(table.schema),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import textwrap
 import time
 from contextlib import ExitStack
 
@@ -31,7 +32,8 @@ WHERE dataset = 'team-runs' AND field = 'hours' ORDER BY at"""
 ORIGIN = """
 SELECT dataset, origin FROM system.datasets
 WHERE dataset IN ('articles', 'team-runs') ORDER BY dataset"""
-REVIEWED = "UPDATE team_runs SET hours = hours + 1.5 WHERE team = 'sns' AND kind = 'operation'"
+REVIEWED = """UPDATE team_runs SET hours = hours + 1.5
+WHERE team = 'sns' AND kind = 'operation'"""
 WRITTEN = "INSERT INTO articles (id, team, kind, title, body) VALUES ('sns/night', 'sns', 'service', 'Night shift', %s)"
 
 
@@ -72,7 +74,7 @@ def follow(daemon: Daemon, server: PostgresServer) -> None:
     with psycopg.connect(server.dsn) as connection:
         connection.execute(REVIEWED)
         connection.execute(WRITTEN, (NEWS,))
-    console.print(f"   [dim]{REVIEWED}[/]", soft_wrap=True)
+    console.print(f"[dim]{textwrap.indent(REVIEWED, '   ')}[/]", soft_wrap=True)
     began = time.monotonic()
     show("reconcile", "Dataset/team-runs")
     show("reconcile", "Dataset/articles")

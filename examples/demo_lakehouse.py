@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,7 +108,7 @@ class Daemon:
 
 def show(*words: str) -> None:
     """Runs `lakectl` as it would be typed. Raises Unexpected if it does not end with 0."""
-    typed = " ".join(word if word.replace("-", "").isalnum() else f'"{word}"' for word in words)
+    typed = " ".join(word if re.fullmatch("[\\w/.-]+", word) else f'"{word}"' for word in words)
     console.print(f"\n[bold]$ lakectl {escape(typed)}[/]", soft_wrap=True)
     console.file.flush()
     code = subprocess.run([LAKECTL, "--repo", str(DEMO), *words], env=ENVIRONMENT, check=False).returncode

@@ -23,7 +23,7 @@ from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.fold import ChangeRefused, ObjectState
-from state.errors import BucketUnavailable, CatalogCorrupt, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, StateError
+from state.errors import BucketUnavailable, CatalogCorrupt, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, SecretError, StateError
 from state.failpoints import declare, hit
 from state.timestamps import from_iso
 from state.turns import Turns
@@ -50,6 +50,7 @@ _REASONS: tuple[tuple[type[LakehouseError], str], ...] = (
     (CatalogCorrupt, reasons.CATALOG_LOST),
     (FileError, reasons.INGEST_FAILED),
     (SourceUnavailable, reasons.SOURCE_UNAVAILABLE),
+    (SecretError, reasons.SECRET_MISSING),
     (BuildFailed, reasons.BUILD_FAILED),
     (ModelUnavailable, reasons.MODEL_UNAVAILABLE),
     (ChangeRefused, reasons.CONFLICT),

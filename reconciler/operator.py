@@ -194,12 +194,12 @@ class Operator:
         key = self._worked_on(request)
         resource = self._world.resource(key)
         if key.kind != "Dataset" or resource is None:
-            return "it is looked at now", (key,)
+            return "it is looked at next", (key,)
         spec = resource.spec_as(DatasetSpec)
         if spec.source.in_files and spec.refresh.watch:
-            return "it is looked at now", (key,)
+            return "it is looked at next", (key,)
         self._catalog.commit((Asked(str(key), request.actor, iso(self._clock())),), actor=request.actor, reason=request.reason)
-        return "its source is read now", (key,)
+        return "its source is read next", (key,)
 
     def _suspend(self, request: Request) -> tuple[str, tuple[Key, ...]]:
         key = self._wanted(request)

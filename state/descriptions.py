@@ -157,7 +157,7 @@ def facts(table: Table, columns: Sequence[ColumnDescription], about: Mapping[str
     word = "query" if not in_files else "object" if "bucket" in source else "file"
     return Facts(
         name=table.name, rows=table.rows, columns=[(column.name, column.type) for column in columns], key=table.primary_key,
-        sources=len(table.bindings) if in_files else 1, source=word, sensitive=sensitive,
+        sources=len(table.bindings) if in_files else 1, source=word, sensitive=sensitive, merged=table.merged,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ class Facts:
         columns: in order, with types.
         sources: how many files, objects or queries; `source`: the word for one of them.
         sensitive: columns by class, with the entities found in each.
+        merged: whether `rows` is what a query counts, and not the most that it can.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Facts:
     sources: int = 0
     source: str = "file"
     sensitive: Mapping[str, Mapping[str, Sequence[str]]] | None = None
+    merged: bool = True
 
 
 class Drafter(Protocol):
@@ -41,11 +43,14 @@ class Drafter(Protocol):
 
 def by_template(facts: Facts) -> str:
     """As in: 5 columns, 100,000 rows from 3 files: candidate_id (key), name, …; contains pii in phone and email."""
+    if not facts.columns:
+        return "nothing yet"
     shown = [f"{name} (key)" if name in facts.key else name for name, _ in facts.columns]
     shown.sort(key=lambda name: not name.endswith(" (key)"))
     more = len(shown) - _NAMED
     names = ", ".join(shown if more <= 0 else [*shown[:_NAMED], f"and {more} more"])
-    head = f"{_count(len(shown), 'column')}, {_count(facts.rows, 'row')} from {_count(facts.sources, facts.source)}: {names}"
+    rows = _count(facts.rows, "row") + ("" if facts.merged else " before merging by key")
+    head = f"{_count(len(shown), 'column')}, {rows} from {_count(facts.sources, facts.source)}: {names}"
     held = [f"{kind} in {_listed(list(columns))}" for kind, columns in (facts.sensitive or {}).items() if columns]
     return head + (f"; contains {'; '.join(held)}" if held else "")
 

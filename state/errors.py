@@ -157,6 +157,7 @@ class SecretMissing(SecretError):
     slug = "secret-missing"
 
     def __init__(self, name: str, places: str) -> None:
+        """places: where it may be put, for a person."""
         super().__init__(f"There is no secret {name!r}.", remedy=f"Put it into {places}.")
 
 

@@ -104,6 +104,9 @@ INGEST_FAILED = "IngestFailed"
 SOURCE_UNAVAILABLE = "SourceUnavailable"
 """The database does not answer, does not let us in, or broke off in the middle; the former rows are still served."""
 
+SECRET_MISSING = "SecretMissing"
+"""A secret that the spec names is not there, lacks a field, or is in a file that must not be trusted; the message says where to put it."""
+
 EMBED_FAILED = "EmbedFailed"
 """Embedding failed; what was embedded so far is kept."""
 

@@ -155,7 +155,7 @@ class EnvironmentSecrets:
 
     def find(self, name: str) -> Secret | None:
         """See `SecretsProvider`."""
-        prefix = f"{SECRET_PREFIX}{name.upper().replace('-', '_').replace('.', '_')}__"
+        prefix = _variable(name)
         fields = {key.removeprefix(prefix).lower(): value for key, value in self._environ.items() if key.startswith(prefix)}
         return Secret(name, fields) if fields else None
 
@@ -164,7 +164,7 @@ class Secrets:
     """What several providers know; the first one that knows a name answers."""
 
     def __init__(self, providers: Sequence[SecretsProvider], places: str = "no provider") -> None:
-        """places: where a missing secret may be put, as an error tells it."""
+        """places: where a missing secret may be put, as an error tells it; {variable}: how its variables begin."""
         self._providers = tuple(providers)
         self._places = places
 
@@ -174,7 +174,7 @@ class Secrets:
             found = provider.find(name)
             if found is not None:
                 return found
-        raise SecretMissing(name, self._places)
+        raise SecretMissing(name, self._places.format(variable=_variable(name)))
 
 
 def secrets_path(environ: Mapping[str, str]) -> Path:
@@ -188,12 +188,19 @@ def secrets_path(environ: Mapping[str, str]) -> Path:
 def secrets_here(environ: Mapping[str, str] = os.environ) -> Secrets:
     """What this process may know. Nothing is read before it is asked for."""
     path = secrets_path(environ)
-    return Secrets((SecretsFile(path), EnvironmentSecrets(environ)), f"{path}, or {SECRET_PREFIX}<NAME>__<FIELD> in the environment")
+    escaped = str(path).replace("{", "{{").replace("}", "}}")
+    places = f"{escaped}, which is read again by itself, or into {{variable}}<FIELD> in the environment of a process that starts anew"
+    return Secrets((SecretsFile(path), EnvironmentSecrets(environ)), places)
 
 
 def check_secrets(environ: Mapping[str, str] = os.environ) -> None:
     """Raises SecretsFileRefused where there is a file that others could read: for a process that is about to rely on it."""
     SecretsFile(secrets_path(environ)).check()
+
+
+def _variable(name: str) -> str:
+    """How the variables of a secret begin."""
+    return f"{SECRET_PREFIX}{name.upper().replace('-', '_').replace('.', '_')}__"
 
 
 def _unopened(path: Path, error: OSError) -> str:

@@ -60,6 +60,8 @@ def _with_table(spec: DatasetSpec, observed: Observed, table: Table) -> Outcome:
     files = sum(1 for binding in table.bindings.values() if binding.present)
     aside = sum(ledger.rows for ledger in quarantine(table))
     detail: dict[str, object] = {"rows": table.rows, "version": table.version, "files": files, **({"quarantine": aside} if aside else {})}
+    if not table.merged:
+        detail["merged"] = False
     if table.bucket != spec.bucket:
         return Stalled(
             reasons.STATE_IMMUTABLE,
@@ -115,7 +117,7 @@ def _sources(spec: DatasetSpec, table: Table, present: int) -> str:
 
 def _unmerged(table: Table) -> str:
     """Rows are counted by file: a key that several files hold counts in each until they are merged on reading."""
-    return ", before merging by key" if any(file.role == "delta" for file in table.files) else ""
+    return "" if table.merged else ", before merging by key"
 
 
 def _count(number: int, word: str) -> str:

@@ -90,11 +90,13 @@ class Promotions:
             assert record.previous is not None
             manifest, build = record.previous, record.builds[record.previous.build]
         else:
-            kept = [b for b in record.builds.values() if b.generation == wanted and (serving is None or b.digest != serving.build)]
+            former = [b for b in record.builds.values() if serving is None or b.digest != serving.build]
+            kept = [b for b in former if b.generation == wanted]
             if not kept:
-                names = ", ".join(sorted({str(b.generation) for b in record.builds.values() if b.generation})) or "none"
+                serves = f"{wanted} serves {index.key} now, and no" if serving is not None and wanted == serving.generation else "No"
+                names = ", ".join(sorted({b.generation for b in former if b.generation})) or "none"
                 raise PromotionRefused(
-                    f"No former build of {wanted} is kept for {index.key}; there are builds of {names}.",
+                    f"{serves} former build of {wanted} is kept for {index.key}; there are former builds of {names}.",
                     remedy="`keep` in the Index's spec says how many are kept.",
                 )
             build = kept[-1]

@@ -253,7 +253,7 @@ class CsvReading:
             if unclosed is not None and unclosed.line == row.line:
                 return unclosed
             cells = f"{len(row.cells)} cell" + ("s" if len(row.cells) != 1 else "")
-            remedy = f"Quote cells that contain `{self._source.options.delimiter}`, or set `source.delimiter`."
+            remedy = f"Quote cells that contain `{self._source.options.delimiter}`, or set `source.delimiter`. A `contract` sets it aside."
             return self._source.refused(row.line, f"the row has {cells}, the header {width}", remedy=remedy)
         return self._unclosed() or self._source.refused(None, text)
 

@@ -146,14 +146,15 @@ def _pairs(table: Table, row: pa.RecordBatch, former: pa.Table | None, *, delete
 
 
 def _key(table: Table, text: str) -> list[pa.Scalar]:
+    """As `engines/row_keys.py` writes it, a JSON array; the plain value will do where there is one column."""
     names = table.primary_key
-    texts: list[Any] = [text]
-    if len(names) > 1:
-        try:
-            texts = json.loads(text)
-        except ValueError:
-            texts = []
-        if not isinstance(texts, list) or len(texts) != len(names):
+    try:
+        texts: Any = json.loads(text)
+    except ValueError:
+        texts = None
+    if not isinstance(texts, list) or len(texts) != len(names):
+        texts = [text]
+        if len(names) > 1:
             example = json.dumps(["…"] * len(names), ensure_ascii=False)
             raise EditRefused(
                 f"The key of {table.name} has {len(names)} columns: {', '.join(names)}.", remedy=f"Write it as in '{example}'."

@@ -204,6 +204,7 @@ class _Whole:
         gone = [column.name for column in known if column.name not in found]
         if gone:
             names = ", ".join(f"`{name}`" for name in gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
-            remedy = "Put it back, give it up by a migration (`drop`), or change `query` or `sql` in any way, which makes the table anew."
+            remedy = "Put it back, or give it up by a migration (`drop`). A `query` or `sql` of other words makes the table anew, as does"
+            remedy += " a `query` in the place of `table`."
             raise SourceRefused(f"{names} {'is' if len(gone) == 1 else 'are'} gone from the source, and the table has it", remedy=remedy)
         return found

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engines.errors import QueryInvalid
+from engines.files import notations
 from engines.files.contract import Bounds, Reference, Terms
 from engines.files.kept_rows import KeptRows
 from engines.files.present_values import PresentValues
@@ -202,7 +203,8 @@ class Judge:
             kind = self._plans[name].type
 
             def why(row: int, name: str = name, kind: str = kind, values: Mapping[int, object] = values) -> str:
-                return f"`{name}`: {shown(name, values[row + self._row], self._source.hidden)} is no {kind}"
+                value = values[row + self._row]
+                return f"`{name}`: {shown(name, value, self._source.hidden)} is no {kind}{notations.hint(name, kind, value)}"
 
             yield Breach(f"type: {name}", np.array(sorted(values)) - self._row, why)
         for name in self._applied.required:

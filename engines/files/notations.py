@@ -100,6 +100,16 @@ def plain(column: pa.Array, notation: Notation) -> pa.Array:
     return iso
 
 
+def hint(name: str, kind: str, value: object) -> str:
+    """A clause for a value that is no `kind` as it stands, and would be in a notation that the spec can name; "" for others."""
+    found = kind_of(value) if isinstance(value, str) and value else None
+    moment, _, order = (found or "").partition(" ")
+    if kind not in ("date", "timestamp") or moment not in ("date", "timestamp"):
+        return ""
+    said, _, other = order.partition(" or ")
+    return f"; `columns: {{{name}: {{format: {said}}}}}`" + (f" (or {other})" if other else "") + " in the spec would read it"
+
+
 def remedy(name: str, value: str) -> str | None:
     """What to say in the spec of a value that may be in more than one notation."""
     kind = kind_of(value) or ""

@@ -38,13 +38,14 @@ def admitted(reader: Reader, name: TableName, action: Action = "read") -> bool:
 
 def table_for(catalog: Datasets, reader: Reader, dataset: str, moment: Moment = None, action: Action = "read") -> Table:
     """The table as it was then. dataset: by its name, or as SQL calls it. Raises TableUnknown, VersionUnknown, EngineUnsupported."""
-    table = catalog.table(dataset_name(dataset))
-    if table is None or not admitted(reader, TableName(sql_name(table.name), table.bucket), action):
+    name = dataset_name(dataset)
+    table = catalog.table(name)
+    declared = table is not None or f"Dataset/{name}" in catalog.objects("Dataset")
+    if not declared or not admitted(reader, TableName(sql_name(name), None if table is None else table.bucket), action):
         raise _unknown(catalog, reader, dataset)
-    if not table.columns:
+    if table is None or not table.columns:
         raise TableUnknown(
-            f"Dataset {table.name} is declared and holds nothing yet.",
-            remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for.",
+            f"Dataset {name} is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{name}` tells what it waits for."
         )
     return table_at(table, moment)
 

@@ -1,7 +1,8 @@
 """Arrow values as JSON has them, column by column.
 
-Integers and finite floats are numbers, other floats null; dates, times and timestamps ISO 8601 text, decimals text with all their digits,
-binary base64 text; lists are arrays, structs objects, maps arrays of pairs; what JSON has no form for is text.
+Integers and finite floats are numbers, other floats null; dates, times and timestamps ISO 8601 text (those with a zone in UTC, with Z),
+decimals text with all their digits, binary base64 text; lists are arrays, structs objects, maps arrays of
+pairs; what JSON has no form for is text.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable
-from datetime import date, time
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +63,12 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _instant(value: datetime) -> str:
+    """As `state/timestamps.py` has it, where milliseconds say it all."""
+    spec = "microseconds" if value.microsecond % 1000 else "milliseconds"
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=spec) + "Z"
+
+
 def _any(value: Any) -> Any:
     match value:
         case None | bool() | int() | str():
@@ -70,6 +77,8 @@ def _any(value: Any) -> Any:
             return _number(value)
         case pa.MonthDayNano():  # a tuple, too
             return f"{value.months} months {value.days} days {value.nanoseconds} ns"
+        case datetime() if value.tzinfo is not None:
+            return _instant(value)
         case date() | time():  # a datetime is a date
             return value.isoformat()
         case bytes():

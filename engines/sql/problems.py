@@ -28,6 +28,16 @@ _FIELD = re.compile(
     re.DOTALL,
 )
 _SIGNATURE = re.compile(r"No function matches the given name and argument types '(.+?)'\..*?Candidate functions:\n(.*)$", re.DOTALL)
+_NO_FIELDS = "A dot stands before a column of a table, and these have no fields."
+_DOTTED = 'A column whose name has a dot is written in double quotes, as in "user.name".'
+_KNOWN: tuple[tuple[str, str, str | None], ...] = (
+    ("only supports a single SQL statement", "More than one statement.", "Send one at a time."),
+    ("No SQL statements", "There is no statement.", None),
+    ("information_schema is enabled", "SHOW is not available here.", f"Use {LISTING}, or DESCRIBE followed by a table's name."),
+    ("Dot access not supported", _NO_FIELDS, _DOTTED),
+    ("Cannot access field at argument", _NO_FIELDS, _DOTTED),
+)
+"""Words of a cause, and what is said instead of it."""
 _PLACEHOLDER = re.compile(r"[Pp]laceholder (?:with name |with id )?'?(\$\w+)'?")
 _NOT_READING = re.compile(r"(DDL|DML|Statement) not supported: ([\w ]+)")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`")
@@ -84,7 +94,7 @@ def _invalid(cause: str) -> QueryProblem:
     if found := _FIELD.search(cause):
         remedy = f"Did you mean `{found[2]}`?" if found[2] else None
         if remedy is not None and '"' in found[2]:
-            remedy += " A name with capitals is written in double quotes."
+            remedy += " A name with capitals or a dot is written in double quotes."
         return invalid(f"There is no column `{found[1]}`.", _listed(remedy, found[3]))
     if found := _PLACEHOLDER.search(cause):
         return invalid(f"No value is given for the parameter {found[1]}.", "Give one in `params` (lakectl: -p name=value).")
@@ -93,13 +103,8 @@ def _invalid(cause: str) -> QueryProblem:
         return invalid(f"No function takes these arguments: {found[1]}.", f"There are {known}; a value is cast as in `amount::double`.")
     if "require unique expression names" in cause:
         return same_names(re.findall(r'AS "?(\w+)"?"|expression "(?:\w+\.)?(\w+)"', cause))
-    if "only supports a single SQL statement" in cause:
-        return invalid("More than one statement.", "Send one at a time.")
-    if "No SQL statements" in cause:
-        return invalid("There is no statement.")
-    if "information_schema is enabled" in cause:
-        return invalid("SHOW is not available here.", f"Use {LISTING}, or DESCRIBE followed by a table's name.")
-    return invalid(_sentence(cause))
+    said = next(((message, remedy) for words, message, remedy in _KNOWN if words in cause), None)
+    return invalid(_sentence(cause)) if said is None else invalid(*said)
 
 
 def same_names(names: object) -> QueryProblem:

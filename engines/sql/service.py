@@ -55,6 +55,7 @@ PATIENCE = 10.0
 """Seconds for which a query waits for a damaged table to be mended."""
 ASK_AGAIN = "It is made again where its source is there: ask again in a moment, or see `lakectl status`."
 DATASETS = TableName("system.datasets")
+SCHEMA_LISTING = f"`{LISTING}` lists the tables, `SELECT dataset, name, type FROM system.columns` their columns."
 
 
 Mend: TypeAlias = Callable[[ObjectMissing | ObjectCorrupt], Awaitable[None]]
@@ -342,6 +343,8 @@ class QueryService:
                 raise QueryInvalid(message, remedy=remedy)
 
     async def _unknown(self, name: str, reader: Reader) -> TableUnknown:
+        if name.partition(".")[0] == "information_schema":
+            return TableUnknown("There is no information_schema here.", remedy=SCHEMA_LISTING)
         names = await asyncio.to_thread(self._tables.names)
         visible = [str(known) for known in names if decide(reader, known, "read").allowed]
         near = nearest_names(name, visible)

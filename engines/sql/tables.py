@@ -105,8 +105,8 @@ class CatalogTables:
         """What to read, None if there is no such table. moment: which version of a Dataset; schema: under which of its schemas. fresh: look
         at every file again.
 
-        Raises TableUnknown for a table that has no columns yet, VersionUnknown, QueryInvalid for a schema that it cannot be read under, and
-        what reading an object raises.
+        Raises TableUnknown for a Dataset that has no table or no columns yet, VersionUnknown, QueryInvalid for a schema that it cannot be
+        read under, and what reading an object raises.
         """
         if name.name in LEDGER_TABLES:
             return self._view(self._ledgers(LEDGER_TABLES[name.name]), name.name, fresh)
@@ -116,11 +116,12 @@ class CatalogTables:
             path = self._system.path(name.name.removeprefix(SYSTEM))
             return None if path is None else ArrowTable(name.name, str(path))
         table = self._table(name.name)
-        if table is None:
-            return None
-        if not table.columns:
+        if table is None or not table.columns:
+            dataset = f"Dataset/{dataset_name(name.name)}"
+            if dataset not in self._catalog.objects("Dataset"):
+                return None
             raise TableUnknown(
-                f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why Dataset/{table.name}` tells what it waits for."
+                f"Table `{name}` is declared and holds nothing yet.", remedy=f"`lakectl why {dataset}` tells what it waits for."
             )
         wanted = table_under(table_at(table, moment), schema)
         # without a key there are readers of hidden columns, which are not held: they need the files

@@ -1,7 +1,8 @@
-"""Watching a running daemon until it has followed a commit: for `apply` beside it, and after `undo`."""
+"""Watching a running daemon until it has followed a commit: for `apply` beside it, and of what lakectl itself commits."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
 
 from reconciler.errors import DaemonRefused
 from reconciler.foreground import Convergence, Progress
@@ -16,6 +17,7 @@ from reconciler.lakectl.words import short, standing
 from reconciler.place import Place
 from state import reasons
 from state.lease import is_alive
+from state.status import Status
 
 _LOOK_EVERY = 0.1
 _NOTICED_WITHIN = 5.0
@@ -43,22 +45,50 @@ def running_daemon(here: Here, session: Session) -> Writer | None:
     return Writer(heartbeat.holder.address, heartbeat.holder.pid, heartbeat.holder.host)
 
 
-def follow(here: Here, place: Place, writer: Writer, timeout: float, session: Session) -> Convergence:
-    """Asks the daemon to look again, and waits for the place's commit. Raises DaemonRefused where it follows another one."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is waited for: `digests` that objects come to, and objects that are `gone` from the specs; of `all`, or of these only."""
+
+    digests: Mapping[str, str]
+    gone: Set[str] = frozenset()
+    all: bool = True
+
+    def of(self, seen: Observation) -> Observation:
+        """What of it counts."""
+        if self.all:
+            return seen
+        return replace(seen, statuses=tuple(status for status in seen.statuses if status.object in self.digests.keys() | self.gone))
+
+    def visited(self, statuses: tuple[Status, ...]) -> bool:
+        """Whether each was looked at since. What no spec wants any more is kept as retained, or not Ready until it is removed."""
+        left = (status for status in statuses if status.object in self.gone)
+        return visited(statuses, self.digests) and all(status.ready != "True" or status.reason == reasons.RETAINED for status in left)
+
+
+def changed(place: Place, before: Place) -> Wanted:
+    """What the specs of one place want otherwise than those of another."""
+    then, now = wanted_digests(before), wanted_digests(place)
+    return Wanted({name: digest for name, digest in now.items() if then.get(name) != digest}, then.keys() - now.keys(), all=False)
+
+
+def follow(here: Here, place: Place, writer: Writer, timeout: float, session: Session, wanted: Wanted | None = None) -> Convergence:
+    """Asks the daemon to look again, and waits for the place's commit: until all is ready, or what is `wanted`.
+
+    Raises DaemonRefused where it follows another commit."""
     daemon = find_daemon(here, session.clock)
     if daemon is None:
         raise DaemonRefused(
             f"a daemon (process {writer.pid} on {writer.host}, {writer.url}) holds this state, but cannot be asked from here.",
             remedy="Run this where it runs, or stop it first.",
         )
-    revision, wanted = place.source.revision(), wanted_digests(place)
+    revision, wanted = place.source.revision(), wanted or Wanted(wanted_digests(place))
     began = time.monotonic()
     ask(here, session, "reconcile", "", reason="lakectl apply", wait=min(timeout, _NOTICED_WITHIN))
     _until_read(daemon, revision, writer)
     with progress_shown(session.terminal) as told:
         seen = _until_settled(daemon, wanted, began + timeout, told)
     problems = tuple(status for status in seen.statuses if status.ready != "True")
-    converged = not problems and visited(seen.statuses, wanted)
+    converged = not problems and wanted.visited(seen.statuses)
     return Convergence(converged, revision, problems, seen.statuses, time.monotonic() - began)
 
 
@@ -73,17 +103,17 @@ def _until_read(daemon: AskedDaemon, revision: str, writer: Writer) -> None:
         time.sleep(_LOOK_EVERY)
 
 
-def _until_settled(daemon: AskedDaemon, wanted: Mapping[str, str], deadline: float, told: Callable[[Progress], None]) -> Observation:
+def _until_settled(daemon: AskedDaemon, wanted: Wanted, deadline: float, told: Callable[[Progress], None]) -> Observation:
     """The last look: everything ready, or nothing left that goes on by itself."""
     since, before = time.monotonic(), None
     while True:
-        seen = daemon.look()
+        seen = wanted.of(daemon.look())
         told(_progress(seen))
         picture = [(status.object, status.ready, status.reason, status.message) for status in seen.statuses]
         now = time.monotonic()
         if picture != before:
             since, before = now, picture
-        done = visited(seen.statuses, wanted)
+        done = wanted.visited(seen.statuses)
         if now > deadline or (done and (_ready(seen) or (now - since > _STANDS and _ended(seen)))):
             return seen
         time.sleep(_LOOK_EVERY)

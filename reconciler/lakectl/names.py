@@ -1,8 +1,13 @@
 """Objects and kinds as people type them: `dataset/x`, `datasets`, `Dataset/x`; and what was probably meant."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from reconciler.lakectl.errors import ObjectUnknown, UsageInvalid
+from specs.errors import LakehouseError
+
+if TYPE_CHECKING:
+    from reconciler.lakectl.session import Session
 
 # As `specs.registry` has them, which imports every model; a test holds the two together.
 PLURALS = {
@@ -38,12 +43,24 @@ def find_kind(word: str) -> str:
     raise UsageInvalid(f"there is no kind `{word}`{f'; {hint}' if hint else ''}", remedy=remedy)
 
 
-def find_object(word: str) -> str:
-    """`Kind/name` of what was typed. Raises UsageInvalid where it names no single object."""
+def find_object(word: str, session: "Session") -> str:
+    """`Kind/name` of what was typed. Raises UsageInvalid where it names no single object, with those of this name."""
     kind, slash, name = word.partition("/")
     if not slash or not name:
-        raise UsageInvalid(f"`{word}` names no object.", remedy="Write it as KIND/NAME, as in Dataset/candidates.")
+        meant = " or ".join(_named(word, session))
+        remedy = f"Did you mean {meant}?" if meant else "Write it as KIND/NAME, as in Dataset/candidates."
+        raise UsageInvalid(f"`{word}` names no object.", remedy=remedy)
     return f"{find_kind(kind)}/{name}"
+
+
+def _named(name: str, session: "Session") -> list[str]:
+    from reconciler.lakectl.observation import observer
+
+    try:
+        known = observer(session).look().statuses
+    except LakehouseError:  # whoever cannot be asked helps nobody with a name
+        return []
+    return [status.object for status in known if status.name == name and status.kind not in _OWN]
 
 
 def unknown_object(name: str, known: Iterable[str]) -> ObjectUnknown:

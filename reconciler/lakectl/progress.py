@@ -53,15 +53,15 @@ def picture(progress: Progress, terminal: Terminal) -> list[str]:
 
 
 def _plain(terminal: Terminal, clock: Callable[[], float]) -> Callable[[Progress], None]:
-    """A line at most every two seconds, and only if something changed."""
-    last: list[tuple[float, str]] = [(clock(), "")]
+    """A line at most every two seconds, and none a second time: what goes to and fro is no progress."""
+    last, before = [clock()], set[str]()
 
     def told(progress: Progress) -> None:
-        at, before = last[0]
         working = "; ".join(f"{name}: {message}" if message else name for name, message in progress.working[:2])
         text = f"{progress.done}/{progress.total} ready" + (f"; {working}" if working else "")
-        if text != before and clock() - at >= _PLAIN_EVERY:
-            last[0] = (clock(), text)
+        if text not in before and clock() - last[0] >= _PLAIN_EVERY:
+            last[0] = clock()
+            before.add(text)
             terminal.note(text)
 
     return told

@@ -23,7 +23,7 @@ def add_options(parser: Parser, *, generation: str) -> None:
 
 def run(args: argparse.Namespace, session: Session, verb: str) -> int:
     """0 done or stored, 1 refused or failed. Raises UsageInvalid, GitRefused, ObjectUnknown."""
-    name = find_object(args.index if "/" in args.index else f"Index/{args.index}")
+    name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session)
     if args.write_spec:
         return _written(args, session, verb, name)
     return carry_out(session, args, verb, name, {} if args.generation is None else {"generation": args.generation})

@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.options import Parser, add_output, duration
 from reconciler.lakectl.output import emit
-from reconciler.lakectl.requests import ask
+from reconciler.lakectl.requests import Answer, ask
 from reconciler.lakectl.session import Session
 
 _TIMEOUT = 30.0
@@ -26,12 +26,21 @@ def add_request_options(parser: Parser, *, reason: str, timeout: float = _TIMEOU
 
 def carry_out(session: Session, args: argparse.Namespace, verb: str, object_: str, payload: Mapping[str, Any] | None = None) -> int:
     """Leaves the request and tells how it ended: 0 done or stored, 1 refused, failed or not answered in time."""
+    return tell(session, args, verb, object_, leave(session, args, verb, object_, payload))
+
+
+def leave(session: Session, args: argparse.Namespace, verb: str, object_: str, payload: Mapping[str, Any] | None = None) -> Answer:
+    """Leaves the request. Raises UsageInvalid through an address."""
     if session.url is not None:
         raise UsageInvalid(
             f"lakectl {verb} works through the state bucket, not through --url or LAKEHOUSE_URL.",
             remedy="Leave the address out, and run it in the repository.",
         )
-    answer = ask(session.here(), session, verb, object_, reason=args.reason, payload=payload, wait=args.timeout)
+    return ask(session.here(), session, verb, object_, reason=args.reason, payload=payload, wait=args.timeout)
+
+
+def tell(session: Session, args: argparse.Namespace, verb: str, object_: str, answer: Answer) -> int:
+    """How it ended, for people or programs; the exit code of `carry_out`."""
     if args.output != "table":
         document = {"request": answer.id, "verb": verb, "object": object_ or None, "outcome": answer.outcome, "message": answer.message}
         emit(session.terminal, document, args.output)

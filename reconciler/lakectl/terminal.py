@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TextIO
 
 from reconciler.lakectl.environment import Environment
@@ -43,6 +44,13 @@ class Terminal:
     def line(self, text: str = "") -> None:
         """One line, or several, of the answer."""
         print(text, file=self.out)
+
+    def copy(self, file: Path) -> None:
+        """A file's bytes as the answer, and nothing around them."""
+        self.out.flush()
+        with file.open("rb") as bytes_:
+            shutil.copyfileobj(bytes_, self.out.buffer)
+        self.out.buffer.flush()
 
     def note(self, text: str) -> None:
         """Something beside the answer: it never mixes with what a program reads."""

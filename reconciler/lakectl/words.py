@@ -15,13 +15,13 @@ Standing = Literal["ready", "waiting", "failed", "stalled", "held", "unknown"]
 
 WAITING = frozenset({
     reasons.PROGRESSING, reasons.DEPENDENCY_NOT_READY, reasons.REFERENCE_MISSING, reasons.SOURCE_EMPTY, reasons.INGESTING,
-    reasons.EMBEDDING, reasons.BUILDING, reasons.EVALUATING, reasons.TUNING, reasons.COMPACTING, reasons.MIRRORING, reasons.PRUNING,
-    reasons.QUEUED, reasons.RETRYING, reasons.AWAITING_OTHERS,
+    reasons.EMBEDDING, reasons.BUILDING, reasons.EVALUATING, reasons.TUNING, reasons.COMPACTING, reasons.MIGRATING, reasons.MIRRORING,
+    reasons.PRUNING, reasons.QUEUED, reasons.RETRYING, reasons.AWAITING_OTHERS,
 })  # fmt: skip
 FAILED = frozenset({
     reasons.FAILED, reasons.INTERNAL_ERROR, reasons.NOT_CONVERGING, reasons.BUCKET_UNAVAILABLE, reasons.BUCKET_DEGRADED,
-    reasons.CATALOG_LOST, reasons.DISK_FULL, reasons.INGEST_FAILED, reasons.EMBED_FAILED, reasons.BUILD_FAILED, reasons.JOB_FAILED,
-    reasons.MODEL_UNAVAILABLE, reasons.CONFLICT,
+    reasons.CATALOG_LOST, reasons.DISK_FULL, reasons.SOURCE_UNAVAILABLE, reasons.SECRET_MISSING, reasons.INGEST_FAILED,
+    reasons.EMBED_FAILED, reasons.BUILD_FAILED, reasons.JOB_FAILED, reasons.MODEL_UNAVAILABLE, reasons.CONFLICT,
 })  # fmt: skip
 HELD = frozenset({reasons.SUSPENDED, reasons.PRUNE_HELD, reasons.AWAITING_APPROVAL})
 

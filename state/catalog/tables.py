@@ -246,6 +246,11 @@ class Table:
         return sum(file.rows for file in self.readable)
 
     @property
+    def merged(self) -> bool:
+        """Whether `rows` is what a query counts. With deltas it is the most that there can be: only reading merges them by key."""
+        return all(file.role == "base" for file in self.readable)
+
+    @property
     def readable(self) -> tuple[DataFile, ...]:
         """The files that are not lost."""
         return tuple(file for file in self.files if not file.lost)

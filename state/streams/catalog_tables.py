@@ -78,6 +78,7 @@ def _datasets(state: ObjectState, describe: Describe) -> Iterator[Row]:
             table.name.replace("-", "_"),
             table.version,
             table.rows,
+            table.merged,
             len(table.files),
             table.size,
             len(table.columns),
@@ -125,7 +126,7 @@ def _files(state: ObjectState) -> Iterator[Row]:
 def _versions(state: ObjectState) -> Iterator[Row]:
     for table in _tables(state):
         for then in table.history():
-            yield (table.name, then.version, then.at or None, then.rows, len(then.files), then.schema.id)
+            yield (table.name, then.version, then.at or None, then.rows, then.merged, len(then.files), then.schema.id)
 
 
 def _columns(state: ObjectState, describe: Describe) -> Iterator[Row]:
@@ -242,8 +243,8 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
         ),
         _described(
             "datasets",
-            "The present version of every table, with its description; rows counts a key once for every file that has it.",
-            """dataset table_name version:int64 rows:int64 files:int64 bytes:int64 columns:int64 bucket primary_key:json write
+            "The present version of every table, with its description; unless merged, rows counts a key once for every file that has it.",
+            """dataset table_name version:int64 rows:int64 merged:bool files:int64 bytes:int64 columns:int64 bucket primary_key:json write
             sources:int64 refused:int64 schema_id:int64 snapshot transformation retained:bool origin:json owner description drafted:bool
             tags:json sensitivity:json""",
             _datasets,
@@ -258,9 +259,9 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
         ),
         _table(
             "versions",
-            "The versions of every table that can be read, the present one included.",
+            "The versions of every table that can be read, the present one included; merged and rows as in datasets.",
             "Dataset",
-            "dataset version:int64 at:timestamp rows:int64 files:int64 schema_id:int64",
+            "dataset version:int64 at:timestamp rows:int64 merged:bool files:int64 schema_id:int64",
             _versions,
         ),
         _described(

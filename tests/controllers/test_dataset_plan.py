@@ -504,6 +504,15 @@ class TestEndings:
         expected = Ready("2 rows from 1 file, version 1", {"rows": 2, "version": 1, "files": 1}, also=())
         assert conclude(lake.resource, lake.observed(listing({"x": X}))) == expected
 
+    def test_rows_that_are_not_merged_yet_are_told_as_such(self) -> None:
+        lake = Lake(spec_of("upsert"))
+        lake.follow({"x": X})
+        lake.follow({"x": X, "y": Y})
+        told = conclude(lake.resource, lake.observed(listing({"x": X, "y": Y})))
+        assert isinstance(told, Ready)
+        assert ", before merging by key, version 2" in told.message
+        assert told.detail["merged"] is False
+
     def test_pages_without_text_are_told(self) -> None:
         def ended(ocr: str) -> Ready:
             lake = Lake(dataset(f'{{source: {{files: "*"{ocr}}}}}'))

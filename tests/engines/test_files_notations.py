@@ -12,7 +12,7 @@ from engines.files import csv as reading
 from engines.files.conversion import Unfit
 from engines.files.header import why_absent
 from engines.files.inference import Evidence, decide
-from engines.files.notations import kind_of, plain
+from engines.files.notations import hint, kind_of, plain
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,21 @@ def test_what_a_column_is(values: list[str], said: str | None, kind: str, notati
 
 def test_a_code_stays_text_with_a_comma() -> None:
     assert decide("account", evidence(["12,5"])).type == "string"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("date", "28/01/2024", "; `columns: {d: {format: DMY}}` in the spec would read it"),
+        ("timestamp", "01/02/2024 10:00", "; `columns: {d: {format: DMY}}` (or MDY) in the spec would read it"),
+        ("date", "soon", ""),
+        ("date", "", ""),
+        ("date", 7, ""),
+        ("int64", "28/01/2024", ""),
+    ],
+)
+def test_a_value_in_another_notation_names_it(kind: str, value: object, text: str) -> None:
+    assert hint("d", kind, value) == text
 
 
 def test_plain_texts() -> None:

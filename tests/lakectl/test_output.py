@@ -122,6 +122,17 @@ def test_progress_names_what_is_at_work() -> None:
     assert max(map(text_width, lines)) <= 60
 
 
+def test_progress_that_goes_to_and_fro_is_told_once() -> None:
+    now = [0.0]
+    screen = terminal()
+    with progress_shown(screen, lambda: now[0]) as told:
+        for second in range(20):
+            now[0] = float(second)
+            told(Progress(1 + second // 2 % 2, 2, ()))
+    assert isinstance(screen.err, io.StringIO)
+    assert sorted(screen.err.getvalue().splitlines()) == ["1/2 ready", "2/2 ready"]
+
+
 def test_progress_in_a_pipe_is_a_line_now_and_then() -> None:
     now = [0.0]
     screen = terminal()

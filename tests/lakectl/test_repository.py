@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,12 @@ import yaml
 from datafusion import SessionContext
 
 from reconciler.lakectl.first_spec import dataset_name, first_query, in_shell, in_sql, in_yaml
-from reconciler.lakectl.here import read_head
+from reconciler.lakectl.following import Wanted, changed
+from reconciler.lakectl.here import Here, read_head
+from reconciler.lakectl.observation import Observation
+from reconciler.lakectl.specs_here import place_of
 from reconciler.lakectl.survey import Survey, survey
+from state.status import Status
 
 if TYPE_CHECKING:
     from conftest import Said
@@ -287,6 +292,27 @@ class TestUndo:
         assert lakectl("undo").code == 0
         assert (made / "specs/people.yaml").read_text() == DATASET
         assert head != git("rev-parse", "HEAD")
+
+
+class TestFollowing:
+    def test_only_what_a_commit_changes_is_waited_for(self, made: Path) -> None:
+        commit(made, "people.yaml", DATASET)
+        commit(made, "others.yaml", DATASET.replace("name: people", "name: others"))
+        commit(made, "people.yaml", DATASET.replace("spec: {", "spec: {write: append, "), "Change one, and remove nothing")
+        here = Here(made, made)
+        one = changed(place_of(here), place_of(here, "HEAD^"))
+        assert (list(one.digests), set(one.gone)) == (["Dataset/people"], set())
+        back = changed(place_of(here, "HEAD~3"), place_of(here))
+        assert (list(back.digests), set(back.gone)) == ([], {"Dataset/people", "Dataset/others"})
+
+    def test_other_objects_do_not_count(self) -> None:
+        wanted = Wanted({"Dataset/a": "d1"}, {"Dataset/b"}, all=False)
+        ready, other = Status("Dataset/a", "True", "Succeeded", "", digest="d1"), Status("Dataset/c", "False", "FileRefused", "")
+        assert wanted.of(Observation("r", (ready, other))).statuses == (ready,)
+        assert wanted.visited((ready,))
+        assert not wanted.visited((replace(ready, digest="d0"),))
+        for left, done in (("Succeeded", False), ("Retained", True)):
+            assert wanted.visited((ready, Status("Dataset/b", "True", left, ""))) == done
 
 
 class TestTry:

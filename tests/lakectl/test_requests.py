@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.lakectl import requests as asking
+from state import reasons
 from state.requests import Request
 
 if TYPE_CHECKING:
@@ -46,10 +48,19 @@ def submitted(lakehouse: Lakehouse) -> Request:
 
 @pytest.mark.parametrize(("outcome", "code", "sign"), [("done", 0, "✔"), ("refused", 1, "✘"), ("failed", 1, "✘")])
 def test_the_answer_is_told(alive: Lakehouse, answering: Answering, outcome: str, code: int, sign: str) -> None:
-    answering(outcome, "it is looked at now")
+    answering(outcome, "it is looked at next")
     said = alive.call("reconcile", "dataset/candidates")
     assert said.code == code
     assert said.out.startswith(f"{sign}  Dataset/candidates: ")
+
+
+def test_a_look_may_be_waited_for(alive: Lakehouse, answering: Answering) -> None:
+    answering("done", "it is looked at next")
+    alive.now += timedelta(seconds=10)
+    alive.put("Dataset/candidates", reasons.SUCCEEDED, "20,001 rows from 3 files, version 4")
+    said = alive.call("reconcile", "Dataset/candidates", "--wait", "-o", "json")
+    assert (said.code, said.document["met"]) == (0, True)
+    assert "--wait needs an object" in alive.call("reconcile", "--wait").err
 
 
 def test_the_answer_for_programs(alive: Lakehouse, answering: Answering) -> None:

@@ -62,6 +62,13 @@ def test_no_line_is_wider_than_the_terminal(alive: Lakehouse, dead: Lakehouse) -
                 assert max(map(text_width, lines)) <= width, (words, width)
 
 
+def test_rows_that_are_counted_before_merging_are_shown_as_the_most_there_can_be(alive: Lakehouse) -> None:
+    alive.put("Dataset/placements", reasons.SUCCEEDED, "21 rows", detail={"rows": 21, "version": 4, "files": 3, "merged": False})
+    *_, row, note = alive.call("get", "Dataset/placements").out.splitlines()
+    assert "placements   ≤21      3        4" in row
+    assert note.strip() == "≤: before merging by key: a query may count less"
+
+
 def test_an_object_that_nobody_knows(alive: Lakehouse) -> None:
     said = alive.call("status", "Dataset/candidate")
     assert (said.code, "did you mean `Dataset/candidates`?" in said.err) == (2, True)
@@ -136,6 +143,11 @@ def test_objects_that_nobody_knows(alive: Lakehouse, golden: Any) -> None:
         alive.call("describe", "candidates").all,
     ]
     golden.check("unknown-objects.txt", "".join(said))
+
+
+def test_a_bare_name_is_answered_with_the_objects_that_have_it(alive: Lakehouse) -> None:
+    for words in (["describe", "notes"], ["wait", "notes"], ["suspend", "notes", "--reason", "r"], ["reconcile", "notes"]):
+        assert alive.call(*words).err == "error: `notes` names no object.\n       Did you mean Dataset/notes or Index/notes?\n", words
 
 
 def test_why_names_the_blocker_for_programs(alive: Lakehouse) -> None:

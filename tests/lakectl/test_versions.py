@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from harness_daemon import BUCKET, Repository
 
-from reconciler.lakectl.terminal import text_width
+from reconciler.lakectl.environment import Environment
+from reconciler.lakectl.main import run
+from reconciler.lakectl.terminal import Terminal, text_width
 
 if TYPE_CHECKING:
     from conftest import Said
@@ -63,6 +67,29 @@ def test_a_table_is_exported_as_it_is_and_as_it_was(lake: Repository, lakectl: L
         ("export", None, None, "refused"),
         ("export", None, None, "refused"),
     ]
+
+
+@pytest.mark.usefixtures("lake")
+def test_an_export_to_standard_output_is_nothing_but_the_rows() -> None:
+    def exported(*words: str, interactive: bool = False) -> tuple[int, bytes, str]:
+        out, err = io.BytesIO(), io.StringIO()
+        terminal = Terminal(io.TextIOWrapper(out), err, interactive=interactive)
+        return run(["export", "people", "-o", "-", *words], terminal, Environment()), out.getvalue(), err.getvalue()
+
+    code, written, said = exported("--format", "csv", interactive=True)
+    assert (code, sorted(written.splitlines()), said) == (0, [b'"id","name","zip"', b'1,"Anne","02134"', b'2,"=Bob",', b'4,"Dan",'], "")
+    assert pq.read_table(pa.BufferReader(exported()[1])).num_rows == 3
+    code, written, said = exported(interactive=True)
+    assert (code, written, "parquet is nothing to be read on a terminal" in said) == (2, b"", True)
+    assert not Path("-").exists()
+
+
+def test_what_is_declared_and_holds_nothing_is_told_as_that(lake: Repository, lakectl: Lakectl) -> None:
+    lake.commit(later=DATASETS.partition("---")[0].replace("people", "later"))
+    assert lakectl("apply").code == 1
+    for words in (["export", "later"], ["query", "SELECT * FROM later"]):
+        said = lakectl(*words)
+        assert (said.code, "`lakectl why Dataset/later` tells what it waits for." in said.err) == (2, True), said.err
 
 
 def test_the_files_of_a_version(lake: Repository, lakectl: Lakectl) -> None:

@@ -121,6 +121,11 @@ def test_what_cannot_be_done_is_refused(lake: Bench, payload: dict[str, Any], wo
     assert table(lake).version == 1
 
 
+def test_a_key_is_taken_as_hits_and_the_journal_show_it(lake: Bench) -> None:
+    assert change(lake, "row-set", key="[1]", set={"phone": "0099"})["message"].startswith("row [1]: phone")
+    assert change(lake, "row-set", key="[1, 2]", set={"phone": "0099"})["outcome"] == "refused"
+
+
 def test_nothing_to_change_makes_no_version(lake: Bench) -> None:
     assert change(lake, "row-set", key="1", set={"name": "Ann"})["message"] == "row 1 is so already"
     assert table(lake).version == 1

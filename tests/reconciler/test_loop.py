@@ -20,7 +20,7 @@ from specs.resource import Key, Resource
 from state import failpoints, reasons
 from state.catalog.entry import Resumed, Suspended
 from state.catalog.fold import ChangeRefused
-from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, StateError
+from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, SecretMissing, StateError
 from state.turns import Turns
 
 X = Key("Dataset", "x")
@@ -288,6 +288,7 @@ ERRORS: list[tuple[Exception, str]] = [
     (ChangeRefused("no"), reasons.CONFLICT),
     (StateError("no"), reasons.FAILED),
     (LakehouseError("no", remedy="Do that."), reasons.FAILED),
+    (SecretMissing("kb", "the secrets file"), reasons.SECRET_MISSING),
 ]
 
 

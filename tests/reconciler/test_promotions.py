@@ -136,9 +136,13 @@ def test_the_word_ends_when_its_generation_does(two: Bench) -> None:
         ("promote", {}, "It is not said which generation is to serve; it has g1, g2."),
         ("promote", {"generation": 7}, "`generation` is no name."),
         ("rollback", {}, "Nothing else served Index/i before."),
-        ("rollback", {"generation": "g2"}, "No former build of g2 is kept for Index/i; there are builds of g1, g2."),
+        (
+            "rollback", {"generation": "g2"},
+            "g2 serves Index/i now, and no former build of g2 is kept for Index/i; there are former builds of g1.",
+        ),
+        ("rollback", {"generation": "g3"}, "No former build of g3 is kept for Index/i; there are former builds of g1."),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_serve_is_refused(two: Bench, verb: str, payload: dict[str, Any], says: str) -> None:
     before = record(two)
     ended = ask(two, verb, payload)

@@ -106,6 +106,8 @@ def test_a_description_that_somebody_wrote_is_not_drafted() -> None:
             "4 columns, 100,000 rows from 3 files: id (key), name, phone, email; contains pii in phone and email",
         ),
         (Facts("x", 5, columns(*"abcdefghi"), (), 1, "query"), "9 columns, 5 rows from 1 query: a, b, c, d, e, f, and 3 more"),
+        (Facts("x", 4, columns("id"), ("id",), 2, merged=False), "1 column, 4 rows before merging by key from 2 files: id (key)"),
+        (Facts("x", 0, [], (), 0), "nothing yet"),
     ],
 )  # fmt: skip
 def test_drafts(facts: Facts, text: str) -> None:

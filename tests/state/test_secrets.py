@@ -92,12 +92,12 @@ def test_the_environment_comes_second(path: Path) -> None:
         "LAKEHOUSE_SECRET__ARCHIVE_KEYS__ACCESS_KEY_ID": "from the environment",
         "LAKEHOUSE_SECRET__OTHER_KEYS_2__ACCESS_KEY_ID": "other",
     }
-    secrets = Secrets((SecretsFile(path), EnvironmentSecrets(environ)), "a place")
+    secrets = Secrets((SecretsFile(path), EnvironmentSecrets(environ)), "a place, or {variable}<FIELD>")
     assert secrets.get("archive-keys").field("access_key_id") == "AK"
     assert secrets.get("other.keys-2").field("access_key_id") == "other"
-    with pytest.raises(SecretMissing, match="no secret 'nothing'") as caught:
-        secrets.get("nothing")
-    assert caught.value.remedy == "Put it into a place."
+    with pytest.raises(SecretMissing, match="no secret 'no-thing'") as caught:
+        secrets.get("no-thing")
+    assert caught.value.remedy == "Put it into a place, or LAKEHOUSE_SECRET__NO_THING__<FIELD>."
 
 
 def test_the_file_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

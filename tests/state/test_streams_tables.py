@@ -220,6 +220,7 @@ def test_the_catalog_as_tables(world: World) -> None:
     (dataset,) = world.rows("datasets")
     assert dataset["dataset"] == "team-runs"
     assert dataset["table_name"] == "team_runs"
+    assert (dataset["merged"], world.rows("versions")[0]["merged"]) == (True, True)
     assert (dataset["rows"], dataset["files"], dataset["bytes"], dataset["columns"]) == (3, 1, 10, 2)
     assert (dataset["sources"], dataset["refused"], dataset["primary_key"]) == (1, 1, '["id"]')
     (file,) = world.rows("files")

@@ -41,7 +41,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Raises ObjectUnknown."""
-    name = find_object(args.object)
+    name = find_object(args.object, session)
     kind, _, rest = name.partition("/")
     knows = observer(session)
     found = knows.described(kind, rest)

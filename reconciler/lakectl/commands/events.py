@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     """0, whatever there is."""
     filters = {name: value for name, value in (("type", args.type), ("reason", args.reason)) if value is not None}
     if args.object is not None:
-        filters["object"] = find_object(args.object)
+        filters["object"] = find_object(args.object, session)
     since = iso(session.clock() - timedelta(seconds=args.since)) if args.since is not None else None
     limit = args.limit or (None if args.since is not None else _MOST)
     knows = observer(session)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 USAGE = "DATASET [--at VERSION|TIME] [--format FORMAT] [-o FILE]"
 DESCRIPTION = """
 Write all rows of a dataset to one file, merged by key as a query reads them, of any size in constant
-memory. The file appears under its name when it is whole; one of that name is replaced.
+memory. The file appears under its name when it is whole; one of that name is replaced. FILE `-` is
+standard output, to which nothing is written before all rows were read.
 
 csv writes texts in quotes, null as an empty cell and an empty text as "". csv-safe is for
 spreadsheets, which compute a cell that begins with = + - @ or with a tab or line break: a text that
@@ -26,7 +27,9 @@ EXAMPLES = """
 lakectl export candidates
 lakectl export candidates --at 2026-01-31 -o january.parquet
 lakectl export timesheets --format csv-safe -o timesheets.csv
+lakectl export timesheets --format csv -o - | head
 """
+_STDOUT = Path("-")
 _FORMATS = ("parquet", "arrow", "csv", "csv-safe")
 _SUFFIXES: "dict[str, ExportFormat]" = {".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".csv": "csv"}
 
@@ -38,7 +41,7 @@ def options(parser: Parser) -> None:
     parser.add_argument(
         "--format", metavar="FORMAT", type=one_of(*_FORMATS), help=f"{', '.join(_FORMATS)} (default: by FILE's name, else parquet)"
     )
-    parser.add_argument("-o", "--to", metavar="FILE", type=Path, help="the file (default: DATASET.FORMAT in the current folder)")
+    parser.add_argument("-o", "--to", metavar="FILE", type=Path, help="the file, or - (default: DATASET.FORMAT in the current folder)")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
@@ -49,14 +52,24 @@ def run(args: argparse.Namespace, session: Session) -> int:
     form: ExportFormat = args.format or named or "parquet"
     dataset = dataset_of(args.dataset)
     target: Path = args.to or Path(f"{dataset}.{form.partition('-')[0]}")
+    out = args.to == _STDOUT
+    if out and session.terminal.interactive and not form.startswith("csv"):
+        raise UsageInvalid(
+            f"lakectl export: {form} is nothing to be read on a terminal.", remedy="Say --format csv, or name a file with -o."
+        )
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UsageInvalid(f"lakectl export: {target} cannot be a file.", remedy="Name a file in a folder that is there.")
     with tables_here(session, "lakectl export") as here, here.audited("export", detail={"format": form}) as access:
         table = here.table(dataset, moment_of(args.at))
         access.tables, access.versions = (table.name,), {table.name: table.version}
+        if out:
+            target = here.scratch / "export"
         done = export(here.view(table), form, target, here.scratch)
         access.rows, access.bytes = done.rows, done.bytes
-    session.terminal.line(f"{number(done.rows, 'row')} of {table.name} version {table.version} are in {target} ({done.bytes:,} bytes)")
+        if out:
+            session.terminal.copy(target)
+    if not out:
+        session.terminal.line(f"{number(done.rows, 'row')} of {table.name} version {table.version} are in {target} ({done.bytes:,} bytes)")
     if table.lost_rows:
         session.terminal.note(f"note: {number(table.lost_rows, 'row')} are in no file any more; see `lakectl why Dataset/{table.name}`.")
     return 0

@@ -69,16 +69,32 @@ def _table(kind: str, shown: Observation, session: Session, *, wide: bool) -> No
     terminal = session.terminal
     details = _DETAILS.get(kind, ())
     heads = ("NAME", *[head for head, _ in details], "SEEN")
-    figures = [(*[figure(s.detail.get(name)) for _, name in details], age(session.clock(), s.observed_at)) for s in shown.statuses]
+    figures = [(*[_detail(s, name, terminal) for _, name in details], age(session.clock(), s.observed_at)) for s in shown.statuses]
     beside = sum(width + 2 for width in columns([heads[1:], *figures])) + _STATE_WIDTH
     longest = max(min(_LONGEST_NAME, terminal.width - beside), _SHORTEST_NAME)
     rows = [(s.name if wide else terminal.cut(s.name, longest), *cells) for s, cells in zip(shown.statuses, figures, strict=True)]
     widths = columns([heads, *rows])
-    right = {at for at in range(1, len(heads)) if at == len(heads) - 1 or all(row[at][:1].isdigit() or row[at] == "-" for row in rows)}
+    right = {at for at in range(1, len(heads)) if at == len(heads) - 1 or all(_counts(row[at]) for row in rows)}
     left = 3 + sum(widths) + 2 * len(widths)
     terminal.line(terminal.style("   " + _joined(heads, widths, right) + "  STATE", "bold"))
     for status, row in zip(shown.statuses, rows, strict=True):
         terminal.line(_line(status, _joined(row, widths, right), left, shown.gone, terminal, wide=wide))
+    if any(_unmerged(status) for status in shown.statuses):
+        sign = terminal.mark("≤", "<=")
+        terminal.line(terminal.style(f"   {sign}: before merging by key: a query may count less", "dim"))
+
+
+def _counts(cell: str) -> bool:
+    return cell == "-" or cell.lstrip("≤<=")[:1].isdigit()
+
+
+def _unmerged(status: Status) -> bool:
+    return status.detail.get("merged") is False
+
+
+def _detail(status: Status, name: str, terminal: Terminal) -> str:
+    most = terminal.mark("≤", "<=") if name == "rows" and _unmerged(status) else ""
+    return most + figure(status.detail.get(name))
 
 
 def _line(status: Status, cells: str, left: int, gone: Gone | None, terminal: Terminal, *, wide: bool) -> str:

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     """0 or 1. Raises UsageInvalid, FileRefused, and what opening the state raises: all of them end as 2."""
     from reconciler.lakectl.migration_preview import preview_document
 
-    name = find_object(args.dataset if "/" in args.dataset else f"Dataset/{args.dataset}").partition("/")[2]
+    name = find_object(args.dataset if "/" in args.dataset else f"Dataset/{args.dataset}", session).partition("/")[2]
     document = preview_document(session.here(), name, args.file, args.rows)
     if args.output != "table":
         emit(session.terminal, document, args.output)

@@ -20,4 +20,4 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """0 done, 1 refused or failed."""
-    return carry_out(session, args, "resume", find_object(args.object))
+    return carry_out(session, args, "resume", find_object(args.object, session))

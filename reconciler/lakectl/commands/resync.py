@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         raise UsageInvalid("lakectl resync needs a dataset, or --missing.", remedy="Write it as `lakectl resync candidates`.")
     if args.missing:
         return carry_out(session, args, "resync", "")
-    name = find_object(args.dataset if "/" in args.dataset else f"Dataset/{args.dataset}")
+    name = find_object(args.dataset if "/" in args.dataset else f"Dataset/{args.dataset}", session)
     if not name.startswith("Dataset/"):
         raise UsageInvalid("lakectl resync is for datasets.", remedy=f"`lakectl reconcile {name}` looks at what it has.")
     return carry_out(session, args, "resync", name)

@@ -11,9 +11,10 @@ from reconciler.lakectl.session import Session
 USAGE = "set|delete DATASET KEY [COLUMN=VALUE…] --reason TEXT [--create] [-o FORMAT]"
 DESCRIPTION = """
 Set fields of one row of a dataset whose `write` is upsert, or delete the row. Queries see it at
-once; system.journal keeps old and new value, who and why. KEY is the value of the primary key, or a
-JSON array where it has several columns. A value is text, read by the column's type; COLUMN= without
-a value sets null. A later file that brings the same key takes the row over again, as it does with a
+once; system.journal keeps old and new value, who and why. KEY is the value of the primary key; as a
+JSON array, as hits of searches and system.journal show it, it may be written always, and must be where
+the key has several columns. A value is text, read by the column's type; COLUMN= without a value sets
+null. A later file that brings the same key takes the row over again, as it does with a
 row of a former file. What would break the dataset's contract is refused. Where no daemon runs the
 request is stored, and the next one or `lakectl apply` carries it out.
 """
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         raise UsageInvalid(f"{command}: say why, with --reason.", remedy="It is kept in system.journal.")
     if args.what == "delete" and (args.fields or args.create):
         raise UsageInvalid(f"{command} takes a dataset and a key, and nothing else.")
-    name = find_object(args.dataset if "/" in args.dataset else f"Dataset/{args.dataset}")
+    name = find_object(args.dataset if "/" in args.dataset else f"Dataset/{args.dataset}", session)
     payload: dict[str, object] = {"key": args.key}
     if args.what == "set":
         payload |= {"set": _fields(args.fields), "create": args.create}

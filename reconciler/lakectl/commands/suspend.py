@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
         payload["until"] = iso(until(session.clock(), args.length))
     if args.until is not None:
         payload["until"] = _instant(args.until, session)
-    return carry_out(session, args, "suspend", find_object(args.object), payload)
+    return carry_out(session, args, "suspend", find_object(args.object, session), payload)
 
 
 def _instant(text: str, session: Session) -> str:

@@ -40,7 +40,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """0 done or stored, 1 refused or failed. Raises UsageInvalid."""
-    name = find_object(args.index if "/" in args.index else f"Index/{args.index}")
+    name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session)
     payload: dict[str, Any] = {"engine": args.engine, "parameters": dict(map(_parameter, args.set)), "fidelity": args.fidelity}
     if args.eval is not None:
         payload["evalSet"] = args.eval

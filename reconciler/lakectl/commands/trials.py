@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     """0, whatever there is. Raises IndexUnknown, DaemonProblem, and what opening the state raises."""
     from engines.trials.choice import best, comparable, front, passes
 
-    name = find_object(args.index if "/" in args.index else f"Index/{args.index}").partition("/")[2]
+    name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session).partition("/")[2]
     found = [trial for trial in trials_of_index(session, name) if args.eval in (None, trial.eval_set)]
     compared = comparable(found, args.eval)
     chosen = best(compared, args.objective, args.gate)

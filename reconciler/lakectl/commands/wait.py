@@ -15,13 +15,14 @@ from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.specs_here import place_of, visited, wanted_digests
 from reconciler.lakectl.status_table import rows
-from reconciler.lakectl.words import short, took
+from reconciler.lakectl.words import short, standing, took
 from state.status import Status
 
 USAGE = "[--for CONDITION] (KIND/NAME … | --all) [--timeout DURATION]"
 DESCRIPTION = """
 Wait until objects are ready (the default), have a condition, or are gone. Ends with 0 when it
-is so, with 1 when time is up, telling what is not so. Waiting for all takes the commit at HEAD
+is so, with 1 when time is up, telling what is not so; waiting for ready ends with 1 as soon as one
+is Stalled, which it stays until its spec or data change. Waiting for all takes the commit at HEAD
 into account: if the daemon has not read it, that is waited for first.
 """
 EXAMPLES = """
@@ -35,6 +36,8 @@ _TIMEOUT = 300.0
 _EVERY = 0.2
 _SETTLES_WITHIN = 3.0
 """Seconds in which a daemon that follows HEAD has read it; one that follows another ref never does."""
+_STANDS = 1.0
+"""Seconds for which an object has to be Stalled: a file that was just put right is noticed within them."""
 
 Test = Callable[[Status | None], bool]
 
@@ -53,26 +56,42 @@ def run(args: argparse.Namespace, session: Session) -> int:
     """0 or 1. Raises UsageInvalid."""
     if args.all == bool(args.objects):
         raise UsageInvalid("lakectl wait: name objects, or say --all.", remedy="See `lakectl wait --help`.")
-    names = [find_object(word) for word in args.objects]
+    return wait_for(args, [find_object(word, session) for word in args.objects], session)
+
+
+def wait_for(args: argparse.Namespace, names: list[str], session: Session, since: str = "") -> int:
+    """0 or 1. args: as `options` makes them; names: none for all. since: an instant after which they must have been looked at."""
     holds = test_of(args.state)
     began = time.monotonic()
     revision, patience = _revision(args.revision, session)
     wanted = _wanted(revision, session)
     look = _conditions if args.state.lower().startswith("condition=") else _readiness
-    warned = False
+    counts = {name: digest for name, digest in wanted.items() if not names or name in names}
+    ready = args.state.lower() in ("ready", "condition=ready", "condition=ready=true")
+    warned, moved = False, began
     while True:
-        seen = look(observer(session))
+        knows = observer(session)
+        seen = look(knows)
         waited = time.monotonic() - began
-        read = waited > patience if seen.revision != revision else visited(seen.statuses, wanted)
-        unmet = _unmet(seen, names, holds, args.state)
+        read = waited > patience if seen.revision != revision else visited(seen.statuses, counts)
+        unmet = _unmet(seen, names, lambda status: _seen_since(status, since) and holds(status), args.state)
         if read and not unmet:
             return _ended(True, seen, (), waited, "", args.output, session)
         if seen.gone is not None and not warned:
             session.terminal.note(f"{seen.gone.words(session.clock())} Waiting for one to start.")
             warned = True
+        stuck = _stalled(tuple(status for status in unmet if _seen_since(status, since)), knows) if ready and read else ()
+        if not stuck:
+            moved = time.monotonic()
+        elif time.monotonic() - moved > _STANDS:
+            return _ended(False, seen, stuck, waited, "it is Stalled, and stays so until its spec or data change", args.output, session)
         if waited > args.timeout:
             return _ended(False, seen, unmet, waited, "" if read else _unread(seen, revision), args.output, session)
         time.sleep(_EVERY)
+
+
+def _seen_since(status: Status | None, since: str) -> bool:
+    return not since or (status is not None and (status.observed_at or "") > since)
 
 
 def _readiness(knows: Observer) -> Observation:
@@ -139,6 +158,14 @@ def _unmet(seen: Observation, names: list[str], holds: Test, state: str) -> tupl
     return tuple(
         current.get(name) or Status(name, missing.ready, missing.reason, missing.message) for name in names if not holds(current.get(name))
     )
+
+
+def _stalled(unmet: tuple[Status, ...], knows: Observer) -> tuple[Status, ...]:
+    """Those that do not go on by themselves. Only conditions are certain of it, and they are asked for only where it seems so."""
+    likely = {status.object for status in unmet if standing(status) == "stalled"}
+    if not likely:
+        return ()
+    return tuple(status for status in knows.described() if status.object in likely and standing(status) == "stalled")
 
 
 def _unread(seen: Observation, revision: str | None) -> str:

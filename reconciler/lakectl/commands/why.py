@@ -38,6 +38,7 @@ NEXT = {
     reasons.FILE_REFUSED: "Correct or remove the file; it is read again by itself.",
     reasons.SOURCE_REFUSED: "Correct the source or the spec; `lakectl reconcile` asks again at once.",
     reasons.SOURCE_UNAVAILABLE: "Make the database reachable; it is tried again by itself.",
+    reasons.SECRET_MISSING: "Put the secret where the message says. The file is read again by itself; variables need a new daemon.",
     reasons.SOURCE_GONE: "Put the files back, or undo the change of the spec: `lakectl undo`.",
     reasons.BUCKET_UNAVAILABLE: "Make the bucket reachable; it is tried again by itself.",
     reasons.CATALOG_LOST: "Stop the daemon; restore the state bucket, or run `lakectl rebuild`; then start it again.",
@@ -65,7 +66,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """0 if the object is ready, 1 if something holds it up. Raises ObjectUnknown."""
-    name = find_object(args.object)
+    name = find_object(args.object, session)
     knows = observer(session)
     references, source = _specs(session)
     chain = tuple(causes(name, knows, references, source))

@@ -119,7 +119,7 @@ VALUES: list[tuple[pa.Array, str, list[Any]]] = [
     (pa.array([date(2024, 1, 31)]), "date", ["2024-01-31"]),
     (pa.array([datetime.fromisoformat("2024-01-31T10:00:00.5")]), "timestamp", ["2024-01-31T10:00:00.500000"]),
     (pa.array([1700000000000000001], pa.timestamp("ns")), "timestamp", ["2023-11-14T22:13:20"]),
-    (pa.array([datetime(2024, 1, 31, tzinfo=UTC)], pa.timestamp("ms", "UTC")), "timestamp", ["2024-01-31T00:00:00+00:00"]),
+    (pa.array([datetime(2024, 1, 31, tzinfo=UTC)], pa.timestamp("ms", "UTC")), "timestamp", ["2024-01-31T00:00:00.000Z"]),
     (pa.array([Decimal("1.50"), Decimal("0E-2")], pa.decimal128(10, 2)), "decimal(10,2)", ["1.50", "0.00"]),
     (pa.array([b"\x00\xff"]), "binary", ["AP8="]),
     (pa.array([["a", None], None, []]), "list<string>", [["a", None], None, []]),

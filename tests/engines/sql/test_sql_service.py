@@ -106,6 +106,9 @@ async def test_errors_name_the_way_out(service: QueryService, pool: WorkerPool) 
     assert unknown.value.explain() == "There is no table `peoples`. Did you mean `people`?"
     with pytest.raises(TableUnknown, match="/etc/passwd"):
         await service.run("SELECT * FROM '/etc/passwd'")
+    with pytest.raises(TableUnknown, match=r"There is no information_schema here\.") as schema:
+        await service.run("SELECT table_name FROM information_schema.tables")
+    assert "system.columns" in (schema.value.remedy or "")
     with pytest.raises(TableUnknown, match="holds nothing yet"):
         await service.run("SELECT * FROM nothing_yet")
     with pytest.raises(QueryInvalid, match="no column `ag`"):

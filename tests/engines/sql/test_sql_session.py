@@ -68,6 +68,9 @@ REFUSED: list[tuple[str, str, str]] = [
     ("SELECT 1 / (id - id) FROM people", "invalid", "Divide by zero error."),
     ("SELECT sum(city) FROM people", "invalid", "No function takes these arguments: sum("),
     ("SELECT * FROM people WHERE", "invalid", "Expected: an expression, found: the end of the statement."),
+    ("SELECT user.name FROM people", "invalid", "A dot stands before a column of a table, and these have no fields."),
+    ("SELECT people.user.name FROM people", "invalid", "A dot stands before a column"),
+    ("SELECT id.name FROM people", "invalid", "A dot stands before a column"),
     ("SHOW TABLES", "invalid", "SHOW is not available here."),
     ("SELECT * FROM nobody", "unknown-table", "nobody"),
     ("SELECT * FROM information_schema.df_settings", "unknown-table", "information_schema.df_settings"),
@@ -103,7 +106,7 @@ def test_a_name_with_capitals_is_told_to_be_quoted() -> None:
         context.sql("SELECT Customer FROM orders")
     found = translate(caught.value)
     assert found.message == "There is no column `customer`."
-    hint = 'Did you mean `orders."Customer"`? A name with capitals is written in double quotes.'
+    hint = 'Did you mean `orders."Customer"`? A name with capitals or a dot is written in double quotes.'
     assert found.remedy == f'{hint} Columns: orders."Customer", orders.id.'
 
 

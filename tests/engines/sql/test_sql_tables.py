@@ -39,8 +39,9 @@ def test_hyphens_are_underscores_and_the_rest_is_unknown(orders: Any) -> None:
     ]
 
 
-def test_a_table_without_columns_says_what_to_do(lake: Any) -> None:
-    lake.tables["later"] = Table("later", 0, "primary")
+@pytest.mark.parametrize("table", [Table("later", 0, "primary"), None], ids=["without columns", "without files"])
+def test_a_dataset_that_holds_nothing_says_what_to_do(lake: Any, table: Table | None) -> None:
+    lake.tables["later"] = table
     with pytest.raises(TableUnknown, match="holds nothing yet") as caught:
         lake.resolver.resolve(TableName("later"))
     assert caught.value.remedy == "`lakectl why Dataset/later` tells what it waits for."

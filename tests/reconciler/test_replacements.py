@@ -112,6 +112,10 @@ def test_columns_that_come_and_types_that_widen(lake: Bench, tmp_path: Path) -> 
     assert lake.settle()["Dataset/y"].ready == "True"
     assert [column.type for column in lake.catalog.table("y").columns] == ["int64", "float64", "string"]  # type: ignore[union-attr]
     assert since(lake, 2, "entity", "field", "old", "new", name="y") == [("1", "city", None, "Oslo"), ("2", "n", "6", "6.5")]
+    with pytest.raises(QueryInvalid, match="other columns"):  # the journal tells no row of a widening
+        replayed(lake, tmp_path / "replay", name="y")
+    lake.write("data/y/a.csv", "id,n,city\n1,5,Bergen\n2,6.5,\n")
+    lake.settle()
     assert replayed(lake, tmp_path / "replay", name="y").proven
 
 

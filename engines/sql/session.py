@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,6 +32,8 @@ from engines.sql.readings import quote
 from engines.sql.source import ArrowTable, LakeTable, TableSource
 
 KEPT_TABLES = 64
+PLANNED_AHEAD = 4
+"""Statements that are planned anew when their table is opened ahead: some 1 ms each."""
 KEPT_STATEMENTS = 64
 """Statements whose names and plans are known. What is kept is what they ask, never an answer."""
 
@@ -135,9 +137,22 @@ class Session:
             yield frame.select(*[quote(name) for name in wanted])
 
     def merge(self, source: TableSource) -> None:
-        """Makes what later readings of the source need: merged for all workers, opened for this one. Raises QueryProblem."""
+        """Makes what later readings of the source need: merged for all workers, opened and planned for this one. Raises QueryProblem."""
         with translated():
-            self._open(source, identity=False)
+            table = self._open(source, identity=False)
+        if isinstance(source, LakeTable) and not source.former:
+            self._plan_ahead(source.name, table)
+
+    def _plan_ahead(self, name: str, table: Table) -> None:
+        """The statements that were asked last of a table that is another one now, before they are asked again."""
+        recent = [(asked, planned) for asked, planned in self._plans.items() if any(one == name for one, _ in asked[1])]
+        for asked, planned in recent[-PLANNED_AHEAD:]:
+            names = [one for one, _ in asked[1]]
+            tables = {one: table if one == name else held for one, held in zip(names, planned.tables, strict=True)}
+            with suppress(Exception):  # a column of it may be gone: whoever asks again is told
+                self._planned(asked[0], {}, tables, keep=True)
+            if any(tables[one] is not held for one, held in zip(names, planned.tables, strict=True)):
+                self._plans.pop(asked, None)
 
     def hold(self, task: HotTask) -> Snapshot:
         """Makes a snapshot of the hot cache. Raises QueryProblem."""

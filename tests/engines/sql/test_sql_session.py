@@ -158,6 +158,22 @@ def test_plans_are_kept_for_few_statements_and_none_is_of_a_table_that_was_let_g
         assert len(session._plans) == 1
 
 
+def test_what_was_asked_last_is_planned_when_its_table_is_opened_ahead(lake: Any, people: list[Any]) -> None:
+    session = Session()
+    asked = ["SELECT count(*) AS n FROM people", "SELECT city AS c FROM people", "SELECT * FROM people"]
+    for sql in asked:
+        with session.frame(sql, {}, people):
+            pass
+    lake.add("people", [{"id": 11, "city": "a"}], "delta")
+    now = lake.source("people")
+    session.merge(now)
+    ahead = dict(session._plans)
+    assert [sql for sql, _ in ahead] == asked
+    with session.frame(asked[0], {}, [now]) as frame:
+        assert frame.to_pydict() == {"n": [11]}
+    assert session._plans == ahead, "and nothing is planned once more"
+
+
 PARAMETERS: list[tuple[str, dict[str, Any], Any]] = [
     ("SELECT $a + $b AS x", {"a": 1, "b": 2}, 3),
     ("SELECT $1 AS x", {"1": "it's; DROP TABLE people --"}, "it's; DROP TABLE people --"),

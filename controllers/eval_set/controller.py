@@ -10,7 +10,7 @@ from controllers.dataset.files import SourceFiles
 from controllers.eval_set import plan as planning
 from controllers.eval_set.measuring import Wanted, measure_job, trials_from
 from controllers.eval_set.plan import EvalSetStep, ForgetTruth, MakeTruth, Measure, Observed, Unmeasured
-from controllers.index import plan as index_planning
+from controllers.index import steps as index_steps
 from controllers.index.controller import IndexController
 from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome, Stalled, Waiting
@@ -160,7 +160,7 @@ class EvalSetController:
         truth, error = self._refused.get(name, ("", None))
         return Stalled(reasons.FILE_REFUSED, error.explain()) if error is not None and truth == wanted else None
 
-    def _built(self, seen: index_planning.Observed, record: IndexRecord, corpus: Corpus) -> Iterator[Unmeasured]:
+    def _built(self, seen: index_steps.Observed, record: IndexRecord, corpus: Corpus) -> Iterator[Unmeasured]:
         """The index's recipes that are built over its newest corpus."""
         for candidate in seen.candidates:
             build = record.builds.get(candidate.build)

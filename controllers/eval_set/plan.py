@@ -7,7 +7,7 @@ again. Answers to queries that cannot be used any more stay, and what is served 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controllers.index.plan import Candidate
+from controllers.index.steps import Candidate
 from controllers.outcome import Outcome, Ready, Waiting
 from controllers.step import Work
 from specs.kinds.eval_set import EvalSetSpec

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from controllers.index.following import Lag, current_tail, lag, most_told, near
-from controllers.index.plan import Base, Candidate
+from controllers.index.steps import Base, Candidate
 from controllers.jobs import job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking

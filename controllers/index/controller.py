@@ -11,9 +11,9 @@ from controllers.events import Events
 from controllers.index import plan as planning
 from controllers.index.builds import Builds, text_weight, trial_owner, wanted_corpus
 from controllers.index.measured import Measured, measured
-from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexStep, IndexWords, Observed, Serve, Unchoose
 from controllers.index.pointer import Cause, Pointer
 from controllers.index.promotions import Promotions
+from controllers.index.steps import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexStep, IndexWords, Observed, Serve, Unchoose
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
 from engines.errors import EngineError

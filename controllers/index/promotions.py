@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from controllers.index.builds import Builds
-from controllers.index.plan import Answer, Base, Candidate
 from controllers.index.pointer import Cause, Pointer
+from controllers.index.steps import Answer, Base, Candidate
 from engines.errors import EngineError
 from engines.search_at import manifest_of
 from engines.vectors.engine import Recipe

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from controllers.index.plan import Candidate
+from controllers.index.steps import Candidate
 from controllers.outcome import Outcome, Ready, Waiting
 from controllers.step import Work
 from specs.kinds.index_generation import IndexGenerationSpec

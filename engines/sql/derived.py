@@ -28,6 +28,7 @@ from engines.sql.deriving import DerivedTask
 from engines.sql.problems import QueryProblem
 from engines.sql.session import Session
 from engines.sql.source import TableSource, source_from_dict
+from state.buckets import job_store
 from state.catalog.tables import Origin
 from state.errors import DiskFull
 
@@ -40,7 +41,8 @@ def run(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """A `DerivedTask` in, an `Extract` out, both as JSON. Raises SourceUnavailable and what storing raises."""
     task = DerivedTask.from_dict(arguments)
     origin = Origin(reads=task.sql, inputs=task.inputs)
-    with tempfile.TemporaryDirectory(prefix="derived-") as scratch:
+    # among what is staged, which a later start sweeps if this process is killed
+    with tempfile.TemporaryDirectory(dir=job_store(task.rows.rows.target).stage().parent, prefix="derived-") as scratch:
         reading = QueryReading(Session(Path(scratch), MEMORY), task.sql, [source_from_dict(source) for source in task.sources])
         return extract(task.rows, reading, lambda: origin, progress).to_dict()
 

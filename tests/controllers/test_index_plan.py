@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controllers.index import plan as index
 from controllers.index.following import LEAST, Lag, lag, near
-from controllers.index.plan import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexWords, Observed, Serve, Unchoose
+from controllers.index.steps import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexWords, Observed, Serve, Unchoose
 from controllers.index_generation import plan as generation
 from controllers.index_generation.plan import BuildGeneration
 from controllers.outcome import Ready, Stalled, Waiting

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from bench.bars import Bar
+from bench.corpora import documentation
 from bench.report import write
-from bench.search import SEED, SHARES, K, World, bare_graph, documentation, in_turns, make_world, recall
+from bench.search import SEED, SHARES, K, World, bare_graph, in_turns, make_world, recall
 from engines.embedding.registry import open_embedder
 from engines.vectors.engine import Ids, Mask, Vectors
 from engines.vectors.matrix import nearest, open_matrix

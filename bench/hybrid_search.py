@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bench.corpora import documentation
 from bench.report import Stopwatch, write
-from bench.search import SEED, documentation
+from bench.search import SEED
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import open_embedder
 from engines.lexical.bm25 import Statistics, open_lexical_index

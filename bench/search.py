@@ -12,17 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
-import html
 import json
 import logging
-import random
-import re
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +24,9 @@ import hnswlib
 import numpy as np
 import pyarrow as pa
 
+from bench import corpora
 from bench.bars import Bar
+from bench.corpora import documentation
 from bench.report import Stopwatch, write
 from engines import search as service_module
 from engines.embedding.chunking import Chunking
@@ -53,36 +49,8 @@ SEED = 7
 K = 10
 COPIES = 7
 SHARES = (0.001, 0.01, 0.1, 0.5, 0.9)
-CACHE = Path(tempfile.gettempdir(), "lakehouse-bench", "search")
+CACHE = corpora.CACHE / "search"
 TARGET = BucketConfig("bench", "local", str(CACHE / "lake"))
-
-
-def documentation() -> list[str]:
-    """The unique documentation strings of every service, without markup, in an order of the seed."""
-    found = find_spec("botocore")
-    assert found is not None
-    assert found.origin is not None
-    texts: dict[str, None] = {}
-    for path in sorted(Path(found.origin).parent.glob("data/**/service-2.json.gz")):
-        for text in _documentation_in(json.loads(gzip.decompress(path.read_bytes()))):
-            plain = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", text))).strip()
-            if plain:
-                texts[plain] = None
-    shuffled = list(texts)
-    random.Random(SEED).shuffle(shuffled)
-    return shuffled
-
-
-def _documentation_in(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for name, value in node.items():
-            if name == "documentation" and isinstance(value, str):
-                yield value
-            else:
-                yield from _documentation_in(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _documentation_in(value)
 
 
 @dataclass(frozen=True)

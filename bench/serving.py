@@ -28,11 +28,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.bars import Bar
+from bench.corpora import documentation
 from bench.daemon_process import ROOT, Connection, DaemonProcess
 from bench.percentiles import milliseconds
 from bench.report import write
 from bench.repository import BUCKET, HEAD, Repository, dataset
-from bench.search import SEED, K, bare_embedder, documentation
+from bench.search import SEED, K, bare_embedder
 from engines.vectors.recommend import recommend
 from state.catalog.catalog import Catalog
 from state.catalog.indexes import Build

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines.vectors.engine import Ids, Vectors
-from engines.vectors.filtering import Costs, Line, fetched_for, measure, search_filtered
+from engines.vectors.filtering import Costs, Line, fetched_for, listed_if_few, measure, search_filtered
 from engines.vectors.matrix import nearest
 
 DEAR = Line(1e9, 0)
@@ -61,6 +61,21 @@ def test_what_is_no_more_than_k_is_compared(passing: int) -> None:
     allowed = np.arange(5000) < passing
     assert len(index.find(unit(1)[0], allowed, FETCHING)) == passing
     assert index.asked == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 4001, 50_000])
+@pytest.mark.parametrize("share", [0, 0.001, 0.004, 0.02])
+def test_what_few_pass_is_listed_as_numpy_has_it(size: int, share: float) -> None:
+    allowed = np.random.default_rng(3).random(size) < share
+    allowed[-1:] = True  # of a last word that is not whole
+    for mask in (allowed, np.repeat(allowed, 2)[::2]):
+        listed = listed_if_few(mask)
+        assert listed is None or (listed.dtype, listed.tolist()) == (np.int64, np.flatnonzero(mask).tolist())
+        assert listed is not None or size < 4001
+
+
+def test_what_many_pass_is_not_listed() -> None:
+    assert listed_if_few(np.arange(50_000) % 8 == 1) is None
 
 
 def test_breadth_is_paid_for_whatever_is_fetched() -> None:

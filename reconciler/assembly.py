@@ -265,6 +265,6 @@ def _heartbeat(state: State, revision: str | None, relisted_at: datetime | None)
 def _tidy(state: State, views: ViewSweep, files: SourceFiles) -> None:
     """What is local: of nobody any more, or for the next process."""
     files.save()
-    tables = list(tables_of(state.catalog.objects("Dataset").values()))
-    views.run([*tables, *(ledger_table(kind, tables) for kind in LEDGER_SCHEMAS)], time.monotonic())
+    states = [known for kind in ("Dataset", "Index") for known in state.catalog.objects(kind).values()]
+    views.run([*tables_of(states), *(ledger_table(kind, states) for kind in LEDGER_SCHEMAS)], time.monotonic())
     state.buckets.sweep_staging()

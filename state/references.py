@@ -40,7 +40,7 @@ def references(state: ObjectState) -> Iterator[ObjectRef]:
         yield from (ref for corpus in state.index.corpora.values() for ref in corpus.refs)
         for build in state.index.builds.values():
             yield from build.files.values()
-        yield from (tail.ref for tail in state.index.tails)
+        yield from (ref for tail in state.index.tails for ref in tail.refs)
         yield from (truth.ref for truth in state.index.truths.values())
 
 

@@ -101,7 +101,7 @@ class Builds:
 
     def sound(self, record: IndexRecord | None) -> tuple[Tail, ...]:
         """The tails of an index that are there."""
-        return tuple(tail for tail in record.tails if self.whole([tail.ref])) if record is not None else ()
+        return tuple(tail for tail in record.tails if self.whole(tail.refs)) if record is not None else ()
 
     def bases(self, spec: IndexSpec, table: Table, record: IndexRecord | None) -> tuple[Base, ...]:
         """The corpora that can stand for the present rows, newest first."""
@@ -110,7 +110,7 @@ class Builds:
         tails, share = self.sound(record), spec.rebuild_share
         own = [corpus for corpus in record.corpora.values() if corpus.digest == _digest_of(spec, corpus.snapshot)]
         self._far.difference_update([(corpus.digest, most_told(corpus, share)) for corpus in own if corpus.snapshot == table.snapshot])
-        here = (corpus for corpus in own if (corpus.digest, most_told(corpus, share)) not in self._far and self.whole([corpus.ref]))
+        here = (corpus for corpus in own if (corpus.digest, most_told(corpus, share)) not in self._far and self.whole(corpus.own_refs))
         found = sorted((corpus for corpus in here if near(corpus, table, tails, share)), key=lambda corpus: -corpus.table_version)
         return tuple(
             Base(corpus, lag(corpus, table, tails, share), current_tail(corpus, table, tails), self._lexical(spec, corpus))
@@ -126,7 +126,7 @@ class Builds:
         """What the corpus that serves lacks of the present rows, if that can be made up for: with another model it cannot."""
         serving = record.serving
         base = None if serving is None else record.corpora.get(record.builds[serving.build].corpus)
-        if base is None or base.fingerprint != fingerprint(_model(spec)) or not self.whole([base.ref]):
+        if base is None or base.fingerprint != fingerprint(_model(spec)) or not self.whole(base.own_refs):
             return None
         found = lag(base, table, self.sound(record), spec.rebuild_share)
         return None if found is None or (base.digest, found.most) in self._far else found
@@ -198,6 +198,7 @@ class Builds:
         if not comparable:
             self._far.add((base.digest, behind.most))
             return None
+        aside = base.aside if former is None else former.aside
         former_view, view = (make_view(side, self._cache / "views", self._objects, sql_name(spec.dataset)).table for side in sides)
         task = TailTask(
             base=base,
@@ -212,6 +213,7 @@ class Builds:
             work=str(self._work(index.key.name)),
             former=former,
             former_path=None if former is None else str(self._objects.path(former.ref)),
+            aside_path=None if aside is None else str(self._objects.path(aside.ref)),
         )
         weight = job_weight(sum(side.size for side in sides), task.target)
         job = Job(f"tail-{task.digest}", "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))

@@ -192,7 +192,7 @@ class IndexController:
         return measured(self._trials.of(record.name), record.truths.values(), record.builds) if record.truths else {}
 
     def _damaged(self, record: IndexRecord, spec: IndexSpec) -> frozenset[str]:
-        broken = {digest for digest, corpus in record.corpora.items() if not self._builds.whole([corpus.ref])}
+        broken = {digest for digest, corpus in record.corpora.items() if not self._builds.whole(corpus.own_refs)}
         words = [corpus.lexical for corpus in record.corpora.values() if corpus.lexical is not None and spec.lexical]
         broken |= {lexical.digest for lexical in words if not self._builds.whole(lexical.files.values())}
         return frozenset(broken | {digest for digest, build in record.builds.items() if not self._builds.whole(build.files.values())})

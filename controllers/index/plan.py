@@ -180,6 +180,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     chosen, (corpus, tail) = answer.candidate, (answer.base.corpus, answer.base.tail)
     chunks = corpus.chunks if tail is None else corpus.chunks - tail.hidden + tail.chunks
     rows = corpus.rows if tail is None else tail.rows
+    aside = corpus.aside if tail is None else tail.aside
     detail: dict[str, object] = {
         "chunks": chunks,
         "rows": rows,
@@ -190,12 +191,14 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         "changedSince": 0 if tail is None else tail.changed,
         "chosenByHand": chosen.chosen,
         "lexical": spec.lexical,
+        **({} if aside is None else {"quarantine": aside.rows}),
     }
     measured = observed.measured.get(way(answer.build, chosen.search))
     if measured is not None:
         detail |= {"recallLow": round(measured.recall, 4), "p95Us": round(measured.p95_us, 1)}
     name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
-    return Ready(f"{name} serves {chunks:,} chunks of {rows:,} rows{', chosen by hand' if chosen.chosen else ''}", detail)
+    held = f", {aside.rows:,} in quarantine" if aside is not None else ""
+    return Ready(f"{name} serves {chunks:,} chunks of {rows:,} rows{held}{', chosen by hand' if chosen.chosen else ''}", detail)
 
 
 def _lacks_rows(observed: Observed) -> bool:

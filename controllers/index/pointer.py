@@ -54,5 +54,5 @@ class Pointer:
 
 def _let_go(record: IndexRecord, change: Served) -> Iterator[Place]:
     """The tails that nothing serves by any more after the change."""
-    kept = {tail.ref for tail in served(record, change).tails}
-    yield from ((tail.ref.bucket, tail.ref.key) for tail in record.tails if tail.ref not in kept)
+    kept = {ref for tail in served(record, change).tails for ref in tail.refs}
+    yield from ((ref.bucket, ref.key) for tail in record.tails for ref in tail.refs if ref not in kept)

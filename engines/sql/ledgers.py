@@ -1,13 +1,15 @@
-"""Ledgers as system tables: `system.journal` and `system.quarantine` are the Parquet files that every table's commits noted. Pure.
+"""Ledgers as system tables: `system.journal` and `system.quarantine` are the Parquet files that every table's commits noted, and every
+index's embedding. Pure.
 
 Seen as one table of many files, so that the same views and scans serve them, with the same pruning. Next: `tables.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from state.catalog.data_files import DataFile
+from state.catalog.fold import ObjectState
 from state.catalog.schemas import Column, Schema
 from state.catalog.tables import LedgerKind, Table
 
@@ -23,13 +25,21 @@ LEDGER_SCHEMAS: Mapping[LedgerKind, Schema] = {
 }
 SUMMARIES: Mapping[str, str] = {
     "journal": "Changes of existing rows by field; a first load is one row per file with its count.",
-    "quarantine": "Rows that violate a contract, with their original text.",
+    "quarantine": "Rows that violate a contract, or have no vector of use, with their original text.",
 }
 LEDGER_TABLES = {f"system.{kind}": kind for kind in LEDGER_SCHEMAS}
 
 
-def ledger_table(kind: LedgerKind, tables: Iterable[Table]) -> Table:
-    """All ledgers of this kind as one table."""
-    ledgers = [ledger for table in tables for ledger in table.ledgers if ledger.kind == kind]
-    files = tuple(DataFile(ledger.ref, "base", 0, ledger.rows, ledger.source, 0, 1) for ledger in ledgers)
+def ledger_table(kind: LedgerKind, states: Iterable[ObjectState]) -> Table:
+    """All ledgers of this kind as one table. states: of Datasets and Indexes."""
+    files = tuple(file for state in states for file in _files(kind, state))
     return Table(f"system.{kind}", version=1, schemas=(LEDGER_SCHEMAS[kind],), files=files)
+
+
+def _files(kind: LedgerKind, state: ObjectState) -> Iterator[DataFile]:
+    for ledger in () if state.table is None else state.table.ledgers:
+        if ledger.kind == kind:
+            yield DataFile(ledger.ref, "base", 0, ledger.rows, ledger.source, 0, 1)
+    aside = None if state.index is None else state.index.aside
+    if kind == "quarantine" and aside is not None:
+        yield DataFile(aside.ref, "base", 0, aside.rows, state.object, 0, 1)

@@ -23,7 +23,7 @@ from engines.sql.ledgers import LEDGER_TABLES, ledger_table
 from engines.sql.source import ArrowTable, LakeTable, TableSource
 from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import Files, View, make_view, planned
-from state.catalog.fold import ObjectState, tables_of
+from state.catalog.fold import ObjectState
 from state.catalog.tables import LedgerKind, Table
 
 REMEMBERED = 4096
@@ -152,7 +152,8 @@ class CatalogTables:
         seq = self._catalog.seq
         known = self._known_ledgers.get(kind)
         if known is None or known[0] != seq:
-            known = self._known_ledgers[kind] = seq, ledger_table(kind, tables_of(self._catalog.objects("Dataset").values()))
+            states = (state for of in ("Dataset", "Index") for state in self._catalog.objects(of).values())
+            known = self._known_ledgers[kind] = seq, ledger_table(kind, states)
         return known[1]
 
     def _view(self, table: Table, name: str, fresh: bool) -> LakeTable:

@@ -1,9 +1,9 @@
 """What a corpus job has finished so far: part files that survive it, so that it goes on where it was killed.
 
-A part is an Arrow IPC file of the corpus' columns, named by the rows of the table that it covers: `000000004096-000000008192.arrow`. It is
-written under another name, synced and renamed, so that a part either is complete or is none. The folder is named by the corpus' digest:
-parts of other inputs are never taken for these. They stay until a corpus of their index is finished, for the vectors in them: a table that
-changes faster than it is embedded would never come to an end otherwise. Next: `corpus.py`.
+A part is an Arrow IPC file of chunks (`set_aside.work_schema`), named by the rows of the table that it covers:
+`000000004096-000000008192.part`. It is written under another name, synced and renamed, so that a part either is complete or is none. The
+folder is named by the corpus' digest: parts of other inputs are never taken for these. They stay until a corpus of their index is finished,
+for the vectors in them: a table that changes faster than it is embedded would never come to an end otherwise. Next: `corpus.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-_PARTS = "*-*.arrow"
+_PARTS = "*-*.part"
 
 
 class Checkpoints:
@@ -37,7 +37,7 @@ class Checkpoints:
 
     def add(self, batches: Sequence[pa.RecordBatch], schema: pa.Schema, rows: int) -> None:
         """Keep the chunks of the next `rows` rows of the table. Durable on return."""
-        path = self.folder / f"{self.rows:012d}-{self.rows + rows:012d}.arrow"
+        path = self.folder / f"{self.rows:012d}-{self.rows + rows:012d}.part"
         unfinished = path.with_suffix(".tmp")
         with unfinished.open("wb") as file:
             with pa.ipc.new_file(file, schema) as writer:

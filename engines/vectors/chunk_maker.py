@@ -1,6 +1,7 @@
 """Rows into chunks with vectors, for whoever writes them: a corpus of all rows, or the tail of those that changed since.
 
-No text is embedded twice: what the memory knows is taken from there. Next: `corpus.py`, `tail.py`.
+No text is embedded twice: what the memory knows is taken from there. A chunk whose vector is of no use says so beside it, and is not
+remembered. Next: `corpus.py`, `tail.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from engines.embedding.registry import Embedder
 from engines.errors import BuildFailed
 from engines.vectors.corpus_file import text_hashes, vector_array, vectors_of
 from engines.vectors.engine import Vectors
+from engines.vectors.set_aside import work_schema
+from engines.vectors.soundness import embed, sound
 from engines.vectors.vector_memory import VectorMemory
 
 BLOCK = 1024  # chunks embedded at once
@@ -25,14 +28,14 @@ class ChunkMaker:
 
     def __init__(self, text: Sequence[str], chunk: Chunking, model: Embedder, memory: VectorMemory, schema: pa.Schema) -> None:
         """text: the columns; schema: that of the corpus."""
-        self.schema = schema
+        self.schema = work_schema(schema)
         self._text = text
         self._chunking = chunk
         self._model = model
         self._memory = memory
 
     def batches(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """The chunks of these rows with their vectors, BLOCK at a time."""
+        """The chunks of these rows with their vectors under `schema`, BLOCK at a time."""
         block: list[Chunk] = []
         for chunk in self._chunks(rows):
             block.append(chunk)
@@ -50,27 +53,41 @@ class ChunkMaker:
     def _batch(self, block: Sequence[Chunk]) -> pa.RecordBatch:
         texts = [chunk.text for chunk in block]
         hashes = text_hashes(texts)
+        vectors, faults = self._vectors(texts, hashes)
         columns = (
             pa.array([chunk.row_key for chunk in block], pa.string()),
             pa.array([chunk.number for chunk in block], pa.int32()),
             pa.array([chunk.start for chunk in block], pa.int32()),
             pa.array(texts, pa.string()),
             pa.array(hashes, self.schema.field("text_hash").type),
-            vector_array(self._vectors(texts, hashes)),
+            vector_array(vectors),
+            pa.array([faults.get(value) for value in hashes], pa.string()),
         )
         return pa.RecordBatch.from_arrays(list(columns), schema=self.schema)
 
-    def _vectors(self, texts: Sequence[str], hashes: Sequence[bytes]) -> Vectors:
-        """float32 (n, dimension): remembered where the text is known, embedded and remembered where it is not."""
+    def _vectors(self, texts: Sequence[str], hashes: Sequence[bytes]) -> tuple[Vectors, dict[bytes, str]]:
+        """float32 (n, dimension): remembered where the text is known, embedded and remembered where it is not. And the faults of those
+        that are of no use, which are zero."""
         text_of = dict(zip(hashes, texts, strict=True))
         unique = list(text_of)
         rows = self._memory.find(unique)
-        unknown = (rows < 0).nonzero()[0]
-        if len(unknown):
-            new = [unique[at] for at in unknown]
-            rows[unknown] = self._memory.add(new, self._model.embed([text_of[value] for value in new]))
-        row_of = dict(zip(unique, rows.tolist(), strict=True))
-        return self._memory.take(np.array([row_of[value] for value in hashes], dtype=np.int64))
+        new = [unique[at] for at in (rows < 0).nonzero()[0]]
+        faults = self._embed(new, [text_of[value] for value in new]) if new else {}
+        if faults:
+            found = np.zeros((len(unique), self._model.dimension), np.float32)
+            good = [at for at, value in enumerate(unique) if value not in faults]
+            found[good] = self._memory.take(self._memory.find([unique[at] for at in good]))
+        else:
+            found = self._memory.take(self._memory.find(unique) if new else rows)
+        row_of = {value: row for row, value in enumerate(unique)}
+        return found.take([row_of[value] for value in hashes], axis=0), faults
+
+    def _embed(self, hashes: Sequence[bytes], texts: Sequence[str]) -> dict[bytes, str]:
+        """Embed texts that are not known, and remember their vectors; gives the faults of those that have none of use."""
+        vectors, faults = embed(self._model, texts)
+        good = [row for row in range(len(texts)) if row not in faults]
+        self._memory.add([hashes[row] for row in good], vectors[good] if faults else vectors)
+        return {hashes[row]: fault for row, fault in faults.items()}
 
 
 def _strings(rows: pa.RecordBatch, name: str) -> list[str | None]:
@@ -86,8 +103,10 @@ def _strings(rows: pa.RecordBatch, name: str) -> list[str | None]:
 
 
 def learn(memory: VectorMemory, batch: pa.RecordBatch) -> None:
-    """Remembers the vectors of a batch with `text_hash` and `vector`."""
-    first = {value: row for row, value in reversed(list(enumerate(batch.column("text_hash").to_pylist())))}
+    """Remembers the vectors of a batch with `text_hash` and `vector`, but for those that are of no use: such a text is embedded again."""
+    vectors = vectors_of(batch)
+    of_use = sound(vectors).tolist()
+    first = {value: row for row, value in reversed(list(enumerate(batch.column("text_hash").to_pylist()))) if of_use[row]}
     hashes = list(first)
     unknown = [value for value, row in zip(hashes, memory.find(hashes).tolist(), strict=True) if row < 0]
-    memory.add(unknown, vectors_of(batch).take([first[value] for value in unknown], axis=0))
+    memory.add(unknown, vectors.take([first[value] for value in unknown], axis=0))

@@ -4,7 +4,8 @@ The corpus is named by its inputs (`corpus_digest`): the table's snapshot, the t
 order is that of the scan, by row key. No text is embedded twice by one model: vectors come from former corpora (`reuse`), from parts that
 killed runs left (`checkpoints.py`), or from an equal text earlier in this run; only what is left goes to the model.
 
-It does not judge rows: a null or blank text gives no chunk. It does not record anything: the caller puts the Corpus into the catalog.
+It does not judge rows: a null or blank text gives no chunk. A chunk that has no vector of use is set aside (`set_aside.py`), and embedded
+again with the next corpus. It does not record anything: the caller puts the Corpus into the catalog.
 Next: `corpus_file.py` for the form, `vector_memory.py` for what is known, `builds.py` for what comes of it.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from engines.vectors.corpus_file import (
 )
 from engines.vectors.engine import Progress
 from engines.vectors.publication import publish, storing
+from engines.vectors.set_aside import FAULT, bad, good, ledger_rows, publish_ledger
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
 from state.buckets import job_store
@@ -37,6 +40,7 @@ from state.catalog.indexes import Corpus
 from state.failpoints import declare, hit
 from state.objects import ObjectStore
 from state.places import BucketConfig
+from state.timestamps import Clock
 
 FORMAT = 1  # raise it when equal inputs would give another corpus
 SLICE = 256  # rows between two looks at the checkpoint
@@ -101,11 +105,19 @@ class CorpusTask:
         return cls(**{**data, **changed})
 
 
-def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Progress, *, store: ObjectStore | None = None) -> Corpus:
+def make_corpus(
+    task: CorpusTask,
+    rows: Iterable[pa.RecordBatch],
+    progress: Progress,
+    *,
+    store: ObjectStore | None = None,
+    clock: Clock = lambda: datetime.now(UTC),
+) -> Corpus:
     """Embed the rows and store the corpus. Blocking.
 
     rows: batches with a string column `key` and the text columns, the same rows in the same order each time. progress: in rows. store: the
-    target, if the caller has it open. Raises BuildFailed, ModelUnavailable, EngineUnsupported, DiskFull, BucketUnavailable.
+    target, if the caller has it open. clock: says when chunks were set aside. Raises BuildFailed, ModelUnavailable, EngineUnsupported,
+    DiskFull, BucketUnavailable.
     """
     model = open_embedder(task.model)
     facts = _facts(task, model)
@@ -115,10 +127,12 @@ def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Prog
         _recall(memory, task.reuse, facts, checkpoints)
         maker = ChunkMaker(task.text, task.chunk, model, memory, schema_of(facts))
         total = _embed_rows(maker, rows, task.rows, checkpoints, progress)
-    staged = store.stage()
+    staged, schema, at = store.stage(), schema_of(facts), clock()
     try:
         with storing(store.name, staged):
-            count = write_corpus_file(staged, facts, checkpoints.batches())
+            count = write_corpus_file(staged, facts, (good(part, schema) for part in checkpoints.batches()))
+            told = (ledger_rows(bad(part), facts, at) for part in checkpoints.batches() if part.column(FAULT).null_count < len(part))
+            aside = publish_ledger(store, f"{task.key_prefix}/{facts.digest}.quarantine.parquet", told)
         reference = publish(store, f"{task.key_prefix}/{facts.digest}.parquet", staged)
     finally:
         staged.unlink(missing_ok=True)
@@ -134,6 +148,7 @@ def make_corpus(task: CorpusTask, rows: Iterable[pa.RecordBatch], progress: Prog
         fingerprint=facts.fingerprint,
         dimension=facts.dimension,
         table_at=task.table_at,
+        aside=aside,
     )
 
 

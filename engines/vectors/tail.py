@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,7 @@ from engines.sql.version_pair import Pair
 from engines.vectors.chunk_maker import ChunkMaker, learn
 from engines.vectors.corpus_file import HASH_BYTES, Facts, read_corpus_file, read_facts, schema_of, vector_array, write_corpus_file
 from engines.vectors.publication import publish, storing
+from engines.vectors.set_aside import all_good, bad, good, ledger_rows, publish_ledger, still_told
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
 from state.buckets import job_store
@@ -35,6 +37,7 @@ from state.catalog.indexes import Corpus, Tail
 from state.failpoints import declare, hit
 from state.objects import ObjectRef, ObjectStore
 from state.places import BucketConfig
+from state.timestamps import Clock
 
 FORMAT = 1  # raise it when equal inputs would give another tail
 GONE = -1
@@ -52,7 +55,8 @@ def tail_digest(base: str, snapshot: str) -> str:
 class TailTask:
     """What changed, and where it goes. JSON-able by `to_dict`.
 
-    base_path: the corpus as a local file. former: the tail to go on from, at former_path; None begins at the base. pair: the table as that
+    base_path: the corpus as a local file. former: the tail to go on from, at former_path; None begins at the base. aside_path: the ledger
+    of chunks that were set aside until then, if any were. pair: the table as that
     left it, and as it is: `snapshot`, `table_version`, `table_at`. most: rows up to which a tail is made. work: a local folder.
     """
 
@@ -68,6 +72,7 @@ class TailTask:
     work: str
     former: Tail | None = None
     former_path: str | None = None
+    aside_path: str | None = None
 
     @property
     def digest(self) -> str:
@@ -84,6 +89,7 @@ class TailTask:
             "target": asdict(self.target),
             "former": former,
             "former_path": self.former_path,
+            "aside_path": self.aside_path,
         }
 
     @classmethod
@@ -98,11 +104,11 @@ class TailTask:
         return cls(**{**data, **changed})
 
 
-def make_tail(task: TailTask, *, store: ObjectStore | None = None) -> Tail | None:
+def make_tail(task: TailTask, *, store: ObjectStore | None = None, clock: Clock = lambda: datetime.now(UTC)) -> Tail | None:
     """Embed what changed and store it; None where more rows did than a tail is made for. Blocking.
 
-    store: the target, if the caller has it open. Raises EngineError for tables that cannot be compared, ModelUnavailable, ModelMismatch,
-    DiskFull, BucketUnavailable.
+    store: the target, if the caller has it open. clock: says when chunks were set aside. Raises EngineError for tables that cannot be
+    compared, ModelUnavailable, ModelMismatch, DiskFull, BucketUnavailable.
     """
     store = store or job_store(task.target)
     base = read_facts(Path(task.base_path))
@@ -113,15 +119,32 @@ def make_tail(task: TailTask, *, store: ObjectStore | None = None) -> Tail | Non
         rows = _changed(task, base.text, Path(scratch))
         if rows is None:
             return None
-        entries = list(_entries(task, facts, rows, Path(scratch)))
+        made = list(_entries(task, facts, rows, Path(scratch)))
+        schema = schema_of(facts)
+        entries = [good(batch, schema) for batch in made]
         staged = store.stage()
         try:
             write_corpus_file(staged, facts, entries)
             reference = publish(store, f"{task.key_prefix}/{task.digest}.parquet", staged)
+            told = _told(task, facts, made, rows, clock())
+            aside = publish_ledger(store, f"{task.key_prefix}/{task.digest}.quarantine.parquet", told)
         finally:
             staged.unlink(missing_ok=True)
     hit(STORED)
-    return _tail(task, reference, rows, entries)
+    return replace(_tail(task, reference, rows, entries), aside=aside)
+
+
+def _told(
+    task: TailTask, facts: Facts, made: Iterable[pa.RecordBatch], rows: Iterable[pa.RecordBatch], at: datetime
+) -> Iterator[pa.RecordBatch]:
+    """What was set aside before of rows that have not changed, and what is set aside now."""
+    if task.aside_path is not None:
+        yield from still_told(Path(task.aside_path), _keys(rows))
+    yield from (ledger_rows(bad(batch), facts, at) for batch in made)
+
+
+def _keys(batches: Iterable[pa.RecordBatch]) -> pa.ChunkedArray:
+    return pa.chunked_array([batch.column("key") for batch in batches], pa.string())
 
 
 def _changed(task: TailTask, text: Sequence[str], scratch: Path) -> list[pa.RecordBatch] | None:
@@ -137,12 +160,12 @@ def _changed(task: TailTask, text: Sequence[str], scratch: Path) -> list[pa.Reco
 
 
 def _entries(task: TailTask, facts: Facts, rows: Iterable[pa.RecordBatch], scratch: Path) -> Iterator[pa.RecordBatch]:
-    """Of what changed since, then those of the former tail that still hold."""
+    """Of what changed since, then those of the former tail that still hold; under `work_schema`."""
     model = open_embedder(facts.model)
     if model.fingerprint != facts.fingerprint:
         raise ModelMismatch(f"The model {model.name} here is {model.fingerprint}; the index was made by {facts.fingerprint}.")
     former = [] if task.former_path is None else list(read_corpus_file(Path(task.former_path)))
-    schema, changed = schema_of(facts), [batch.column("key") for batch in rows]
+    schema, changed = schema_of(facts), _keys(rows)
     with VectorMemory(scratch / "known.f32", model.dimension) as memory:
         for batch in former:
             learn(memory, _chunks(batch))
@@ -150,11 +173,10 @@ def _entries(task: TailTask, facts: Facts, rows: Iterable[pa.RecordBatch], scrat
         for batch in rows:
             made = list(maker.batches(batch.filter(batch.column(IS))))
             yield from made
-            with_chunks = pa.chunked_array([part.column("key") for part in made], pa.string())
-            yield _gone(batch.column("key").filter(pc.invert(pc.is_in(batch.column("key"), value_set=with_chunks))), schema)
-    keys = pa.chunked_array(changed, pa.string())
+            with_chunks = _keys(good(part, schema) for part in made)
+            yield all_good(_gone(batch.column("key").filter(pc.invert(pc.is_in(batch.column("key"), value_set=with_chunks))), schema))
     for batch in former:
-        yield batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=keys))).cast(schema)
+        yield all_good(batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=changed))).cast(schema))
 
 
 def _chunks(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -171,7 +193,7 @@ def _gone(keys: pa.Array, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _tail(task: TailTask, reference: ObjectRef, rows: Iterable[pa.RecordBatch], entries: Iterable[pa.RecordBatch]) -> Tail:
-    keys = pc.unique(pa.chunked_array([batch.column("key") for batch in entries], pa.string()))
+    keys = pc.unique(_keys(entries))
     hidden = (_count(pc.is_in(batch.column("key"), value_set=keys)) for batch in read_corpus_file(Path(task.base_path), ["key"]))
     more = sum(_count(batch.column(IS)) - _count(batch.column(WAS)) for batch in rows)
     return Tail(

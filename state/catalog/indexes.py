@@ -30,11 +30,26 @@ class Lexical:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """Chunks that have no vector of use: a ledger of so many `rows` in `ref`, in the form of `system.quarantine`."""
+
+    ref: ObjectRef
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"ref": self.ref.to_dict(), "rows": self.rows}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        return cls(ObjectRef.from_dict(data["ref"]), data["rows"])
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """The embedded chunks of one table snapshot: a Parquet file in `ref`. `digest` is that of its inputs, `rows` counts source rows.
 
     `table_at` is when the table's version was committed: with `table_version` it says which version that was, whatever became of the
-    table since; "" where it is not known. `lexical` is its keyword index, where one was asked for.
+    table since; "" where it is not known. `lexical` is its keyword index, where one was asked for. `aside` are chunks that it lacks.
     """
 
     digest: str
@@ -47,6 +62,7 @@ class Corpus:
     dimension: int
     table_at: str = ""
     lexical: Lexical | None = None
+    aside: Aside | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -60,18 +76,24 @@ class Corpus:
             "dimension": self.dimension,
             "table_at": self.table_at,
             **({} if self.lexical is None else {"lexical": self.lexical.to_dict()}),
+            **({} if self.aside is None else {"aside": self.aside.to_dict()}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         lexical = data.get("lexical")
         changed = {"ref": ObjectRef.from_dict(data["ref"]), "lexical": None if lexical is None else Lexical.from_dict(lexical)}
-        return cls(**{**data, **changed})
+        return cls(**{**data, **changed, "aside": _aside(data)})
+
+    @property
+    def own_refs(self) -> tuple[ObjectRef, ...]:
+        """Of what embedding made."""
+        return _with_aside(self.ref, self.aside)
 
     @property
     def refs(self) -> tuple[ObjectRef, ...]:
         """Of all its objects."""
-        return (self.ref, *(() if self.lexical is None else self.lexical.files.values()))
+        return (*self.own_refs, *(() if self.lexical is None else self.lexical.files.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +102,8 @@ class Tail:
     or have other texts, and the keys of those that are gone.
 
     `changed` rows it tells of, `chunks` it holds, `hidden` chunks of the base that do not count any more, `rows` of the table that are
-    indexed by both together. `snapshot`, `table_version` and `table_at` are those of the table that it leads to.
+    indexed by both together. `snapshot`, `table_version` and `table_at` are those of the table that it leads to. `aside` are the chunks
+    that both together lack.
     """
 
     digest: str
@@ -93,6 +116,7 @@ class Tail:
     chunks: int
     hidden: int
     rows: int
+    aside: Aside | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -106,11 +130,25 @@ class Tail:
             "chunks": self.chunks,
             "hidden": self.hidden,
             "rows": self.rows,
+            **({} if self.aside is None else {"aside": self.aside.to_dict()}),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"])})
+        return cls(**{**data, "ref": ObjectRef.from_dict(data["ref"]), "aside": _aside(data)})
+
+    @property
+    def refs(self) -> tuple[ObjectRef, ...]:
+        """Of its objects."""
+        return _with_aside(self.ref, self.aside)
+
+
+def _aside(data: Mapping[str, Any]) -> Aside | None:
+    return Aside.from_dict(data["aside"]) if "aside" in data else None
+
+
+def _with_aside(ref: ObjectRef, aside: Aside | None) -> tuple[ObjectRef, ...]:
+    return (ref,) if aside is None else (ref, aside.ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +299,16 @@ class IndexRecord:
     def tails(self) -> tuple[Tail, ...]:
         """Of what serves, and of what served before."""
         return tuple(manifest.tail for manifest in (self.serving, self.previous) if manifest is not None and manifest.tail is not None)
+
+    @property
+    def aside(self) -> Aside | None:
+        """What it lacks for want of a vector: of what serves, else of the newest corpus."""
+        if self.serving is not None and self.serving.tail is not None:
+            return self.serving.tail.aside
+        build = None if self.serving is None else self.builds.get(self.serving.build)
+        corpora = self.corpora.values() if build is None else filter(None, (self.corpora.get(build.corpus),))
+        newest = max(corpora, key=lambda corpus: corpus.table_version, default=None)
+        return None if newest is None else newest.aside
 
     @property
     def bucket(self) -> str | None:

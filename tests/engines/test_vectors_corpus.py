@@ -198,7 +198,7 @@ def test_a_killed_job_goes_on_where_it_was(task: CorpusTask, model: CountingEmbe
 def test_parts_of_other_inputs_and_torn_parts_are_not_taken(task: CorpusTask) -> None:
     work = Path(task.work)
     (work / "other").mkdir(parents=True)
-    (work / "other" / "000000000000-000000000100.arrow").write_bytes(b"")
+    (work / "other" / "000000000000-000000000100.part").write_bytes(b"")
     own = work / corpus_digest("candidates", "s1", task.text, task.chunk, open_embedder().fingerprint)
     own.mkdir()
     (own / "000000000000-000000000100.tmp").write_bytes(b"torn")
@@ -369,7 +369,9 @@ def test_chunks_are_found_across_batches_by_id_and_by_row(task: CorpusTask, monk
 
 
 def test_a_vector_that_is_not_finite_stops_the_build(task: CorpusTask, model: CountingEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "embed", lambda texts: np.full((len(texts), 256), np.nan, dtype=np.float32))
+    """A corpus of before such chunks were set aside may hold one."""
+    nan = np.full((2, 256), np.nan, dtype=np.float32)
+    monkeypatch.setattr("engines.vectors.chunk_maker.embed", lambda model, texts: (nan, {}))
     record = make(task, rows(2))
     with pytest.raises(BuildFailed, match="chunk 0"):
         builds.run(BuildTask(record, str(stored(task, record)), None, "flat", {}, task.target, "b"), lambda done, total: None)

@@ -43,9 +43,7 @@ def rows(lake: Bench, moment: int | str | None = None, columns: list[str] = COLU
 
 
 def journal(lake: Bench, *fields: str, name: str = "x") -> list[tuple[Any, ...]]:
-    of = lake.catalog.table(name)
-    assert of is not None
-    files = ledger_table("journal", [of]).files
+    files = ledger_table("journal", [lake.catalog.objects("Dataset")[f"Dataset/{name}"]]).files
     told = [row for file in files for row in pq.read_table(lake.state.objects.path(file.ref), partitioning=None).to_pylist()]
     return [tuple(row[name] for name in fields) for row in told]
 

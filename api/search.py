@@ -100,6 +100,9 @@ class SearchHit(Document):
         description="Higher is better. Mode vector: cosine similarity, 1 is equal. Mode lexical: BM25. Mode hybrid: reciprocal ranks, 1 is "
         "first in both. With `rerank`, the reranker's."
     )
+    headings: list[str] | None = Field(
+        None, description="That lead to the chunk, outermost first, where the Index has `chunk: {by: structure}`; `text` begins with them."
+    )
 
 
 class SearchCandidate(Document):
@@ -183,7 +186,10 @@ def request_of(body: SearchBody) -> SearchRequest:
 
 def document(result: SearchResult) -> dict[str, Any]:
     """The answer, JSON-able."""
-    hits = [{"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score} for hit in result.hits]
+    hits = [
+        {"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score, **({"headings": hit.headings} if hit.headings else {})}
+        for hit in result.hits
+    ]
     content: dict[str, Any] = {"hits": hits, "mode": result.mode, "index": result.index, "generation": result.generation}
     content["versions"] = dict(result.versions)
     if result.coverage is not None:

@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from engines.at import At, Moment
+from engines.embedding.headings import headings_of
 from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import BuildFailed, EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
 from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, mode_of
@@ -75,12 +76,14 @@ class SearchRequest:
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A chunk: its row's key, its number within the row, its text, and its score (higher is better): the cosine with what was looked for in
-    mode vector, BM25's in mode lexical, that of the fused ranks in mode hybrid; the reranker's where there was one."""
+    mode vector, BM25's in mode lexical, that of the fused ranks in mode hybrid; the reranker's where there was one. headings: that its text
+    begins with, where texts are cut by structure."""
 
     key: str
     chunk: int
     text: str
     score: float
+    headings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +399,8 @@ def _answer(request: SearchRequest, serving: Serving, keys: pa.Array | None = No
         stages = tuple(ranker.stages) if request.ranking.explain else None
     capped = mode == "vector" and request.ranking.rerank is None  # rounding takes some cosines a little beyond 1
     hits = tuple([Hit(key, number, text, min(score, 1.0) if capped else score) for (key, number, text), score in found])
+    if table.facts.by == "structure":
+        hits = tuple([replace(hit, headings=headings_of(hit.text)) for hit in hits])
     rescues = serving.rescues
     return SearchResult(hits, request.index, serving.manifest.generation, serving.versions, rescues, mode=mode, stages=stages)
 

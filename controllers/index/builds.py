@@ -313,4 +313,4 @@ def _model(spec: IndexSpec) -> str | dict[str, str]:
 
 
 def _chunking(spec: IndexSpec) -> Chunking:
-    return Chunking(spec.chunk.tokens, spec.chunk.overlap)
+    return Chunking(spec.chunk.tokens, spec.chunk.overlap, spec.chunk.by)

@@ -5,7 +5,7 @@ by a quarter of its length at most, to the end of a paragraph, else of a sentenc
 the begin of a word. White space at a chunk's ends is left off, and a chunk of nothing else is none.
 
 Counted in the tokens of the whole text; a chunk tokenized by itself may differ by one where it begins inside a word. It reads no markup:
-paragraphs are blank lines. Next: `engines/vectors/corpus.py` cuts and embeds a dataset.
+paragraphs are blank lines; `structure.py` does. Next: `engines/vectors/corpus.py` cuts and embeds a dataset.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from engines.errors import BuildFailed
 
@@ -22,6 +22,7 @@ JOINT = "\n\n"  # between the text columns of one row: a paragraph's end, so tha
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"')\]\u201d\u2019]*(?=\s)|(?=\n)")
 _WORD_END = re.compile(r"\S(?=\s)")
 _SPACE = re.compile(r"\s")
+By: TypeAlias = Literal["tokens", "structure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How texts are cut: at most `tokens` tokens a chunk, about `overlap` of them shared with the one before.
+    """How texts are cut: at most `tokens` tokens a chunk, about `overlap` of them shared with the one before; by tokens alone, or by the
+    structure of Markdown.
 
     Raises BuildFailed unless 1 <= tokens and 0 <= overlap < tokens.
     """
 
     tokens: int = 256
     overlap: int = 32
+    by: By = "tokens"
 
     def __post_init__(self) -> None:
         if self.tokens < 1:

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from engines.embedding import structure
 from engines.embedding.chunking import Chunk, Chunking, chunks, join
 from engines.embedding.registry import Embedder
 from engines.errors import BuildFailed
+from engines.vectors.as_markdown import as_markdown
 from engines.vectors.corpus_file import text_hashes, vector_array, vectors_of
 from engines.vectors.engine import Vectors
 from engines.vectors.set_aside import work_schema
@@ -47,8 +49,11 @@ class ChunkMaker:
 
     def _chunks(self, rows: pa.RecordBatch) -> Iterator[Chunk]:
         columns = [_strings(rows, name) for name in self._text]
+        by_structure = self._chunking.by == "structure"
+        cut = structure.chunks if by_structure else chunks
         for key, *values in zip(_strings(rows, "key"), *columns, strict=True):
-            yield from chunks(key or "", join(values), self._chunking, self._model)
+            text = join(map(as_markdown, values) if by_structure else values)
+            yield from cut(key or "", text, self._chunking, self._model)
 
     def _batch(self, block: Sequence[Chunk]) -> pa.RecordBatch:
         texts = [chunk.text for chunk in block]

@@ -61,6 +61,7 @@ def corpus_digest(dataset: str, snapshot: str, text: Sequence[str], chunk: Chunk
             "tokens": chunk.tokens,
             "overlap": chunk.overlap,
             "fingerprint": fingerprint,
+            **({} if chunk.by == "tokens" else {"by": chunk.by}),
         }
     )
 
@@ -165,6 +166,7 @@ def _facts(task: CorpusTask, model: Embedder) -> Facts:
         model=task.model,
         fingerprint=model.fingerprint,
         dimension=model.dimension,
+        by=task.chunk.by,
     )
 
 

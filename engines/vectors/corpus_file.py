@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engines.embedding.chunking import By, Chunking
 from engines.embedding.registry import Model
 from engines.errors import BuildFailed
 from engines.vectors.engine import Vectors
@@ -48,10 +49,17 @@ class Facts:
     model: Model
     fingerprint: str
     dimension: int
+    by: By = "tokens"
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """As key-value metadata of an Arrow schema."""
-        return {_METADATA_KEY: json.dumps(asdict(self), sort_keys=True).encode()}
+        told = {name: value for name, value in asdict(self).items() if (name, value) != ("by", "tokens")}
+        return {_METADATA_KEY: json.dumps(told, sort_keys=True).encode()}
+
+    @property
+    def chunking(self) -> Chunking:
+        """How its texts were cut."""
+        return Chunking(self.tokens, self.overlap, self.by)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> Facts:

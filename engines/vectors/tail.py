@@ -21,7 +21,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engines.embedding.chunking import Chunking
 from engines.embedding.registry import open_embedder
 from engines.errors import ModelMismatch
 from engines.sql.diff import IS, WAS, changed_rows
@@ -169,7 +168,7 @@ def _entries(task: TailTask, facts: Facts, rows: Iterable[pa.RecordBatch], scrat
     with VectorMemory(scratch / "known.f32", model.dimension) as memory:
         for batch in former:
             learn(memory, _chunks(batch))
-        maker = ChunkMaker(facts.text, Chunking(facts.tokens, facts.overlap), model, memory, schema)
+        maker = ChunkMaker(facts.text, facts.chunking, model, memory, schema)
         for batch in rows:
             made = list(maker.batches(batch.filter(batch.column(IS))))
             yield from made

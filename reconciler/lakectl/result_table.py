@@ -119,7 +119,11 @@ def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
         chunk = f", chunk {hit['chunk']}" if hit["chunk"] else ""
         key = terminal.cut(str(hit["key"]), terminal.width - _HIT_INDENT - len(chunk))
         terminal.line(f"{score}  {terminal.style(key, 'bold')}{chunk}")
-        for line in terminal.wrap(hit["text"], _HIT_INDENT, 3):
+        headings, text = hit.get("headings"), hit["text"]
+        if headings:
+            terminal.line(terminal.cut(" " * _HIT_INDENT + one_line(" > ".join(headings)), terminal.width))
+            text = text.partition("\n\n")[2]
+        for line in terminal.wrap(text, _HIT_INDENT, 3):
             terminal.line(line)
     versions = ", ".join(f"{name} version {version}" for name, version in answer["versions"].items())
     by = f" by {answer['generation']}" if answer["generation"] else ""

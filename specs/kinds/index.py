@@ -27,6 +27,10 @@ EmbeddingModel = Annotated[
 class Chunking(Part):
     """How texts are cut before embedding."""
 
+    by: Literal["tokens", "structure"] = Field(
+        default="tokens",
+        description="`structure` reads Markdown and HTML: sections are kept apart, and code, tables and list items whole where they fit.",
+    )
     tokens: Annotated[int, Field(ge=8, le=8192)] = Field(default=256, description="The longest piece, in tokens.")
     overlap: Annotated[int, Field(ge=0)] = Field(default=32, description="How many tokens a piece repeats of the one before it.")
 

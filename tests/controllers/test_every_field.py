@@ -32,7 +32,7 @@ HONOURED = {
     "freshness.staleAfter cache.pin "
     "migrations.from migrations.rename migrations.cast migrations.drop migrations.split.*.into migrations.split.*.separator "
     "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
-    "Index": "dataset text chunk.tokens chunk.overlap serve.generation rebuildShare keep bucket lexical",
+    "Index": "dataset text chunk.by chunk.tokens chunk.overlap serve.generation rebuildShare keep bucket lexical",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed lance.type lance.partitions lance.m "
     "lance.efConstruction lance.nprobes lance.refineFactor lance.ef",
     "EvalSet": "index k queries generate.queries generate.seed",

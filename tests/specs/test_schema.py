@@ -90,7 +90,7 @@ def test_editors_refuse_what_the_parser_refuses(kind: str, spec: dict[str, Any])
 def test_one_field_is_explained_by_its_path() -> None:
     assert explain("dataset", "spec.write").default == "append"
     assert explain("datasets", "columns.*.type").path == "columns.*.type"
-    assert [field.name for field in explain("Index", "chunk").fields] == ["tokens", "overlap"]
+    assert [field.name for field in explain("Index", "chunk").fields] == ["by", "tokens", "overlap"]
     assert explain("Policy", "columns.mask").required
     assert explain("Bucket", "metadata.name").type == "name"
     assert explain("TrialBudget", "limits").default == "{trials: 40, wallClock: 10m, cpuShare: 0.5}"

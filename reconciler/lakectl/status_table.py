@@ -1,11 +1,12 @@
-"""The rows of `lakectl status`: 80 columns, the state and its reason first, what is wrong in full sentences below."""
+"""The rows of `lakectl status`: 80 columns, the state and its reason first; what is wrong, and what is too long for its row, is told whole
+below."""
 
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
 from reconciler.lakectl.observation import Observation
-from reconciler.lakectl.terminal import Terminal, columns, fit, one_line
+from reconciler.lakectl.terminal import Terminal, columns, fit, one_line, text_width
 from reconciler.lakectl.words import LOOKS, Standing, age, number, reason_words, short, sign, standing
 from state import reasons
 from state.status import Status
@@ -16,7 +17,6 @@ _BEHIND = ("OBJECT", "STATE", "SPEC", "APPLIED", "SEEN")
 _LONGEST_NAME, _SHORTEST_NAME = 28, 12
 _BESIDE = 46
 """Columns that the rest of a row takes at least, some of its message included."""
-_MESSAGE_LINES = 6
 _INDENT = 5
 
 
@@ -49,7 +49,7 @@ def banner(observation: Observation, terminal: Terminal, now: datetime) -> Itera
 
 
 def rows(observation: Observation, terminal: Terminal, now: datetime, *, wide: bool) -> Iterator[str]:
-    """A head and a row an object; what is not ready says why below its row, in full sentences."""
+    """A head and a row an object; what is not ready says why below its row, in full sentences; so is told what is too long for it."""
     current = observation.gone is None
     longest = max(min(_LONGEST_NAME, terminal.width - _BESIDE), _SHORTEST_NAME)
     heads = _HEADS if all(status.revision == status.applied_revision for status in observation.statuses) else _BEHIND
@@ -61,14 +61,16 @@ def rows(observation: Observation, terminal: Terminal, now: datetime, *, wide: b
         state = standing(status)
         beside, below = _told(status, state, wide=wide)
         name, word, *commits = (fit(cell, width) for cell, width in zip(row[:-1], widths[:-1], strict=True))
-        told = one_line(beside) if wide else terminal.cut(beside, terminal.width - left)
+        if not wide and text_width(one_line(beside)) > terminal.width - left:  # nothing of it is left out
+            beside, below = "", below or beside
+        told = one_line(beside)
         rest = "  ".join((*commits, row[-1].rjust(widths[-1]), told))
         if current:
             yield f"{sign(terminal, state)}  {name}  {terminal.style(word, LOOKS[state].color)}  {rest}".rstrip()
         else:
             yield terminal.style(f"?  {name}  {word}  {rest}".rstrip(), "dim")
         if below:
-            yield from terminal.wrap(below, _INDENT, _MESSAGE_LINES)
+            yield from terminal.wrap(below, _INDENT)
 
 
 def _told(status: Status, state: Standing, *, wide: bool) -> tuple[str, str]:

@@ -77,7 +77,7 @@ class Terminal:
     def wrap(self, text: str, indent: int, most: int | None = None) -> list[str]:
         """Lines no wider than the terminal, indented; after `most` lines an ellipsis."""
         width = max(self.width - indent, _NARROWEST // 2)
-        lines = textwrap.wrap(" ".join(one_line(text).split()), width, break_on_hyphens=False) or [""]
+        lines = [line.strip() for line in fold(" ".join(one_line(text).split()), width)]
         if most is not None and len(lines) > most:
             lines = [*lines[: most - 1], self.cut(f"{lines[most - 1]} {lines[most]}", width)]
         return [" " * indent + line for line in lines]

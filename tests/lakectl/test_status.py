@@ -75,6 +75,14 @@ def test_an_object_that_nobody_knows(alive: Lakehouse) -> None:
     assert alive.call("status", "profiles").code == 0
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("reason", [reasons.SUCCEEDED, reasons.FILE_REFUSED])
+def test_a_message_is_told_whole_at_any_width(alive: Lakehouse, reason: str, width: int) -> None:
+    message = " ".join(f"word-{number}" for number in range(120))
+    alive.put("Dataset/placements", reason, message)
+    assert message in " ".join(alive.call("status", width=width).out.split())
+
+
 def test_wide_cuts_nothing(alive: Lakehouse) -> None:
     text = alive.call("status", "-o", "wide").out
     assert "a-generation-with-a-name-that-is-far-too-long-for-a-row" in text

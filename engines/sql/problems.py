@@ -41,6 +41,13 @@ _KNOWN: tuple[tuple[str, str, str | None], ...] = (
 _PLACEHOLDER = re.compile(r"[Pp]laceholder (?:with name |with id )?'?(\$\w+)'?")
 _NOT_READING = re.compile(r"(DDL|DML|Statement) not supported: ([\w ]+)")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`")
+_LAYOUTS = {
+    **dict.fromkeys(("Utf8View", "LargeUtf8", "Utf8"), "string"),
+    **dict.fromkeys(("BinaryView", "LargeBinary", "Binary"), "binary"),
+    **{"Int64": "int64", "Float64": "float64", "Boolean": "bool", "Date32": "date"},
+}
+_LAYOUT = re.compile(rf"{_QUOTED.pattern}|\b({'|'.join(_LAYOUTS)})\b(?!\()")
+"""Arrow's names of types, or what is quoted."""
 _STORAGE = ("Object Store error", "ObjectStore", "Parquet error", "No such file", "Invalid Parquet", "ParquetError")
 
 
@@ -85,7 +92,7 @@ def translate(error: Exception) -> QueryProblem:
     cause = _innermost(text)
     if found := _TABLE.search(cause):
         return QueryProblem("unknown-table", _short_name(found[1]))
-    return _invalid(cause)
+    return _invalid(_own_types(cause))
 
 
 def _invalid(cause: str) -> QueryProblem:
@@ -100,11 +107,18 @@ def _invalid(cause: str) -> QueryProblem:
         return invalid(f"No value is given for the parameter {found[1]}.", "Give one in `params` (lakectl: -p name=value).")
     if found := _SIGNATURE.search(cause):
         known = ", ".join(line.strip() for line in found[2].splitlines()[:8])
-        return invalid(f"No function takes these arguments: {found[1]}.", f"There are {known}; a value is cast as in `amount::double`.")
+        return invalid(
+            f"No function takes these arguments: {_own_types(found[1])}.", f"There are {known}; a value is cast as in `amount::double`."
+        )
     if "require unique expression names" in cause:
         return same_names(re.findall(r'AS "?(\w+)"?"|expression "(?:\w+\.)?(\w+)"', cause))
     said = next(((message, remedy) for words, message, remedy in _KNOWN if words in cause), None)
     return invalid(_sentence(cause)) if said is None else invalid(*said)
+
+
+def _own_types(text: str) -> str:
+    """With the names that types have in a spec, but for what is quoted."""
+    return _LAYOUT.sub(lambda found: _LAYOUTS[found[1]] if found[1] else found[0], text)
 
 
 def same_names(names: object) -> QueryProblem:

@@ -25,6 +25,7 @@ from datafusion.catalog import CatalogProvider, SchemaProvider, Table
 from datafusion.plan import LogicalPlan
 
 from engines.row_keys import identity_columns
+from engines.sql.describing import with_own_types
 from engines.sql.hot import HotTask, Opened, Snapshot, TooLarge, build
 from engines.sql.merge import check_files, open_held, open_table
 from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate, translated
@@ -237,7 +238,7 @@ class _Planner:
         names = frame.schema().names
         if len(set(names)) < len(names):
             raise same_names([name for name in names if names.count(name) > 1])
-        return frame.optimized_logical_plan()
+        return with_own_types(frame.optimized_logical_plan())
 
     def frame(self, plan: LogicalPlan) -> DataFrame:
         """To be run."""

@@ -259,3 +259,23 @@ def test_texts_are_sorted_by_what_they_mean(text: str, problem: str) -> None:
 @pytest.mark.parametrize(("number", "problem"), [(errno.ENOSPC, "disk"), (errno.EDQUOT, "disk"), (errno.ENOENT, "storage")])
 def test_a_full_disk_is_no_damaged_table(number: int, problem: str) -> None:
     assert translate(OSError(number, "what the kernel says")).problem == problem
+
+
+def test_describe_names_types_as_a_spec_does(lake: Any) -> None:
+    kinds = {"id": "int64", "name": "string", "born": "date", "pay": "decimal(10,2)", "tags": "list<string>", "seen": "timestamp"}
+    lake.create("staff", kinds, ["id"])
+    lake.add("staff", [{"id": 1, "name": "a", "born": None, "pay": None, "tags": None, "seen": None}])
+    for sql, told in (("DESCRIBE staff", kinds), ("DESCRIBE SELECT name || 'x' AS n FROM staff", {"n": "string"})):
+        with Session().frame(sql, {}, [lake.source("staff")]) as frame:
+            assert {row["column_name"]: row["data_type"] for row in frame.to_pylist()} == told
+
+
+def test_what_is_refused_is_told_by_the_types_of_a_spec(people: list[Any]) -> None:
+    for sql in (
+        "SELECT city + id FROM people WHERE 'Utf8View' = 'a'",
+        "SELECT abs(city, city) FROM people",
+        "SELECT city AND true FROM people",
+    ):
+        message = refused(sql, people).message
+        assert "string" in message
+        assert "Utf8" not in message

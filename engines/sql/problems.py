@@ -44,7 +44,10 @@ _QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`")
 _LAYOUTS = {
     **dict.fromkeys(("Utf8View", "LargeUtf8", "Utf8"), "string"),
     **dict.fromkeys(("BinaryView", "LargeBinary", "Binary"), "binary"),
-    **{"Int64": "int64", "Float64": "float64", "Boolean": "bool", "Date32": "date"},
+    "Int64": "int64",
+    "Float64": "float64",
+    "Boolean": "bool",
+    "Date32": "date",
 }
 _LAYOUT = re.compile(rf"{_QUOTED.pattern}|\b({'|'.join(_LAYOUTS)})\b(?!\()")
 """Arrow's names of types, or what is quoted."""

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV), which takes about a minute."
@@ -35,6 +35,10 @@ check: install  ## ruff, mypy --strict, import-linter
 .PHONY: bench
 bench: install  ## run the benchmarks, or one: make bench NAME=ingest
 	$(BIN)/python -m bench $(NAME)
+
+.PHONY: bench-lance
+bench-lance: install  ## compare hnsw and Lance on 100K and 1M real vectors, for half an hour
+	$(BIN)/python -m bench lance
 
 .PHONY: soak
 soak: install  ## the long tests: kill -9 at every step, ten thousand schedules of faults

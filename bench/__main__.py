@@ -41,6 +41,7 @@ NAMES = (
     "upsert",
     "reingest",
     "fault_schedules",
+    "lance",  # last: four indexes of a million vectors
 )
 
 

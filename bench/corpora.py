@@ -14,6 +14,7 @@ import ast
 import gzip
 import html
 import json
+import os
 import random
 import re
 import sysconfig
@@ -27,10 +28,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from engines.embedding.registry import open_embedder
 from engines.vectors.engine import Vectors
+from engines.vectors.matrix import open_matrix
 
 SEED = 7
 QUERIES = 1000
@@ -59,18 +59,20 @@ def vectors(count: int) -> RealVectors:
     """So many of them, from the cache if they were made before; a million takes some minutes. Raises ValueError for more than there are."""
     folder = CACHE / "vectors"
     folder.mkdir(parents=True, exist_ok=True)
-    facts, matrix, asked = folder / f"{count}.json", folder / f"{count}.f32", folder / f"{count}-queries.f32"
+    facts, asked, matrix = folder / f"{count}.json", folder / f"{count}-queries.f32", matrix_file(count)
     if not facts.exists():
         found, held_out, made_of = texts(count)
         _embed(held_out, asked)
         _embed(found, matrix)
         facts.write_text(json.dumps(made_of), encoding="utf-8")
     dimension = open_embedder().dimension
-    return RealVectors(
-        np.memmap(matrix, np.float32, mode="r").reshape(count, dimension),
-        np.fromfile(asked, np.float32).reshape(-1, dimension),
-        json.loads(facts.read_text(encoding="utf-8")),
-    )
+    made_of = json.loads(facts.read_text(encoding="utf-8"))
+    return RealVectors(open_matrix(matrix, count, dimension), open_matrix(asked, QUERIES, dimension), made_of)
+
+
+def matrix_file(count: int) -> Path:
+    """Where `vectors` keeps them: float32, row after row, as a build's matrix is."""
+    return CACHE / "vectors" / f"{count}.f32"
 
 
 def texts(count: int) -> tuple[list[str], list[str], dict[str, int]]:
@@ -174,7 +176,7 @@ def _package(name: str) -> Path | None:
 
 
 def _embed(texts: Sequence[str], path: Path) -> None:
-    aside = path.with_suffix(".part")
+    aside = path.with_suffix(f".{os.getpid()}")  # others may make the same
     with aside.open("wb") as file:
         for start in range(0, len(texts), _BATCH):
             file.write(open_embedder().embed(texts[start : start + _BATCH]).data)

@@ -5,6 +5,10 @@
 Data, build and queries are those of `bench.search`. Filters pass a random share of the chunks; two more have to do with the query: one
 passes the half that is farthest from it, one a tenth around another text. hnswlib's filter is a callback; it gets the fastest there is,
 the `__getitem__` of bytes. Recall is that at 10 against exact search.
+
+Comparing by hand multiplies what it gathered by BLAS, which takes 12 ns a vector of 256 numbers where a product of each row by itself takes
+16, by which equal vectors have equal scores (`engines/vectors/matrix.py`). At 1 % that is 4 of 55 microseconds, all that ours takes more;
+to find candidates by BLAS and compare these again costs as much as it saves.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from api import (
     datasets,
+    embedding_cache,
     events,
     health,
     hot_cache,
@@ -56,6 +57,7 @@ class Parts:
     catalog: datasets.DatasetCatalog
     describe: Describe
     hot: hot_cache.CacheSource
+    embeddings: embedding_cache.EmbeddingCaches
     buckets: storage.BucketSource
     objects: objects.ObjectSource
     audit: Audit
@@ -102,6 +104,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *status.endpoints(parts.statuses, parts.daemon, threads.memory),
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
         *hot_cache.endpoints(parts.hot),
+        *embedding_cache.endpoints(parts.embeddings, parts.registry, threads.storage),
         *trials.endpoints(parts.events, parts.catalog, parts.limits.page, threads.storage),
         *datasets.endpoints(parts.catalog, parts.describe, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),

@@ -13,7 +13,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -22,6 +22,7 @@ from aiohttp import web
 from api.app import Parts, build_app
 from api.status import Daemon
 from bench.report import write
+from engines.at import PRESENT, At
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
 from state.buckets import Buckets
@@ -59,7 +60,7 @@ class Result:
 class Instant:
     """Both services; they answer at once."""
 
-    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, max_rows: int | None = None) -> Result:
+    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, at: At = PRESENT, max_rows: int | None = None) -> Result:
         return Result()
 
     async def search(self, request: SearchRequest, reader: Reader) -> SearchResult:
@@ -108,7 +109,8 @@ def bare_app(answers: Mapping[str, bytes]) -> web.Application:
 async def measure(rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds by case: bare and ours at p50 and p99, and the difference at p50."""
     instant = Instant()
-    parts = Parts(instant, instant, None, None, None, Buckets(), None, None, None, tuple, Daemon("", "", 0))  # type: ignore[arg-type] - not asked
+    others: dict[str, Any] = {part.name: None for part in fields(Parts) if part.default is part.default_factory}  # not asked
+    parts = Parts(**(others | {"queries": instant, "searches": instant, "buckets": Buckets(), "daemon": Daemon("", "", 0)}))
     ours = await start(build_app(parts))
     answers = {path: await ours.post(path, orjson.dumps(body)) for path, body in BODIES.values()}
     bare = await start(bare_app(answers))

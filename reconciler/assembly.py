@@ -33,6 +33,7 @@ from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
 from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
 from engines.sql.views import ViewSweep
+from engines.vectors.embedding_cache import EmbeddingCache
 from reconciler.backoff import Backoff, BackoffPolicy
 from reconciler.blob_cache import BlobCache
 from reconciler.bucket_watch import BucketWatch
@@ -85,6 +86,7 @@ class Assembly:
     notifier: Notifier
     bucket_watch: BucketWatch
     files: SourceFiles
+    embeddings: EmbeddingCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,17 @@ def make_world(state: State, statuses: StatusWriter) -> World:
     return World(state.place.source, cache, statuses.known_revision)
 
 
-def make_kinds(state: State, world: World, statuses: StatusWriter, executor: Executor, files: SourceFiles, checks: FileChecks) -> Kinds:
+def make_kinds(
+    state: State,
+    world: World,
+    statuses: StatusWriter,
+    executor: Executor,
+    files: SourceFiles,
+    checks: FileChecks,
+    embeddings: EmbeddingCache,
+) -> Kinds:
     """Every kind's controller, and what carries out requests."""
-    builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache)
+    builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache, embeddings)
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
     keeps = partial(_keeps, state, world)
@@ -178,7 +188,9 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     executor = _executor(state, settings, desk)
     files = source_files(state)
     checks = FileChecks(state.buckets, state.objects)
-    kinds = make_kinds(state, world, statuses, executor, files, checks)
+    embeddings = EmbeddingCache(state.place.cache / "embeddings", settings.limits.embedding_cache_bytes)
+    embeddings.fit()
+    kinds = make_kinds(state, world, statuses, executor, files, checks, embeddings)
     turns = Turns()
     stop_jobs = partial(executor.keep_only, wanted=frozenset())
     remover = Remover(world, state.catalog, statuses, kinds.retiring, turns)
@@ -211,7 +223,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     notifier = _notifier(state, follower, statuses)
     statuses.hear = notifier.tell
     bucket_watch = BucketWatch(world, state.buckets, queue.add, loop.call_later)
-    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files)
+    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings)
 
 
 def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from api.app import Parts as ApiParts
 from api.app import build_app
+from api.embedding_cache import EmbeddingCaches
 from api.limits import Limits
 from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
@@ -102,6 +103,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts,
         catalog=state.catalog,
         describe=state.describe,
         hot=readers.hot,
+        embeddings=EmbeddingCaches(assembly.embeddings.stats, readers.query_vectors.stats),
         buckets=state.buckets,
         objects=state.objects,
         audit=readers.audit,

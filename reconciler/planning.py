@@ -13,6 +13,7 @@ from controllers.controller import Controller
 from controllers.dataset.checks import FileChecks
 from controllers.step import Step
 from engines.jobs.executor import Executor
+from engines.vectors.embedding_cache import NO_CACHE
 from reconciler.assembly import make_kinds, make_world, source_files
 from reconciler.checking import errors, folders, unfit, warnings
 from reconciler.loop import failed, held, with_errors
@@ -40,7 +41,7 @@ def make_plan(place: Place, settings: Settings) -> Plan:
     executor = Executor(place.cache / "jobs")
     try:
         files = source_files(state)
-        kinds = make_kinds(state, world, statuses, executor, files, FileChecks(state.buckets, state.objects))
+        kinds = make_kinds(state, world, statuses, executor, files, FileChecks(state.buckets, state.objects), NO_CACHE)
         planner = _Planner(kinds.controllers, world, state.catalog, executor, state.clock())
         objects = tuple(planner.plan(desired) for desired in _ordered(world))
         pruned = removals(world, state.catalog, settings.max_prune)

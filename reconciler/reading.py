@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from engines.audit import Audit, AuditedQueries, AuditedSearches
+from engines.embedding.query_cache import QueryCache
+from engines.embedding.registry import open_embedder
 from engines.search import SearchService
 from engines.sql.hot_ahead import HotAhead
 from engines.sql.hot_builds import HotBuilds
@@ -29,6 +31,9 @@ _log = logging.getLogger(__name__)
 _OF_OPERATORS = 0.6
 """Share of a worker's memory that operators may hold before they spill; the rest is decoding, results and the process itself."""
 
+_OF_QUERIES = 64
+"""Part of the bound on embeddings for those of queries, which are in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Readers:
@@ -38,6 +43,7 @@ class Readers:
     searches: AuditedSearches
     audit: Audit
     hot: HotCache
+    query_vectors: QueryCache
 
 
 @asynccontextmanager
@@ -72,7 +78,8 @@ async def reading(
     if state.lease is None:  # whoever has it listens for as long as the state is open
         state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
     audit = Audit(state.streams)
-    searches = SearchService(state.catalog, state.objects, queries, why_not=why_not)
+    vectors = QueryCache(limits.embedding_cache_bytes // _OF_QUERIES)
+    searches = SearchService(state.catalog, state.objects, queries, why_not=why_not, open_model=vectors.remembering(open_embedder))
     loop = asyncio.get_running_loop()
 
     following: set[asyncio.Task[None]] = set()
@@ -94,7 +101,7 @@ async def reading(
     stay_behind = state.catalog.precede(lambda states: ahead.prepare(tables_of(states))) if pinned is not None else _nothing
     try:
         async with builds.running() if pinned is not None else nullcontext():
-            yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit), audit, hot)
+            yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit), audit, hot, vectors)
     finally:
         leave()
         stay_behind()

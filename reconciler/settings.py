@@ -100,6 +100,12 @@ class LimitSettings(Part):
     hot_cache_bytes: int = Field(
         default=2 << 30, ge=0, description="Tables held ready in memory-mapped files at most, in bytes; 0 holds none. Restart."
     )
+    embedding_cache_bytes: int = Field(
+        default=1 << 30,
+        ge=0,
+        description="Embeddings kept on disk for all indexes at most, in bytes, and a 64th of it for queries in memory; 0 keeps none. "
+        "Restart.",
+    )
     search_k: int = Field(default=1_000, ge=1, description="Most hits of a search. Restart.")
 
 

@@ -25,6 +25,7 @@ from engines.sql.views import make_view
 from engines.vectors.builds import BuildTask, build_digest
 from engines.vectors.corpus import CorpusTask, corpus_digest
 from engines.vectors.corpus_file import read_facts
+from engines.vectors.embedding_cache import EmbeddingCache
 from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend
 from engines.vectors.registry import open_engine
@@ -75,13 +76,16 @@ def text_weight(table: Table) -> int:
 class Builds:
     """Blocking; used by both controllers, for one index at a time each."""
 
-    def __init__(self, catalog: Catalog, buckets: Buckets, objects: ObjectReader, executor: Executor, cache: Path) -> None:
-        """cache: a local folder for views of tables and for checkpoints of jobs."""
+    def __init__(
+        self, catalog: Catalog, buckets: Buckets, objects: ObjectReader, executor: Executor, cache: Path, embeddings: EmbeddingCache
+    ) -> None:
+        """cache: a local folder for views of tables and for checkpoints of jobs. embeddings: what all indexes share."""
         self._catalog = catalog
         self._buckets = buckets
         self._objects = objects
         self._executor = executor
         self._cache = cache
+        self._embeddings = embeddings
         self._embedding: dict[str, Job] = {}
         self._far: set[tuple[str, int]] = set()
         """Corpora since which more rows have changed than these. What is far comes near again only where the table goes back to it."""
@@ -178,6 +182,7 @@ class Builds:
             work=str(self._work(index.key.name)),
             reuse=tuple(str(self._objects.path(ref)) for ref in known),
             table_at=table.at,
+            cache=self._embeddings,
         )
         weight = job_weight(text_weight(table), task.target)
         return Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
@@ -214,6 +219,7 @@ class Builds:
             former=former,
             former_path=None if former is None else str(self._objects.path(former.ref)),
             aside_path=None if aside is None else str(self._objects.path(aside.ref)),
+            cache=self._embeddings,
         )
         weight = job_weight(sum(side.size for side in sides), task.target)
         job = Job(f"tail-{task.digest}", "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))

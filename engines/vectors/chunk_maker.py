@@ -1,12 +1,13 @@
 """Rows into chunks with vectors, for whoever writes them: a corpus of all rows, or the tail of those that changed since.
 
-No text is embedded twice: what the memory knows is taken from there. A chunk whose vector is of no use says so beside it, and is not
-remembered. Next: `corpus.py`, `tail.py`.
+No text is embedded twice: what the memory knows is taken from there, then what the EmbeddingCache knows. A chunk whose vector is of no use
+says so beside it, and is not remembered. Next: `corpus.py`, `tail.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,8 @@ from engines.embedding.registry import Embedder
 from engines.errors import BuildFailed
 from engines.vectors.as_markdown import as_markdown
 from engines.vectors.corpus_file import text_hashes, vector_array, vectors_of
-from engines.vectors.engine import Vectors
+from engines.vectors.embedding_cache import Recalled
+from engines.vectors.engine import Ids, Vectors
 from engines.vectors.set_aside import work_schema
 from engines.vectors.soundness import embed, sound
 from engines.vectors.vector_memory import VectorMemory
@@ -28,13 +30,17 @@ BLOCK = 1024  # chunks embedded at once
 class ChunkMaker:
     """Turns rows into batches of embedded chunks. Not thread-safe."""
 
-    def __init__(self, text: Sequence[str], chunk: Chunking, model: Embedder, memory: VectorMemory, schema: pa.Schema) -> None:
-        """text: the columns; schema: that of the corpus."""
+    def __init__(
+        self, text: Sequence[str], chunk: Chunking, model: Embedder, memory: VectorMemory, schema: pa.Schema, recalled: Recalled
+    ) -> None:
+        """text: the columns; schema: that of the corpus; recalled: what any index has had embedded by the model."""
         self.schema = work_schema(schema)
         self._text = text
         self._chunking = chunk
         self._model = model
         self._memory = memory
+        self._recalled = recalled
+        self._fresh: list[tuple[Sequence[bytes], Ids]] = []
 
     def batches(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The chunks of these rows with their vectors under `schema`, BLOCK at a time."""
@@ -46,6 +52,11 @@ class ChunkMaker:
                 block = []
         if block:
             yield self._batch(block)
+
+    def fresh(self) -> Iterator[tuple[Sequence[bytes], Vectors]]:
+        """What the model was asked for: the hashes of texts, and their vectors, some thousand at a time."""
+        for hashes, rows in self._fresh:
+            yield hashes, self._memory.take(rows)
 
     def _chunks(self, rows: pa.RecordBatch) -> Iterator[Chunk]:
         columns = [_strings(rows, name) for name in self._text]
@@ -88,10 +99,16 @@ class ChunkMaker:
         return found.take([row_of[value] for value in hashes], axis=0), faults
 
     def _embed(self, hashes: Sequence[bytes], texts: Sequence[str]) -> dict[bytes, str]:
-        """Embed texts that are not known, and remember their vectors; gives the faults of those that have none of use."""
+        """Embed texts that the memory does not know, and remember their vectors; gives the faults of those that have none of use."""
+        known, vectors = self._recalled.find(hashes)
+        self._memory.add(list(compress(hashes, known)), vectors)
+        hashes, texts = list(compress(hashes, ~known)), list(compress(texts, ~known))
+        if not texts:
+            return {}
         vectors, faults = embed(self._model, texts)
         good = [row for row in range(len(texts)) if row not in faults]
-        self._memory.add([hashes[row] for row in good], vectors[good] if faults else vectors)
+        made = [hashes[row] for row in good]
+        self._fresh.append((made, self._memory.add(made, vectors[good] if faults else vectors)))
         return {hashes[row]: fault for row, fault in faults.items()}
 
 

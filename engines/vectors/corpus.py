@@ -2,7 +2,8 @@
 
 The corpus is named by its inputs (`corpus_digest`): the table's snapshot, the text columns, the chunking and the model's fingerprint. The
 order is that of the scan, by row key. No text is embedded twice by one model: vectors come from former corpora (`reuse`), from parts that
-killed runs left (`checkpoints.py`), or from an equal text earlier in this run; only what is left goes to the model.
+killed runs left (`checkpoints.py`), from an equal text earlier in this run, or from what any index has had embedded
+(`embedding_cache.py`); only what is left goes to the model.
 
 It does not judge rows: a null or blank text gives no chunk. A chunk that has no vector of use is set aside (`set_aside.py`), and embedded
 again with the next corpus. It does not record anything: the caller puts the Corpus into the catalog.
@@ -30,6 +31,7 @@ from engines.vectors.corpus_file import (
     schema_of,
     write_corpus_file,
 )
+from engines.vectors.embedding_cache import NO_CACHE, EmbeddingCache
 from engines.vectors.engine import Progress
 from engines.vectors.publication import publish, storing
 from engines.vectors.set_aside import FAULT, bad, good, ledger_rows, publish_ledger
@@ -72,7 +74,7 @@ class CorpusTask:
 
     source: the table's snapshot, as `engines/sql/scan.py` reads it. rows: in it, for the progress. work: a local folder of this index
     alone, for checkpoints. reuse: local files of former corpora, any model's. The object's key is `<key_prefix>/<digest>.parquet`.
-    table_at: when the version was committed.
+    table_at: when the version was committed. cache: the EmbeddingCache.
     """
 
     index: str
@@ -89,10 +91,11 @@ class CorpusTask:
     work: str
     reuse: tuple[str, ...] = ()
     table_at: str = ""
+    cache: EmbeddingCache = NO_CACHE
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `from_dict`."""
-        return {**asdict(self), "text": list(self.text), "reuse": list(self.reuse)}
+        return {**asdict(self), "text": list(self.text), "reuse": list(self.reuse), "cache": self.cache.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CorpusTask:
@@ -102,6 +105,7 @@ class CorpusTask:
             "chunk": Chunking(**data["chunk"]),
             "target": BucketConfig.from_dict(data["target"]),
             "reuse": tuple(data["reuse"]),
+            "cache": EmbeddingCache.from_dict(data["cache"]),
         }
         return cls(**{**data, **changed})
 
@@ -126,8 +130,10 @@ def make_corpus(
     checkpoints = Checkpoints(Path(task.work), facts.digest)
     with storing(store.name, checkpoints.folder), VectorMemory(checkpoints.folder / "known.f32", model.dimension) as memory:
         _recall(memory, task.reuse, facts, checkpoints)
-        maker = ChunkMaker(task.text, task.chunk, model, memory, schema_of(facts))
+        recalled = task.cache.of(facts.fingerprint, facts.dimension)
+        maker = ChunkMaker(task.text, task.chunk, model, memory, schema_of(facts), recalled)
         total = _embed_rows(maker, rows, task.rows, checkpoints, progress)
+        task.cache.keep(facts.fingerprint, maker.fresh(), recalled)
     staged, schema, at = store.stage(), schema_of(facts), clock()
     try:
         with storing(store.name, staged):

@@ -27,6 +27,7 @@ from engines.sql.diff import IS, WAS, changed_rows
 from engines.sql.version_pair import Pair
 from engines.vectors.chunk_maker import ChunkMaker, learn
 from engines.vectors.corpus_file import HASH_BYTES, Facts, read_corpus_file, read_facts, schema_of, vector_array, write_corpus_file
+from engines.vectors.embedding_cache import NO_CACHE, EmbeddingCache
 from engines.vectors.publication import publish, storing
 from engines.vectors.set_aside import all_good, bad, good, ledger_rows, publish_ledger, still_told
 from engines.vectors.vector_memory import VectorMemory
@@ -72,6 +73,7 @@ class TailTask:
     former: Tail | None = None
     former_path: str | None = None
     aside_path: str | None = None
+    cache: EmbeddingCache = NO_CACHE
 
     @property
     def digest(self) -> str:
@@ -89,6 +91,7 @@ class TailTask:
             "former": former,
             "former_path": self.former_path,
             "aside_path": self.aside_path,
+            "cache": self.cache.to_dict(),
         }
 
     @classmethod
@@ -99,6 +102,7 @@ class TailTask:
             "pair": Pair.from_dict(data["pair"]),
             "target": BucketConfig.from_dict(data["target"]),
             "former": None if data["former"] is None else Tail.from_dict(data["former"]),
+            "cache": EmbeddingCache.from_dict(data["cache"]),
         }
         return cls(**{**data, **changed})
 
@@ -168,12 +172,14 @@ def _entries(task: TailTask, facts: Facts, rows: Iterable[pa.RecordBatch], scrat
     with VectorMemory(scratch / "known.f32", model.dimension) as memory:
         for batch in former:
             learn(memory, _chunks(batch))
-        maker = ChunkMaker(facts.text, facts.chunking, model, memory, schema)
+        recalled = task.cache.of(facts.fingerprint, facts.dimension)
+        maker = ChunkMaker(facts.text, facts.chunking, model, memory, schema, recalled)
         for batch in rows:
             made = list(maker.batches(batch.filter(batch.column(IS))))
             yield from made
             with_chunks = _keys(good(part, schema) for part in made)
             yield all_good(_gone(batch.column("key").filter(pc.invert(pc.is_in(batch.column("key"), value_set=with_chunks))), schema))
+        task.cache.keep(facts.fingerprint, maker.fresh(), recalled)
     for batch in former:
         yield all_good(batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=changed))).cast(schema))
 

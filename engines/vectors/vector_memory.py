@@ -15,15 +15,23 @@ from numpy.typing import NDArray
 
 from engines.vectors.engine import Ids, Vectors
 
-_Halves = NDArray[np.uint64]
+Halves = NDArray[np.uint64]
 
 
-class _Run(NamedTuple):
-    """Sorted by high: the halves of each hash, and its vector's row in the file."""
+class Run(NamedTuple):
+    """Sorted by high: the halves of each hash, and its vector's row."""
 
-    high: _Halves
-    low: _Halves
+    high: Halves
+    low: Halves
     row: Ids
+
+    def find(self, high: Halves, low: Halves) -> Ids:
+        """int64 (n,): the rows of these hashes; -1 where one is not in the run."""
+        at = np.searchsorted(self.high, high)
+        at[at == len(self.high)] = 0
+        # Two texts whose first halves are equal (never seen) cost one embedding too many, not a wrong vector.
+        there = (self.high[at] == high) & (self.low[at] == low)
+        return np.where(there, self.row[at], -1)
 
 
 class VectorMemory:
@@ -36,7 +44,7 @@ class VectorMemory:
         self._file = scratch.open("w+b")
         self._rows = 0
         self._mapped: Vectors = np.empty((0, dimension), dtype=np.float32)
-        self._runs: list[_Run] = []
+        self._runs: list[Run] = []
 
     def __enter__(self) -> VectorMemory:
         return self
@@ -51,14 +59,10 @@ class VectorMemory:
 
     def find(self, hashes: Sequence[bytes]) -> Ids:
         """int64 (n,): where each text's vector is, for `take`; -1 where it is not known."""
-        high, low = _halves(hashes)
+        high, low = halves(hashes)
         rows = np.full(len(hashes), -1, dtype=np.int64)
         for run in self._runs:
-            at = np.searchsorted(run.high, high)
-            at[at == len(run.high)] = 0
-            # Two texts whose first halves are equal (never seen) cost one embedding too many, not a wrong vector.
-            hit = (run.high[at] == high) & (run.low[at] == low)
-            rows[hit] = run.row[at[hit]]
+            rows = np.where(rows < 0, run.find(high, low), rows)
         return rows
 
     def take(self, rows: Ids) -> Vectors:
@@ -74,18 +78,20 @@ class VectorMemory:
         rows = np.arange(self._rows, self._rows + len(hashes), dtype=np.int64)
         self._rows += len(hashes)
         if len(hashes):
-            self._runs.append(_sorted(*_halves(hashes), rows))
+            self._runs.append(sorted_run(*halves(hashes), rows))
         while len(self._runs) > 1 and len(self._runs[-2].row) < 4 * len(self._runs[-1].row):
             last, before = self._runs.pop(), self._runs.pop()
-            self._runs.append(_sorted(*(np.concatenate(pair) for pair in zip(before, last, strict=True))))
+            self._runs.append(sorted_run(*(np.concatenate(pair) for pair in zip(before, last, strict=True))))
         return rows
 
 
-def _halves(hashes: Sequence[bytes]) -> tuple[_Halves, _Halves]:
+def halves(hashes: Sequence[bytes]) -> tuple[Halves, Halves]:
+    """uint64 (n,) each, of hashes of 16 bytes."""
     pairs = np.frombuffer(b"".join(hashes), dtype=np.uint64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
-def _sorted(high: _Halves, low: _Halves, row: Ids) -> _Run:
+def sorted_run(high: Halves, low: Halves, row: Ids) -> Run:
+    """Of hashes in any order."""
     order = np.argsort(high, kind="stable")
-    return _Run(high[order], low[order], row[order])
+    return Run(high[order], low[order], row[order])

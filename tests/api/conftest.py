@@ -19,14 +19,17 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.app import Parts, build_app
+from api.embedding_cache import EmbeddingCaches
 from api.server import runner_of
 from api.status import Daemon
 from engines.at import PRESENT, At
 from engines.audit import Audit
+from engines.embedding.query_cache import QueryCache
 from engines.errors import EngineError
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
 from engines.sql.hot_cache import HotCache
+from engines.vectors.embedding_cache import EmbeddingCache
 from state.buckets import Buckets
 from state.catalog.data_files import DataFile
 from state.catalog.fold import ObjectState
@@ -220,6 +223,7 @@ def world(tmp_path: Path, streams: Streams) -> World:
         catalog,
         describe,
         HotCache(tmp_path / "hot", 1 << 20),
+        EmbeddingCaches(EmbeddingCache(tmp_path / "embeddings", 1 << 20).stats, QueryCache(1 << 10).stats),
         buckets,
         objects,
         Audit(streams),

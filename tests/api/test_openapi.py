@@ -77,6 +77,7 @@ def check(document: dict[str, Any], path: str, method: str, status: int, media_t
         ("/catalog/datasets/job-orders", "/catalog/datasets/{name}"),
         ("/catalog/datasets/nothing", "/catalog/datasets/{name}"),
         ("/status?what=1", "/status"),
+        ("/hnsw/cache/stats", "/hnsw/cache/stats"),
         ("/healthz", "/healthz"),
         ("/readyz", "/readyz"),
         ("/openapi.json", "/openapi.json"),

@@ -20,6 +20,7 @@ from controllers.dataset.checks import FileChecks
 from controllers.dataset.files import SourceFiles
 from controllers.outcome import Outcome
 from engines.jobs.executor import Executor, JobLimits
+from engines.vectors.embedding_cache import EmbeddingCache
 from reconciler.assembly import make_kinds
 from reconciler.blob_cache import BlobCache
 from reconciler.collecting import alone, garbage, guard
@@ -248,7 +249,8 @@ class Bench:
         self.executor = Executor(self.folder / "jobs", JobLimits(workers=self.workers), lambda _: self.ended.set())
         self.files = SourceFiles(self.folder)
         self.checks = FileChecks(self.buckets, objects)
-        self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files, self.checks)
+        self.embeddings = EmbeddingCache(self.folder / "embeddings", 64 << 20)
+        self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files, self.checks, self.embeddings)
         turns = Turns()
         remover = Remover(self.world, self.catalog, self.statuses, self.kinds.retiring, turns)
         self.follower = Follower(self.source, self.world, self.catalog, self.statuses, remover, self.settings)

@@ -24,6 +24,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "limits.querySeconds": ("1m", 60.0),
     "limits.searchK": ("6", 6),
     "limits.hotCacheBytes": ("7", 7),
+    "limits.embeddingCacheBytes": ("7", 7),
     "work.reconcilers": ("7", 7),
     "work.jobWorkers": ("8", 8),
     "work.inlineBytes": ("0", 0),

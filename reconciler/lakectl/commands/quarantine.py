@@ -1,4 +1,4 @@
-"""`lakectl quarantine`: the rows that contracts set aside."""
+"""`lakectl quarantine`: the rows that contracts set aside, and texts without a vector of use."""
 
 import argparse
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ USAGE = "[DATASET] [--rule RULE] [--source PATH] [-n N] [-o FORMAT]"
 DESCRIPTION = """
 Rows that break a dataset's contract and are not in its table: file and line (of a database or a
 query, the row's number), the first rule that each breaks, every reason, and the original text.
-Correct the source, or the contract: then they are read again. All of them are in SQL as
+Correct the source, or the contract: then they are read again. Texts that an index has no vector
+for are among them (rule `vector`), with the index as their source. All of them are in SQL as
 system.quarantine.
 """
 EXAMPLES = """

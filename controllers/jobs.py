@@ -14,10 +14,13 @@ def job_weight(input_bytes: int, *places: BucketConfig) -> int:
     return 0 if any(place.backend == "memory" for place in places) else input_bytes
 
 
-def run_job(executor: Executor, job: Job, reason: str, doing: str, beside: Collection[str] = ()) -> Started | Mapping[str, Any]:
+def run_job(
+    executor: Executor, job: Job, reason: str, doing: str, beside: Collection[str] = (), unit: str | None = None
+) -> Started | Mapping[str, Any]:
     """Its result, which the caller forgets once it is recorded; or that it runs on. Ends other jobs for the object, but for these kinds.
 
-    Raises what the job raised: then it is forgotten, and the next visit begins it anew.
+    unit: of its progress, where people are to know its rate. Raises what the job raised: then it is forgotten, and the next visit begins it
+    anew.
     """
     executor.keep_only(job.object, {job.id}, beside)
     match executor.ensure(job):
@@ -27,4 +30,4 @@ def run_job(executor: Executor, job: Job, reason: str, doing: str, beside: Colle
             executor.forget(job.id)
             raise failed.error
         case running:
-            return Started(reason, f"{doing}: {running.describe()}", running.share)
+            return Started(reason, f"{doing}: {running.describe(unit)}", running.share)

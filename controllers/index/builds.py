@@ -143,7 +143,7 @@ class Builds:
         if job is None or not self._executor.has(job.id) or not self._is_of(job, index.spec_as(IndexSpec)):
             job = self._embedding[name] = self._embed_job(index)
         try:
-            result = run_job(self._executor, job, reasons.EMBEDDING, "embedding", beside=("tail",))
+            result = run_job(self._executor, job, reasons.EMBEDDING, "embedding", beside=("tail",), unit="texts")
         except LakehouseError:
             del self._embedding[name]
             raise

@@ -33,6 +33,8 @@ class Entry:
     total: int = 0
     since: datetime | None = None
     began: float = 0.0
+    first: tuple[int, float] | None = None
+    """What was done when it told of it first, and when: a job that goes on from a former run begins with much."""
     worker: WorkerProcess | None = None
     result: Any = None
     failure: Failure | None = None
@@ -43,16 +45,17 @@ class Entry:
         """From queued, or failed, to running."""
         self.stage, self.since, self.began = "running", since, began
         self.done = self.total = 0
-        self.failure = None
+        self.first = self.failure = None
         self.attempts += 1
 
     def requeue(self) -> None:
         """Back to the beginning; attempts are kept."""
         self.stage, self.worker, self.wanted, self.since = "queued", None, False, None
 
-    def progress(self, done: int, total: int) -> None:
-        """Without the lock: a reader that sees one number of two is wrong for an instant."""
+    def progress(self, done: int, total: int, now: float) -> None:
+        """now: monotonic seconds. Without the lock: a reader that sees one number of two is wrong for an instant."""
         self.done, self.total = done, total
+        self.first = self.first or (done, now)
 
     def state(self, ahead: int, now: float, estimate: float | None) -> JobState:
         """ahead: jobs before it in the queue. estimate: seconds that jobs like this take."""
@@ -81,8 +84,9 @@ class Entry:
 
     def _pace(self, now: float, estimate: float | None) -> tuple[float | None, float | None]:
         """Units a second and seconds left: by its own progress if there is any, else by what others took."""
-        elapsed = now - self.began
-        if self.done > 0 and elapsed > 0:
-            rate = self.done / elapsed
+        done, since = self.first if self.first is not None and self.done > self.first[0] else (0, self.began)
+        elapsed = now - since
+        if self.done > done and elapsed > 0:
+            rate = (self.done - done) / elapsed
             return rate, max(self.total - self.done, 0) / rate if self.total > 0 else None
-        return None, None if estimate is None else max(estimate - elapsed, 0.0)
+        return None, None if estimate is None else max(estimate - (now - self.began), 0.0)

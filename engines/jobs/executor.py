@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,7 @@ class Executor:
     def _run_inline(self, entry: Entry) -> JobState:
         outcome: Done | Failure | None = None
         try:
-            outcome = call(entry.job.function, entry.arguments, entry.progress, self._failures)
+            outcome = call(entry.job.function, entry.arguments, partial(self._progressed, entry), self._failures)
         finally:
             with self._lock:
                 entry.inline = False
@@ -221,6 +222,9 @@ class Executor:
         if told:
             self._announce(entry)
         return state
+
+    def _progressed(self, entry: Entry, done: int, total: int) -> None:
+        entry.progress(done, total, self._monotonic())
 
     def _finish(self, entry: Entry, result: Any) -> None:
         entry.stage, entry.result = "done", result
@@ -296,11 +300,8 @@ class _Desk:
     def __init__(self, executor: Executor) -> None:
         self.started = executor._started
         self.ended = executor._ended
-
+        self.progressed = executor._progressed
         self._failures = executor._failures
-
-    def progressed(self, entry: Entry, done: int, total: int) -> None:
-        entry.progress(done, total)
 
     def bucket_failed(self, row: Mapping[str, Any]) -> None:
         self._failures.tell(BucketFailure.from_row(row))

@@ -59,10 +59,11 @@ class Running:
         """Part that is done, in [0, 1]."""
         return min(self.done / self.total, 1.0) if self.total > 0 else None
 
-    def describe(self) -> str:
-        """For a status message: "42 %, about 12 s left"."""
+    def describe(self, unit: str | None = None) -> str:
+        """For a status message: "42 %, about 12 s left"; with what its units are, "42 %, 8,300 texts/s, about 12 s left"."""
         share = "running" if self.share is None else f"{self.share * 100:.0f} %"
-        return share if self.eta is None else f"{share}, about {self.eta:.0f} s left"
+        rate = None if unit is None or self.rate is None else f"{self.rate:,.0f} {unit}/s"
+        return ", ".join(part for part in (share, rate, None if self.eta is None else f"about {self.eta:.0f} s left") if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Queued:
         """Nothing is done yet."""
         return None
 
-    def describe(self) -> str:
+    def describe(self, unit: str | None = None) -> str:
         """For a status message: "queued behind 3 jobs"."""
         return "starting" if not self.ahead else f"queued behind {self.ahead} job{'s' if self.ahead > 1 else ''}"
 

@@ -193,6 +193,7 @@ def _embed_rows(maker: ChunkMaker, rows: Iterable[pa.RecordBatch], expected: int
     """Embed the rows that no part covers yet, part by part; gives the number of all rows."""
     pending: list[pa.RecordBatch] = []
     pending_rows = 0
+    progress(checkpoints.rows, max(expected, checkpoints.rows))
     for piece in _slices(rows, checkpoints.rows):
         pending.extend(maker.batches(piece))
         pending_rows += len(piece)

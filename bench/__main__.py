@@ -21,6 +21,7 @@ NAMES = (
     "postgres",
     "query",
     "search",
+    "embedding",
     "filtered_search",
     "hybrid_search",
     "exact_search",

@@ -423,6 +423,8 @@ def _query(request: SearchRequest, serving: Serving) -> Vectors:
         if isinstance(serving.model, EngineError):
             raise serving.model
         embedded: Vectors = serving.model.embed([request.text])[0]
+        if not np.isfinite(embedded).all():
+            raise SearchInvalid(f"The model {serving.model.name} has no vector of use for this text.", remedy="Ask in other words.")
         return embedded
     vector = np.asarray(request.vector, dtype=np.float64)
     dimension = serving.index.dimension

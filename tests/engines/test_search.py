@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -252,6 +253,17 @@ async def test_another_model_than_the_vectors_is_never_mixed_in(world: World) ->
         await world.find()
     vector = tuple(open_embedder().embed([TEXTS[0]])[0].tolist())
     assert (await world.service.search(SearchRequest("resumes", vector=vector))).hits[0].key == "[0]"
+
+
+async def test_a_query_whose_vector_is_of_no_use_is_refused(world: World) -> None:
+    class Broken:
+        name, fingerprint, dimension = "builtin", open_embedder().fingerprint, 256
+        embed = staticmethod(lambda texts: np.full((len(texts), 256), np.nan, dtype=np.float32))
+
+    world.service = SearchService(world.catalog, world.files, Filters(), open_model=lambda model: Broken())  # type: ignore[arg-type, return-value]
+    world.serve(world.build())
+    with pytest.raises(SearchInvalid, match="no vector of use"):
+        await world.find()
 
 
 async def test_a_model_that_cannot_be_opened_is_no_obstacle_to_vectors(world: World) -> None:

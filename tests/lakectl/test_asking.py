@@ -263,3 +263,13 @@ def test_details_of_the_daemon_here_are_read_from_its_bucket(daemon: Daemon, lak
     # the daemon's own time of observation, the bucket's figures
     assert "people     3      1        1    2s  Ready" in said
     assert {path for path, _ in daemon.asked} == {"/status"}
+
+
+def test_a_hit_under_headings_says_which_and_shows_the_text_below_them(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    hit = {"key": "guide.md", "chunk": 3, "text": "# Guide\n## Install\n\nRun it.", "score": 0.5, "headings": ["Guide", "Install"]}
+    daemon.answers["/search"] = {**HITS, "hits": [hit]}
+    said = lakectl("--url", daemon.url, "search", "resumes", "java").out
+    assert "guide.md, chunk 3" in said
+    assert "Guide > Install" in said
+    assert "Run it." in said
+    assert "# Guide" not in said

@@ -1,7 +1,8 @@
 """An eval set's truth: its queries, embedded, and their exact answers in one corpus. A job: blocking, in the memory of one row group.
 
 The corpus is read from its file, 16 384 chunks at a time: each block is compared with all queries at once, and the best so far are kept.
-In the same pass every text is compared with the queries: one that is a text of the corpus has leaked, and would be found by any index.
+In the same pass every text is compared with the queries: one that is a text of the corpus, or all of it below its headings, has leaked,
+and would be found by any index.
 Given queries are refused then, with the line; made ones are left out, as are those whose vector is the one of a text.
 
 A filter is answered by SQL, as in a search, on the rows that the corpus is of; whoever makes the task has asked `decide`.
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
+from engines.embedding.headings import below_headings
 from engines.embedding.registry import Embedder, open_embedder
 from engines.errors import FileRefused, FilterInvalid, ModelMismatch
 from engines.sql.scan import keys_where
@@ -195,7 +198,8 @@ class _Pass:
 
     def read(self, batch: Any) -> None:
         """The next chunks: key, text, vector."""
-        self.leaked |= self._texts.intersection(map(normal, batch.column("text").to_pylist()))
+        texts = batch.column("text").to_pylist()
+        self.leaked |= self._texts.intersection(map(normal, chain(texts, filter(None, map(below_headings, texts)))))
         if self._wanted:
             self.present |= self._wanted.intersection(batch.column("key").to_pylist())
         block, end = np.ascontiguousarray(vectors_of(batch)), self.size + len(batch)

@@ -129,6 +129,11 @@ class TestAnswers:
             made(texts(20), [{"text": "a nurse"}, {"text": "hm"}])
         assert raised.value.line == 2
 
+    def test_a_text_below_its_headings_has_leaked_as_well(self, made: Made) -> None:
+        given = [*texts(20), "# Wards\n\nnight nurse in a hospital"]
+        with pytest.raises(FileRefused, match=r"evals/q.jsonl:1: .*text of the dataset itself"):
+            made(given, [{"text": "Night nurse in a hospital"}])
+
     def test_a_file_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "x").write_bytes(b"PAR1")
         with pytest.raises(BuildFailed, match="cannot be read as the answers"):

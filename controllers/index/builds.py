@@ -224,7 +224,7 @@ class Builds:
         weight = job_weight(sum(side.size for side in sides), task.target)
         job = Job(f"tail-{task.digest}", "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))
         try:
-            result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"))
+            result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"), unit="texts")
         except EngineError as error:  # whatever cannot be compared or embedded as it was, can be embedded anew
             _log.warning("%s does not follow its rows beside its build: %s", index.key, error.explain())
             result = {}

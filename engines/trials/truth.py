@@ -31,6 +31,7 @@ from engines.vectors.corpus_file import read_corpus_file, read_facts, vectors_of
 from engines.vectors.engine import Ids, Mask, Progress, Vectors
 from engines.vectors.nearest_many import nearest_many
 from engines.vectors.publication import publish, storing
+from engines.vectors.soundness import sound
 from specs.digests import digest
 from state.buckets import job_store
 from state.catalog.indexes import Corpus, EvalTruth
@@ -248,18 +249,20 @@ def _answered(task: TruthTask, queries: Sequence[Query], model: Embedder, corpus
 
 def _own(queries: Sequence[Query], vectors: Vectors, found: Sequence[tuple[Ids, Vectors]], leaked: set[str]) -> list[int]:
     """Of made queries those that are no text of the corpus, neither by their words nor by their vector."""
-    fit = (at for at, query in enumerate(queries) if vectors[at].any() and normal(query.text) not in leaked)
+    of_use = sound(vectors)
+    fit = (at for at, query in enumerate(queries) if of_use[at] and normal(query.text) not in leaked)
     return [at for at in fit if found[at][1][0] < SAME]
 
 
 def _check(shown: str, queries: Iterable[Query], vectors: Vectors, leaked: set[str]) -> None:
     """Raises FileRefused with the line of the first query that cannot be one."""
-    for query, vector in zip(queries, vectors, strict=True):
+    for query, vector, of_use in zip(queries, vectors, sound(vectors), strict=True):
         if normal(query.text) in leaked:
             remedy = "Ask as somebody would who does not have the text: an index finds the text itself whatever its recall is."
             raise FileRefused(shown, query.line, "is a text of the dataset itself", remedy=remedy)
-        if not vector.any():
-            raise FileRefused(shown, query.line, "has a text of which the model knows no word, so nothing is near it")
+        if not of_use:
+            fault = "whose vector is not finite" if vector.any() else "of which the model knows no word"
+            raise FileRefused(shown, query.line, f"has a text {fault}, so nothing is near it")
 
 
 def _allowed(task: TruthTask, queries: Iterable[Query], corpus: Path) -> dict[str, Mask]:

@@ -24,7 +24,7 @@ def embed(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 def follow(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """A `TailTask` in, a `Tail` out, or nothing where too much changed. Raises what `make_tail` raises."""
-    tail = make_tail(TailTask.from_dict(arguments))
+    tail = make_tail(TailTask.from_dict(arguments), progress)
     return {} if tail is None else tail.to_dict()
 
 

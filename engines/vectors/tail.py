@@ -28,6 +28,7 @@ from engines.sql.version_pair import Pair
 from engines.vectors.chunk_maker import ChunkMaker, learn
 from engines.vectors.corpus_file import HASH_BYTES, Facts, read_corpus_file, read_facts, schema_of, vector_array, write_corpus_file
 from engines.vectors.embedding_cache import NO_CACHE, EmbeddingCache
+from engines.vectors.engine import Progress
 from engines.vectors.publication import publish, storing
 from engines.vectors.set_aside import all_good, bad, good, ledger_rows, publish_ledger, still_told
 from engines.vectors.vector_memory import VectorMemory
@@ -107,11 +108,13 @@ class TailTask:
         return cls(**{**data, **changed})
 
 
-def make_tail(task: TailTask, *, store: ObjectStore | None = None, clock: Clock = lambda: datetime.now(UTC)) -> Tail | None:
+def make_tail(
+    task: TailTask, progress: Progress, *, store: ObjectStore | None = None, clock: Clock = lambda: datetime.now(UTC)
+) -> Tail | None:
     """Embed what changed and store it; None where more rows did than a tail is made for. Blocking.
 
-    store: the target, if the caller has it open. clock: says when chunks were set aside. Raises EngineError for tables that cannot be
-    compared, ModelUnavailable, ModelMismatch, DiskFull, BucketUnavailable.
+    progress: in rows that changed. store: the target, if the caller has it open. clock: says when chunks were set aside. Raises EngineError
+    for tables that cannot be compared, ModelUnavailable, ModelMismatch, DiskFull, BucketUnavailable.
     """
     store = store or job_store(task.target)
     base = read_facts(Path(task.base_path))
@@ -122,7 +125,7 @@ def make_tail(task: TailTask, *, store: ObjectStore | None = None, clock: Clock 
         rows = _changed(task, base.text, Path(scratch))
         if rows is None:
             return None
-        made = list(_entries(task, facts, rows, Path(scratch)))
+        made = list(_entries(task, facts, rows, Path(scratch), progress))
         schema = schema_of(facts)
         entries = [good(batch, schema) for batch in made]
         staged = store.stage()
@@ -162,7 +165,7 @@ def _changed(task: TailTask, text: Sequence[str], scratch: Path) -> list[pa.Reco
     return rows
 
 
-def _entries(task: TailTask, facts: Facts, rows: Iterable[pa.RecordBatch], scratch: Path) -> Iterator[pa.RecordBatch]:
+def _entries(task: TailTask, facts: Facts, rows: Sequence[pa.RecordBatch], scratch: Path, progress: Progress) -> Iterator[pa.RecordBatch]:
     """Of what changed since, then those of the former tail that still hold; under `work_schema`."""
     model = open_embedder(facts.model)
     if model.fingerprint != facts.fingerprint:
@@ -174,11 +177,14 @@ def _entries(task: TailTask, facts: Facts, rows: Iterable[pa.RecordBatch], scrat
             learn(memory, _chunks(batch))
         recalled = task.cache.of(facts.fingerprint, facts.dimension)
         maker = ChunkMaker(facts.text, facts.chunking, model, memory, schema, recalled)
+        done, total = 0, sum(map(len, rows))
         for batch in rows:
             made = list(maker.batches(batch.filter(batch.column(IS))))
             yield from made
             with_chunks = _keys(good(part, schema) for part in made)
             yield all_good(_gone(batch.column("key").filter(pc.invert(pc.is_in(batch.column("key"), value_set=with_chunks))), schema))
+            done += len(batch)
+            progress(done, total)
         task.cache.keep(facts.fingerprint, maker.fresh(), recalled)
     for batch in former:
         yield all_good(batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=changed))).cast(schema))

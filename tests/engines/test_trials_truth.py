@@ -115,17 +115,20 @@ class TestAnswers:
         with pytest.raises(FileChanged):
             make_truth(task, nothing)
 
-    def test_a_text_of_which_the_model_knows_nothing(self, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(("value", "fault"), [(0.0, "knows no word"), (np.nan, "not finite")])
+    def test_a_text_that_the_model_has_no_vector_of_use_for(
+        self, made: Made, monkeypatch: pytest.MonkeyPatch, value: float, fault: str
+    ) -> None:
         bare = open_embedder()
 
         class Deaf:
             name, fingerprint, dimension, offsets = bare.name, bare.fingerprint, bare.dimension, bare.offsets
 
             def embed(self, texts: Sequence[str]) -> np.ndarray:
-                return bare.embed(texts) * np.array([[text != "hm"] for text in texts])
+                return bare.embed(texts) * np.array([[value if text == "hm" else 1.0] for text in texts], np.float32)
 
         monkeypatch.setattr(making, "open_embedder", lambda model: Deaf())
-        with pytest.raises(FileRefused, match=r"evals/q.jsonl:2: .*knows no word") as raised:
+        with pytest.raises(FileRefused, match=rf"evals/q.jsonl:2: .*{fault}") as raised:
             made(texts(20), [{"text": "a nurse"}, {"text": "hm"}])
         assert raised.value.line == 2
 

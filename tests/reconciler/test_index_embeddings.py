@@ -12,6 +12,7 @@ from small_lake import BUCKET, Bench, dataset, index
 
 from engines.embedding import registry
 from engines.embedding.registry import Embedder, open_embedder
+from engines.jobs.entry import Entry
 
 KEYED = ", primaryKey: [id], write: upsert, tombstone: gone"
 
@@ -104,3 +105,10 @@ def test_another_model_embeds_everything_once(served: Bench, model: Counting, mo
     monkeypatch.setitem(registry._fingerprints, "builtin", model.fingerprint)
     assert served.settle()["Index/i"].message.endswith("serves 20 chunks of 20 rows")
     assert (newer.told(), model.told()) == ([], []), "the way back is free"
+
+
+def test_what_is_embedded_beside_a_build_tells_its_progress(served: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(Entry, "progress", lambda entry, done, total, now: told.append((entry.job.kind, done, total)))
+    change(served, "20,,one more\n3,true,\n5,,changed\n")
+    assert told[-1] == ("tail", 3, 3)

@@ -11,6 +11,7 @@ from engines.files.table_writer import Content
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.sql.compacting import Compacted, CompactTask
+from engines.sql.ledgers import instant_of
 from engines.sql.readings import Reading, lineage, reading
 from engines.sql.tables import sql_name
 from engines.sql.views import make_view
@@ -65,7 +66,7 @@ class Compactions:
             name=COMPACTION + digest([*read, table.schema.to_dict()]),
             sequence=max(file.sequence for file in scope.files),
             folds=tuple(file.key for file in scope.files),
-            journals=tuple((ledger.ref.key, str(self.objects.path(ledger.ref))) for ledger in journals),
+            journals=tuple((one.ref.key, str(self.objects.path(one.ref)), instant_of(one) or 0) for one in journals),
             contents=_contents(table, scope),
             edit_keys=tuple(edit.ref.key for edit in edits),
             edits=tuple((str(self.objects.path(edit.ref)), places.get(edit.source, 0)) for edit in edits),

@@ -15,6 +15,7 @@ from typing import Protocol
 from controllers.dataset import endings
 from controllers.dataset import plan as planning
 from controllers.dataset.steps import DatasetStep, Follow, Observed
+from controllers.dataset.versions import committed_at
 from controllers.outcome import Stalled, Waiting
 from controllers.step import Started
 from specs.kinds.dataset import DatasetSpec
@@ -105,7 +106,8 @@ class Together:
                 del self._offers[str(one.resource.key)]
             hit(_BEFORE_COMMIT)
             why = "published together" if len(ready) > 1 else offer.step.why
-            self._catalog.commit([one.change for one in ready], actor="daemon", reason=why, revision=offer.revision)
+            at = iso(self._clock())  # one for all, and not that of the first offer, when nobody could read it
+            self._catalog.commit([committed_at(one.change, at) for one in ready], actor="daemon", reason=why, revision=offer.revision)
             hit(_AFTER_COMMIT)
         for one in ready:
             one.published()

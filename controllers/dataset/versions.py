@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from specs.kinds.dataset_rules import Keep
+from state.catalog.data_files import COMPACTION
 from state.catalog.entry import TableCommit
 from state.catalog.tables import Table
 from state.timestamps import iso
@@ -32,16 +33,22 @@ def old_journal(table: Table, keep: Keep, now: datetime) -> tuple[str, ...]:
 
 def stamped(change: TableCommit, table: Table | None, keep: Keep, now: datetime) -> TableCommit:
     """The change with its time, the version that it makes, and what it gives up of former ones and of the journal."""
-    at = iso(now)
+    change = committed_at(change, iso(now))
     if table is None or not table.version:
-        return replace(change, at=at)
+        return change
     altered = _alters(change)
     first = max(oldest_kept(table, keep, now, coming=int(altered)), change.forget)
     gone = [step for step in table.former if step.version < first]
     still = {file.key for file in table.files} | {file.key for step in table.former if step.version >= first for file in step.removed}
     files = (file.key for step in gone for file in step.removed if file.key not in still)
     drop = tuple(dict.fromkeys((*change.drop, *files, *old_journal(table, keep, now))))
-    return replace(change, at=at, version=table.version + 1 if altered else None, forget=first, drop=drop)
+    return replace(change, version=table.version + 1 if altered else None, forget=first, drop=drop)
+
+
+def committed_at(change: TableCommit, at: str) -> TableCommit:
+    """The change with its time, which is that of what is noted with it: but for what was folded of older ledgers."""
+    note = tuple(one if one.source.startswith(COMPACTION) else replace(one, at=at) for one in change.note)
+    return replace(change, at=at, note=note)
 
 
 def _alters(change: TableCommit) -> bool:

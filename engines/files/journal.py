@@ -165,6 +165,13 @@ def as_text(column: pa.Array) -> pa.Array:
     return cast
 
 
+def dated(rows: pa.Table, instant: int) -> pa.Table:
+    """Rows of the journal with the instant of their commit, in milliseconds since 1970: until then they have that of their writing. 0: as
+    they are."""
+    at = pa.scalar(instant, pa.timestamp("ms")).cast(SCHEMA.field("at").type)
+    return rows.set_column(SCHEMA.names.index("at"), SCHEMA.field("at"), pa.repeat(at, rows.num_rows)) if instant else rows
+
+
 def sources(path: Path) -> frozenset[str]:
     """What the rows of a file of the journal say that they are of. Raises OSError, pa.ArrowException."""
     column = pq.read_table(path, columns=["source"], partitioning=None)["source"]

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from datafusion import SessionContext
 
 from engines.files.footers import read_footer
-from engines.files.journal import JournalWriter
+from engines.files.journal import JournalWriter, dated
 from engines.files.ledgers import Noted, read_ledger_facts
 from engines.files.profiling import Profiler
 from engines.files.staged_parts import StagedParts
@@ -44,7 +44,8 @@ class CompactTask:
     Args:
         source: the table, of what is folded alone. name: of the result's source. contents: see `Provenance`.
         folds: keys of the objects that the result replaces. sequence: its place.
-        journals: keys and local files of the journal's small ledgers, oldest first.
+        journals: keys and local files of the journal's small ledgers, oldest first, each with the instant of its rows, in milliseconds; 0
+            where these say it.
         edits: local files of edits with their places, 0 for those that are in the base already; edit_keys: of the same.
         others: local files of the deltas that are no edits, with their places.
         readings: of the files that are not read by name, by the schema they were written under.
@@ -59,7 +60,7 @@ class CompactTask:
     name: str
     sequence: int
     folds: tuple[str, ...]
-    journals: tuple[tuple[str, str], ...] = ()
+    journals: tuple[tuple[str, str, int], ...] = ()
     edits: tuple[tuple[str, int], ...] = ()
     edit_keys: tuple[str, ...] = ()
     contents: tuple[Content, ...] = ()
@@ -92,13 +93,14 @@ class CompactTask:
         """Raises KeyError or TypeError for what `to_dict` does not make."""
         source = source_from_dict(data["source"])
         assert isinstance(source, LakeTable)
-        pairs = {name: tuple((one, other) for one, other in data[name]) for name in ("journals", "edits", "others")}
+        pairs = {name: tuple((one, other) for one, other in data[name]) for name in ("edits", "others")}
+        journals = tuple((key, path, instant) for key, path, instant in data["journals"])
         lists = {name: tuple(data[name]) for name in ("folds", "edit_keys")}
         lists["contents"] = tuple(Content(*content) for content in data["contents"])
         target, schema = BucketConfig.from_dict(data["target"]), Schema.from_dict(data["schema"])
         readings = {number: Reading.from_dict(reading) for number, reading in data["readings"]}
         formers = tuple(Schema.from_dict(former) for former in data["formers"])
-        parsed = {"source": source, "target": target, "schema": schema, "readings": readings, "formers": formers}
+        parsed = {"journals": journals, "source": source, "target": target, "schema": schema, "readings": readings, "formers": formers}
         return cls(**{**data, **pairs, **lists, **parsed})
 
 
@@ -167,11 +169,11 @@ def _journal(task: CompactTask, parts: StagedParts) -> tuple[Noted, ...]:
     """The small files of the journal as one."""
     if len(task.journals) < 2:
         return ()
-    facts = (read_ledger_facts(Path(path))[0] for _, path in task.journals)
-    folds = dict.fromkeys((*(key for key, _ in task.journals), *(key for one in facts if one is not None for key in one.folds)))
+    facts = (read_ledger_facts(Path(path))[0] for _, path, _ in task.journals)
+    folds = dict.fromkeys((*(key for key, _, _ in task.journals), *(key for one in facts if one is not None for key in one.folds)))
     with JournalWriter(parts, task.key_prefix, [task.name], task.name, list(folds)) as journal:
-        for _, path in task.journals:
-            journal.write(pq.read_table(path, partitioning=None))
+        for _, path, instant in task.journals:
+            journal.write(dated(pq.read_table(path, partitioning=None), instant))
         return journal.end()
 
 

@@ -50,6 +50,8 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
     if isinstance(source, ArrowTable):
         _register_arrow(builder, "t", Path(source.path))
         return _table(builder, "t")
+    if source.placed:
+        return _dated(source, builder)
     columns = list(source.columns)
     if identity and not source.primary_key:
         columns += zip(identity_columns(()), ("string", "int64"), strict=True)
@@ -73,6 +75,15 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
         _register_files(builder, "base", source.base, base, columns, hidden)
         parts.insert(0, f"SELECT {names} FROM base")
     return Table(builder.sql(" UNION ALL ".join(parts)))
+
+
+def _dated(source: LakeTable, builder: SessionContext) -> Table:
+    """A table of ledgers: `at` is an instant, as in all system tables, and that of the commit where the file's place tells it."""
+    _register_folder(builder, "written", source.base, view_schema(source.columns), [(SEQUENCE, pa.int64())])
+    told = f"CASE WHEN {SEQUENCE} > 0 THEN to_timestamp_millis({SEQUENCE}) ELSE to_timestamp_millis(at) END"
+    at = f"""arrow_cast({told}, 'Timestamp(Millisecond, Some("UTC"))') AS at"""
+    names = ", ".join(at if name == "at" else quote(name) for name, _ in source.columns)
+    return Table(builder.sql(f"SELECT {names} FROM written"))
 
 
 def merged_deltas(source: LakeTable, schema: pa.Schema, context: SessionContext) -> Path:
@@ -154,7 +165,8 @@ def _register_folder(
     builder: SessionContext, name: str, folder: Folder | None, schema: pa.Schema, partitions: list[tuple[str, pa.DataType]]
 ) -> None:
     if folder is None:
-        builder.register_record_batches(name, [[_empty(schema)]])
+        whole = pa.schema([*schema, *(pa.field(column, kind) for column, kind in partitions)])
+        builder.register_record_batches(name, [[_empty(whole)]])
     else:
         builder.register_parquet(name, folder.path, schema=schema, table_partition_cols=partitions)
 

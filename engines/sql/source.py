@@ -53,7 +53,8 @@ class LakeTable:
     keeps the newest row per key of the deltas, made by whoever needs it first. A folder that would be empty is None; touched and deltas
     need a primary key. hot: the document of the same rows in the hot cache, read instead while it is there. rescues: buckets that gave
     files in another's place. lost: rows of files that nobody has any more. former: the files that need more than their names to be read
-    under these columns.
+    under these columns. placed: of a table of ledgers, whose files lie below `__sequence=<n>` as deltas do;
+    n is the instant that is their rows' `at`, in milliseconds, or 0 where that is in the file.
     """
 
     name: str
@@ -69,6 +70,7 @@ class LakeTable:
     deletes: bool = False
     former: tuple[FormerFiles, ...] = ()
     hot: str | None = None
+    placed: bool = False
 
     @property
     def folders(self) -> tuple[Folder | None, ...]:

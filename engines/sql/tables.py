@@ -109,7 +109,7 @@ class CatalogTables:
         read under, and what reading an object raises.
         """
         if name.name in LEDGER_TABLES:
-            return self._view(self._ledgers(LEDGER_TABLES[name.name]), name.name, fresh)
+            return self._view(self._ledgers(LEDGER_TABLES[name.name]), name.name, fresh, placed=True)
         if name.name == cache_table.NAME:
             return cache_table.cache_table(self._hot, self._views.parent / "system")
         if name.name.startswith(SYSTEM):
@@ -156,7 +156,7 @@ class CatalogTables:
             known = self._known_ledgers[kind] = seq, ledger_table(kind, states)
         return known[1]
 
-    def _view(self, table: Table, name: str, fresh: bool) -> LakeTable:
+    def _view(self, table: Table, name: str, fresh: bool, *, placed: bool = False) -> LakeTable:
         key = (table.name, name)
         with self._lock:
             known = self._known.get(key)
@@ -165,7 +165,7 @@ class CatalogTables:
                 for failure in known.view.failures:
                     self._files.again(failure)
                 return known.view.table
-        view = make_view(table, self._views, self._files, name)
+        view = make_view(table, self._views, self._files, name, placed=placed)
         with self._lock:
             self._known[key] = _Known(table, view, self._clock())
             if len(self._known) > REMEMBERED:

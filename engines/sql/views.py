@@ -109,8 +109,9 @@ def view_name(table: Table) -> str:
     return hashlib.sha256(orjson.dumps([parts, table.primary_key, columns, *([former] if former else [])])).hexdigest()[:32]
 
 
-def planned(table: Table, folder: Path, name: str) -> LakeTable:
-    """What the view will be, below `folder`, whether its links are there or not. name: as SQL calls the table. Pure."""
+def planned(table: Table, folder: Path, name: str, *, placed: bool = False) -> LakeTable:
+    """What the view will be, below `folder`, whether its links are there or not. name: as SQL calls the table; placed: see `LakeTable`.
+    Pure."""
     parts = split(table)
     top = folder / view_name(table)
     former = readings(table)
@@ -119,19 +120,19 @@ def planned(table: Table, folder: Path, name: str) -> LakeTable:
     columns = tuple((column.name, column.type) for column in table.columns)
     merged = str(top / MERGED) if parts.deltas else None
     deletes = any(file.deletes for file in parts.deltas)
-    return LakeTable(name, table.version, columns, table.primary_key, *present, merged, (), table.lost_rows, deletes, groups)
+    return LakeTable(name, table.version, columns, table.primary_key, *present, merged, (), table.lost_rows, deletes, groups, placed=placed)
 
 
-def make_view(table: Table, folder: Path, files: Files, name: str) -> View:
-    """The links, made or mended, below `folder`. Blocking. name: as SQL calls the table. Raises what reading an object raises."""
+def make_view(table: Table, folder: Path, files: Files, name: str, *, placed: bool = False) -> View:
+    """The links, made or mended, below `folder`. Blocking. name, placed: as of `planned`. Raises what reading an object raises."""
     parts = split(table)
     failures: dict[str, BucketFailure] = {}
     former = readings(table)
     top = folder / view_name(table)
-    _link_all(top, "", _within(parts, {file.schema_id for file in table.files} - former.keys()), files, failures)
+    _link_all(top, "", _within(parts, {file.schema_id for file in table.files} - former.keys()), files, failures, placed=placed)
     for number in former:
         _link_all(top, f"-{number}", _within(parts, {number}), files, failures)
-    return View(replace(planned(table, folder, name), rescues=tuple(sorted(failures))), tuple(failures.values()))
+    return View(replace(planned(table, folder, name, placed=placed), rescues=tuple(sorted(failures))), tuple(failures.values()))
 
 
 def _within(parts: Split, schemas: Set[int]) -> Split:
@@ -149,19 +150,19 @@ def _folders(top: Path, suffix: str, parts: Split) -> tuple[Folder | None, Folde
     return base, touched, deltas
 
 
-def _link_all(top: Path, suffix: str, parts: Split, files: Files, failures: dict[str, BucketFailure]) -> None:
+def _link_all(top: Path, suffix: str, parts: Split, files: Files, failures: dict[str, BucketFailure], *, placed: bool = False) -> None:
     """failures: takes one for each bucket that answered in another's place, by its name."""
-    _link(top / f"base{suffix}", _names(parts.base), files, failures)
+    _link(top / f"base{suffix}", _placed(parts.base) if placed else _names(parts.base), files, failures)
     _link(top / f"touched{suffix}", _names(parts.touched), files, failures)
-    _link(top / f"deltas{suffix}", _delta_names(parts.deltas), files, failures)
+    _link(top / f"deltas{suffix}", _placed(parts.deltas), files, failures)
 
 
 def _names(files: Sequence[DataFile]) -> dict[str, DataFile]:
     return {_NUMBERED.format(number): file for number, file in enumerate(files)}
 
 
-def _delta_names(deltas: Sequence[DataFile]) -> dict[str, DataFile]:
-    return {f"{SEQUENCE}={file.sequence}/{_NUMBERED.format(number)}": file for number, file in enumerate(deltas)}
+def _placed(files: Sequence[DataFile]) -> dict[str, DataFile]:
+    return {f"{SEQUENCE}={file.sequence}/{_NUMBERED.format(number)}": file for number, file in enumerate(files)}
 
 
 def parquet_files(table: Table, source: LakeTable) -> Iterator[tuple[DataFile, str]]:
@@ -170,7 +171,7 @@ def parquet_files(table: Table, source: LakeTable) -> Iterator[tuple[DataFile, s
     for folder, files in (
         (source.base, _names(parts.base)),
         (source.touched, _names(parts.touched)),
-        (source.deltas, _delta_names(parts.deltas)),
+        (source.deltas, _placed(parts.deltas)),
     ):
         yield from ((file, f"{folder.path}/{name}") for name, file in files.items() if folder is not None)
 

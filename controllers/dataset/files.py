@@ -45,6 +45,8 @@ def how_read(spec: DatasetSpec, path: str) -> tuple[Format, ReadOptions]:
         sheet=source.sheet,
         ocr=source.ocr,
         formats={name: column.format for name, column in spec.columns.items() if column.format is not None},
+        nulls=source.nulls,
+        column_nulls={name: column.nulls for name, column in spec.columns.items() if column.nulls is not None},
     )
     return reader_of(named), options
 

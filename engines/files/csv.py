@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from engines.errors import FileRefused
-from engines.files import encodings, header, inference, notations, physical_lines, row_places
+from engines.files import encodings, header, inference, notations, null_words, physical_lines, row_places
 from engines.files.behind import Behind
 from engines.files.conversion import Unfit, convert, has_nul, salvage
 from engines.files.inference import Evidence
@@ -70,8 +70,12 @@ class CsvReading:
             first = next(texts, None)
         except Reopen:
             return self.evidence()
-        commas, said = self._source.options.delimiter != ",", self._source.options.formats
-        found = {name: Evidence(commas=commas or said.get(name) == "comma", said=said.get(name)) for name in self._names}
+        options = self._source.options
+        commas, said = options.delimiter != ",", options.formats
+        found = {
+            name: Evidence(commas=commas or said.get(name) == "comma", said=said.get(name), void=options.nulls_of(name))
+            for name in self._names
+        }
         if first is not None:
             for name, column in zip(self._names, _spread(first).columns, strict=True):
                 found[name].add_texts(column.to_pylist())
@@ -139,6 +143,18 @@ class CsvReading:
             return None
 
     def _converted(self, column: pa.Array, plan: ColumnPlan) -> pa.Array:
+        """With null for what stands for it. Raises Unfit."""
+        void = self._source.options.nulls_of(plan.name)
+        if void is not None:
+            return self._plainly(null_words.without(column, void), plan)
+        try:
+            return self._plainly(column, plan)
+        except Unfit as unfit:
+            if plan.word == "spec" or not null_words.is_word(unfit.value):  # whoever says a type says what is null, too
+                raise
+            return self._plainly(null_words.without_words(column), plan)
+
+    def _plainly(self, column: pa.Array, plan: ColumnPlan) -> pa.Array:
         """Raises Unfit."""
         notation = self._source.options.formats.get(plan.name) or self._notations.get(plan.name)
         strict = plan.word != "spec"

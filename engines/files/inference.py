@@ -3,7 +3,7 @@
 Text stays text by name (zip, phone, ssn, account, … in the header) and by shape (a leading zero, ten digits that are telephone numbers,
 nine that are social security numbers), since a number that nobody calculates with is a code. Dates in other orders and decimal commas are
 read where they can mean one thing only (`notations.py`). Mixed formats are text; an empty column is text. A reason shows no value, since
-it ends in events and in git, but forms of values. Nothing here is trusted: on the
+it ends in events and in git, but forms of values, and words for null (`null_words.py`). Nothing here is trusted: on the
 way to Parquet every value is checked, and a guess that a later value contradicts gives way to text (`ingest.py`). Refuses to guess decimals
 and what "1" and "yes" mean. Next: `shapes.py` for single values.
 """
@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
-from engines.files import notations, shapes
+from engines.files import notations, null_words, shapes
 from engines.files.notations import Notation
 from engines.files.shapes import ZONED, form
 
@@ -52,12 +52,14 @@ _IN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnGuess:
-    """A column's type and why, in words for people; format: how its values are written, if as people do."""
+    """A column's type and why, in words for people; format: how its values are written, if as people do; nulls: texts that are read as
+    null."""
 
     name: str
     type: str
     reason: str
     format: Notation | None = None
+    nulls: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,7 +67,8 @@ class Evidence:
     """What was seen of one column: how many values of each kind, an example of each, and some whole numbers as text.
 
     commas: whether a comma within a cell may stand before decimals. said: the notation that the spec names. grouped: decimal numbers that
-    may be whole ones with points between thousands. elements: of arrays.
+    may be whole ones with points between thousands. elements: of arrays. void: texts that the spec calls null; None: words for null are
+    told apart, as `words`.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -77,6 +80,8 @@ class Evidence:
     commas: bool = False
     said: Notation | None = None
     grouped: int = 0
+    void: frozenset[str] | None = None
+    words: Counter[str] = field(default_factory=Counter)
 
     def add_texts(self, texts: Iterable[str | None]) -> None:
         """Cells of a delimited file; null and empty ones say nothing."""
@@ -85,6 +90,8 @@ class Evidence:
                 self.nulls += 1
                 continue
             kind = shapes.kind_of(text)
+            if self._is_null(text):
+                continue
             if kind == "string" and (self.commas or "," not in text):
                 kind = notations.kind_of(text) or kind
             self._count(kind, text)
@@ -98,11 +105,13 @@ class Evidence:
         if kind is None:
             self.nulls += 1
             return
+        if isinstance(value, str) and self._is_null(value):
+            return
         self._count(kind, value)
         if kind == "int64" and len(self.integers) < _KEPT_TEXTS:
             self.integers.add(str(value))
         if isinstance(value, list):
-            self.elements = self.elements or Evidence()
+            self.elements = self.elements or Evidence(void=frozenset())
             for element in value:
                 self.elements.add_json(element)
 
@@ -123,11 +132,29 @@ class Evidence:
         self.integers |= other.integers
         self.types |= other.types
         self.nulls += other.nulls
+        self.words += other.words
         self.grouped += other.grouped
         self.said = self.said or other.said
         if other.elements is not None:
             self.elements = self.elements or Evidence()
             self.elements.merge(other.elements)
+
+    def as_text(self) -> Evidence:
+        """With words for null as the texts that they are."""
+        if not self.words:
+            return self
+        kinds, examples = self.kinds + Counter(string=self.words.total()), {"string": next(iter(self.words)), **self.examples}
+        return replace(self, kinds=kinds, examples=examples, words=Counter())
+
+    def _is_null(self, text: str) -> bool:
+        """Whether it is a word for null, which is counted as such."""
+        if self.void is not None:
+            self.nulls += text in self.void
+            return text in self.void
+        if not null_words.is_word(text):
+            return False
+        self.words[text] += 1
+        return True
 
     def notation(self) -> notations.Decided | None:
         """What the values are if they are written as people do."""
@@ -163,6 +190,15 @@ def decide(name: str, evidence: Evidence) -> ColumnGuess:
     """The narrowest type that all evidence bears out."""
     if evidence.types:
         return _decide_typed(name, evidence)
+    guess = _decide_text(name, evidence)
+    if not evidence.words:
+        return guess
+    if guess.type == "string":
+        return _decide_text(name, evidence.as_text())
+    return replace(guess, reason=f"{guess.reason}; {null_words.named(evidence.words)}", nulls=tuple(sorted(evidence.words)))
+
+
+def _decide_text(name: str, evidence: Evidence) -> ColumnGuess:
     kind, reason = _decide_kind(name, evidence)
     decided = evidence.notation() if kind != "string" else None
     return ColumnGuess(name, kind, reason, decided.notation if decided else None)

@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from engines.files import encodings, inference
+from engines.files import encodings, inference, null_words
 from engines.files.conversion import Unfit, convert, salvage
 from engines.files.flattening import TwoOfOneName, flattened
 from engines.files.inference import Evidence
@@ -45,12 +45,15 @@ class JsonReading:
         records: Callable[[], Iterator[tuple[int, dict[str, Any], int]]] | None = None,
         *,
         whole: Set[str] = frozenset(),
+        typed: bool = True,
     ) -> None:
         """records: begins anew with the file's records and what each took of it, if they are not plainly there. whole: names of objects
-        that are one column. Raises FileRefused for an encoding that is unknown."""
+        that are one column. typed: whether a text is meant as one, as it is where null can be written, too. Raises FileRefused for an
+        encoding that is unknown."""
         self._source = encodings.resolved(source) if records is None else source
         self._begin = records or (lambda: read_objects(self._source))
         self._whole = whole
+        self._typed = typed
         self.passed_over = PassedOver()
         self._kept: list[Record] | None = None
         self._read = 0
@@ -68,7 +71,7 @@ class JsonReading:
         for _, record in records:
             for name, value in record.items():
                 if (evidence := found.get(name)) is None:
-                    evidence = found[name] = Evidence()
+                    evidence = found[name] = Evidence(void=self._void(name))
                 evidence.add_json(value)
         return found
 
@@ -76,9 +79,14 @@ class JsonReading:
         """See `source.Reading`."""
         row = 0
         for chunk in self._chunks():
-            columns = [_column(chunk, plan, row) for plan in plans.values()]
+            columns = [_column(chunk, plan, row, self._void(plan.name)) for plan in plans.values()]
             yield pa.RecordBatch.from_arrays(columns, names=list(plans)) if plans else _blank(len(chunk))
             row += len(chunk)
+
+    def _void(self, name: str) -> frozenset[str] | None:
+        """The texts that are null in a column; None where these are words for null, if its other values are no texts."""
+        said = self._source.options.nulls_of(name)
+        return frozenset() if said is None and self._typed else said
 
     def line_of(self, row: int) -> int | None:
         """By reading again."""
@@ -124,8 +132,12 @@ class JsonReading:
                 raise self._source.refused(line, f"two values are named `{twice.name}`", remedy=remedy) from None
 
 
-def _column(chunk: Sequence[Record], plan: ColumnPlan, row: int) -> pa.Array:
+def _column(chunk: Sequence[Record], plan: ColumnPlan, row: int, void: frozenset[str] | None) -> pa.Array:
     values = [record.get(plan.name) for _, record in chunk]
+    if void:
+        values = [None if isinstance(value, str) and value in void else value for value in values]
+    elif void is None and plan.type != "string" and plan.word != "spec":
+        values = [None if isinstance(value, str) and null_words.is_word(value) else value for value in values]
     try:
         return _array(values, plan)
     except Unfit as unfit:

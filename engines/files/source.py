@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, Self, cast
 import pyarrow as pa
 
 from engines.errors import FileRefused, FileUnreadable
-from engines.files import notations
+from engines.files import notations, null_words
 from engines.files.formats import Format
 from engines.files.notations import Notation
 from engines.sensitivity.shown import shown
@@ -45,8 +45,8 @@ class ReadOptions:
 
     encoding: of text, None to find it; delimiter: one character, None to find it in the first line; header: whether the first row names
     the columns, None to find it; quote: one character, "" for none; sheet: of a workbook; ocr: whether pages without text are recognized,
-    None where that is possible; formats: the notation of columns, where the spec names it; skip_ragged: pass over
-    rows with too few or too many cells, see `Reading.passed_over`.
+    None where that is possible; formats: the notation of columns, where the spec names it; nulls: texts that the spec calls null, and
+    column_nulls those of single columns; skip_ragged: pass over rows with too few or too many cells, see `Reading.passed_over`.
     """
 
     encoding: str | None = None
@@ -56,7 +56,14 @@ class ReadOptions:
     sheet: str | None = None
     ocr: bool | None = None
     formats: Mapping[str, Notation] = field(default_factory=dict)
+    nulls: Sequence[str] | None = None
+    column_nulls: Mapping[str, Sequence[str]] = field(default_factory=dict)
     skip_ragged: bool = False
+
+    def nulls_of(self, column: str) -> frozenset[str] | None:
+        """The texts that are null there by the spec's word; None where it has none: then those of `null_words.py` are, if they can be."""
+        said = self.column_nulls.get(column, self.nulls)
+        return None if said is None else frozenset(said)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -247,6 +254,8 @@ def refusal(source: SourceFile, misfit: Misfit) -> FileRefused:
     reason = f"column `{plan.name}`: {shown(plan.name, misfit.value, source.hidden)} is no {plan.type}, {whose}{where}"
     wider = "float64" if plan.type == "int64" and _is_number(misfit.value) else "string"
     ambiguous = notations.remedy(plan.name, str(misfit.value)) if plan.type in ("date", "timestamp", "float64") else None
+    if null_words.is_word(str(misfit.value)):
+        ambiguous = f"Say `columns: {{{plan.name}: {{type: {plan.type}, nulls: ['{misfit.value}']}}}}` in the spec if that is no value."
     remedy = f"Correct the value, or say `columns: {{{plan.name}: {wider}}}` in the Dataset's spec, which ingests its files again"
     remedy += "; `lakectl migrate preview` drafts a migration, which does not." if plan.word == "table" else "."
     remedy = ambiguous or remedy

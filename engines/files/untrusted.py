@@ -15,6 +15,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,9 +41,9 @@ class Parsed:
         weakref.finalize(self, os.close, self.descriptor)
         self.report = Report()
 
-    def as_source(self, shown: str) -> SourceFile:
-        """The lines as a file to read, named as the original is."""
-        return SourceFile(Path(f"/proc/self/fd/{self.descriptor}"), shown, "json", ReadOptions(encoding="utf-8"))
+    def as_source(self, shown: str, options: ReadOptions = ReadOptions()) -> SourceFile:  # noqa: B008 - frozen
+        """The lines as a file to read, named and with columns as the original has."""
+        return SourceFile(Path(f"/proc/self/fd/{self.descriptor}"), shown, "json", replace(options, encoding="utf-8"))
 
 
 def parse(source: SourceFile, options: Mapping[str, Any], *, text: str | None = None) -> Parsed:

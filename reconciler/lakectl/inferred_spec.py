@@ -71,12 +71,18 @@ def _lines(found: Found) -> Iterator[str]:
     yield from (f"    {in_yaml(column.name)}: {_shown(column)}  # {one_line(column.reason)}" for column in found.inferred.columns)
 
 
-def _column(column: ColumnGuess) -> dict[str, str]:
-    return {"type": column.type} if column.format is None else {"type": column.type, "format": column.format}
+def _column(column: ColumnGuess) -> dict[str, Any]:
+    format_, nulls = {"format": column.format} if column.format else {}, {"nulls": list(column.nulls)} if column.nulls else {}
+    return {"type": column.type, **format_, **nulls}
 
 
 def _shown(column: ColumnGuess) -> str:
-    return in_yaml(column.type) if column.format is None else f"{{type: {in_yaml(column.type)}, format: {column.format}}}"
+    said = {"type": in_yaml(column.type)}
+    if column.format is not None:
+        said["format"] = column.format
+    if column.nulls:
+        said["nulls"] = f"[{', '.join(map(in_yaml, column.nulls))}]"
+    return said["type"] if len(said) == 1 else f"{{{', '.join(f'{name}: {value}' for name, value in said.items())}}}"
 
 
 def _reading(found: Found) -> Iterator[tuple[str, str | bool]]:

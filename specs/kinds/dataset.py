@@ -105,11 +105,11 @@ def reading(spec: DatasetSpec) -> Mapping[str, object]:
 
     Of a source that is no file: what is read there, but for who may.
     """
-    typed = {name: dump(column, "type", "nullable", "format") for name, column in spec.columns.items()}
+    typed = {name: dump(column, "type", "nullable", "format", "nulls") for name, column in spec.columns.items()}
     return {
         **dump(spec, "primary_key", "write", "contract", "tombstone"),
         "columns": {name: column for name, column in typed.items() if column},
-        "read": dump(spec.source, "format", "encoding", "delimiter", "header", "sheet", "ocr"),
+        "read": dump(spec.source, "format", "encoding", "delimiter", "header", "nulls", "sheet", "ocr"),
         **({} if spec.source.in_files else {"from": _read_from(spec.source)}),
     }
 

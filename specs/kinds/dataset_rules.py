@@ -53,6 +53,12 @@ class Column(Part):
         description="How a CSV writes the column's values: dates in this order, or numbers with a comma before the decimals; left out, "
         "detected where no value is ambiguous.",
     )
+    nulls: Opt[Sequence[Text]] = Field(
+        default=None,
+        description="The texts of a CSV, a JSON file or a sheet that stand for no value in this column, exactly; left out, those of the "
+        "source.",
+        examples=[["N/A", "-"]],
+    )
     nullable: bool = Field(default=True, description="Whether the column may be empty.")
     description: Opt[Text] = Field(default=None, description="What the column holds, for people and models.")
     sensitivity: OneOrMany[Sensitivity] = Field(

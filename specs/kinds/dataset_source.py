@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from specs.kinds.bucket import Secret
 from specs.model import Fault, Part, refuse
-from specs.scalars import Duration, Name, OneOrMany, Opt, Text, plain_path
+from specs.scalars import Duration, Name, OneOrMany, Opt, Sequence, Text, plain_path
 from specs.wording import found
 
 
@@ -39,6 +39,7 @@ _CSV = ("csv", "tsv")
 _DESCRIBES = {
     "delimiter": ("a CSV", _CSV),
     "header": ("a CSV or a sheet", (*_CSV, "excel")),
+    "nulls": ("a CSV, a JSON file or a sheet", (*_CSV, "ndjson", "json", "excel")),
     "sheet": ("a workbook", ("excel",)),
     "ocr": ("a PDF", ("pdf",)),
 }
@@ -82,7 +83,7 @@ class Source(Part):
     """Where the rows come from: exactly one of files, bucket, postgres, sql; and how files are read."""
 
     one_of: ClassVar = ("files", "bucket", "postgres", "sql")
-    _of_files: ClassVar = ("format", "encoding", "delimiter", "header", "sheet", "ocr")
+    _of_files: ClassVar = ("format", "encoding", "delimiter", "header", "nulls", "sheet", "ocr")
 
     files: OneOrMany[Glob] = Field(
         default=(), description="One glob or several, relative to the repository's root, as in data/candidates/*.csv."
@@ -103,6 +104,12 @@ class Source(Part):
     header: Opt[bool] = Field(
         default=None,
         description="Whether the first row of a CSV or a sheet names the columns; left out, it does, but in a CSV that begins with data.",
+    )
+    nulls: Opt[Sequence[Text]] = Field(
+        default=None,
+        description="The texts of a CSV, a JSON file or a sheet that stand for no value, exactly, in every column; left out, N/A, NULL, a "
+        "dash and the like are, where a column's other values are no text.",
+        examples=[["N/A", "-"]],
     )
     sheet: Opt[Text] = Field(default=None, description="The sheet of a workbook; left out, the first visible one that is not empty.")
     ocr: Opt[bool] = Field(

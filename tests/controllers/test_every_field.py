@@ -23,7 +23,7 @@ HONOURED = {
     "Bucket": "local.path memory s3.bucket s3.endpoint s3.region s3.credentials.secret gcs.bucket gcs.endpoint gcs.credentials.secret "
     "azure.container azure.account azure.endpoint azure.credentials.secret prefix timeout rescue.bucket rescue.mirror retention",
     "Dataset": "source.files source.format source.encoding source.delimiter source.header source.sheet source.ocr "
-    "source.bucket source.prefix "
+    "source.bucket source.prefix source.nulls columns.*.nulls "
     "source.postgres.dsn.secret source.postgres.table source.postgres.query source.postgres.cursor source.postgres.overlap source.sql "
     "bucket primaryKey write columns.*.type columns.*.format refresh.watch refresh.every refresh.cron renamedFrom deletion policy publish "
     "tombstone keep.versions keep.age keep.journal compaction.deltaShare compaction.maxDeltas compaction.age columns.*.nullable "
@@ -53,7 +53,10 @@ BUILT = (
     ("Bucket", "memory: {}, rescue: {bucket: b}"),
     ("Bucket", "gcs: {bucket: b, credentials: {secret: x}}"),
     ("Bucket", "azure: {container: c, account: a, credentials: {secret: x}}"),
-    ("Dataset", f"{FILES}, owner: me, tags: a, description: b, columns: {{a: {{type: int64, description: c, nullable: true}}}}"),
+    (
+        "Dataset",
+        f"{FILES}, owner: me, tags: a, description: b, columns: {{a: {{type: int64, description: c, nullable: true, nulls: [N/A]}}}}",
+    ),
     ("Dataset", "source: {postgres: {dsn: {secret: x}, table: t, cursor: a, overlap: 1m}}, refresh: {every: 1h}"),
     ("Dataset", "source: {postgres: {dsn: {secret: x}, query: SELECT 1}}, refresh: {watch: false, cron: 0 2 * * *}"),
     ("Dataset", "source: {sql: SELECT 1}"),

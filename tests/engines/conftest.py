@@ -42,9 +42,8 @@ class Lake:
         path = self.root / name
         if content is not None:
             self.write(name, content)
-        options = ReadOptions(
-            **{key: given.pop(key) for key in ("encoding", "delimiter", "header", "quote", "sheet", "ocr", "formats") if key in given}
-        )
+        names = ("encoding", "delimiter", "header", "quote", "sheet", "ocr", "formats", "nulls", "column_nulls")
+        options = ReadOptions(**{key: given.pop(key) for key in names if key in given})
         digest = sha256_bytes(path.read_bytes()) if path.is_file() else "0" * 64
         return IngestTask(
             "things", str(path), name, digest, format_of(name) or "csv", self.config, "datasets/things", "t1", options=options, **given

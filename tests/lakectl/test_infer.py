@@ -71,6 +71,14 @@ def test_files_of_one_folder_are_a_glob_and_are_judged_together(data: Path, lake
     assert three["columns"] == {"id": "int64", "value": "string", "more.deep": "list<float64>"}
 
 
+def test_words_for_null_are_said(data: Path, lakectl: Lakectl) -> None:
+    (data / "a.csv").write_text("id,due,name\n1,31.12.2024,N/A\n-,n/a,Ann\n")
+    said = lakectl("infer", "data/a.csv")
+    due = {"type": "date", "format": "DMY", "nulls": ["n/a"]}
+    assert spec_of(said)["columns"] == {"id": {"type": "int64", "nulls": ["-"]}, "due": due, "name": "string"}
+    assert "without a leading zero; `-` is read as null" in said.out
+
+
 def test_documents_have_the_columns_that_they_have(data: Path, lakectl: Lakectl) -> None:
     (data / "a.md").write_text("# A\n")
     said = lakectl("infer", "data/a.md")

@@ -41,7 +41,8 @@ def how_read(spec: DatasetSpec, path: str) -> tuple[Format, ReadOptions]:
     options = ReadOptions(
         encoding=source.encoding,
         delimiter=source.delimiter or ("\t" if named == "tsv" else None),
-        header=source.header,
+        header=None if source.header is None else bool(source.header),
+        skip=0 if isinstance(source.header, bool) or source.header is None else source.header - 1,
         sheet=source.sheet,
         ocr=source.ocr,
         formats={name: column.format for name, column in spec.columns.items() if column.format is not None},

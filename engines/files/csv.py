@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from engines.errors import FileRefused
-from engines.files import encodings, header, inference, notations, null_words, physical_lines, row_places
+from engines.files import csv_sample, encodings, header, inference, notations, null_words, physical_lines, row_places
 from engines.files.behind import Behind
 from engines.files.conversion import Unfit, convert, has_nul, salvage
 from engines.files.inference import Evidence
@@ -33,7 +32,6 @@ BLOCK_BYTES = 2 << 20
 """Of the file, read and parsed at once; a row may not be longer, or the block grows once to MAX_ROW_BYTES."""
 _BLANKS = " \t\r\n\v\f\ufeff"
 """Around a column's name; a byte order mark is one, where the encoding names its byte order."""
-WINDOWS, WINDOW_BYTES = 8, 64 << 10
 _TEXTS = pacsv.ConvertOptions(
     default_column_type=pa.string(), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False, check_utf8=True
 )
@@ -77,9 +75,9 @@ class CsvReading:
             for name in self._names
         }
         if first is not None:
-            for name, column in zip(self._names, _spread(first).columns, strict=True):
+            for name, column in zip(self._names, csv_sample.spread(first).columns, strict=True):
                 found[name].add_texts(column.to_pylist())
-            for row in self._windows(first.num_columns):
+            for row in csv_sample.windows(self._source, self._size, first.num_columns, BLOCK_BYTES):
                 for evidence, cell in zip(found.values(), row, strict=True):
                     evidence.add_texts((cell,))
             self._waiting = _again(first, texts)
@@ -215,33 +213,41 @@ class CsvReading:
         """Sets the names; returns their number, 0 if there is no row after a header. Raises FileRefused."""
         if not self._names:
             sample = list(islice(physical_lines.rows(self._source, blank_rows=False), header.SAMPLED_ROWS if self._undecided else 1))
-            self._decide_header(sample)
+            sample = sample[self._decide_header(sample) :]
             named = self._source.options.header
             if not sample:
                 if not named:
                     return 0
                 remedy = "Write the column names into the first line, or remove the file."
-                raise self._source.refused(None, "no header: the file is empty", remedy=remedy)
+                skip = self._source.options.skip
+                what = f"ends before line {skip + 1}" if skip else "is empty"
+                raise self._source.refused(None, f"no header: the file {what}", remedy=remedy)
             first = sample[0]
             self._names = self._checked(first) if named else _numbered(len(first.cells))
             # in a file of one column blank lines are rows, but not before the header
-            self._before_header = first.line - 1 if named and len(self._names) == 1 else 0
+            self._before_header = first.line - 1 if self._source.options.skip or (named and len(self._names) == 1) else 0
         return len(self._names)
 
     @property
     def _undecided(self) -> bool:
         return self._source.options.header is None
 
-    def _decide_header(self, sample: Sequence[physical_lines.Row]) -> None:
-        """Whether there is one, if nobody says so."""
+    def _decide_header(self, sample: Sequence[physical_lines.Row]) -> int:
+        """Whether there is one, and how many rows stand above it, if nobody says so."""
         if not self._undecided:
-            return
+            return 0
         cells = [row.cells for row in sample]
+        if above := header.titles(cells):
+            line = sample[above].line
+            self._source = replace(self._source, options=replace(self._source.options, header=True, skip=line - 1))
+            self._notes.append(f"line {line} names the columns, and what stands above it is passed over: `source.header` decides otherwise")
+            return above
         why = header.why_absent(cells) if len({len(row) for row in cells}) == 1 else None
         self._source = replace(self._source, options=replace(self._source.options, header=why is None))
         if why is not None:
             self.headless = f"the first row is read as data, since {why}"
             self._notes.append(f"{self.headless}: say `source.header` to decide otherwise")
+        return 0
 
     def _checked(self, first: physical_lines.Row) -> tuple[str, ...]:
         names = tuple(cell.strip(_BLANKS) or numbered for cell, numbered in zip(first.cells, _numbered(len(first.cells)), strict=True))
@@ -270,6 +276,8 @@ class CsvReading:
                 return unclosed
             cells = f"{len(row.cells)} cell" + ("s" if len(row.cells) != 1 else "")
             remedy = f"Quote cells that contain `{self._source.options.delimiter}`, or set `source.delimiter`. A `contract` sets it aside."
+            if len(row.cells) > width and self._source.options.header:
+                remedy += " If lines stand above the header, say which one it is: `source: {header: 3}`."
             return self._source.refused(row.line, f"the row has {cells}, the header {width}", remedy=remedy)
         return self._unclosed() or self._source.refused(None, text)
 
@@ -320,29 +328,6 @@ class CsvReading:
             return None
         remedy = "Close it, or double it where it is meant literally."
         return self._source.refused(line, "a quote that is opened in this row is never closed", remedy=remedy)
-
-    def _windows(self, width: int) -> Iterator[list[str]]:
-        """Rows from places spread over a large file, but for windows that seem to begin inside a quoted cell."""
-        source = self._source
-        if source.compressed or self._size <= BLOCK_BYTES or not (source.is_utf8 or source.encoding == encodings.FALLBACK):
-            return
-        limit = max(1, min(inference.SAMPLED_ROWS, inference.SAMPLED_CELLS // width) // WINDOWS)
-        with self._source.open_bytes() as file:
-            for number in range(1, WINDOWS + 1):
-                file.seek(max(self._size - WINDOW_BYTES, 0) * number // WINDOWS)
-                lines = file.read(WINDOW_BYTES).decode(source.encoding, "replace").splitlines(keepends=True)[1:-1][:limit]
-                rows = [row for row in physical_lines.reader(self._source, lines) if row]
-                if all(len(row) == width for row in rows):
-                    yield from rows
-
-
-def _spread(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Half a sample from the head, half evenly from the rest."""
-    limit = max(2, min(inference.SAMPLED_ROWS, inference.SAMPLED_CELLS // batch.num_columns))
-    if batch.num_rows <= limit:
-        return batch
-    head = np.arange(limit // 2)
-    return batch.take(pa.array(np.concatenate([head, np.linspace(limit // 2, batch.num_rows - 1, limit - limit // 2).astype(np.int64)])))
 
 
 def _ahead(reader: pacsv.CSVStreamingReader) -> Iterator[pa.RecordBatch]:

@@ -59,6 +59,6 @@ class ExcelReading:
     def _opened(self) -> tuple[JsonReading, untrusted.Parsed]:
         if self._parsed is None or self._lines is None:
             options = self._source.options
-            self._parsed = untrusted.parse(self._source, {"sheet": options.sheet, "header": options.header is not False})
+            self._parsed = untrusted.parse(self._source, {"sheet": options.sheet, "header": options.header, "skip": options.skip})
             self._lines = JsonReading(self._parsed.as_source(self._source.shown, options), typed=False)
         return self._lines, self._parsed

@@ -10,9 +10,9 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile
+from itertools import dropwhile, islice
 from typing import TYPE_CHECKING
 
 from engines.files.shapes import shorten
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DELIMITERS = ",;\t|"
 HEADER_CHARACTERS = 1 << 20
+LOOKED_AT = 24
+"""Lines by which the delimiter is found."""
 ESCAPED = "surrogateescape"
 UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -38,18 +40,24 @@ class Row:
 
 
 def rows(source: SourceFile, *, blank_rows: bool) -> Iterator[Row]:
-    """Every row, header included; blank lines only with blank_rows. Raises FileRefused for a row beyond MAX_ROW_BYTES or an open quote."""
+    """Every row that is not skipped, header included; blank lines only with blank_rows. Raises FileRefused for a row beyond MAX_ROW_BYTES
+    or an open quote."""
     csv.field_size_limit(MAX_ROW_BYTES)
-    start = 1
+    skip = source.options.skip
+    start = 1 + skip
     taken: list[str] = []
     with source.translated(), open_text(source) as text:
-        cells_of = reader(source, _lines(source, text, taken))
+        lines = _lines(source, text, taken)
+        for _ in islice(lines, skip):
+            taken.clear()
+        taken.clear()
+        cells_of = reader(source, lines)
         try:
             for cells in cells_of:
                 if cells or blank_rows:
                     yield Row(start, cells, "".join(taken).rstrip("\r\n"))
                 taken.clear()
-                start = cells_of.line_num + 1
+                start = skip + cells_of.line_num + 1
         except csv.Error as error:
             reason = f"a row that begins here is longer than {MAX_ROW_BYTES >> 20} MiB; perhaps a quote is never closed"
             raise source.refused(start, reason, remedy="Close the quote, or double it where it is meant literally.") from error
@@ -105,11 +113,18 @@ def originals(source: SourceFile, places: Iterable[int], *, width: int) -> Itera
 
 
 def delimiter_of(source: SourceFile) -> str:
-    """What separates the cells of the first line: whichever of tab, semicolon, bar and comma is most often outside quotes in it."""
+    """What separates the cells of the first line: whichever of tab, semicolon, bar and comma is most often outside quotes in it. A line
+    whose delimiter is in few of those below it is a title, and the next one counts."""
     with source.translated(), open_text(source) as text:
-        line = next((line for line in iter(lambda: text.readline(HEADER_CHARACTERS), "") if line.strip()), "")
-    bare = re.sub(r'"[^"]*"?', "", line)
-    return max(DELIMITERS, key=lambda delimiter: (bare.count(delimiter), delimiter == ","))
+        lines = islice(iter(lambda: text.readline(HEADER_CHARACTERS), ""), source.options.skip, None)
+        bare = [re.sub(r'"[^"]*"?', "", line) for line in islice(filter(str.strip, lines), LOOKED_AT)] or [""]
+    found = [max(DELIMITERS, key=lambda mark: (line.count(mark), mark == ",")) for line in bare]
+    separate = (mark for place, mark in enumerate(found) if mark in bare[place] and _is_common(mark, bare[place + 1 :]))
+    return next(separate, found[0])
+
+
+def _is_common(mark: str, lines: Sequence[str]) -> bool:
+    return 2 * sum(mark in line for line in lines) >= len(lines)
 
 
 def undecodable(source: SourceFile) -> tuple[int, str] | None:
@@ -137,14 +152,16 @@ def nul(source: SourceFile) -> int | None:
 def open_quote(source: SourceFile) -> int | None:
     """The line of the row whose last cell opens a quote that the file never closes. Exact; reads the whole file."""
     csv.field_size_limit(MAX_ROW_BYTES)
-    start = 1
+    start = 1 + source.options.skip
     with source.translated(), open_text(source) as text:
         watched = _Watched(text)
+        for _ in islice(watched, source.options.skip):
+            pass
         cells_of = reader(source, watched)
         for _ in cells_of:
             if watched.ended:  # csv asked for more before it gave this row: a quote was open
                 return start
-            start = cells_of.line_num + 1
+            start = source.options.skip + cells_of.line_num + 1
     return None
 
 

@@ -85,8 +85,11 @@ def _blocks(source: SourceFile, width: int) -> Iterator[_Block]:
     quote, delimiter = source.options.quote, source.options.delimiter or ","
     if not source.is_utf8 or width == 1 or not (quote + delimiter).isascii():  # in a file of one column blank lines are rows
         raise _Untidy
-    place, line, rest = -1 if source.options.header else 0, 1, b""
+    skip = source.options.skip
+    place, line, rest = -1 if source.options.header else 0, 1 + skip, b""
     with source.translated(), source.open_bytes() as file:
+        for _ in range(skip):
+            file.readline()
         while True:
             more = file.read(BLOCK_BYTES)
             data = rest + more if line > 1 or rest else more.removeprefix(_BOM)

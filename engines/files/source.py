@@ -44,14 +44,16 @@ class ReadOptions:
     """How the bytes of a file are to be read.
 
     encoding: of text, None to find it; delimiter: one character, None to find it in the first line; header: whether the first row names
-    the columns, None to find it; quote: one character, "" for none; sheet: of a workbook; ocr: whether pages without text are recognized,
-    None where that is possible; formats: the notation of columns, where the spec names it; nulls: texts that the spec calls null, and
-    column_nulls those of single columns; skip_ragged: pass over rows with too few or too many cells, see `Reading.passed_over`.
+    the columns, None to find it; skip: lines of a CSV, or rows of a sheet, that are passed over before it; quote: one character, "" for
+    none; sheet: of a workbook; ocr: whether pages without text are recognized, None where that is possible; formats: the notation of
+    columns, where the spec names it; nulls: texts that the spec calls null, and column_nulls those of single columns; skip_ragged: pass
+    over rows with too few or too many cells, see `Reading.passed_over`.
     """
 
     encoding: str | None = None
     delimiter: str | None = None
     header: bool | None = None
+    skip: int = 0
     quote: str = '"'
     sheet: str | None = None
     ocr: bool | None = None

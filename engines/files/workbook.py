@@ -1,6 +1,7 @@
 """Workbooks (.xlsx, .xlsm, .xlsb, .xls, .ods) -> one row a line, by calamine; only in the process of `parser.py`.
 
-One sheet is a table: the one that `sheet` names, else the first that is visible and has a cell. Its first row with a cell is the header.
+One sheet is a table: the one that `sheet` names, else the first that is visible and has a cell. Its first row with a cell is the header,
+unless titles stand above it (`header.py`).
 Cells are values, never formulas: of a formula the result that was saved, of an error nothing. A column of whole numbers has no decimals
 (Excel knows no integers), one of days has no time of day. Line n of what is written is row n of the sheet, an empty row an empty line.
 """
@@ -12,11 +13,13 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
 
+from engines.files import header as headers
 from engines.files.report import Refused, Report
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ Cell = int | float | str | bool | date | datetime | time | timedelta
 
 
 def read(path: Path, options: Mapping[str, Any], most: int, rows: Rows) -> Report:
-    """Writes the rows. options: sheet (a name or None), header (whether a row names the columns). most: bytes, of all parts unpacked.
+    """Writes the rows. options: sheet (a name or None), header (whether a row names the columns, None to find it), skip (rows that are
+    passed over before). most: bytes, of all parts unpacked.
 
     Raises Refused.
     """
@@ -39,7 +43,7 @@ def read(path: Path, options: Mapping[str, Any], most: int, rows: Rows) -> Repor
     try:
         with CalamineWorkbook.from_path(path) as book:
             sheet, others = _chosen(book, options["sheet"])
-            written = _write(sheet, options["header"], rows)
+            written = _write(sheet, options["header"], options["skip"], rows)
             notes = [f"the sheet `{sheet.name}` is read, and {_listed(others)} not: say `source.sheet` to choose another"] if others else []
             if unsaved := _unsaved(path):
                 cells = "1 cell of its sheets holds a formula" if unsaved == 1 else f"{unsaved:,} cells of its sheets hold formulas"
@@ -126,8 +130,8 @@ def _chosen(book: CalamineWorkbook, wanted: str | None) -> tuple[CalamineSheet, 
     return filled[0], [sheet.name for sheet in filled[1:]]
 
 
-def _write(sheet: CalamineSheet, header: bool, rows: Rows) -> Report:
-    names, first = _header(sheet, header)
+def _write(sheet: CalamineSheet, header: bool | None, skip: int, rows: Rows) -> Report:
+    names, first, notes = _header(sheet, header, skip)
     columns = _survey(sheet, first, len(names))
     kept = [index for index, name in enumerate(names) if name or columns[index].filled]
     unnamed = [f"column_{index + 1}" for index in kept if not names[index]]
@@ -139,18 +143,24 @@ def _write(sheet: CalamineSheet, header: bool, rows: Rows) -> Report:
     for cells in _rows_from(sheet, first):
         row = {names[index]: columns[index].value(cells[index]) for index in kept if cells[index] != ""}
         rows.write(row or None)
-    return Report((f"row {first} of the sheet names the columns, but for {_listed(unnamed)}",) if unnamed else (), found)
+    return Report((*notes, *((f"row {first} of the sheet names the columns, but for {_listed(unnamed)}",) if unnamed else ())), found)
 
 
-def _header(sheet: CalamineSheet, header: bool) -> tuple[list[str], int]:
-    """The columns' names, "" for an unnamed one, and how many rows precede the first of the data."""
+def _header(sheet: CalamineSheet, header: bool | None, skip: int) -> tuple[list[str], int, tuple[str, ...]]:
+    """The columns' names, "" for an unnamed one, how many rows precede the first of the data, and what deserves a look."""
     start, width = sheet.start, sheet.width
     if start is None:
         raise Refused(f"the sheet `{sheet.name}` has no cell", "Name another in `source.sheet`, or remove the file.")
-    if not header:
-        return [f"column_{number + 1}" for number in range(width)], start[0]
-    cells = next(row for number, row in enumerate(sheet.iter_rows()) if number == start[0])
-    return [_text(cell).strip() for cell in cells], start[0] + 1
+    if header is False:
+        return [f"column_{number + 1}" for number in range(width)], start[0], ()
+    first = max(start[0], skip)
+    sample = [[_text(cell) for cell in row] for row in islice(_rows_from(sheet, first), headers.SAMPLED_ROWS if header is None else 1)]
+    if not sample or not any(sample[0]):
+        raise Refused(f"row {first + 1} of the sheet has no cell that could name a column", "Name another in `source.header`.")
+    above = headers.titles(sample) if header is None else 0
+    line = first + above + 1
+    note = f"row {line} of the sheet names the columns, and what stands above it is passed over: `source.header` decides otherwise"
+    return [cell.strip() for cell in sample[above]], line, (note,) if above else ()
 
 
 def _check_names(names: Sequence[str], line: int) -> None:

@@ -60,7 +60,7 @@ def _lines(found: Found) -> Iterator[str]:
     yield "  source:"
     yield f"    files: {in_yaml(pattern)}" if isinstance(pattern, str) else f"    files: [{', '.join(map(in_yaml, pattern))}]"
     for name, value in _reading(found):
-        yield f"    {name}: {str(value).lower() if isinstance(value, bool) else in_yaml(value)}"
+        yield f"    {name}: {in_yaml(value) if isinstance(value, str) else str(value).lower()}"
     yield f"  write: {_write(found)}"
     if found.documents:
         yield "  # columns:"
@@ -85,10 +85,10 @@ def _shown(column: ColumnGuess) -> str:
     return said["type"] if len(said) == 1 else f"{{{', '.join(f'{name}: {value}' for name, value in said.items())}}}"
 
 
-def _reading(found: Found) -> Iterator[tuple[str, str | bool]]:
+def _reading(found: Found) -> Iterator[tuple[str, str | bool | int]]:
     """How the files are read, where that is not the usual way and all of them agree."""
     for name, usual in (("encoding", None), ("delimiter", ","), ("header", True)):
-        values = {getattr(options, name) for options in found.inferred.options}
+        values = {options.skip + 1 if name == "header" and options.skip else getattr(options, name) for options in found.inferred.options}
         if len(values) == 1 and (value := values.pop()) not in (usual, None) and not (name == "delimiter" and _all_tsv(found.files)):
             yield name, value
 

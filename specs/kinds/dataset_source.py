@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from specs.kinds.bucket import Secret
 from specs.model import Fault, Part, refuse
@@ -47,6 +47,14 @@ _DESCRIBES = {
 _BINARY = ("parquet", "excel", "pdf")
 _TABLE = re.compile(r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")(?:\.(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")){0,2}')
 """One to three identifiers as PostgreSQL has them, bare or in double quotes."""
+
+
+def _header(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, int) and value >= 1):
+        return value
+    raise refuse(f"needs true, false, or the number of the row that names the columns; found {found(value)}", "write it as in true or 3")
+
+
 Encoding = Annotated[str, AfterValidator(_encoding)]
 Glob = Annotated[str, Field(min_length=1), AfterValidator(_glob)]
 
@@ -101,9 +109,11 @@ class Source(Part):
     delimiter: Opt[Annotated[str, Field(min_length=1, max_length=1)]] = Field(
         default=None, description="The character between the cells of a CSV; left out, detected."
     )
-    header: Opt[bool] = Field(
+    header: Opt[Annotated[bool | Annotated[int, Field(ge=1)], BeforeValidator(_header)]] = Field(
         default=None,
-        description="Whether the first row of a CSV or a sheet names the columns; left out, it does, but in a CSV that begins with data.",
+        description="Whether the first row of a CSV or a sheet names the columns, or which one does, by its number: those above it are "
+        "passed over. Left out, it is the first below what plainly is a title, and none in a CSV that begins with data.",
+        examples=[3],
     )
     nulls: Opt[Sequence[Text]] = Field(
         default=None,

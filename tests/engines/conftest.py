@@ -42,7 +42,7 @@ class Lake:
         path = self.root / name
         if content is not None:
             self.write(name, content)
-        names = ("encoding", "delimiter", "header", "quote", "sheet", "ocr", "formats", "nulls", "column_nulls")
+        names = ("encoding", "delimiter", "header", "quote", "sheet", "ocr", "formats", "nulls", "column_nulls", "skip")
         options = ReadOptions(**{key: given.pop(key) for key in names if key in given})
         digest = sha256_bytes(path.read_bytes()) if path.is_file() else "0" * 64
         return IngestTask(

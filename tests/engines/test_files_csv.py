@@ -163,7 +163,7 @@ def test_a_long_row_is_read_with_a_larger_block_and_refused_beyond_the_limit(lak
 
 def test_a_later_value_turns_a_guess_into_text(lake, monkeypatch):
     monkeypatch.setattr(reading, "BLOCK_BYTES", 10_000)
-    monkeypatch.setattr(reading.CsvReading, "_windows", lambda self, width: ())
+    monkeypatch.setattr(reading.csv_sample, "windows", lambda *_: ())
     head = "".join(f"{number},{number},2024-01-01,1.5\n" for number in range(3_000))
     result = lake.ingest("a.csv", f"a,b,c,d\n{head}7,007,2024-01-01,0.12345678901234567890\n8,8,01/02/2024,2\n")
     assert lake.types(result) == {"a": "int64", "b": "string", "c": "string", "d": "string"}

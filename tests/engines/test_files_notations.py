@@ -136,7 +136,7 @@ def test_beside_commas_between_cells_a_comma_within_one_is_no_decimal_comma(lake
 
 def test_a_later_value_in_another_order_turns_the_column_into_text(lake, monkeypatch):
     monkeypatch.setattr(reading, "BLOCK_BYTES", 1_000)
-    monkeypatch.setattr(reading.CsvReading, "_windows", lambda self, width: ())
+    monkeypatch.setattr(reading.csv_sample, "windows", lambda *_: ())
     result = lake.ingest("a.csv", "a,b\n" + "31.12.2023,1\n" * 500 + "12/31/2023,1\n")
     assert lake.types(result)["a"] == "string"
     assert lake.rows(result)[-1]["a"] == "12/31/2023"

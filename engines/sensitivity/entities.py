@@ -12,7 +12,7 @@ from functools import lru_cache
 from re import Pattern
 
 from engines.sensitivity import checksums
-from engines.sensitivity.names import ColumnName, Phrases, is_first_name, phrases
+from engines.sensitivity.names import MAYBE_ABROAD, PERSONS_ABROAD, ColumnName, Phrases, is_first_name, phrases
 from specs.scalars import Sensitivity
 
 Check = Callable[[str], bool]
@@ -87,7 +87,9 @@ def is_given_name(text: str) -> bool:
 
 
 _COMPANY = re.compile(r"\b(?:Inc|LLC|Ltd|GmbH|Corp|Co|Group|PLC|AG|Sons|Company|Partners|Associates|University|Holdings|and|und)\b|&")
-_NAME = r"(?:(?:Dr|Mr|Mrs|Ms|Miss|Prof|Herr|Frau)\.?\s)?[^\W\d_][\w.'\u2019-]*(?:,?\s[^\W\d_][\w.'\u2019-]*){0,4}"
+_SIGNS = "\u0300-\u036f\u0900-\u0dff\u0e00-\u0e7f"
+"""Vowels and tones that are written above or below a letter, which `\\w` does not have."""
+_NAME = rf"(?:(?:Dr|Mr|Mrs|Ms|Miss|Prof|Herr|Frau)\.?\s)?[^\W\d_][\w.'\u2019{_SIGNS}-]*(?:,?\s[^\W\d_][\w.'\u2019{_SIGNS}-]*){{0,4}}"
 _STREET = (
     r"(?:street|avenue|road|boulevard|lane|drive|court|way|place|terrace|circle|square|parkway|highway|trail|loop|plaza|alley|crossing|"
     r"ridge|route|row|walk|path|pike|pass|park|point|run|hill|hollow|heights|harbor|haven|grove|green|glen|garden|gate|gateway|freeway|"
@@ -186,7 +188,8 @@ ENTITIES: tuple[Entity, ...] = (
             "nickname, firstname, lastname, fullname, candidate name, employee name, patient name, contact name, person name, "
             "manager name, recruiter name, customer name, client contact, applicant name, member name, user full name, mother name, "
             "legal name, preferred name, middle initial, cardholder, cardholder name, emergency contact, next kin"
-        ),
+        )
+        + PERSONS_ABROAD,
         _whole(r"[A-ZÀ-Þ][^\W\d_]+(?:\s[A-ZÀ-Þ]\.?)?(?:\s[A-ZÀ-Þ][\w'\u2019-]+){1,2}"),
         check=_is_full_name, chance=0.1, share=0.2, pure=0.2,
         named=_whole(_NAME), named_share=0.7,
@@ -254,6 +257,7 @@ ENTITIES: tuple[Entity, ...] = (
 )  # fmt: skip
 
 _PERSONS = phrases("name, contact, manager, owner, author, recruiter, supervisor, assignee, physician, doctor, agent, representative, by")
+_PERSONS += MAYBE_ABROAD
 """Words of columns that hold names of persons, or of other things: their values decide."""
 
 PERSON = next(entity for entity in ENTITIES if entity.name == "person name")

@@ -9,6 +9,7 @@ The share of a finding is that of the sampled distinct values that match. Nothin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ _GIVEN_NAMES = 0.15
 """The share of given names among values of a column that may hold persons."""
 _COVERS = {"iban": ("bank account",), "credit card": ("bank account",), "ip address": ("address",), "email": ("address", "person name")}
 """Entities that say more exactly what others say of the same values."""
+_LATIN = re.compile("[A-Za-z]")
 _TYPES = ("string", "int64", "float64", "date", "timestamp")
 
 
@@ -122,7 +124,9 @@ def _generic(column: Sample, *, of_people: bool) -> Iterator[Finding]:
         return
     share = _share_named(PERSON, values)
     given = sum(map(is_given_name, values)) / len(values)
-    if share >= PERSON.named_share and (given > 0 if of_people else given >= _GIVEN_NAMES):
+    # of names in other scripts none is known: then what is beside them decides
+    told = given > 0 or not any(map(_LATIN.search, values))
+    if share >= PERSON.named_share and (told if of_people else given >= _GIVEN_NAMES):
         beside = ", the columns beside it are about people" if of_people else ""
         words = f"{_percent(share)} of {_values(values)} look like {PERSON.says}, {_percent(given)} have a common given name{beside}"
         yield Finding(PERSON.name, PERSON.sensitivity, round(share, 4), len(values), words)

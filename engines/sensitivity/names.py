@@ -20,8 +20,12 @@ def words(text: str) -> frozenset[str]:
 
 
 def phrases(text: str) -> Phrases:
-    """`phone, social security` as tuples of words."""
-    return tuple(tuple(phrase.split()) for phrase in text.split(","))
+    """`phone, social security` as tuples of words, without accents and vowel signs."""
+    return tuple(tuple(_unaccented(phrase).split()) for phrase in text.split(","))
+
+
+def _unaccented(text: str) -> str:
+    return text if text.isascii() else "".join(mark for mark in unicodedata.normalize("NFKD", text) if unicodedata.category(mark)[0] != "M")
 
 
 ABOUT = words(
@@ -52,7 +56,7 @@ class ColumnName:
     @classmethod
     def of(cls, name: str) -> ColumnName:
         """Of `CandidatePhone2`: candidate, phone, 2."""
-        found = [word.lower() for word in _WORD.findall(name)]
+        found = [word.lower() for word in _WORD.findall(_unaccented(name))]
         return cls(frozenset(found), "".join(found))
 
     def says(self, wanted: Iterable[tuple[str, ...]]) -> bool:
@@ -71,6 +75,27 @@ PEOPLE = phrases(
     "recruiters, applicants, persons, tenants, donors, subscribers, guests, passengers, drivers, nurses, doctors, beneficiaries"
 )
 """Datasets whose `name` is somebody's."""
+
+PERSONS_ABROAD = phrases(
+    """
+    vorname, nachname, familienname, mädchenname, nombres, apellido, apellidos, primer apellido, nombre completo, nombre empleado,
+    nome completo, sobrenome, apelido, prénom, nom famille, nom complet, nominativo, cognome, nome cognome, voornaam, achternaam,
+    förnamn, efternamn, fornavn, efternavn, etternavn, etunimi, sukunimi, imię, nazwisko, jméno, příjmení, vezetéknév, keresztnév,
+    prenume, soyad, soyadı, ad soyad, họ tên, nama lengkap, όνομα, επώνυμο, ονοματεπώνυμο, имя, фамилия, отчество, фио, полное имя,
+    імʼя, ім'я, прізвище, име, презиме, фамилно име, الاسم, اسم, اسم العائلة, نام, نام خانوادگی, שם פרטי, שם משפחה, שם מלא,
+    नाम, 姓名, 名字, 姓, 氏名, 名前, 苗字, 이름, 성명, 성함, ชื่อ, นามสกุล
+    """  # noqa: RUF001 - other alphabets
+)
+"""How columns that hold names of persons are called elsewhere."""
+
+MAYBE_ABROAD = phrases(
+    """
+    nombre, nome, nom, naam, namn, navn, nimi, név, nume, adı, tên, nama, mitarbeiter, ansprechpartner, empleado, empregado,
+    funcionário, dipendente, employé, responsable, responsabile, kunde, klant, klient, cliente, client, сотрудник, клиент,
+    менеджер, 员工, 客户
+    """  # noqa: RUF001 - other alphabets
+)
+"""And those that may hold them or others, as `name` may."""
 
 FIRST_NAMES = words(
     """

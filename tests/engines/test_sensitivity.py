@@ -105,6 +105,25 @@ def test_a_generic_name_means_persons_beside_other_columns_about_people() -> Non
     assert find([Sample("name", "string", ["Zebulon", "Xanthippe"]), Sample("mail", "string", EMAILS)]).keys() == {"mail"}
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("Apellidos", "García Márquez"), ("förnamn", "Björk"), ("imię", "Żaneta"), ("FAMILIENNAME", "Groß"), ("прізвище", "Шевченко"),
+        ("Фамилия", "Герасимова"), ("επώνυμο", "Παπαδόπουλος"), ("họ_tên", "Nguyễn Văn"), ("नाम", "देवराज रॉय"), ("ชื่อ", "นพ นิลสุวรรณ์"),
+        ("姓名", "王莉"), ("氏名", "佐藤 篤司"), ("이름", "이유진"), ("الاسم", "واصف بقشان"), ("שם משפחה", "אביטבול"),
+    ],
+)  # fmt: skip
+def test_names_of_persons_abroad(column: str, value: str) -> None:
+    assert found(column, [value]) == ["person name"]
+
+
+def test_a_generic_name_of_another_script_is_told_by_what_is_beside_it() -> None:
+    names = Sample("name", "string", ["Лора Герасимова", "Ганна Притула"])
+    assert [finding.entity for finding in find([names], "employees")["name"]] == ["person name"]
+    assert find([names], "products") == {}
+    assert find([Sample("nombre", "string", ["Lámpara", "Silla", "Mesa"])], "employees") == {}
+
+
 def test_evidence_shows_no_value() -> None:
     values = ["ann@example.com", "4111111111111111", "123-45-6789", "Ann Smith"]
     for name in ("ssn", "email", "card_number", "full_name", "password", "value"):

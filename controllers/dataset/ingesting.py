@@ -10,6 +10,7 @@ from controllers.dataset.files import SourceFile, SourceFiles, how_read
 from controllers.dataset.journalling import Journalling, replaces
 from controllers.dataset.migration import former
 from controllers.dataset.objects import SourceObjects
+from controllers.dataset.said import FormerContents
 from controllers.dataset.steps import Follow
 from controllers.jobs import job_weight
 from engines.files.batch import Batch
@@ -49,6 +50,7 @@ class Ingests:
         self._journalling = journalling
         self._source_objects = source_objects
         self._key_prefix = key_prefix
+        self._former = FormerContents(objects)
 
     def common(self, resource: Resource, step: Follow, table: Table | None) -> IngestTask:
         """What all files of a step have in common."""
@@ -90,7 +92,13 @@ class Ingests:
         common = self.common(resource, step, table)
         place = sequences(table, step)
         shape = shapes(spec, table)
-        tasks = tuple(replace(self.task(common, spec, file), sequence=place[file.digest], shape=shape(file.digest)) for file in step.ingest)
+        tasks = tuple(
+            replace(
+                self.task(common, spec, file),
+                sequence=place[file.digest], shape=shape(file.digest), said=self._former.said(spec, table, step, file),
+            )
+            for file in step.ingest
+        )  # fmt: skip
         compared = None if table is None or common.schema is None or step.repair else former(spec, table, self._objects)
         arguments = Batch(tasks, told, compared).to_dict()
         read = sum(work_of(file.path, file.size) for file in (*step.ingest, *step.renew))

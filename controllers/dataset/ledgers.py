@@ -1,9 +1,9 @@
 """Which profiles and quarantines a commit lets go of; pure. The one place where that is said.
 
 A profile lives as long as its content has rows of its own in the table, or is bound and was not folded into others, which have a profile;
-quarantine as long as its content is bound. Where a content is read again, which its new profile tells, both are as that reading found
-them. Where reads of a source add up, each is a content and only the last is bound: then `commit.py` says which quarantine goes.
-Next: `state/catalog/tables.py::Ledger`.
+quarantine as long as its content is bound; what a content said as long as either holds of it. Where a content is read again, which its new
+profile tells, all are as that reading found them. Where reads of a source add up, each is a content and only the last is bound: then
+`commit.py` says which quarantine goes. Next: `state/catalog/tables.py::Ledger`.
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from state.catalog.tables import Table
 
 def letting_go(change: TableCommit, table: Table | None, *, adds: bool = False) -> TableCommit:
     """The change, which drops what the table knows of contents that it lets go of, or that were read again. adds: whether reads add up."""
-    kinds = ("profile",) if adds else ("profile", "quarantine")
+    kinds = ("profile",) if adds else ("profile", "quarantine", "said")
     former = [ledger for ledger in table.ledgers if ledger.kind in kinds] if table is not None else []
     if table is None or not former:
         return change
@@ -22,7 +22,7 @@ def letting_go(change: TableCommit, table: Table | None, *, adds: bool = False) 
     bound = set(bindings.values())
     rows = {file.source for file in table.files if file.ref.key not in change.remove} | {file.source for file in change.add}
     folded = table.folded if change.fold is None else change.fold
-    alive = {"profile": rows | (bound - folded.keys()), "quarantine": bound}
+    alive = {"profile": rows | (bound - folded.keys()), "quarantine": bound, "said": rows | bound}
     read, keys = {ledger.source for ledger in change.note if ledger.kind == "profile"}, {ledger.ref.key for ledger in change.note}
     gone = (ledger.ref.key for ledger in former if ledger.source in read or ledger.source not in alive[ledger.kind])
     return replace(change, drop=(*change.drop, *(key for key in gone if key not in keys)))

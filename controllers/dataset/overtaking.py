@@ -1,7 +1,9 @@
 """What a changed file of an upserted table takes over again; pure.
 
-Its rows are the newest of their keys, also where those keys were changed by hand, or came with a later file, after the file's former
-content. That is the rule, and easily not what was meant: so it is told. Counted by what may be concerned; rows are not read for it.
+Rows that it says anew, or all of them where nobody knows what it said before (`said.py`), are the newest of their keys, also where those
+keys were changed by hand, or came with a later file, after the file's former content. That is the rule, and easily not what was meant: so
+it is told. Counted by what may be concerned, since rows are not read for it; but edits that were folded into others, whose keys are not
+known here, only where all rows were applied.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +26,9 @@ def overtaken(before: Table | None, change: TableCommit) -> Iterator[str]:
         place, new = _place(before, former.digest), [file for file in change.add if file.source == binding.digest]
         if place is None or not new:
             continue
-        edits = sum(_edited(before, ledger.source, place, new) for ledger in before.ledgers if ledger.kind == "edit")
+        said = sum(one.rows for one in change.note if one.kind == "said" and one.source == binding.digest)
+        whole = said in (0, sum(file.rows for file in new))
+        edits = sum(_edited(before, one.source, place, new, unsure=whole) for one in before.ledgers if one.kind == "edit")
         later = {f.source for f in before.files if f.sequence > place and is_content(f.source) and any(_overlap(f, one) for one in new)}
         paths = sorted(b.path for b in before.bindings.values() if b.digest in later - {former.digest, binding.digest})
         parts = [f"{edits} row{'s' if edits > 1 else ''} set or deleted by hand"] if edits else []
@@ -35,12 +39,12 @@ def overtaken(before: Table | None, change: TableCommit) -> Iterator[str]:
             yield f"{binding.path} was changed, and its rows are the newest: of the same keys they go before {' and '.join(parts)}"
 
 
-def _edited(table: Table, edit: str, place: int, new: Sequence[DataFile]) -> bool:
-    """Whether an edit came later, of a row that may be among the new ones."""
+def _edited(table: Table, edit: str, place: int, new: Sequence[DataFile], *, unsure: bool) -> bool:
+    """Whether an edit came later, of a row that may be among the new ones. unsure: the answer for one whose key is not known any more."""
     if _places(table).get(edit, 0) <= place:
         return False
     own = next((file for file in table.files if file.source == edit), None)
-    return own is None or any(_overlap(own, one) for one in new)
+    return unsure if own is None else any(_overlap(own, one) for one in new)
 
 
 def _place(table: Table, content: str) -> int | None:

@@ -132,7 +132,8 @@ def give_up(table: Table, damaged: frozenset[str]) -> tuple[Correct | GiveUp, ..
     lost = tuple(replace(file, lost=True) for file in table.files if file.key in damaged and not file.lost)
     if lost:
         return (Correct("they are missing or damaged, and neither a rescue bucket nor a source has them", lost),)
-    profiles = frozenset(ledger.ref.key for ledger in table.ledgers if ledger.kind == "profile" and ledger.ref.key in damaged)
+    kinds = ("profile", "said")
+    profiles = frozenset(ledger.ref.key for ledger in table.ledgers if ledger.kind in kinds and ledger.ref.key in damaged)
     return (GiveUp("profiles are missing, and neither a rescue bucket nor a source has them", profiles),) if profiles else ()
 
 
@@ -174,6 +175,11 @@ def quarantine(table: Table) -> tuple[Ledger, ...]:
     return tuple(ledger for ledger in table.ledgers if ledger.kind == "quarantine")
 
 
+def compared(table: Table) -> dict[str, Ledger]:
+    """The contents of which not all rows need be in the table, with what they said."""
+    return {ledger.source: ledger for ledger in table.ledgers if ledger.kind == "said"}
+
+
 def follow(
     write: str, table: Table, listing: Listing, wanted: str, damaged: frozenset[str], outdated: frozenset[str] = frozenset()
 ) -> Follow | None:
@@ -181,6 +187,7 @@ def follow(
     stored = {file.source for file in table.files}
     held = {binding.digest for binding in table.bindings.values()} | stored
     refused = {(refusal.path, refusal.digest) for refusal in table.refusals.values() if refusal.transformation == wanted}
+    whole = stored - compared(table).keys()
     broken = {file.source for file in table.files if file.ref.key in damaged} | outdated
     broken |= {ledger.source for ledger in table.ledgers if ledger.ref.key in damaged}
     ingest: list[SourceFile] = []
@@ -194,8 +201,10 @@ def follow(
         binding = table.binding(file.path)
         other = binding is None or binding.digest != file.digest
         known = file.digest in held or file.digest in coming
-        if write == "upsert" and binding is not None and other and file.digest not in stored:
-            known = file.digest in coming  # its rows become the newest again, and it has no files of its own that could
+        if write == "upsert" and binding is not None and other and file.digest not in whole:
+            known = file.digest in coming  # its rows become the newest again, and no files of its own have all of them
+            if file.digest in stored and not known:
+                renew.append(file)
         if file.digest in broken and file.digest not in repair:
             ingest.append(file)
             repair.add(file.digest)

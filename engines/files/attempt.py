@@ -16,6 +16,7 @@ from engines.files.judge import Judge
 from engines.files.ledgers import Noted
 from engines.files.profiling import Profiler
 from engines.files.quarantine import Origin, write_quarantine
+from engines.files.said import Difference
 from engines.files.sorting import ORDER_COLUMN, LastRows
 from engines.files.source import (
     UNPACKED_LEAST,
@@ -70,6 +71,7 @@ class Attempt:
             deletes=task.tombstone in self._plans,
         )
         rows = LastRows(self._parts.store, task.primary_key) if keyed else None
+        said = Difference(task.said, self._parts.store) if task.said is not None else None
         taken = kept = unpacked = 0
         profiler = Profiler(task.dataset, self._schema)
         try:
@@ -91,18 +93,22 @@ class Attempt:
                 self._judge.finish()
             for batch in rows.sorted() if rows else ():
                 kept += batch.num_rows
-                writer.write(fresh(batch))
+                writer.write(fresh(batch) if said is None else said.fresh(batch, self._schema))
             files = writer.close()
-            profile = profiler.put(self._parts, task.key_prefix, task.digest, task.transformation, self._schema)
+            told_of_content = [profiler.put(self._parts, task.key_prefix, task.digest, task.transformation, self._schema)]
+            if said is not None:
+                told_of_content.append(said.put(self._parts, task.key_prefix, task.digest, task.transformation))
         except BaseException:
             writer.abort()
             raise
         finally:
             if rows:
                 rows.discard()
+            if said is not None:
+                said.discard()
         warnings = self._warnings(taken - kept if rows else 0)
         noted, violations = self._judged()
-        return IngestResult(files, self._schema, writer.rows, self._new_columns(), warnings, (*noted, profile), violations)
+        return IngestResult(files, self._schema, writer.rows, self._new_columns(), warnings, (*noted, *told_of_content), violations)
 
     def _judged(self) -> tuple[tuple[Noted, ...], str | None]:
         """The quarantine of the file, among the parts that wait, and a sentence on it."""

@@ -12,6 +12,7 @@ from engines.files.formats import Format
 from engines.files.former_shape import Shape
 from engines.files.inference import ColumnGuess
 from engines.files.ledgers import Noted
+from engines.files.said import Said
 from engines.files.source import (
     ReadOptions,
     SourceFile,
@@ -35,7 +36,8 @@ class IngestTask:
     columns get the ids from next_column_id on, and the extended schema the id next_schema_id. overrides: column -> type, the operator's
     word for columns that schema does not know (where it does, schema says the type). key_prefix: of the parts' keys. sequence: the place
     that the rows will have among the table's. contract: None for a table without one. shape: what tells a file of before a migration; None
-    where there are none. formers: former schemas that the parts are to tell of. hidden: see `SourceFile`.
+    where there are none. formers: former schemas that the parts are to tell of. hidden: see `SourceFile`. said: of an upsert, what
+    the file's rows are compared with; None to apply all.
     """
 
     dataset: str
@@ -61,6 +63,7 @@ class IngestTask:
     shape: Shape | None = None
     formers: tuple[Schema, ...] = ()
     hidden: tuple[str, ...] = ()
+    said: Said | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -88,6 +91,7 @@ class IngestTask:
             "shape": None if self.shape is None else self.shape.to_dict(),
             "formers": [schema.to_dict() for schema in self.formers],
             "hidden": list(self.hidden),
+            "said": self.said and self.said.to_dict(),
         }
 
     @classmethod
@@ -103,6 +107,7 @@ class IngestTask:
             "shape": None if shape is None else Shape.from_dict(shape),
             "formers": tuple(Schema.from_dict(former) for former in document["formers"]),
             "hidden": tuple(document["hidden"]),
+            "said": None if document["said"] is None else Said.from_dict(document["said"]),
         }
         return cls(**{**document, **parsed})
 

@@ -75,7 +75,7 @@ def _with_object(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return data if "object" not in data else {**data, "object": ObjectVersion(*data["object"])}
 
 
-LedgerKind: TypeAlias = Literal["journal", "quarantine", "profile", "edit"]
+LedgerKind: TypeAlias = Literal["journal", "quarantine", "profile", "edit", "said"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,8 @@ class Ledger:
 
     `journal`: changes of rows by field, as Parquet; it outlives the files that it tells of. `edit`: the delta of a row that was set or
     deleted by hand, which has no other source. `quarantine`: rows of a content that the contract set aside, as Parquet; `profile`: what is
-    known of a content's columns, as JSON: both live as long as rows of `source` do.
+    known of a content's columns, as JSON: both live as long as rows of `source` do. `said`: hashes of all rows of a content of which only
+    those were applied that its file had not said before.
 
     `rows` it holds, `version` of the table that it came with, `at` of its newest row, as in `state/timestamps.py`, `job` that wrote it.
     `against`: of a quarantine, digest of the datasets for whose sake rows are in it; "" where these have no part in it.

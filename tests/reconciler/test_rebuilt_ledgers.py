@@ -112,7 +112,7 @@ def test_contents_that_were_folded_are_not_read_again(lake: Bench) -> None:
 def test_a_compaction_that_was_killed(lake: Bench, stored: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         change(lake, "row-set", key="1", set={"phone": f"00{number}"})
-    before, now = told(lake), rows(lake)
+    before, now = [row[:-1] for row in told(lake)], rows(lake)
     put = compacting.StagedParts.put
 
     def killed(parts: Any) -> None:
@@ -126,7 +126,8 @@ def test_a_compaction_that_was_killed(lake: Bench, stored: int, monkeypatch: pyt
     assert len([info for info in lake.store.list("datasets/x/") if "/profile/" not in info.key]) == 8 + stored
     rebuilt(lake)
     lake.settle()
-    assert (told(lake), rows(lake)) == (before, now)
+    # what is folded has the instants of its versions
+    assert ([row[:-1] for row in told(lake)], rows(lake)) == (before, now)
     lake.commit(BUCKET, dataset("x", UPSERT + ", columns: {name: string, id: int64}"))
     lake.settle()
     assert rows(lake) == now

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import orjson
 from aiohttp import web
 from annotated_types import Le
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
@@ -22,6 +22,20 @@ from api.errors import BodyMalformed, BodyUnsupported, FieldFault, FieldsInvalid
 from specs.suggestions import did_you_mean
 
 JSON = "application/json"
+
+
+def _numbered(value: object) -> object:
+    """What pydantic would take true for is version 1."""
+    parts = value.values() if isinstance(value, Mapping) else (value,)
+    if any(isinstance(part, bool) for part in parts):
+        raise ValueError("must name a number, not true or false")
+    return value
+
+
+Moments: TypeAlias = Annotated[int | str | dict[str, int | str], BeforeValidator(_numbered)]
+"""A version or an instant, of all tables or by table."""
+Schemas: TypeAlias = Annotated[int | dict[str, int], BeforeValidator(_numbered)]
+"""A schema's id, of all tables or by table."""
 
 _JSON_HEADERS = {"Content-Type": JSON}
 

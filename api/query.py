@@ -17,7 +17,7 @@ from aiohttp import web
 from anyio import to_thread
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from api.bodies import JSON, Document, encoded, preferred, read_body
+from api.bodies import JSON, Document, Moments, Schemas, encoded, preferred, read_body
 from api.csv_text import csv_text
 from api.endpoints import Endpoint
 from api.reader import READER
@@ -95,10 +95,10 @@ class QueryBody(Document):
     params: dict[str, Parameter] = Field(
         default_factory=dict, description="Values of the `$name` placeholders in the statement; a list is an array: `= ANY($names)`."
     )
-    at: int | str | dict[str, int | str] | None = Field(
+    at: Moments | None = Field(
         None, description="Former versions to read: a number or an instant (ISO 8601) for every table, or one of them by table."
     )
-    schema_: int | dict[str, int] | None = Field(
+    schema_: Schemas | None = Field(
         None, alias="schema", description="Read tables under a former schema: its id for every table, or one by table."
     )
     max_rows: int | None = Field(None, ge=1, description="Rows wanted at most; the server's own limit holds anyway.")

@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from api.bodies import JSON, Document, at_most, encoded, read_body
+from api.bodies import JSON, Document, Moments, at_most, encoded, read_body
 from api.endpoints import Endpoint
 from api.reader import READER
 from api.rescue import HEADERS, RESCUES, rescue_headers
@@ -65,7 +65,7 @@ class SearchBody(Document):
     )
     k: int = Field(10, ge=1, description="Hits wanted.")
     filter: str | None = Field(None, min_length=1, description="A SQL condition over the dataset's columns; only its rows are searched.")
-    at: int | str | dict[str, int | str] | None = Field(
+    at: Moments | None = Field(
         None,
         description="A former version of the index's dataset: its number, or an instant (ISO 8601). Hits are rows and texts of it; "
         "`coverage` says what could not be searched.",

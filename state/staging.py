@@ -15,11 +15,32 @@ import secrets
 import shutil
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
 LOCK_SUFFIX = ".lock"
+
+
+class Stages(Protocol):
+    """A store, as far as this needs it."""
+
+    def stage(self) -> Path:
+        """See `ObjectStore`."""
+
+
+@contextmanager
+def scratch(store: Stages) -> Iterator[Path]:
+    """An empty folder on the store's own disk, among what is staged, which a later start sweeps if this process is killed. Raises what
+    staging raises."""
+    staged = store.stage()
+    try:
+        with TemporaryDirectory(dir=staged.parent, prefix="scratch-") as folder:
+            yield Path(folder)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 class Staging:

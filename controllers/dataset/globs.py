@@ -2,6 +2,7 @@
 
 pathlib's own glob takes a folder that it may not read for an empty one, and an empty folder means that files are gone: here it is told.
 It also enters every folder; here those of Lakehouse itself are left out, so that a dataset of `**/*.parquet` does not read what it wrote.
+Names that begin with a dot are matched by segments that do, and by no wildcard: they are what editors, shells and copying programs leave.
 Links to folders are followed where a segment names or matches them, not by `**`. Digests and formats are `files.py`'s.
 """
 
@@ -71,17 +72,17 @@ def _deeper(root: str, place: _Place, ours: Collection[str]) -> Iterator[Match |
     for entry in _entries(root, place, ours):
         if isinstance(entry, Closed):
             yield entry
-        elif entry.is_dir(follow_symlinks=False):
+        elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
             yield _Place(_below(place, entry.name), place.ahead, place.linked)
 
 
 def _matching(root: str, place: _Place, ours: Collection[str]) -> Iterator[Match | Closed | _Place]:
     """The entries that a segment with wildcards matches."""
-    expression = re.compile(translate(place.ahead[0]))
+    expression, hidden = re.compile(translate(place.ahead[0])), place.ahead[0].startswith(".")
     for entry in _entries(root, place, ours):
         if isinstance(entry, Closed):
             yield entry
-        elif expression.match(entry.name) is not None:
+        elif expression.match(entry.name) is not None and (hidden or not entry.name.startswith(".")):
             yield from _onwards(_Place(_below(place, entry.name), place.ahead[1:], place.linked or entry.is_symlink()))
 
 

@@ -9,6 +9,8 @@ Next: `steps.py` for what a plan is made of, `endings.py` for what is said when 
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from itertools import accumulate
+from typing import TypeVar
 
 from controllers.dataset import origins
 from controllers.dataset.compacting import compact
@@ -26,6 +28,11 @@ from state.catalog.tables import Ledger, Refusal, Table
 def transformation(spec: DatasetSpec) -> str:
     """Digest of all that decides what a file's rows become; globs, bucket, owners and descriptions do not."""
     return digest(reading(spec))
+
+
+STEP_BYTES = 4 << 30
+"""Of objects of a bucket that are read at once: whatever ends a longer read would make it begin anew, and their copies take place."""
+_T = TypeVar("_T")
 
 
 def plan(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
@@ -57,7 +64,7 @@ def wanted(resource: Resource, observed: Observed) -> tuple[DatasetStep, ...]:
     if observed.blocked is not None:
         return ()
     if observed.listing.unread:
-        return (Identify(str(spec.source.bucket), observed.listing.unread),)
+        return (Identify(str(spec.source.bucket), _within(observed.listing.unread, [info.size for info in observed.listing.unread])),)
     return tuple(_scheduled(spec, observed, step) for step in _reading(spec, table, observed, transformation(spec)))
 
 
@@ -87,7 +94,26 @@ def _followed(spec: DatasetSpec, table: Table, observed: Observed, wanted: str) 
         # what was folded into others has no place of its own to come back to
         for step in _anew(spec, table, observed.listing, wanted, _OUTDATED):
             return step
-    return follow(spec.write, table, observed.listing, wanted, observed.damaged, outdated - table.folded.keys())
+    found = follow(spec.write, table, observed.listing, wanted, observed.damaged, outdated - table.folded.keys())
+    one = spec.write == "replace" or spec.publish == "together"  # nobody is to see a part of these
+    return found if found is None or spec.source.bucket is None or one else in_part(found)
+
+
+def in_part(step: Follow) -> Follow:
+    """The step for the first of its files, as many as are read at once; the next look finds the others. Pure."""
+    taken = _within(step.ingest, [file.size for file in step.ingest])
+    left = {file.digest for file in step.ingest[len(taken) :]}
+    if not left:
+        return step
+    bind, renew = (tuple(file for file in files if file.digest not in left) for files in (step.bind, step.renew))
+    why = f"{len(taken)} of {len(step.ingest)} files new or changed"
+    return replace(step, why=why, ingest=taken, bind=bind, renew=renew, repair=step.repair - left)
+
+
+def _within(files: tuple[_T, ...], sizes: Sequence[int]) -> tuple[_T, ...]:
+    """The first of them, of STEP_BYTES together at most, and one at least."""
+    places = accumulate(sizes)
+    return files[: max(1, sum(end <= STEP_BYTES for end in places))]
 
 
 def _compacted_is_damaged(table: Table, damaged: frozenset[str]) -> bool:

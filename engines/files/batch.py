@@ -201,6 +201,12 @@ class _Pass:
     def _unused(self) -> list[str]:
         known = {column.name for column in self._schema.columns} if self._schema is not None else set()
         told = [f"`columns` names `{name}`, which no file has so far" for name in sorted(self._tasks[0].overrides.keys() - known)]
+        if known and self._tasks[0].schema is None and self._tasks[0].shape is not None:
+            told += [
+                f"`migrations` renames `{old}` to `{new}`, and no file has either"
+                for old, new in self._tasks[0].shape.renamed()
+                if new not in known
+            ]
         return told if self._contract is None or not known else [*told, *unused(self._contract, sorted(known))]
 
     @property

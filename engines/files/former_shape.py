@@ -57,6 +57,14 @@ class Shape:
         by_names = next((number for number, migration in enumerate(self.migrations) if _precedes(names, migration)), every)
         return self.migrations[min(by_names, every if self.after is None else self.after) :]
 
+    def renamed(self) -> Iterator[tuple[str, str]]:
+        """What columns were called, and are called after all migrations, but for those that are given up since."""
+        for number, migration in enumerate(self.migrations):
+            later = self.migrations[number + 1 :]
+            for old, new in migration.rename.items():
+                if not any(new in one.rename or new in gone(one) for one in later):
+                    yield old, new
+
     def former_names(self, name: str) -> tuple[str, ...]:
         """What a column was called before, the newest first."""
         found = [name]

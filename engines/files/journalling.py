@@ -7,10 +7,10 @@ changes are told all the same. Next: `journal.py` for the rows; `engines/sql/cha
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engines.files.ingest_task import IngestTask
-from engines.files.journal import Cause, JournalWriter, change_rows, count_row
+from engines.files.journal import SCHEMA, Cause, JournalWriter, change_rows, count_row
 from engines.files.ledgers import Noted
 from engines.files.staged_parts import StagedParts
+from engines.files.table_writer import out_of_space
 from engines.files.types import arrow_type
 from engines.sql.readings import PartFile
 from engines.sql.source import LakeTable, source_from_dict
@@ -28,8 +29,11 @@ from state.catalog.data_files import DataFile
 from state.catalog.schemas import Schema
 from state.objects import ObjectStore
 from state.places import BucketConfig
+from state.staging import scratch
 
 MOST_INSERTS = 1_000
+HELD_ROWS = 256 * 1024
+"""Of the journal, in memory, until it is known whether they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ def journal_of(
     name = [task.cause.version, *(one.digest for one in leaving), *(content.digest for content in told)]
     with JournalWriter(parts, task.key_prefix, name, told[-1].digest if told else "") as journal:
         if task.former is not None:
-            _compare(task.cause, task.former, told, schema, journal, now)
+            _compare(task.cause, task.former, told, schema, journal, now, parts)
         elif task.replaced is not None:
             _replace(task, task.replaced, leaving, told, schema, journal, now, parts)
         else:
@@ -195,15 +199,18 @@ def _of_file(task: IngestTask, files: Sequence[DataFile], parts: StagedParts) ->
     return _Content(task.display_path, task.digest, task.sequence, staged, sum(file.rows for file in files))
 
 
-def _compare(cause: Cause, former: LakeTable, told: Sequence[_Content], schema: Schema, journal: JournalWriter, now: datetime) -> None:
+def _compare(
+    cause: Cause, former: LakeTable, told: Sequence[_Content], schema: Schema, journal: JournalWriter, now: datetime, parts: StagedParts
+) -> None:
     from engines.sql.changes import NewRows, pairs
 
     columns = [(column.name, arrow_type(column.type)) for column in schema.columns]
     contents = [NewRows(content.name, content.parts) for content in told]
-    telling = _Telling(cause, former.primary_key, [column for column, _ in columns], journal, now)
-    for name, batch in pairs(former, contents, columns):
-        telling.tell(name, batch)
-    telling.end()
+    with _Inserts(parts.store) as inserts:
+        telling = _Telling(cause, former.primary_key, [column for column, _ in columns], journal, now, inserts)
+        for name, batch in pairs(former, contents, columns):
+            telling.tell(name, batch)
+        telling.end()
 
 
 def _replace(
@@ -215,18 +222,18 @@ def _replace(
     assert task.schema is not None
     key, columns = replaced.primary_key, [(column.name, arrow_type(column.type)) for column in schema.columns]
     left = [one for one in leaving if one.parts]
-    telling = _Telling(task.cause, key, [column for column, _ in columns], journal, now)
-    with tempfile.TemporaryDirectory(dir=parts.store.stage().parent) as scratch:
-        comparison = Replacement(key, [(column.name, column.type) for column in task.schema.columns], columns, Path(scratch))
+    with scratch(parts.store) as folder, _Inserts(parts.store) as inserts:
+        telling = _Telling(task.cause, key, [column for column, _ in columns], journal, now, inserts)
+        comparison = Replacement(key, [(column.name, column.type) for column in task.schema.columns], columns, folder)
         went, came = [RowsOf(one.name, one.parts) for one in left], [RowsOf(one.name, one.parts) for one in told]
         for found in comparison.compared(went, came, replaced.stay):
             if isinstance(found, Counted):
                 telling.count(found.op, found.name, found.rows)
             else:
                 telling.tell(found.name, found.pairs)
-    for one in (*(one for one in leaving if not one.parts), *(left[place] for place in comparison.unread)):
-        telling.count("unload", one.name, one.rows)
-    telling.end()
+        for one in (*(one for one in leaving if not one.parts), *(left[place] for place in comparison.unread)):
+            telling.count("unload", one.name, one.rows)
+        telling.end()
 
 
 @dataclass(slots=True)
@@ -238,7 +245,7 @@ class _Telling:
     columns: Sequence[str]
     journal: JournalWriter
     now: datetime
-    inserts: dict[str, _Inserts] = field(default_factory=dict)
+    inserts: _Inserts
     counted: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def tell(self, name: str, pairs: pa.RecordBatch) -> None:
@@ -246,7 +253,7 @@ class _Telling:
         rows = change_rows(pairs, self.columns, self.key, replace(self.cause, source=name), self.now)
         inserted = pc.equal(rows["op"], "insert")
         self.journal.write(rows.filter(pc.invert(inserted)))
-        self.inserts.setdefault(name, _Inserts()).add(rows.filter(inserted))
+        self.inserts.add(name, rows.filter(inserted))
 
     def count(self, op: str, name: str, rows: int) -> None:
         """load or unload."""
@@ -254,26 +261,74 @@ class _Telling:
 
     def end(self) -> None:
         """Writes what was kept back."""
-        for name, found in self.inserts.items():
-            if found.count > MOST_INSERTS:
-                self.count("load", name, found.count)
-            for rows in found.rows:
-                self.journal.write(rows)
+        for rows in self.inserts.few():
+            self.journal.write(rows)
+        for name, count in self.inserts.many().items():
+            self.count("load", name, count)
         for (op, name), rows in self.counted.items():
             self.journal.write(count_row(self.cause, op, name, rows, self.now))
 
 
 class _Inserts:
-    """Rows that came into being, until they are too many to be told one by one."""
+    """Rows that came into being, of each content until they are too many to be told one by one. Many wait in a staged file.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.rows: list[pa.Table] = []
+    A context that removes it.
+    """
 
-    def add(self, rows: pa.Table) -> None:
-        """Of the journal."""
-        if rows.num_rows:
-            self.count += pc.count_distinct(rows["entity"]).as_py()
-            self.rows.append(rows)
-        if self.count > MOST_INSERTS:
-            self.rows = []
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._counts: dict[str, int] = {}
+        self._held: list[pa.Table] = []
+        self._rows = 0
+        self._path: Path | None = None
+        self._file: pa.ipc.RecordBatchFileWriter | None = None
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Of the journal, with the content's name as their source. Raises DiskFull."""
+        if not rows.num_rows:
+            return
+        self._counts[name] = self._counts.get(name, 0) + pc.count_distinct(rows["entity"]).as_py()
+        if self._counts[name] <= MOST_INSERTS:
+            self._held.append(rows)
+            self._rows += rows.num_rows
+        if self._rows > HELD_ROWS:
+            self._spill()
+
+    def many(self) -> dict[str, int]:
+        """The contents with more than are told, and how many they have."""
+        return {name: count for name, count in self._counts.items() if count > MOST_INSERTS}
+
+    def few(self) -> Iterator[pa.Table]:
+        """The rows of all others."""
+        names = pa.array([name for name, count in self._counts.items() if count <= MOST_INSERTS], pa.string())
+        for rows in chain(self._spilled(), self._held):
+            yield rows.filter(pc.is_in(rows["source"], names))
+
+    def _spill(self) -> None:
+        if self._path is None:
+            self._path = self._store.stage()
+            self._file = pa.ipc.new_file(str(self._path), SCHEMA)
+        assert self._file is not None
+        with out_of_space(self._store, self._path):
+            for rows in self._held:
+                self._file.write_table(rows)
+        self._held, self._rows = [], 0
+
+    def _spilled(self) -> Iterator[pa.Table]:
+        if self._path is None or self._file is None:
+            return
+        with out_of_space(self._store, self._path):
+            self._file.close()
+        with pa.memory_map(str(self._path)) as file:
+            reader = pa.ipc.open_file(file)
+            for number in range(reader.num_record_batches):
+                yield pa.Table.from_batches([reader.get_batch(number)])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

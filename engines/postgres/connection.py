@@ -13,7 +13,7 @@ import re
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Full, Queue
@@ -144,8 +144,8 @@ class Snapshot:
     def describe(self, query: str) -> tuple[Described, ...]:
         """The columns of one statement that gives rows; nothing is run. Raises SourceRefused, SourceUnavailable."""
         connection = self._connection.pgconn
-        self._check(connection.prepare(b"", query.encode()))
-        found = self._check(connection.describe_prepared(b""))
+        self._check(self._answer(lambda: connection.send_prepare(b"", query.encode())))
+        found = self._check(self._answer(lambda: connection.send_describe_prepared(b"")))
         names = [(found.fname(at) or b"").decode() for at in range(found.nfields)]
         if not names:
             raise SourceRefused("the query gives no columns", remedy="Write a SELECT.")
@@ -157,7 +157,8 @@ class Snapshot:
 
     def row(self, query: str) -> tuple[str | None, ...]:
         """The one row of a query, as text. Raises SourceRefused, SourceUnavailable."""
-        result = self._check(self._connection.pgconn.exec_(query.encode()))
+        connection = self._connection.pgconn
+        result = self._check(self._answer(lambda: connection.send_query(query.encode())))
         values = (result.get_value(0, at) for at in range(result.nfields))
         return tuple(None if value is None else value.decode() for value in values)
 
@@ -166,7 +167,7 @@ class Snapshot:
         """The query's rows, in COPY's text format or binary. Leaving early cancels it and ends the transaction. Raises as `row`."""
         command = f"COPY (\n{query}\n) TO STDOUT ({'FORMAT BINARY' if binary else f'NULL {literal(NULL)}'})"
         with self._server.telling():
-            begun = self._begun(command)
+            begun = self._begun(lambda: self._connection.pgconn.send_query(command.encode()))
         self._check(begun, pq.ExecStatus.COPY_OUT)
         stream = CopyStream(self._connection, self._server)
         try:
@@ -174,12 +175,24 @@ class Snapshot:
         finally:
             stream.close()
 
-    def _begun(self, command: str) -> pq.abc.PGresult:
-        """What the server says first, which may be as late as the first rows. Raises SourceUnavailable."""
+    def _answer(self, send: Callable[[], None]) -> pq.abc.PGresult:
+        """All that the server says of one command. Raises SourceUnavailable."""
+        with self._server.telling():
+            result = self._begun(send)
+            while (following := self._connection.pgconn.get_result()) is not None:
+                result = following
+        return result
+
+    def _begun(self, send: Callable[[], None]) -> pq.abc.PGresult:
+        """What the server says first of what is sent, which may be as late as the first rows. Raises SourceUnavailable."""
         connection, since = self._connection.pgconn, time.monotonic()
         arrival = select.poll()
-        arrival.register(connection.socket, select.POLLIN)
-        connection.send_query(command.encode())
+        arrival.register(connection.socket, select.POLLIN | select.POLLOUT)
+        send()
+        while connection.flush():  # what is long is sent in pieces
+            arrival.poll(_WAIT_SECONDS * 1000)
+            connection.consume_input()
+        arrival.modify(connection.socket, select.POLLIN)
         while connection.is_busy():
             if not arrival.poll(_WAIT_SECONDS * 1000):
                 check_silence(self._server, time.monotonic() - since)
@@ -287,7 +300,7 @@ def check_silence(server: Server, seconds: float) -> None:
     """Raises SourceUnavailable where nothing came for too long."""
     if seconds > SILENT_SECONDS:
         remedy = "Does it end in psql? Make it faster by an index, or read the table by a cursor."
-        raise SourceUnavailable(server.place, f"no row came for {SILENT_SECONDS // 60} minutes", remedy=remedy)
+        raise SourceUnavailable(server.place, f"nothing came for {SILENT_SECONDS // 60} minutes", remedy=remedy)
 
 
 def refusal(server: Server, result: pq.abc.PGresult | None) -> SourceRefused | SourceUnavailable:

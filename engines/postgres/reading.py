@@ -174,6 +174,8 @@ class PostgresReading:
         low, high = snapshot.row(f"SELECT {lower}, GREATEST(max({column}), {last}) FROM {source}")
         if high is not None and high.lower() in _ENDLESS:
             raise SourceRefused(f"the cursor `{by.column}` has the value {high}, after which nothing comes", remedy="Correct these rows.")
+        if by.last is not None and high == by.last:  # nothing came: the server need not count it
+            return Bounds(kind, low, high)
         beyond = f"FROM {source}" + (f" WHERE {column} > {last}" if by.last is not None else "")
         count, *_ = snapshot.row(f"SELECT count(*) FROM (SELECT {beyond} LIMIT {STEP_ROWS + 1}) AS rows")
         if int(count or 0) <= STEP_ROWS:

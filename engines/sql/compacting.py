@@ -8,7 +8,6 @@ Next: `controllers/dataset/compacting.py`, which chooses; `merge.py`, which read
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from state.buckets import job_store
 from state.catalog.data_files import EDITS, DataFile
 from state.catalog.schemas import Schema
 from state.places import BucketConfig
+from state.staging import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ def run(arguments: Mapping[str, Any], progress: Callable[[int, int], None] | Non
     """
     task = CompactTask.from_dict(arguments)
     check_files(task.source)
-    with StagedParts(job_store(task.target)) as parts, tempfile.TemporaryDirectory(dir=parts.store.stage().parent) as scratch:
-        context = bounded_context(Path(scratch))
+    with StagedParts(job_store(task.target)) as parts, scratch(parts.store) as folder:
+        context = bounded_context(folder)
         # ledgers are stored first: whoever finds the base, which says what it folds, finds them as well
         ledgers = (*_journal(task, parts), *_edits(task, context, parts))
         base, profile = _base(task, context, parts, progress)

@@ -7,10 +7,8 @@ goes to a folder of the target's machine. Next: `session.py`, `engines/files/ext
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -31,6 +29,7 @@ from engines.sql.source import TableSource, source_from_dict
 from state.buckets import job_store
 from state.catalog.tables import Origin
 from state.errors import DiskFull
+from state.staging import scratch
 
 MEMORY = 1 << 30
 """Bytes that the operators of a query may hold before they spill."""
@@ -41,9 +40,8 @@ def run(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """A `DerivedTask` in, an `Extract` out, both as JSON. Raises SourceUnavailable and what storing raises."""
     task = DerivedTask.from_dict(arguments)
     origin = Origin(reads=task.sql, inputs=task.inputs)
-    # among what is staged, which a later start sweeps if this process is killed
-    with tempfile.TemporaryDirectory(dir=job_store(task.rows.rows.target).stage().parent, prefix="derived-") as scratch:
-        reading = QueryReading(Session(Path(scratch), MEMORY), task.sql, [source_from_dict(source) for source in task.sources])
+    with scratch(job_store(task.rows.rows.target)) as folder:
+        reading = QueryReading(Session(folder, MEMORY), task.sql, [source_from_dict(source) for source in task.sources])
         return extract(task.rows, reading, lambda: origin, progress).to_dict()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -150,8 +150,12 @@ class Session:
         for asked, planned in recent[-PLANNED_AHEAD:]:
             names = [one for one, _ in asked[1]]
             tables = {one: table if one == name else held for one, held in zip(names, planned.tables, strict=True)}
-            with suppress(Exception):  # a column of it may be gone: whoever asks again is told
-                self._planned(asked[0], {}, tables, keep=True)
+            try:
+                with translated():
+                    self._planned(asked[0], {}, tables, keep=True)
+            except QueryProblem as problem:
+                if problem.problem != "invalid":  # a column of it may be gone: whoever asks again is told
+                    raise
             if any(tables[one] is not held for one, held in zip(names, planned.tables, strict=True)):
                 self._plans.pop(asked, None)
 

@@ -47,6 +47,16 @@ def test_in_lexical_order_each_once(root: Path) -> None:
     assert files.list(["nothing/*.csv", "d/none.csv"]) == Listing()
 
 
+def test_names_with_a_dot_in_front_are_matched_by_a_dot_alone(root: Path) -> None:
+    for path in ("d/a.csv", "d/.b.csv", "d/.git/c.csv", ".e/d.csv"):
+        write(root, path)
+    files = SourceFiles(root)
+    assert paths(files.list(["**/*.csv", "*/*.csv", "d/[.a]*.csv", "d/?b.csv"])) == ["d/a.csv"]
+    assert paths(files.list(["d/.*.csv"])) == ["d/.b.csv"]
+    assert paths(files.list(["d/.git/*.csv", ".e/*.csv", "d/.b.csv"])) == [".e/d.csv", "d/.b.csv", "d/.git/c.csv"]
+    assert paths(files.list(["d/.g*/*.csv"])) == ["d/.git/c.csv"]
+
+
 def test_facts_of_a_file(root: Path) -> None:
     place = write(root, "d/a.csv", "a\n2\n")
     (file,) = SourceFiles(root).list(["d/*.csv"]).files

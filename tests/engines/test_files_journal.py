@@ -127,6 +127,20 @@ def test_many_new_rows_are_a_load(lake: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert [(t["op"], t["entity"], t["new"]) for t in told] == [("update", "1", "b"), ("load", None, "4")]
 
 
+def test_new_rows_of_many_files_wait_on_the_disk(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journalling, "MOST_INSERTS", 3)
+    monkeypatch.setattr(journalling, "HELD_ROWS", 4)
+    kept = Kept(lake)
+    kept.bring("id,v\n0,a\n")
+    contents = ["id,v\n" + "".join(f"{10 * number + n},a\n" for n in range(1, 3 + number % 3)) for number in range(6)]
+    told = kept.bring(*contents)
+    loads = {t["source"]: t["new"] for t in told if t["op"] == "load"}
+    assert loads == {"1-2.csv": "4", "1-5.csv": "4"}
+    inserted = [t["entity"] for t in told if t["op"] == "insert" and t["field"] == "v"]
+    assert sorted(inserted, key=int) == ["1", "2", "11", "12", "13", "31", "32", "41", "42", "43"]
+    assert lake.leftovers() == []
+
+
 def test_a_column_that_is_new_and_one_that_is_missing(lake: Any) -> None:
     kept = Kept(lake)
     kept.bring("id,a\n1,x\n")

@@ -146,8 +146,19 @@ class TestWhatIsAskedFor:
 
     def test_a_query_that_never_ends_is_let_go(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connection, "SILENT_SECONDS", 0)
-        with pytest.raises(SourceUnavailable, match="no row came for 0 minutes"):
+        with pytest.raises(SourceUnavailable, match="nothing came for 0 minutes"):
             source.read("SELECT pg_sleep(600)")
+
+    def test_nor_one_whose_single_answer_never_comes(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        with source.server().snapshot() as snapshot:
+            monkeypatch.setattr(connection, "SILENT_SECONDS", 0)
+            with pytest.raises(SourceUnavailable, match="nothing came for 0 minutes"):
+                snapshot.row("SELECT pg_sleep(600)")
+
+    def test_a_long_query_is_sent_whole(self, source: Source) -> None:
+        text = "x" * 3_000_000
+        with source.server().snapshot() as snapshot:
+            assert snapshot.row(f"SELECT length('{text}')") == ("3000000",)
 
     def test_a_locked_table_is_not_waited_for_for_ever(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(connection._SETTINGS, "lock_timeout", "10ms")
@@ -209,6 +220,18 @@ class TestCursors:
         assert bounds(source)().origin.cursor == ""
         made = bounds(source, last="2024-01-01 00:00:09.123456+00")()
         assert (source.rows(made), made.origin.cursor) == ([], "2024-01-01 00:00:09.123456+00")
+
+    def test_where_nothing_came_it_is_not_counted(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        source.postgres.run("CREATE TABLE log AS SELECT 1 AS n, timestamptz '2024-01-01 00:00+00' AS at")
+        asked: list[str] = []
+        row = connection.Snapshot.row
+        monkeypatch.setattr(connection.Snapshot, "row", lambda self, query: (asked.append(query), row(self, query))[1])
+        counts = []
+        for last in ({}, {"last": "2024-01-01 00:00:00+00"}):
+            asked.clear()
+            assert bounds(source, **last)().origin.cursor == "2024-01-01 00:00:00+00"
+            counts.append(sum("count(*)" in query for query in asked))
+        assert counts == [1, 0]
 
     def test_the_lower_bound_is_closed_and_overlaps(self, source: Source) -> None:
         source.postgres.run(

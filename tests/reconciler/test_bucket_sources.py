@@ -13,6 +13,7 @@ import pytest
 from small_lake import BUCKET, Bench, dataset, documents, index
 from test_row_sources import Lake
 
+from controllers.dataset import plan as planning
 from controllers.dataset.objects import TRIED_AGAIN
 from controllers.outcome import Failed, Ready, Stalled, Waiting
 from examples.s3_server import S3Server
@@ -290,7 +291,21 @@ def test_an_upsert_takes_objects_in_order_of_their_keys(local: Landing) -> None:
     assert [file.sequence for file in local.table("items").files] == [1, 2]
     local.put("incoming/1.csv", ITEMS.replace("Boston", "Austin"))
     local.ready()
-    assert local.rows("items", "city")[-2:] == [("Austin",), ("Chicago",)]
+    assert local.rows("items", "city")[-1:] == [("Austin",)]  # the other row it said before
+
+
+@pytest.mark.parametrize("write", ["append", "upsert, primaryKey: id", "replace"])
+def test_much_that_is_new_is_taken_in_steps(local: Landing, write: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    local.want(items(f", write: {write}"))
+    local.put("incoming/0.csv", ITEMS)
+    local.ready()
+    monkeypatch.setattr(planning, "STEP_BYTES", 2 * len(MORE))
+    for number in range(1, 6):
+        local.put(f"incoming/{number}.csv", MORE.replace("3", str(number + 2)))
+    before = local.table("items").version
+    local.ready()
+    assert sorted(local.rows("items", "id")) == [(number,) for number in range(1, 8)]
+    assert local.table("items").version - before == (1 if write == "replace" else 3)
 
 
 def test_quarantine_journal_and_lineage_name_bucket_and_key(local: Landing) -> None:

@@ -220,6 +220,14 @@ def edit(bench: Bench, key: str, **values: str) -> None:
     assert ended(bench, request)["outcome"] == "done"
 
 
+def test_a_rename_of_nothing_is_told_on_a_first_load(bench: Bench) -> None:
+    bench.write("data/people/1.csv", "id,given\n1,Ada\n")
+    bench.commit(BUCKET, dataset("people", ", migrations: [{from: 1, rename: {first_name: name}}, {from: 1, rename: {born: given}}]"))
+    assert bench.settle()["Dataset/people"].reason == reasons.SUCCEEDED
+    told = [event["message"] for event in bench.events(reasons.INGEST_WARNING)]
+    assert told == ["`migrations` renames `first_name` to `name`, and no file has either"]
+
+
 class TestKeysThatDoNotFollow:
     RENAMED = "{from: 1, rename: {id: person}}"
     FOLLOWED = ", primaryKey: [person], write: upsert"

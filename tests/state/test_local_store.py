@@ -17,6 +17,7 @@ import pytest
 from state.errors import BucketUnavailable, DiskFull, KeyInvalid, ObjectExists
 from state.failpoints import declared
 from state.local_store import LocalStore
+from state.staging import scratch
 
 ROOT = Path(__file__).parents[2]
 
@@ -405,3 +406,13 @@ def test_a_file_where_the_root_should_be_is_named(tmp_path: Path, below: str) ->
         store.put("a/b", b"x")
     assert f"{tmp_path}/lake is no folder" in str(raised.value)
     assert raised.value.remedy == "Move it away, or give the bucket another path."
+
+
+def test_scratch_is_among_what_is_staged_and_leaves_nothing(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "lake", "lake")
+    with scratch(store) as folder:
+        (folder / "spilled").write_text("x")
+        assert tmp_path / "lake/.tmp" in folder.parents
+        beside = list(folder.parent.iterdir())
+    assert not folder.exists()
+    assert [path for path in beside if path.exists()] == []

@@ -174,6 +174,28 @@ def test_what_was_asked_last_is_planned_when_its_table_is_opened_ahead(lake: Any
     assert session._plans == ahead, "and nothing is planned once more"
 
 
+def test_a_statement_that_does_not_fit_any_more_is_passed_over_ahead_and_a_full_disk_is_not(
+    lake: Any, people: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session()
+    with session.frame("SELECT city FROM people", {}, people):
+        pass
+    lake.create("people", {"id": "int64", "town": "string"}, ["id"])
+    lake.add("people", [{"id": 1, "town": "a"}])
+    session.merge(lake.source("people"))
+    assert session._plans == {}
+    with session.frame("SELECT town FROM people", {}, [lake.source("people")]):
+        pass
+    lake.add("people", [{"id": 2, "town": "b"}], "delta")
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(session, "_planned", full)
+    with pytest.raises(QueryProblem, match="disk"):
+        session.merge(lake.source("people"))
+
+
 PARAMETERS: list[tuple[str, dict[str, Any], Any]] = [
     ("SELECT $a + $b AS x", {"a": 1, "b": 2}, 3),
     ("SELECT $1 AS x", {"1": "it's; DROP TABLE people --"}, "it's; DROP TABLE people --"),

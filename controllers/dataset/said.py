@@ -1,5 +1,5 @@
 """What a file of an upserted table said before, as far as that is known still: of a changed one, only rows that say something else are
-applied (`docs/adr/0017-a-changed-file-applies-what-it-says-anew.md`).
+applied (`docs/adr/0019-a-changed-file-applies-what-it-says-anew.md`).
 
 A content that was compared has a ledger of kind `said`, and may have few of its rows in the table; one without is there whole, in its own
 files, or in those of versions that are kept, once it was folded into others. Where neither can be read, the new content is applied whole,

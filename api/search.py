@@ -1,22 +1,25 @@
 """POST /search: the chunks of an index nearest to a text or a vector, with one similarity whatever the engine, or by words, or both.
 
-Next: `engines/search.py`, which embeds and filters, `engines/ranking.py`, which ranks.
+Next: `engines/search.py`, which embeds and filters, `engines/ranking.py`, which ranks, `engines/comparing.py` for two side by side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, Self
 
 import orjson
 from aiohttp import web
-from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, RootModel, model_validator
 
 from api.bodies import JSON, Document, Moments, at_most, encoded, read_body
 from api.endpoints import Endpoint
 from api.reader import READER
 from api.rescue import HEADERS, RESCUES, rescue_headers
 from engines.at import at_from
+from engines.comparing import compare, compare_over
+from engines.judgments import Query
 from engines.ranking import Mode, Ranking
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult
@@ -30,13 +33,23 @@ class SearchService(Protocol):
     async def search(self, request: SearchRequest, reader: Reader) -> SearchResult:
         """The hits, best first."""
 
+    async def judged(self, request: SearchRequest, reader: Reader) -> Mapping[str, frozenset[str]]:
+        """Keys of the rows that are relevant for the request's text, by the EvalSet that says so."""
+
+    async def queries(self, index: str, eval_set: str, reader: Reader) -> Mapping[Query, frozenset[str]]:
+        """The queries of an EvalSet, each with the keys of its relevant rows."""
+
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 _ONE_QUESTION: list[JsonValue] = [
-    {"required": ["text"], "properties": {"text": {"type": "string"}, "vector": {"type": "null"}}},
-    {"required": ["vector"], "properties": {"vector": {"type": "array"}, "text": {"type": "null"}}},
+    {"required": ["text"], "properties": {"text": {"type": "string"}, "vector": {"type": "null"}, "evalSet": {"type": "null"}}},
+    {"required": ["vector"], "properties": {"vector": {"type": "array"}, "text": {"type": "null"}, "evalSet": {"type": "null"}}},
+    {
+        "required": ["evalSet", "ab"],
+        "properties": {"evalSet": {"type": "string"}, "ab": {"type": "array"}, "text": {"type": "null"}, "vector": {"type": "null"}},
+    },
 ]
 
 
@@ -54,7 +67,7 @@ class SearchShare(Document):
 
 
 class SearchBody(Document):
-    """A search, by exactly one of text and vector."""
+    """A search, by exactly one of text and vector; or, with `ab`, all those of an EvalSet."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": _ONE_QUESTION})
 
@@ -70,7 +83,20 @@ class SearchBody(Document):
         description="A former version of the index's dataset: its number, or an instant (ISO 8601). Hits are rows and texts of it; "
         "`coverage` says what could not be searched.",
     )
-    model: str | None = Field(None, min_length=1, description="The model the client believes in; another one is refused.")
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="Whose vectors are searched: a model that the index has, by its name or fingerprint. Left out, what serves.",
+    )
+    ab: list[str] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="Two models of the index, or two of its generations: both answer, side by side, and their answers are compared.",
+    )
+    eval_set: str | None = Field(
+        None, min_length=1, description="With `ab`, in the place of text and filter: both answer every query of this EvalSet of the index."
+    )
 
     mode: Mode | None = Field(
         None,
@@ -85,8 +111,12 @@ class SearchBody(Document):
 
     @model_validator(mode="after")
     def _one_question(self) -> Self:
-        if (self.text is None) == (self.vector is None):
+        if self.eval_set is not None and (self.ab is None or any(given is not None for given in (self.text, self.vector, self.filter))):
+            raise ValueError("`evalSet` goes with `ab`, in the place of `text`, `vector` and `filter`.")
+        if self.eval_set is None and (self.text is None) == (self.vector is None):
             raise ValueError("Exactly one of `text` and `vector` is needed.")
+        if self.ab is not None and (self.model is not None or self.ab[0] == self.ab[1]):
+            raise ValueError("`ab` names two different models or generations, in the place of `model`.")
         return self
 
 
@@ -136,11 +166,51 @@ class SearchAnswer(Document):
     hits: list[SearchHit]
     mode: Mode = Field(description="By what candidates were found.")
     index: str
+    model: str = Field(description="Whose vectors were searched.")
     generation: str | None = Field(description="The IndexGeneration that answered; null if the recommended recipe was built without one.")
     versions: dict[str, int] = Field(description="The version of the dataset that the index holds, or that `at` asked for.")
     coverage: SearchCoverage | None = Field(None, description="With `at`: what of that version was searched.")
     rescues: list[str] = Field(default_factory=list, description=RESCUES)
     stages: list[SearchStage] | None = Field(None, description="With `explain`: the stages of the ranking.")
+
+
+class Agreement(Document):
+    """How far two answers agree: of the rows of their hits, each by its best hit."""
+
+    k: int = Field(description="Hits wanted of each.")
+    overlap: float | None = Field(description="Share of the longer answer's rows that both have; null where neither has any.")
+    rank_correlation: float | None = Field(
+        description="Kendall's tau-b over the rows that either has, from -1 to 1; a row that one lacks stands behind all it has. Null "
+        "where an answer ranks nothing."
+    )
+    ndcg: dict[str, tuple[float, float]] = Field(
+        description="By each EvalSet that has this text, with this filter, and relevant rows: nDCG@k of both answers."
+    )
+
+
+class SearchComparison(Document):
+    """With `ab`: both answers, in the order of their names."""
+
+    ab: tuple[SearchAnswer, SearchAnswer]
+    agreement: Agreement
+
+
+class SearchSetComparison(Document):
+    """With `ab` and `evalSet`: means over the queries of the set for which they are known; null where there is none."""
+
+    eval_set: str
+    ab: tuple[str, str]
+    k: int
+    queries: int
+    judged: int = Field(description="Queries with relevant rows.")
+    overlap: float | None = Field(description="As in `agreement` of one comparison.")
+    rank_correlation: float | None = Field(description="As in `agreement` of one comparison.")
+    ndcg: tuple[float, float] | None = Field(description="nDCG@k of both over the judged queries.")
+    better: tuple[int, int] = Field(description="Of the judged queries, for how many each has the greater nDCG.")
+
+
+class SearchReply(RootModel[SearchAnswer | SearchComparison | SearchSetComparison]):
+    """An answer, or two with `ab`, or how far all of an EvalSet agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +223,32 @@ class SearchRoute:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises what the service raises, and faults of the body."""
         body = await read_body(request, self.body)
-        result = await self.service.search(request_of(body), request[READER])
-        return encoded(orjson.dumps(document(result)), headers=rescue_headers(result.rescues))
+        content = await answered(self.service, body, request[READER])
+        return encoded(orjson.dumps(content), headers=rescue_headers(rescues_of(content)))
+
+
+async def answered(service: SearchService, body: SearchBody, reader: Reader) -> dict[str, Any]:
+    """The answer to a body, JSON-able. Raises what the service raises, and what reading `at` raises."""
+    request = request_of(body)
+    if body.ab is None:
+        return document(await service.search(request, reader))
+    if body.eval_set is not None:
+        over = await compare_over(service, request, body.ab, body.eval_set, reader)
+        means = {"overlap": over.overlap, "rankCorrelation": over.rank_correlation, "ndcg": over.ndcg, "better": list(over.better)}
+        return {"evalSet": over.eval_set, "ab": body.ab, "k": over.k, "queries": over.queries, "judged": over.judged, **means}
+    compared = await compare(service, request, body.ab, reader)
+    found = compared.comparison
+    agreement = {"k": found.k, "overlap": found.overlap, "rankCorrelation": found.rank_correlation}
+    return {
+        "ab": [document(result) for result in compared.answers],
+        "agreement": agreement | {"ndcg": {name: list(gains) for name, gains in found.ndcg.items()}},
+    }
+
+
+def rescues_of(content: Mapping[str, Any]) -> list[str]:
+    """The rescue buckets that an answer names, or either of two; a comparison over an EvalSet tells none."""
+    answers = content["ab"] if "agreement" in content else [content]
+    return sorted({name for answer in answers for name in answer.get("rescues", ())})
 
 
 def request_of(body: SearchBody) -> SearchRequest:
@@ -190,7 +284,8 @@ def document(result: SearchResult) -> dict[str, Any]:
         {"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score, **({"headings": hit.headings} if hit.headings else {})}
         for hit in result.hits
     ]
-    content: dict[str, Any] = {"hits": hits, "mode": result.mode, "index": result.index, "generation": result.generation}
+    content: dict[str, Any] = {"hits": hits, "mode": result.mode, "index": result.index, "model": result.model}
+    content["generation"] = result.generation
     content["versions"] = dict(result.versions)
     if result.coverage is not None:
         content["coverage"] = {"version": result.coverage.version, "missing": result.coverage.missing}
@@ -210,7 +305,7 @@ def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
             "/search",
             "Find the chunks of an index nearest to a text or a vector",
             SearchRoute(service, body).handle,
-            {JSON: SearchAnswer},
+            {JSON: SearchReply},
             body=body,
             headers=HEADERS,
             problems=(400, 403, 404, 413, 415, 422, 501, 503, 504),

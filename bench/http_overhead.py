@@ -66,6 +66,12 @@ class Instant:
     async def search(self, request: SearchRequest, reader: Reader) -> SearchResult:
         return SearchResult(hits=HITS, index=request.index, generation="resumes-g1", versions={"candidates": 3})
 
+    async def judged(self, request: SearchRequest, reader: Reader) -> Mapping[str, frozenset[str]]:
+        return {}
+
+    async def queries(self, index: str, eval_set: str, reader: Reader) -> Mapping[tuple[str, str | None], frozenset[str]]:
+        return {}
+
 
 class Connection:
     """A client as thin as possible: its own cost is the same for both."""

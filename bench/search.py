@@ -57,6 +57,7 @@ TARGET = BucketConfig("bench", "local", str(CACHE / "lake"))
 class World:
     """A build over the texts, open; and what making it took, unless it was in the cache."""
 
+    corpus: Corpus
     build: Build
     index: VectorIndex
     table: ChunkTable
@@ -76,7 +77,7 @@ def make_world(texts: Sequence[str], parameters: Mapping[str, Any], search: Mapp
     paths = {role: Path(TARGET.root or "", ref.key) for role, ref in build.files.items()}
     started = time.perf_counter()
     index, table = open_build(build, paths, search)
-    return World(build, index, table, paths, time.perf_counter() - started, made)
+    return World(corpus, build, index, table, paths, time.perf_counter() - started, made)
 
 
 def _make_corpus(texts: Sequence[str]) -> Corpus:
@@ -212,7 +213,7 @@ def _service(world: World, search: Mapping[str, Any]) -> SearchService:
     buckets = Buckets()
     buckets.attach(TARGET)
     manifest = ServingManifest(world.build.digest, None, search)
-    record = IndexRecord("docs", builds={world.build.digest: world.build}, serving=manifest)
+    record = IndexRecord("docs", {world.corpus.digest: world.corpus}, {world.build.digest: world.build}, manifest)
 
     class Catalog:
         def index(self, name: str) -> IndexRecord:

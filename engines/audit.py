@@ -24,6 +24,7 @@ from engines.errors import (
     TableUnknown,
     VersionUnknown,
 )
+from engines.judgments import Query
 from engines.reading import ANONYMOUS, Reader
 from engines.search import SearchRequest, SearchResult, SearchService
 from engines.sql.service import QueryResult, QueryService
@@ -141,9 +142,17 @@ class AuditedSearches:
         """See `SearchService.search`."""
         text = request.text[:LONGEST_STATEMENT] if request.text is not None else None
         filters = [request.filter] if request.filter is not None else None
-        asked = {"index": request.index, "k": request.k}
-        with self.audit.access("search", reader, statement=text, filters=filters, model=request.model, detail=asked) as access:
+        asked, model = {"index": request.index, "k": request.k}, request.version or request.model
+        with self.audit.access("search", reader, statement=text, filters=filters, model=model, detail=asked) as access:
             result = await self.searches.search(request, reader)
             access.tables, access.versions = tuple(result.versions), result.versions
             access.rows = len(result.hits)
             return result
+
+    async def queries(self, index: str, eval_set: str, reader: Reader = ANONYMOUS) -> Mapping[Query, frozenset[str]]:
+        """See `SearchService.queries`: each is a search of its own by then."""
+        return await self.searches.queries(index, eval_set, reader)
+
+    async def judged(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> Mapping[str, frozenset[str]]:
+        """See `SearchService.judged`: nothing of the dataset is read but what the search of this request reads."""
+        return await self.searches.judged(request, reader)

@@ -55,12 +55,16 @@ def moment_in(at: At, dataset: str) -> Moment:
     return at.of(dataset)
 
 
-def choose(record: IndexRecord, table: Table, moment: Moment) -> Choice:
-    """The build that answers for the table as it was. Pure. Raises VersionUnknown, also where none can be compared with it."""
+def choose(record: IndexRecord, table: Table, moment: Moment, fingerprint: str) -> Choice:
+    """The build of vectors by this model that answers for the table as it was. Pure.
+
+    Raises VersionUnknown, also where none can be compared with it.
+    """
     wanted = table_at(table, moment)
     known = {version for version, _ in table.versions}
     first = record.serving.build if record.serving is not None else ""
-    held = [(build, record.corpora[build.corpus]) for build in record.builds.values() if build.corpus in record.corpora]
+    over = [(build, record.corpora[build.corpus]) for build in record.builds.values() if build.corpus in record.corpora]
+    held = [(build, corpus) for build, corpus in over if corpus.fingerprint == fingerprint]
     held.sort(key=lambda pair: pair[0].digest != first)
     tail = record.serving.tail if record.serving is not None else None
     if tail is not None and tail.snapshot == wanted.snapshot:
@@ -85,8 +89,8 @@ def choose(record: IndexRecord, table: Table, moment: Moment) -> Choice:
 def manifest_of(record: IndexRecord, build: Build) -> ServingManifest:
     """How the build was searched, or would be, by vectors and by words."""
     lexical = record.corpora[build.corpus].lexical if build.corpus in record.corpora else None
-    for manifest in (record.serving, record.previous):
-        if manifest is not None and manifest.build == build.digest:
+    for manifest in record.manifests:
+        if manifest.build == build.digest:
             return manifest
     return ServingManifest(build.digest, build.generation, open_engine(build.engine).recipe(build.parameters).search, lexical=lexical)
 

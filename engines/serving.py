@@ -73,6 +73,11 @@ class Serving:
     measured: dict[float, float] = field(default_factory=dict, hash=False, compare=False)
 
     @property
+    def model_name(self) -> str:
+        """Whose vectors it holds, with which their fingerprint begins."""
+        return self.table.facts.fingerprint.partition("/")[0]
+
+    @property
     def rescues(self) -> tuple[str, ...]:
         """Buckets that gave files in another's place."""
         return tuple(sorted({str(failure.rescue_bucket) for failure in self.failures}))
@@ -90,6 +95,10 @@ class Serving:
     def quick(self, k: int) -> bool:
         """Whether an unfiltered search is short enough for an event loop, see `VectorIndex.quick`."""
         return self.index.quick(k) and (self.tail is None or self.tail.size <= QUICK_TAIL)
+
+    def embeds_quickly(self) -> bool:
+        """Whether a short text is, see `Embedder.quick`; a model that is not there is told of as quickly."""
+        return isinstance(self.model, EngineError) or self.model.quick
 
     def unrelated(self, share: float, measure: Callable[[Vectors, float], float]) -> float:
         """The cosine that this share of pairs of the build's vectors stays under, measured once."""

@@ -25,6 +25,7 @@ MAX_PROBLEMS = 100
 _KEY = "[key]"
 """What pydantic puts behind a name in a map that is itself at fault."""
 _QUOTED = re.compile(r"'([^']*)'")
+_NUMBER = re.compile(r"\d+")
 _YES, _NO = ("yes", "on", "y"), ("no", "off", "n")
 _NEEDS = {
     "string_type": "text",
@@ -123,7 +124,7 @@ def _sentence(item: ErrorDetails) -> tuple[str, str | None]:
         words, key = _BOUNDS[kind]
         return f"must be {words} {context[key]:g}; found {found(value)}", None
     if kind == "literal_error":
-        valid = _QUOTED.findall(context["expected"])
+        valid = _QUOTED.findall(context["expected"]) or _NUMBER.findall(context["expected"])
         needed = f"one of {', '.join(valid)}" if len(valid) > 1 else f"`{valid[0]}`"
         return f"must be {needed}; found {found(value)}", did_you_mean(value, valid) if isinstance(value, str) else None
     if kind in ("string_too_short", "too_short"):

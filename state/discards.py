@@ -21,7 +21,7 @@ import orjson
 from specs.digests import digest
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Dropped, Forgotten, Served, TruthMade
+from state.catalog.entry import Dropped, Forgotten, Served, ServedBeside, TruthMade
 from state.errors import BucketUnknown, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.objects import ObjectInfo, ObjectStore
@@ -110,7 +110,10 @@ class Discards:
     def _came(self, note: _Note) -> bool:
         """Whether the entry that lets go of the objects was written."""
         changes = (change for entry in self._catalog.entries(after=note.seq) for change in entry.changes)
-        return any(isinstance(change, Dropped | Forgotten | Served | TruthMade) and change.object == note.object for change in changes)
+        return any(
+            isinstance(change, Dropped | Forgotten | Served | ServedBeside | TruthMade) and change.object == note.object
+            for change in changes
+        )
 
     def _made_again(self, place: Place, note: _Note) -> bool:
         """Whether the object is younger than the note: names derive from inputs, and a finished job's outputs may wait for their entry.

@@ -10,6 +10,7 @@ from typing import Any
 
 from controllers.eval_set.measuring import Wanted, measure_job, trials_from
 from controllers.index.builds import Builds, trial_owner
+from controllers.index.models import in_force
 from controllers.step import Started
 from engines.errors import BuildFailed, EngineUnsupported
 from engines.jobs.executor import Executor
@@ -103,7 +104,11 @@ class TrialRuns:
     def _build(
         self, index: Resource, record: IndexRecord, wanted: Wanted, owner: str, asked: Asked, revision: str | None
     ) -> tuple[Trial, ...] | Started:
-        bases = [base for base in self._builds.bases(index.spec_as(IndexSpec), *self._table(index, record)) if base.corpus == wanted.corpus]
+        bases = [
+            base
+            for base in self._builds.bases(in_force(index.spec_as(IndexSpec), record), *self._table(index, record))
+            if base.corpus == wanted.corpus
+        ]
         candidate = self._builds.own(Recipe(wanted.engine, wanted.parameters, wanted.searches[0]), bases)
         weight = wanted.corpus.chunks * wanted.corpus.dimension * 4
         running = self._builds.build(index, candidate, weight, owner, revision or "", _BESIDE)
@@ -137,7 +142,7 @@ class TrialRuns:
                 f"{index.key} has no answers of {name} to measure by yet.",
                 remedy=f"Declare an EvalSet of {index.key}; `lakectl wait EvalSet/NAME` returns when its answers are there.",
             )
-        bases = self._builds.bases(index.spec_as(IndexSpec), *self._table(index, record))
+        bases = self._builds.bases(in_force(index.spec_as(IndexSpec), record), *self._table(index, record))
         if not bases or bases[0].corpus.digest != truth.corpus:
             key = f"EvalSet/{truth.eval_set}"
             raise TrialRefused(f"The answers of {key} are those of other rows by now.", remedy=f"`lakectl wait {key}`, then ask again.")

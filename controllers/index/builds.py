@@ -31,7 +31,7 @@ from engines.vectors.recommend import recommend
 from engines.vectors.registry import open_engine
 from engines.vectors.tail import TailTask
 from specs.errors import LakehouseError
-from specs.kinds.index import IndexSpec
+from specs.kinds.index import IndexSpec, ModelObject, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.model import dump
 from specs.resource import Resource
@@ -127,21 +127,23 @@ class Builds:
         return held if held is not None and held.digest == lexical_digest(corpus.digest) and self.whole(held.files.values()) else None
 
     def lag(self, spec: IndexSpec, table: Table, record: IndexRecord) -> Lag | None:
-        """What the corpus that serves lacks of the present rows, if that can be made up for: with another model it cannot."""
-        serving = record.serving
-        base = None if serving is None else record.corpora.get(record.builds[serving.build].corpus)
-        if base is None or base.fingerprint != fingerprint(_model(spec)) or not self.whole(base.own_refs):
+        """What the corpus that serves lacks of the present rows, if that can be made up for: with another model than its own it cannot.
+
+        What serves until another model is ready is of the former one.
+        """
+        base = None if record.serving is None else record.corpus_of(record.serving)
+        if base is None or not opens(base) or not self.whole(base.own_refs):
             return None
         found = lag(base, table, self.sound(record), spec.rebuild_share)
         return None if found is None or (base.digest, found.most) in self._far else found
 
-    def embed(self, index: Resource, revision: str) -> Started | None:
-        """Makes a corpus of all rows: the job, then the entry. One that has begun is finished, though the table has moved on by then: what
-        changes faster than it is embedded would else never be. Raises what the job raised."""
+    def embed(self, index: Resource, spec: IndexSpec, revision: str) -> Started | None:
+        """Makes a corpus of all rows, spec: by which model, the job, then the entry. One that has begun is finished, though the table has
+        moved on by then: what changes faster than it is embedded would else never be. Raises what the job raised."""
         name = str(index.key)
         job = self._embedding.get(name)
-        if job is None or not self._executor.has(job.id) or not self._is_of(job, index.spec_as(IndexSpec)):
-            job = self._embedding[name] = self._embed_job(index)
+        if job is None or not self._executor.has(job.id) or not self._is_of(job, spec):
+            job = self._embedding[name] = self._embed_job(index, spec)
         try:
             result = run_job(self._executor, job, reasons.EMBEDDING, "embedding", beside=("tail",), unit="texts")
         except LakehouseError:
@@ -160,8 +162,7 @@ class Builds:
     def _is_of(self, job: Job, spec: IndexSpec) -> bool:
         return job.id == f"embed-{_digest_of(spec, job.arguments['snapshot'])}"
 
-    def _embed_job(self, index: Resource) -> Job:
-        spec = index.spec_as(IndexSpec)
+    def _embed_job(self, index: Resource, spec: IndexSpec) -> Job:
         table = self._catalog.table(spec.dataset)
         assert table is not None
         record = self._catalog.index(index.key.name)
@@ -179,7 +180,7 @@ class Builds:
             model=_model(spec),
             target=self._buckets.configs()[spec.bucket or table.bucket],
             key_prefix=f"indexes/{index.key.name}/corpora",
-            work=str(self._work(index.key.name)),
+            work=str(self._work(index.key.name) / model_name(spec.embed.model)),  # one that is interrupted by another goes on later
             reuse=tuple(str(self._objects.path(ref)) for ref in known),
             table_at=table.at,
             cache=self._embeddings,
@@ -314,8 +315,23 @@ def _build_of(candidate: Candidate, corpus: str) -> str:
     return build_digest(candidate.engine, candidate.parameters, corpus)
 
 
+def unopened(model: str) -> str | None:
+    """Why the model of this name cannot be opened here; None where it can."""
+    try:
+        fingerprint(model)
+    except EngineError as error:
+        return error.explain()
+    return None
+
+
+def opens(corpus: Corpus) -> bool:
+    """Whether the model that made these vectors is here: one that changed under the same name is another."""
+    return unopened(corpus.model) is None and fingerprint(corpus.model) == corpus.fingerprint
+
+
 def _model(spec: IndexSpec) -> str | dict[str, str]:
-    return spec.embed.model if isinstance(spec.embed.model, str) else {"ollama": spec.embed.model.ollama}
+    model = spec.embed.model
+    return {"ollama": model.ollama} if isinstance(model, ModelObject) and model.ollama is not None else model_name(model)
 
 
 def _chunking(spec: IndexSpec) -> Chunking:

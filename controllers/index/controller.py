@@ -6,20 +6,38 @@ Both kinds of job are named by the digest of their inputs; their results are rec
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import assert_never
 
 from controllers.events import Events
 from controllers.index import plan as planning
-from controllers.index.builds import Builds, text_weight, trial_owner, wanted_corpus
+from controllers.index.builds import Builds, text_weight, trial_owner, unopened, wanted_corpus
 from controllers.index.measured import Measured, measured
+from controllers.index.models import beside, former, in_force, kept
 from controllers.index.pointer import Cause, Pointer
 from controllers.index.promotions import Promotions
-from controllers.index.steps import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexStep, IndexWords, Observed, Serve, Unchoose
+from controllers.index.steps import (
+    Base,
+    Beside,
+    BuildOwn,
+    Candidate,
+    Embed,
+    Follow,
+    Forget,
+    IndexStep,
+    IndexWords,
+    Making,
+    Observed,
+    Serve,
+    Unchoose,
+    Version,
+    Withdraw,
+)
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
 from engines.errors import EngineError
 from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend
-from specs.kinds.index import IndexSpec
+from specs.kinds.index import IndexSpec, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Key, Resource
 from state import reasons
@@ -66,16 +84,50 @@ class IndexController:
         self._trials = trials
 
     def observe(self, resource: Resource) -> Observed:
-        """The dataset's table, the index's record, and every recipe over the corpus that is wanted."""
+        """The dataset's table, the index's record, and every recipe over the corpus that is wanted, of each of its models."""
         spec = resource.spec_as(IndexSpec)
-        table = self._catalog.table(spec.dataset)
         record = self._catalog.index(resource.key.name)
+        serving = in_force(spec, record)
+        seen = self._seen(resource, serving, record)
+        if seen.wanted is None:
+            return seen
+        answer = planning.choose(serving, seen)
+        way = None if answer is None else answer.candidate
+        found: list[Version] = []
+        unavailable: dict[str, str] = {}
+        for model in kept(spec, record):
+            if why := unopened(model):
+                unavailable[model] = why
+            else:
+                found.append(self._version(resource, model, record, way))
+        if back := former(spec, record):
+            found.append(replace(self._version(resource, back, record, way), former=True))
+        return replace(seen, versions=tuple(found), unavailable=unavailable)
+
+    def _version(self, resource: Resource, model: str, record: IndexRecord | None, way: Candidate | None) -> Version:
+        """An index by a model beside the one that serves; way: the recipe of that one, by which this one is built as well."""
+        view = None if record is None else record.by_model(model)
+        return Version(model, self._seen(resource, beside(resource.spec_as(IndexSpec), model), view, (way,) if way is not None else ()))
+
+    def _seen(self, resource: Resource, spec: IndexSpec, record: IndexRecord | None, ways: Sequence[Candidate] | None = None) -> Observed:
+        """By one model. ways: recipes that are built; None for those that are declared, chosen or recommended."""
+        table = self._catalog.table(spec.dataset)
         bucket = spec.bucket or (table.bucket if table is not None else "")
         problem = self._problem(spec, table, record, bucket)
         if problem is not None or planning.not_built(spec) or table is None or not table.columns:
             return Observed(table, record, None, 0, (), (), bucket, problem=problem)
+        lag = self._builds.lag(spec, table, record) if record is not None else None
+        if why := unopened(model_name(spec.embed.model)):
+            problem = Stalled(reasons.NOT_SUPPORTED, f"it cannot be embedded: {why}")
+            return Observed(table, record, None, 0, (), (), bucket, lag=lag, problem=problem)
         bases = self._builds.bases(spec, table, record)
-        candidates, unbuilt = self._candidates(resource, record, bases) if record is not None and bases else ((), ())
+        candidates: tuple[Candidate, ...] = ()
+        unbuilt: tuple[str, ...] = ()
+        if record is not None and bases and ways is None:
+            candidates, unbuilt = self._candidates(resource, record, bases)
+        elif bases:
+            recipes = [(Recipe(way.engine, way.parameters, way.search), way.generation) for way in ways or ()]
+            candidates = tuple(self._builds.own(recipe, bases, name) for recipe, name in recipes)
         return Observed(
             table=table,
             record=record,
@@ -84,7 +136,7 @@ class IndexController:
             bases=bases,
             candidates=candidates,
             bucket=bucket,
-            lag=self._builds.lag(spec, table, record) if record is not None else None,
+            lag=lag,
             damaged=self._damaged(record, spec) if record is not None else frozenset(),
             unbuilt=unbuilt,
             measured=self._measured(record) if record is not None else {},
@@ -108,8 +160,25 @@ class IndexController:
     def act(self, resource: Resource, step: IndexStep, revision: str) -> Started | None:
         """Raises JobFailed and state errors: all are retried."""
         match step:
+            case Beside(model=model, step=making):
+                return self._make(resource, making, revision, model)
+            case Withdraw(model=model):
+                self._pointer.withdraw(str(resource.key), model, Cause("daemon", step.why, revision))
+            case Unchoose():
+                self._catalog.commit((Chosen(str(resource.key), None),), actor="daemon", reason=step.why, revision=revision)
+            case Forget():
+                self._forget(resource, step, revision)
+            case _:
+                return self._make(resource, step, revision, None)
+        return None
+
+    def _make(self, resource: Resource, step: Making, revision: str, model: str | None) -> Started | None:
+        """model: beside the one that is to serve; None for that one."""
+        match step:
             case Embed():
-                return self._builds.embed(resource, revision)
+                spec = resource.spec_as(IndexSpec)
+                by = in_force(spec, self._catalog.index(resource.key.name)) if model is None else beside(spec, model)
+                return self._builds.embed(resource, by, revision)
             case IndexWords(corpus=corpus, weight=weight):
                 return self._builds.index_words(resource, corpus, weight, revision)
             case BuildOwn(candidate=candidate, weight=weight):
@@ -119,13 +188,11 @@ class IndexController:
                 if isinstance(found, Started):
                     return found
                 if found is not None:
-                    self._serve(resource, Serve(step.why, found), revision)
+                    self._serve(resource, Serve(step.why, found), revision, model)
             case Serve():
-                self._serve(resource, step, revision)
-            case Unchoose():
-                self._catalog.commit((Chosen(str(resource.key), None),), actor="daemon", reason=step.why, revision=revision)
-            case Forget():
-                self._forget(resource, step, revision)
+                self._serve(resource, step, revision, model)
+            case _:
+                assert_never(step)
         return None
 
     def retire(self, record: ObjectState) -> str:
@@ -197,8 +264,14 @@ class IndexController:
         broken |= {lexical.digest for lexical in words if not self._builds.whole(lexical.files.values())}
         return frozenset(broken | {digest for digest, build in record.builds.items() if not self._builds.whole(build.files.values())})
 
-    def _serve(self, resource: Resource, step: Serve, revision: str) -> None:
-        self._pointer.move(str(resource.key), step.manifest, Cause("daemon", step.why, revision), step.summary())
+    def _serve(self, resource: Resource, step: Serve, revision: str, model: str | None) -> None:
+        cause, record = Cause("daemon", step.why, revision), self._catalog.index(resource.key.name)
+        serving = record.serving if record is not None else None
+        serves = record is not None and serving is not None and record.corpus_of(serving).model == model
+        if model is None or serves:  # it does so until its successor is ready
+            self._pointer.move(str(resource.key), step.manifest, cause, step.summary())
+        else:
+            self._pointer.move_beside(str(resource.key), model, step.manifest, cause)
 
     def _forget(self, resource: Resource, step: Forget, revision: str) -> None:
         record = self._catalog.index(resource.key.name)

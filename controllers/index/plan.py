@@ -6,13 +6,15 @@ search while the corpus is small, else the graph with the most links, then the b
 recipe for the size is built.
 """
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from controllers.index.measured import preferred, way
+from controllers.index.models import beside
 from controllers.index.steps import (
     Answer,
     Base,
+    Beside,
     BuildOwn,
     Candidate,
     Embed,
@@ -20,30 +22,37 @@ from controllers.index.steps import (
     Forget,
     IndexStep,
     IndexWords,
+    Making,
     Observed,
     Serve,
     Unchoose,
+    Version,
+    Withdraw,
 )
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
-from specs.kinds.index import IndexSpec, ServeGeneration
+from specs.kinds.index import IndexSpec, ModelObject, ServeGeneration, model_name
 from specs.resource import Resource
 from state import reasons
 from state.catalog.indexes import Build, Choice, Corpus, IndexRecord
 
 
 def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
-    """The next step, if there is one."""
-    spec, record = resource.spec_as(IndexSpec), observed.record
+    """The next step, if there is one: what answers catches up with the rows, of whatever model; then what is to serve, then the models
+    beside it, then what may go."""
+    spec = resource.spec_as(IndexSpec)
     if not_built(spec) or observed.problem or observed.wanted is None:
-        return ()
-    if observed.lag is not None and record is not None and record.serving is not None and not _lacks_rows(observed):
-        return (Follow("rows came, changed or went since", replace(record.serving, tail=None), observed.lag),)
+        return _follow(observed)
+    catching_up = _follow(observed) or _following(observed.versions) or _unchoose(spec, observed)
+    return catching_up or _making(spec, observed) or _versions(spec, observed) or _forget(spec, observed)
+
+
+def _making(spec: IndexSpec, observed: Observed) -> tuple[Making, ...]:
+    """By one model."""
+    record = observed.record
     if record is None or not observed.bases:
-        if _lacks_rows(observed):
+        if _lacks_rows(observed) or observed.wanted is None:
             return ()
         return (Embed(_why_embed(record, observed), observed.wanted, observed.corpus_weight),)
-    if record.choice is not None and (why := _void(spec, record.choice, observed)):
-        return (Unchoose(why),)
     answer = choose(spec, observed)
     if (words := _words(spec, answer, observed)) or answer is None:
         return words or _own_build(spec, observed)
@@ -54,8 +63,48 @@ def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
     newest = observed.bases[0].corpus
     if answer.base.corpus.digest != newest.digest and not answer.candidate.declared:
         return (BuildOwn("it is over older rows", answer.candidate, _weight(newest)),)
-    wanted = {candidate.build for candidate in observed.candidates}
-    old_builds, old_corpora = _superseded(spec, record, newest.digest, wanted)
+    return ()
+
+
+def _follow(observed: Observed) -> tuple[Follow, ...]:
+    """What answers catches up with the rows."""
+    serving = observed.record.serving if observed.record is not None else None
+    if observed.lag is None or serving is None or _lacks_rows(observed):
+        return ()
+    return (Follow("rows came, changed or went since", replace(serving, tail=None), observed.lag),)
+
+
+def _following(versions: Sequence[Version]) -> tuple[Beside, ...]:
+    """The same of the models beside it."""
+    return next((tuple(Beside(version.model, step) for step in steps) for version in versions if (steps := _follow(version.observed))), ())
+
+
+def _unchoose(spec: IndexSpec, observed: Observed) -> tuple[Unchoose, ...]:
+    """Lets go of what was chosen by hand and does not count any more."""
+    record = observed.record
+    if record is None or record.choice is None or not observed.bases:
+        return ()
+    why = _void(spec, record.choice, observed)
+    return (Unchoose(why),) if why else ()
+
+
+def _versions(spec: IndexSpec, observed: Observed) -> tuple[Beside | Withdraw, ...]:
+    """One model after the other."""
+    for version in observed.versions:
+        if not version.former and (steps := _making(beside(spec, version.model), version.observed)):
+            return tuple(Beside(version.model, step) for step in steps)
+    known = set(observed.record.beside) if observed.record is not None else set()
+    gone = sorted(known - {version.model for version in observed.versions} - observed.unavailable.keys())
+    return tuple(Withdraw("the spec does not name it, nor is it the way back", model) for model in gone[:1])
+
+
+def _forget(spec: IndexSpec, observed: Observed) -> tuple[Forget, ...]:
+    if observed.record is None or not observed.bases or choose(spec, observed) is None:
+        return ()
+    seen = (observed, *(version.observed for version in observed.versions))
+    newest = {one.bases[0].corpus.digest for one in seen if one.bases}
+    wanted = {candidate.build for one in seen for candidate in one.candidates}
+    old_builds, old_corpora = _superseded(spec, observed.record, newest, wanted)
     return (Forget(f"keep: {spec.keep}", old_corpora, old_builds),) if old_builds or old_corpora else ()
 
 
@@ -111,7 +160,9 @@ def _merit(candidate: Candidate) -> tuple[bool, int, int, str]:
 
 def _void(spec: IndexSpec, choice: Choice, observed: Observed) -> str | None:
     """Why what was chosen by hand does not count any more."""
-    if spec.serve != "auto":
+    if choice.model is not None and choice.instead_of != model_name(spec.embed.model):
+        return f"the spec names another model, {model_name(spec.embed.model)}"
+    if spec.serve != "auto" and (choice.generation or choice.engine):
         return "the spec says what serves"
     if choice.generation is None or choice.generation in observed.unbuilt:
         return None
@@ -119,9 +170,9 @@ def _void(spec: IndexSpec, choice: Choice, observed: Observed) -> str | None:
     return None if choice.generation in declared else f"IndexGeneration/{choice.generation} is not declared any more"
 
 
-def _own_build(spec: IndexSpec, observed: Observed) -> tuple[IndexStep, ...]:
+def _own_build(spec: IndexSpec, observed: Observed) -> tuple[BuildOwn, ...]:
     own = next((c for c in observed.candidates if c.chosen and not c.declared), None)
-    own = own or next((c for c in observed.candidates if c.generation is None and not c.declared), None)
+    own = own or next((c for c in observed.candidates if not c.declared), None)
     if own is None or spec.serve != "auto" or any(c.chosen and c.declared for c in observed.candidates):
         return ()
     why = "it was chosen by hand" if own.chosen else "no IndexGeneration names a recipe"
@@ -148,15 +199,16 @@ def _why_embed(record: IndexRecord | None, observed: Observed) -> str:
     return "the corpus is missing or damaged" if observed.wanted in observed.damaged else "rows, text columns, chunking or model changed"
 
 
-def _superseded(spec: IndexSpec, record: IndexRecord, corpus: str, wanted: Set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Builds past `keep`, oldest first, and corpora that nothing kept was built over. wanted: builds that recipes name."""
-    pinned = {manifest.build for manifest in (record.serving, record.previous) if manifest is not None}
-    present = {digest for digest, build in record.builds.items() if build.corpus == corpus and digest in wanted}
+def _superseded(spec: IndexSpec, record: IndexRecord, newest: Set[str], wanted: Set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Builds past `keep`, oldest first, and corpora that nothing kept was built over. newest: corpora, of each model one; wanted: builds
+    that recipes name."""
+    pinned = {manifest.build for manifest in record.manifests}
+    present = {digest for digest, build in record.builds.items() if build.corpus in newest and digest in wanted}
     spare: list[Build] = [build for digest, build in record.builds.items() if digest not in pinned | present]
     kept = max(0, spec.keep - len(pinned - present))
     old = spare[: max(0, len(spare) - kept)]
     gone = {build.digest for build in old}
-    needed = {build.corpus for digest, build in record.builds.items() if digest not in gone} | {corpus}
+    needed = {build.corpus for digest, build in record.builds.items() if digest not in gone} | newest
     return tuple(build.digest for build in old), tuple(digest for digest in record.corpora if digest not in needed)
 
 
@@ -178,6 +230,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     if answer is None:
         return _waiting(spec, observed)
     chosen, (corpus, tail) = answer.candidate, (answer.base.corpus, answer.base.tail)
+    by_hand = chosen.chosen or (observed.record is not None and observed.record.choice is not None and bool(observed.record.choice.model))
     chunks = corpus.chunks if tail is None else corpus.chunks - tail.hidden + tail.chunks
     rows = corpus.rows if tail is None else tail.rows
     aside = corpus.aside if tail is None else tail.aside
@@ -189,16 +242,22 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         "engine": chosen.engine,
         "tableVersion": corpus.table_version if tail is None else tail.table_version,
         "changedSince": 0 if tail is None else tail.changed,
-        "chosenByHand": chosen.chosen,
+        "chosenByHand": by_hand,
         "lexical": spec.lexical,
+        "model": corpus.model,
         **({} if aside is None else {"quarantine": aside.rows}),
     }
+    if observed.versions:
+        detail["beside"] = sorted(observed.record.beside) if observed.record is not None else []
     measured = observed.measured.get(way(answer.build, chosen.search))
     if measured is not None:
         detail |= {"recallLow": round(measured.recall, 4), "p95Us": round(measured.p95_us, 1)}
     name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
     held = f", {aside.rows:,} in quarantine" if aside is not None else ""
-    return Ready(f"{name} serves {chunks:,} chunks of {rows:,} rows{held}{', chosen by hand' if chosen.chosen else ''}", detail)
+    message = f"{name} serves {chunks:,} chunks of {rows:,} rows{held}{', chosen by hand' if by_hand else ''}"
+    for model, why in observed.unavailable.items():
+        return Stalled(reasons.NOT_SUPPORTED, f"{message}; {model} is to be beside it, but: {why}", detail=detail)
+    return Ready(message, detail)
 
 
 def _lacks_rows(observed: Observed) -> bool:
@@ -225,4 +284,4 @@ def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:
 
 def not_built(spec: IndexSpec) -> str | None:
     """The first thing asked for that this version cannot do, as written in the spec."""
-    return "`embed: {model: {ollama: …}}`" if spec.embed.model != "builtin" else None
+    return "`embed: {model: {ollama: …}}`" if isinstance(spec.embed.model, ModelObject) and spec.embed.model.ollama is not None else None

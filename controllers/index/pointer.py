@@ -6,7 +6,7 @@ from typing import NamedTuple
 from controllers.events import Events
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Change, Served
+from state.catalog.entry import Change, Served, ServedBeside
 from state.catalog.fold import served
 from state.catalog.indexes import IndexRecord, ServingManifest
 from state.discards import Discards
@@ -51,8 +51,29 @@ class Pointer:
         if record is None or record.serving is None or not record.same_way(manifest, record.serving):
             self._events.record_event(index, "Normal", reasons.PROMOTED, message, cause.revision)
 
+    def move_beside(self, index: str, model: str, manifest: ServingManifest, cause: Cause) -> None:
+        """The same for a model beside the one that serves. An event tells when it begins to answer, or answers in another way."""
+        record = self._catalog.index(index.partition("/")[2])
+        known = record.beside.get(model) if record is not None else None
+        self._commit_beside(index, ServedBeside(index, model, manifest), cause)
+        if record is None or known is None or not record.same_way(manifest, known):
+            self._events.record_event(
+                index, "Normal", reasons.CREATED, f"{model} answers beside what serves ({manifest.build[:8]})", cause.revision
+            )
 
-def _let_go(record: IndexRecord, change: Served) -> Iterator[Place]:
+    def withdraw(self, index: str, model: str, cause: Cause) -> None:
+        """Ends the answers by a model beside the one that serves."""
+        self._commit_beside(index, ServedBeside(index, model, None), cause)
+
+    def _commit_beside(self, index: str, change: ServedBeside, cause: Cause) -> None:
+        record = self._catalog.index(index.partition("/")[2])
+        hit(_BEFORE_SERVE)
+        with self._discards.after(index, _let_go(record, change) if record is not None else ()):
+            self._catalog.commit((change,), actor=cause.actor, reason=cause.reason, revision=cause.revision or "")
+        hit(_AFTER_SERVE)
+
+
+def _let_go(record: IndexRecord, change: Served | ServedBeside) -> Iterator[Place]:
     """The tails that nothing serves by any more after the change."""
     kept = {ref for tail in served(record, change).tails for ref in tail.refs}
     yield from ((ref.bucket, ref.key) for tail in record.tails for ref in tail.refs if ref not in kept)

@@ -2,20 +2,22 @@
 
 The pointer moves with that entry wherever the build holds the present rows, or the tail that serves is of its corpus; else the index's next
 visit embeds what it lacks first. A generation that is promoted serves as its spec has it, later changes of the spec included. A rollback is
-to exactly what served: build, parameters and all. Refuses to go against the spec: where that says what serves, it is changed there.
+to exactly what served: build, model, parameters and all. Refuses to go against the spec: where that says what serves, it is changed there;
+a model is chosen in the place of the spec's, until that names another.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from controllers.index.builds import Builds
+from controllers.index.builds import Builds, opens, unopened
+from controllers.index.models import in_force
 from controllers.index.pointer import Cause, Pointer
 from controllers.index.steps import Answer, Base, Candidate
 from engines.errors import EngineError
 from engines.search_at import manifest_of
 from engines.vectors.engine import Recipe
 from specs.errors import LakehouseError
-from specs.kinds.index import IndexSpec, ServeGeneration
+from specs.kinds.index import IndexSpec, ServeGeneration, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Key, Resource
 from specs.suggestions import nearest
@@ -45,16 +47,21 @@ class Promotions:
     def carry_out(self, index: Resource, request: Request, revision: str | None) -> str:
         """What was done, in words. Raises PromotionRefused."""
         spec, name = index.spec_as(IndexSpec), index.key.name
-        wanted = request.payload.get("generation")
-        if wanted is not None and not isinstance(wanted, str):
+        wanted, model = request.payload.get("generation"), request.payload.get("model")
+        if not isinstance(wanted, str | None):
             raise PromotionRefused("`generation` is no name.", remedy="Name an IndexGeneration.")
+        if not isinstance(model, str | None) or (wanted is not None and model is not None):
+            raise PromotionRefused("`model` is no name, or a generation is named as well.", remedy="Name an IndexGeneration, or a model.")
+        record = self._catalog.index(name)
+        if record is not None and wanted is None and (target := model or _former_model(request, record)):
+            return self._by_model(index, record, target, request, revision)
         if isinstance(spec.serve, ServeGeneration):
             command = f"lakectl {request.verb} {name} {wanted or 'GENERATION'} --write-spec"
             raise PromotionRefused(
                 f"The spec of {index.key} says `serve: {{generation: {spec.serve.generation}}}`, and that goes first.",
                 remedy=f"Change it there; `{command}` does, and commits.",
             )
-        table, record = self._catalog.table(spec.dataset), self._catalog.index(name)
+        table = self._catalog.table(spec.dataset)
         if table is None or record is None:
             raise PromotionRefused(f"Nothing is built for {index.key} yet.", remedy=f"`lakectl why {index.key}` tells what it waits for.")
         if request.verb == "promote":
@@ -62,6 +69,27 @@ class Promotions:
         else:
             choice, manifest = self._former(index, wanted, table, record)
         return self._move(index, record, choice, manifest, request, revision)
+
+    def _by_model(self, index: Resource, record: IndexRecord, model: str, request: Request, revision: str | None) -> str:
+        """To what answers for another model already, at once. A rollback is to that very recipe. Raises PromotionRefused."""
+        spec, manifest = index.spec_as(IndexSpec), record.answers.get(model)
+        if manifest is None:
+            raise PromotionRefused(
+                f"{index.key} has no build by the model {model}; it has {' and '.join(record.answers) or 'none'}.",
+                remedy=f"Name it in the spec of {index.key}, under `embed: {{also: […]}}`, and wait until it is built.",
+            )
+        if not opens(record.corpus_of(manifest)):
+            remedy = unopened(model) or "Another one has its name now: reconcile the index, which embeds its texts again."
+            raise PromotionRefused(f"The model {model} that made these vectors is not here any more.", remedy=remedy)
+        named, build = model_name(spec.embed.model), record.builds[manifest.build]
+        choice = Choice(None) if model == named else Choice(None, model=model, instead_of=named)
+        if request.verb == "rollback" and spec.serve == "auto":
+            recipe = (build.engine, dict(build.parameters), dict(manifest.search))
+            choice = Choice(manifest.generation, *recipe, model=choice.model, instead_of=choice.instead_of)
+        message = self._move(index, record, None if choice == Choice(None) else choice, manifest, request, revision)
+        table, at = self._catalog.table(spec.dataset), manifest.tail or record.corpus_of(manifest)
+        behind = table is not None and at.snapshot != table.snapshot
+        return f"{message}, with the rows of version {at.table_version} until those since are embedded" if behind else message
 
     def _promoted(self, index: Resource, wanted: str | None, table: Table, record: IndexRecord) -> tuple[Choice, ServingManifest | None]:
         declared = {generation.key.name: generation for generation in self._generations(index.key)}
@@ -71,14 +99,15 @@ class Promotions:
             said = f"{index.key} has no IndexGeneration {wanted}" if wanted else "It is not said which generation is to serve"
             raise PromotionRefused(f"{said}; it has {names}.", remedy=f"Did you mean {near}?" if near else "Name one of its generations.")
         spec = declared[wanted].spec_as(IndexGenerationSpec)
-        bases = self._builds.bases(index.spec_as(IndexSpec), table, record)
+        bases = self._builds.bases(in_force(index.spec_as(IndexSpec), record), table, record)
         try:
             candidate = self._builds.candidate(wanted, spec, bases) if bases else None
         except EngineError as error:
             raise PromotionRefused(f"IndexGeneration/{wanted} cannot be built: {error}", remedy=error.remedy) from error
         answer = None if candidate is None else self._built(candidate, bases, record)
         if answer is not None:
-            return Choice(wanted), _present(answer, record)
+            chosen = record.choice or Choice(None)
+            return Choice(wanted, model=chosen.model, instead_of=chosen.instead_of), _present(answer, record)
         key = f"IndexGeneration/{wanted}"
         raise PromotionRefused(f"{key} has no build of the present rows yet.", remedy=f"`lakectl wait {key}`, then ask again.")
 
@@ -91,6 +120,9 @@ class Promotions:
             manifest, build = record.previous, record.builds[record.previous.build]
         else:
             former = [b for b in record.builds.values() if serving is None or b.digest != serving.build]
+            if serving is not None:
+                model = record.corpus_of(serving).model
+                former = [b for b in former if record.corpora[b.corpus].model == model]
             kept = [b for b in former if b.generation == wanted]
             if not kept:
                 serves = f"{wanted} serves {index.key} now, and no" if serving is not None and wanted == serving.generation else "No"
@@ -102,8 +134,16 @@ class Promotions:
             build = kept[-1]
             manifest = manifest_of(record, build)
         recipe = Recipe(build.engine, build.parameters, manifest.search)
-        choice = Choice(manifest.generation, build.engine, dict(build.parameters), dict(manifest.search))
-        bases = self._builds.bases(index.spec_as(IndexSpec), table, record)
+        chosen = record.choice or Choice(None)
+        choice = Choice(
+            manifest.generation,
+            build.engine,
+            dict(build.parameters),
+            dict(manifest.search),
+            model=chosen.model,
+            instead_of=chosen.instead_of,
+        )
+        bases = self._builds.bases(in_force(index.spec_as(IndexSpec), record), table, record)
         answer = self._built(self._builds.own(recipe, bases, manifest.generation), bases, record) if bases else None
         return choice, None if answer is None else _present(answer, record)
 
@@ -116,21 +156,36 @@ class Promotions:
         return None
 
     def _move(
-        self, index: Resource, record: IndexRecord, choice: Choice, manifest: ServingManifest | None, request: Request, revision: str | None
+        self,
+        index: Resource,
+        record: IndexRecord,
+        choice: Choice | None,
+        manifest: ServingManifest | None,
+        request: Request,
+        revision: str | None,
     ) -> str:
         name = str(index.key)
         chosen = [Chosen(name, choice)] if choice != record.choice else []
         cause = Cause(request.actor, request.reason or request.verb, revision)
+        called = _called(choice, manifest, record)
         if manifest is not None and manifest != record.serving:
-            message = f"{_called(choice)} serves ({manifest.build[:8]}), chosen by {request.actor}"
+            message = f"{called} serves ({manifest.build[:8]}), chosen by {request.actor}"
             self._pointer.move(name, manifest, cause, message, chosen)
             return message
         if not chosen:
-            return f"{_called(choice)} serves already"
+            return f"{called} serves already"
         self._catalog.commit(tuple(chosen), actor=cause.actor, reason=cause.reason, revision=revision or "")
         if manifest is None:
-            return f"{_called(choice)} serves as soon as it holds the present rows"
-        return f"{_called(choice)} serves already, and goes on until another is chosen"
+            return f"{called} serves as soon as it holds the present rows"
+        return f"{called} serves already, and goes on until another is chosen"
+
+
+def _former_model(request: Request, record: IndexRecord) -> str | None:
+    """The model that a rollback goes back to, where it is another than the one that serves."""
+    if request.verb != "rollback" or record.previous is None or record.serving is None:
+        return None
+    model = record.corpus_of(record.previous).model
+    return model if model != record.corpus_of(record.serving).model else None
 
 
 def _present(answer: Answer, record: IndexRecord) -> ServingManifest | None:
@@ -143,5 +198,11 @@ def _present(answer: Answer, record: IndexRecord) -> ServingManifest | None:
     return replace(answer.manifest, tail=serving.tail)
 
 
-def _called(choice: Choice) -> str:
+def _called(choice: Choice | None, manifest: ServingManifest | None, record: IndexRecord) -> str:
+    """The generation, or the engine; the model, where that is another."""
+    if manifest is not None and record.serving is not None:
+        model = record.corpus_of(manifest).model
+        if model != record.corpus_of(record.serving).model or choice is None or choice.generation is choice.engine is None:
+            return model
+    assert choice is not None
     return choice.generation or f"the {choice.engine} build"

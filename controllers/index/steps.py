@@ -75,9 +75,11 @@ class Observed:
         candidates: recipes over them.
         lag: what the corpus that serves lacks of the present rows, its tail included.
         damaged: digests of corpora, builds and keyword indexes whose objects are missing.
-        problem: why the dataset, its columns or the bucket cannot be used; None if they can.
+        problem: why the dataset, its columns, the bucket or the model cannot be used; None if they can.
         unbuilt: generations whose recipe cannot be built in this version.
         measured: what trials say of builds, by `way`.
+        versions: by the models beside the one that is to serve.
+        unavailable: models that the spec names and that cannot be opened, with the reason.
     """
 
     table: Table | None
@@ -92,6 +94,17 @@ class Observed:
     problem: Outcome | None = None
     unbuilt: tuple[str, ...] = ()
     measured: Mapping[str, Measured] = field(default_factory=dict, hash=False)
+    versions: tuple["Version", ...] = ()
+    unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An index by a model beside the one that is to serve, as if it were another index. former: it only follows the rows."""
+
+    model: str
+    observed: Observed
+    former: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +158,8 @@ class BuildOwn:
 
     def summary(self) -> str:
         """See `Step`."""
-        return f"build the {'chosen' if self.candidate.chosen else 'recommended'} {self.candidate.engine} index"
+        whose = "chosen" if self.candidate.chosen else "recommended" if self.candidate.generation is None else self.candidate.generation
+        return f"build the {whose} {self.candidate.engine} index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,5 +215,44 @@ class Forget:
         return f"remove {len(self.builds)} old builds and {len(self.corpora)} old corpora"
 
 
-IndexStep = Embed | Follow | IndexWords | BuildOwn | Serve | Unchoose | Forget
+Making = Embed | Follow | IndexWords | BuildOwn | Serve
+"""What brings an index by one model to the present rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The same for a model beside the one that serves."""
+
+    model: str
+    step: Making
+
+    @property
+    def why(self) -> str:
+        """That of the step."""
+        return self.step.why
+
+    @property
+    def work(self) -> Work | None:
+        """That of the step."""
+        return self.step.work
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"{self.step.summary()}, by {self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Ends the answers by a model that nobody asks for any more."""
+
+    why: str
+    model: str
+    work: Work | None = None
+
+    def summary(self) -> str:
+        """See `Step`."""
+        return f"let go of the model {self.model}"
+
+
+IndexStep = Making | Beside | Withdraw | Unchoose | Forget
 """What an Index's plan is made of."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-from controllers.index.builds import Builds
+from controllers.index.builds import Builds, unopened
+from controllers.index.models import in_force
 from controllers.index.plan import not_built as index_not_built
 from controllers.index_generation import plan as planning
 from controllers.index_generation.plan import BuildGeneration, Observed
 from controllers.outcome import Outcome
 from controllers.step import Started
-from specs.kinds.index import IndexSpec
+from specs.kinds.index import IndexSpec, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Key, Resource
 from state.catalog.catalog import Catalog
@@ -35,9 +36,10 @@ class IndexGenerationController:
         record = self._catalog.index(spec.index)
         if index is None:
             return Observed(False, record, None, None)
-        index_spec = index.spec_as(IndexSpec)
+        index_spec = in_force(index.spec_as(IndexSpec), record)
         table = self._catalog.table(index_spec.dataset)
-        embeds = table is not None and table.columns and index_not_built(index_spec) is None
+        opens = index_not_built(index_spec) is None and unopened(model_name(index_spec.embed.model)) is None
+        embeds = table is not None and table.columns and opens
         bases = self._builds.bases(index_spec, table, record) if table is not None and embeds else ()
         if not bases:
             return Observed(True, record, None, None)

@@ -9,7 +9,8 @@ Two things make it faster than the library. The tokenizer is told to cut at spac
 the vocabulary has a space after a letter; checked on load) and lets it remember whole words. And each text is pooled by itself, so that
 nothing is padded to the longest one.
 
-It truncates nothing: a text of any length is averaged over all its tokens. Next: `chunking.py` cuts texts, `registry.py` opens models.
+Its vectors may be shortened to their first 128 or 64 numbers, for which the weights were trained: each length is a model of its own.
+It truncates no text: one of any length is averaged over all its tokens. Next: `chunking.py` cuts texts, `registry.py` opens models.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 from engines.errors import ModelUnavailable
 
 NAME = "builtin"
+SIZES = {"builtin": 256, "builtin-128": 128, "builtin-64": 64}
+"""Numbers in a vector, by the model's name. Source of the lengths: wordllama's README, Matryoshka representation learning."""
 _MODEL = "l2_supercat_256"
 _TENSOR = "embedding.weight"
 _POOLING = "1"  # raise it when the same weights would give other vectors
@@ -41,10 +44,11 @@ _REMEDY = "Install the `wordllama` package again: it carries the built-in model'
 class StaticEmbedder:
     """Averages token vectors. Thread-safe: nothing changes after it is made."""
 
-    name = NAME
+    quick = True
 
-    def __init__(self, weights: NDArray[np.float32], tokenizer: Tokenizer, fingerprint: str) -> None:
+    def __init__(self, name: str, weights: NDArray[np.float32], tokenizer: Tokenizer, fingerprint: str) -> None:
         """weights: float32 (vocabulary, dimension), row i for token id i. fingerprint: names weights, tokenizer and pooling."""
+        self.name = name
         self._weights = weights
         self._tokenizer = tokenizer
         self.fingerprint = fingerprint
@@ -85,14 +89,17 @@ class StaticEmbedder:
         return total
 
 
-def load() -> StaticEmbedder:
-    """The built-in embedder from the installed package's files: some 0.15 s and 35 MB. Blocking. Raises ModelUnavailable."""
+def load(name: str = NAME) -> StaticEmbedder:
+    """The built-in embedder of one of these names from the installed package's files: some 0.15 s and 35 MB. Blocking.
+
+    Raises ModelUnavailable.
+    """
     # Tokenizing in parallel would take both cores from the daemon, and warns whenever the process forks later on.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     files = _files()
     try:
         with safe_open(str(files.weights), framework="np") as tensors:
-            weights = np.ascontiguousarray(tensors.get_tensor(_TENSOR), dtype=np.float32)
+            weights = np.ascontiguousarray(tensors.get_tensor(_TENSOR)[:, : SIZES[name]], dtype=np.float32)
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(files.weights, error) from error
     try:
@@ -100,21 +107,21 @@ def load() -> StaticEmbedder:
     except Exception as error:  # the library raises nothing more special for an unreadable file
         raise _unreadable(files.tokenizer, error) from error
     _cut_at_spaces(tokenizer, weights.shape[0])
-    return StaticEmbedder(weights, tokenizer, fingerprint())
+    return StaticEmbedder(name, weights, tokenizer, fingerprint(name))
 
 
-def fingerprint() -> str:
-    """What `load().fingerprint` is, without loading: 10 ms. Blocking. Raises ModelUnavailable."""
+def fingerprint(name: str = NAME) -> str:
+    """What `load(name).fingerprint` is, without loading: 10 ms. Blocking. Raises ModelUnavailable."""
     files = _files()
     digest = hashlib.sha256()
     try:
         for file in files:
             digest.update(file.read_bytes())
         with safe_open(str(files.weights), framework="np") as tensors:
-            dimension = tensors.get_slice(_TENSOR).get_shape()[1]
+            dimension = min(tensors.get_slice(_TENSOR).get_shape()[1], SIZES[name])
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(files.weights.parent, error) from error
-    return f"{NAME}/{_MODEL}/{_POOLING}/{digest.hexdigest()[:16]}/{dimension}/unit"
+    return f"{name}/{_MODEL}/{_POOLING}/{digest.hexdigest()[:16]}/{dimension}/unit"
 
 
 class _Files(NamedTuple):

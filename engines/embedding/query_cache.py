@@ -72,7 +72,7 @@ class _Remembering:
     """An embedder that asks the cache first; see `registry.Embedder`."""
 
     def __init__(self, bare: Embedder, cache: QueryCache) -> None:
-        self.name, self.fingerprint, self.dimension = bare.name, bare.fingerprint, bare.dimension
+        self.name, self.fingerprint, self.dimension, self.quick = bare.name, bare.fingerprint, bare.dimension, bare.quick
         self.offsets = bare.offsets
         self._bare = bare
         self._cache = cache

@@ -13,7 +13,7 @@ _ANSWERS: Mapping[str, frozenset[str]] = {
     "/status": frozenset({"objects"}),
     "/events": frozenset({"events"}),
     "/query": frozenset({"rows"}),
-    "/search": frozenset({"hits"}),
+    "/search": frozenset({"hits", "ab"}),
     "/storage/bucket-health": frozenset({"buckets"}),
     "/storage/errors": frozenset({"errors", "groups"}),
     "/catalog/datasets/": frozenset({"columns"}),

@@ -21,12 +21,21 @@ def add_options(parser: Parser, *, generation: str) -> None:
     add_request_options(parser, reason="by hand")
 
 
-def run(args: argparse.Namespace, session: Session, verb: str) -> int:
-    """0 done or stored, 1 refused or failed. Raises UsageInvalid, GitRefused, ObjectUnknown."""
+def run(args: argparse.Namespace, session: Session, verb: str, model: str | None = None) -> int:
+    """model: that is to serve, in the place of a generation. 0 done or stored, 1 refused or failed.
+
+    Raises UsageInvalid, GitRefused, ObjectUnknown.
+    """
+    if model is not None and (args.write_spec or args.generation is not None):
+        raise UsageInvalid(
+            f"lakectl {verb}: --model goes with neither a GENERATION nor --write-spec.",
+            remedy="For good, name the model under `embed` in the spec of the Index.",
+        )
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session)
     if args.write_spec:
         return _written(args, session, verb, name)
-    return carry_out(session, args, verb, name, {} if args.generation is None else {"generation": args.generation})
+    payload = {"generation": args.generation, "model": model}
+    return carry_out(session, args, verb, name, {field: value for field, value in payload.items() if value is not None})
 
 
 def _written(args: argparse.Namespace, session: Session, verb: str, name: str) -> int:
@@ -45,12 +54,20 @@ def _written(args: argparse.Namespace, session: Session, verb: str, name: str) -
 
 
 def _former(here: Here, name: str) -> str | None:
-    """The generation that served before. None where nothing did, or a build without a name."""
+    """The generation that served before. None where nothing did, or a build without a name. Raises UsageInvalid for another model."""
     from reconciler.lakectl.reading_here import open_here
 
     state, _ = open_here(here)
     record = state.catalog.index(name.partition("/")[2])
-    return record.previous.generation if record is not None and record.previous is not None else None
+    if record is None or record.previous is None:
+        return None
+    model = record.corpus_of(record.previous).model
+    if record.serving is not None and model != record.corpus_of(record.serving).model:
+        raise UsageInvalid(
+            f"lakectl rollback --write-spec: another model served before, {model}.",
+            remedy="Name it under `embed` in the spec of the Index.",
+        )
+    return record.previous.generation
 
 
 def _declared(here: Here, name: str) -> str:

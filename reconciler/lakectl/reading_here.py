@@ -53,7 +53,7 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
 
     async def ask() -> dict[str, Any]:
         from api.bodies import as_model
-        from api.search import SearchBody, document, request_of
+        from api.search import SearchBody, answered
         from engines.errors import SearchInvalid
         from engines.reading import ANONYMOUS
         from reconciler.reading import reading
@@ -62,7 +62,7 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
             raise SearchInvalid(f"k must be at most {settings.limits.search_k}.", remedy="`limits.searchK` in lakehouse.yaml is the limit.")
         async with reading(state, settings) as readers:
             given = as_model({name: value for name, value in body.items() if value is not None}, SearchBody)
-            return document(await readers.searches.search(request_of(given), ANONYMOUS))
+            return await answered(readers.searches, given, ANONYMOUS)
 
     return asyncio.run(ask())
 

@@ -156,6 +156,25 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
+class ServedBeside:
+    """By `manifest` the index answers for a model beside the one that serves. None: it does not any more."""
+
+    op: ClassVar[str] = "served-beside"
+    object: str
+    model: str
+    manifest: ServingManifest | None
+
+    def to_dict(self) -> dict[str, Any]:
+        manifest = None if self.manifest is None else self.manifest.to_dict()
+        return {"op": self.op, "object": self.object, "model": self.model, "manifest": manifest}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        manifest = data["manifest"]
+        return cls(**{**data, "manifest": None if manifest is None else ServingManifest.from_dict(manifest)})
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """Somebody said what is to answer for the index; None: the rule decides again."""
 
@@ -335,6 +354,7 @@ Change: TypeAlias = (
     | CorpusAdded
     | BuildAdded
     | Served
+    | ServedBeside
     | Chosen
     | TruthMade
     | Forgotten

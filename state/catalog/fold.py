@@ -33,6 +33,7 @@ from state.catalog.entry import (
     Resumed,
     Retained,
     Served,
+    ServedBeside,
     Suspended,
     TableCommit,
     TruthMade,
@@ -217,7 +218,7 @@ def check_wanted(state: ObjectState | None, change: Change) -> None:
     Whoever decided on it did so before that. Without this the object would be back with nobody to remove it, its objects in buckets
     deleted or another's. The inventory (`Managed`) says that it is wanted again, and comes first.
     """
-    gives = isinstance(change, TableCommit | CorpusAdded | BuildAdded | Served | TruthMade | BucketOpened | Renamed)
+    gives = isinstance(change, TableCommit | CorpusAdded | BuildAdded | Served | ServedBeside | TruthMade | BucketOpened | Renamed)
     if gives and state is not None and state.managed is None and (state.gone or state.retained):
         what = "was removed" if state.gone else "is retained without a spec"
         raise ChangeRefused(f"{change.object} {what}, so `{change.op}` comes too late.")
@@ -232,7 +233,7 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
     match change:
         case TableCommit():
             return _with_table(state, _commit(state.table or Table(state.name, version=max(state.last_version, change.after)), change))
-        case CorpusAdded() | BuildAdded() | Served() | Chosen() | TruthMade() | Forgotten():
+        case CorpusAdded() | BuildAdded() | Served() | ServedBeside() | Chosen() | TruthMade() | Forgotten():
             return _with_index(state, _index(state.index or IndexRecord(state.name), change))
         case Retained() | Adopted():
             return _retain(state, isinstance(change, Retained))
@@ -400,14 +401,14 @@ def _schemas(table: Table, schema: Schema | None) -> tuple[Schema, ...]:
     return (*table.schemas, schema)
 
 
-def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | Chosen | TruthMade | Forgotten) -> IndexRecord:
+def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | ServedBeside | Chosen | TruthMade | Forgotten) -> IndexRecord:
     match change:
         case CorpusAdded():
             after = replace(index, corpora={**index.corpora, change.corpus.digest: change.corpus})
         case BuildAdded():
             _require_corpus(index, change.build.corpus, f"build {change.build.digest} is over")
             after = replace(index, builds={**index.builds, change.build.digest: change.build})
-        case Served():
+        case Served() | ServedBeside():
             after = _serve(index, change)
         case Chosen():
             after = replace(index, choice=change.choice)
@@ -426,21 +427,35 @@ def _require_corpus(index: IndexRecord, corpus: str, what: str) -> None:
         raise ChangeRefused(f"Index/{index.name} has no corpus {corpus}, which {what}.")
 
 
-def _serve(index: IndexRecord, change: Served) -> IndexRecord:
+def _serve(index: IndexRecord, change: Served | ServedBeside) -> IndexRecord:
     if change.manifest is not None and change.manifest.build not in index.builds:
         raise ChangeRefused(f"{change.object} has no build {change.manifest.build} to serve.")
     if change.manifest is not None and change.manifest.tail is not None:
         base = index.builds[change.manifest.build].corpus
         if change.manifest.tail.base != base:
             raise ChangeRefused(f"{change.object}: the tail is of corpus {change.manifest.tail.base}, the build of {base}.")
-    return index if change.manifest == index.serving else served(index, change)
+    if isinstance(change, ServedBeside) and change.manifest is not None and index.corpus_of(change.manifest).model != change.model:
+        raise ChangeRefused(f"{change.object}: build {change.manifest.build} is not of the model {change.model}.")
+    return served(index, change)
 
 
-def served(index: IndexRecord, change: Served) -> IndexRecord:
-    """The index after its pointer moved. The way back is to what answered before in another way: newer rows alone do not change it."""
+def served(index: IndexRecord, change: Served | ServedBeside) -> IndexRecord:
+    """The index after a pointer of it moved. The way back is to what answered before in another way: newer rows alone do not change it.
+    A model that served answers beside from now on; one that serves does not."""
+    manifest = change.manifest
+    if isinstance(change, ServedBeside):
+        beside = {model: known for model, known in index.beside.items() if model != change.model}
+        return replace(index, beside=beside if manifest is None else {**beside, change.model: manifest})
     before = index.serving
-    same = before is None or (change.manifest is not None and index.same_way(change.manifest, before))
-    return replace(index, serving=change.manifest, previous=index.previous if same else before)
+    if manifest == before:
+        return index
+    same = before is None or (manifest is not None and index.same_way(manifest, before))
+    after = replace(index, serving=manifest, previous=index.previous if same else before)
+    if manifest is None:
+        return after
+    former, now = ("" if before is None else index.corpus_of(before).model), index.corpus_of(manifest).model
+    beside = {model: known for model, known in index.beside.items() if model != now}
+    return replace(after, beside=beside if before is None or former == now else {**beside, former: before})
 
 
 def _forget(index: IndexRecord, change: Forgotten) -> IndexRecord:
@@ -452,6 +467,8 @@ def _forget(index: IndexRecord, change: Forgotten) -> IndexRecord:
         raise ChangeRefused(f"{change.object} has no answers of {', '.join(unknown)} to forget.")
     if index.serving is not None and index.serving.build in change.builds:
         raise ChangeRefused(f"{change.object} serves build {index.serving.build}, so it cannot be forgotten.")
+    if answers := [model for model, manifest in index.beside.items() if manifest.build in change.builds]:
+        raise ChangeRefused(f"{change.object} answers for {', '.join(answers)} by a build that therefore cannot be forgotten.")
     builds = {digest: build for digest, build in index.builds.items() if digest not in change.builds}
     needed = {build.corpus for build in builds.values()} & set(change.corpora)
     if needed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Self
 
@@ -89,6 +89,11 @@ class Corpus:
     def own_refs(self) -> tuple[ObjectRef, ...]:
         """Of what embedding made."""
         return _with_aside(self.ref, self.aside)
+
+    @property
+    def model(self) -> str:
+        """The model's name, with which a fingerprint begins."""
+        return self.fingerprint.partition("/")[0]
 
     @property
     def refs(self) -> tuple[ObjectRef, ...]:
@@ -261,16 +266,19 @@ class ServingManifest:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What is to answer for an index by somebody's word, until another word: the IndexGeneration of this name as its spec has it, or, where
-    `engine` is given, exactly this recipe, that once had the name."""
+    `engine` is given, exactly this recipe, that once had the name. `model`: the one that is to serve in the place of `instead_of`, which
+    the spec named then; None for the spec's."""
 
     generation: str | None
     engine: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     search: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    model: str | None = None
+    instead_of: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        known = {"generation": self.generation, "engine": self.engine}
-        return known | {"parameters": dict(self.parameters), "search": dict(self.search)}
+        known = {"generation": self.generation, "engine": self.engine, "parameters": dict(self.parameters), "search": dict(self.search)}
+        return known | ({} if self.model is None else {"model": self.model, "instead_of": self.instead_of})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -280,7 +288,7 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
     """A logical index: its corpora and builds by digest, what serves now, what served before (the way back), what is to serve where
-    somebody said so, and what it is measured by, by EvalSet."""
+    somebody said so, what it is measured by, by EvalSet, and what answers for models beside the one that serves, by the model's name."""
 
     name: str
     corpora: Mapping[str, Corpus] = field(default_factory=dict, hash=False)
@@ -289,16 +297,38 @@ class IndexRecord:
     previous: ServingManifest | None = None
     choice: Choice | None = None
     truths: Mapping[str, EvalTruth] = field(default_factory=dict, hash=False)
+    beside: Mapping[str, ServingManifest] = field(default_factory=dict, hash=False)
 
     def same_way(self, one: ServingManifest, other: ServingManifest) -> bool:
-        """Whether both answer by the same recipe, searched in the same way, whatever rows they hold. Of builds that are recorded."""
+        """Whether both answer by the same model and recipe, searched in the same way, whatever rows they hold. Of recorded builds."""
         recipes = [(build.engine, build.parameters) for build in (self.builds[one.build], self.builds[other.build])]
-        return recipes[0] == recipes[1] and (one.generation, one.search) == (other.generation, other.search)
+        same = self.corpus_of(one).fingerprint == self.corpus_of(other).fingerprint
+        return same and recipes[0] == recipes[1] and (one.generation, one.search) == (other.generation, other.search)
+
+    def corpus_of(self, manifest: ServingManifest) -> Corpus:
+        """What its build, which is recorded, was built over."""
+        return self.corpora[self.builds[manifest.build].corpus]
+
+    @property
+    def answers(self) -> Mapping[str, ServingManifest]:
+        """What answers for each model, by its name; first the one that serves."""
+        known = self.serving is not None and self.serving.build in self.builds
+        serving = {self.corpus_of(self.serving).model: self.serving} if known and self.serving is not None else {}
+        return serving | {model: manifest for model, manifest in self.beside.items() if model not in serving}
+
+    def by_model(self, name: str) -> IndexRecord:
+        """The same index, as if this model served, by its name: nothing was chosen for it, nothing served before."""
+        return replace(self, serving=self.answers.get(name), previous=None, choice=None)
+
+    @property
+    def manifests(self) -> tuple[ServingManifest, ...]:
+        """Of what serves, of what answers beside, and of what served before."""
+        return tuple(manifest for manifest in (self.serving, *self.beside.values(), self.previous) if manifest is not None)
 
     @property
     def tails(self) -> tuple[Tail, ...]:
-        """Of what serves, and of what served before."""
-        return tuple(manifest.tail for manifest in (self.serving, self.previous) if manifest is not None and manifest.tail is not None)
+        """Of all manifests."""
+        return tuple(manifest.tail for manifest in self.manifests if manifest.tail is not None)
 
     @property
     def aside(self) -> Aside | None:
@@ -325,6 +355,7 @@ class IndexRecord:
             "previous": None if self.previous is None else self.previous.to_dict(),
             **({"choice": self.choice.to_dict()} if self.choice is not None else {}),
             **({"truths": [truth.to_dict() for truth in self.truths.values()]} if self.truths else {}),
+            **({"beside": {model: manifest.to_dict() for model, manifest in self.beside.items()}} if self.beside else {}),
         }
 
     @classmethod
@@ -338,4 +369,5 @@ class IndexRecord:
             None if previous is None else ServingManifest.from_dict(previous),
             Choice.from_dict(data["choice"]) if "choice" in data else None,
             {truth["eval_set"]: EvalTruth.from_dict(truth) for truth in data.get("truths", ())},
+            {model: ServingManifest.from_dict(manifest) for model, manifest in data.get("beside", {}).items()},
         )

@@ -209,6 +209,26 @@ def _builds(state: ObjectState) -> Iterator[Row]:
             )
 
 
+def _index_models(state: ObjectState) -> Iterator[Row]:
+    for index in _indexes(state):
+        for model, manifest in index.answers.items():
+            corpus, build, tail = index.corpus_of(manifest), index.builds[manifest.build], manifest.tail
+            yield (
+                index.name,
+                model,
+                manifest == index.serving,
+                corpus.fingerprint,
+                corpus.dimension,
+                manifest.generation,
+                build.engine,
+                manifest.build,
+                build.count - (tail.hidden - tail.chunks if tail else 0),
+                tail.rows if tail else corpus.rows,
+                tail.table_version if tail else corpus.table_version,
+                tail.changed if tail else 0,
+            )
+
+
 def _eval_sets(state: ObjectState) -> Iterator[Row]:
     for index in _indexes(state):
         for truth in index.truths.values():
@@ -300,6 +320,14 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             """index build generation engine parameters:json corpus snapshot table_version:int64 fingerprint count:int64
             dimension:int64 seconds:float64 bytes:int64 files:json serving:bool""",
             _builds,
+        ),
+        _table(
+            "index_models",
+            "The models that answer for each index: the one that serves, and those beside it.",
+            "Index",
+            """index model serving:bool fingerprint dimension:int64 generation engine build chunks:int64 rows:int64 table_version:int64
+            changed_since:int64""",
+            _index_models,
         ),
         _table(
             "eval_sets",

@@ -115,7 +115,14 @@ class Searches:
         if self.error is not None:
             raise self.error
         hits = (Hit(key='["C-1"]', chunk=0, text="Java and Kafka", score=0.75),)
-        return SearchResult(hits=hits, index=request.index, generation="resumes-g1", versions={"candidates": 3})
+        model = request.version or "builtin"
+        return SearchResult(hits=hits, index=request.index, generation="resumes-g1", versions={"candidates": 3}, model=model)
+
+    async def judged(self, request: SearchRequest, reader: Reader) -> Mapping[str, frozenset[str]]:
+        return {"resumes-eval": frozenset(['["C-1"]', '["C-2"]'])}
+
+    async def queries(self, index: str, eval_set: str, reader: Reader) -> Mapping[tuple[str, str | None], frozenset[str]]:
+        return {("java", None): frozenset(['["C-1"]']), ("kafka", "city = 'Chicago'"): frozenset()}
 
 
 @dataclass

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from math import log2
 from typing import Any
 
 import pytest
 
-from api.search import SearchAnswer
-from engines import errors
+from api.search import SearchAnswer, SearchComparison, SearchSetComparison
+from engines import comparing, errors
 from engines.ranking import Ranking, Stage
 from engines.reading import Reader
 from engines.search import SearchRequest, SearchResult
@@ -19,6 +20,7 @@ async def test_hits_say_what_found_them(client: Any, world: Any) -> None:
         "hits": [{"key": '["C-1"]', "chunk": 0, "text": "Java and Kafka", "score": 0.75}],
         "mode": "vector",
         "index": "resumes",
+        "model": "builtin",
         "generation": "resumes-g1",
         "versions": {"candidates": 3},
     }
@@ -51,6 +53,13 @@ async def test_a_vector_is_asked_as_given(client: Any, world: Any) -> None:
         ({"index": "resumes", "text": "a", "groupBy": "file"}, "'row'"),
         ({"index": "resumes", "text": "a", "diversity": 2}, "must be at most 1"),
         ({"index": "resumes", "text": "a", "rerank": "cohere"}, "'builtin'"),
+        ({"index": "resumes", "text": "a", "ab": ["builtin"]}, "at least 2 items"),
+        ({"index": "resumes", "text": "a", "ab": ["a", "b", "c"]}, "at most 2 items"),
+        ({"index": "resumes", "text": "a", "ab": ["a", "a"]}, "`ab` names two different models or generations"),
+        ({"index": "resumes", "text": "a", "ab": ["a", "b"], "model": "a"}, "in the place of `model`"),
+        ({"index": "resumes", "evalSet": "e"}, "`evalSet` goes with `ab`"),
+        ({"index": "resumes", "evalSet": "e", "ab": ["a", "b"], "text": "a"}, "in the place of `text`, `vector` and `filter`"),
+        ({"index": "resumes", "evalSet": "e", "ab": ["a", "b"], "filter": "a"}, "in the place of `text`, `vector` and `filter`"),
     ],
 )
 async def test_requests_that_contradict_themselves_are_named(client: Any, world: Any, body: object, words: str) -> None:
@@ -84,6 +93,40 @@ async def test_stages_are_told_where_they_are_asked_for(client: Any, world: Any,
         {"stage": "filter", "chunks": 3, "candidates": []},
         {"stage": "vector", "weight": 1.0, "candidates": [{"key": '["C-1"]', "chunk": 0, "rank": 1, "score": 0.75}]},
     ]
+
+
+async def test_two_versions_answer_side_by_side(client: Any, world: Any) -> None:
+    response = await client.post("/search", json={"index": "resumes", "text": "java", "k": 3, "ab": ["builtin", "minilm"]})
+    answer = await response.json()
+    SearchComparison.model_validate_json(await response.read())
+    assert [one["model"] for one in answer["ab"]] == ["builtin", "minilm"]
+    assert [request.version for request in world.searches.asked] == ["builtin", "minilm"]
+    gain = round(1 / (1 + 1 / log2(3)), 9)
+    agreement = answer["agreement"]
+    assert (agreement["k"], agreement["overlap"], agreement["rankCorrelation"]) == (3, 1.0, None), "one row has no order"
+    assert [round(one, 9) for one in agreement["ndcg"]["resumes-eval"]] == [gain, gain]
+
+
+async def test_two_versions_answer_all_queries_of_a_set(client: Any, world: Any) -> None:
+    response = await client.post("/search", json={"index": "resumes", "k": 3, "ab": ["builtin", "minilm"], "evalSet": "resumes-eval"})
+    answer = await response.json()
+    SearchSetComparison.model_validate_json(await response.read())
+    assert answer == {
+        "evalSet": "resumes-eval", "ab": ["builtin", "minilm"], "k": 3, "queries": 2, "judged": 1,
+        "overlap": 1.0, "rankCorrelation": None, "ndcg": [1.0, 1.0], "better": [0, 0],
+    }  # fmt: skip
+    asked = [(request.text, request.filter, request.version) for request in world.searches.asked]
+    assert asked == [
+        ("java", None, "builtin"), ("java", None, "minilm"),
+        ("kafka", "city = 'Chicago'", "builtin"), ("kafka", "city = 'Chicago'", "minilm"),
+    ]  # fmt: skip
+
+
+async def test_a_comparison_has_a_bound(client: Any, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "MOST_COMPARED", 2)
+    response = await client.post("/search", json={"index": "resumes", "text": "java", "k": 3, "ab": ["builtin", "minilm"]})
+    assert (response.status, (await response.json())["detail"]) == (400, "k must be at most 2 in a comparison, not 3.")
+    assert not world.searches.asked
 
 
 async def test_an_infinite_vector_is_refused(client: Any) -> None:

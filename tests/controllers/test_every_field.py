@@ -32,7 +32,8 @@ HONOURED = {
     "freshness.staleAfter cache.pin "
     "migrations.from migrations.rename migrations.cast migrations.drop migrations.split.*.into migrations.split.*.separator "
     "migrations.concat.*.columns migrations.concat.*.separator migrations.expression",
-    "Index": "dataset text chunk.by chunk.tokens chunk.overlap serve.generation rebuildShare keep bucket lexical",
+    "Index": "dataset text chunk.by chunk.tokens chunk.overlap embed.model.builtin.dimensions embed.also.builtin.dimensions "
+    "serve.generation rebuildShare keep bucket lexical",
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed lance.type lance.partitions lance.m "
     "lance.efConstruction lance.nprobes lance.refineFactor lance.ef",
     "EvalSet": "index k queries generate.queries generate.seed",
@@ -43,7 +44,7 @@ FOR_PEOPLE = {"Dataset": "owner description tags sensitivity columns.*.descripti
 """Fields that say something and ask for nothing."""
 
 FILES = "source: {files: a.csv}"
-NOT_BUILT = (("Index", "dataset: a, text: t, embed: {model: {ollama: x}}", "embed.model.ollama"),)
+NOT_BUILT = (("Index", "dataset: a, text: t, embed: {model: {ollama: x}, also: [{ollama: y}]}", "embed.model.ollama embed.also.ollama"),)
 """A spec of the kind, and the fields for which it is refused."""
 
 BUILT = (

@@ -12,11 +12,26 @@ from hypothesis import strategies as st
 
 from controllers.index import plan as index
 from controllers.index.following import LEAST, Lag, lag, near
-from controllers.index.steps import Base, BuildOwn, Candidate, Embed, Follow, Forget, IndexWords, Observed, Serve, Unchoose
+from controllers.index.models import in_force, kept
+from controllers.index.steps import (
+    Base,
+    Beside,
+    BuildOwn,
+    Candidate,
+    Embed,
+    Follow,
+    Forget,
+    IndexWords,
+    Observed,
+    Serve,
+    Unchoose,
+    Version,
+    Withdraw,
+)
 from controllers.index_generation import plan as generation
 from controllers.index_generation.plan import BuildGeneration
 from controllers.outcome import Ready, Stalled, Waiting
-from specs.kinds.index import IndexSpec
+from specs.kinds.index import IndexSpec, model_name
 from specs.parse import parse_file
 from specs.resource import Resource
 from state import reasons
@@ -422,6 +437,87 @@ class TestEndings:
         outcome = index.conclude(resource, observed(None))
         assert isinstance(outcome, Stalled)
         assert (outcome.reason, outcome.message.startswith(named)) == (reasons.NOT_SUPPORTED, True)
+
+
+class TestModels:
+    spec = index_of(", embed: {also: [{builtin: {dimensions: 64}}, {builtin: {dimensions: 128}}]}")
+
+    def served(self, **facts: Any) -> Observed:
+        return observed(record("c1", ((G1, "c1"),), G1), G1, **facts)
+
+    def test_what_is_beside_comes_after_what_serves(self) -> None:
+        lane = Version("builtin-64", observed(None, want="s1"))
+        (step,) = index.plan(self.spec, observed(record("c1"), OWN, versions=(lane,)))
+        assert isinstance(step, BuildOwn)
+        (step,) = index.plan(self.spec, self.served(versions=(lane,)))
+        assert step == Beside("builtin-64", Embed("nothing is embedded yet", "s1", 1000))
+        assert (step.why, step.summary()) == ("nothing is embedded yet", "embed the texts that are new or changed, by builtin-64")
+        assert step.work == step.step.work
+
+    def test_it_is_built_by_the_recipe_that_serves(self) -> None:
+        way = replace(candidate("g1", "s1"), declared=False)
+        lane = Version("builtin-64", observed(record("s1"), way, want="s1"))
+        (step,) = index.plan(self.spec, self.served(versions=(lane,)))
+        assert step.summary() == "build the g1 hnsw index, by builtin-64"
+
+    def test_all_models_follow_the_rows_before_anything_is_made(self) -> None:
+        behind = Lag(corpus("s1"), 2, None, LEAST)
+        making = Version("builtin-64", observed(None, want="s1"))
+        former = Version("minilm", observed(record("s1", ((OWN, "s1"),), OWN), want="s1", lag=behind), former=True)
+        for now in (self.served(versions=(making, former)), observed(None, versions=(making, former))):
+            (step,) = index.plan(self.spec, now)
+            assert isinstance(step, Beside)
+            assert (step.model, type(step.step)) == ("minilm", Follow)
+
+    def test_the_former_model_is_not_made_anew(self) -> None:
+        former = Version("minilm", observed(record("s1"), want="s9"), former=True)
+        assert index.plan(self.spec, self.served(versions=(former,))) == ()
+
+    def test_what_nobody_names_is_let_go_of(self) -> None:
+        known = replace(record("c1", ((G1, "c1"),), G1), beside={"minilm": manifest(G1), "builtin-64": manifest(G1)})
+        now = observed(known, G1, versions=(Version("builtin-64", self.served()),))
+        (step,) = index.plan(self.spec, now)
+        assert isinstance(step, Withdraw)
+        assert (step.model, step.summary(), step.work) == ("minilm", "let go of the model minilm", None)
+        assert index.plan(self.spec, replace(now, unavailable={"minilm": "it is not installed"})) == ()
+
+    def test_what_is_beside_is_kept_whatever_keep_says(self) -> None:
+        other = candidate("g2", "s1")
+        known = record("c0 c1 s1", ((candidate("g0", "c0"), "c0"), (G1, "c1"), (other, "s1")), G1)
+        lane = replace(known, serving=manifest(other))
+        spec = index_of(", keep: 1, embed: {also: [{builtin: {dimensions: 64}}]}")
+        beside = Version("builtin-64", observed(lane, replace(other, declared=False), want="s1"))
+        now = observed(replace(known, beside={"builtin-64": manifest(other)}), G1, versions=(beside,))
+        assert index.plan(spec, now) == (), "one former build is kept"
+        more = record("c0 c1 s1", ((candidate("g9", "c0"), "c0"), (candidate("g0", "c0"), "c0"), (G1, "c1"), (other, "s1")), G1)
+        now = observed(replace(more, beside={"builtin-64": manifest(other)}), G1, versions=(beside,))
+        assert index.plan(spec, now) == (Forget("keep: 1", (), ("g9@c0",)),)
+
+    def test_a_model_that_cannot_be_opened_is_told_beside_what_serves(self) -> None:
+        outcome = index.conclude(self.spec, self.served(unavailable={"minilm": "it is not installed"}))
+        assert isinstance(outcome, Stalled)
+        assert outcome.message == "g1 serves 7 chunks of 5 rows; minilm is to be beside it, but: it is not installed"
+        assert outcome.detail["generation"] == "g1"
+
+    @pytest.mark.parametrize(
+        ("chosen", "named", "model", "others"),
+        [
+            (None, "builtin", "builtin", ("builtin-64", "builtin-128")),
+            (Choice(None, model="builtin-64", instead_of="builtin"), "builtin", "builtin-64", ("builtin", "builtin-128")),
+            (Choice("g1", model="minilm", instead_of="builtin"), "builtin", "minilm", ("builtin", "builtin-64", "builtin-128")),
+            (Choice(None, model="builtin-64", instead_of="minilm"), "builtin", "builtin", ("builtin-64", "builtin-128")),
+            (Choice(None, model="nomic", instead_of="builtin"), "builtin", "builtin", ("builtin-64", "builtin-128")),
+        ],
+    )
+    def test_which_model_is_to_serve(self, chosen: Choice | None, named: str, model: str, others: tuple[str, ...]) -> None:
+        spec, known = self.spec.spec_as(IndexSpec), replace(record(), choice=chosen)
+        assert model_name(in_force(spec, known).embed.model) == model
+        assert kept(spec, known) == others
+
+    def test_a_choice_ends_with_the_model_that_it_was_made_against(self) -> None:
+        known = replace(record("c1", ((G1, "c1"),), G1), choice=Choice(None, model="minilm", instead_of="builtin-64"))
+        (step,) = index.plan(self.spec, observed(known, G1))
+        assert step == Unchoose("the spec names another model, builtin")
 
 
 class TestWords:

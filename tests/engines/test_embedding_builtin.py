@@ -54,6 +54,22 @@ def test_it_is_wordllama() -> None:
         assert builtin.load().tokens(text) == len(bare.tokenize([text])[0].ids)
 
 
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_shortened_one_is_wordllama_shortened(size: int) -> None:
+    import wordllama
+
+    bare = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True, trunc_dim=size)
+    model = open_embedder(f"builtin-{size}")
+    np.testing.assert_allclose(model.embed(TEXTS), bare.embed(TEXTS, norm=True), atol=1e-6)
+    assert (model.name, model.dimension) == (f"builtin-{size}", size)
+    assert model.fingerprint == fingerprint(f"builtin-{size}")
+    assert len({fingerprint(name) for name in builtin.SIZES}) == 3, "models of their own"
+    with pytest.raises(EngineUnsupported, match="builtin-100"):
+        open_embedder("builtin-100")
+
+
 def test_vectors_have_length_one_and_an_empty_text_has_none() -> None:
     vectors = open_embedder().embed([*TEXTS, ""])
     assert vectors.shape == (len(TEXTS) + 1, 256)

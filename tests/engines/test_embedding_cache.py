@@ -176,7 +176,7 @@ class Counting:
     def __init__(self) -> None:
         self._bare = open_embedder()
         self.name, self.fingerprint, self.dimension = self._bare.name, self._bare.fingerprint, self._bare.dimension
-        self.offsets = self._bare.offsets
+        self.offsets, self.quick = self._bare.offsets, self._bare.quick
         self.asked: list[str] = []
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -32,20 +32,23 @@ from engines.errors import (
     ModelUnavailable,
     SearchInvalid,
 )
+from engines.open_builds import RETRY_AFTER, OpenBuilds, Slot
 from engines.reading import ANONYMOUS, Reader
 from engines.search import SearchRequest, SearchService
+from engines.serving import Serving
 from engines.sql.tables import RESCUED_FOR
 from engines.vectors import builds
 from engines.vectors.builds import BuildTask
 from engines.vectors.corpus import CorpusTask, make_corpus
 from engines.vectors.registry import open_engine
-from state.catalog.indexes import Build, IndexRecord, ServingManifest
+from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest
 from state.errors import ObjectCorrupt
 from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
 from state.places import BucketConfig
 
 pytestmark = pytest.mark.anyio
+SLOT = Slot("resumes", "builtin")
 
 TEXTS = ["java developer in chicago", "python developer in berlin", "banana bread recipe", "apple pie recipe", "car repair manual"]
 
@@ -111,6 +114,7 @@ class World:
     catalog: Catalog = field(default_factory=Catalog)
     now: float = 0.0
     waits: str | None = None
+    corpora: dict[str, Corpus] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.files = Files(self.root / "lake")
@@ -123,9 +127,18 @@ class World:
         task = CorpusTask("resumes", "candidates", {}, f"s{version}", version, 0, ("text",), Chunking(), "builtin", target, "corpora", work)
         rows = pa.RecordBatch.from_pydict({"key": [f"[{at}]" for at in range(len(texts))], "text": list(texts)})
         corpus = make_corpus(task, [rows], lambda done, total: None)
+        self.corpora[corpus.digest] = corpus
         recipe = open_engine(engine).recipe({})
         path = str(self.root / "lake" / corpus.ref.key)
         return builds.run(BuildTask(corpus, path, generation, engine, recipe.build, target, "builds"), lambda done, total: None)
+
+    @property
+    def builds(self) -> OpenBuilds:
+        return self.service._builds
+
+    @property
+    def held(self) -> Serving:
+        return self.builds._held[SLOT]
 
     def remove(self) -> None:
         self.catalog.records.clear()
@@ -133,7 +146,8 @@ class World:
     def serve(self, build: Build, search: Mapping[str, Any] | None = None) -> None:
         manifest = ServingManifest(build.digest, build.generation, search or {})
         known = self.catalog.records.get("resumes", IndexRecord("resumes"))
-        self.catalog.records["resumes"] = replace(known, builds={**known.builds, build.digest: build}, serving=manifest)
+        with_build = replace(known, corpora=dict(self.corpora), builds={**known.builds, build.digest: build}, serving=manifest)
+        self.catalog.records["resumes"] = with_build
 
     async def find(self, text: str = "java developer in chicago", **given: Any) -> list[tuple[str, str]]:
         result = await self.service.search(SearchRequest("resumes", text, **given))
@@ -257,7 +271,7 @@ async def test_another_model_than_the_vectors_is_never_mixed_in(world: World) ->
 
 async def test_a_query_whose_vector_is_of_no_use_is_refused(world: World) -> None:
     class Broken:
-        name, fingerprint, dimension = "builtin", open_embedder().fingerprint, 256
+        name, fingerprint, dimension, quick = "builtin", open_embedder().fingerprint, 256, True
         embed = staticmethod(lambda texts: np.full((len(texts), 256), np.nan, dtype=np.float32))
 
     world.service = SearchService(world.catalog, world.files, Filters(), open_model=lambda model: Broken())  # type: ignore[arg-type, return-value]
@@ -326,7 +340,7 @@ async def test_the_old_build_answers_until_the_new_one_is_open(world: World) -> 
         assert (result.generation, result.versions, len(result.hits)) == ("g1", {"candidates": 3}, 5)
     await until(lambda: len(world.files.asked) > asked)
     world.files.gate.set()
-    await until(lambda: world.service._held["resumes"].manifest.build == newer.digest)
+    await until(lambda: world.held.manifest.build == newer.digest)
     result = await world.service.search(SearchRequest("resumes", TEXTS[0], k=100))
     assert (result.generation, result.versions, len(result.hits)) == ("g2", {"candidates": 4}, 6)
 
@@ -337,14 +351,14 @@ async def test_a_promotion_is_loaded_before_anybody_asks(world: World) -> None:
     newer = world.build([*TEXTS, "java developer in chicago, senior"], version=4, generation="g2")
     world.serve(newer)
     world.service.follow({"Dataset/candidates", "Index/others", "Index/resumes"})
-    await until(lambda: world.service._held["resumes"].manifest.build == newer.digest)
+    await until(lambda: world.held.manifest.build == newer.digest)
     assert (await world.service.search(SearchRequest("resumes", TEXTS[0]))).generation == "g2"
     asked = len(world.files.asked)
     world.service.follow({"Index/resumes"})
     assert len(world.files.asked) == asked
     world.catalog.records.clear()
     world.service.follow({"Index/resumes"})
-    assert not world.service._held
+    assert not world.builds._held
 
 
 async def test_no_answer_is_mixed_or_lost_while_builds_change(world: World) -> None:
@@ -367,7 +381,7 @@ async def test_no_answer_is_mixed_or_lost_while_builds_change(world: World) -> N
         for turn in range(6):
             wanted = pair[(turn + 1) % 2]
             world.serve(wanted)
-            await until(lambda digest=wanted.digest: world.service._held["resumes"].manifest.build == digest)  # type: ignore[misc]
+            await until(lambda digest=wanted.digest: world.held.manifest.build == digest)  # type: ignore[misc]
         running = False
     assert seen == {"g1", "g2"}
 
@@ -381,7 +395,7 @@ async def test_an_index_that_cannot_read_its_files_is_opened_again_by_the_next_s
     def fail(*given: object) -> None:
         raise BuildFailed("LanceDB cannot search its index: a file is not there.")
 
-    monkeypatch.setattr(world.service._held["resumes"].index, "search", fail)
+    monkeypatch.setattr(world.held.index, "search", fail)
     with pytest.raises(BuildFailed):
         await world.find()
     assert await world.find() == found
@@ -395,7 +409,7 @@ async def test_new_search_parameters_need_no_loading(world: World) -> None:
     world.serve(build, {"efSearch": 20})
     await world.find()
     assert len(world.files.asked) == asked
-    assert world.service._held["resumes"].index.describe()["search"] == {"efSearch": 20}
+    assert world.held.index.describe()["search"] == {"efSearch": 20}
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -406,7 +420,7 @@ async def test_a_load_that_ends_after_a_rollback_takes_nothing_over(world: World
     world.files.gate.clear()
     world.serve(newer)
     await world.find()
-    load = world.service._loading["resumes"]
+    load = world.builds._loading[SLOT]
     world.serve(older)
     if told:
         world.service.follow(["Index/resumes"])
@@ -415,7 +429,7 @@ async def test_a_load_that_ends_after_a_rollback_takes_nothing_over(world: World
     await anyio.lowlevel.checkpoint()
     result = await world.service.search(SearchRequest("resumes", TEXTS[0], k=100))
     assert (result.generation, len(result.hits)) == ("g1", 5)
-    assert not world.service._loading, "the newer build is let go"
+    assert not world.builds._loading, "the newer build is let go"
 
 
 @pytest.mark.parametrize("ending", [World.remove, lambda world: world.service.close()])
@@ -424,13 +438,13 @@ async def test_a_load_that_ends_after_its_index_keeps_nothing_open(world: World,
     world.files.gate.clear()
     waiting = asyncio.ensure_future(world.find())
     await until(lambda: bool(world.files.asked))
-    load = world.service._loading["resumes"]
+    load = world.builds._loading[SLOT]
     ending(world)
     world.files.gate.set()
     await asyncio.wait([waiting, load.done])
     await anyio.lowlevel.checkpoint()
-    assert not world.service._held
-    assert not world.service._loading
+    assert not world.builds._held
+    assert not world.builds._loading
 
 
 async def test_told_of_new_search_parameters_it_loads_nothing(world: World) -> None:
@@ -440,9 +454,9 @@ async def test_told_of_new_search_parameters_it_loads_nothing(world: World) -> N
     asked = len(world.files.asked)
     world.serve(build, {"efSearch": 20})
     world.service.follow(["Index/resumes"])
-    assert world.service._held["resumes"].index.describe()["search"] == {"efSearch": 20}
+    assert world.held.index.describe()["search"] == {"efSearch": 20}
     assert len(world.files.asked) == asked
-    assert not world.service._loading
+    assert not world.builds._loading
 
 
 async def test_a_successor_that_cannot_be_opened_leaves_the_old_one_answering(world: World) -> None:
@@ -453,13 +467,13 @@ async def test_a_successor_that_cannot_be_opened_leaves_the_old_one_answering(wo
     asked = len(world.files.asked)
     world.serve(newer)
     await world.find()
-    await until(lambda: world.service._loading["resumes"].done.done())
+    await until(lambda: world.builds._loading[SLOT].done.done())
     assert len(await world.find(k=100)) == 5
     assert len(world.files.asked) == asked + 1, "it is not tried again at once"
     world.files.error = None
-    world.now += search.RETRY_AFTER
+    world.now += RETRY_AFTER
     await world.find()
-    await until(lambda: world.service._held["resumes"].manifest.build == newer.digest)
+    await until(lambda: world.held.manifest.build == newer.digest)
     assert len(await world.find(k=100)) == 2
 
 
@@ -478,12 +492,12 @@ async def test_a_build_that_was_made_again_is_opened_again(world: World) -> None
     build = world.build()
     world.serve(build)
     await world.find()
-    first = world.service._held["resumes"]
+    first = world.held
     vectors = build.files["vectors"]
     again = replace(build, files={**build.files, "vectors": replace(vectors, sha256="0" * 64)})
     world.serve(again)
     world.service.follow(["Index/resumes"])
-    await until(lambda: world.service._held["resumes"] is not first)
+    await until(lambda: world.held is not first)
     assert await world.find()
 
 
@@ -502,12 +516,12 @@ async def test_files_of_a_rescue_bucket_are_told_each_time_and_their_own_looked_
     world.now += RESCUED_FOR + 1
     world.files.error = ObjectCorrupt("far", "a", expected="1 byte", found="none")
     await rescues()
-    await until(lambda: len(world.files.asked) > asked and not world.service._looking)
+    await until(lambda: len(world.files.asked) > asked and not world.builds._looking)
     assert await rescues() == ("mirror",), "what was opened serves on"
     world.files.error = world.files.failure = None
     world.now += RESCUED_FOR + 1
     await rescues()
-    await until(lambda: not world.service._looking)
+    await until(lambda: not world.builds._looking)
     told = len(world.files.told)
     assert (await rescues(), len(world.files.told)) == ((), told)
 
@@ -539,5 +553,5 @@ async def test_an_index_that_is_removed_is_let_go(world: World) -> None:
     world.catalog.records.clear()
     with pytest.raises(IndexUnknown):
         await world.find()
-    assert not world.service._held
-    assert not world.service._loading
+    assert not world.builds._held
+    assert not world.builds._loading

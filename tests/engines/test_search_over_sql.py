@@ -203,8 +203,8 @@ def test_which_build_answers_for_a_version() -> None:
     held = {f"c{version}": Corpus(f"c{version}", ref, 1, 1, f"s{version}", version, "f", 1) for version in (1, 4, 6)}
     builds = {f"b{version}": Build(f"b{version}", None, "flat", {}, f"c{version}", {}, 1, 1, 0.1) for version in (1, 4, 6)}
     record = IndexRecord("resumes", held, builds, ServingManifest("b6", None))
-    assert [choose(record, table, version).corpus.table_version for version in (3, 4, 5, 6, 8)] == [4, 4, 4, 6, 6]
-    assert choose(record, table, at(5)).table.version == 5
+    assert [choose(record, table, version, "f").corpus.table_version for version in (3, 4, 5, 6, 8)] == [4, 4, 4, 6, 6]
+    assert choose(record, table, at(5), "f").table.version == 5
     only = IndexRecord("resumes", {"c1": held["c1"]}, {"b1": builds["b1"]}, ServingManifest("b1", None))
     with pytest.raises(VersionUnknown, match=r"its builds are of version 1, and versions 3 to 8 are kept"):
-        choose(only, table, 5)
+        choose(only, table, 5, "f")

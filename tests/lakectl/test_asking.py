@@ -161,6 +161,57 @@ def test_stages_are_shown_below_the_hits(daemon: Daemon, lakectl: Callable[..., 
     )
 
 
+AGREEMENT = {"k": 3, "overlap": 0.5, "rankCorrelation": -0.25, "ndcg": {"resumes-eval": [0.631, 1]}}
+
+
+def test_two_versions_are_shown_side_by_side(daemon: Daemon, lakectl: Callable[..., Said], golden: Any) -> None:
+    long = "streams events with kafka for a bank, and looks after the brokers, the schemas and whoever writes them wrongly"
+    more = {"key": '["a-very-long-key-of-a-row-that-nobody-can-read-at-once"]', "chunk": 2, "text": long, "score": 0.3}
+    wide = {"key": '["c3"]', "chunk": 0, "text": "漢字かな交じり文 \x1b[31m", "score": 0.25}
+    one = {**HITS, "model": "builtin", "generation": None, "hits": [*HITS["hits"], more]}
+    other = {**HITS, "model": "minilm", "hits": [more, {**HITS["hits"][0], "score": 0.2}, wide]}
+    daemon.answers["/search"] = {"ab": [one, other], "agreement": AGREEMENT}
+    said = lakectl("--url", daemon.url, "search", "resumes", "kafka", "-k", "3", "--ab", "builtin", "resumes-g1")
+    golden.check("search-ab.txt", said.out)
+    assert daemon.asked[-1][1] == {"index": "resumes", "text": "kafka", "k": 3, "ab": ["builtin", "resumes-g1"]}
+    nothing = {"k": 3, "overlap": None, "rankCorrelation": None, "ndcg": {}}
+    daemon.answers["/search"] = {"ab": [{**one, "hits": []}, {**other, "hits": []}], "agreement": nothing}
+    said = lakectl("--url", daemon.url, "search", "resumes", "kafka", "--ab", "builtin", "resumes-g1")
+    assert said.out.splitlines()[-3:] == [
+        "overlap of rows    none",
+        "rank correlation   none    Kendall's tau-b, from -1 to 1",
+        "0 hits and 0 of resumes; people version 1",
+    ]
+    said = lakectl("--url", daemon.url, "search", "resumes", "kafka", "--ab", "builtin", "minilm", "-o", "json")
+    assert said.document["agreement"] == nothing
+
+
+def test_two_versions_are_compared_over_an_eval_set(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    means = {"overlap": 0.5, "rankCorrelation": None, "ndcg": [0.5, 0.625], "better": [1, 2]}
+    answer = {"evalSet": "e", "ab": ["builtin", "minilm"], "k": 10, "queries": 500, "judged": 4, **means}
+    daemon.answers |= {"/search": answer, "/status": {**STATUS, "objects": [{**ROW, "kind": "Index", "name": "resumes"}]}}
+    said = lakectl("--url", daemon.url, "trials", "resumes", "--eval", "e", "--ab", "builtin", "minilm")
+    assert said.out == (
+        "builtin and minilm, 500 queries of e, 10 hits each\n"
+        "overlap of rows    0.500\n"
+        "rank correlation   none    Kendall's tau-b, from -1 to 1\n"
+        "nDCG@10            0.500  and 0.625, of 4 judged queries; better for 1 and 2\n"
+    )
+    assert daemon.asked[-1] == ("/search", {"index": "resumes", "k": 10, "ab": ["builtin", "minilm"], "evalSet": "e"})
+    daemon.answers["/search"] = {**answer, "judged": 0, "ndcg": None, "better": [0, 0]}
+    said = lakectl("--url", daemon.url, "trials", "resumes", "--eval", "e", "--ab", "builtin", "minilm")
+    assert said.out.endswith("nDCG               none    no query has relevant rows\n")
+    said = lakectl("--url", daemon.url, "trials", "resumes", "--ab", "builtin", "minilm")
+    assert (said.code, "name the EvalSet, with --eval" in said.err) == (2, True)
+
+
+def test_a_model_and_two_of_them_exclude_each_other(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    said = lakectl("--url", daemon.url, "search", "resumes", "kafka", "--ab", "builtin", "minilm", "--model", "minilm")
+    assert (said.code, "not allowed with" in said.err, daemon.asked) == (2, True, [])
+    said = lakectl("--url", daemon.url, "search", "resumes", "kafka", "--ab", "builtin")
+    assert (said.code, "--ab" in said.err, daemon.asked) == (2, True, [])
+
+
 def test_problems_keep_sentence_and_remedy(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
     problem = {"type": "urn:lakehouse:problem:table-unknown", "title": "x", "status": 404, "detail": "No table x.", "remedy": "Try y."}
     daemon.answers["/query"] = problem

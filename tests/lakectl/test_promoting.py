@@ -57,6 +57,24 @@ def made(in_folder: Path, lakectl: Lakectl) -> Path:
     return in_folder
 
 
+def test_a_model_is_promoted(made: Path, lakectl: Lakectl) -> None:
+    commit(made, INDEX.replace("  text:", "  embed: {also: [{builtin: {dimensions: 64}}]}\n  text:"))
+    assert lakectl("apply").code == 0
+    said = lakectl("search", "about", "programs", "--ab", "builtin", "builtin-64", "-k", "1")
+    assert "builtin (about-g1)                       builtin-64 (about-g1)" in said.out
+    assert "overlap of rows    1.000" in said.out
+    assert lakectl("promote", "about", "--model", "builtin-64").code == 0
+    assert lakectl("apply").code == 0
+    assert lakectl("search", "about", "programs", "-o", "json").document["model"] == "builtin-64"
+    said = lakectl("rollback", "about", "--write-spec")
+    assert (said.code, "another model served before, builtin." in said.err) == (2, True)
+    said = lakectl("search", "about", "programs", "--ab", "builtin", "nomic")
+    assert (said.code, "neither a model nor a build of a generation nomic; it has builtin-64, builtin, about-g1" in said.err) == (2, True)
+    for more in (["about-g1"], ["--write-spec"]):
+        said = lakectl("promote", "about", *more, "--model", "builtin")
+        assert (said.code, "name the model under `embed` in the spec" in " ".join(said.err.split())) == (2, True)
+
+
 def test_the_spec_says_what_serves(made: Path, lakectl: Lakectl) -> None:
     commit(made, INDEX)
     said = lakectl("promote", "about", "about-g1", "--write-spec", "--reason", "measured")

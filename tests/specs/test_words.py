@@ -14,7 +14,7 @@ from specs.durations import DurationInvalid, format_duration, parse_duration
 from specs.kinds.bucket import LocalBackend
 from specs.kinds.dataset import DatasetSpec, reading
 from specs.kinds.dataset_source import Source
-from specs.kinds.index import IndexSpec, OllamaModel, ServeGeneration
+from specs.kinds.index import IndexSpec, ModelObject, ServeGeneration
 from specs.kinds.policy import PolicySpec
 from specs.sizes import SizeInvalid, parse_size
 from specs.sql_names import normalised, parameters_of, tables_of
@@ -126,7 +126,7 @@ def test_what_controllers_read_from_specs() -> None:
     index = IndexSpec.model_validate({"dataset": "a", "text": "resume", "serve": {"generation": "g"}, "embed": {"model": {"ollama": "n"}}})
     assert index.text == ("resume",)
     assert index.serve == ServeGeneration(generation="g")
-    assert index.embed.model == OllamaModel(ollama="n")
+    assert index.embed.model == ModelObject(ollama="n")
     policy = PolicySpec.model_validate({"dataset": "a", "columns": [{"columns": "x", "mask": None}]})
     assert policy.columns[0].mask == "null"
     one = DatasetSpec.model_validate({"source": {"files": "a/*.csv"}, "columns": {"a": "string"}})

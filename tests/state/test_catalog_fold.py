@@ -23,6 +23,7 @@ from state.catalog.entry import (
     Resumed,
     Retained,
     Served,
+    ServedBeside,
     Suspended,
     TableCommit,
     TruthMade,
@@ -237,6 +238,53 @@ def test_newer_rows_alone_do_not_change_the_way_back() -> None:
     assert index.serving == with_tail("b2", 4).manifest
     assert index.previous == with_tail("b1", 2).manifest
     assert [tail.table_version for tail in index.tails] == [4, 2]
+
+
+OTHER = (
+    CorpusAdded(INDEX, replace(CORPUS, digest="c9", fingerprint="other/1")),
+    BuildAdded(INDEX, replace(BUILD, digest="b9", corpus="c9")),
+)
+
+
+def beside(build: str | None, model: str = "other") -> ServedBeside:
+    return ServedBeside(INDEX, model, None if build is None else ServingManifest(build, None))
+
+
+def test_a_model_answers_beside_the_one_that_serves() -> None:
+    index = index_after(*BUILT, *OTHER, serve("b1"), beside("b9"))
+    assert (index.serving, dict(index.beside)) == (ServingManifest("b1", None), {"other": ServingManifest("b9", None)})
+    assert list(index.answers) == ["f", "other"]
+    assert index.by_model("other").serving == ServingManifest("b9", None)
+    assert index.by_model("nobody").serving is None
+    assert index_after(*BUILT, *OTHER, serve("b1"), beside("b9"), beside(None)).beside == {}
+
+
+def test_models_change_places() -> None:
+    index = index_after(*BUILT, *OTHER, serve("b1"), beside("b9"), serve("b9"))
+    assert (index.serving, index.previous) == (ServingManifest("b9", None), ServingManifest("b1", None))
+    assert list(index.answers) == ["other", "f"]
+    index = index_after(*BUILT, *OTHER, serve("b1"), serve("b9"), serve("b2"))
+    assert {model: manifest.build for model, manifest in index.answers.items()} == {"f": "b2", "other": "b9"}
+    assert index.previous == ServingManifest("b9", None)
+
+
+def test_the_same_recipe_by_another_model_is_another_way() -> None:
+    twin = (OTHER[0], BuildAdded(INDEX, replace(BUILD, digest="b9", corpus="c9")))
+    assert index_after(*BUILT, *twin, serve("b1"), serve("b9")).previous == ServingManifest("b1", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (beside("b7"), "has no build b7"),
+        (beside("b1"), "build b1 is not of the model other"),
+        (Forgotten(INDEX, builds=("b9",)), "answers for other by a build"),
+        (ServedBeside(INDEX, "other", replace(with_tail("b9", 2).manifest or ServingManifest("", None))), "the tail is of corpus c1"),
+    ],
+)
+def test_what_cannot_answer_beside_is_refused(change: Change, match: str) -> None:
+    with pytest.raises(ChangeRefused, match=match):
+        index_after(*BUILT, *OTHER, serve("b1"), beside("b9"), change)
 
 
 def test_a_build_made_again_replaces_the_former() -> None:

@@ -67,10 +67,18 @@ builds = st.builds(
 tails = st.builds(Tail, texts, refs, texts, texts, counts, texts, counts, counts, counts, counts)
 manifests = st.builds(ServingManifest, texts, maybe, documents, st.none() | tails)
 served = st.none() | manifests
-choices = st.none() | st.builds(Choice, maybe, maybe, documents, documents)
+choices = st.none() | st.builds(Choice, maybe, maybe, documents, documents) | st.builds(Choice, maybe, model=texts, instead_of=texts)
 truths = st.builds(EvalTruth, texts, texts, texts, refs, counts, counts, counts, counts, counts, counts)
 indexes = st.builds(
-    IndexRecord, texts, keyed(corpora, "digest"), keyed(builds, "digest"), served, served, choices, keyed(truths, "eval_set")
+    IndexRecord,
+    texts,
+    keyed(corpora, "digest"),
+    keyed(builds, "digest"),
+    served,
+    served,
+    choices,
+    keyed(truths, "eval_set"),
+    st.dictionaries(texts, manifests, max_size=2),
 )
 
 changes: dict[str, st.SearchStrategy[Change]] = {
@@ -93,6 +101,7 @@ changes: dict[str, st.SearchStrategy[Change]] = {
     "corpus-added": st.builds(entries.CorpusAdded, texts, corpora),
     "build-added": st.builds(entries.BuildAdded, texts, builds),
     "served": st.builds(entries.Served, texts, served),
+    "served-beside": st.builds(entries.ServedBeside, texts, texts, served),
     "chosen": st.builds(entries.Chosen, texts, choices),
     "truth-made": st.builds(entries.TruthMade, texts, truths),
     "forgotten": st.builds(entries.Forgotten, texts, many(texts), many(texts), many(texts)),

@@ -8,8 +8,8 @@ from reconciler.lakectl.session import Session
 
 USAGE = "INDEX [GENERATION] [--write-spec] [--reason TEXT]"
 DESCRIPTION = """
-Let exactly what served before serve again, build and search parameters, with the rows of now; or
-the newest former build of a generation. It stays until another is chosen. `keep` in the spec of
+Let exactly what served before serve again, build, model and search parameters, with the rows of
+now; or the newest former build of a generation. It stays until another is chosen. `keep` in the spec of
 the Index says how many builds there are to go back to. With --write-spec the generation is written
 into the spec and committed.
 """

@@ -8,8 +8,9 @@ from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import search_document
 from reconciler.lakectl.result_table import caveats, hits_table, stages_table
 from reconciler.lakectl.session import Session
+from reconciler.lakectl.side_by_side import side_by_side
 
-USAGE = "INDEX TEXT [-k N] [--filter SQL] [--mode MODE] [--at VERSION|TIME] [-o FORMAT]"
+USAGE = "INDEX TEXT [-k N] [--filter SQL] [--mode MODE] [--at VERSION|TIME] [--model NAME | --ab A B] [-o FORMAT]"
 DESCRIPTION = """
 Find the texts of an index that are nearest in meaning to TEXT (`-` reads it from standard input).
 The score is the cosine similarity: higher is better, 1 is equal. An index with `lexical: true` is
@@ -17,12 +18,17 @@ searched by words as well, and hits are scored by their ranks: 1 is first in bot
 of the two alone. --filter takes an SQL condition over the columns of the index's dataset. With --at
 hits are rows and texts of a former version of it, searched in the kept build that is nearest; rows
 of that version that this build lacks are counted.
+
+An index may have several models: --model searches another than the one that serves. --ab shows two
+models, or two generations, side by side, with the share of rows that both found, their rank
+correlation, and nDCG where an EvalSet has relevant rows for this very TEXT.
 """
 EXAMPLES = """
 lakectl search resumes "java developer who knows kubernetes"
 lakectl search resumes "warehouse work" -k 3 --filter "city = 'Chicago'"
 lakectl search resumes "warehouse work" --at 2026-01-31
 lakectl search resumes "ISO 9001 auditor" --mode lexical --by-row --explain
+lakectl search resumes "warehouse work" --ab builtin minilm
 """
 
 
@@ -40,7 +46,9 @@ def options(parser: Parser) -> None:
     parser.add_argument("--rerank", choices=("builtin",), metavar="NAME", help="judge the best again: `builtin`, token by token")
     parser.add_argument("--explain", action="store_true", help="show each stage's best candidates and scores")
     parser.add_argument("--at", metavar="VERSION|TIME", help="a former version: its number, or the one of an instant (ISO 8601, UTC)")
-    parser.add_argument("--model", metavar="NAME", help="refuse to answer if the index was embedded by another model")
+    versions = parser.add_mutually_exclusive_group()
+    versions.add_argument("--model", metavar="NAME", help="by this model of the index, not the one that serves")
+    versions.add_argument("--ab", metavar=("A", "B"), nargs=2, help="by two of its models or generations, side by side")
     add_output(parser)
 
 
@@ -50,16 +58,21 @@ def run(args: argparse.Namespace, session: Session) -> int:
     name = args.index.partition("/")[2] if args.index.lower().startswith("index/") else args.index
     asked = {"index": name, "text": text, "k": args.k, "filter": args.filter, "model": args.model, "at": args.at}
     asked |= {"mode": args.mode, "weights": args.weights, "threshold": args.threshold, "diversity": args.diversity, "rerank": args.rerank}
-    asked |= {"groupBy": "row" if args.by_row else None, "explain": args.explain or None}
+    asked |= {"groupBy": "row" if args.by_row else None, "explain": args.explain or None, "ab": args.ab}
     answer = search_document(session, asked)
     if args.output != "table":
         emit(session.terminal, answer, args.output)
+    elif args.ab is not None:
+        side_by_side(answer, args.ab, session.terminal)
+        for name, side in zip(args.ab, answer["ab"], strict=True) if args.explain else ():
+            session.terminal.line(f"\n{name}")
+            stages_table(side, session.terminal)
     elif answer["hits"]:
         hits_table(answer, session.terminal)
     else:
         session.terminal.line("nothing was found")
         caveats(answer, session.terminal)
-    if args.output == "table" and args.explain:
+    if args.output == "table" and args.explain and args.ab is None:
         stages_table(answer, session.terminal)
     return 0
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from engines.jobs.entry import Entry
 from engines.jobs.failure import Failure
 from engines.jobs.process import WorkerProcess
+from engines.jobs.throttle import Throttle
 
 
 class News(Protocol):
@@ -50,6 +51,7 @@ class Crew:
         self._idle: deque[tuple[WorkerProcess, float]] = deque()  # since when; the longest idle first
         self._busy: dict[WorkerProcess, Entry] = {}
         self._listeners: dict[WorkerProcess, threading.Thread] = {}
+        self._throttles: dict[WorkerProcess, Throttle] = {}
         self._alive = 0  # processes, the one that is being started included
         self._dispatcher: threading.Thread | None = None
         self._closed = False
@@ -116,6 +118,8 @@ class Crew:
             if not self._news.started(entry, worker):
                 self._rest(worker)
             elif self._assign(entry, worker):
+                if entry.job.cores is not None:
+                    self._throttles[worker] = Throttle(worker, entry.job.cores)
                 worker.send(entry.job, entry.arguments, self._results)
             else:
                 self._news.ended(entry, _crash(entry, "died while it was idle"))()
@@ -172,9 +176,11 @@ class Crew:
             if "bucket_failure" in message:
                 self._news.bucket_failed(message["bucket_failure"])
                 continue
+            self._unthrottle(worker)
             announce = self._news.ended(entry, Failure.from_dict(message["failed"]) if "failed" in message else None)
             self._rest(worker)
             announce()
+        self._unthrottle(worker)
         how = worker.reap()
         with self._changed:
             self._alive -= 1
@@ -184,6 +190,12 @@ class Crew:
             self._changed.notify_all()
         if left is not None:
             self._news.ended(left, _crash(left, how))()
+
+    def _unthrottle(self, worker: WorkerProcess) -> None:
+        """Its job has ended: it is free to hear of the next."""
+        throttle = self._throttles.pop(worker, None)
+        if throttle is not None:
+            throttle.end()
 
     def _rest(self, worker: WorkerProcess) -> None:
         with self._changed:

@@ -25,6 +25,7 @@ class Job:
 
     `kind` groups jobs of similar cost ("ingest"); `object` is who wants it ("Dataset/candidates"). `apart`: it gets a process whatever its
     weight, since it may wait for others, or take its process along. `memory`: bytes that such a process may hold; beyond it is ended.
+    `cores`: processors that it may take, as a number of them; see `throttle.py`.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Job:
     object: str
     apart: bool = False
     memory: int | None = None
+    cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,14 @@ class WorkerProcess:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
 
+    def hold(self) -> None:
+        """Stops it where it is, until `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After `hold`; nothing otherwise."""
+        self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """At once; does not wait. `killed` is set before, so that nobody gives it another job."""
         self.killed = True

@@ -68,6 +68,13 @@ def hold(arguments: Mapping[str, Any], progress: Progress) -> int:
     return len(held)
 
 
+def spin(arguments: Mapping[str, Any], progress: Progress) -> float:
+    """Takes so many CPU seconds; how many it took."""
+    while (taken := time.process_time()) < arguments["seconds"]:
+        pass
+    return taken
+
+
 def leave(arguments: Mapping[str, Any], progress: Progress) -> None:
     sys.exit(3)
 

@@ -10,13 +10,10 @@ a change costs every searcher something.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from engines.trials.choice import GATE, sure_recall
+from engines.trials.choice import FASTER, GATE, sure_recall
 from specs.digests import canonical_json
 from state.catalog.indexes import Build, EvalTruth
 from state.trials import Trial
-
-FASTER = 0.9
-"""How long the query of another may take beside that of the one that serves, at most."""
 
 
 class Measured(NamedTuple):

@@ -189,6 +189,7 @@ def _recalls(opened: _Opened, found: Sequence[Ids], at_k: Counts, at_10: Counts)
         "halves": halves,
         "queries": len(truth.texts),
         "hits": at_10.tolist() if len(at_10) <= _MOST_HITS else None,
+        "widths": widths_10.tolist() if len(at_10) <= _MOST_HITS and (widths_10 != AT).any() else None,
         **_judged(opened, found),
     }
 

@@ -81,6 +81,11 @@ TRIALS = _stream(
     recall_low:float64 p50_us:float64 p95_us:float64 p99_us:float64 qps:float64 build_seconds:float64 build_cpu_seconds:float64
     load_seconds:float64 memory_bytes:int64 disk_bytes:int64 proposed_by promoted:bool detail:json""",
 )
+TUNING = _stream(
+    "tuning",
+    "What a TrialBudget did and why: begun, proposed, refused, failed, chosen, advised or ended, by spec and answers.",
+    """budget index spec truth step message engine params:json searches:json fidelity:float64 trials:json name reason detail:json""",
+)
 ERRORS = _stream(
     "errors",
     "Every failed bucket operation, and whether the rescue bucket answered; attempt 0: it did, and the bucket was not asked again.",
@@ -110,7 +115,7 @@ REQUESTS = _stream(
     "request verb object actor reason outcome message digest revision payload:json",
 )
 
-STREAMS: Mapping[str, StreamSchema] = {s.name: s for s in (STATUS, EVENTS, TRIALS, ERRORS, AUDIT, TOOL_CALLS, JOBS, REQUESTS)}
+STREAMS: Mapping[str, StreamSchema] = {s.name: s for s in (STATUS, EVENTS, TRIALS, TUNING, ERRORS, AUDIT, TOOL_CALLS, JOBS, REQUESTS)}
 
 
 def schema_of(stream: str) -> StreamSchema:

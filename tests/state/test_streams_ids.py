@@ -87,7 +87,7 @@ def test_iso_text_sorts_as_time_does_and_is_utc() -> None:
 
 
 def test_every_stream_of_the_design_is_declared_once_with_id_and_at_first() -> None:
-    expected = {"status", "events", "trials", "errors", "audit", "tool_calls", "jobs", "requests"}
+    expected = {"status", "events", "trials", "tuning", "errors", "audit", "tool_calls", "jobs", "requests"}
     assert set(STREAMS) == expected
     for name, schema in STREAMS.items():
         names = [column.name for column in schema.columns]

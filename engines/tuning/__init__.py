@@ -1,0 +1,1 @@
+"""Tuning: what is tried next of a space of recipes, from what was measured. Imports specs, state, engines."""

@@ -1,0 +1,61 @@
+"""Whether what was found is to serve: above the gate beyond doubt, and better than what serves by enough. Pure.
+
+1. **The gate.** The lower bound of recall, in both halves of the queries: the winner was chosen by one, the other confirms it.
+2. **Beside what serves**, at the same queries: the recall of what serves, and what the other gains over it at the least, by a bootstrap of
+   the differences, are above the gate together. Queries that both find easy say nothing then.
+3. **Hysteresis.** It costs at most `FASTER` of what serves does; unless that is below the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from engines.trials.choice import FASTER, passes, sure_recall
+from engines.trials.intervals import paired
+from engines.trials.measure import AT
+from engines.tuning.objective import Weights, score
+from state.trials import Trial
+
+
+class Verdict(NamedTuple):
+    """What is to serve instead; None: nothing else. why: in words, of either."""
+
+    trial: Trial | None
+    why: str
+
+
+def judge(trials: Sequence[Trial], incumbent: Trial | None, gate: float, weights: Weights) -> Verdict:
+    """trials: comparable, by the same answers as the incumbent, which is what serves; None for nothing."""
+    passing = sorted((trial for trial in trials if passes(trial, gate)), key=lambda trial: score(trial, weights))
+    if not passing:
+        return Verdict(None, f"nothing that was measured has a recall of {gate:g} beyond doubt")
+    if incumbent is None:
+        return Verdict(passing[0], f"nothing serves yet; {_recall(passing[0])}")
+    if not passes(incumbent, gate):
+        low = sure_recall(incumbent.recall_low, incumbent.detail)
+        return Verdict(passing[0], f"what serves is below the gate of {gate:g} ({low:.3f}); {_recall(passing[0])}")
+    now, refused = score(incumbent, weights), ""
+    for trial in passing:
+        if trial.trial == incumbent.trial or score(trial, weights) > FASTER * now:
+            break
+        gain = _gain(trial, incumbent)
+        if gain is None or incumbent.recall_at_10 + gain >= gate:
+            return Verdict(trial, f"it costs {score(trial, weights) / now:.0%} of what serves, by the objective; {_recall(trial)}")
+        refused = refused or f"; {trial.trial[:8]} would be, and may find {-gain:.3f} less at the same queries, which is below the gate"
+    return Verdict(None, f"nothing is better than what serves by a tenth{refused}")
+
+
+def _gain(trial: Trial, incumbent: Trial) -> float | None:
+    """The least that the recall of one is above the other's; None where the hits of each query were not told."""
+    ours, theirs = trial.detail.get("hits"), incumbent.detail.get("hits")
+    if not ours or not theirs or len(ours) != len(theirs):
+        return None
+    widths = trial.detail.get("widths") or [AT] * len(ours)
+    return paired(np.array(ours, dtype=np.int64), np.array(theirs, dtype=np.int64), np.array(widths, dtype=np.int64)).low
+
+
+def _recall(trial: Trial) -> str:
+    return f"its recall is {sure_recall(trial.recall_low, trial.detail):.3f} at least in both halves of the queries"

@@ -1,4 +1,4 @@
-"""GET /hnsw/trials/{index} and …/best: what was measured of an index's recipes, and which of them is best.
+"""GET /hnsw/trials/{index} and …/best: what was measured of an index's recipes, what a budget measures next, and which of them is best.
 
 Rows are those of `system.trials`, under the same names, the newest row of each trial; they are read from the stream, in a thread. Trials
 compare while they are by the same answers; `engines/trials/choice.py` says what is best, for whoever promotes as well.
@@ -24,6 +24,8 @@ from engines.reading import IndexName, Reader
 from engines.trials.choice import GATE, Objective, best, comparable, front
 from state.catalog.fold import ObjectState
 from state.trials import STREAM, Trial, trials_of
+from state.tuning import STREAM as TUNING
+from state.tuning import Note, open_proposal
 
 
 class TrialSource(Protocol):
@@ -45,7 +47,7 @@ class TrialParameters(Document):
 
     eval_set: str | None = Field(None, description="Only trials by this EvalSet.")
     limit: int = Field(100, ge=1, description="Trials on a page.")
-    cursor: str | None = Field(None, description="`next` of the page before.")
+    cursor: str | None = Field(None, description="`cursor` of the page before.")
 
 
 class BestParameters(Document):
@@ -88,11 +90,25 @@ class TrialRow(Document):
     at: str
 
 
+class Proposal(Document):
+    """What a TrialBudget measures next, or now."""
+
+    budget: str
+    engine: str
+    params: dict[str, Any] = Field(description="Of the build.")
+    searches: list[dict[str, Any]] = Field(description="The ways in which it is searched: a trial of each.")
+    fidelity: float = Field(description="The share of the chunks that is built over.")
+    trials: list[str] = Field(description="What the trials will be called.")
+    why: str
+    at: str
+
+
 class TrialsAnswer(Document):
     """A page of trials, newest first."""
 
     trials: list[TrialRow]
-    next: str | None = Field(description="The cursor of the next page; null on the last.")
+    next: Proposal | None = Field(description="null where no budget measures anything.")
+    cursor: str | None = Field(description="Of the next page; null on the last.")
 
 
 class BestAnswer(Document):
@@ -116,12 +132,17 @@ class TrialRoutes:
     async def listed(self, request: web.Request) -> web.StreamResponse:
         """Raises IndexUnknown, for a hidden one as well."""
         asked, name = read_parameters(request, self.parameters), request.match_info["index"]
-        return encoded(await self.threads.run(lambda _: orjson.dumps(page(self._trials(name, request[READER]), asked))))
+        return encoded(await self.threads.run(lambda _: orjson.dumps(self._page(name, request[READER], asked))))
 
     async def best(self, request: web.Request) -> web.StreamResponse:
         """Raises IndexUnknown, for a hidden one as well."""
         asked, name = read_parameters(request, BestParameters), request.match_info["index"]
         return encoded(await self.threads.run(lambda _: orjson.dumps(best_of(self._trials(name, request[READER]), asked))))
+
+    def _page(self, name: str, reader: Reader, asked: TrialParameters) -> dict[str, Any]:
+        trials = self._trials(name, reader)
+        proposed = open_proposal(self.source.read(TUNING), name, frozenset(trial.trial for trial in trials))
+        return page(trials, asked) | {"next": None if proposed is None else proposal(proposed)}
 
     def _trials(self, name: str, reader: Reader) -> tuple[Trial, ...]:
         state = self.catalog.get(f"Index/{name}")
@@ -139,7 +160,13 @@ def page(trials: tuple[Trial, ...], asked: TrialParameters) -> dict[str, Any]:
         left = islice(dropwhile(lambda trial: trial.trial != asked.cursor, newest), 1, None)
     found = list(islice(left, asked.limit + 1))
     shown = found[: asked.limit]
-    return {"trials": [row(trial) for trial in shown], "next": shown[-1].trial if len(found) > len(shown) else None}
+    return {"trials": [row(trial) for trial in shown], "cursor": shown[-1].trial if len(found) > len(shown) else None}
+
+
+def proposal(note: Note) -> dict[str, Any]:
+    """As the answers have it."""
+    said = {"budget": note.budget, "engine": note.engine, "params": dict(note.params), "searches": [dict(s) for s in note.searches]}
+    return said | {"fidelity": note.fidelity, "trials": list(note.trials), "why": note.message, "at": note.at}
 
 
 def best_of(trials: tuple[Trial, ...], asked: BestParameters) -> dict[str, Any]:

@@ -1,12 +1,25 @@
 """Jobs on behalf of objects: how heavy one is, and how it stands."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from controllers.step import Started
 from engines.jobs.executor import Executor
 from engines.jobs.job import Done, Failed, Job
 from state.places import BucketConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a job's process may take: bytes of memory, and processors. None: whatever there is."""
+
+    memory: int | None = None
+    cores: float | None = None
+
+    def around(self, job: Job) -> Job:
+        """The job within these, in a process of its own; one that has to run right here (weight 0) stays as it is."""
+        return job if not job.weight else replace(job, apart=True, memory=self.memory, cores=self.cores)
 
 
 def job_weight(input_bytes: int, *places: BucketConfig) -> int:

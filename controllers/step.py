@@ -36,9 +36,11 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A step goes on without the worker: as a job, whose end enqueues the object again, or until others are ready (`blocked_by` one)."""
+    """A step goes on without the worker: as a job, whose end enqueues the object again, or until others are ready (`blocked_by` one).
+    `seconds` asks for another look then at the latest."""
 
     reason: str
     message: str
     progress: float | None = None
     blocked_by: str | None = None
+    seconds: float | None = None

@@ -29,6 +29,7 @@ from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
 from controllers.index.promotions import Promotions
 from controllers.index_generation.controller import IndexGenerationController
+from controllers.trial_budget.controller import TrialBudgetController
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
 from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
@@ -64,6 +65,7 @@ from state.errors import StateError
 from state.streams.compaction import Compaction
 from state.streams.retention import Retention
 from state.trials import TrialBook
+from state.tuning import TuningBook
 from state.turns import Turns
 
 _log = logging.getLogger(__name__)
@@ -149,15 +151,25 @@ def make_kinds(
         objects,
         state.clock,
     )
-    trials = TrialBook(state.streams)
-    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations, trials)
+    trials, tuning = TrialBook(state.streams), TuningBook(state.streams)
+    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations, trials, tuning)
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     views = state.place.cache / "views"
     eval_set = EvalSetController(
         state.catalog, state.buckets, discards, executor, state.objects, files, index, trials, views, world.resource
     )
     runs = TrialRuns(state.catalog, state.buckets, state.objects, executor, builds, trials)
-    built: dict[str, Any] = {"Bucket": bucket, "Dataset": dataset, "Index": index, "IndexGeneration": generation, "EvalSet": eval_set}
+    budget = TrialBudgetController(
+        state.catalog, executor, index, runs, statuses, trials, tuning, world.resource, partial(world.resources, "TrialBudget"), state.clock
+    )
+    built: dict[str, Any] = {
+        "Bucket": bucket,
+        "Dataset": dataset,
+        "Index": index,
+        "IndexGeneration": generation,
+        "EvalSet": eval_set,
+        "TrialBudget": budget,
+    }
     unsupported = Unsupported()
     by_kind = {kind: built.get(kind, unsupported) for kind in KINDS}
     return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs)

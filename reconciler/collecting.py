@@ -20,7 +20,7 @@ from state.references import Place
 from state.turns import Turns
 from state.unreferred import Retention, places_in
 
-_WRITERS = {"Dataset": frozenset({"Dataset"}), "Index": frozenset({"Index", "IndexGeneration", "EvalSet", "TrialRun"})}
+_WRITERS = {"Dataset": frozenset({"Dataset"}), "Index": frozenset({"Index", "IndexGeneration", "EvalSet", "TrialRun", "TrialBudget"})}
 """Kinds whose jobs store below the folder of an owner of this kind."""
 
 

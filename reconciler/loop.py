@@ -158,7 +158,8 @@ class Reconciler:
             taken += len(steps)
             if started is not None:
                 detail = {"progress": started.progress}
-                waiting = Waiting(started.reason, started.message, started.blocked_by, seconds=_PROGRESS_EVERY, detail=detail)
+                seconds = _PROGRESS_EVERY if started.seconds is None else min(_PROGRESS_EVERY, started.seconds)
+                waiting = Waiting(started.reason, started.message, started.blocked_by, seconds=seconds, detail=detail)
                 return Visit(waiting, taken)
         return Visit(Failed(reasons.NOT_CONVERGING, f"still not there after {_MOST_ROUNDS} rounds: {steps[0].summary()}"), taken)
 

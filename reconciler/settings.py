@@ -131,6 +131,7 @@ class RetentionSettings(Part):
 
     events: _Kept = Field(default=None, description="How long the stream `events` is kept, as in 90d; months wholly older are removed.")
     trials: _Kept = Field(default=None, description="The same for `trials`.")
+    tuning: _Kept = Field(default=None, description="The same for `tuning`; a budget goes by what is kept of it.")
     errors: _Kept = Field(default=None, description="The same for `errors`.")
     audit: _Kept = Field(default=None, description="The same for `audit`; a note says where its chains begin then.")
     tool_calls: _Kept = Field(default=None, description="The same for `tool_calls`.")

@@ -49,7 +49,7 @@ EVALUATING = "Evaluating"
 """Recall and latency are being measured against the eval set."""
 
 TUNING = "Tuning"
-"""The budget is being spent on trials."""
+"""The budget is being spent on trials; the message names what is built or measured now."""
 
 COMPACTING = "Compacting"
 """Deltas are being merged into base files; readers see no difference."""
@@ -166,6 +166,9 @@ GATE_NOT_MET = "GateNotMet"
 BUDGET_SPENT = "BudgetSpent"
 """The limits of the budget are used up."""
 
+TUNED_ALREADY = "TunedAlready"
+"""Another budget tunes the same index: the first by name does, and the message names it."""
+
 OUT_OF_MEMORY = "OutOfMemory"
 """The step needs more memory than the limit allows, so it was refused or stopped."""
 
@@ -249,6 +252,27 @@ PROMOTED = "Promoted"
 
 ROLLED_BACK = "RolledBack"
 """The former build serves the index again."""
+
+TUNING_BEGUN = "TuningBegun"
+"""A budget began to try recipes; the message says why now."""
+
+TRIAL_PROPOSED = "TrialProposed"
+"""A recipe is to be built or searched next; the message says why this one."""
+
+TRIAL_MEASURED = "TrialMeasured"
+"""A recipe was measured for a budget."""
+
+TRIAL_REFUSED = "TrialRefused"
+"""A recipe is not tried: what it is predicted to take does not fit into the budget."""
+
+TRIAL_FAILED = "TrialFailed"
+"""A recipe could not be built or measured, or took more than it may; recipes like it are left alone."""
+
+PROMOTION_PROPOSED = "PromotionProposed"
+"""A budget found what would serve better, and leaves it to a person; the message has the command."""
+
+TUNING_ENDED = "TuningEnded"
+"""A budget tries no more; the message says why, what was best and what it cost."""
 
 DRIFT_DETECTED = "DriftDetected"
 """The world was changed behind the daemon's back; the message shows the difference."""

@@ -267,7 +267,7 @@ def _wanted(index: str, truth: EvalTruth, corpus: Corpus, found: Unmeasured) -> 
         engine=candidate.engine,
         parameters=candidate.parameters,
         searches=(candidate.search,),
-        proposed_by="spec" if candidate.declared else "by hand" if candidate.chosen else "recommended",
+        proposed_by="spec" if candidate.declared else (candidate.chooser or "by hand") if candidate.chosen else "recommended",
         build=found.build,
         generation=candidate.generation,
     )

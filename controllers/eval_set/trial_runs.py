@@ -5,12 +5,13 @@ was built or measured before is taken as it is, so that a request which is carri
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controllers.eval_set.measuring import Wanted, measure_job, trials_from
 from controllers.index.builds import Builds, trial_owner
 from controllers.index.models import in_force
+from controllers.jobs import Bounds
 from controllers.step import Started
 from engines.errors import BuildFailed, EngineUnsupported
 from engines.jobs.executor import Executor
@@ -29,6 +30,17 @@ from state.trials import Trial, TrialBook
 
 _BESIDE = ("build", "trial")
 """Jobs of other trials of the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who asks. owner: whose jobs they are, of which no other goes on; None: those of anybody who asks by hand. name: of what is built.
+    bounds: of the jobs, if they have any."""
+
+    actor: str
+    owner: str | None = None
+    name: str | None = None
+    bounds: Bounds | None = None
 
 
 class TrialRefused(LakehouseError):
@@ -82,40 +94,50 @@ class TrialRuns:
 
     def carry_out(self, index: Resource, request: Request, revision: str | None) -> str | None:
         """What was measured, in words; None while it runs. Raises TrialRefused, and what building and measuring raise."""
-        found = self.run(index, Asked.from_payload(request.payload), request.actor, revision)
+        found = self.run(index, Asked.from_payload(request.payload), Party(request.actor), revision)
         return None if isinstance(found, Started) else _told(found)
 
-    def run(self, index: Resource, asked: Asked, proposed_by: str, revision: str | None) -> tuple[Trial, ...] | Started:
+    def names(self, index: Resource, asked: Asked) -> tuple[str, tuple[str, ...]]:
+        """The digest of the build, and the names of the trials, in the order of the searches. Raises TrialRefused."""
+        _, truth, corpus = self._standing(index, asked)
+        recipe, searches = _recipes(asked)
+        wanted = Wanted(index.key.name, truth, corpus, recipe.engine, recipe.build, searches, "", fidelity=asked.fidelity)
+        return wanted.built, tuple(wanted.trial(search) for search in searches)
+
+    def run(self, index: Resource, asked: Asked, party: Party, revision: str | None) -> tuple[Trial, ...] | Started:
         """The trials, in the order of the searches; Started while they run. Raises as `carry_out` does."""
         record, truth, corpus = self._standing(index, asked)
         recipe, searches = _recipes(asked)
-        wanted = Wanted(index.key.name, truth, corpus, recipe.engine, recipe.build, searches, proposed_by, fidelity=asked.fidelity)
+        wanted = Wanted(index.key.name, truth, corpus, recipe.engine, recipe.build, searches, party.actor, fidelity=asked.fidelity)
         known = [self._trials.find(wanted.trial(search)) for search in searches]
         if all(trial is not None for trial in known):
             return tuple(trial for trial in known if trial is not None)
-        owner = trial_owner(index.key.name)
         if asked.fidelity >= 1:
             build = record.builds.get(wanted.built)
             if build is None or not self._builds.whole(build.files.values()):
-                return self._build(index, record, wanted, owner, asked, revision)
-            wanted = Wanted(index.key.name, truth, corpus, recipe.engine, recipe.build, searches, proposed_by, build, build.generation)
-        return self._measure(wanted, owner, record.serving)
+                return self._build(index, record, wanted, party, asked, revision)
+            wanted = replace(wanted, build=build, generation=build.generation)
+        return self._measure(wanted, party, record.serving)
 
     def _build(
-        self, index: Resource, record: IndexRecord, wanted: Wanted, owner: str, asked: Asked, revision: str | None
+        self, index: Resource, record: IndexRecord, wanted: Wanted, party: Party, asked: Asked, revision: str | None
     ) -> tuple[Trial, ...] | Started:
         bases = [
             base
             for base in self._builds.bases(in_force(index.spec_as(IndexSpec), record), *self._table(index, record))
             if base.corpus == wanted.corpus
         ]
-        candidate = self._builds.own(Recipe(wanted.engine, wanted.parameters, wanted.searches[0]), bases)
+        candidate = self._builds.own(Recipe(wanted.engine, wanted.parameters, wanted.searches[0]), bases, party.name)
         weight = wanted.corpus.chunks * wanted.corpus.dimension * 4
-        running = self._builds.build(index, candidate, weight, owner, revision or "", _BESIDE)
-        return running if running is not None else self.run(index, asked, wanted.proposed_by, revision)
+        owner, beside = _owner(wanted, party)
+        running = self._builds.build(index, candidate, weight, owner, revision or "", beside, party.bounds)
+        return running if running is not None else self.run(index, asked, party, revision)
 
-    def _measure(self, wanted: Wanted, owner: str, serving: ServingManifest | None) -> tuple[Trial, ...] | Started:
+    def _measure(self, wanted: Wanted, party: Party, serving: ServingManifest | None) -> tuple[Trial, ...] | Started:
+        owner, beside = _owner(wanted, party)
         job = measure_job(wanted, "trial", owner, self._objects, self._buckets)
+        job = job if party.bounds is None else party.bounds.around(job)
+        self._executor.keep_only(owner, {job.id}, beside)
         match self._executor.ensure(job):
             case Done(result=result):
                 self._trials.add(trials_from(wanted, result, serving))
@@ -153,6 +175,11 @@ class TrialRuns:
         if table is None:
             raise TrialRefused(f"The dataset of {index.key} is not there any more.")
         return table, record
+
+
+def _owner(wanted: Wanted, party: Party) -> tuple[str, tuple[str, ...]]:
+    """Whose jobs they are, and the kinds of those that go on beside one."""
+    return (trial_owner(wanted.index), _BESIDE) if party.owner is None else (party.owner, ())
 
 
 def _recipes(asked: Asked) -> tuple[Recipe, tuple[Mapping[str, Any], ...]]:

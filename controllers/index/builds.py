@@ -11,7 +11,7 @@ from pathlib import Path
 
 from controllers.index.following import Lag, current_tail, lag, most_told, near
 from controllers.index.steps import Base, Candidate
-from controllers.jobs import job_weight, run_job
+from controllers.jobs import Bounds, job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import fingerprint
@@ -238,11 +238,18 @@ class Builds:
         return replace(manifest, tail=Tail.from_dict(result))
 
     def build(
-        self, index: Resource, candidate: Candidate, weight: int, wanted_by: str, revision: str, beside: Collection[str] = ()
+        self,
+        index: Resource,
+        candidate: Candidate,
+        weight: int,
+        wanted_by: str,
+        revision: str,
+        beside: Collection[str] = (),
+        bounds: Bounds | None = None,
     ) -> Started | None:
         """Builds a recipe over the index's corpus: the job, then the entry. Raises what the job raised.
 
-        wanted_by: whose other jobs end, but for those of the kinds `beside`.
+        wanted_by: whose other jobs end, but for those of the kinds `beside`. bounds: of the job.
         """
         record = self._catalog.index(index.key.name)
         corpus = next((c for c in record.corpora.values() if _build_of(candidate, c.digest) == candidate.build), None) if record else None
@@ -259,6 +266,7 @@ class Builds:
         )
         weight = job_weight(weight, task.target)
         job = Job(f"build-{task.digest}", "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
+        job = job if bounds is None else bounds.around(job)
         result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}", beside=("tail", *beside))
         if isinstance(result, Started):
             return result

@@ -51,6 +51,7 @@ from state.discards import Discards
 from state.objects import ObjectRef
 from state.references import Place
 from state.trials import TrialBook
+from state.tuning import TuningBook
 
 
 class IndexController:
@@ -59,7 +60,7 @@ class IndexController:
     Args:
         wanted: the spec in force of another object, None if nobody wants it.
         generations: the specs in force of an index's generations.
-        trials: what was measured of builds.
+        trials: what was measured of builds. tuning: what budgets did.
     """
 
     def __init__(
@@ -72,16 +73,18 @@ class IndexController:
         wanted: Callable[[Key], Resource | None],
         generations: Callable[[Key], Iterable[Resource]],
         trials: TrialBook,
+        tuning: TuningBook,
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
         self._discards = discards
         self._builds = builds
         self._pointer = Pointer(catalog, discards, events, trials)
-        self.promotions = Promotions(catalog, builds, self._pointer, generations)
+        self.promotions = Promotions(catalog, builds, self._pointer, generations, tuning)
         self._wanted = wanted
         self._generations = generations
         self._trials = trials
+        self._tuning = tuning
 
     def observe(self, resource: Resource) -> Observed:
         """The dataset's table, the index's record, and every recipe over the corpus that is wanted, of each of its models."""
@@ -140,6 +143,8 @@ class IndexController:
             damaged=self._damaged(record, spec) if record is not None else frozenset(),
             unbuilt=unbuilt,
             measured=self._measured(record) if record is not None else {},
+            tuned=self._tuning.names(resource.key.name),
+            held=self._tuning.held(resource.key.name),
         )
 
     def drift(self, observed: Observed) -> tuple[str, ...]:
@@ -246,10 +251,11 @@ class IndexController:
             except EngineError:
                 unbuilt.append(name)
             else:
-                found.append(replace(candidate, chosen=choice is not None and choice.engine is None and choice.generation == name))
+                own = choice is not None and choice.engine is None and choice.generation == name
+                found.append(replace(candidate, chosen=own, chooser=choice.by if choice is not None and own else ""))
         if choice is not None and choice.engine is not None:
             recipe = Recipe(choice.engine, choice.parameters, choice.search)
-            found.append(replace(self._builds.own(recipe, bases, choice.generation), chosen=True))
+            found.append(replace(self._builds.own(recipe, bases, choice.generation), chosen=True, chooser=choice.by))
         if not (found or unbuilt):
             found.append(self._builds.own(recommend(bases[0].corpus.chunks), bases))
         return tuple(found), tuple(unbuilt)

@@ -103,7 +103,7 @@ def _forget(spec: IndexSpec, observed: Observed) -> tuple[Forget, ...]:
         return ()
     seen = (observed, *(version.observed for version in observed.versions))
     newest = {one.bases[0].corpus.digest for one in seen if one.bases}
-    wanted = {candidate.build for one in seen for candidate in one.candidates}
+    wanted = {candidate.build for one in seen for candidate in one.candidates} | observed.held
     old_builds, old_corpora = _superseded(spec, observed.record, newest, wanted)
     return (Forget(f"keep: {spec.keep}", old_corpora, old_builds),) if old_builds or old_corpora else ()
 
@@ -135,7 +135,7 @@ def _by_trials(answers: list[Answer], observed: Observed) -> Answer | None:
 
 def _why_serve(answer: Answer, observed: Observed) -> str:
     if answer.candidate.chosen:
-        return "it was chosen by hand"
+        return f"it was {answer.candidate.choice}"
     found = observed.measured.get(way(answer.build, answer.candidate.search))
     if found is None:
         return "it is the best build of the present rows"
@@ -164,7 +164,7 @@ def _void(spec: IndexSpec, choice: Choice, observed: Observed) -> str | None:
         return f"the spec names another model, {model_name(spec.embed.model)}"
     if spec.serve != "auto" and (choice.generation or choice.engine):
         return "the spec says what serves"
-    if choice.generation is None or choice.generation in observed.unbuilt:
+    if choice.generation is None or choice.generation in observed.unbuilt or choice.generation in observed.tuned:
         return None
     declared = {candidate.generation for candidate in observed.candidates if candidate.declared}
     return None if choice.generation in declared else f"IndexGeneration/{choice.generation} is not declared any more"
@@ -175,7 +175,7 @@ def _own_build(spec: IndexSpec, observed: Observed) -> tuple[BuildOwn, ...]:
     own = own or next((c for c in observed.candidates if not c.declared), None)
     if own is None or spec.serve != "auto" or any(c.chosen and c.declared for c in observed.candidates):
         return ()
-    why = "it was chosen by hand" if own.chosen else "no IndexGeneration names a recipe"
+    why = f"it was {own.choice}" if own.chosen else "no IndexGeneration names a recipe"
     return (BuildOwn(why, own, _weight(observed.bases[0].corpus)),)
 
 
@@ -254,7 +254,8 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         detail |= {"recallLow": round(measured.recall, 4), "p95Us": round(measured.p95_us, 1)}
     name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
     held = f", {aside.rows:,} in quarantine" if aside is not None else ""
-    message = f"{name} serves {chunks:,} chunks of {rows:,} rows{held}{', chosen by hand' if by_hand else ''}"
+    choice = f", {chosen.choice}" if chosen.chosen else ", chosen by hand" if by_hand else ""
+    message = f"{name} serves {chunks:,} chunks of {rows:,} rows{held}{choice}"
     for model, why in observed.unavailable.items():
         return Stalled(reasons.NOT_SUPPORTED, f"{message}; {model} is to be beside it, but: {why}", detail=detail)
     return Ready(message, detail)

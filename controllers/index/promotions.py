@@ -26,6 +26,7 @@ from state.catalog.entry import Chosen
 from state.catalog.indexes import Choice, IndexRecord, ServingManifest
 from state.catalog.tables import Table
 from state.requests import Request
+from state.tuning import TuningBook
 
 
 class PromotionRefused(LakehouseError):
@@ -37,12 +38,15 @@ class PromotionRefused(LakehouseError):
 class Promotions:
     """Blocking; one request at a time."""
 
-    def __init__(self, catalog: Catalog, builds: Builds, pointer: Pointer, generations: Callable[[Key], Iterable[Resource]]) -> None:
-        """generations: the specs in force of an index's generations."""
+    def __init__(
+        self, catalog: Catalog, builds: Builds, pointer: Pointer, generations: Callable[[Key], Iterable[Resource]], tuning: TuningBook
+    ) -> None:
+        """generations: the specs in force of an index's generations. tuning: knows the recipes that budgets settled on."""
         self._catalog = catalog
         self._builds = builds
         self._pointer = pointer
         self._generations = generations
+        self._tuning = tuning
 
     def carry_out(self, index: Resource, request: Request, revision: str | None) -> str:
         """What was done, in words. Raises PromotionRefused."""
@@ -68,7 +72,14 @@ class Promotions:
             choice, manifest = self._promoted(index, wanted, table, record)
         else:
             choice, manifest = self._former(index, wanted, table, record)
-        return self._move(index, record, choice, manifest, request, revision)
+        return self._move(index, record, choice, manifest, Cause(request.actor, request.reason or request.verb, revision))
+
+    def choose(self, index: Resource, choice: Choice, cause: Cause) -> str:
+        """Has a recipe serve by a budget's word: what was done, in words. Raises PromotionRefused."""
+        table, record = self._catalog.table(index.spec_as(IndexSpec).dataset), self._catalog.index(index.key.name)
+        if table is None or record is None:
+            raise PromotionRefused(f"Nothing is built for {index.key} yet.")
+        return self._move(index, record, _by_same_model(choice, record), self._of(index, choice, table, record), cause)
 
     def _by_model(self, index: Resource, record: IndexRecord, model: str, request: Request, revision: str | None) -> str:
         """To what answers for another model already, at once. A rollback is to that very recipe. Raises PromotionRefused."""
@@ -86,16 +97,20 @@ class Promotions:
         if request.verb == "rollback" and spec.serve == "auto":
             recipe = (build.engine, dict(build.parameters), dict(manifest.search))
             choice = Choice(manifest.generation, *recipe, model=choice.model, instead_of=choice.instead_of)
-        message = self._move(index, record, None if choice == Choice(None) else choice, manifest, request, revision)
+        cause = Cause(request.actor, request.reason or request.verb, revision)
+        message = self._move(index, record, None if choice == Choice(None) else choice, manifest, cause)
         table, at = self._catalog.table(spec.dataset), manifest.tail or record.corpus_of(manifest)
         behind = table is not None and at.snapshot != table.snapshot
         return f"{message}, with the rows of version {at.table_version} until those since are embedded" if behind else message
 
     def _promoted(self, index: Resource, wanted: str | None, table: Table, record: IndexRecord) -> tuple[Choice, ServingManifest | None]:
         declared = {generation.key.name: generation for generation in self._generations(index.key)}
+        if wanted not in declared and (tuned := self._tuning.choice(index.key.name, wanted or "")) is not None:
+            return _by_same_model(tuned, record), self._of(index, tuned, table, record)
         if wanted not in declared:
-            names = ", ".join(sorted(declared)) or "none"
-            near = nearest(wanted or "", declared)
+            known = [*declared, *self._tuning.names(index.key.name)]
+            names = ", ".join(sorted(known)) or "none"
+            near = nearest(wanted or "", known)
             said = f"{index.key} has no IndexGeneration {wanted}" if wanted else "It is not said which generation is to serve"
             raise PromotionRefused(f"{said}; it has {names}.", remedy=f"Did you mean {near}?" if near else "Name one of its generations.")
         spec = declared[wanted].spec_as(IndexGenerationSpec)
@@ -106,8 +121,7 @@ class Promotions:
             raise PromotionRefused(f"IndexGeneration/{wanted} cannot be built: {error}", remedy=error.remedy) from error
         answer = None if candidate is None else self._built(candidate, bases, record)
         if answer is not None:
-            chosen = record.choice or Choice(None)
-            return Choice(wanted, model=chosen.model, instead_of=chosen.instead_of), _present(answer, record)
+            return _by_same_model(Choice(wanted), record), _present(answer, record)
         key = f"IndexGeneration/{wanted}"
         raise PromotionRefused(f"{key} has no build of the present rows yet.", remedy=f"`lakectl wait {key}`, then ask again.")
 
@@ -133,19 +147,16 @@ class Promotions:
                 )
             build = kept[-1]
             manifest = manifest_of(record, build)
-        recipe = Recipe(build.engine, build.parameters, manifest.search)
-        chosen = record.choice or Choice(None)
-        choice = Choice(
-            manifest.generation,
-            build.engine,
-            dict(build.parameters),
-            dict(manifest.search),
-            model=chosen.model,
-            instead_of=chosen.instead_of,
-        )
+        choice = _by_same_model(Choice(manifest.generation, build.engine, dict(build.parameters), dict(manifest.search)), record)
+        return choice, self._of(index, choice, table, record)
+
+    def _of(self, index: Resource, choice: Choice, table: Table, record: IndexRecord) -> ServingManifest | None:
+        """What answers by exactly this recipe, with the present rows; None while it has no build that can."""
+        assert choice.engine is not None
         bases = self._builds.bases(in_force(index.spec_as(IndexSpec), record), table, record)
-        answer = self._built(self._builds.own(recipe, bases, manifest.generation), bases, record) if bases else None
-        return choice, None if answer is None else _present(answer, record)
+        recipe = Recipe(choice.engine, choice.parameters, choice.search)
+        answer = self._built(self._builds.own(recipe, bases, choice.generation), bases, record) if bases else None
+        return None if answer is None else _present(answer, record)
 
     def _built(self, candidate: Candidate, bases: Sequence[Base], record: IndexRecord) -> Answer | None:
         """Over the newest rows that it is built over."""
@@ -155,29 +166,26 @@ class Promotions:
                 return Answer(candidate, base, digest)
         return None
 
-    def _move(
-        self,
-        index: Resource,
-        record: IndexRecord,
-        choice: Choice | None,
-        manifest: ServingManifest | None,
-        request: Request,
-        revision: str | None,
-    ) -> str:
+    def _move(self, index: Resource, record: IndexRecord, choice: Choice | None, manifest: ServingManifest | None, cause: Cause) -> str:
         name = str(index.key)
         chosen = [Chosen(name, choice)] if choice != record.choice else []
-        cause = Cause(request.actor, request.reason or request.verb, revision)
         called = _called(choice, manifest, record)
         if manifest is not None and manifest != record.serving:
-            message = f"{called} serves ({manifest.build[:8]}), chosen by {request.actor}"
+            message = f"{called} serves ({manifest.build[:8]}), chosen by {cause.actor}"
             self._pointer.move(name, manifest, cause, message, chosen)
             return message
         if not chosen:
             return f"{called} serves already"
-        self._catalog.commit(tuple(chosen), actor=cause.actor, reason=cause.reason, revision=revision or "")
+        self._catalog.commit(tuple(chosen), actor=cause.actor, reason=cause.reason, revision=cause.revision or "")
         if manifest is None:
             return f"{called} serves as soon as it holds the present rows"
         return f"{called} serves already, and goes on until another is chosen"
+
+
+def _by_same_model(choice: Choice, record: IndexRecord) -> Choice:
+    """Of a recipe, which leaves the model that was chosen by hand as it is."""
+    chosen = record.choice or Choice(None)
+    return replace(choice, model=chosen.model, instead_of=chosen.instead_of)
 
 
 def _former_model(request: Request, record: IndexRecord) -> str | None:

@@ -21,7 +21,7 @@ class Candidate:
         preferred: whether the engine is the recommended one for the size.
         build: over the newest corpus; elsewhere: over the others, by corpus.
         declared: whether an IndexGeneration sees to the build.
-        chosen: whether somebody said that it is to serve.
+        chosen: whether somebody said that it is to serve. chooser: the TrialBudget that did; "" for a person.
     """
 
     generation: str | None
@@ -33,6 +33,12 @@ class Candidate:
     elsewhere: Mapping[str, str] = field(default_factory=dict, hash=False)
     declared: bool = True
     chosen: bool = False
+    chooser: str = ""
+
+    @property
+    def choice(self) -> str:
+        """How it came to be chosen, in words."""
+        return f"chosen by {self.chooser or 'hand'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class Observed:
         measured: what trials say of builds, by `way`.
         versions: by the models beside the one that is to serve.
         unavailable: models that the spec names and that cannot be opened, with the reason.
+        tuned: names of recipes that budgets settled on. held: builds that budgets still need.
     """
 
     table: Table | None
@@ -96,6 +103,8 @@ class Observed:
     measured: Mapping[str, Measured] = field(default_factory=dict, hash=False)
     versions: tuple["Version", ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
+    tuned: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ def trials_of_index(session: Session, name: str) -> "tuple[Trial, ...]":
     while True:
         page = client.get(f"/hnsw/trials/{name}", {"cursor": cursor})
         rows += page["trials"]
-        cursor = page["next"]
+        cursor = page["cursor"]
         if cursor is None:
             return tuple(Trial.from_row(row) for row in reversed(rows))
 

@@ -266,19 +266,22 @@ class ServingManifest:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What is to answer for an index by somebody's word, until another word: the IndexGeneration of this name as its spec has it, or, where
-    `engine` is given, exactly this recipe, that once had the name. `model`: the one that is to serve in the place of `instead_of`, which
-    the spec named then; None for the spec's."""
+    `engine` is given, exactly this recipe, that has or once had the name. `by` is the TrialBudget whose word it is; "" for a person's.
+    `model`: the one that is to serve in the place of `instead_of`, which the spec named then; None for the spec's."""
 
     generation: str | None
     engine: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     search: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    by: str = ""
     model: str | None = None
     instead_of: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        known = {"generation": self.generation, "engine": self.engine, "parameters": dict(self.parameters), "search": dict(self.search)}
-        return known | ({} if self.model is None else {"model": self.model, "instead_of": self.instead_of})
+        known = {"generation": self.generation, "engine": self.engine}
+        said = {"by": self.by} if self.by else {}
+        model = {} if self.model is None else {"model": self.model, "instead_of": self.instead_of}
+        return known | {"parameters": dict(self.parameters), "search": dict(self.search)} | said | model
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

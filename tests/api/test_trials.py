@@ -13,6 +13,7 @@ from state.catalog.indexes import Corpus, IndexRecord
 from state.objects import ObjectRef
 from state.streams.schemas import TRIALS
 from state.trials import Trial, TrialBook
+from state.tuning import Note, TuningBook
 
 pytestmark = pytest.mark.anyio
 CORPUS = Corpus("c", ObjectRef("lake", "k", 1, "0" * 64), 1, 1, "s", 1, "f", 4)
@@ -67,7 +68,7 @@ def names(content: Any) -> list[str]:
 
 async def test_a_row_has_the_names_of_the_stream(ask: Any) -> None:
     status, content = await ask("/hnsw/trials/resumes")
-    assert (status, content["next"]) == (200, None)
+    assert (status, content["next"], content["cursor"]) == (200, None, None)
     assert names(content) == ["share", "slow", "good", "fast", "bad"]
     assert set(content["trials"][0]) == {column.name for column in TRIALS.columns} - {"id"}
     assert content["trials"][0]["params"] == {"m": 8}
@@ -79,7 +80,7 @@ async def test_pages(ask: Any) -> None:
     while cursor is not None:
         _, content = await ask(f"/hnsw/trials/resumes?limit=2{cursor and f'&cursor={cursor}'}")
         found.append(names(content))
-        cursor = content["next"]
+        cursor = content["cursor"]
     assert found == [["share", "slow"], ["good", "fast"], ["bad"]]
     assert names((await ask("/hnsw/trials/resumes?evalSet=f"))[1]) == []
     assert names((await ask("/hnsw/trials/resumes?cursor=none"))[1]) == []
@@ -119,3 +120,16 @@ async def test_parameters_that_do_not_fit(ask: Any, parameters: str) -> None:
     path = "/hnsw/trials/resumes" + ("" if parameters.startswith("limit") else "/best")
     status, problem = await ask(f"{path}?{parameters}")
     assert (status, problem["type"]) == (400, "urn:lakehouse:problem:parameters-invalid")
+
+
+async def test_what_a_budget_measures_next(ask: Any, streams: Any) -> None:
+    book, about = TuningBook(streams), {"engine": "hnsw", "params": {"m": 8}, "searches": ({"efSearch": 40},), "fidelity": 1.0}
+    for index, trials in (("resumes", ("good",)), ("resumes", ("soon",)), ("other", ("else",))):
+        book.add(Note("TrialBudget/b", index, "s", "t", "proposed", "it looks good", trials=trials, **about))  # type: ignore[arg-type]
+    _, content = await ask("/hnsw/trials/resumes")
+    assert content["next"] == {
+        "budget": "TrialBudget/b", "engine": "hnsw", "params": {"m": 8}, "searches": [{"efSearch": 40}], "fidelity": 1.0,
+        "trials": ["soon"], "why": "it looks good", "at": "2026-11-22T00:00:00.000Z",
+    }  # fmt: skip
+    book.add(Note("TrialBudget/b", "resumes", "s", "t", "failed", "it broke", trials=("soon",)))
+    assert (await ask("/hnsw/trials/resumes"))[1]["next"] is None

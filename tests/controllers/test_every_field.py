@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controllers.index import plan as index
+from controllers.trial_budget import plan as trial_budget
 from specs.parse import parse_file
 from specs.schema import FieldHelp, explain
 
@@ -17,6 +18,7 @@ JUDGES: dict[str, Any] = {
     "Index": index.not_built,
     "IndexGeneration": lambda spec: None,
     "EvalSet": lambda spec: None,
+    "TrialBudget": trial_budget.not_built,
 }
 
 HONOURED = {
@@ -37,6 +39,8 @@ HONOURED = {
     "IndexGeneration": "index flat.precision hnsw.m hnsw.efConstruction hnsw.efSearch hnsw.seed lance.type lance.partitions lance.m "
     "lance.efConstruction lance.nprobes lance.refineFactor lance.ef",
     "EvalSet": "index k queries generate.queries generate.seed",
+    "TrialBudget": "index evalSet space.engine space.m space.efConstruction space.efSearch limits.trials limits.wallClock limits.memory "
+    "limits.cpuShare gate.recallAt10 objective.weighted promote onAppend",
 }
 """Fields that the controllers act on, some of their values perhaps not built."""
 
@@ -44,7 +48,10 @@ FOR_PEOPLE = {"Dataset": "owner description tags sensitivity columns.*.descripti
 """Fields that say something and ask for nothing."""
 
 FILES = "source: {files: a.csv}"
-NOT_BUILT = (("Index", "dataset: a, text: t, embed: {model: {ollama: x}, also: [{ollama: y}]}", "embed.model.ollama embed.also.ollama"),)
+NOT_BUILT = (
+    ("Index", "dataset: a, text: t, embed: {model: {ollama: x}, also: [{ollama: y}]}", "embed.model.ollama embed.also.ollama"),
+    ("TrialBudget", "index: i, evalSet: e, profile: p", "profile"),
+)
 """A spec of the kind, and the fields for which it is refused."""
 
 BUILT = (
@@ -72,6 +79,11 @@ BUILT = (
     ("IndexGeneration", "index: i, hnsw: {m: 8, efConstruction: 9, efSearch: 10, seed: 1}"),
     ("EvalSet", "index: i, k: 5, generate: {queries: 3, seed: 1}"),
     ("EvalSet", "index: i, queries: evals/q.jsonl"),
+    (
+        "TrialBudget",
+        "index: i, evalSet: e, space: {engine: [flat, lance], m: [2, 3]}, limits: {trials: 3, cpuShare: 0.2}, promote: propose",
+    ),
+    ("TrialBudget", "index: i, evalSet: e, objective: {weighted: {memory: 1}}, gate: {recallAt10: 0.97}, onAppend: ignore"),
 )
 
 

@@ -72,9 +72,9 @@ LATER = {
 }
 """The later hit; the second where nothing is said."""
 
-ELSEWHERE = ("compaction.", "retention.", "garbage.", "restart.", "together.")
+ELSEWHERE = ("compaction.", "retention.", "garbage.", "restart.", "together.", "trial-budget.")
 """Steps that no life of a daemon comes by, or not this one: test_streams_compaction.py, test_streams_retention.py, test_repair.py,
-test_repository.py and test_together.py die of these."""
+test_repository.py, test_together.py and test_trial_budget.py die of these."""
 
 OF_WORKERS = frozenset(("jobs.ended", "jobs.result-written"))
 """What happens only where jobs have processes of their own."""

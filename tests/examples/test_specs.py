@@ -35,6 +35,15 @@ def test_specs_are_valid_and_complete(example: str, kinds: list[str]) -> None:
     assert {key for resource in found for key in resource.references} <= {resource.key for resource in found}
 
 
+def test_what_is_beside_the_specs_fits_them() -> None:
+    path = EXAMPLES / "cloud-docs" / "tuning.yaml"
+    file = parse_file(str(path), path.read_bytes())
+    assert not file.errors
+    assert [resource.key.kind for resource in file.resources] == ["EvalSet", "TrialBudget"]
+    known = {resource.key for resource in (*resources("cloud-docs"), *file.resources)}
+    assert {key for resource in file.resources for key in resource.references} <= known
+
+
 @pytest.mark.parametrize("example", ["staffing", "cloud-docs", "knowledge-base"])
 def test_settings_are_valid(example: str) -> None:
     assert load_settings((EXAMPLES / example / "lakehouse.yaml").read_bytes(), {}).state.bucket == "primary"

@@ -34,6 +34,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "work.cacheBytes": ("9", 9),
     "retention.events": ("1d", 86400.0),
     "retention.trials": ("2d", 172800.0),
+    "retention.tuning": ("3d", 259200.0),
     "retention.errors": ("4d", 345600.0),
     "retention.audit": ("5d", 432000.0),
     "retention.toolCalls": ("6d", 518400.0),

@@ -28,6 +28,7 @@ _DETAILS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "Dataset": (("ROWS", "rows"), ("FILES", "files"), ("VERSION", "version")),
     "Index": (("CHUNKS", "chunks"), ("ROWS", "rows"), ("ENGINE", "engine"), ("GENERATION", "generation")),
     "EvalSet": (("QUERIES", "queries"), ("MEASURED", "measured")),
+    "TrialBudget": (("TRIALS", "trials"), ("BEST", "bestRecipe"), ("RECALL", "recallLow")),
     "IndexGeneration": (("ENGINE", "engine"), ("SECONDS", "seconds"), ("SERVING", "serving")),
 }
 """Heads and the names of details that stand below them."""

@@ -109,8 +109,8 @@ def _row(trial: "Trial") -> Mapping[str, Any]:
 
 
 def _recipe(trial: "Trial") -> str:
-    """The generation's name, else engine and parameters."""
-    if trial.generation is not None:
+    """The generation's name where its spec names the search as well, else engine and parameters."""
+    if trial.generation is not None and trial.proposed_by == "spec":
         return trial.generation
     return " ".join([trial.engine, *_parameters([(name, value) for name, value in trial.params.items() if name != "seed"])])
 

@@ -1,0 +1,253 @@
+"""What a TrialBudget sees: its account, what was measured of its index, and what is to come next. Reads only."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from controllers.index.controller import IndexController
+from controllers.outcome import Outcome, Ready, Stalled, Waiting
+from controllers.trial_budget.plan import Better, Observed, Spent, not_built
+from engines.trials.choice import passes
+from engines.tuning.facts import Attempt, Cause, Decision, Done, Facts
+from engines.tuning.objective import Weights, score
+from engines.tuning.prediction import Size
+from engines.tuning.promotion import judge
+from engines.tuning.sampler import suggest
+from engines.tuning.space import Graph, Space, graph_named
+from engines.tuning.strategy import decide
+from specs.digests import digest
+from specs.kinds.eval_set import EvalSetSpec
+from specs.kinds.index import IndexSpec
+from specs.kinds.trial_budget import TrialBudgetSpec, Weighted
+from specs.resource import Key, Resource
+from state import reasons
+from state.catalog.catalog import Catalog
+from state.catalog.indexes import Choice, Corpus, EvalTruth, IndexRecord
+from state.timestamps import from_iso
+from state.trials import Trial, TrialBook
+from state.tuning import Account, Note, TuningBook, unanswered
+
+_LONGEST_NAME = 54
+_LOOK_AGAIN = 30.0
+"""Seconds until a budget looks whether the one before it has gone: nobody tells it."""
+_CONFIRMED = Done("what serves is above the gate with the present rows as well")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The index, what it is measured by, and over what. trials: by this eval set; whole: those that compare. incumbent: of what serves."""
+
+    index: Resource
+    record: IndexRecord
+    truth: EvalTruth
+    corpus: Corpus
+    trials: tuple[Trial, ...]
+    whole: tuple[Trial, ...]
+    incumbent: Trial | None
+
+
+class Sight:
+    """Blocking. Arguments as those of `TrialBudgetController`."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        index: IndexController,
+        trials: TrialBook,
+        tuning: TuningBook,
+        wanted: Callable[[Key], Resource | None],
+        budgets: Callable[[], Iterable[Resource]],
+        clock: Callable[[], datetime],
+        processors: int,
+    ) -> None:
+        self._catalog = catalog
+        self._index = index
+        self._trials = trials
+        self._tuning = tuning
+        self._wanted = wanted
+        self._budgets = budgets
+        self._clock = clock
+        self._processors = processors
+
+    def of(self, resource: Resource) -> Observed:
+        """Everything that the plan is made from."""
+        standing = self._standing(resource)
+        if not isinstance(standing, Standing):
+            return Observed(problem=standing)
+        spec, every = resource.spec_as(TrialBudgetSpec), self._tuning.of(str(resource.key))
+        account, gate, weights = self.account(resource), spec.gate.recall_at_10, _weights(spec)
+        notes = tuple(note for note in every if note.account == account)
+        before = any(note.account[:2] == account[:2] and note.account != account for note in every)
+        moved = before and not any(note.step == "proposed" for note in notes)
+        if moved and not notes and (ending := _moved(spec, standing)) is not None:
+            return Observed(problem=ending, account=account)
+        begun = next((note for note in notes if note.step == "begun"), None)
+        seconds = (self._clock() - from_iso(begun.at)).total_seconds() if begun is not None else 0.0
+        spent = _spent(notes, standing.trials, seconds)
+        left = spec.limits.wall_clock.total_seconds() - seconds
+        open_ = unanswered(notes, frozenset(trial.trial for trial in standing.trials))
+        decision = None
+        if begun is not None and open_ is None and not any(note.step == "ended" for note in notes):
+            confirmed = moved and standing.incumbent is not None and passes(standing.incumbent, gate)
+            decision = Decision(_CONFIRMED) if confirmed else decide(self._facts(spec, standing, notes, spent, left), suggest)
+        best = min((trial for trial in standing.whole if passes(trial, gate)), key=lambda trial: score(trial, weights), default=None)
+        midst = begun is None or open_ is not None or (decision is not None and decision.midst)
+        better = "" if midst else self._better(resource, standing, notes)
+        why = "the rows or the queries changed, and what serves is tried again" if moved else _why_begin(every)
+        corpus = standing.corpus
+        return Observed(
+            account=account,
+            notes=notes,
+            begin=None if begun is not None else why,
+            open=open_,
+            decision=decision,
+            better=better if isinstance(better, Better) else None,
+            kept=better if isinstance(better, str) else "",
+            best=best,
+            spent=spent,
+            seconds_left=left,
+            weight=corpus.chunks * corpus.dimension * 4,
+        )
+
+    def account(self, resource: Resource) -> Account:
+        """Of the spec in force, and the answers that there are."""
+        spec = resource.spec_as(TrialBudgetSpec)
+        record = self._catalog.index(spec.index)
+        truth = record.truths.get(spec.eval_set) if record is not None else None
+        return Account(str(resource.key), resource.transformation, "" if truth is None else truth.digest)
+
+    def name_of(self, resource: Resource, engine: str, parameters: Mapping[str, Any]) -> str:
+        """What a recipe of this budget is called. parameters: of the build, complete or not: those of one budget are alike."""
+        return f"{resource.key.name[:_LONGEST_NAME]}-{digest([engine, dict(parameters)])[:8]}"
+
+    def _standing(self, resource: Resource) -> Standing | Outcome:
+        """The index and what it is measured by; or why there is nothing to do."""
+        spec = resource.spec_as(TrialBudgetSpec)
+        if (refused := self._refused(resource, spec)) is not None:
+            return refused
+        index, eval_set = self._wanted(Key("Index", spec.index)), self._wanted(Key("EvalSet", spec.eval_set))
+        if index is None or eval_set is None:
+            key = Key("Index", spec.index) if index is None else Key("EvalSet", spec.eval_set)
+            return Waiting(reasons.REFERENCE_MISSING, f"{key} is not there; declare it", blocked_by=str(key))
+        measures = eval_set.spec_as(EvalSetSpec).index
+        if measures != spec.index:
+            return Stalled(reasons.INVALID_SPEC, f"{eval_set.key} measures Index/{measures}, not Index/{spec.index}; name one that does")
+        record, seen = self._catalog.index(spec.index), self._index.observe(index)
+        truth = record.truths.get(spec.eval_set) if record is not None else None
+        if record is None or truth is None or not seen.bases or seen.bases[0].corpus.digest != truth.corpus:
+            message = f"{eval_set.key} has no answers in the present rows of Index/{spec.index} yet"
+            return Waiting(reasons.DEPENDENCY_NOT_READY, message, blocked_by=str(eval_set.key))
+        trials = tuple(trial for trial in self._trials.of(spec.index) if trial.eval_set == spec.eval_set)
+        whole = tuple(trial for trial in trials if trial.fidelity >= 1 and trial.detail.get("truth") == truth.digest)
+        return Standing(index, record, truth, seen.bases[0].corpus, trials, whole, _incumbent(record, whole))
+
+    def _refused(self, resource: Resource, spec: TrialBudgetSpec) -> Outcome | None:
+        if (missing := not_built(spec)) is not None:
+            message = f"{missing} is not built in this version; leave it out, and the index's own builds are tuned"
+            return Stalled(reasons.NOT_SUPPORTED, message)
+        first = min((b.key for b in self._budgets() if b.spec_as(TrialBudgetSpec).index == spec.index), default=resource.key)
+        if first >= resource.key:
+            return None
+        message = f"{first} tunes Index/{spec.index} already, and one budget does; remove one of them"
+        return Stalled(reasons.TUNED_ALREADY, message, blocked_by=str(first), seconds=_LOOK_AGAIN)
+
+    def _facts(self, spec: TrialBudgetSpec, standing: Standing, notes: Sequence[Note], spent: Spent, left: float) -> Facts:
+        given = spec.space
+        return Facts(
+            space=Space(tuple(given.engine), _pair(given.m), _pair(given.ef_construction), _pair(given.ef_search)),
+            gate=spec.gate.recall_at_10,
+            weights=_weights(spec),
+            size=Size(standing.corpus.chunks, standing.corpus.dimension),
+            trials=standing.trials,
+            truth=standing.truth.digest,
+            attempts=_attempts(notes),
+            trials_limit=spec.limits.trials,
+            trials_left=spec.limits.trials - spent.trials,
+            seconds_left=left,
+            cores=spec.limits.cpu_share * self._processors,
+            memory=spec.limits.memory,
+            failed=frozenset(
+                str(note.params.get("precision", "float32")) for note in notes if note.step == "failed" and note.engine == "flat"
+            ),
+        )
+
+    def _better(self, resource: Resource, standing: Standing, notes: Sequence[Note]) -> Better | str:
+        """What is to serve or to be proposed; or why nothing is that does not or was not yet."""
+        spec, record = resource.spec_as(TrialBudgetSpec), standing.record
+        if record.serving is not None and standing.incumbent is None:
+            return "what serves is not measured yet"
+        servable = [trial for trial in standing.whole if trial.detail.get("build") in record.builds]
+        trial, why = judge(servable, standing.incumbent, spec.gate.recall_at_10, _weights(spec))
+        if trial is None:
+            return why
+        build = record.builds[str(trial.detail["build"])]
+        name = build.generation or self.name_of(resource, build.engine, build.parameters)
+        choice = Choice(name, build.engine, dict(build.parameters), dict(trial.detail["search"]), by=str(resource.key))
+        if record.choice == choice:
+            return ""
+        advice = _advice(spec, standing.index, record)
+        if advice is not None and any(n.step == "advised" and (n.name, dict(n.searches[0])) == (name, dict(choice.search)) for n in notes):
+            return ""
+        return Better(choice, build.digest, trial, why, advice)
+
+
+def _moved(spec: TrialBudgetSpec, standing: Standing) -> Outcome | None:
+    """The rows are others than those that recipes were tried on: why that leads to nothing now; None where it does."""
+    if spec.on_append == "ignore":
+        return Ready("the rows or the queries changed since recipes were tried, and `onAppend: ignore` leaves it at that")
+    if standing.record.serving is None or standing.incumbent is not None:
+        return None
+    key = f"EvalSet/{spec.eval_set}"
+    message = f"the rows or the queries changed; {key} measures what serves by the present ones"
+    return Waiting(reasons.DEPENDENCY_NOT_READY, message, blocked_by=key)
+
+
+def _advice(spec: TrialBudgetSpec, index: Resource, record: IndexRecord) -> str | None:
+    """Why a budget may not move the pointer by itself."""
+    if spec.promote == "propose":
+        return "`promote: propose` says so"
+    if index.spec_as(IndexSpec).serve != "auto":
+        return f"the spec of {index.key} says what serves"
+    if record.choice is not None and not record.choice.by:
+        return "what serves was chosen by hand"
+    return None
+
+
+def _incumbent(record: IndexRecord, whole: Iterable[Trial]) -> Trial | None:
+    """The trial, by the present answers, of the recipe that serves, over whichever rows it serves them."""
+    serving = record.serving
+    if serving is None:
+        return None
+    build = record.builds[serving.build]
+    params = {**build.parameters, **serving.search}
+    return next((trial for trial in whole if trial.engine == build.engine and dict(trial.params) == params), None)
+
+
+def _spent(notes: Iterable[Note], trials: Iterable[Trial], seconds: float) -> Spent:
+    names = {name for note in notes if note.step == "proposed" for name in note.trials}
+    built = {(t.detail.get("build"), t.fidelity): t.build_cpu_seconds or t.build_seconds or 0.0 for t in trials if t.trial in names}
+    return Spent(sum(len(note.trials) for note in notes if note.step == "proposed"), seconds, sum(built.values()))
+
+
+def _attempts(notes: Iterable[Note]) -> list[Attempt]:
+    found = []
+    for note in notes:
+        graph: Graph | None = graph_named(note.engine, note.params)
+        if graph is not None and note.step in ("proposed", "refused", "failed"):
+            cause: Cause | None = note.detail.get("cause")
+            found.append(Attempt(graph, note.fidelity or 1.0, cause))
+    return found
+
+
+def _weights(spec: TrialBudgetSpec) -> Weights:
+    return spec.objective.weighted if isinstance(spec.objective, Weighted) else {spec.objective: 1.0}
+
+
+def _why_begin(every: Sequence[Note]) -> str:
+    return "its spec changed; what was measured is known" if every else "nothing was tried yet"
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    low, high = values
+    return low, high

@@ -25,6 +25,8 @@ NAMES = (
     "filtered_search",
     "hybrid_search",
     "exact_search",
+    "tuner",
+    "tuned_serving",
     "commit_to_ready",
     "unrelated_commit",
     "idle",

@@ -31,6 +31,7 @@ PACKAGES = (
     "hnswlib",
     "numkong",
     "lancedb",
+    "optuna",
     "obstore",
     "aiohttp",
     "pydantic",

@@ -70,7 +70,7 @@ def make_world(texts: Sequence[str], parameters: Mapping[str, Any], search: Mapp
     """Embed and build, or take both from the cache."""
     CACHE.mkdir(parents=True, exist_ok=True)
     made: dict[str, float] = {}
-    corpus = _cached(f"corpus-{len(texts)}", Corpus, lambda: _make_corpus(texts), made)
+    corpus = make_corpus_of(texts, made)
     path = Path(TARGET.root or "", corpus.ref.key)
     task = BuildTask(corpus, str(path), None, "hnsw", parameters, TARGET, "builds")
     build = _cached(f"build-{task.digest}", Build, lambda: builds.run(task, lambda done, total: None), made)
@@ -78,6 +78,13 @@ def make_world(texts: Sequence[str], parameters: Mapping[str, Any], search: Mapp
     started = time.perf_counter()
     index, table = open_build(build, paths, search)
     return World(corpus, build, index, table, paths, time.perf_counter() - started, made)
+
+
+def make_corpus_of(texts: Sequence[str], made: dict[str, float] | None = None) -> Corpus:
+    """Embedded, or from the cache. made: takes what it took."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    found: Corpus = _cached(f"corpus-{len(texts)}", Corpus, lambda: _make_corpus(texts), {} if made is None else made)
+    return found
 
 
 def _make_corpus(texts: Sequence[str]) -> Corpus:

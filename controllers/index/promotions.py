@@ -79,7 +79,7 @@ class Promotions:
         table, record = self._catalog.table(index.spec_as(IndexSpec).dataset), self._catalog.index(index.key.name)
         if table is None or record is None:
             raise PromotionRefused(f"Nothing is built for {index.key} yet.")
-        return self._move(index, record, _by_same_model(choice, record), self._of(index, choice, table, record), cause)
+        return self._move(index, record, by_same_model(choice, record), self._of(index, choice, table, record), cause)
 
     def _by_model(self, index: Resource, record: IndexRecord, model: str, request: Request, revision: str | None) -> str:
         """To what answers for another model already, at once. A rollback is to that very recipe. Raises PromotionRefused."""
@@ -106,7 +106,7 @@ class Promotions:
     def _promoted(self, index: Resource, wanted: str | None, table: Table, record: IndexRecord) -> tuple[Choice, ServingManifest | None]:
         declared = {generation.key.name: generation for generation in self._generations(index.key)}
         if wanted not in declared and (tuned := self._tuning.choice(index.key.name, wanted or "")) is not None:
-            return _by_same_model(tuned, record), self._of(index, tuned, table, record)
+            return by_same_model(tuned, record), self._of(index, tuned, table, record)
         if wanted not in declared:
             known = [*declared, *self._tuning.names(index.key.name)]
             names = ", ".join(sorted(known)) or "none"
@@ -121,7 +121,7 @@ class Promotions:
             raise PromotionRefused(f"IndexGeneration/{wanted} cannot be built: {error}", remedy=error.remedy) from error
         answer = None if candidate is None else self._built(candidate, bases, record)
         if answer is not None:
-            return _by_same_model(Choice(wanted), record), _present(answer, record)
+            return by_same_model(Choice(wanted), record), _present(answer, record)
         key = f"IndexGeneration/{wanted}"
         raise PromotionRefused(f"{key} has no build of the present rows yet.", remedy=f"`lakectl wait {key}`, then ask again.")
 
@@ -147,7 +147,7 @@ class Promotions:
                 )
             build = kept[-1]
             manifest = manifest_of(record, build)
-        choice = _by_same_model(Choice(manifest.generation, build.engine, dict(build.parameters), dict(manifest.search)), record)
+        choice = by_same_model(Choice(manifest.generation, build.engine, dict(build.parameters), dict(manifest.search)), record)
         return choice, self._of(index, choice, table, record)
 
     def _of(self, index: Resource, choice: Choice, table: Table, record: IndexRecord) -> ServingManifest | None:
@@ -182,7 +182,7 @@ class Promotions:
         return f"{called} serves already, and goes on until another is chosen"
 
 
-def _by_same_model(choice: Choice, record: IndexRecord) -> Choice:
+def by_same_model(choice: Choice, record: IndexRecord) -> Choice:
     """Of a recipe, which leaves the model that was chosen by hand as it is."""
     chosen = record.choice or Choice(None)
     return replace(choice, model=chosen.model, instead_of=chosen.instead_of)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from controllers.index.controller import IndexController
+from controllers.index.promotions import by_same_model
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
 from controllers.trial_budget.plan import Better, Observed, Spent, not_built
 from engines.trials.choice import passes
@@ -184,6 +185,7 @@ class Sight:
         build = record.builds[str(trial.detail["build"])]
         name = build.generation or self.name_of(resource, build.engine, build.parameters)
         choice = Choice(name, build.engine, dict(build.parameters), dict(trial.detail["search"]), by=str(resource.key))
+        choice = by_same_model(choice, record)
         if record.choice == choice:
             return ""
         advice = _advice(spec, standing.index, record)
@@ -209,7 +211,8 @@ def _advice(spec: TrialBudgetSpec, index: Resource, record: IndexRecord) -> str 
         return "`promote: propose` says so"
     if index.spec_as(IndexSpec).serve != "auto":
         return f"the spec of {index.key} says what serves"
-    if record.choice is not None and not record.choice.by:
+    chosen = record.choice
+    if chosen is not None and not chosen.by and (chosen.generation or chosen.engine):
         return "what serves was chosen by hand"
     return None
 

@@ -94,10 +94,11 @@ class Attempt:
             for batch in rows.sorted() if rows else ():
                 kept += batch.num_rows
                 writer.write(fresh(batch) if said is None else said.fresh(batch, self._schema))
-            files = writer.close()
+            writer.finish()
             told_of_content = [profiler.put(self._parts, task.key_prefix, task.digest, task.transformation, self._schema)]
             if said is not None:
                 told_of_content.append(said.put(self._parts, task.key_prefix, task.digest, task.transformation))
+            files = writer.close()
         except BaseException:
             writer.abort()
             raise

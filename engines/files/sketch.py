@@ -106,15 +106,16 @@ def _of_texts(values: pa.Array) -> Hashes:
     words = np.ndarray((size - _WORD + 1,), "<u8", buffer, 0, (1,))  # the word at every byte
     result = _first_words(words, starts, lengths) * _ONE
     shortest, longest = (int(lengths.min()), int(lengths.max())) if len(lengths) else (0, 0)
+    apart = longest if longest == shortest else 0
     if longest > _WORD:
         longer = _beyond(_WORD, lengths, shortest)
-        result[longer] = _step(result[longer], words[ends[longer] - _WORD])
+        result[longer] = _step(result[longer], _words(words, ends[longer] - _WORD, apart))
     if longest > 2 * _WORD:
         long = _beyond(2 * _WORD, lengths, shortest)
         first, mixed = starts[long], result[long]
         room = longest - _WORD if longest == shortest else lengths[long] - _WORD
         for number in range(1, _SPREAD + 1):
-            mixed = _step(mixed, words[first + room * number // (_SPREAD + 1)])
+            mixed = _step(mixed, _words(words, first + room * number // (_SPREAD + 1), apart))
         result[long] = mixed
     return _mixed(result + lengths.astype(np.uint64))
 
@@ -122,6 +123,11 @@ def _of_texts(values: pa.Array) -> Hashes:
 def _beyond(size: int, lengths: npt.NDArray[np.intp], shortest: int) -> slice | npt.NDArray[np.intp]:
     """Which texts are longer."""
     return slice(None) if shortest > size else np.nonzero(lengths > size)[0]
+
+
+def _words(words: Hashes, places: npt.NDArray[np.intp], apart: int) -> Hashes:
+    """Those at the places; where these are equally far from each other, apart says how far, and nothing is copied."""
+    return words[places[0] :: apart][: len(places)] if apart else words[places]
 
 
 def _first_words(words: Hashes, starts: npt.NDArray[np.intp], lengths: npt.NDArray[np.intp]) -> Hashes:

@@ -13,6 +13,7 @@ import re
 import select
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Block:
     """Whole rows as they were sent: sizes are their bytes, row by row."""
 
     data: bytearray
-    sizes: list[int]
+    sizes: array[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ class CopyStream:
     def _received(self) -> Iterator[Block]:
         """Blocks, until the server says how many rows there were. The loop runs once a row: what can be is outside of it."""
         connection = self._connection.pgconn
-        receive, block, sizes, enough = connection.get_copy_data, bytearray(), list[int](), FIRST_BLOCK_BYTES
+        receive, block, sizes, enough = connection.get_copy_data, bytearray(), array("q"), FIRST_BLOCK_BYTES
         arrival = select.poll()  # select() knows no more than 1024 open files
         arrival.register(connection.socket, select.POLLIN)
         heard = time.monotonic()
@@ -270,7 +271,7 @@ class CopyStream:
                 sizes.append(count)
                 if len(block) >= enough:
                     yield Block(block, sizes)
-                    block, sizes, enough = bytearray(), [], BLOCK_BYTES
+                    block, sizes, enough = bytearray(), array("q"), BLOCK_BYTES
                     heard = time.monotonic()
             elif count == 0:
                 if not arrival.poll(0):

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -115,8 +117,10 @@ class PostgresReading:
             if bounds is None or bounds.upper is not None:
                 decoders = self._decoders(plans)
                 with snapshot.copy(self._asked(bounds), binary=decoders is not None) as stream:
-                    blocks = _ahead(stream, _parser(wires) if decoders is None else _decoder(decoders))
-                    yield from self._parsed(stream, blocks, plans, wires)
+                    ahead = _ahead(stream, _parser(wires) if decoders is None else _decoder(decoders))
+                    # its thread is waited for here, and not wherever it becomes garbage: perhaps where threads begin and end
+                    with closing(ahead) as blocks:
+                        yield from self._parsed(stream, blocks, plans, wires)
             self.cursor, self.cut = (bounds.upper, bounds.cut) if bounds is not None else (None, False)
 
     def known(self, batch: pa.RecordBatch) -> Rows:
@@ -242,7 +246,7 @@ class PostgresReading:
         return Misfit(plan, value, None, row)
 
 
-Blocks = Iterator[tuple[int, Future[list[pa.RecordBatch]]]]
+Blocks: TypeAlias = Generator[tuple[int, Future[list[pa.RecordBatch]]], None, None]
 
 
 def _ahead(stream: CopyStream, batches: Callable[[Block], list[pa.RecordBatch]]) -> Blocks:

@@ -156,8 +156,9 @@ def _base(
             profiler.add(plain)
             if progress is not None:
                 progress(writer.rows, writer.rows)
-        made_of = tuple(replace(part, role="base") for part in writer.close())
-        return made_of, profiler.put(parts, task.key_prefix, task.name, task.transformation, task.schema)
+        writer.finish()
+        profile = profiler.put(parts, task.key_prefix, task.name, task.transformation, task.schema)
+        return tuple(replace(part, role="base") for part in writer.close()), profile
     except BaseException:
         writer.abort()
         raise

@@ -66,6 +66,28 @@ def test_decimals_are_integers_in_parquet_as_far_as_these_reach(lake, monkeypatc
     assert lake.table(result).to_pylist()[0] == {"a": Decimal("-1.50"), "b": Decimal("9999999999999999.99"), "c": Decimal("1.00")}
 
 
+def test_what_hardly_repeats_is_written_as_differences_and_texts_behind_their_lengths(lake, monkeypatch):
+    monkeypatch.setattr(table_writer, "TINY_ROWS", 0)
+    kinds = {
+        "n": "int64",
+        "price": "decimal(9,2)",
+        "wide": "decimal(19,2)",
+        "day": "date",
+        "at": "timestamp",
+        "name": "string",
+        "x": "float64",
+    }
+    lines = [f"{i},{i}.5,{i}.25,20{i:02d}-01-02,2024-01-01T00:00:{i:02d},text {i},{i}.125,same" for i in range(50)]
+    result = lake.ingest("a.csv", "n,price,wide,day,at,name,x,again\n" + "\n".join(lines) + "\n", overrides=kinds, primary_key=("n",))
+    group = pq.ParquetFile(lake.store.path(result.files[0].key)).metadata.row_group(0)
+    columns = {group.column(at).path_in_schema: set(group.column(at).encodings) for at in range(group.num_columns)}
+    assert [name for name, found in columns.items() if "DELTA_BINARY_PACKED" in found] == ["n", "price", "day", "at"]
+    assert [name for name, found in columns.items() if "DELTA_LENGTH_BYTE_ARRAY" in found] == ["name"]
+    assert [name for name, found in columns.items() if "RLE_DICTIONARY" in found] == ["again"]
+    assert [row["name"] for row in lake.rows(result)] == [f"text {i}" for i in range(50)]
+    assert [str(row["price"]) for row in lake.rows(result)] == [f"{i}.50" for i in range(50)]
+
+
 def test_doing_it_again_gives_equal_objects(lake):
     first = lake.ingest("a.csv", "id,b\n1,x\n")
     content = lake.store.get(first.files[0].key)

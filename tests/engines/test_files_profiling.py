@@ -76,6 +76,13 @@ def test_a_text_has_one_hash_wherever_it_stands(values: list[str]) -> None:
     assert list(together) == alone
 
 
+@given(st.integers(1, 70).flatmap(lambda size: st.lists(st.text("ab", min_size=size, max_size=size), min_size=1, max_size=20)))
+def test_texts_of_one_length_have_the_hashes_that_they_have_alone(values: list[str]) -> None:
+    slices = [hashes(pa.array(["before", *values]).slice(1)), hashes(pa.array(values))]
+    alone = [hashes(pa.array(["before", value, "behind"]))[1] for value in values]
+    assert [list(found) for found in slices] == [alone, alone]
+
+
 def test_hashes_stay_what_they_are() -> None:
     """They are stored; another function would spoil every merge."""
     values = [pa.array(["", "a", "12345678", "123456789", "x" * 100]), pa.array([0, -1]), pa.array([0.0, -0.0, 1.5]), pa.array([True])]

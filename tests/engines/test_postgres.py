@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -18,10 +19,12 @@ from postgres_source import Source, refused, types
 
 from engines.errors import SourceUnavailable
 from engines.files.extract import Extract, ExtractTask
+from engines.files.source import ColumnPlan, Misfit
 from engines.jobs.failure import Failure
 from engines.postgres import connection
 from engines.postgres.connection import Server
 from engines.postgres.extract import read
+from engines.postgres.reading import PostgresReading
 from engines.postgres.task import PostgresTask
 from state.secrets import Secret
 
@@ -261,6 +264,15 @@ class TestBreakingOff:
         with pytest.raises(SourceUnavailable):
             source.read(self.QUERY)
         assert [path for path in source.folder.rglob("*") if path.is_file()] == []
+
+    def test_what_is_refused_leaves_no_thread_to_whoever_collects_the_garbage(self, source: Source) -> None:
+        """One that is waited for where another one begins, or ends, would be waited for in vain."""
+        reading = PostgresReading(source.server(), "SELECT 'infinity'::date AS day, ARRAY[1] AS list")
+        plans = {name: ColumnPlan(name, kind, "spec") for name, (kind, _) in reading.guesses().items()}
+        with pytest.raises(Misfit) as refusal:  # whose traceback keeps all that was under way
+            list(reading.batches(plans))
+        assert refusal.value.column.name == "day"
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("parse")]
 
 
 class TestSecrets:

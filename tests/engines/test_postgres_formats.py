@@ -54,17 +54,19 @@ class TestBinary:
     }
 
     @staticmethod
-    def query(rows: int) -> str:
-        """So many rows, of nulls now and then, in which each value of each type meets others."""
+    def query(rows: int, *, nulls: bool = True) -> str:
+        """So many rows in which each value of each type meets others. nulls: now and then; without, fixed sizes are what they should be."""
         columns = []
         for at, (kind, values) in enumerate(TestBinary.VALUES.items()):
             texts = ", ".join("E'" + value.replace("\\", "\\\\") + "'" for value in values)
-            columns.append(f"(ARRAY[{texts}])[1 + (i + {at}) % {len(values) + 1}]::{kind} AS c{at}")
+            columns.append(f"(ARRAY[{texts}])[1 + (i + {at}) % {len(values) + nulls}]::{kind} AS c{at}")
         return f"SELECT {', '.join(columns)} FROM generate_series(1, {rows}) AS i"
 
+    @pytest.mark.parametrize("nulls", [True, False])
     @pytest.mark.parametrize("rows", [0, 1, 6, 50_000])
-    def test_it_is_what_text_is(self, source: Source, rows: int) -> None:
-        made, text = (source.read(query) for query in (self.query(rows), f"SELECT q.*, ARRAY[1] AS list FROM ({self.query(rows)}) AS q"))
+    def test_it_is_what_text_is(self, source: Source, rows: int, *, nulls: bool) -> None:
+        query = self.query(rows, nulls=nulls)
+        made, text = (source.read(sql) for sql in (query, f"SELECT q.*, ARRAY[1] AS list FROM ({query}) AS q"))
         assert types(text) == {**types(made), "list": "list<int64>"}
         assert made.rows.files.keys() == text.rows.files.keys()
         if rows:

@@ -40,6 +40,8 @@ _REQUESTS_EVERY = 2.0
 _HEARTBEAT_EVERY = 5.0
 _RESYNC_TICK = 1.0
 _UPKEEP_EVERY = 300.0
+_AFTER_ANSWER = 0.1
+"""Seconds after which an object is visited that a request changed: whoever waits for the change reads it with no visit beside."""
 _WATCHED_WITHIN = 1.0
 """Seconds that the first visits wait for the folders of data to be watched: one that hangs holds up nobody."""
 
@@ -136,7 +138,10 @@ class Driver:
         keys = [Key.of(name) for name in names]
         # whoever commits to the object that it visits looks again by itself
         own = getattr(self._visiting, "key", None)
-        self._loop.call_soon_threadsafe(self._wake, [key for key in keys if key != own], keys)
+        later = keys if getattr(self._visiting, "answering", False) else []
+        self._loop.call_soon_threadsafe(self._wake, [key for key in keys if key != own and key not in later], keys)
+        if later:
+            self._loop.call_soon_threadsafe(self._loop.call_later, _AFTER_ANSWER, self._wake, later, [])
 
     def look(self, names: Iterable[str]) -> None:
         """Objects that somebody found damaged. From any thread; whoever visits one meanwhile sees it by itself."""
@@ -272,10 +277,17 @@ class Driver:
             await self._wait(self._asked, _REQUESTS_EVERY)
 
     async def _answer(self) -> None:
-        keys = await self._in_thread(self._parts.operator.answer)
+        keys = await self._in_thread(self._answer_all)
         self.enqueue(keys)
         if keys:
             self._look.set()
+
+    def _answer_all(self) -> tuple[Key, ...]:
+        self._visiting.answering = True
+        try:
+            return self._parts.operator.answer()
+        finally:
+            self._visiting.answering = False
 
     async def _despite_storage(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """What storage or a folder refuses now (a full disk, a bucket that is away) is told once and tried again with each turn."""

@@ -87,7 +87,10 @@ class LocalStore:
             with self._translated("put", target):
                 _sync(staged, os.O_RDONLY)
                 self._publish(key, staged, target, if_absent)
-        finally:
+        except BaseException:
+            discard(staged)
+            raise
+        if if_absent:  # else it is the object now
             discard(staged)
 
     def get(self, key: str) -> bytes:

@@ -112,8 +112,9 @@ class WatchedStore:
         try:
             with self._watched("put", key):
                 self._store.put_file(key, staged, if_absent=if_absent)
-        finally:
+        except BucketUnavailable:  # perhaps without having been asked
             discard(staged)
+            raise
 
     def get(self, key: str) -> bytes:
         """See `ObjectStore`."""

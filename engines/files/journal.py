@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from engines.files.arrow_values import as_json
 from engines.files.ledgers import LedgerFacts, Noted
 from engines.files.staged_parts import StagedParts
-from engines.files.table_writer import out_of_space
+from engines.files.table_writer import TINY, TINY_ROWS, out_of_space
 from engines.row_keys import DELETED_COLUMN, row_keys
 from specs.digests import digest
 from state.digest_file import sha256_file
@@ -99,11 +99,12 @@ def field_changes(pairs: pa.RecordBatch, columns: Sequence[str], key: Sequence[s
     existed = pairs.column(EXISTED)
     tombstones = DELETED_COLUMN in pairs.schema.names
     deleted = pc.fill_null(pairs.column(DELETED_COLUMN), False) if tombstones else pa.repeat(False, pairs.num_rows)
-    ops = (
+    every = (
         ("update", pc.and_(existed, pc.invert(deleted))),
         ("insert", pc.invert(pc.or_(existed, deleted))),
         ("delete", pc.and_(existed, deleted)),
     )
+    ops = [(op, rows) for op, rows in every if pc.any(rows).as_py()]
     entity = entities(pairs, key)
     parts: list[pa.Table] = []
     for position, name in enumerate(columns):
@@ -225,7 +226,8 @@ class JournalWriter:
             self._path = store.stage()
         with out_of_space(store, self._path):
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="zstd", compression_level=1)
+                layout = TINY if self._waiting <= TINY_ROWS else {"compression": "zstd", "compression_level": 1}
+                self._writer = pq.ParquetWriter(self._path, SCHEMA, **layout)
             self._writer.write_table(pa.concat_tables(self._gathered))
         self._rows, self._waiting, self._gathered = self._rows + self._waiting, 0, []
 

@@ -68,5 +68,6 @@ def _may_have(file: DataFile, value: Any) -> bool:
 
 
 def _completed(row: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [row[field.name].cast(field.type) if field.name in row.column_names else pa.nulls(1, field.type) for field in schema]
-    return pa.Table.from_arrays(columns, schema=schema)
+    missing = pa.nulls(1)
+    found = ((field.type, row[field.name] if field.name in row.column_names else missing) for field in schema)
+    return pa.Table.from_arrays([column if column.type == kind else column.cast(kind) for kind, column in found], schema=schema)

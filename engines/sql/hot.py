@@ -11,7 +11,7 @@ Next: `hot_cache.py`, which decides what is held; `merge.py`, which reads tables
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -20,11 +20,12 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from datafusion import SessionConfig, SessionContext
 
 from engines.row_keys import DELETED_COLUMN
 from engines.sql.arrow_files import mapped, write_arrow
-from engines.sql.projection import plain_schema, view_schema
+from engines.sql.projection import plain_schema, retyped, view_schema
 
 LEAST_SLICE = 8 * 1024
 """Rows between two holes, on average, below which a piece is written anew without them: smaller batches cost more than they hold."""
@@ -78,7 +79,7 @@ class Snapshot:
     def write(self, path: Path) -> None:
         """Whole or not at all."""
         aside = path.with_name(f".{path.name}")
-        aside.write_bytes(orjson.dumps(asdict(self)))
+        aside.write_bytes(orjson.dumps(self))
         aside.replace(path)
 
 
@@ -214,19 +215,18 @@ class _Builder:
 
     def _changes(self, path: str) -> pa.Table:
         """Rows with `_deleted`, which may be null; each key once."""
-        schema = self._schema.append(pa.field(DELETED_COLUMN, pa.bool_()))
-        if path.endswith(".arrow"):
-            table = mapped(Path(path)).read_all()
-            return (
-                table if DELETED_COLUMN in table.column_names else table.append_column(schema.field(DELETED_COLUMN), _nulls(table.num_rows))
-            )
-        return pa.Table.from_batches(list(_parquet(path, schema)), schema)
+        schema = plain_schema(self._schema.append(pa.field(DELETED_COLUMN, pa.bool_())))
+        # few rows, which DataFusion takes three times as long to read
+        rows = mapped(Path(path)).read_all() if path.endswith(".arrow") else pq.ParquetFile(path).read(use_threads=False)
+        there = frozenset(rows.column_names)
+        columns = [rows[field.name] if field.name in there else pa.nulls(len(rows), field.type) for field in schema]
+        return retyped(pa.Table.from_arrays(columns, schema.names), schema)
 
     def _apply(self, pieces: Sequence[Piece], changes: pa.Table) -> list[Piece]:
         keys = _Keys(changes, self._task.primary_key)
         left = [self._without(piece, keys) for piece in pieces]
         kept = pc.invert(pc.fill_null(changes[DELETED_COLUMN], False))
-        rows = changes.cast(plain_schema(changes.schema)).filter(kept).drop_columns([DELETED_COLUMN])
+        rows = changes.filter(kept).drop_columns([DELETED_COLUMN])
         return [piece for piece in (*left, *self._write(rows.to_batches())) if piece.alive]
 
     def _without(self, piece: Piece, keys: _Keys) -> Piece:
@@ -250,7 +250,7 @@ class _Builder:
         alive = np.ones(piece.rows, bool)
         alive[list(piece.dead)] = False
         batch = self._opened.batch(self._folder, piece)
-        return [batch.cast(plain_schema(batch.schema)).filter(pa.array(alive))]  # pyarrow cannot take views
+        return [retyped(batch, plain_schema(batch.schema)).filter(pa.array(alive))]  # pyarrow cannot take views
 
     def _write(self, parts: Iterable[pa.RecordBatch]) -> list[Piece]:
         """Rows of this snapshot alone, until another goes on from it.
@@ -271,8 +271,7 @@ class _Keys:
 
     def __init__(self, changes: pa.Table, primary_key: Sequence[str]) -> None:
         self._names = list(primary_key)
-        keys = changes.select(self._names)
-        self._keys = keys.cast(plain_schema(keys.schema))
+        self._keys = changes.select(self._names)
         self._first = self._keys.column(0).combine_chunks()
         self._bounds = pc.min_max(self._first)
 
@@ -317,7 +316,3 @@ def _parquet(path: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 def _plain(column: pa.Array) -> pa.Array:
     return column.cast(plain_schema(pa.schema([("c", column.type)])).field(0).type)
-
-
-def _nulls(count: int) -> pa.Array:
-    return pa.nulls(count, pa.bool_())

@@ -6,6 +6,7 @@ Every expression is parsed as one expression and nothing else, so that what a sp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import pyarrow as pa
 from datafusion import DataFrame, SessionContext, column
@@ -13,6 +14,8 @@ from datafusion.catalog import Table
 
 from engines.files.types import arrow_type
 from engines.sql.readings import PartFile, Reading, Stage, quote
+
+Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 
 def projected(frame: DataFrame, stages: Sequence[Stage], schema: pa.Schema, carried: Sequence[str] = ()) -> DataFrame:
@@ -71,6 +74,12 @@ _VIEWS = {"string": pa.string_view(), "binary": pa.binary_view()}
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """The schema with views as plain strings and binaries, which every Arrow reader knows."""
     return pa.schema([field if (plain := _plain(field.type)) is field.type else field.with_type(plain) for field in schema])
+
+
+def retyped(rows: Rows, schema: pa.Schema) -> Rows:
+    """The rows in the types of a schema of the same columns. A `cast` takes its time for columns that are of these types already."""
+    columns = [one if one.type == field.type else one.cast(field.type) for one, field in zip(rows.columns, schema, strict=True)]
+    return type(rows).from_arrays(columns, schema=schema)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

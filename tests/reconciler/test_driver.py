@@ -327,6 +327,22 @@ class TestWaking:
 
         asyncio.run(scenario())
 
+    def test_by_an_answer_its_dependents_at_once_and_itself_later(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def scenario() -> None:
+            held, dependent = Held(), Key("Index", "i")
+            held.release.set()
+            async with self.driver(tmp_path, held) as (driver, at_work):
+                monkeypatch.setattr(driver._parts.operator, "answer", lambda: driver.wake(["Dataset/x"]) or ())
+                monkeypatch.setattr(driving, "_AFTER_ANSWER", 3600)
+                await driver._answer()
+                await at_work.until(lambda: held.entered.get(dependent, 0) >= 1 and driver._parts.queue.idle)
+                assert held.entered == {dependent: 1}
+                monkeypatch.setattr(driving, "_AFTER_ANSWER", 0.01)
+                await driver._answer()
+                await at_work.until(lambda: held.entered.get(X) == 1)
+
+        asyncio.run(scenario())
+
     def test_of_what_nobody_wants(self, tmp_path: Path) -> None:
         async def scenario() -> None:
             held = Held()

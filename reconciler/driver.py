@@ -100,6 +100,8 @@ class Driver:
         self.stalled: set[Key] = set()
         self.tally = Tally()
         self.first_pass = asyncio.Event()
+        self.looked = asyncio.Event()
+        """Set once every object of the first pass was visited."""
 
     @property
     def unvisited(self) -> int:
@@ -182,6 +184,11 @@ class Driver:
         self.enqueue(pending.quiet, resync=True)
         if first:
             self.first_pass.set()
+            self._check_looked()
+
+    def _check_looked(self) -> None:
+        if self.first_pass.is_set() and not self._unvisited:
+            self.looked.set()
 
     def _activities(self) -> Iterable[Coroutine[Any, Any, None]]:
         yield self._follow()
@@ -213,6 +220,7 @@ class Driver:
             finally:
                 queue.done(key)
                 self._unvisited.discard(key)
+                self._check_looked()
                 self._tell(key, awaited, outcome)
 
     def _tell(self, key: Key, awaited: list[asyncio.Future[None]], outcome: Outcome | None) -> None:

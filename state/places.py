@@ -92,7 +92,8 @@ class BucketConfig:
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able; the inverse of `from_dict`."""
-        return asdict(self)
+        service = None if self.service is None else asdict(self.service)
+        return {name: getattr(self, name) for name in self.__match_args__} | {"service": service}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> BucketConfig:

@@ -9,7 +9,7 @@ in JSON. Pairs of rows are compared column by column, never value by value. Next
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -65,7 +65,7 @@ class Cause:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__match_args__}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -76,14 +76,14 @@ class Cause:
 def count_row(cause: Cause, op: str, source: str, rows: int, at: datetime) -> pa.Table:
     """One file's rows, counted: `op` is load or unload."""
     value = {"load": "new", "unload": "old"}[op]
-    facts = {**asdict(cause), "source": source, "op": op, value: str(rows), "at": at.replace(tzinfo=None)}
-    return pa.Table.from_pylist([{name: facts.get(name) for name in SCHEMA.names}], SCHEMA)
+    facts = {**cause.to_dict(), "source": source, "op": op, value: str(rows), "at": at.replace(tzinfo=None)}
+    return pa.Table.from_arrays([pa.array([facts.get(field.name)], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
 def change_rows(pairs: pa.RecordBatch, columns: Sequence[str], key: Sequence[str], cause: Cause, at: datetime) -> pa.Table:
     """What became of each row, as `field_changes` tells it, with its cause."""
     found = field_changes(pairs, columns, key)
-    facts: Mapping[str, Any] = {**asdict(cause), "at": at.replace(tzinfo=None)}
+    facts: Mapping[str, Any] = {**cause.to_dict(), "at": at.replace(tzinfo=None)}
     told = [
         found[field.name] if field.name in found.column_names else pa.repeat(pa.scalar(facts[field.name], field.type), found.num_rows)
         for field in SCHEMA

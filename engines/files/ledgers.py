@@ -7,7 +7,7 @@ The object's own footer says as much as the catalog will, so that a lost catalog
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,7 +60,7 @@ class LedgerFacts:
 
     def to_metadata(self) -> dict[bytes, bytes]:
         """What goes into the footer; the inverse of `read_ledger_facts`."""
-        return {METADATA: orjson.dumps(asdict(self))}
+        return {METADATA: orjson.dumps(self)}
 
     def ledger(self, ref: ObjectRef, rows: int) -> Ledger:
         """The catalog's entry."""

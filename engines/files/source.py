@@ -14,7 +14,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, Self, cast
 
@@ -69,7 +69,7 @@ class ReadOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        return asdict(self)
+        return {**{name: getattr(self, name) for name in self.__match_args__}, "formats": dict(self.formats)}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:

@@ -68,7 +68,7 @@ class HotBuilds:
             dataset = name.removeprefix(_DATASET)
             if name.startswith(_DATASET) and self._cache.concerns(dataset):
                 await self._queries.prepare(dataset)
-        self._look.set()
+                self._look.set()
 
     async def _run(self) -> None:
         while True:

@@ -158,7 +158,9 @@ class TestFirstPass:
 
         async def scenario(at_work: Running) -> None:
             driver = at_work.assembly.driver
-            await at_work.until(lambda: driver.first_pass.is_set() and not driver.unvisited)
+            await asyncio.wait_for(driver.looked.wait(), PATIENCE)
+            assert driver.first_pass.is_set()
+            assert not driver.unvisited
             assert before[:2] == [(), ()]  # of the specs, and of the data
             assert {X, Key("Bucket", "primary")} <= set(visited)
 

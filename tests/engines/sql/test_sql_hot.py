@@ -201,3 +201,15 @@ async def test_a_query_finds_what_was_built_beside_it_and_a_change_at_once(
         assert (await service.run(sql)).rows() == [{"s": sum(range(20_000)) + 5}]
         assert [one.version for one in cache.held()] == [3]
         assert cache.held()[0].hits
+
+
+@pytest.mark.anyio
+async def test_changes_of_what_is_not_held_have_nothing_looked_at(lake: Any, pool: WorkerPool, tmp_path: Path) -> None:
+    """Or each of a thousand first commits would have all tables looked at."""
+    make(lake)
+    cache = HotCache(boot_folder(tmp_path / "hot"), 1 << 30, lambda dataset: dataset == "things")
+    builds = HotBuilds(cache, QueryService(resolver(lake, cache), pool, Limits(), hot=cache), pool, Limits(), lambda: ["things"])
+    await builds.follow(["Dataset/others", "Index/things"])
+    assert not builds._look.is_set()
+    await builds.follow(["Dataset/others", "Dataset/things"])
+    assert builds._look.is_set()

@@ -79,6 +79,11 @@ class Stage:
         return {"stage": self.name, **self.facts, "candidates": found}
 
 
+def depth_of(k: int) -> int:
+    """Candidates of a stage that are looked at first, for k hits."""
+    return max(DEPTH, _PER_HIT * k)
+
+
 def mode_of(ranking: Ranking, serving: Serving, text: str | None) -> Mode:
     """What is used. Raises SearchInvalid for what the index or the request does not allow."""
     _check(ranking)
@@ -142,7 +147,7 @@ class Ranker:
 
     def _grouped(self, k: int) -> list[tuple[int, float]]:
         """Candidates, one a row if that is wanted: deeper, until there are k rows or no more candidates."""
-        depth = max(DEPTH, _PER_HIT * k)
+        depth = depth_of(k)
         while True:
             self.stages = self._filtered()
             found, more = self._candidates(depth)

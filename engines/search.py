@@ -30,8 +30,9 @@ from engines.embedding.headings import headings_of
 from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import BuildFailed, EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
 from engines.judgments import Judgments, Query
+from engines.live_recall import LiveRecall, Sample
 from engines.open_builds import OpenBuilds
-from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, mode_of
+from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, depth_of, mode_of
 from engines.reading import ANONYMOUS, IndexName, Reader, decide
 from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
 from engines.serving import Files, Serving, without_tail
@@ -129,13 +130,18 @@ class SearchService:
         why_not: Callable[[str], str | None] = lambda index: None,
         open_model: Callable[[Model], Embedder] = open_embedder,
         clock: Callable[[], float] = time.monotonic,
+        recall: LiveRecall | None = None,
     ) -> None:
-        """why_not: a sentence on what an index waits for, or None for one that nobody declared. open_model: blocking. clock: seconds."""
+        """why_not: a sentence on what an index waits for, or None for one that nobody declared. open_model: blocking. clock: seconds.
+
+        recall: judges some of the searches afterwards.
+        """
         self._indexes = indexes
         self._filters = filters
         self._why_not = why_not
         self._builds = OpenBuilds(indexes, files, open_model, clock)
         self._judgments = Judgments(files)
+        self._recall = recall
         self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
 
     async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
@@ -170,15 +176,16 @@ class SearchService:
         _check(request, serving)
         if request.at is not None:
             return await self._at(request, request.at, serving, reader)
+        recall = self._recall if self._recall is not None and self._recall.wants(request.index, serving) else None
         if request.filter is not None:
             dataset = serving.table.facts.dataset
             keys = await self._filters.keys(dataset, request.filter, reader)
-            return await anyio.to_thread.run_sync(_answer, request, serving, keys, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(_answer, request, serving, keys, None, recall, limiter=self._limiter)
         plain = request.ranking.plain and mode_of(request.ranking, serving, request.text) == "vector"
         short = request.text is None or (len(request.text) <= SHORT_TEXT and serving.embeds_quickly())
         if plain and serving.quick(request.k) and short:
-            return _answer(request, serving)
-        return await anyio.to_thread.run_sync(_answer, request, serving, limiter=self._limiter)
+            return _answer(request, serving, recall=recall)
+        return await anyio.to_thread.run_sync(_answer, request, serving, None, None, recall, limiter=self._limiter)
 
     async def _at(self, request: SearchRequest, at: At, serving: Serving, reader: Reader) -> SearchResult:
         """The hits among the rows of a former version; see `search_at.py`."""
@@ -285,8 +292,17 @@ def _check(request: SearchRequest, serving: Serving) -> None:
         raise SearchInvalid(f"The text to look for has {len(request.text)} characters; at most {LONGEST_TEXT} are taken.")
 
 
-def _answer(request: SearchRequest, serving: Serving, keys: pa.Array | None = None, without: pa.Array | None = None) -> SearchResult:
-    """Embed, search, and look the chunks up. keys: of the only rows to be found; without: of rows that are not. Blocking."""
+def _answer(
+    request: SearchRequest,
+    serving: Serving,
+    keys: pa.Array | None = None,
+    without: pa.Array | None = None,
+    recall: LiveRecall | None = None,
+) -> SearchResult:
+    """Embed, search, and look the chunks up. Blocking.
+
+    keys: of the only rows to be found; without: of rows that are not. recall: gets the search, if it was one by vectors.
+    """
     mode = mode_of(request.ranking, serving, request.text)
     table, tail = serving.table, serving.tail
     allowed: Mask | None = table.of_rows(keys) if keys is not None else None
@@ -294,13 +310,16 @@ def _answer(request: SearchRequest, serving: Serving, keys: pa.Array | None = No
         if others is not None:
             allowed = others if allowed is None else allowed & others
     stages: tuple[Stage, ...] | None = None
-    if mode == "vector" and request.ranking.plain:
-        found = _nearest(_query(request, serving), request.k, serving, allowed, keys)
+    query = cache(lambda: _query(request, serving))
+    plain = mode == "vector" and request.ranking.plain
+    if plain:
+        found = _nearest(query(), request.k, serving, allowed, keys)
     else:
-        query = cache(lambda: _query(request, serving))
         ranker = Ranker(serving, request.ranking, mode, request.text, query, allowed, keys)
         found = ranker.hits(request.k)
         stages = tuple(ranker.stages) if request.ranking.explain else None
+    if recall is not None and mode != "lexical":
+        recall.offer(Sample(request.index, serving, query(), request.k if plain else depth_of(request.k), allowed, keys))
     capped = mode == "vector" and request.ranking.rerank is None  # rounding takes some cosines a little beyond 1
     hits = tuple([Hit(key, number, text, min(score, 1.0) if capped else score) for (key, number, text), score in found])
     if table.facts.by == "structure":

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -28,10 +28,12 @@ from controllers.eval_set.trial_runs import TrialRuns
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
 from controllers.index.promotions import Promotions
+from controllers.index.recall import gate_of
 from controllers.index_generation.controller import IndexGenerationController
 from controllers.trial_budget.controller import TrialBudgetController
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
+from engines.live_recall import Live, LiveRecall
 from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
 from engines.sql.views import ViewSweep
 from engines.vectors.embedding_cache import EmbeddingCache
@@ -60,6 +62,7 @@ from specs.resource import Key
 from specs.version import PARSER_VERSION
 from state import reasons
 from state.catalog.fold import tables_of
+from state.catalog.indexes import ServingManifest
 from state.discards import Discards
 from state.errors import StateError
 from state.streams.compaction import Compaction
@@ -89,6 +92,7 @@ class Assembly:
     bucket_watch: BucketWatch
     files: SourceFiles
     embeddings: EmbeddingCache
+    recall: LiveRecall
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +129,9 @@ def make_kinds(
     files: SourceFiles,
     checks: FileChecks,
     embeddings: EmbeddingCache,
+    live: Callable[[str], Live | None] = lambda index: None,
 ) -> Kinds:
-    """Every kind's controller, and what carries out requests."""
+    """Every kind's controller, and what carries out requests. live: what is told of the recall of an index's searches."""
     builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache, embeddings)
     discards = Discards(state.store, state.buckets, state.catalog)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
@@ -152,7 +157,9 @@ def make_kinds(
         state.clock,
     )
     trials, tuning = TrialBook(state.streams), TuningBook(state.streams)
-    index = IndexController(state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations, trials, tuning)
+    index = IndexController(
+        state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations, trials, tuning, live
+    )
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     views = state.place.cache / "views"
     eval_set = EvalSetController(
@@ -202,7 +209,8 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     checks = FileChecks(state.buckets, state.objects)
     embeddings = EmbeddingCache(state.place.cache / "embeddings", settings.limits.embedding_cache_bytes)
     embeddings.fit()
-    kinds = make_kinds(state, world, statuses, executor, files, checks, embeddings)
+    recall = _live_recall(state, world, settings)
+    kinds = make_kinds(state, world, statuses, executor, files, checks, embeddings, recall.of)
     turns = Turns()
     stop_jobs = partial(executor.keep_only, wanted=frozenset())
     remover = Remover(world, state.catalog, statuses, kinds.retiring, turns)
@@ -232,10 +240,19 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
     _wire(state, desk, driver, checks)
     kinds.trials.wake = driver.wake
+    recall.told = lambda index: driver.wake([f"Index/{index}"])  # and with it the budgets that refer to it
     notifier = _notifier(state, follower, statuses)
     statuses.hear = notifier.tell
     bucket_watch = BucketWatch(world, state.buckets, queue.add, loop.call_later)
-    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings)
+    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings, recall)
+
+
+def _live_recall(state: State, world: World, settings: Settings) -> LiveRecall:
+    def serves(index: str) -> ServingManifest | None:
+        record = state.catalog.index(index)
+        return None if record is None else record.serving
+
+    return LiveRecall(settings.work.recall_share, serves, lambda index: gate_of(world.of("TrialBudget", Key("Index", index))))
 
 
 def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:

@@ -28,7 +28,7 @@ from reconciler.damage_watch import owner_of
 from reconciler.doorbell import doorbell
 from reconciler.driver import Driver
 from reconciler.footprint import DaemonAddress, remove_daemon, write_daemon
-from reconciler.metrics import watch_loop
+from reconciler.metrics import watch_loop, watch_recall
 from reconciler.opening import Housekeeping, State, open_state, utc_now
 from reconciler.place import Place
 from reconciler.reading import Readers, StatusView, reading
@@ -70,7 +70,8 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         stack.push_async_callback(asyncio.to_thread, assembly.notifier.close)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
         stack.push_async_callback(asyncio.to_thread, assembly.files.save)
-        readers = await stack.enter_async_context(reading(state, settings, partial(_mend, assembly), partial(_pinned, assembly)))
+        mend, pinned = partial(_mend, assembly), partial(_pinned, assembly)
+        readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall))
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
         app = build_app(_api(state, assembly, readers, facts, settings))
@@ -96,6 +97,7 @@ def _pinned(assembly: Assembly, dataset: str) -> bool:
 def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts, settings: Settings) -> ApiParts:
     registry = CollectorRegistry()
     watch_loop(registry, assembly)
+    watch_recall(registry, assembly.recall)
     return ApiParts(
         queries=readers.queries,
         searches=readers.searches,

@@ -1,4 +1,4 @@
-"""Figures of the loop for Prometheus: read from the queue and the executor when scraped, counted when a visit ends."""
+"""Figures of the loop and of searches for Prometheus: read from the queue, the executor and the like when scraped."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from engines.live_recall import LiveRecall
 from reconciler.assembly import Assembly
 
 
@@ -46,3 +47,32 @@ class LoopCollector(Collector):
 def watch_loop(registry: CollectorRegistry, assembly: Assembly) -> None:
     """Adds the loop's figures to what is scraped."""
     registry.register(LoopCollector(assembly))
+
+
+class RecallCollector(Collector):
+    """Recall of searches that were repeated exactly, by index: there are as many series as specs name indexes."""
+
+    def __init__(self, recall: LiveRecall) -> None:
+        self._recall = recall
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        estimates, counted = self._recall.figures()
+        gauge = GaugeMetricFamily(
+            "lakehouse_live_recall", "Recall at 10 of the last searches, and the bounds of its interval of 95 %.", labels=("index", "bound")
+        )
+        for index, estimate in estimates.items():
+            for bound, number in estimate._asdict().items():
+                gauge.add_metric((index, bound), number)
+        yield gauge
+        samples = CounterMetricFamily(
+            "lakehouse_live_recall_searches", "Searches chosen to be repeated exactly, by what became of them.", labels=("index", "outcome")
+        )
+        for label, count in counted.items():
+            samples.add_metric(label, count)
+        yield samples
+
+
+def watch_recall(registry: CollectorRegistry, recall: LiveRecall) -> None:
+    """Adds what is known of recall to what is scraped."""
+    registry.register(RecallCollector(recall))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from engines.audit import Audit, AuditedQueries, AuditedSearches
 from engines.embedding.query_cache import QueryCache
 from engines.embedding.registry import open_embedder
+from engines.live_recall import LiveRecall
 from engines.search import SearchService
 from engines.sql.hot_ahead import HotAhead
 from engines.sql.hot_builds import HotBuilds
@@ -48,11 +49,15 @@ class Readers:
 
 @asynccontextmanager
 async def reading(
-    state: State, settings: Settings, mend: Mend | None = None, pinned: Callable[[str], bool] | None = None
+    state: State,
+    settings: Settings,
+    mend: Mend | None = None,
+    pinned: Callable[[str], bool] | None = None,
+    recall: LiveRecall | None = None,
 ) -> AsyncIterator[Readers]:
     """Query workers and open indexes, for as long as the block runs. mend: see `QueryService`.
 
-    pinned: whether a Dataset stays in the hot cache; None where that is read, and filled by somebody else.
+    pinned: whether a Dataset stays in the hot cache; None where that is read, and filled by somebody else. recall: judges searches.
     """
     limits = settings.limits
     hot = HotCache(await asyncio.to_thread(boot_folder, state.place.cache / "hot"), limits.hot_cache_bytes, pinned or (lambda _: False))
@@ -79,7 +84,8 @@ async def reading(
         state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
     audit = Audit(state.streams)
     vectors = QueryCache(limits.embedding_cache_bytes // _OF_QUERIES)
-    searches = SearchService(state.catalog, state.objects, queries, why_not=why_not, open_model=vectors.remembering(open_embedder))
+    open_model = vectors.remembering(open_embedder)
+    searches = SearchService(state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall)
     loop = asyncio.get_running_loop()
 
     following: set[asyncio.Task[None]] = set()
@@ -106,6 +112,8 @@ async def reading(
         leave()
         stay_behind()
         searches.close()
+        if recall is not None:
+            await asyncio.to_thread(recall.close)
         await asyncio.shield(pool.close())
         await asyncio.to_thread(_keep_events, state)
 

@@ -120,6 +120,12 @@ class WorkSettings(Part):
     retention: Seconds = Field(
         default=86_400.0, description="Objects that nothing refers to are kept so long, unless their bucket says otherwise."
     )
+    recall_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of searches that are answered again exactly, to know their recall; 0 for none. Restart.",
+    )
     cache_bytes: int = Field(default=10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
 
 

@@ -24,6 +24,11 @@ _log = logging.getLogger(__name__)
 
 _PASSING = frozenset({"progress", "blockedBy", "refused"})
 """Details that speak of one ending alone."""
+_TURNS: Mapping[ConditionType, tuple[str, str, str]] = {
+    "Stale": (reasons.STALE, reasons.FRESH, "`freshness` asks for nothing any more"),
+    "RecallBelowGate": (reasons.RECALL_BELOW_GATE, reasons.RECALL_RECOVERED, "recall is not measured any more"),
+}
+"""Conditions that somebody should hear of: the reasons by which they begin and end, and what to say where they are told of no more."""
 _OWN = 3
 """Conditions that every ending makes."""
 
@@ -93,14 +98,16 @@ class StatusWriter:
         self._put(before, status, "Normal" if ready == "True" else "Warning")
 
     def _turned(self, before: Status | None, status: Status) -> list[dict[str, str | None]]:
-        """What to tell of the condition Stale, which may begin or end under any ending."""
-        was, is_ = (known.condition("Stale") if known is not None else None for known in (before, status))
-        was_stale, is_stale = (condition is not None and condition.status == "True" for condition in (was, is_))
-        if was_stale == is_stale:
-            return []
-        message = is_.message if is_ is not None else "`freshness` asks for nothing any more"
-        kind, reason = ("Warning", reasons.STALE) if is_stale else ("Normal", reasons.FRESH)
-        return [self._event(status.object, kind, reason, message, status.revision)]
+        """What to tell of conditions that may begin or end under any ending."""
+        events = []
+        for type_, (begun, ended, no_more) in _TURNS.items():
+            was, is_ = (known.condition(type_) if known is not None else None for known in (before, status))
+            held, holds = (condition is not None and condition.status == "True" for condition in (was, is_))
+            if held != holds:
+                message = is_.message if is_ is not None else no_more
+                kind, reason = ("Warning", begun) if holds else ("Normal", ended)
+                events.append(self._event(status.object, kind, reason, message, status.revision))
+        return events
 
     def _put(self, before: Status | None, status: Status, kind: str, turned: Sequence[Mapping[str, str | None]] = ()) -> None:
         """The status, and in the same write an event if its words are others than before; `turned` instead if that says the same."""

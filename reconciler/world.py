@@ -138,8 +138,12 @@ class World:
 
     def generations(self, index: Key) -> Iterator[Resource]:
         """The specs in force of an index's generations, by name."""
-        for key in sorted(self.dependents(index)):
-            resource = self.resource(key) if key.kind == "IndexGeneration" else None
+        return self.of("IndexGeneration", index)
+
+    def of(self, kind: str, key: Key) -> Iterator[Resource]:
+        """The specs in force of a kind that refer to `key`, by name."""
+        for other in sorted(self.dependents(key)):
+            resource = self.resource(other) if other.kind == kind else None
             if resource is not None:
                 yield resource
 

@@ -244,6 +244,12 @@ SOURCE_FILE_GONE = "SourceFileGone"
 FRESH = "Fresh"
 """The data is as young as `freshness` asks for, again."""
 
+RECALL_BELOW_GATE = "RecallBelowGate"
+"""Searches that were answered miss more than the gate allows, by those that were repeated exactly; the message has the figures."""
+
+RECALL_RECOVERED = "RecallRecovered"
+"""Recall of what is searched is at its gate again, or another build serves since."""
+
 NOTIFICATION_FAILED = "NotificationFailed"
 """`notify.command` did not run to a good end for an event; the message says why."""
 

@@ -17,7 +17,7 @@ import orjson
 from state import reasons
 
 Truth = Literal["True", "False", "Unknown"]
-ConditionType = Literal["Ready", "Reconciling", "Stalled", "Stale"]
+ConditionType = Literal["Ready", "Reconciling", "Stalled", "Stale", "RecallBelowGate"]
 
 
 @dataclass(frozen=True, slots=True)

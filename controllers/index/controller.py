@@ -35,6 +35,7 @@ from controllers.index.steps import (
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
 from engines.errors import EngineError
+from engines.live_recall import Live
 from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend
 from specs.kinds.index import IndexSpec, model_name
@@ -61,6 +62,7 @@ class IndexController:
         wanted: the spec in force of another object, None if nobody wants it.
         generations: the specs in force of an index's generations.
         trials: what was measured of builds. tuning: what budgets did.
+        live: what is told of an index's searches.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class IndexController:
         generations: Callable[[Key], Iterable[Resource]],
         trials: TrialBook,
         tuning: TuningBook,
+        live: Callable[[str], Live | None],
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
@@ -85,6 +88,7 @@ class IndexController:
         self._generations = generations
         self._trials = trials
         self._tuning = tuning
+        self._live = live
 
     def observe(self, resource: Resource) -> Observed:
         """The dataset's table, the index's record, and every recipe over the corpus that is wanted, of each of its models."""
@@ -145,6 +149,7 @@ class IndexController:
             measured=self._measured(record) if record is not None else {},
             tuned=self._tuning.names(resource.key.name),
             held=self._tuning.held(resource.key.name),
+            live=self._live(resource.key.name),
         )
 
     def drift(self, observed: Observed) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from controllers.index.measured import preferred, way
 from controllers.index.models import beside
+from controllers.index.recall import aspects, figures
 from controllers.index.steps import (
     Answer,
     Base,
@@ -252,13 +253,15 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     measured = observed.measured.get(way(answer.build, chosen.search))
     if measured is not None:
         detail |= {"recallLow": round(measured.recall, 4), "p95Us": round(measured.p95_us, 1)}
+    detail |= figures(observed.live)
+    also = aspects(observed.live)
     name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
     held = f", {aside.rows:,} in quarantine" if aside is not None else ""
     choice = f", {chosen.choice}" if chosen.chosen else ", chosen by hand" if by_hand else ""
     message = f"{name} serves {chunks:,} chunks of {rows:,} rows{held}{choice}"
     for model, why in observed.unavailable.items():
-        return Stalled(reasons.NOT_SUPPORTED, f"{message}; {model} is to be beside it, but: {why}", detail=detail)
-    return Ready(message, detail)
+        return Stalled(reasons.NOT_SUPPORTED, f"{message}; {model} is to be beside it, but: {why}", detail=detail, also=also)
+    return Ready(message, detail, also=also)
 
 
 def _lacks_rows(observed: Observed) -> bool:

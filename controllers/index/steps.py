@@ -8,6 +8,7 @@ from controllers.index.following import Lag
 from controllers.index.measured import Measured
 from controllers.outcome import Outcome
 from controllers.step import Work
+from engines.live_recall import Live
 from state.catalog.indexes import Corpus, IndexRecord, Lexical, ServingManifest, Tail
 from state.catalog.tables import Table
 
@@ -87,6 +88,7 @@ class Observed:
         versions: by the models beside the one that is to serve.
         unavailable: models that the spec names and that cannot be opened, with the reason.
         tuned: names of recipes that budgets settled on. held: builds that budgets still need.
+        live: what is told of the recall of searches; None where nobody has looked.
     """
 
     table: Table | None
@@ -105,6 +107,7 @@ class Observed:
     unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
     tuned: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
+    live: Live | None = None
 
 
 @dataclass(frozen=True, slots=True)

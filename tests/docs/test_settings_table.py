@@ -14,6 +14,7 @@ README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- settings: begin (written by `make golden` from reconciler/settings.py) -->\n", "<!-- settings: end -->"
 MACHINE = {WorkSettings.model_fields["job_workers"].alias: "one a core"}
 """Defaults that depend on the machine, in words."""
+SHARES = ("maxPrune", "recallShare")
 
 
 def rows(model: BaseModel, prefix: str = "") -> Iterator[str]:
@@ -34,7 +35,7 @@ def shown(alias: str, value: Any) -> str:
     if alias.lower().endswith("bytes"):
         size, unit = next((value >> bits, unit) for bits, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "bytes")) if value >> bits)
         return f"{value} ({size} {unit})"
-    if isinstance(value, float) and alias != "maxPrune":
+    if isinstance(value, float) and alias not in SHARES:
         return f"{value:g}s"
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -32,7 +32,9 @@ from engines.errors import (
     ModelUnavailable,
     SearchInvalid,
 )
+from engines.live_recall import LiveRecall, Sample, judge
 from engines.open_builds import RETRY_AFTER, OpenBuilds, Slot
+from engines.ranking import Ranking
 from engines.reading import ANONYMOUS, Reader
 from engines.search import SearchRequest, SearchService
 from engines.serving import Serving
@@ -445,6 +447,27 @@ async def test_a_load_that_ends_after_its_index_keeps_nothing_open(world: World,
     await anyio.lowlevel.checkpoint()
     assert not world.builds._held
     assert not world.builds._loading
+
+
+async def test_searches_by_vectors_are_judged_as_they_were_answered(world: World) -> None:
+    judged: list[Sample] = []
+    recall = LiveRecall(1, lambda name: world.catalog.records[name].serving, lambda name: 0.9, draw=lambda: 0)
+    recall.offer = judged.append  # type: ignore[method-assign]
+    world.service = SearchService(world.catalog, world.files, Filters(), recall=recall)
+    world.serve(world.build(engine="hnsw"), {"efSearch": 10})
+    await world.find(k=3)
+    await world.find(filter="recipe")
+    await world.find(ranking=Ranking(by_row=True))
+    with pytest.raises(SearchInvalid):
+        await world.find("")
+    world.serve(world.build(TEXTS[:3], engine="flat"))
+    world.service.follow(["Index/resumes"])
+    await until(lambda: not world.builds._loading)
+    await world.find()
+    recall.close()
+    assert [(sample.k, sample.index) for sample in judged] == [(3, "resumes"), (10, "resumes"), (100, "resumes")]
+    assert [sample.allowed is None for sample in judged] == [True, False, True]
+    assert [judge(sample) for sample in judged] == [(3, 3), (2, 2), (5, 5)]
 
 
 async def test_told_of_new_search_parameters_it_loads_nothing(world: World) -> None:

@@ -20,6 +20,7 @@ from controllers.dataset.checks import FileChecks
 from controllers.dataset.files import SourceFiles
 from controllers.outcome import Outcome
 from engines.jobs.executor import Executor, JobLimits
+from engines.live_recall import Live
 from engines.vectors.embedding_cache import EmbeddingCache
 from reconciler.assembly import make_kinds
 from reconciler.blob_cache import BlobCache
@@ -213,6 +214,7 @@ class Bench:
         self.settings = settings or Settings()
         self.workers = 0
         self.ended = threading.Event()
+        self.live: dict[str, Live] = {}
         self.open()
 
     def open(self) -> None:
@@ -250,7 +252,9 @@ class Bench:
         self.files = SourceFiles(self.folder)
         self.checks = FileChecks(self.buckets, objects)
         self.embeddings = EmbeddingCache(self.folder / "embeddings", 64 << 20)
-        self.kinds = make_kinds(self.state, self.world, self.statuses, self.executor, self.files, self.checks, self.embeddings)
+        self.kinds = make_kinds(
+            self.state, self.world, self.statuses, self.executor, self.files, self.checks, self.embeddings, self.live.get
+        )
         turns = Turns()
         remover = Remover(self.world, self.catalog, self.statuses, self.kinds.retiring, turns)
         self.follower = Follower(self.source, self.world, self.catalog, self.statuses, remover, self.settings)

@@ -32,6 +32,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "work.relist": ("2.5", 2.5),
     "work.retention": ("2d", 172_800.0),
     "work.cacheBytes": ("9", 9),
+    "work.recallShare": ("0.5", 0.5),
     "retention.events": ("1d", 86400.0),
     "retention.trials": ("2d", 172800.0),
     "retention.tuning": ("3d", 259200.0),

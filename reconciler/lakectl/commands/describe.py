@@ -128,10 +128,11 @@ def _conditions(status: Status, terminal: Terminal, now: datetime) -> Iterator[s
     if not status.conditions:
         return
     yield ""
-    yield terminal.style(f"{'conditions':<15}STATUS   SINCE  REASON", "bold")
+    width = max(13, *(len(condition.type) + 2 for condition in status.conditions))
+    yield terminal.style(f"{'conditions':<{width + 2}}STATUS   SINCE  REASON", "bold")
     for condition in status.conditions:
         since = age(now, condition.last_transition)
-        yield f"  {condition.type:<13}{condition.status:<9}{since:>5}  {reason_words(condition.reason)}"
+        yield f"  {condition.type:<{width}}{condition.status:<9}{since:>5}  {reason_words(condition.reason)}"
 
 
 def _details(detail: Mapping[str, Any], terminal: Terminal) -> Iterator[str]:

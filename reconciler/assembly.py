@@ -132,8 +132,8 @@ def make_kinds(
     live: Callable[[str], Live | None] = lambda index: None,
 ) -> Kinds:
     """Every kind's controller, and what carries out requests. live: what is told of the recall of an index's searches."""
-    builds = Builds(state.catalog, state.buckets, state.objects, executor, state.place.cache, embeddings)
     discards = Discards(state.store, state.buckets, state.catalog)
+    builds = Builds(state.catalog, state.buckets, discards, state.objects, executor, state.place.cache, embeddings)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
     keeps = partial(_keeps, state, world)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring, world.resource, keeps)

@@ -21,7 +21,7 @@ import orjson
 from specs.digests import digest
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Dropped, Forgotten, Served, ServedBeside, TruthMade
+from state.catalog.entry import BuildAdded, Dropped, Forgotten, Served, ServedBeside, TruthMade
 from state.errors import BucketUnknown, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.objects import ObjectInfo, ObjectStore
@@ -31,6 +31,7 @@ NOTED = declare("discards.noted")
 BEFORE_DELETE = declare("discards.before-delete")
 
 _PREFIX = "discards/"
+_LETS_GO = (BuildAdded, Dropped, Forgotten, Served, ServedBeside, TruthMade)
 
 _log = logging.getLogger(__name__)
 
@@ -110,10 +111,7 @@ class Discards:
     def _came(self, note: _Note) -> bool:
         """Whether the entry that lets go of the objects was written."""
         changes = (change for entry in self._catalog.entries(after=note.seq) for change in entry.changes)
-        return any(
-            isinstance(change, Dropped | Forgotten | Served | ServedBeside | TruthMade) and change.object == note.object
-            for change in changes
-        )
+        return any(isinstance(change, _LETS_GO) and change.object == note.object for change in changes)
 
     def _made_again(self, place: Place, note: _Note) -> bool:
         """Whether the object is younger than the note: names derive from inputs, and a finished job's outputs may wait for their entry.

@@ -64,6 +64,7 @@ def measure_job(wanted: Wanted, kind: str, owner: str, objects: ObjectReader, bu
         engine=wanted.engine,
         parameters=dict(wanted.parameters),
         searches=[dict(search) for search in wanted.searches],
+        target=buckets.configs()[wanted.corpus.ref.bucket],
         build=build,
         paths=None if build is None else {role: str(objects.path(ref)) for role, ref in build.files.items()},
         corpus_path="" if build is not None else str(objects.path(wanted.corpus.ref)),

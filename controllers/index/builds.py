@@ -5,7 +5,7 @@ Shared by Index, which embeds and may build the recommended recipe, and IndexGen
 
 import logging
 import shutil
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,9 +41,11 @@ from state.catalog.catalog import Catalog
 from state.catalog.entry import BuildAdded, Change, CorpusAdded
 from state.catalog.indexes import Build, Corpus, IndexRecord, Lexical, ServingManifest, Tail
 from state.catalog.tables import Table
+from state.discards import Discards
 from state.failpoints import declare, hit
 from state.objects import ObjectRef
 from state.reader import ObjectReader
+from state.references import Place
 
 _BEFORE_CORPUS = declare("index.before-corpus-entry")
 _BEFORE_LEXICAL = declare("index.before-lexical-entry")
@@ -77,11 +79,19 @@ class Builds:
     """Blocking; used by both controllers, for one index at a time each."""
 
     def __init__(
-        self, catalog: Catalog, buckets: Buckets, objects: ObjectReader, executor: Executor, cache: Path, embeddings: EmbeddingCache
+        self,
+        catalog: Catalog,
+        buckets: Buckets,
+        discards: Discards,
+        objects: ObjectReader,
+        executor: Executor,
+        cache: Path,
+        embeddings: EmbeddingCache,
     ) -> None:
         """cache: a local folder for views of tables and for checkpoints of jobs. embeddings: what all indexes share."""
         self._catalog = catalog
         self._buckets = buckets
+        self._discards = discards
         self._objects = objects
         self._executor = executor
         self._cache = cache
@@ -271,9 +281,18 @@ class Builds:
         if isinstance(result, Started):
             return result
         hit(_BEFORE_BUILD)
-        self._record(BuildAdded(str(index.key), Build.from_dict(result)), job, f"{candidate.engine} was built", revision)
+        build = Build.from_dict(result)
+        with self._discards.after(str(index.key), self._others(task, build)):
+            self._record(BuildAdded(str(index.key), build), job, f"{candidate.engine} was built", revision)
         hit(_AFTER_BUILD)
         return None
+
+    def _others(self, task: BuildTask, build: Build) -> Iterator[Place]:
+        """What lies in a build's folder and is not of it; see `BuildTask.folder`. A job has no lease, and must not remove anything."""
+        own = {ref.key for ref in build.files.values()}
+        for info in self._buckets.store(task.target.name).list(f"{task.folder}/"):
+            if info.key not in own:
+                yield task.target.name, info.key
 
     def index_words(self, index: Resource, corpus: Corpus, weight: int, revision: str) -> Started | None:
         """Makes a corpus's keyword index: the job, then the entry. Raises what the job raised."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,13 @@ from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
 from engines.vectors.engine import Ids, Mask, Parts, Progress, VectorIndex, Vectors
 from engines.vectors.matrix import open_matrix
+from engines.vectors.publication import storing
 from engines.vectors.registry import open_engine
+from state.buckets import job_store
 from state.catalog.indexes import Build
+from state.objects import ObjectStore
+from state.places import BucketConfig
+from state.staging import scratch
 
 TIE = 1e-6
 """Cosines that differ by less are equal."""
@@ -51,13 +57,15 @@ class MeasureTask:
     """What is measured by what. JSON-able.
 
     build: recorded, with its files at `paths` by role; None where a share (`fidelity`) of the corpus at `corpus_path` is to be built over
-    by this recipe. searches: parameters, each measured.
+    by this recipe. searches: parameters, each measured. target: the bucket of the index; what is needed for a while is staged where it
+    stages, and swept with that after a kill.
     """
 
     truth_path: str
     engine: str
     parameters: Mapping[str, Any]
     searches: Sequence[Mapping[str, Any]]
+    target: BucketConfig
     build: Build | None = None
     paths: Mapping[str, str] | None = None
     corpus_path: str = ""
@@ -70,7 +78,8 @@ class MeasureTask:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MeasureTask:
         """Raises KeyError where a field is missing."""
-        return cls(**{**data, "build": None if data["build"] is None else Build.from_dict(data["build"])})
+        build = None if data["build"] is None else Build.from_dict(data["build"])
+        return cls(**{**data, "build": build, "target": BucketConfig.from_dict(data["target"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ class _Opened:
 def run(task: MeasureTask, progress: Progress, clock: Clock = time.perf_counter) -> list[dict[str, Any]]:
     """A trial's figures for each of the searches, in their order. progress: in searches.
 
-    Blocking. Raises BuildFailed, EngineUnsupported.
+    Blocking. Raises BuildFailed, EngineUnsupported, DiskFull.
     """
     truth = read_truth(Path(task.truth_path))
     with _opened(task, truth, clock) as opened:
@@ -102,10 +111,11 @@ def run(task: MeasureTask, progress: Progress, clock: Clock = time.perf_counter)
 
 @contextmanager
 def _opened(task: MeasureTask, truth: Truth, clock: Clock) -> Iterator[_Opened]:
+    store = job_store(task.target)  # what it stages goes with it
     if task.build is not None and task.paths is not None:
         paths = {role: Path(path) for role, path in task.paths.items()}
         started = clock()
-        index, table = open_build(task.build, paths, task.searches[0])
+        index, table = open_build(task.build, paths, task.searches[0], partial(_folder, store))
         facts = {
             "build_seconds": task.build.seconds,
             "build_cpu_seconds": task.build.cpu_seconds or None,
@@ -114,9 +124,15 @@ def _opened(task: MeasureTask, truth: Truth, clock: Clock) -> Iterator[_Opened]:
         }
         yield _Opened(index, open_matrix(paths["vectors"], task.build.count, task.build.dimension), truth, facts, table)
         return
-    with tempfile.TemporaryDirectory(prefix="trial-") as folder:
-        sample = sampled(Path(task.corpus_path), Path(folder), truth, task.fidelity)
-        yield _built(task, sample, Path(folder), clock)
+    with scratch(store) as folder:
+        with storing(store.name, folder):
+            sample = sampled(Path(task.corpus_path), folder, truth, task.fidelity)
+            opened = _built(task, sample, folder, clock)
+        yield opened
+
+
+def _folder(store: ObjectStore) -> Path:
+    return Path(tempfile.mkdtemp(dir=store.stage().parent))
 
 
 def _built(task: MeasureTask, sample: Sample, folder: Path, clock: Clock) -> _Opened:

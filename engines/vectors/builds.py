@@ -8,7 +8,8 @@ so that a build either is whole or is not there. A killed build begins again. Ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,12 @@ class BuildTask:
         """The build's name."""
         return build_digest(self.engine, self.parameters, self.corpus.digest)
 
+    @property
+    def folder(self) -> str:
+        """The prefix of its objects' keys. What lies there under other names was left by a run that was killed, or is of a build that was
+        damaged since; whoever records this one has it removed."""
+        return f"{self.key_prefix}/{self.digest}"
+
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `from_dict`."""
         return {**asdict(self), "corpus": self.corpus.to_dict()}
@@ -83,18 +90,22 @@ def run(task: BuildTask, progress: Progress, *, store: ObjectStore | None = None
     started, cpu, held = clock(), time.process_time(), forget_peak()
     engine = open_engine(task.engine)
     store = store or job_store(task.target)
-    staged = {"vectors": store.stage(), "chunks": store.stage()}
+    made: list[Path] = []
+
+    def stage() -> Path:
+        made.append(store.stage())
+        return made[-1]
+
     try:
+        staged = {"vectors": stage(), "chunks": stage()}
         with storing(store.name, staged["vectors"]):
             _write_matrix_and_chunks(task, staged["vectors"], staged["chunks"])
             matrix = open_matrix(staged["vectors"], task.corpus.chunks, task.corpus.dimension)
-            staged |= engine.build(matrix, task.parameters, store.stage, threads=task.threads, progress=progress)
+            staged |= engine.build(matrix, task.parameters, stage, threads=task.threads, progress=progress)
         hit(INDEXED)
-        folder = f"{task.key_prefix}/{task.digest}"
-        files = {role: publish(store, f"{folder}/{FILE_NAMES.get(role, role)}", path) for role, path in staged.items()}
-        _remove_others(store, folder, {ref.key for ref in files.values()})
+        files = {role: publish(store, f"{task.folder}/{FILE_NAMES.get(role, role)}", path) for role, path in staged.items()}
     finally:
-        for path in staged.values():
+        for path in made:
             path.unlink(missing_ok=True)
     hit(STORED)
     return Build(
@@ -124,18 +135,12 @@ def open_build(
     return open_engine(build.engine).open(parts), open_chunk_table(paths["chunks"])
 
 
-def _remove_others(store: ObjectStore, folder: str, keys: Set[str]) -> None:
-    """What a run that was killed, or a build that was damaged since, left under names that this one has not chosen."""
-    for info in list(store.list(f"{folder}/")):
-        if info.key not in keys:
-            store.delete(info.key)
-
-
 def _write_matrix_and_chunks(task: BuildTask, vectors: Path, chunks: Path) -> None:
     corpus = Path(task.corpus_path)
-    with vectors.open("wb") as matrix:
+    # closed here, and not by whoever collects garbage: what its end cannot write is an error like any other
+    with vectors.open("wb") as matrix, closing(write_chunk_table(chunks, read_facts(corpus), _read(corpus))) as written:
         first = 0
-        for batch in write_chunk_table(chunks, read_facts(corpus), _read(corpus)):
+        for batch in written:
             block = vectors_of(batch)
             check_finite(block, first)
             matrix.write(block.astype(FLOAT, copy=False).data)

@@ -7,7 +7,7 @@ Next: `builds.py` writes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ class ChunkTable:
         return found.to_numpy() if self.size else np.zeros(0, dtype=np.bool_)
 
 
-def write_chunk_table(path: Path, facts: Facts, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def write_chunk_table(path: Path, facts: Facts, batches: Iterable[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
     """Write `key`, `chunk` and `text` of every batch; passes the batches on. Each but the last has BATCH rows. Blocking."""
     schema = SCHEMA.with_metadata(facts.to_metadata())
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:

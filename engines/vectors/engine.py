@@ -97,7 +97,7 @@ class VectorEngine(Protocol):
     ) -> Mapping[str, Path]:
         """Index the vectors, float32 (count, dimension); gives the files made, by role, each written into a path that stage() gave.
 
-        Blocking, for minutes. Raises BuildFailed, DiskFull.
+        Blocking, for minutes. Raises BuildFailed, and OSError for what the disk refuses.
         """
 
     def open(self, parts: Parts) -> VectorIndex:

@@ -10,6 +10,8 @@ A filter is no callback: `filtering.py`. Next: `matrix.py`, `builds.py`.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,6 @@ from engines.vectors.filtering import Costs, measure, search_filtered
 from engines.vectors.matrix import nearest, open_matrix
 from engines.vectors.parameters import read
 from specs.kinds.index_generation import Hnsw
-from state.errors import DiskFull
 
 _SEARCH = frozenset({"efSearch"})  # the parameters that need no new build
 _BLOCK = 1024  # vectors added between two reports of progress
@@ -107,7 +108,7 @@ class HnswEngine:
         path = stage()
         graph.save_index(str(path))
         if path.stat().st_size != graph.index_file_size():
-            raise DiskFull(path.parent.name, str(path.parent))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         return {"graph": path}
 
     def open(self, parts: Parts) -> HnswIndex:

@@ -14,6 +14,7 @@ asks for it. Next: `engine.py`, `builds.py`.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import shutil
@@ -40,6 +41,7 @@ _FOLDER = f"{_TABLE}.lance"
 _FRAGMENT = 1 << 20  # rows that Lance puts into one file, of which it numbers each by itself
 _BATCH = 16_384
 _LEARNS_FROM = 256  # vectors at least
+_NO_SPACE = f"(os error {errno.ENOSPC})"
 _REMEDY = "Reconcile the index: it is built again from its corpus."
 
 
@@ -139,7 +141,9 @@ class LanceEngine:
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
             try:
                 self._write(Path(folder), vectors, given)
-            except (RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError, OSError) as error:
+                if _NO_SPACE in str(error):  # LanceDB has no type for it
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from error
                 raise BuildFailed(f"LanceDB cannot index these vectors as {given.type}: {_first_line(error)}.") from error
             files = {}
             for path in sorted(path for path in Path(folder, _FOLDER).rglob("*") if path.is_file()):

@@ -19,6 +19,7 @@ from engines.trials.truth_file import Truth, TruthFacts, halves, read_truth, wri
 from engines.vectors.engine import Ids, Mask, Vectors
 from engines.vectors.nearest_many import nearest_many
 from state.catalog.indexes import Build
+from state.places import BucketConfig
 
 DIMENSION, CHUNKS, QUERIES = 16, 200, 40
 
@@ -62,6 +63,10 @@ def truth_of(matrix: Vectors, k: int = 10, filters: tuple[str | None, ...] = (No
         tuple(ids[0] for ids, _ in pairs), tuple(tuple(f"[{at}]" for at in ids[0].tolist()) for ids, _ in pairs),
         tuple(scores[0] for _, scores in pairs),
     )  # fmt: skip
+
+
+def target(folder: Path) -> BucketConfig:
+    return BucketConfig("primary", "local", str(folder / "lake"))
 
 
 def measured(index: Flawed, truth: Truth) -> dict[str, Any]:
@@ -157,7 +162,7 @@ def test_a_build_is_measured_with_several_searches(tmp_path: Path, engine: str, 
     paths = {"vectors": str(tmp_path / "vectors"), "chunks": str(tmp_path / "chunks"), **{role: str(path) for role, path in made.items()}}
     searches = [{"efSearch": 10}, {"efSearch": 150}] if engine == "hnsw" else [{}]
     steps: list[tuple[int, int]] = []
-    task = MeasureTask(str(tmp_path / "truth"), engine, parameters, searches, build, paths)
+    task = MeasureTask(str(tmp_path / "truth"), engine, parameters, searches, target(tmp_path), build, paths)
     assert MeasureTask.from_dict(task.to_dict()) == task
     found = measure.run(task, lambda done, total: steps.append((done, total)))
     assert len(found) == len(searches) == steps[-1][1]
@@ -174,7 +179,8 @@ def test_a_damaged_build_is_told(tmp_path: Path) -> None:
     build = Build("b", None, "flat", {}, "c", {}, CHUNKS, DIMENSION, 1.0)
     with pytest.raises(BuildFailed, match="not those of"):
         measure.run(
-            MeasureTask(str(tmp_path / "truth"), "flat", {}, [{}], build, {"vectors": str(tmp_path / "vectors")}), lambda done, total: None
+            MeasureTask(str(tmp_path / "truth"), "flat", {}, [{}], target(tmp_path), build, {"vectors": str(tmp_path / "vectors")}),
+            lambda done, total: None,
         )
 
 

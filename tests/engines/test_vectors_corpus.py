@@ -393,7 +393,6 @@ def test_damage_is_found_by_checksum_before_it_serves_and_a_build_again_is_whole
         assert another.whole(ref) is (backend == "memory"), "what lies here is known to be damaged from now on"
         store.put(ref.key, kept)
     again = builds.run(work, lambda done, total: None, store=store)
-    assert {info.key for info in store.list("builds/")} == {ref.key for ref in again.files.values()}, "the former run's files are gone"
     assert answer(again)[0] == 123
 
 

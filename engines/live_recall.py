@@ -129,7 +129,7 @@ class LiveRecall:
 
     def wants(self, index: str, serving: Serving) -> bool:
         """Whether this search is one of the share, and can be judged now. Returns at once."""
-        if serving.build.engine == "flat" or self._draw() >= self._share:
+        if serving.build.engine == "flat" or serving.stands_in or self._draw() >= self._share:
             return False
         with self._lock:
             free = not self._busy and self._clock() >= self._next

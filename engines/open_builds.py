@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 from engines.embedding.registry import Embedder, Model
 from engines.errors import IndexNotServing
+from engines.index_memory import Room, heap_bytes, held_bytes, stand_in
 from engines.search_at import manifest_of
 from engines.serving import Files, Serving, failures_of, open_serving, with_tail
 from engines.sql.tables import RESCUED_FOR
@@ -29,6 +32,7 @@ from state.failures import BucketFailure
 from state.objects import ObjectRef
 
 MOST_FORMER = 2  # builds that are open beside those that answer now
+LET_GO = 5.0  # seconds in which searches by an outgoing build end
 RETRY_AFTER = 5.0  # seconds from a manifest that could not be opened to the next attempt
 
 _log = logging.getLogger(__name__)
@@ -61,12 +65,15 @@ class _Loading:
 class OpenBuilds:
     """Used on one event loop; close it at the end."""
 
-    def __init__(self, records: Records, files: Files, open_model: Callable[[Model], Embedder], clock: Callable[[], float]) -> None:
-        """open_model: blocking. clock: seconds."""
+    def __init__(
+        self, records: Records, files: Files, open_model: Callable[[Model], Embedder], clock: Callable[[], float], room: Room
+    ) -> None:
+        """open_model: blocking. clock: seconds. room: for builds in memory."""
         self._records = records
         self._files = files
         self._open_model = open_model
         self._clock = clock
+        self._room = room
         self._held: dict[Slot, Serving] = {}
         self._served: dict[str, Slot] = {}
         """What answered last for an index of which no model was named."""
@@ -204,7 +211,7 @@ class OpenBuilds:
         held = self._held.get(slot)
         if held is None or held.is_of(manifest, build):
             return held
-        if held.build != build or (held.manifest.tail, held.manifest.lexical) != (manifest.tail, manifest.lexical):
+        if not held.has(build) or (held.manifest.tail, held.manifest.lexical) != (manifest.tail, manifest.lexical):
             return None
         held.index.tune(manifest.search)
         tuned = self._held[slot] = replace(held, manifest=manifest)
@@ -217,7 +224,7 @@ class OpenBuilds:
             failed = loading.done.done() and loading.done.exception() is not None
             if not failed or (slot in self._held and self._clock() < loading.since + RETRY_AFTER):
                 return loading
-        done = asyncio.wrap_future(self._loader.submit(self._open, slot, build, manifest))
+        done = asyncio.wrap_future(self._loader.submit(self._open, slot, build, manifest, asyncio.get_running_loop()))
         loading = self._loading[slot] = _Loading(manifest, build, done, self._clock())
         done.add_done_callback(lambda _: self._loaded(slot, loading))
         return loading
@@ -232,14 +239,45 @@ class OpenBuilds:
         if record is not None and manifest is not None and loaded.build == record.builds.get(manifest.build):
             self._held[slot] = loaded  # searched by newer parameters, if there are any, from the next search on: see _current
 
-    def _open(self, slot: Slot, build: Build, manifest: ServingManifest) -> Serving:
+    def _open(self, slot: Slot, build: Build, manifest: ServingManifest, loop: asyncio.AbstractEventLoop) -> Serving:
         """Open and warm. Runs in the loader's thread."""
         try:
-            held = self._held.get(slot)
-            return with_tail(held, manifest, self._files) if held is not None and held.build == build else self._opened(build, manifest)
+            followed = self._followed(slot, build, manifest)
+            if followed is not None:
+                return followed
+            self._make_room(slot, build, loop)
+            return self._opened(build, manifest)
         except LakehouseError as error:
             _log.warning("Index %s: %s", slot.name, error.explain())
             raise
+
+    def _followed(self, slot: Slot, build: Build, manifest: ServingManifest) -> Serving | None:
+        """The build that is open, with another tail; None where another one is. (No caller holds on to it: see `_make_room`.)"""
+        held = self._held.get(slot)
+        return with_tail(held, manifest, self._files) if held is not None and held.has(build) else None
+
+    def _make_room(self, slot: Slot, build: Build, loop: asyncio.AbstractEventLoop) -> None:
+        """Has the outgoing build let go of its graph, if there is no memory for both, and waits until it has."""
+        incoming, held = heap_bytes(build), held_bytes(self._held.values(), self._former.values())
+        if not incoming or not held or self._room.has(incoming, held):
+            return
+        gone = threading.Event()
+        loop.call_soon_threadsafe(self._step_back, slot, gone)
+        if not gone.wait(LET_GO):
+            _log.warning("Index %s: its next build is loaded beside the one that serves, for which there is little memory.", slot.name)
+
+    def _step_back(self, slot: Slot, gone: threading.Event) -> None:
+        """What answers goes on without its own index; builds that are open apart close. On the event loop.
+
+        gone: set when the last search by that index is over.
+        """
+        self._former.clear()
+        held = self._held.get(slot)
+        if held is None or held.stands_in:
+            gone.set()
+            return
+        self._held[slot] = stand_in(held)
+        weakref.finalize(held.index, gone.set)
 
     def _opened(self, build: Build, manifest: ServingManifest) -> Serving:
         return open_serving(build, manifest, self._files, self._open_model, self._clock())

@@ -29,6 +29,7 @@ from engines.embedding.builtin import NAME as BUILTIN
 from engines.embedding.headings import headings_of
 from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import BuildFailed, EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
+from engines.index_memory import Room
 from engines.judgments import Judgments, Query
 from engines.live_recall import LiveRecall, Sample
 from engines.open_builds import OpenBuilds
@@ -131,15 +132,16 @@ class SearchService:
         open_model: Callable[[Model], Embedder] = open_embedder,
         clock: Callable[[], float] = time.monotonic,
         recall: LiveRecall | None = None,
+        room: Room | None = None,
     ) -> None:
         """why_not: a sentence on what an index waits for, or None for one that nobody declared. open_model: blocking. clock: seconds.
 
-        recall: judges some of the searches afterwards.
+        recall: judges some of the searches afterwards. room: for builds in memory; left out, what the system has.
         """
         self._indexes = indexes
         self._filters = filters
         self._why_not = why_not
-        self._builds = OpenBuilds(indexes, files, open_model, clock)
+        self._builds = OpenBuilds(indexes, files, open_model, clock, room or Room())
         self._judgments = Judgments(files)
         self._recall = recall
         self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))

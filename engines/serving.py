@@ -55,6 +55,7 @@ class Serving:
         model: its embedder, or why there is none.
         mapped: the files that are read from where they lie, with their sizes.
         failures: of the bucket of its files, one for each that answered in its place when it was looked at, in seconds.
+        stands_in: whether it has let its own index go for another build to be loaded, and answers without; see `index_memory.py`.
     """
 
     manifest: ServingManifest
@@ -70,6 +71,7 @@ class Serving:
     mapped: tuple[tuple[mmap.mmap, int], ...]
     failures: tuple[BucketFailure, ...]
     looked_at: float
+    stands_in: bool = False
     measured: dict[float, float] = field(default_factory=dict, hash=False, compare=False)
 
     @property
@@ -90,7 +92,11 @@ class Serving:
 
     def is_of(self, manifest: ServingManifest, build: Build | None) -> bool:
         """Whether this is what the catalog says: a build that was made again has the same name, and other files."""
-        return (self.manifest is manifest or self.manifest == manifest) and (self.build is build or self.build == build)
+        return (self.manifest is manifest or self.manifest == manifest) and self.has(build)
+
+    def has(self, build: Build | None) -> bool:
+        """Whether it is this build, with the index of its own."""
+        return not self.stands_in and (self.build is build or self.build == build)
 
     def quick(self, k: int) -> bool:
         """Whether an unfiltered search is short enough for an event loop, see `VectorIndex.quick`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from engines.audit import Audit, AuditedQueries, AuditedSearches
 from engines.embedding.query_cache import QueryCache
 from engines.embedding.registry import open_embedder
+from engines.index_memory import Room
 from engines.live_recall import LiveRecall
 from engines.search import SearchService
 from engines.sql.hot_ahead import HotAhead
@@ -84,8 +85,8 @@ async def reading(
         state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
     audit = Audit(state.streams)
     vectors = QueryCache(limits.embedding_cache_bytes // _OF_QUERIES)
-    open_model = vectors.remembering(open_embedder)
-    searches = SearchService(state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall)
+    open_model, room = vectors.remembering(open_embedder), Room(settings.work.index_memory_bytes)
+    searches = SearchService(state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall, room=room)
     loop = asyncio.get_running_loop()
 
     following: set[asyncio.Task[None]] = set()

@@ -126,6 +126,12 @@ class WorkSettings(Part):
         le=1,
         description="Share of searches that are answered again exactly, to know their recall; 0 for none. Restart.",
     )
+    index_memory_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Graphs of open indexes at most, in bytes: where the next build is too much besides, the one before steps back to its "
+        "mapped vectors. 0: what the machine has. Restart.",
+    )
     cache_bytes: int = Field(default=10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
 
 

@@ -32,7 +32,7 @@ def shown(alias: str, value: Any) -> str:
         return "for ever"
     if value == ():
         return "none"
-    if alias.lower().endswith("bytes"):
+    if alias.lower().endswith("bytes") and value:
         size, unit = next((value >> bits, unit) for bits, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB"), (0, "bytes")) if value >> bits)
         return f"{value} ({size} {unit})"
     if isinstance(value, float) and alias not in SHARES:

@@ -54,8 +54,12 @@ class Tail:
 
 def serving(index: Worse, manifest: ServingManifest, tail: Tail | None = None, engine: str = "hnsw") -> Serving:
     build = SimpleNamespace(engine=engine)
-    made = SimpleNamespace(index=index, manifest=manifest, vectors=index.matrix, tail=tail, build=build, whole=lambda: True)
-    return cast(Serving, made)
+    return cast(
+        Serving,
+        SimpleNamespace(
+            index=index, manifest=manifest, vectors=index.matrix, tail=tail, build=build, whole=lambda: True, stands_in=engine == "none"
+        ),
+    )
 
 
 @dataclass
@@ -227,7 +231,7 @@ def test_a_search_that_cannot_be_repeated_is_let_go(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("share", "drawn", "engine", "expected"),
-    [(0.01, 0.009, "hnsw", True), (0.01, 0.01, "hnsw", False), (0, 0, "hnsw", False), (1, 0.5, "flat", False)],
+    [(0.01, 0.009, "hnsw", True), (0.01, 0.01, "hnsw", False), (0, 0, "hnsw", False), (1, 0.5, "flat", False), (1, 0.5, "none", False)],
 )
 def test_a_share_of_searches_by_approximate_engines_is_wanted(share: float, drawn: float, engine: str, expected: bool) -> None:
     recall = LiveRecall(share, lambda name: None, lambda name: 0.9, draw=lambda: drawn, clock=lambda: 0.0)

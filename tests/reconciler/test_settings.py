@@ -33,6 +33,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "work.retention": ("2d", 172_800.0),
     "work.cacheBytes": ("9", 9),
     "work.recallShare": ("0.5", 0.5),
+    "work.indexMemoryBytes": ("10", 10),
     "retention.events": ("1d", 86400.0),
     "retention.trials": ("2d", 172800.0),
     "retention.tuning": ("3d", 259200.0),

@@ -27,6 +27,8 @@ NAMES = (
     "exact_search",
     "tuner",
     "tuned_serving",
+    "swap",
+    "million",
     "commit_to_ready",
     "unrelated_commit",
     "idle",

@@ -32,6 +32,8 @@ PACKAGES = (
     "numkong",
     "lancedb",
     "optuna",
+    "faiss-cpu",
+    "usearch",
     "obstore",
     "aiohttp",
     "pydantic",

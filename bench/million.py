@@ -5,8 +5,8 @@
 The vectors are those of windows of 8 to 40 words of botocore's documentation strings, by the built-in embedder; the queries are windows of
 strings that no vector is of. Every library gets the same float32 matrix, mapped from a file, the same links and breadth of construction,
 and all cores; a process of its own builds, and another one loads and searches, so that the most memory that each ever holds is its own
-(VmHWM, pages of mapped files among it; RssAnon beside). Breadth of search is the least of a few that reaches the recall, for each by itself; then
-queries are timed one after the other, in one thread. Peers that are not installed are left out.
+(VmHWM, pages of mapped files among it; RssAnon beside). Breadth of search is the least of a few that reaches the recall, for each by
+itself; then queries are timed one after the other, in one thread. Peers that are not installed are left out.
 """
 
 from __future__ import annotations

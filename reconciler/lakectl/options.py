@@ -15,6 +15,7 @@ from reconciler.lakectl.output import FORMATS
 from reconciler.lakectl.table import COMMANDS, NEEDS, Command
 from specs.durations import parse_duration
 from specs.errors import SpecInvalid
+from specs.sizes import parse_size
 
 _WIDTH = 80
 _WITH_VALUE = frozenset({"--repo", "--url", "--data-root"})
@@ -92,6 +93,14 @@ def count(text: str) -> int:
     if text.isdigit() and int(text) >= 1:
         return int(text)
     raise argparse.ArgumentTypeError(f"`{text}` is no whole number from 1 on")
+
+
+def memory_size(text: str) -> int:
+    """An argument's type: a size as in 4GiB; gives bytes."""
+    try:
+        return parse_size(text)
+    except SpecInvalid as error:
+        raise argparse.ArgumentTypeError(error.explain()) from error
 
 
 def share(text: str) -> float:

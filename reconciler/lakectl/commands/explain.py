@@ -1,12 +1,14 @@
-"""`lakectl explain`: what may stand in a spec, what a reason means, which settings there are. All from the code that decides."""
+"""`lakectl explain`: what may stand in a spec, what a reason means, which settings there are, which engine to take. All from the code that
+decides, and the figures it goes by."""
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from reconciler.lakectl.engine_advice import explain_engine
 from reconciler.lakectl.errors import UsageInvalid
-from reconciler.lakectl.options import Parser, add_output
+from reconciler.lakectl.options import Parser, add_output, count, memory_size
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.terminal import Terminal
@@ -14,10 +16,15 @@ from specs.registry import KINDS
 from specs.schema import FieldHelp, explain
 from specs.suggestions import did_you_mean
 
-USAGE = "[KIND[.FIELD…] | reasons | REASON | settings] [-o FORMAT]"
+USAGE = "[KIND[.FIELD…] | reasons | REASON | settings | engine [INDEX] [--rows N --dimensions D]] [-o FORMAT]"
 DESCRIPTION = """
 The fields of a kind, or of one field; what the reasons in status and events mean; the settings
 in lakehouse.yaml. Without anything: the kinds there are.
+
+`explain engine` tells which engine to take for so many vectors, or for those of an index that is
+built: build time, query time, memory and disk of each recipe, measured at about this size or
+extrapolated from the nearest one. --memory is what a graph may take; left out, what this machine
+has now.
 """
 EXAMPLES = """
 lakectl explain
@@ -25,17 +32,27 @@ lakectl explain Dataset
 lakectl explain dataset.source
 lakectl explain FileRefused
 lakectl explain settings
+lakectl explain engine --rows 5000000 --dimensions 768 --memory 24GiB
+lakectl explain engine resumes
 """
 
 
 def options(parser: Parser) -> None:
     """What to explain."""
-    parser.add_argument("what", nargs="?", metavar="WHAT", help="a kind, a kind's field, `reasons`, a reason, or `settings`")
+    parser.add_argument("what", nargs="?", metavar="WHAT", help="a kind, a kind's field, `reasons`, a reason, `settings`, or `engine`")
+    parser.add_argument("index", nargs="?", metavar="INDEX", help="with `engine`: an index that is built")
+    parser.add_argument("--rows", type=count, metavar="N", help="with `engine`: how many vectors (default: 100000)")
+    parser.add_argument("--dimensions", type=count, metavar="D", help="with `engine`: numbers in each (default: 256)")
+    parser.add_argument("--memory", type=memory_size, metavar="SIZE", help="with `engine`: what a graph may take, as in 4GiB")
     add_output(parser)
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    """Raises KindUnknown, FieldUnknown, UsageInvalid."""
+    """Raises KindUnknown, FieldUnknown, UsageInvalid; of an index IndexUnknown, and what asking for its size raises."""
+    if args.what is not None and args.what.lower() == "engine":
+        return explain_engine(args, session)
+    if any(given is not None for given in (args.index, args.rows, args.dimensions, args.memory)):
+        raise UsageInvalid("an index, --rows, --dimensions and --memory go with `lakectl explain engine`")
     document, lines = _found(args.what, session.terminal)
     if args.output != "table":
         emit(session.terminal, document, args.output)
@@ -64,7 +81,7 @@ def _found(what: str | None, terminal: Terminal) -> tuple[Any, Iterator[str]]:
         return {reason: known[reason]}, _glossary({reason: known[reason]}, terminal, "")
     kind, _, path = what.partition(".")
     if not any(kind.lower() in (name.lower(), info.plural) for name, info in KINDS.items()):
-        hint = did_you_mean(kind, [*KINDS, *known, "settings", "reasons"])
+        hint = did_you_mean(kind, [*KINDS, *known, "settings", "reasons", "engine"])
         raise UsageInvalid(f"there is nothing to explain about `{what}`{f'; {hint}' if hint else ''}", remedy=f"Kinds: {', '.join(KINDS)}.")
     field = explain(kind, path or None)
     return asdict(field), _page(field, kind, terminal)

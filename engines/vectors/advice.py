@@ -1,0 +1,144 @@
+"""Which engine to take at which size: what was measured, and what follows from it for another size. Pure.
+
+`MEASURED` is a table of data: a line for each recipe and size that a benchmark was run at, to be added to or replaced by its newest
+results. From the nearest line of a recipe, by vectors times numbers, others are extrapolated:
+
+| figure                   | grows with                                                                         |
+|--------------------------|------------------------------------------------------------------------------------|
+| query, flat              | bytes that are read                                                                |
+| query, hnsw              | the logarithm of the vectors (nodes on the way), times the numbers of each         |
+| query, lance             | the square root of the vectors (partitions), times the numbers of each             |
+| build, hnsw              | vectors times their logarithm, times the numbers of each                           |
+| build, flat and lance    | vectors times numbers                                                              |
+| memory, hnsw             | nothing to estimate: vectors and links, as hnswlib lays them out                   |
+| memory, lance; disk      | vectors times numbers                                                              |
+
+Recall is not extrapolated: it falls as data grows at equal parameters, and differs by data. That is what an EvalSet measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+
+from engines.vectors.recommend import FLAT_UP_TO
+
+NEAR = 1.2
+"""A size within this factor of one that was measured, with as many numbers a vector, counts as measured."""
+_FLOAT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a recipe took: CPU seconds to build, milliseconds of one query at a time, bytes beside what is mapped. source: of the line."""
+
+    engine: str
+    recipe: str
+    vectors: int
+    dimension: int
+    recall: float
+    build_seconds: float
+    query_ms: float
+    memory_bytes: int
+    disk_bytes: int
+    source: str
+
+
+_MIB = 1 << 20
+_GRAPH = "hnsw: {m: 32, efConstruction: 80, efSearch: 100}"
+_LINKS = {_GRAPH: 32}
+_DOCUMENTATION = "101 809 chunks of documentation (docs/vectors.md)"
+_EXACT = "100 000 synthetic vectors (bench/results/exact_search.json)"
+MEASURED = (
+    Measured("flat", "flat: {}", 101_809, 256, 1.0, 0.5, 3.0, 0, 99 * _MIB, _DOCUMENTATION),
+    Measured("flat", "flat: {}", 100_000, 768, 1.0, 1.5, 9.2, 0, 293 * _MIB, _EXACT),
+    Measured("flat", "flat: {precision: int8}", 101_809, 256, 1.0, 0.6, 1.5, 0, 125 * _MIB, _DOCUMENTATION),
+    Measured("hnsw", _GRAPH, 101_809, 256, 0.980, 34, 0.11, 126 * _MIB, 225 * _MIB, _DOCUMENTATION),
+    Measured("lance", "lance: {type: IVF_HNSW_SQ}", 101_809, 256, 0.980, 20, 2.0, 47 * _MIB, 239 * _MIB, _DOCUMENTATION),
+    Measured("lance", "lance: {type: IVF_RQ}", 101_809, 256, 0.986, 1.5, 1.3, 5 * _MIB, 203 * _MIB, _DOCUMENTATION),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a recipe takes at a size. measured: whether it was run at about this size; else extrapolated from `source`."""
+
+    recipe: str
+    build_seconds: float
+    query_ms: float
+    memory_bytes: int
+    disk_bytes: int
+    measured: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """recipe: the one to take, and why; predictions: of all recipes that can be had at this size."""
+
+    recipe: str
+    why: str
+    predictions: tuple[Prediction, ...]
+
+
+def advise(vectors: int, dimension: int, memory: int, table: Sequence[Measured] = MEASURED) -> Advice:
+    """vectors, dimension >= 1. memory: bytes that a graph may take."""
+    found = tuple(predict(line, vectors, dimension) for line in _nearest(table, vectors * dimension) if _possible(line, dimension))
+    by_engine = {name: [one for one in found if one.recipe.startswith(f"{name}:")] for name in ("flat", "hnsw", "lance")}
+    if vectors <= FLAT_UP_TO:
+        best = by_engine["flat"][0]
+        return Advice(best.recipe, f"up to {FLAT_UP_TO:,} vectors exact search is fast enough, and has nothing to build or to miss", found)
+    graph = min(by_engine["hnsw"], key=lambda one: one.query_ms)
+    if graph.memory_bytes <= memory:
+        return Advice(graph.recipe, "its graph fits into memory, and nothing answers faster", found)
+    disk = min(by_engine["lance"], key=lambda one: one.query_ms)
+    return Advice(disk.recipe, "a graph does not fit into memory; this one stays on disk", found)
+
+
+def predict(line: Measured, vectors: int, dimension: int) -> Prediction:
+    """What a recipe takes at another size than the one of its line. Source of the growth: the table above."""
+    more, wider = vectors / line.vectors, dimension / line.dimension
+    deeper = log(max(vectors, 2)) / log(line.vectors)
+    memory, query, build = line.memory_bytes * more * wider, more * wider, more * wider
+    match line.engine:
+        case "hnsw":
+            memory, query, build = _graph_bytes(vectors, dimension, _LINKS[line.recipe]), deeper * wider, more * deeper * wider
+        case "lance":
+            query = sqrt(more) * wider
+    near = dimension == line.dimension and 1 / NEAR <= more <= NEAR
+    return Prediction(
+        recipe=line.recipe,
+        build_seconds=line.build_seconds * build,
+        query_ms=line.query_ms * query,
+        memory_bytes=round(memory),
+        disk_bytes=round(line.disk_bytes * more * wider) if line.engine != "hnsw" else round(memory + vectors * dimension * _FLOAT),
+        measured=near,
+        source=line.source,
+    )
+
+
+def _graph_bytes(vectors: int, dimension: int, links: int) -> float:
+    """Of hnswlib 0.8: on the lowest level vector, 2 * links ids, their count and a label each; on one of `links` nodes a level more."""
+    lowest = dimension * _FLOAT + 2 * links * 4 + 4 + 8
+    upper = (links * 4 + 4) / (links - 1) + 8
+    return vectors * (lowest + upper)
+
+
+def _nearest(table: Sequence[Measured], size: int) -> list[Measured]:
+    """One line for each recipe, in the order of the table."""
+    found: dict[str, Measured] = {}
+    for line in table:
+        known = found.get(line.recipe)
+        if known is None or _distance(line, size) < _distance(known, size):
+            found[line.recipe] = line
+    return list(found.values())
+
+
+def _distance(line: Measured, size: int) -> float:
+    return abs(log(line.vectors * line.dimension / size))
+
+
+def _possible(line: Measured, dimension: int) -> bool:
+    """A bit for each number fills whole bytes."""
+    return "IVF_RQ" not in line.recipe or dimension % 8 == 0

@@ -1,0 +1,87 @@
+"""Which engine to take, and what it will take there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.vectors.advice import MEASURED, NEAR, Prediction, advise, predict
+from engines.vectors.engine import Parts
+from engines.vectors.recommend import FLAT_UP_TO
+from engines.vectors.registry import open_engine
+from specs.parse import parse_file
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("vectors", "dimension", "memory", "engine"),
+    [
+        (1, 256, GIB, "flat"),
+        (FLAT_UP_TO, 256, GIB, "flat"),
+        (FLAT_UP_TO + 1, 256, GIB, "hnsw"),
+        (1_000_000, 256, 2 * GIB, "hnsw"),
+        (1_000_000, 256, GIB, "lance: {type: IVF_RQ}"),
+        (5_000_000, 768, 4 * GIB, "lance: {type: IVF_RQ}"),
+        (5_000_000, 767, 4 * GIB, "lance: {type: IVF_HNSW_SQ}"),
+        (100_000, 256, 0, "lance"),
+    ],
+)
+def test_size_and_memory_decide(vectors: int, dimension: int, memory: int, engine: str) -> None:
+    advice = advise(vectors, dimension, memory)
+    assert advice.recipe.startswith(engine)
+    assert advice.recipe in {one.recipe for one in advice.predictions}
+
+
+def test_what_was_measured_is_told_as_it_was() -> None:
+    for line in MEASURED:
+        found = predict(line, line.vectors, line.dimension)
+        assert found.measured
+        assert (found.query_ms, found.build_seconds) == pytest.approx((line.query_ms, line.build_seconds))
+        assert found.memory_bytes == pytest.approx(line.memory_bytes, rel=0.02)
+        assert found.disk_bytes == pytest.approx(line.disk_bytes, rel=0.02)
+
+
+def test_another_size_or_dimension_is_extrapolated_from_the_nearest_line() -> None:
+    line = next(line for line in MEASURED if line.engine == "hnsw")
+    assert predict(line, int(line.vectors * NEAR), 256).measured
+    assert not predict(line, int(line.vectors * NEAR * 1.01), 256).measured
+    assert not predict(line, line.vectors, 384).measured
+    flat = {one.recipe: one for one in advise(110_000, 768, GIB).predictions}["flat: {}"]
+    assert flat.measured
+    assert "exact_search" in flat.source
+    assert "exact_search" not in advise(110_000, 256, GIB).predictions[0].source
+
+
+@pytest.mark.parametrize("engine", ["flat", "hnsw", "lance"])
+def test_more_of_anything_never_takes_less(engine: str) -> None:
+    def sizes(one: Prediction) -> tuple[float, ...]:
+        return (one.build_seconds, one.query_ms, one.memory_bytes, one.disk_bytes)
+
+    for line in (line for line in MEASURED if line.engine == engine):
+        for vectors, dimension in ((1, 1), (1000, 64), (10_000_000, 1024)):
+            small = sizes(predict(line, vectors, dimension))
+            for more in (predict(line, vectors * 2, dimension), predict(line, vectors, dimension * 2)):
+                assert all(least <= most for least, most in zip(small, sizes(more), strict=True))
+
+
+@pytest.mark.parametrize(("count", "dimension"), [(3000, 16), (2000, 100)])
+def test_memory_of_a_graph_is_what_hnswlib_takes(tmp_path: Path, count: int, dimension: int) -> None:
+    vectors = np.random.default_rng(1).standard_normal((count, dimension)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    (tmp_path / "matrix").write_bytes(vectors.tobytes())
+    (tmp_path / "graph").touch()
+    engine = open_engine("hnsw")
+    recipe = engine.recipe({"m": 32, "efConstruction": 80})
+    files = engine.build(vectors, recipe.build, lambda: tmp_path / "graph", threads=1, progress=lambda done, total: None)
+    index = engine.open(Parts(tmp_path / "matrix", count, dimension, files))
+    line = next(line for line in MEASURED if line.engine == "hnsw")
+    assert predict(line, count, dimension).memory_bytes == pytest.approx(index.describe()["memory_bytes"], rel=0.02)
+
+
+def test_every_recipe_is_one_that_a_spec_may_have() -> None:
+    for line in MEASURED:
+        text = f"apiVersion: lakehouse/v1\nkind: IndexGeneration\nmetadata: {{name: g}}\nspec: {{index: i, {line.recipe}}}\n"
+        assert parse_file("specs/x.yaml", text.encode()).errors == ()

@@ -58,7 +58,8 @@ def _hash_texts(column: pa.Array) -> Hashes:
     lengths = np.diff(offsets)
     if column.null_count:
         lengths = np.where(pc.is_valid(column).to_numpy(zero_copy_only=False), lengths, 0)
-    first, second = lengths.astype(np.uint64), lengths.astype(np.uint64)
+    # each half begins elsewhere, and in the high bits: a length by itself would be undone by the first byte of a control character
+    first, second = (lengths.astype(np.uint64) * factor for factor in _FACTORS)
     buffer = column.buffers()[2]
     if buffer is None or not lengths.any():
         return _mixed(first, first, _FACTORS[0]), _mixed(second, second, _FACTORS[1])

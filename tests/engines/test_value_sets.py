@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engines.files import value_sets
@@ -23,6 +23,7 @@ def pairs(values: list[str | None]) -> list[tuple[int, int]]:
 
 
 @given(WORDS)
+@example(["", "\x01", "b", "a\x00", "\x00", "\x00\x00"])
 def test_equal_texts_and_no_others_have_equal_hashes(values):
     known = {value: pair for value, pair in zip(values, pairs(values), strict=True) if value is not None}
     assert len(set(known.values())) == len(known)

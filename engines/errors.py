@@ -26,6 +26,7 @@
     │   └── FilterInvalid        a filter that is no condition over the dataset's columns
     ├── ModelUnavailable         an embedder or LLM that cannot be opened or reached
     ├── BuildFailed              an index build or corpus that cannot be made from its inputs
+    │   └── CorpusUnsound        a corpus holds vectors of no use (until it is embedded anew)
     ├── EngineUnsupported        a format, type or engine that is not built (yet)
     └── JobError
         ├── JobFailed            a job's function raised; carries the original's type and text
@@ -244,6 +245,12 @@ class BuildFailed(EngineError):
     """A corpus or an index build that cannot be made from these inputs."""
 
     slug = "build-failed"
+
+
+class CorpusUnsound(BuildFailed):
+    """A corpus that was written before vectors were checked, and holds some that nothing can be built over."""
+
+    slug = "corpus-unsound"
 
 
 class EngineUnsupported(EngineError):

@@ -15,7 +15,7 @@ from controllers.jobs import Bounds, job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import fingerprint
-from engines.errors import EngineError, QueryInvalid
+from engines.errors import CorpusUnsound, EngineError, QueryInvalid
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.lexical.job import LexicalTask, lexical_digest
@@ -38,7 +38,7 @@ from specs.resource import Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import BuildAdded, Change, CorpusAdded
+from state.catalog.entry import BuildAdded, Change, CorpusAdded, Forgotten
 from state.catalog.indexes import Build, Corpus, IndexRecord, Lexical, ServingManifest, Tail
 from state.catalog.tables import Table
 from state.discards import Discards
@@ -259,7 +259,8 @@ class Builds:
     ) -> Started | None:
         """Builds a recipe over the index's corpus: the job, then the entry. Raises what the job raised.
 
-        wanted_by: whose other jobs end, but for those of the kinds `beside`. bounds: of the job.
+        wanted_by: whose other jobs end, but for those of the kinds `beside`. bounds: of the job. A corpus that turns out to be of no use is
+        forgotten, and so made again.
         """
         record = self._catalog.index(index.key.name)
         corpus = next((c for c in record.corpora.values() if _build_of(candidate, c.digest) == candidate.build), None) if record else None
@@ -277,7 +278,12 @@ class Builds:
         weight = job_weight(weight, task.target)
         job = Job(f"build-{task.digest}", "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
         job = job if bounds is None else bounds.around(job)
-        result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}", beside=("tail", *beside))
+        try:
+            result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}", beside=("tail", *beside))
+        except CorpusUnsound as error:  # it can never be built over; what is embedded anew has each vector checked
+            _log.warning("%s embeds its texts anew: %s", index.key, error)
+            self._record(Forgotten(str(index.key), (corpus.digest,)), job, "its corpus holds vectors of no use", revision)
+            return None
         if isinstance(result, Started):
             return result
         hit(_BEFORE_BUILD)

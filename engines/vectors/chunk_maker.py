@@ -54,9 +54,9 @@ class ChunkMaker:
             yield self._batch(block)
 
     def fresh(self) -> Iterator[tuple[Sequence[bytes], Vectors]]:
-        """What the model was asked for: the hashes of texts, and their vectors, some thousand at a time."""
-        for hashes, rows in self._fresh:
-            yield hashes, self._memory.take(rows)
+        """What the model was asked for since this was called last: the hashes of texts, and their vectors, some thousand at a time."""
+        made, self._fresh = self._fresh, []
+        return ((hashes, self._memory.take(rows)) for hashes, rows in made)
 
     def _chunks(self, rows: pa.RecordBatch) -> Iterator[Chunk]:
         columns = [_strings(rows, name) for name in self._text]

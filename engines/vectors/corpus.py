@@ -12,7 +12,7 @@ Next: `corpus_file.py` for the form, `vector_memory.py` for what is known, `buil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,8 +132,13 @@ def make_corpus(
         _recall(memory, task.reuse, facts, checkpoints)
         recalled = task.cache.of(facts.fingerprint, facts.dimension)
         maker = ChunkMaker(task.text, task.chunk, model, memory, schema_of(facts), recalled)
-        total = _embed_rows(maker, rows, task.rows, checkpoints, progress)
-        task.cache.keep(facts.fingerprint, maker.fresh(), recalled)
+
+        def keep(pending: Sequence[pa.RecordBatch], covered: int) -> None:
+            # the cache first: what has a part is not asked for again by the run after a killed one, and so not kept by it either
+            task.cache.keep(facts.fingerprint, maker.fresh(), recalled)
+            checkpoints.add(pending, maker.schema, covered)
+
+        total = _embed_rows(maker, rows, task.rows, checkpoints, keep, progress)
     staged, schema, at = store.stage(), schema_of(facts), clock()
     try:
         with storing(store.name, staged):
@@ -189,8 +194,15 @@ def _recall(memory: VectorMemory, corpora: Iterable[str], facts: Facts, checkpoi
         learn(memory, batch)
 
 
-def _embed_rows(maker: ChunkMaker, rows: Iterable[pa.RecordBatch], expected: int, checkpoints: Checkpoints, progress: Progress) -> int:
-    """Embed the rows that no part covers yet, part by part; gives the number of all rows."""
+def _embed_rows(
+    maker: ChunkMaker,
+    rows: Iterable[pa.RecordBatch],
+    expected: int,
+    checkpoints: Checkpoints,
+    keep: Callable[[Sequence[pa.RecordBatch], int], None],
+    progress: Progress,
+) -> int:
+    """Embed the rows that no part covers yet, part by part; gives the number of all rows. keep: the chunks of the next rows, as a part."""
     pending: list[pa.RecordBatch] = []
     pending_rows = 0
     progress(checkpoints.rows, max(expected, checkpoints.rows))
@@ -199,11 +211,11 @@ def _embed_rows(maker: ChunkMaker, rows: Iterable[pa.RecordBatch], expected: int
         pending_rows += len(piece)
         progress(checkpoints.rows + pending_rows, max(expected, checkpoints.rows + pending_rows))
         if sum(map(len, pending)) >= CHECKPOINT:
-            checkpoints.add(pending, maker.schema, pending_rows)
+            keep(pending, pending_rows)
             hit(PART_KEPT)
             pending, pending_rows = [], 0
     if pending_rows:
-        checkpoints.add(pending, maker.schema, pending_rows)
+        keep(pending, pending_rows)
     return checkpoints.rows
 
 

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from engines.embedding.chunking import By, Chunking
 from engines.embedding.registry import Model
-from engines.errors import BuildFailed
+from engines.errors import BuildFailed, CorpusUnsound
 from engines.vectors.engine import Vectors
 
 ROW_GROUP = 16_384
@@ -147,8 +147,8 @@ def _one(table: pa.Table) -> pa.RecordBatch:
 
 
 def check_finite(vectors: Vectors, first: int) -> None:
-    """Raises BuildFailed if a number is NaN or infinite, naming the chunk; first: the id of the first vector."""
+    """Raises CorpusUnsound if a number is NaN or infinite, naming the chunk; first: the id of the first vector."""
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         chunk = first + int(np.flatnonzero(~finite)[0])
-        raise BuildFailed(f"The vector of chunk {chunk} has a number that is not finite.", remedy="Embed the corpus again.")
+        raise CorpusUnsound(f"The vector of chunk {chunk} has a number that is not finite.", remedy="Embed the corpus again.")

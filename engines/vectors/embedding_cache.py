@@ -14,6 +14,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ _OVERHEAD = 4096
 """Bytes of a segment beside its rows, at most."""
 
 _SUFFIX = ".arrow"
+_NAME = re.compile(rf"[0-9a-f]{{32}}-\d+{re.escape(_SUFFIX)}")
+"""Of a segment. Any other file in its folder is somebody else's: neither read nor counted nor removed."""
 
 
 class Recalled:
@@ -70,10 +73,11 @@ class Recalled:
         return known, found[known]
 
     def touch(self) -> None:
-        """The segments that gave something are of use."""
+        """The segments that gave something since the last time are of use."""
         for path in self._used:
             with suppress(OSError):
                 os.utime(path)
+        self._used.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class EmbeddingCache:
         return Recalled([segment for segment in opened if segment is not None], dimension)
 
     def keep(self, fingerprint: str, batches: Iterable[tuple[Sequence[bytes], Vectors]], recalled: Recalled) -> None:
-        """Vectors that a model has made, with their texts' hashes; and count what was asked. In the memory of a segment.
+        """Vectors that a model has made, with their texts' hashes; and count what was asked since. In the memory of a segment.
 
         Where it cannot be written, nothing is kept: what was made has its place elsewhere.
         """
@@ -107,6 +111,7 @@ class EmbeddingCache:
         try:
             recalled.touch()
             self._count(hits=recalled.hits, misses=recalled.misses)
+            recalled.hits = recalled.misses = 0
             self._keep(fingerprint, batches)
         except OSError as error:
             _log.warning("Vectors are not kept for other indexes: %s", error)
@@ -114,20 +119,23 @@ class EmbeddingCache:
     def _keep(self, fingerprint: str, batches: Iterable[tuple[Sequence[bytes], Vectors]]) -> None:
         folder = self._of(fingerprint)
         for gathered in _gathered(batches, self._segment_bytes):
+            if _room(*gathered) > self.limit:
+                continue
             with self._locked():
                 for torn in folder.glob("*.tmp"):  # of a process that was killed: who writes has the lock
                     torn.unlink()
                 hashes, vectors = self._with_small(folder, *gathered)
-                room = vectors.nbytes + len(hashes) * _HASH_BYTES + _OVERHEAD
-                self._evict(room)
-                if room <= self.limit:
-                    _write(folder, hashes, vectors)
+                self._evict(_room(hashes, vectors))
+                _write(folder, hashes, vectors)
 
     def fit(self) -> None:
-        """Let go of what is beyond the limit, which may have been another before."""
-        if self.folder.exists():
-            with self._locked():
-                self._evict()
+        """Let go of what is beyond the limit, which may have been another before. What cannot be removed stays, and the log tells of it."""
+        try:
+            if self.folder.exists():
+                with self._locked():
+                    self._evict()
+        except OSError as error:
+            _log.warning("Vectors beyond the limit of embeddingCacheBytes stay: %s", error)
 
     def stats(self) -> CacheStats:
         """Since the folder was made, whichever processes asked."""
@@ -143,14 +151,15 @@ class EmbeddingCache:
         return self.folder / digest(fingerprint)[:16]
 
     def _segments(self, folder: Path) -> list[Path]:
-        return sorted(folder.glob(f"*{_SUFFIX}")) if self.limit else []
+        return sorted(path for path in folder.glob(f"*{_SUFFIX}") if _NAME.fullmatch(path.name)) if self.limit else []
 
     def _all(self) -> Iterator[tuple[Path, int, float]]:
         """Every segment, its bytes, and when it was last of use."""
         for path in self.folder.glob(f"*/*{_SUFFIX}"):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 told = path.stat()
-                yield path, told.st_size, told.st_mtime
+                if _NAME.fullmatch(path.name):
+                    yield path, told.st_size, told.st_mtime
 
     def _with_small(self, folder: Path, hashes: Sequence[bytes], vectors: Vectors) -> tuple[Sequence[bytes], Vectors]:
         """Together with the small segments, which are removed, where there are enough of them."""
@@ -222,6 +231,11 @@ def _gathered(batches: Iterable[tuple[Sequence[bytes], Vectors]], most: int) -> 
         blocks.append(block)
     if hashes:
         yield hashes, np.concatenate(blocks)
+
+
+def _room(hashes: Sequence[bytes], vectors: Vectors) -> int:
+    """Bytes of a segment of these, at most."""
+    return vectors.nbytes + len(hashes) * _HASH_BYTES + _OVERHEAD
 
 
 def _write(folder: Path, hashes: Sequence[bytes], vectors: Vectors) -> None:

@@ -67,6 +67,8 @@ def test_figures_count_what_any_process_asked(cache: EmbeddingCache) -> None:
     cache.keep(MODEL, [], recalled)
     told = EmbeddingCache(cache.folder, cache.limit).stats()
     assert (told.entries, told.hits, told.misses, told.evictions) == (10, 10, 5, 0)
+    cache.keep(MODEL, [], recalled)
+    assert cache.stats() == told, "what was counted is not counted again"
     assert told.bytes == sum(path.stat().st_size for path in segments(cache)) > 10 * DIMENSION * 4
 
 
@@ -128,6 +130,34 @@ def test_what_a_killed_process_left_is_removed(cache: EmbeddingCache) -> None:
     torn.write_bytes(b"half")
     keep(cache, 5, first=5)
     assert not torn.exists()
+
+
+def test_files_that_are_no_segments_are_left_alone(cache: EmbeddingCache) -> None:
+    keep(cache, 5)
+    foreign = [segments(cache)[0].with_name(name) for name in ("mine.arrow", "notes-of-5.arrow", "x-y.arrow")]
+    for path in foreign:
+        path.write_bytes(b"mine" * 10_000)
+    assert cache.stats().entries == 5
+    assert cache.stats().bytes < 10_000
+    EmbeddingCache(cache.folder, 0).fit()
+    assert segments(cache) == sorted(foreign)
+
+
+def test_what_is_larger_than_the_limit_costs_nothing_else_its_place(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, 20_000)
+    keep(cache, 80)
+    keep(cache, 1000, first=1000)
+    told = cache.stats()
+    assert (told.entries, told.evictions) == (80, 0)
+
+
+def test_a_folder_that_cannot_be_made_to_fit_stops_nobody(cache: EmbeddingCache, caplog: pytest.LogCaptureFixture) -> None:
+    keep(cache, 5)
+    (cache.folder / "lock").unlink()
+    (cache.folder / "lock").mkdir()
+    EmbeddingCache(cache.folder, 0).fit()
+    assert "stay" in caplog.text
+    assert cache.stats().entries == 5
 
 
 def test_much_is_kept_in_several_segments(cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,13 @@ import pytest
 
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import open_embedder
-from engines.errors import BuildFailed
+from engines.errors import BuildFailed, CorpusUnsound
 from engines.vectors import builds, corpus, corpus_file
 from engines.vectors.builds import BuildTask, build_digest, open_build
+from engines.vectors.chunk_maker import ChunkMaker
 from engines.vectors.corpus import CorpusTask, corpus_digest, make_corpus
 from engines.vectors.corpus_file import read_corpus_file, read_facts, regrouped, text_hashes, vectors_of
+from engines.vectors.embedding_cache import EmbeddingCache
 from engines.vectors.engine import Vectors
 from engines.vectors.vector_memory import VectorMemory
 from state.buckets import Buckets
@@ -198,6 +200,40 @@ def test_a_killed_job_goes_on_where_it_was(task: CorpusTask, model: CountingEmbe
     assert reports[-1] == (2000, 2000)
     assert content(stored(task, record)) == undisturbed
     assert not Path(task.work).exists()
+
+
+@pytest.mark.parametrize("limit", [1 << 20, 0])
+def test_what_a_killed_job_had_embedded_is_known_to_every_index(
+    task: CorpusTask, model: CountingEmbedder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: int
+) -> None:
+    monkeypatch.setattr(corpus, "CHECKPOINT", 500)
+    task = replace(task, cache=EmbeddingCache(tmp_path / "embeddings", limit * 64))
+    makers: list[ChunkMaker] = []
+
+    def die(name: str) -> None:
+        if name == corpus.PART_KEPT and len(list(Path(task.work).glob("*/*.part"))) == 3:
+            raise FailpointError("killed")
+
+    class Watched(ChunkMaker):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            makers.append(self)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(corpus, "hit", die)
+        failing.setattr(corpus, "ChunkMaker", Watched)
+        with pytest.raises(FailpointError):
+            make(task, rows(2000))
+    embedded = len(model.texts)
+    assert 1000 < embedded < 2000
+    assert list(makers[0].fresh()) == [], "nothing that has a part is held any more"
+    assert task.cache.stats().entries == (embedded if limit else 0)
+    make(task, rows(2000))
+    assert len(model.texts) == 2000
+    told = task.cache.stats()
+    assert (told.entries, told.hits, told.misses) == ((2000, 0, 2000) if limit else (0, 0, 0))
+    make(replace(task, index="another", work=str(tmp_path / "another")), rows(2000))
+    assert len(model.texts) == (2000 if limit else 4000)
 
 
 _KILLED = """
@@ -412,7 +448,7 @@ def test_a_vector_that_is_not_finite_stops_the_build(task: CorpusTask, model: Co
     nan = np.full((2, 256), np.nan, dtype=np.float32)
     monkeypatch.setattr("engines.vectors.chunk_maker.embed", lambda model, texts: (nan, {}))
     record = make(task, rows(2))
-    with pytest.raises(BuildFailed, match="chunk 0"):
+    with pytest.raises(CorpusUnsound, match="chunk 0"):
         builds.run(BuildTask(record, str(stored(task, record)), None, "flat", {}, task.target, "b"), lambda done, total: None)
 
 

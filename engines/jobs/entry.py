@@ -83,8 +83,8 @@ class Entry:
         return None
 
     def _pace(self, now: float, estimate: float | None) -> tuple[float | None, float | None]:
-        """Units a second and seconds left: by its own progress if there is any, else by what others took."""
-        done, since = self.first if self.first is not None and self.done > self.first[0] else (0, self.began)
+        """Units a second and seconds left: by its own progress since its first report if there is any, else by what others took."""
+        done, since = self.first or (self.done, now)
         elapsed = now - since
         if self.done > done and elapsed > 0:
             rate = (self.done - done) / elapsed

@@ -29,9 +29,10 @@ def test_a_job_that_goes_on_from_a_former_run_is_as_fast_as_it_is_now() -> None:
     assert (running.rate, running.eta, running.share) == (10.0, 8.0, 0.92)
 
 
-def test_the_first_report_counts_from_the_begin() -> None:
-    running = state(entry((50, 105.0)), 105.0)
-    assert (running.rate, running.eta) == (10.0, 95.0)
+def test_a_first_report_tells_no_rate_since_it_may_be_what_a_former_run_has_done() -> None:
+    running = state(entry((900, 101.0)), 105.0)
+    assert (running.rate, running.eta, running.share) == (None, None, 0.9)
+    assert state(entry((900, 101.0)), 105.0, estimate=20.0).eta == 15.0
 
 
 def test_before_any_report_others_say_how_long_it_takes() -> None:

@@ -23,7 +23,7 @@ def _schema(text: str) -> Schema:
 
 LEDGER_SCHEMAS: Mapping[LedgerKind, Schema] = {
     "journal": _schema("dataset entity field old new op actor source reason revision version:int64 workspace at:timestamp"),
-    "quarantine": _schema("dataset source line:int64 rule reason text at:timestamp"),
+    "quarantine": _schema("dataset source line:int64 rule reason text at:timestamp key"),
 }
 SUMMARIES: Mapping[str, str] = {
     "journal": "Changes of existing rows by field; a first load is one row per file with its count.",

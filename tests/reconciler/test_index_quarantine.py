@@ -16,6 +16,7 @@ from engines.embedding.registry import Embedder, open_embedder
 from engines.reading import TableName
 from engines.sql.session import Session
 from engines.sql.tables import CatalogTables
+from engines.vectors import soundness
 from state.catalog.indexes import IndexRecord
 from state.references import references
 
@@ -59,7 +60,7 @@ def quarantine(bench: Bench) -> list[dict[str, Any]]:
     tables = CatalogTables(bench.catalog, bench.state.objects, None, bench.folder / "views")  # type: ignore[arg-type]
     source = tables.resolve(TableName("system.quarantine"))
     assert source is not None
-    sql = "SELECT dataset, source, line, rule, reason, text FROM system.quarantine ORDER BY text"
+    sql = "SELECT dataset, source, line, rule, reason, text, key FROM system.quarantine ORDER BY text"
     with Session().frame(sql, {}, [source]) as frame:
         return list(frame.to_arrow_table().to_pylist())
 
@@ -81,6 +82,7 @@ def test_rows_without_a_vector_are_listed_and_counted_and_the_others_are_served(
     baker, chef = quarantine(served)
     assert (baker["text"], chef["text"]) == ("a cursed baker", "a cursed chef")
     assert (chef["dataset"], chef["source"], chef["line"], chef["rule"]) == ("x", "Index/i", None, "vector: not-finite")
+    assert (baker["key"], chef["key"]) == ("[4]", "[2]")
     assert chef["reason"].startswith("The vector of piece 0 of row [2] has a number that is not finite; the model is builtin/")
 
 
@@ -93,6 +95,25 @@ def test_a_text_that_changes_heals_and_others_stay_told(served: Bench) -> None:
     assert status.message == "the recommended flat build serves 4 chunks of 4 rows"
     assert "quarantine" not in status.detail
     assert aside(served) == []
+
+
+def test_a_corpus_of_before_vectors_were_checked_is_embedded_anew(tmp_path: Path, model: Cursed, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+    bench.write("data/x/1.csv", ROWS)
+    bench.commit(BUCKET, dataset("x", KEYED), index("i", "x"))
+    kept: list[str] = []
+
+    def once(model: Embedder, texts: Sequence[str]) -> tuple[Any, dict[int, str]]:
+        kept.extend(texts)
+        monkeypatch.setattr("engines.vectors.chunk_maker.embed", soundness.embed)
+        return model.embed(texts), {}
+
+    monkeypatch.setattr("engines.vectors.chunk_maker.embed", once)
+    bench.settle()
+    assert sorted(kept) == ["a cursed baker", "a cursed chef", "java developer", "night nurse"]
+    assert bench.by_object()["Index/i"].message == "the recommended flat build serves 2 chunks of 4 rows, 2 in quarantine"
+    assert len(record(bench).corpora) == len(record(bench).builds) == 1
+    bench.close()
 
 
 def test_another_model_heals(served: Bench, model: Cursed, monkeypatch: pytest.MonkeyPatch) -> None:

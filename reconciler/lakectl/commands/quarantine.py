@@ -29,7 +29,7 @@ lakectl quarantine timesheets -n 1000 -o json
 _MOST = 50
 _INDENT = 4
 _SHOWN_LINES = 4
-_COLUMNS = "dataset, source, line, rule, reason, text, at"
+_COLUMNS = "dataset, source, line, key, rule, reason, text, at"
 
 
 def options(parser: Parser) -> None:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     given = {text: pair for text, pair in conditions.items() if pair[1] is not None}
     where = f" WHERE {' AND '.join(given)}" if given else ""
     params = dict(given.values())
-    sql = f"SELECT {_COLUMNS} FROM system.quarantine{where} ORDER BY dataset, source, line, at LIMIT {args.limit}"
+    sql = f"SELECT {_COLUMNS} FROM system.quarantine{where} ORDER BY dataset, source, line, key, at LIMIT {args.limit}"
     rows = query_document(session, {"sql": sql, "params": params, "maxRows": args.limit})["rows"]
     total = len(rows)
     if total == args.limit:
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 def _listed(rows: Sequence[dict[str, Any]], terminal: Terminal) -> None:
     for row in rows:
-        place = row["source"] if row["line"] is None else f"{row['source']}:{row['line']}"
+        place = next((f"{row['source']}:{row[column]}" for column in ("line", "key") if row[column] is not None), row["source"])
         terminal.line(f"{row['dataset']}  {one_line(place)}  {terminal.style(one_line(row['rule']), 'bold')}")
         for line in terminal.wrap(one_line(row["reason"]), _INDENT):
             terminal.line(line)

@@ -185,6 +185,10 @@ class ObjectReader:
             raise storage_error(error, bucket=ref.bucket, operation="cache", path=found) from error
         return held
 
+    def copy_of(self, ref: ObjectRef) -> Path | None:
+        """Where a remote object is once somebody has read it; None for one that is read in place. Raises BucketUnknown."""
+        return self._place(ref) if self._buckets.store(ref.bucket).path(ref.key) is None else None
+
     def whole(self, ref: ObjectRef) -> bool:
         """Whether the object is there, as large as it should be, and not one whose content this process found damaged. A light look.
 

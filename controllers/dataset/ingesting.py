@@ -12,6 +12,7 @@ from controllers.dataset.migration import former
 from controllers.dataset.objects import SourceObjects
 from controllers.dataset.said import FormerContents
 from controllers.dataset.steps import Follow
+from controllers.dataset.table_files import TableFiles
 from controllers.jobs import job_weight
 from engines.files.batch import Batch
 from engines.files.formats import work_of
@@ -50,7 +51,8 @@ class Ingests:
         self._journalling = journalling
         self._source_objects = source_objects
         self._key_prefix = key_prefix
-        self._former = FormerContents(objects)
+        self._former_files = TableFiles(buckets, objects)
+        self._former = FormerContents(self._former_files)
 
     def common(self, resource: Resource, step: Follow, table: Table | None) -> IngestTask:
         """What all files of a step have in common."""
@@ -99,7 +101,7 @@ class Ingests:
             )
             for file in step.ingest
         )  # fmt: skip
-        compared = None if table is None or common.schema is None or step.repair else former(spec, table, self._objects)
+        compared = None if table is None or common.schema is None or step.repair else former(spec, table, self._former_files)
         arguments = Batch(tasks, told, compared).to_dict()
         read = sum(work_of(file.path, file.size) for file in (*step.ingest, *step.renew))
         compares = sum(file.ref.size for file in table.files) if table is not None and leaving else 0

@@ -14,6 +14,7 @@ from controllers.dataset import origins
 from controllers.dataset.commit import Accepted, Outcomes, commit, leaving, sequences
 from controllers.dataset.plan import quarantine
 from controllers.dataset.steps import Follow
+from controllers.dataset.table_files import LinkedFiles, TableFiles
 from engines.files.journal import Cause
 from engines.files.journalling import JournalTask, Leaving, Renewed, Replaced, journal_of_leaving
 from engines.files.ledgers import Noted
@@ -27,7 +28,6 @@ from state.catalog.catalog import Catalog
 from state.catalog.data_files import DataFile
 from state.catalog.entry import TableCommit
 from state.catalog.tables import Table
-from state.errors import ObjectCorrupt, ObjectMissing
 from state.reader import ObjectReader
 
 
@@ -78,17 +78,20 @@ class Journalling:
             leaving = self._leaving(gone(str(resource.key), spec, table, step), table, step)
             compared = {one.digest for one in leaving}
             others = replace(table, files=tuple(file for file in table.readable if file.source not in compared | step.repair))
-            stay = make_view(others, self.views, self.objects, sql_name(name)).table if others.files else None
+            linked = LinkedFiles(self._files)
+            stay = make_view(others, self.views, linked, sql_name(name)).table if others.files else None
             known = tuple(sorted(step.repair - compared))
-            return replace(task, known=known, schema=table.schema, replaced=Replaced(table.primary_key, leaving, stay))
+            replaced = Replaced(table.primary_key, leaving, stay)
+            return replace(task, known=known, schema=table.schema, replaced=replaced, cached=tuple(linked.remote))
         if table is None or step.reset or spec.write != "upsert" or not table.readable:
             return task
         # what is damaged cannot be compared with: its rows count as new where other contents bring them as well
         damaged = {file.source for file in table.files if file.source in step.repair and (file.lost or not self.objects.whole(file.ref))}
         whole = replace(table, files=tuple(file for file in table.files if file.source not in damaged))
-        before = make_view(whole, self.views, self.objects, sql_name(table.name)).table
-        renewed = (*self._renewed(step, table), *self._later(step, whole, step.repair - damaged))
-        return replace(task, former=before, known=tuple(sorted(damaged)), renewed=renewed, schema=table.schema)
+        linked = LinkedFiles(self._files)
+        before = make_view(whole, self.views, linked, sql_name(table.name)).table
+        renewed, known = (*self._renewed(step, table), *self._later(step, whole, step.repair - damaged)), tuple(sorted(damaged))
+        return replace(task, former=before, known=known, renewed=renewed, schema=table.schema, cached=tuple(linked.remote))
 
     def served(self, step: Follow, table: Table, path: str) -> tuple[PartFile, ...] | None:
         """The parts of what the path gave last; None where rows are set aside with them, or one is not whole."""
@@ -97,7 +100,7 @@ class Journalling:
             return None
         files = [file for file in table.files if file.source == bound.digest]
         whole = all(not file.lost and self.objects.whole(file.ref) for file in files)
-        parts = self._readable(table, files) if whole else ()
+        parts = self._files.parts(table, files) if whole else ()
         return parts if len(parts) == len(files) and bound.digest not in table.folded else None
 
     def left(self, resource: Resource, step: Follow, table: Table | None, change: TableCommit, revision: str) -> tuple[Noted, ...]:
@@ -116,17 +119,10 @@ class Journalling:
         found = []
         for source, unless in contents.items():
             files = [file for file in table.files if file.source == source]
-            parts = self._readable(table, files)
+            parts = self._files.parts(table, files)
             if parts or source not in step.repair:
                 found.append(Leaving(paths.get(source, source), source, sum(file.rows for file in files), parts, unless))
         return tuple(found)
-
-    def _readable(self, table: Table, files: list[DataFile]) -> tuple[PartFile, ...]:
-        """The parts of a content, none where one of them is lost or damaged."""
-        try:
-            return tuple(self._part(table, file) for file in files) if not any(file.lost for file in files) else ()
-        except (ObjectMissing, ObjectCorrupt):
-            return ()
 
     def _later(self, step: Follow, table: Table, judged: Set[str]) -> tuple[Renewed, ...]:
         """Contents that overtake those whose rows are judged again, and that are neither read nor renewed in this step."""
@@ -145,5 +141,9 @@ class Journalling:
         parts = {digest: [self._part(table, file) for file in table.readable if file.source == digest] for digest in again}
         return tuple(Renewed(again[digest], digest, place[digest], tuple(found)) for digest, found in parts.items() if found)
 
+    @property
+    def _files(self) -> TableFiles:
+        return TableFiles(self.buckets, self.objects)
+
     def _part(self, table: Table, file: DataFile) -> PartFile:
-        return PartFile(str(self.objects.path(file.ref)), reading(table.schemas, file.schema_id, table.schema))
+        return self._files.part(file.ref, reading(table.schemas, file.schema_id, table.schema))

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from controllers.dataset.evolving import Evolve
+from controllers.dataset.table_files import TableFiles
 from controllers.jobs import job_weight, run_job
 from controllers.step import Started
 from engines.files.drift import Former
@@ -60,16 +61,16 @@ def rows_of(table: Table, objects: ObjectReader) -> tuple[Rows, ...]:
     )
 
 
-def former(spec: DatasetSpec, table: Table, objects: ObjectReader) -> Former:
+def former(spec: DatasetSpec, table: Table, files: TableFiles) -> Former:
     """What new files are compared with: the newest rows, best of those that are read by name."""
     others = readings(table)
     newest = max(table.readable, key=lambda file: (file.schema_id not in others, file.sequence), default=None)
     columns = [column for column in table.columns if column.type == "int64"]
     exact = tuple(column.name for column in columns if surely_exact(table, column, "float64"))
-    path = None
+    rows = None
     with suppress(ObjectMissing, ObjectCorrupt):  # a step that reads what is damaged again, or does without it, is none that fails of it
-        path = None if newest is None else str(objects.path(newest.ref))
-    return Former(path, None if newest is None else others.get(newest.schema_id), exact, tuple(spec.columns))
+        rows = None if newest is None else files.part(newest.ref, others.get(newest.schema_id))
+    return Former(rows, exact, tuple(spec.columns))
 
 
 def _entry(table: Table, step: Evolve, tried: Tried) -> TableCommit:

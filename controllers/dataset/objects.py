@@ -25,7 +25,8 @@ from controllers.outcome import Failed, Outcome, Waiting
 from controllers.step import Started
 from engines.files.batch import Batch
 from engines.files.formats import FORMATS, named_format
-from engines.files.objects import Identified, IdentifyTask, ObjectPlace, ObjectsTask, SourceObject, etag_of
+from engines.files.object_place import ObjectPlace
+from engines.files.objects import Identified, IdentifyTask, ObjectsTask, SourceObject, etag_of
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from specs.digests import digest

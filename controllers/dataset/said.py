@@ -6,26 +6,25 @@ files, or in those of versions that are kept, once it was folded into others. Wh
 which `overtaking.py` tells. Next: `engines/files/said.py`, which compares.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controllers.dataset.files import SourceFile
 from controllers.dataset.plan import compared
 from controllers.dataset.steps import Follow
+from controllers.dataset.table_files import TableFiles
 from engines.files.said import Said
-from engines.sql.readings import PartFile, reading
+from engines.sql.readings import PartFile
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.data_files import DataFile
 from state.catalog.tables import Ledger, Table
 from state.errors import ObjectCorrupt, ObjectMissing
-from state.reader import ObjectReader
 
 
 @dataclass(frozen=True, slots=True)
 class FormerContents:
     """Blocking."""
 
-    objects: ObjectReader
+    files: TableFiles
 
     def said(self, spec: DatasetSpec, table: Table | None, step: Follow, file: SourceFile) -> Said | None:
         """What to compare a file with; None for one that is not to be compared: it is new, or was not before."""
@@ -40,28 +39,19 @@ class FormerContents:
         if returns or any(one.digest == file.digest for one in step.renew):  # what it replaces, or several paths said, is not one content
             return Said(table.schema)
         if before.digest in known:
-            return Said(table.schema, ledger=self._local(known[before.digest]))
-        return Said(table.schema, parts=self._parts(table, _files(table, before.digest)))
+            return Said(table.schema, ledger=self._ledger(known[before.digest]))
+        return Said(table.schema, parts=self.files.parts(table, _files(table, before.digest)))
 
     def _again(self, table: Table, ledger: Ledger) -> Said:
         """Of a content that is read once more: what it has in the table stays, and rows that it did not have come."""
-        own = self._parts(table, [file for file in table.files if file.source == ledger.source])
-        return Said(table.schema, self._local(ledger) if own else None, own=own)
+        own = self.files.parts(table, [file for file in table.files if file.source == ledger.source])
+        return Said(table.schema, self._ledger(ledger) if own else None, own=own)
 
-    def _local(self, ledger: Ledger) -> str | None:
+    def _ledger(self, ledger: Ledger) -> PartFile | None:
         try:
-            return str(self.objects.path(ledger.ref))
+            return self.files.part(ledger.ref)
         except (ObjectMissing, ObjectCorrupt):
             return None
-
-    def _parts(self, table: Table, files: Sequence[DataFile]) -> tuple[PartFile, ...]:
-        """None of them where one is lost or damaged."""
-        if any(file.lost for file in files):
-            return ()
-        try:
-            return tuple(PartFile(str(self.objects.path(file.ref)), reading(table.schemas, file.schema_id, table.schema)) for file in files)
-        except (ObjectMissing, ObjectCorrupt):
-            return ()
 
 
 def _files(table: Table, content: str) -> list[DataFile]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from engines.errors import FileRefused
+from engines.files.former_parts import FormerParts
 from engines.files.ingest import read
 from engines.files.ingest_task import IngestResult, IngestTask
 from engines.files.opening import open_task
 from engines.files.schema_diff import Difference, differences, first_rows, seen_in_file, seen_in_rows
 from engines.files.staged_parts import StagedParts
 from engines.migrations import cast_sql
-from engines.sql.readings import Reading, null, quote
+from engines.sql.readings import PartFile, null, quote
 from engines.widening import widens
 from state.catalog.schemas import Column, Derivation, Schema
 from state.objects import ObjectStore
@@ -28,31 +29,29 @@ class Former:
     """What the table's rows are so far.
 
     Args:
-        path: a local file of some of them, None where there are none; reading: how it is brought under the table's columns.
+        rows: a file of some of them, None where there are none.
         exact: int64 columns of which float64 keeps every value.
         declared: columns that the spec names.
     """
 
-    path: str | None = None
-    reading: Reading | None = None
+    rows: PartFile | None = None
     exact: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        reading = None if self.reading is None else self.reading.to_dict()
-        return {"path": self.path, "reading": reading, "exact": list(self.exact), "declared": list(self.declared)}
+        return {"rows": self.rows and self.rows.to_dict(), "exact": list(self.exact), "declared": list(self.declared)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError for what `to_dict` does not make."""
-        reading = None if data["reading"] is None else Reading.from_dict(data["reading"])
-        return cls(data["path"], reading, tuple(data["exact"]), tuple(data["declared"]))
+        rows = None if data["rows"] is None else PartFile.from_dict(data["rows"])
+        return cls(rows, tuple(data["exact"]), tuple(data["declared"]))
 
 
 def check_renamed(task: IngestTask, former: Former, guesses: Mapping[str, tuple[str, str]]) -> None:
     """Raises FileRefused where the values of a new column say that it is one that the file lacks. guesses: of the file's columns."""
-    if task.schema is None or former.path is None or task.is_edit:
+    if task.schema is None or former.rows is None or task.is_edit:
         return
     columns = {column.name: column.type for column in task.schema.columns}
     new = {name for name in guesses if name not in columns and name not in former.declared}
@@ -61,9 +60,12 @@ def check_renamed(task: IngestTask, former: Former, guesses: Mapping[str, tuple[
         return
     reading = open_task(task)
     reading.guesses()
-    rows = first_rows(former.path, former.reading, list(columns.items()))
+    with FormerParts() as files:
+        rows = [first_rows(part.path, part.reading, list(columns.items())) for part in files.here((former.rows,))]
+    if not rows:
+        return
     seen = [column for column in seen_in_file(reading, guesses) if column.name in new]
-    for difference in differences(seen_in_rows(rows, gone.items()), seen):
+    for difference in differences(seen_in_rows(rows[0], gone.items()), seen):
         if difference.kind == "renamed" and difference.sure:
             raise _renamed(task, difference)
 

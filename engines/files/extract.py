@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from engines.errors import FileRefused, SourceRefused
 from engines.files.batch import BatchResult
+from engines.files.former_parts import FormerParts
 from engines.files.ingest import read, read_rows
 from engines.files.ingest_task import IngestResult, IngestTask, Progress
 from engines.files.journalling import JournalTask, journal_of
@@ -142,7 +143,8 @@ def _same(task: ExtractTask, result: IngestResult, parts: StagedParts) -> bool:
     """Whether the rows are those that are served. A read with rows in quarantine tells of them anew."""
     if task.served is None or result.violations or result.schema != task.rows.schema:
         return False
-    return same_rows(task.served, [PartFile(str(parts.path(file.key))) for file in result.files], result.schema)
+    with FormerParts() as former:
+        return same_rows(former.here(task.served), [PartFile(str(parts.path(file.key))) for file in result.files], result.schema)
 
 
 def _judge(task: ExtractTask, reading: RowReading, parts: StagedParts, overlap: Overlap | None, stack: ExitStack) -> Judge | None:

@@ -17,9 +17,11 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engines.files.former_parts import FormerParts
 from engines.files.ingest_task import IngestTask
 from engines.files.journal import SCHEMA, Cause, JournalWriter, change_rows, count_row
 from engines.files.ledgers import Noted
+from engines.files.object_place import Remote
 from engines.files.staged_parts import StagedParts
 from engines.files.table_writer import out_of_space
 from engines.files.types import arrow_type
@@ -108,6 +110,7 @@ class JournalTask:
         known: contents that the table holds already and that are only written again.
         renewed: contents that bring rows and are not read. schema: of the table, for them.
         replaced: what the rows of a keyed table that is no upsert take the place of; None where they are its first.
+        cached: objects that the views of these tables link to, to be had in the cache.
     """
 
     cause: Cause
@@ -118,6 +121,7 @@ class JournalTask:
     renewed: tuple[Renewed, ...] = ()
     schema: Schema | None = None
     replaced: Replaced | None = None
+    cached: tuple[Remote, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
@@ -130,6 +134,7 @@ class JournalTask:
             "renewed": [renewed.to_dict() for renewed in self.renewed],
             "schema": self.schema and self.schema.to_dict(),
             "replaced": self.replaced and self.replaced.to_dict(),
+            "cached": [one.to_dict() for one in self.cached],
         }
 
     @classmethod
@@ -143,6 +148,7 @@ class JournalTask:
             "renewed": tuple(Renewed.from_dict(renewed) for renewed in data["renewed"]),
             "schema": None if data["schema"] is None else Schema.from_dict(data["schema"]),
             "replaced": None if data["replaced"] is None else Replaced.from_dict(data["replaced"]),
+            "cached": tuple(map(Remote.from_dict, data["cached"])),
         }
         return cls(**{**data, **changed})
 
@@ -161,7 +167,30 @@ class _Content:
 def journal_of(
     task: JournalTask, tasks: Sequence[IngestTask], files: Mapping[str, tuple[DataFile, ...]], schema: Schema | None, parts: StagedParts
 ) -> tuple[Noted, ...]:
-    """Writes the journal beside the parts. tasks: all of the batch; files: what was taken, by content; schema: of all of it."""
+    """Writes the journal beside the parts. tasks: all of the batch; files: what was taken, by content; schema: of all of it.
+
+    Raises BucketUnavailable, and ObjectMissing or ObjectCorrupt where rows that neither leave nor are read again are not there.
+    """
+    with FormerParts() as former:
+        return _journal_of(_here(task, former), tasks, files, schema, parts)
+
+
+def _here(task: JournalTask, former: FormerParts) -> JournalTask:
+    """The task with local files. A content that is read again since it is damaged, and of which nothing can be read, leaves nothing."""
+    former.cache(task.cached)
+    task = replace(task, renewed=tuple(replace(one, parts=former.every(one.parts)) for one in task.renewed))
+    if task.replaced is None:
+        return task
+    leaving = [replace(one, parts=former.here(one.parts)) for one in task.replaced.leaving]
+    damaged = {one.digest for one, was in zip(leaving, task.replaced.leaving, strict=True) if was.parts and not one.parts}
+    again = {one.digest for one in leaving if one.digest in damaged and one.unless == (one.digest,)}
+    replaced = replace(task.replaced, leaving=tuple(one for one in leaving if one.digest not in again))
+    return replace(task, replaced=replaced, known=tuple(sorted({*task.known, *again})))
+
+
+def _journal_of(
+    task: JournalTask, tasks: Sequence[IngestTask], files: Mapping[str, tuple[DataFile, ...]], schema: Schema | None, parts: StagedParts
+) -> tuple[Noted, ...]:
     told = [_of_file(one, files[one.digest], parts) for one in tasks if files.get(one.digest) and one.digest not in task.known]
     told += [_Content(one.name, one.digest, one.sequence, one.parts) for one in task.renewed]
     refused = {one.digest for one in tasks} - files.keys()

@@ -15,18 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 from engines.errors import FileChanged
 from engines.files.batch import Batch, ingest_batch
 from engines.files.ingest_task import IngestTask
+from engines.files.object_place import ObjectPlace
 from engines.jobs.job import Progress
-from state.buckets import Buckets, job_store
+from state.buckets import job_store
 from state.errors import BucketUnavailable, ObjectCorrupt, ObjectMissing
-from state.failures import failures_here
 from state.objects import ObjectInfo, ObjectRef, ObjectStore
-from state.places import BucketConfig
 from state.reader import ObjectReader
 
 AT_ONCE = 8
@@ -36,30 +34,6 @@ AT_ONCE = 8
 def etag_of(info: ObjectInfo) -> str:
     """By which a change is seen; of a server that gives none, by the second."""
     return info.etag or f"modified {int(info.modified)}"
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectPlace:
-    """The bucket that objects are read from, and the cache of remote ones: its folder, and its bound in bytes."""
-
-    bucket: BucketConfig
-    cache: str
-    cache_bytes: int
-
-    def reader(self) -> ObjectReader:
-        """Opens it, in whatever process."""
-        buckets = Buckets(failures_here())
-        buckets.attach(self.bucket, opened=True)
-        return ObjectReader(buckets, Path(self.cache), self.cache_bytes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; the inverse of `from_dict`."""
-        return {"bucket": self.bucket.to_dict(), "cache": self.cache, "cache_bytes": self.cache_bytes}
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """Raises KeyError for what `to_dict` does not make."""
-        return cls(BucketConfig.from_dict(document["bucket"]), document["cache"], document["cache_bytes"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ compared by the rows that the table has of it. Memory is bounded: sets of hashes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engines.files.former_parts import FormerParts
 from engines.files.journal import as_text
 from engines.files.ledgers import Noted
 from engines.files.staged_parts import StagedParts
@@ -44,37 +45,46 @@ class Said:
 
     Args:
         schema: of the parts, as they are read.
-        ledger, parts: local files of what was said before, as hashes or as rows; where there are neither, all rows say something else.
+        ledger, parts: files of what was said before, as hashes or as rows; where there are neither, all rows say something else.
         own: rows that this very content has in the table already, where it is read again: they stay, whatever was said before.
     """
 
     schema: Schema
-    ledger: str | None = None
+    ledger: PartFile | None = None
     parts: tuple[PartFile, ...] = ()
     own: tuple[PartFile, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
         parts, own = ([part.to_dict() for part in files] for files in (self.parts, self.own))
-        return {"schema": self.schema.to_dict(), "ledger": self.ledger, "parts": parts, "own": own}
+        return {"schema": self.schema.to_dict(), "ledger": self.ledger and self.ledger.to_dict(), "parts": parts, "own": own}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError for what `to_dict` does not make."""
         parts, own = (tuple(PartFile.from_dict(part) for part in data[name]) for name in ("parts", "own"))
-        return cls(Schema.from_dict(data["schema"]), data["ledger"], parts, own)
+        ledger = None if data["ledger"] is None else PartFile.from_dict(data["ledger"])
+        return cls(Schema.from_dict(data["schema"]), ledger, parts, own)
+
+    def here(self, files: FormerParts) -> Self:
+        """The same with local files; what of it is lost or damaged is not there. Raises DiskFull, BucketUnavailable."""
+        own = files.here(self.own)
+        again = bool(self.own)  # without what it has in the table, all of it is to come
+        ledger = files.here((self.ledger,)) if self.ledger is not None and (own or not again) else ()
+        return replace(self, ledger=next(iter(ledger), None), parts=files.here(self.parts), own=own)
 
 
 class Difference:
     """Takes the rows of a content, each key once, and gives those that are to be applied. Blocking; to be discarded.
 
-    Raises OSError and pa.ArrowException where a file with what was said cannot be read, DiskFull.
+    Raises OSError and pa.ArrowException where a file with what was said cannot be read, DiskFull, BucketUnavailable.
     """
 
     def __init__(self, said: Said, store: ObjectStore) -> None:
         """Reads nothing yet."""
         self._said, self._store = said, store
         self._before, self._own = ValueSet(store), ValueSet(store)
+        self._files = FormerParts()
         self._known = False
         self._path: Path | None = None
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
@@ -102,6 +112,7 @@ class Difference:
         """Removes its files."""
         self._before.discard()
         self._own.discard()
+        self._files.discard()
         if self._path is not None:
             self._close().unlink(missing_ok=True)
             self._path = None
@@ -110,8 +121,9 @@ class Difference:
         """What was said before, once."""
         if self._known:
             return
-        said, self._known = self._said, True
-        for hashes in _stored(said.ledger) if said.ledger is not None else _of_parts(said.parts, said.schema):
+        self._said = said = self._said.here(self._files)
+        self._known = True
+        for hashes in _stored(said.ledger.path) if said.ledger is not None else _of_parts(said.parts, said.schema):
             self._before.add(hashes)
         for hashes in _of_parts(said.own, said.schema):
             self._own.add(hashes)

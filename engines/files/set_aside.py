@@ -101,6 +101,13 @@ def _sum(rows: Iterable[tuple[str, ...]]) -> int:
 def _column(values: list[Any], plan: ColumnPlan, first: int) -> pa.Array:
     """first: the row of the first value."""
     target, read = arrow_type(plan.type), _reader(plan.type)
+    try:
+        return pa.array([None if value is None else read(value) for value in values], target)
+    except _UNREADABLE:  # one of them: it is looked for
+        return _one_by_one(values, plan, first, target, read)
+
+
+def _one_by_one(values: list[Any], plan: ColumnPlan, first: int, target: pa.DataType, read: Callable[[Any], Any]) -> pa.Array:
     found: list[pa.Array] = []
     for at, value in enumerate(values):
         try:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias
 
+from engines.files.object_place import Remote
 from state.catalog.schemas import Column, Schema
 from state.catalog.tables import Table
 
@@ -51,20 +52,23 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class PartFile:
-    """A local file of a table's rows. reading: how it is brought under the table's columns; None: by name."""
+    """A file of a table's rows. path: a local one's; reading: how it is brought under the table's columns; None: by name. remote: what
+    is to be fetched first; there is no path until then (`engines/files/former_parts.py`)."""
 
     path: str
     reading: Reading | None = None
+    remote: Remote | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; the inverse of `from_dict`."""
-        return {"path": self.path, "reading": self.reading and self.reading.to_dict()}
+        return {"path": self.path, "reading": self.reading and self.reading.to_dict(), "remote": self.remote and self.remote.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Raises KeyError for what `to_dict` does not make."""
-        reading = data["reading"]
-        return cls(data["path"], None if reading is None else Reading.from_dict(reading))
+        reading, remote = data["reading"], data["remote"]
+        parsed = None if reading is None else Reading.from_dict(reading)
+        return cls(data["path"], parsed, None if remote is None else Remote.from_dict(remote))
 
 
 def readings(table: Table) -> dict[int, Reading]:

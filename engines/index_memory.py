@@ -9,7 +9,7 @@ very moment at which there is too little. Next: `open_builds.py`, which asks bef
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,8 @@ from engines.vectors.flat import FlatIndex
 from state.catalog.indexes import Build
 
 _MEMINFO = Path("/proc/meminfo")
+_GROUP = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
 SPARE = 1.1
 """What has to be left for a build, beside its own size: embedder, pages of its vectors, and whoever else asks meanwhile."""
 
@@ -36,17 +38,41 @@ def held_bytes(serving: Iterable[Serving], former: Iterable[asyncio.Future[Servi
 
 
 def available_memory() -> int | None:
-    """What the system can give without taking it from anybody, in bytes; None where it does not tell (Linux does)."""
+    """What this process can have without taking it from anybody, in bytes: of the system, and of each of its control groups (v2) that has
+    a limit. None where neither tells; Linux does."""
+    told = [_of_system(), *_of_groups()]
+    return min((size for size in told if size is not None), default=None)
+
+
+def _of_system() -> int | None:
     with suppress(OSError, ValueError):
-        for line in _MEMINFO.read_text().splitlines():
+        for line in _MEMINFO.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return None
 
 
+def _of_groups() -> Iterator[int]:
+    """The group of the process, and those above it. Pages of files that were not used for long are counted, but are there to be had."""
+    with suppress(OSError):
+        lines = _GROUP.read_text(encoding="utf-8").splitlines()
+        own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
+        if own is None:
+            return
+        group = _GROUPS / own
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(_GROUPS):
+                return
+            with suppress(OSError, ValueError):  # the topmost has no limit, others say "max"
+                limit = int((folder / "memory.max").read_text(encoding="ascii"))
+                used = int((folder / "memory.current").read_text(encoding="ascii"))
+                statistics = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+                yield max(0, limit - used + int(statistics.get("inactive_file", 0)))
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much memory builds may hold. limit: in bytes; 0 for what the system has. available: what it has now."""
+    """How much memory builds may hold while one takes another's place. limit: in bytes; 0 for what the system has. available: now."""
 
     limit: int = 0
     available: Callable[[], int | None] = available_memory

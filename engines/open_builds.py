@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, ParamSpec, Protocol, TypeVar
 
 from engines.embedding.registry import Embedder, Model
 from engines.errors import IndexNotServing
 from engines.index_memory import Room, heap_bytes, held_bytes, stand_in
 from engines.search_at import manifest_of
-from engines.serving import Files, Serving, failures_of, open_serving, with_tail
+from engines.serving import Files, Serving, failures_of, find_files, open_alone, open_serving, with_tail
 from engines.sql.tables import RESCUED_FOR
 from specs.errors import LakehouseError
 from state.catalog.indexes import Build, IndexRecord, ServingManifest
@@ -32,10 +32,13 @@ from state.failures import BucketFailure
 from state.objects import ObjectRef
 
 MOST_FORMER = 2  # builds that are open beside those that answer now
-LET_GO = 5.0  # seconds in which searches by an outgoing build end
+LET_GO = 120.0  # seconds in which searches by an outgoing build end; a filter may take `limits.querySeconds`, and waits for its turn before
 RETRY_AFTER = 5.0  # seconds from a manifest that could not be opened to the next attempt
 
 _log = logging.getLogger(__name__)
+
+_Given = ParamSpec("_Given")
+_Done = TypeVar("_Done")
 
 
 class Records(Protocol):
@@ -82,8 +85,9 @@ class OpenBuilds:
         self._loading: dict[Slot, _Loading] = {}
         self._former: OrderedDict[str, asyncio.Future[Serving]] = OrderedDict()
         self._looking: dict[Slot, asyncio.Future[tuple[BucketFailure, ...]]] = {}
-        # One after the other: two builds that load at once would both be in memory besides those that serve.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="index-loader")
+        # One after the other: two builds that load at once would both be in memory besides those that serve.
+        self._turn = asyncio.Lock()
 
     async def answering(self, index: str, record: IndexRecord, manifest: ServingManifest, *, named: bool) -> Serving:
         """What answers for the model of this manifest; waits only if nothing did so far. named: no other model may answer meanwhile.
@@ -125,8 +129,7 @@ class OpenBuilds:
         """A build that does not answer any more, or not yet, or beside what does; some are kept. Raises what opening a build raises."""
         opened = self._former.get(build.digest)
         if opened is None or (opened.done() and (opened.exception() is not None or not opened.result().whole())):
-            opened = asyncio.wrap_future(self._loader.submit(self._opened, build, manifest_of(record, build)))
-            self._former[build.digest] = opened
+            opened = self._former[build.digest] = asyncio.create_task(self._open_apart(build, manifest_of(record, build)))
             if len(self._former) > MOST_FORMER:
                 self._former.popitem(last=False)
         self._former.move_to_end(build.digest)
@@ -134,12 +137,13 @@ class OpenBuilds:
 
     async def with_tail(self, serving: Serving, manifest: ServingManifest) -> Serving:
         """The same build, with the tail of another manifest. Raises what opening it raises."""
-        return await asyncio.wrap_future(self._loader.submit(with_tail, serving, manifest, self._files))
+        return await self._run(with_tail, serving, manifest, self._files)
 
     def follow(self, indexes: Iterable[str]) -> None:
         """These changed: begin to load what answers now, before anybody asks, and let go of what does not any more. On the event loop."""
         for name in indexes:
-            slots = [slot for slot in self._held if slot.name == name]
+            under_way = [slot for slot, loading in self._loading.items() if not loading.done.done()]
+            slots = [slot for slot in {*self._held, *under_way} if slot.name == name]
             record = self._records.index(name) if slots else None
             if record is None or record.serving is None:
                 self.forget(name)
@@ -150,7 +154,7 @@ class OpenBuilds:
                 build = None if manifest is None else record.builds.get(manifest.build)
                 if manifest is None or build is None:
                     self._drop(slot)
-                elif self._current(slot, manifest, build) is None:
+                elif self._current(slot, manifest, build) is None and not self._goes(slot):
                     self._load(slot, build, manifest)
 
     def forget(self, index: str) -> None:
@@ -218,66 +222,131 @@ class OpenBuilds:
         return tuned
 
     def _load(self, slot: Slot, build: Build, manifest: ServingManifest) -> _Loading:
-        """The load of this manifest: the one under way, or a new one. A failed one is repeated, but not at once while another serves."""
+        """The load of this build: the one under way, which ends with the tail of then, or a new one.
+
+        A failed one is repeated, but while another answers not at once.
+        """
         loading = self._loading.get(slot)
-        if loading is not None and loading.manifest == manifest and loading.build == build:
+        if loading is not None and loading.build == build:
             failed = loading.done.done() and loading.done.exception() is not None
-            if not failed or (slot in self._held and self._clock() < loading.since + RETRY_AFTER):
+            soon = slot in self._held and self._clock() < loading.since + RETRY_AFTER
+            if not failed or (loading.manifest == manifest and soon):
                 return loading
-        done = asyncio.wrap_future(self._loader.submit(self._open, slot, build, manifest, asyncio.get_running_loop()))
+        done = asyncio.create_task(self._open(slot, build, manifest))
         loading = self._loading[slot] = _Loading(manifest, build, done, self._clock())
         done.add_done_callback(lambda _: self._loaded(slot, loading))
         return loading
 
     def _loaded(self, slot: Slot, loading: _Loading) -> None:
-        """Let what was loaded answer from now on, unless it is not what serves any more. On the event loop, as all that changes `_held`."""
+        """It answers by now, unless it is not what is to answer any more; what changed in the meantime is loaded in its turn."""
         if loading.done.cancelled() or loading.done.exception() is not None or self._loading.get(slot) is not loading:
             return
         del self._loading[slot]
-        record, loaded = self._records.index(slot.name), loading.done.result()
-        manifest = None if record is None else record.answers.get(slot.model)
-        if record is not None and manifest is not None and loaded.build == record.builds.get(manifest.build):
-            self._held[slot] = loaded  # searched by newer parameters, if there are any, from the next search on: see _current
+        self.follow([slot.name])
 
-    def _open(self, slot: Slot, build: Build, manifest: ServingManifest, loop: asyncio.AbstractEventLoop) -> Serving:
-        """Open and warm. Runs in the loader's thread."""
+    async def _open(self, slot: Slot, build: Build, manifest: ServingManifest) -> Serving:
+        """Open, warm, and let it answer from now on, with the tail of then."""
         try:
-            followed = self._followed(slot, build, manifest)
-            if followed is not None:
-                return followed
-            self._make_room(slot, build, loop)
-            return self._opened(build, manifest)
+            if not self._is_open(slot, build):
+                await self._make_room(slot, build)
+            async with self._turn:
+                if slot in self._held and self._manifest_of(slot, build) is None:
+                    return self._held[slot]  # the pointer went on while there was no room; whatever serves now is loaded by itself
+                opened = self._held[slot] if self._is_open(slot, build) else await self._alone(build, manifest)
+                opened = await self._completed(slot, opened, manifest)
+                if slot in self._loading and self._manifest_of(slot, build) is not None:
+                    self._held[slot] = opened  # searched by newer parameters, if there are any, from the next search on: see _current
+                return opened
         except LakehouseError as error:
             _log.warning("Index %s: %s", slot.name, error.explain())
             raise
 
-    def _followed(self, slot: Slot, build: Build, manifest: ServingManifest) -> Serving | None:
-        """The build that is open, with another tail; None where another one is. (No caller holds on to it: see `_make_room`.)"""
-        held = self._held.get(slot)
-        return with_tail(held, manifest, self._files) if held is not None and held.has(build) else None
+    def _is_open(self, slot: Slot, build: Build) -> bool:
+        return slot in self._held and self._held[slot].has(build)
 
-    def _make_room(self, slot: Slot, build: Build, loop: asyncio.AbstractEventLoop) -> None:
-        """Has the outgoing build let go of its graph, if there is no memory for both, and waits until it has."""
-        incoming, held = heap_bytes(build), held_bytes(self._held.values(), self._former.values())
-        if not incoming or not held or self._room.has(incoming, held):
+    def _goes(self, slot: Slot) -> bool:
+        """Whether it only stands in until another model's build is loaded: read again, its graph would take that one's room."""
+        return slot in self._held and self._held[slot].stands_in and slot not in self._named and not self._serves_now(slot)
+
+    def _serves_now(self, slot: Slot) -> bool:
+        """Whether its model is the one that is to answer where none is named."""
+        record = self._records.index(slot.name)
+        return record is not None and slot.model == next(iter(record.answers), None)
+
+    def _manifest_of(self, slot: Slot, build: Build) -> ServingManifest | None:
+        """By which this build answers now; None where another one does."""
+        record = self._records.index(slot.name)
+        manifest = None if record is None else record.answers.get(slot.model)
+        return manifest if record is not None and manifest is not None and record.builds.get(manifest.build) == build else None
+
+    async def _completed(self, slot: Slot, opened: Serving, manifest: ServingManifest) -> Serving:
+        """The open build with the newest tail: the one it was to be opened with may be gone, as opening took its time."""
+        while True:
+            manifest = self._manifest_of(slot, opened.build) or manifest
+            try:
+                return await self.with_tail(opened, manifest)
+            except ObjectMissing:
+                if self._manifest_of(slot, opened.build) in (None, manifest):
+                    raise
+
+    async def _make_room(self, slot: Slot, build: Build) -> None:
+        """Has the outgoing build let go of its graph, if there is no memory for both, and waits until the last search by it is over.
+
+        The loader opens tails and former builds meanwhile, for which those searches may wait.
+        """
+        if await self._fits(build):
             return
-        gone = threading.Event()
-        loop.call_soon_threadsafe(self._step_back, slot, gone)
-        if not gone.wait(LET_GO):
+        await self._run(find_files, build, self._files)  # nothing lets go for what is not to be had
+        self._former.clear()
+        outgoing = self._outgoing(slot)
+        if outgoing is None:
+            return
+        gone = asyncio.Event()
+        self._step_back(outgoing, gone)
+        try:
+            async with asyncio.timeout(LET_GO):
+                await gone.wait()
+        except TimeoutError:
             _log.warning("Index %s: its next build is loaded beside the one that serves, for which there is little memory.", slot.name)
 
-    def _step_back(self, slot: Slot, gone: threading.Event) -> None:
-        """What answers goes on without its own index; builds that are open apart close. On the event loop.
+    def _outgoing(self, slot: Slot) -> Slot | None:
+        """What this is to take the place of, if that has a graph to let go of."""
+        outgoing = self._served.get(slot.name, slot) if slot not in self._held and self._serves_now(slot) else slot
+        held = None if outgoing in self._named and outgoing != slot else self._held.get(outgoing)
+        return None if held is None or held.stands_in or not heap_bytes(held.build) else outgoing
 
-        gone: set when the last search by that index is over.
-        """
-        self._former.clear()
-        held = self._held.get(slot)
-        if held is None or held.stands_in:
-            gone.set()
-            return
+    def _step_back(self, slot: Slot, gone: asyncio.Event) -> None:
+        """What answers goes on without its own index. gone: set when the last search by that is over."""
+        held, loop = self._held[slot], asyncio.get_running_loop()
         self._held[slot] = stand_in(held)
-        weakref.finalize(held.index, gone.set)
 
-    def _opened(self, build: Build, manifest: ServingManifest) -> Serving:
-        return open_serving(build, manifest, self._files, self._open_model, self._clock())
+        def told() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(gone.set)
+
+        weakref.finalize(held.index, told).atexit = False
+
+    async def _fits(self, build: Build) -> bool:
+        """Whether there is memory for the build beside all that is open, or nothing that could make some."""
+        incoming = heap_bytes(build)
+        return not incoming or await self._run(self._has_room, incoming, list(self._held.values()), list(self._former.values()))
+
+    def _has_room(self, incoming: int, held: Sequence[Serving], former: Sequence[asyncio.Future[Serving]]) -> bool:
+        """Blocking: it asks the system."""
+        taken = held_bytes(held, former)
+        return not taken or self._room.has(incoming, taken)
+
+    async def _alone(self, build: Build, manifest: ServingManifest) -> Serving:
+        return await self._run(open_alone, build, manifest, self._files, self._open_model, self._clock())
+
+    async def _open_apart(self, build: Build, manifest: ServingManifest) -> Serving:
+        """Others that are open apart close first, if there is no memory beside them."""
+        if not await self._fits(build):
+            for digest in [digest for digest in self._former if digest != build.digest]:
+                del self._former[digest]
+        async with self._turn:
+            return await self._run(open_serving, build, manifest, self._files, self._open_model, self._clock())
+
+    def _run(self, work: Callable[_Given, _Done], *given: _Given.args, **named: _Given.kwargs) -> Awaitable[_Done]:
+        """In the loader's thread."""
+        return asyncio.wrap_future(self._loader.submit(work, *given, **named))

@@ -31,6 +31,10 @@ QUICK_TAIL = 4_096
 """Chunks of a tail that are compared in some 0.1 ms."""
 
 
+Mapped = tuple[tuple[mmap.mmap, int], ...]
+"""Files that are read from where they lie, with their sizes in bytes."""
+
+
 class Files(Protocol):
     """The one reader of objects."""
 
@@ -68,7 +72,7 @@ class Serving:
     vectors: Vectors
     model: Embedder | EngineError
     versions: Mapping[str, int]
-    mapped: tuple[tuple[mmap.mmap, int], ...]
+    mapped: Mapped
     failures: tuple[BucketFailure, ...]
     looked_at: float
     stands_in: bool = False
@@ -113,13 +117,28 @@ class Serving:
         return self.measured[share]
 
     def whole(self) -> bool:
-        """Whether no file was cut: reading beyond the end of a mapped one would end the process."""
-        return all(file.size() >= size for file, size in self.mapped)
+        """Whether no file was cut."""
+        return uncut(self.mapped)
+
+
+def uncut(mapped: Mapped) -> bool:
+    """Whether none of the files was cut: reading beyond the end of a mapped one would end the process."""
+    return all(file.size() >= size for file, size in mapped)
 
 
 def open_serving(build: Build, manifest: ServingManifest, files: Files, open_model: Callable[[Model], Embedder], now: float) -> Serving:
     """The build, searched as the manifest says, warm. Blocking. Raises what finding its files and opening it raise."""
-    found = {role: files.find(ref) for role, ref in build.files.items()}
+    return with_tail(open_alone(build, manifest, files, open_model, now), manifest, files)
+
+
+def find_files(build: Build, files: Files) -> Mapping[str, Found]:
+    """The files of a build, by role. Blocking: they may have to be fetched. Raises what finding them raises."""
+    return {role: files.find(ref) for role, ref in build.files.items()}
+
+
+def open_alone(build: Build, manifest: ServingManifest, files: Files, open_model: Callable[[Model], Embedder], now: float) -> Serving:
+    """The build, warm, with neither tail nor keyword index, which `with_tail` adds. Blocking. Raises as `open_serving`."""
+    found = find_files(build, files)
     paths = {role: file.path for role, file in found.items()}
     index, table = open_build(build, paths, manifest.search, files.folder)
     facts = table.facts
@@ -134,34 +153,31 @@ def open_serving(build: Build, manifest: ServingManifest, files: Files, open_mod
     except EngineError as error:
         model = error
     _warm(index, table, model)
-    tail = _open_tail(manifest, files, table)
-    words = _find_words(manifest.lexical, files)
-    lexical, held = _open_words(manifest.lexical, words)
-    mapped = tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size)
     return Serving(
-        manifest=manifest,
+        manifest=replace(manifest, tail=None, lexical=None),
         build=build,
         index=index,
         table=table,
-        tail=tail,
-        lexical=lexical,
-        tail_words=_words_of(tail, lexical),
+        tail=None,
+        lexical=None,
+        tail_words=None,
         vectors=open_matrix(paths["vectors"], build.count, build.dimension),
         model=model,
-        versions=_versions(table, tail),
-        mapped=mapped + held,
-        failures=failures_of([*found.values(), *words.values()]),
+        versions=_versions(table, None),
+        mapped=tuple((_hold(path), build.files[role].size) for role, path in paths.items() if build.files[role].size),
+        failures=failures_of(found.values()),
         looked_at=now,
     )
 
 
 def with_tail(serving: Serving, manifest: ServingManifest, files: Files) -> Serving:
-    """The same build, searched as another manifest says, with its tail. Blocking. Raises as `open_serving` does."""
+    """The same build, searched as another manifest says, with its tail and keyword index. Blocking. Raises what opening these raises."""
     tail = _open_tail(manifest, files, serving.table)
-    lexical, held = serving.lexical, tuple[tuple[mmap.mmap, int], ...]()
+    lexical, held, failures = serving.lexical, tuple[tuple[mmap.mmap, int], ...](), serving.failures
     if manifest.lexical != serving.manifest.lexical:
         words = _find_words(manifest.lexical, files)
         lexical, held = _open_words(manifest.lexical, words)
+        failures = tuple({failure.rescue_bucket: failure for failure in (*failures, *failures_of(words.values()))}.values())
     serving.index.tune(manifest.search)
     return replace(
         serving,
@@ -171,6 +187,7 @@ def with_tail(serving: Serving, manifest: ServingManifest, files: Files) -> Serv
         tail_words=_words_of(tail, lexical),
         versions=_versions(serving.table, tail),
         mapped=serving.mapped + held,
+        failures=failures,
     )
 
 
@@ -187,7 +204,7 @@ def _find_words(lexical: Lexical | None, files: Files) -> Mapping[str, Found]:
     return {} if lexical is None else {role: files.find(ref) for role, ref in lexical.files.items()}
 
 
-def _open_words(lexical: Lexical | None, found: Mapping[str, Found]) -> tuple[LexicalIndex | None, tuple[tuple[mmap.mmap, int], ...]]:
+def _open_words(lexical: Lexical | None, found: Mapping[str, Found]) -> tuple[LexicalIndex | None, Mapped]:
     """The keyword index, and what is mapped for it."""
     if lexical is None:
         return None, ()

@@ -129,8 +129,8 @@ class WorkSettings(Part):
     index_memory_bytes: int = Field(
         default=0,
         ge=0,
-        description="Graphs of open indexes at most, in bytes: where the next build is too much besides, the one before steps back to its "
-        "mapped vectors. 0: what the machine has. Restart.",
+        description="Bytes of graphs in memory above which a build that takes another's place has that one step back to its mapped "
+        "vectors first. No bound for indexes that open beside others. 0: what the machine and its control group have. Restart.",
     )
     cache_bytes: int = Field(default=10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
 

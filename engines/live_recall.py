@@ -1,11 +1,13 @@
 """Live recall: some of the searches that were answered are answered again by comparing with every vector, and the two compared.
 
-Both run over the open build that answered: its vectors, its tail, the rows that do not count any more, the filter's rows, all as the
-reader was allowed them. Where something else serves by then, by the catalog, nothing is learnt from it. One search is judged at a time, by
-a thread beside the event loop, which then rests twenty times as long as that took: it never takes more than a twentieth of a core. What
-comes meanwhile is dropped. The thread's priority is not lowered: it would keep Python's lock while others have the processor.
+They are compared over what answered: its vectors, its tail, the rows that do not count any more, the filter's rows, all as the reader was
+allowed them; its index is let go of. Where something else serves by then, by the catalog, nothing is learnt from it. One search is judged
+at a time, by a thread beside the event loop, which then rests twenty times as long as that took, estimate and all: it never takes more than
+a twentieth of a core. What comes meanwhile is dropped. The thread's priority is not lowered: it would keep Python's lock while others have
+the processor.
 
-Kept are counts alone, of the last searches by one build and its parameters: no text, no vector, no key. Exact engines are not judged.
+Kept are counts alone, of the last searches by one build and its parameters: no text, no vector, no key. They say something of that build
+alone: where another one serves, or the same is searched otherwise, nothing is below any gate. Exact engines are not judged.
 Next: `search.py`, which offers; `controllers/index/recall.py`, which tells.
 """
 
@@ -17,21 +19,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from engines.serving import Serving
+from engines.serving import Mapped, Serving, uncut
 from engines.trials.intervals import Interval, recall
 from engines.trials.measure import TIE
-from engines.vectors.engine import Mask, Vectors
+from engines.vectors.engine import Ids, Mask, Vectors
 from engines.vectors.matrix import nearest
+from engines.vectors.tail_index import TailIndex
 from specs.digests import canonical_json
-from specs.errors import LakehouseError
 from state.catalog.indexes import ServingManifest
 
+EXACT = "flat"
+"""The engine that misses nothing."""
 AT = 10
 """Hits that count, at most."""
 WINDOW = 500
@@ -40,23 +44,32 @@ LEAST = 50
 MOVED = 0.01
 """An estimate that differs by so much from the one that was told is told."""
 REST = 20.0
+CLOSE = 10.0
+"""Seconds that the end waits for what is being judged."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A search that was answered.
+    """A search that was answered, and what is needed to answer it again; not the index, which may be to go.
 
     Args:
-        query: float32 (dimension,), of length 1. k: candidates that were asked for.
+        manifest: that it was answered by.
+        ids: int64, of the build's chunks that its index found, best first. k: candidates that were asked for.
+        query: float32 (dimension,), of length 1.
+        vectors: float32 (chunks of the build, dimension), mapped; mapped: the files that are.
         allowed: of the build's chunks; None for all. keys: of the rows that may be found in the tail; None for all.
     """
 
     index: str
-    serving: Serving
-    query: Vectors
+    manifest: ServingManifest
+    ids: Ids
     k: int
+    query: Vectors
+    vectors: Vectors
+    mapped: Mapped
+    tail: TailIndex | None
     allowed: Mask | None
     keys: pa.Array | None
 
@@ -82,16 +95,12 @@ class _Window:
 
 
 def judge(sample: Sample) -> tuple[int, int]:
-    """Right hits among the best ten, and how many there are to find. A hit as near as the last right one is right. Blocking.
-
-    Raises as `VectorIndex.search` does.
-    """
-    serving, query, width = sample.serving, sample.query, min(AT, sample.k)
-    ids, _ = serving.index.search(query, sample.k, sample.allowed)
-    _, right = nearest(serving.vectors, query, width, sample.allowed)
-    found = np.vecdot(serving.vectors.take(ids[:width], axis=0), query)
-    if serving.tail is not None:
-        _, beside = serving.tail.search(query, width, sample.keys)
+    """Right hits among the best ten, and how many there are to find. A hit as near as the last right one is right. Blocking."""
+    query, width = sample.query, min(AT, sample.k)
+    _, right = nearest(sample.vectors, query, width, sample.allowed)
+    found = np.vecdot(sample.vectors.take(sample.ids[:width], axis=0), query)
+    if sample.tail is not None:
+        _, beside = sample.tail.search(query, width, sample.keys)
         found, right = (np.sort(np.concatenate((scores, beside)))[::-1][:width] for scores in (found, right))
     return (int(np.count_nonzero(found >= right[-1] - TIE)) if len(right) else 0), len(right)
 
@@ -125,11 +134,14 @@ class LiveRecall:
         self._windows: dict[str, _Window] = {}
         self._counted: Counter[tuple[str, str]] = Counter()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live-recall")
+        self._judging: Future[None] | None = None
         self.told: Callable[[str], None] = _nobody
 
     def wants(self, index: str, serving: Serving) -> bool:
-        """Whether this search is one of the share, and can be judged now. Returns at once."""
-        if serving.build.engine == "flat" or serving.stands_in or self._draw() >= self._share:
+        """Whether this search is one of the share, by what serves, and can be judged now. Returns at once."""
+        if serving.build.engine == EXACT or serving.stands_in or self._draw() >= self._share:
+            return False
+        if self._serves(index) != serving.manifest:  # another model, or what served before
             return False
         with self._lock:
             free = not self._busy and self._clock() >= self._next
@@ -145,54 +157,63 @@ class LiveRecall:
                 return
             self._busy = True
         try:
-            self._thread.submit(self._work, sample)
+            judging = self._judging = self._thread.submit(self._work, sample)
         except RuntimeError:  # closed
             self._busy = False
+            return
+        judging.add_done_callback(lambda _: _surprise(sample.index, judging))
 
     def of(self, index: str) -> Live | None:
-        """What was told last; None where there was nothing yet."""
+        """What was told last, of the build that serves and the way it is searched; None where there was nothing yet."""
         with self._lock:
             window = self._windows.get(index)
-            return None if window is None else window.told
+        if window is None or window.told is None:
+            return None
+        return window.told if self._is_of(window, index) else Live(None, 0, self._gate(index), below=False)
 
     def figures(self) -> tuple[dict[str, Interval], dict[tuple[str, str], int]]:
         """The estimates by index, as they are now; and searches by index and what became of them: judged or dropped."""
         with self._lock:
-            estimates = {name: window.estimate for name, window in self._windows.items() if window.estimate is not None}
-            counted = dict(self._counted)
-        there = {name for name in {*estimates, *(name for name, _ in counted)} if self._serves(name) is not None}
+            windows, counted = dict(self._windows), dict(self._counted)
+        there = {name for name in {*windows, *(name for name, _ in counted)} if self._serves(name) is not None}
         return (
-            {name: estimate for name, estimate in estimates.items() if name in there},
+            {name: one.estimate for name, one in windows.items() if one.estimate is not None and self._is_of(one, name)},
             {key: count for key, count in counted.items() if key[0] in there},
         )
 
     def close(self) -> None:
-        """Returns when nothing is being judged any more."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Returns when nothing is being judged any more, or it takes too long."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._judging is not None and not wait([self._judging], CLOSE).done:
+            _log.warning("A search is still being judged; the end of the process waits for it.")
+
+    def _is_of(self, window: _Window, index: str) -> bool:
+        """Whether it was measured on what serves."""
+        serving = self._serves(index)
+        return serving is not None and window.way == _way(serving)
 
     def _work(self, sample: Sample) -> None:
-        began, judged = self._clock(), None
+        began, told = self._clock(), False
         try:
-            if self._current(sample) and sample.serving.whole():
-                judged = judge(sample)
-        except LakehouseError as error:  # whoever searches next meets it as well, and tells
-            _log.debug("a search of Index %s was not judged: %s", sample.index, error.explain())
-        finally:
+            judged = judge(sample) if self._current(sample) and uncut(sample.mapped) else None
+            if judged is None or not self._current(sample):
+                with self._lock:
+                    self._counted[sample.index, "dropped"] += 1
+            else:
+                told = self._add(sample, judged)
+        finally:  # all that takes time is counted
             with self._lock:
                 self._busy = False
                 self._next = self._clock() + REST * (self._clock() - began)
-        if judged is None or not self._current(sample):
-            with self._lock:
-                self._counted[sample.index, "dropped"] += 1
-        elif self._add(sample, judged):
+        if told:
             self.told(sample.index)
 
     def _current(self, sample: Sample) -> bool:
-        return self._serves(sample.index) == sample.serving.manifest
+        return self._serves(sample.index) == sample.manifest
 
     def _add(self, sample: Sample, judged: tuple[int, int]) -> bool:
         """Whether there is something new to tell. By the one thread that changes windows."""
-        way, former = _way(sample.serving.manifest), self._windows.get(sample.index)
+        way, former = _way(sample.manifest), self._windows.get(sample.index)
         window, gate = former, self._gate(sample.index)
         if window is None or window.way != way:
             known = None if former is None or former.told is None else Live(None, 0, gate, below=False)
@@ -216,6 +237,11 @@ def _to_tell(known: Live | None, estimate: Interval, samples: int, gate: float) 
 
 def _way(manifest: ServingManifest) -> bytes:
     return manifest.build.encode() + canonical_json(dict(manifest.search))
+
+
+def _surprise(index: str, judging: Future[None]) -> None:
+    if not judging.cancelled() and judging.exception() is not None:
+        _log.error("A search of Index %s could not be judged.", index, exc_info=judging.exception())
 
 
 def _nobody(_: str) -> None:

@@ -122,6 +122,7 @@ class Ranker:
     Args:
         query: gives the vector to look for; not asked where only words are looked at.
         allowed: of the build's chunks; None for all. keys: of the rows that may be found in the tail; None for all.
+        ids: what the build's index found last, best first; None before it is asked.
     """
 
     serving: Serving
@@ -132,6 +133,7 @@ class Ranker:
     allowed: Mask | None
     keys: pa.Array | None
     stages: list[Stage] = field(default_factory=list)
+    ids: Ids | None = None
     _rows: dict[int, Row] = field(default_factory=dict)
 
     def hits(self, k: int) -> list[tuple[Row, float]]:
@@ -189,6 +191,7 @@ class Ranker:
     def _by_vector(self, depth: int) -> list[tuple[int, float]]:
         tail, query = self.serving.tail, self.query()
         found = self.serving.index.search(query, depth, self.allowed)
+        self.ids = found[0]
         return self._merged(found, None if tail is None else tail.search(query, depth, self.keys), depth)
 
     def _by_words(self, looked_for: Sequence[str], depth: int) -> list[tuple[int, float]]:

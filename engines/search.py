@@ -38,7 +38,7 @@ from engines.reading import ANONYMOUS, IndexName, Reader, decide
 from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
 from engines.serving import Files, Serving, without_tail
 from engines.vectors.chunk_table import Row
-from engines.vectors.engine import Mask, Vectors
+from engines.vectors.engine import Ids, Mask, Vectors
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
 from state.catalog.indexes import IndexRecord, ServingManifest
@@ -312,16 +312,19 @@ def _answer(
         if others is not None:
             allowed = others if allowed is None else allowed & others
     stages: tuple[Stage, ...] | None = None
+    ids: Ids | None
     query = cache(lambda: _query(request, serving))
     plain = mode == "vector" and request.ranking.plain
     if plain:
-        found = _nearest(query(), request.k, serving, allowed, keys)
+        ids, found = _nearest(query(), request.k, serving, allowed, keys)
     else:
         ranker = Ranker(serving, request.ranking, mode, request.text, query, allowed, keys)
         found = ranker.hits(request.k)
+        ids = ranker.ids
         stages = tuple(ranker.stages) if request.ranking.explain else None
-    if recall is not None and mode != "lexical":
-        recall.offer(Sample(request.index, serving, query(), request.k if plain else depth_of(request.k), allowed, keys))
+    if recall is not None and ids is not None:
+        k = request.k if plain else depth_of(request.k)
+        recall.offer(Sample(request.index, serving.manifest, ids, k, query(), serving.vectors, serving.mapped, serving.tail, allowed, keys))
     capped = mode == "vector" and request.ranking.rerank is None  # rounding takes some cosines a little beyond 1
     hits = tuple([Hit(key, number, text, min(score, 1.0) if capped else score) for (key, number, text), score in found])
     if table.facts.by == "structure":
@@ -331,16 +334,16 @@ def _answer(
     return SearchResult(hits, request.index, generation, serving.versions, rescues, mode=mode, stages=stages, model=model)
 
 
-def _nearest(query: Vectors, k: int, serving: Serving, allowed: Mask | None, keys: pa.Array | None) -> list[tuple[Row, float]]:
-    """The chunks with the highest cosines: of the build, and of the tail."""
+def _nearest(query: Vectors, k: int, serving: Serving, allowed: Mask | None, keys: pa.Array | None) -> tuple[Ids, list[tuple[Row, float]]]:
+    """What the build's index found, and the chunks with the highest cosines of the build and the tail."""
     table, tail = serving.table, serving.tail
     ids, scores = serving.index.search(query, k, allowed)
     found = list(zip(table.rows(ids), scores.tolist(), strict=True))
     if tail is not None:
-        ids, scores = tail.search(query, k, keys)
-        found += zip(tail.rows(ids), scores.tolist(), strict=True)
+        beside, scores = tail.search(query, k, keys)
+        found += zip(tail.rows(beside), scores.tolist(), strict=True)
         found = sorted(found, key=lambda hit: -hit[1])[:k]
-    return found
+    return ids, found
 
 
 def _query(request: SearchRequest, serving: Serving) -> Vectors:

@@ -28,7 +28,7 @@ from controllers.eval_set.trial_runs import TrialRuns
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
 from controllers.index.promotions import Promotions
-from controllers.index.recall import gate_of
+from controllers.index.recall import gate_of, outlived
 from controllers.index_generation.controller import IndexGenerationController
 from controllers.trial_budget.controller import TrialBudgetController
 from controllers.unsupported import Unsupported
@@ -157,8 +157,13 @@ def make_kinds(
         state.clock,
     )
     trials, tuning = TrialBook(state.streams), TuningBook(state.streams)
+
+    def told(index: str) -> Live | None:
+        gate = gate_of(world.of("TrialBudget", Key("Index", index)))
+        return live(index) or outlived(state.statuses.get(f"Index/{index}"), state.catalog.index(index), gate)
+
     index = IndexController(
-        state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations, trials, tuning, live
+        state.catalog, state.buckets, discards, builds, statuses, world.resource, world.generations, trials, tuning, told
     )
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     views = state.place.cache / "views"

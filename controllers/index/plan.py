@@ -241,6 +241,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         "generation": chosen.generation or answer.build[:8],
         "build": answer.build,
         "engine": chosen.engine,
+        "search": dict(chosen.search),
         "tableVersion": corpus.table_version if tail is None else tail.table_version,
         "changedSince": 0 if tail is None else tail.changed,
         "chosenByHand": by_hand,

@@ -8,6 +8,8 @@ from engines.trials.choice import GATE
 from specs.kinds.trial_budget import TrialBudgetSpec
 from specs.resource import Resource
 from state import reasons
+from state.catalog.indexes import IndexRecord
+from state.status import Status
 
 
 def gate_of(budgets: Iterable[Resource]) -> float:
@@ -26,6 +28,17 @@ def aspects(live: Live | None) -> Also:
         beside = "under the gate of" if live.below else "at a gate of"
         message = f"recall of searches is {value:.3f} ({low:.3f} to {high:.3f}, by {live.samples} of them), {beside} {live.gate:g}"
     return (Aspect("RecallBelowGate", live.below, reasons.RECALL_BELOW_GATE if live.below else reasons.RECALL_RECOVERED, message),)
+
+
+def outlived(status: Status, record: IndexRecord | None, gate: float) -> Live | None:
+    """What to tell where nothing is known of searches: that the condition of an earlier process is over, if what it was measured on serves
+    no more; None where there is none, or it may still be so."""
+    condition = status.condition("RecallBelowGate")
+    if condition is None or condition.status != "True" or record is None or record.serving is None:
+        return None
+    serving = record.serving
+    same = (status.detail.get("build"), status.detail.get("search")) == (serving.build, dict(serving.search))
+    return None if same else Live(None, 0, gate, below=False)
 
 
 def figures(live: Live | None) -> dict[str, object]:

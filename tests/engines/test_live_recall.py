@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from engines.errors import BuildFailed
+from engines import live_recall
 from engines.live_recall import AT, LEAST, REST, WINDOW, LiveRecall, Sample, below, judge
 from engines.serving import Serving
-from engines.trials.intervals import Interval
+from engines.trials.intervals import Interval, recall
 from engines.vectors.engine import Ids, Mask, Vectors
 from engines.vectors.matrix import nearest
 from state.catalog.indexes import ServingManifest
@@ -28,43 +28,34 @@ def unit(rows: int, seed: int = 0) -> Vectors:
 
 
 @dataclass
-class Worse:
-    """Exact, but for as many of the best as it is to miss."""
+class Tail:
+    """Compared one by one; can be held up, and can fail."""
 
-    matrix: Vectors
-    misses: int = 0
+    vectors: Vectors
     error: Exception | None = None
     gate: threading.Event = field(default_factory=threading.Event)
 
-    def search(self, query: Vectors, k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
+    def search(self, query: Vectors, k: int, keys: object = None) -> tuple[Ids, Vectors]:
         assert self.gate.wait(30)
         if self.error is not None:
             raise self.error
-        ids, scores = nearest(self.matrix, query, k + self.misses, allowed)
-        return ids[self.misses :], scores[self.misses :]
-
-
-@dataclass
-class Tail:
-    vectors: Vectors
-
-    def search(self, query: Vectors, k: int, keys: object = None) -> tuple[Ids, Vectors]:
         return nearest(self.vectors, query, k)
 
 
-def serving(index: Worse, manifest: ServingManifest, tail: Tail | None = None, engine: str = "hnsw") -> Serving:
+def tail(vectors: Vectors) -> Tail:
+    made = Tail(vectors)
+    made.gate.set()
+    return made
+
+
+def serving(manifest: ServingManifest, engine: str = "hnsw") -> Serving:
     build = SimpleNamespace(engine=engine)
-    return cast(
-        Serving,
-        SimpleNamespace(
-            index=index, manifest=manifest, vectors=index.matrix, tail=tail, build=build, whole=lambda: True, stands_in=engine == "none"
-        ),
-    )
+    return cast(Serving, SimpleNamespace(manifest=manifest, build=build, stands_in=engine == "none"))
 
 
 @dataclass
 class World:
-    """An index that is searched, and what is heard of it."""
+    """An index that is searched, misses as many of the best as it is to, and what is heard of it."""
 
     misses: int = 0
     now: float = 0.0
@@ -72,21 +63,29 @@ class World:
     told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.index = Worse(unit(SIZE), self.misses)
-        self.index.gate.set()
+        self.matrix = unit(SIZE)
+        self.tail = tail(unit(0))
         self.manifest: ServingManifest | None = ServingManifest("b1", "g", {"efSearch": 10})
         self.recall = LiveRecall(1.0, lambda name: self.manifest, lambda name: self.gate, draw=lambda: 0.5, clock=lambda: self.now)
         self.recall.told = self.told.append
 
-    def sample(self, seed: int = 1, k: int = AT, **given: Any) -> Sample:
+    @property
+    def serving(self) -> Serving:
         assert self.manifest is not None
-        return Sample("i", serving(self.index, self.manifest, **given), unit(1, seed)[0], k, None, None)
+        return serving(self.manifest)
 
-    def search(self, times: int = 1, **given: Any) -> None:
+    def sample(self, seed: int = 1, k: int = AT, allowed: Mask | None = None, tail: Tail | None = None) -> Sample:
+        assert self.manifest is not None
+        query = unit(1, seed)[0]
+        ids = nearest(self.matrix, query, k + self.misses, allowed)[0][self.misses :]
+        beside: Any = tail or self.tail
+        return Sample("i", self.manifest, ids, k, query, self.matrix, (), beside, allowed, None)
+
+    def search(self, times: int = 1) -> None:
         """Searches that are judged, one after the other."""
         for seed in range(times):
             self.now += 1e6
-            self.recall.offer(self.sample(seed, **given))
+            self.recall.offer(self.sample(seed))
             self.settle()
 
     def settle(self) -> None:
@@ -98,7 +97,7 @@ class World:
 def world() -> Iterator[World]:
     made = World()
     yield made
-    made.index.gate.set()
+    made.tail.gate.set()
     made.recall.close()
 
 
@@ -112,16 +111,16 @@ def test_hits_are_counted_among_the_best_ten(misses: int, k: int, expected: tupl
 def test_the_tail_is_searched_beside_the_build_in_both() -> None:
     world = World(misses=2)
     query = unit(1, 1)[0]
-    assert judge(world.sample(tail=Tail(np.tile(query, (4, 1))))) == (8, 10)
-    assert judge(world.sample(tail=Tail(np.tile(query, (10, 1))))) == (10, 10)
+    assert judge(world.sample(tail=tail(np.tile(query, (4, 1))))) == (8, 10)
+    assert judge(world.sample(tail=tail(np.tile(query, (10, 1))))) == (10, 10)
 
 
 def test_only_what_is_allowed_counts() -> None:
     world = World(misses=1)
     few = np.zeros(SIZE, np.bool_)
     few[:3] = True
-    assert judge(replace(world.sample(), allowed=few)) == (2, 3)
-    assert judge(replace(world.sample(), allowed=np.zeros(SIZE, np.bool_))) == (0, 0)
+    assert judge(world.sample(allowed=few)) == (2, 3)
+    assert judge(world.sample(allowed=np.zeros(SIZE, np.bool_))) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +151,12 @@ def test_nothing_is_told_of_a_few_and_then_what_is_known(world: World) -> None:
 
 def test_a_drop_is_told_and_so_is_its_end(world: World) -> None:
     world.search(LEAST)
-    world.index.misses = 5
+    world.misses = 5
     world.search(LEAST)
     live = world.recall.of("i")
     assert live is not None
     assert live.below
-    world.index.misses = 0
+    world.misses = 0
     world.search(WINDOW)
     live = world.recall.of("i")
     assert live is not None
@@ -167,7 +166,7 @@ def test_a_drop_is_told_and_so_is_its_end(world: World) -> None:
 
 
 def test_another_gate_is_judged_by_the_next_search(world: World) -> None:
-    world.index.misses = 1
+    world.misses = 1
     world.search(LEAST)
     live = world.recall.of("i")
     assert live is not None
@@ -180,7 +179,7 @@ def test_another_gate_is_judged_by_the_next_search(world: World) -> None:
 
 
 def test_another_build_begins_anew_and_ends_what_was_said_of_the_one_before(world: World) -> None:
-    world.index.misses = 5
+    world.misses = 5
     world.search(LEAST)
     live = world.recall.of("i")
     assert live is not None
@@ -194,10 +193,10 @@ def test_another_build_begins_anew_and_ends_what_was_said_of_the_one_before(worl
 
 
 def test_a_search_of_what_serves_no_more_says_nothing(world: World) -> None:
-    world.index.gate.clear()
+    world.tail.gate.clear()
     world.recall.offer(world.sample())
     world.manifest = ServingManifest("b2", "g2")
-    world.index.gate.set()
+    world.tail.gate.set()
     world.settle()
     assert world.recall.figures()[1] == {("i", "dropped"): 1}
     world.manifest = None
@@ -206,27 +205,75 @@ def test_a_search_of_what_serves_no_more_says_nothing(world: World) -> None:
 
 def test_one_at_a_time_and_a_rest_after_it(world: World) -> None:
     sample = world.sample()
-    assert world.recall.wants("i", sample.serving)
-    world.index.gate.clear()
+    assert world.recall.wants("i", world.serving)
+    world.tail.gate.clear()
     world.recall.offer(sample)
-    assert not world.recall.wants("i", sample.serving)
+    assert not world.recall.wants("i", world.serving)
     world.recall.offer(sample)
     world.now += 2
-    world.index.gate.set()
+    world.tail.gate.set()
     world.settle()
     assert world.recall.figures()[1] == {("i", "judged"): 1, ("i", "dropped"): 2}
-    assert not world.recall.wants("i", sample.serving)
+    assert not world.recall.wants("i", world.serving)
     world.now += 2 * REST
-    assert world.recall.wants("i", sample.serving)
+    assert world.recall.wants("i", world.serving)
 
 
-def test_a_search_that_cannot_be_repeated_is_let_go(world: World) -> None:
-    world.index.error = BuildFailed("LanceDB cannot search its index.")
+def test_what_nobody_foresaw_is_logged_and_the_next_search_is_judged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.tail.error = ZeroDivisionError("by what?")
     world.recall.offer(world.sample())
     world.settle()
-    world.index.error = None
+    assert [(record.levelname, record.message) for record in caplog.records] == [("ERROR", "A search of Index i could not be judged.")]
+    assert "by what?" in caplog.text
+    world.tail.error = None
     world.search()
-    assert world.recall.figures()[1] == {("i", "dropped"): 1, ("i", "judged"): 1}
+    assert world.recall.figures()[1] == {("i", "judged"): 1}
+
+
+@pytest.mark.parametrize("now", [ServingManifest("b2", "g2"), ServingManifest("b1", "g", {"efSearch": 200}), None])
+def test_what_was_measured_says_nothing_of_what_serves_now_and_something_again_of_what_it_was_measured_on(
+    world: World, now: ServingManifest | None
+) -> None:
+    world.misses = 5
+    world.search(LEAST)
+    measured, before = world.recall.of("i"), world.manifest
+    assert measured is not None
+    assert measured.below
+    world.manifest = now  # and nobody searches: an exact engine is never judged
+    live = world.recall.of("i")
+    assert live is not None
+    assert (live.estimate, live.below) == (None, False)
+    assert world.recall.figures()[0] == {}
+    world.manifest = before
+    assert world.recall.of("i") == measured
+
+
+def test_a_search_by_another_model_or_by_what_served_before_is_none_of_the_share(world: World) -> None:
+    assert world.recall.wants("i", world.serving)
+    assert not world.recall.wants("i", serving(ServingManifest("b2", "g2")))
+    assert world.recall.figures() == ({}, {})
+
+
+def test_all_that_judging_takes_is_rested_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*counts: Any) -> Interval:
+        world.now += 3
+        return recall(*counts)
+
+    monkeypatch.setattr(live_recall, "recall", slow)
+    world.search(LEAST)
+    assert not world.recall.wants("i", world.serving)
+    world.now += 3 * REST - 1
+    assert not world.recall.wants("i", world.serving)
+    world.now += 1
+    assert world.recall.wants("i", world.serving)
+
+
+def test_the_end_waits_no_longer_than_a_bound(world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(live_recall, "CLOSE", 0.01)
+    world.tail.gate.clear()
+    world.recall.offer(world.sample())
+    world.recall.close()
+    assert "still being judged" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -234,9 +281,10 @@ def test_a_search_that_cannot_be_repeated_is_let_go(world: World) -> None:
     [(0.01, 0.009, "hnsw", True), (0.01, 0.01, "hnsw", False), (0, 0, "hnsw", False), (1, 0.5, "flat", False), (1, 0.5, "none", False)],
 )
 def test_a_share_of_searches_by_approximate_engines_is_wanted(share: float, drawn: float, engine: str, expected: bool) -> None:
-    recall = LiveRecall(share, lambda name: None, lambda name: 0.9, draw=lambda: drawn, clock=lambda: 0.0)
-    assert recall.wants("i", serving(Worse(unit(3)), ServingManifest("b", None), engine=engine)) is expected
-    recall.close()
+    manifest = ServingManifest("b", None)
+    judges = LiveRecall(share, lambda name: manifest, lambda name: 0.9, draw=lambda: drawn, clock=lambda: 0.0)
+    assert judges.wants("i", serving(manifest, engine)) is expected
+    judges.close()
 
 
 def test_after_the_end_nothing_is_judged(world: World) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -456,6 +458,7 @@ async def test_searches_by_vectors_are_judged_as_they_were_answered(world: World
     world.service = SearchService(world.catalog, world.files, Filters(), recall=recall)
     world.serve(world.build(engine="hnsw"), {"efSearch": 10})
     await world.find(k=3)
+    graph = weakref.ref(world.held.index)
     await world.find(filter="recipe")
     await world.find(ranking=Ranking(by_row=True))
     with pytest.raises(SearchInvalid):
@@ -465,6 +468,8 @@ async def test_searches_by_vectors_are_judged_as_they_were_answered(world: World
     await until(lambda: not world.builds._loading)
     await world.find()
     recall.close()
+    gc.collect()
+    assert graph() is None, "what is judged holds no graph"
     assert [(sample.k, sample.index) for sample in judged] == [(3, "resumes"), (10, "resumes"), (100, "resumes")]
     assert [sample.allowed is None for sample in judged] == [True, False, True]
     assert [judge(sample) for sample in judged] == [(3, 3), (2, 2), (5, 5)]

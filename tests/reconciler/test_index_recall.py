@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
-from small_lake import BUCKET, Bench, dataset, index
+from small_lake import BUCKET, Bench, dataset, generation, index
 from test_driver import Running, live
 
-from controllers.index.recall import gate_of
+from controllers.index.recall import gate_of, outlived
 from engines.live_recall import Live
 from engines.trials.intervals import Interval
 from reconciler.metrics import watch_recall
 from specs.resource import Key
 from state import reasons
+from state.catalog.indexes import IndexRecord, ServingManifest
+from state.status import Condition, Status
 
 GOOD = Live(Interval(0.97, 0.96, 0.98), 50, 0.9, below=False)
 BAD = Live(Interval(0.8, 0.78, 0.82), 60, 0.9, below=True)
@@ -91,6 +93,40 @@ def test_a_drop_is_remembered_by_the_next_process_and_told_once(served: Bench) -
     served.live["i"] = Live(None, 0, 0.9, below=False)
     assert condition(served) == ("False", "another build serves, or is searched otherwise, since; the gate is 0.9")
     assert len(heard(served)) == 2
+
+
+@pytest.mark.parametrize(
+    ("now", "over"),
+    [
+        (None, False),
+        (ServingManifest("b1", "g", {"efSearch": 10}), False),
+        (ServingManifest("b1", "g"), True),
+        (ServingManifest("b2", "g"), True),
+    ],
+)
+def test_what_an_earlier_process_found_ends_with_the_build_it_was_found_on(now: ServingManifest | None, over: bool) -> None:
+    condition = Condition("RecallBelowGate", "True", reasons.RECALL_BELOW_GATE)
+    detail = {"build": "b1", "search": {"efSearch": 10}}
+    status = Status("Index/i", "True", "Ready", conditions=(condition,), detail=detail)
+    record = IndexRecord("i", serving=now)
+    assert outlived(status, record, 0.9) == (Live(None, 0, 0.9, below=False) if over else None)
+    assert outlived(replace(status, conditions=()), record, 0.9) is None
+    assert outlived(replace(status, conditions=(replace(condition, status="False"),)), record, 0.9) is None
+    assert outlived(status, None, 0.9) is None
+
+
+def test_another_build_after_a_restart_is_not_held_for_the_one_before(served: Bench) -> None:
+    served.live["i"] = BAD
+    condition(served)
+    served.live.clear()
+    served.close()
+    served.open()
+    served.follower.advance()
+    served.commit(BUCKET, dataset("x"), index("i", "x"), generation("g", "i", "hnsw: {m: 8}"))
+    found = condition(served)
+    assert found is not None
+    assert found[0] == "False"
+    assert heard(served)[-1] == ("Normal", reasons.RECALL_RECOVERED)
 
 
 def test_the_gate_is_the_greatest_of_the_budgets(served: Bench) -> None:

@@ -2,11 +2,10 @@
 
     python -m bench.million [--vectors 1000000] [--queries 500]
 
-The vectors are those of windows of 8 to 40 words of botocore's documentation strings, by the built-in embedder; the queries are windows of
-strings that no vector is of. Every library gets the same float32 matrix, mapped from a file, the same links and breadth of construction,
-and all cores; a process of its own builds, and another one loads and searches, so that the most memory that each ever holds is its own
-(VmHWM, pages of mapped files among it; RssAnon beside). Breadth of search is the least of a few that reaches the recall, for each by
-itself; then queries are timed one after the other, in one thread. Peers that are not installed are left out.
+The vectors and the queries are those of `bench.corpora`. Every library gets the same float32 matrix, mapped from a file, the same links and
+breadth of construction, and all cores; a process of its own builds, and another one loads and searches, so that the most memory that each
+ever holds is its own (VmHWM, pages of mapped files among it; RssAnon beside). Breadth of search is the least of a few that reaches the
+recall, for each by itself; then queries are timed one after the other, in one thread. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -29,13 +27,13 @@ from typing import Any
 import numpy as np
 
 from bench.bars import Bar
+from bench.corpora import matrix_file, vectors
 from bench.daemon_process import ROOT
 from bench.report import Stopwatch, peak_rss_mib, write
-from bench.search import SEED, K, documentation, recall
+from bench.search import SEED, K, recall
 from bench.swap import anonymous_mib
-from engines.embedding.registry import open_embedder
 from engines.vectors.engine import Parts, Vectors
-from engines.vectors.matrix import FLOAT, open_matrix
+from engines.vectors.matrix import open_matrix
 from engines.vectors.nearest_many import nearest_many
 from engines.vectors.registry import open_engine
 
@@ -51,40 +49,22 @@ LIBRARIES = {
     "faiss": "faiss",
     "usearch": "usearch",
 }
-_AT_ONCE = 20_000
-_WORDS = (8, 40)
 
 Search = Callable[[Vectors], Sequence[int]]
 
 
-def make(folder: Path, count: int, queries: int) -> None:
-    """The matrix, the queries and the exact answers, as files."""
-    texts = documentation()
-    held_out = len(texts) // 20
-    embedder = open_embedder()
-    draw = random.Random(SEED)
-    with (folder / "vectors.f32").open("wb") as file:
-        for start in range(0, count, _AT_ONCE):
-            windows = list(_windows(texts[held_out:], min(_AT_ONCE, count - start), draw))
-            file.write(np.ascontiguousarray(embedder.embed(windows), FLOAT).data)
-    asked = embedder.embed(list(_windows(texts[:held_out], queries, draw)))
+def make(folder: Path, count: int, queries: int) -> str:
+    """The queries and the exact answers, as files; gives what the vectors are of."""
+    real = vectors(count)
+    asked = real.queries[:queries]
     np.save(folder / "queries.npy", asked)
-    np.save(folder / "truth.npy", nearest_many(open_matrix(folder / "vectors.f32", count, DIMENSION), asked, K)[0])
-
-
-def _windows(texts: Sequence[str], count: int, draw: random.Random) -> Iterator[str]:
-    while count:
-        words = draw.choice(texts).split()
-        length = draw.randint(*_WORDS)
-        if len(words) >= _WORDS[0]:
-            first = draw.randrange(max(len(words) - length, 0) + 1)
-            yield " ".join(words[first : first + length])
-            count -= 1
+    np.save(folder / "truth.npy", nearest_many(real.vectors, asked, K)[0])
+    return real.data
 
 
 def build(library: str, folder: Path, count: int) -> dict[str, Any]:
     """Seconds, and memory of this process."""
-    matrix = open_matrix(folder / "vectors.f32", count, DIMENSION)
+    matrix = open_matrix(matrix_file(count), count, DIMENSION)
     before = anonymous_mib(os.getpid())
     with Stopwatch() as watch:
         _build(library, folder, matrix)
@@ -189,7 +169,7 @@ def _load(library: str, folder: Path, count: int) -> Iterator[tuple[int, Search]
         case "ours" | "ours_int8" | "ours_lance":
             files = {role: Path(path) for role, path in json.loads((folder / f"{library}.json").read_text()).items()}
             engine = open_engine(_recipe(library)[0])
-            index = engine.open(Parts(folder / "vectors.f32", count, DIMENSION, files))
+            index = engine.open(Parts(matrix_file(count), count, DIMENSION, files))
             for breadth in EFS if library != "ours_int8" else (0,):
                 index.tune({"ours": {"efSearch": breadth}, "ours_int8": {}, "ours_lance": {"nprobes": breadth}}[library])
                 yield breadth, lambda query: index.search(query, K)[0].tolist()
@@ -234,7 +214,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="lakehouse-million-"))
     try:
         with Stopwatch() as watch:
-            make(folder, options.vectors, options.queries)
+            data = make(folder, options.vectors, options.queries)
         figures["embedding_and_truth_seconds"] = round(watch.wall, 1)
         for library in [name for name, module in LIBRARIES.items() if find_spec(module) is not None]:
             figures[library] = {**_child("build", library, folder, options.vectors), **_child("search", library, folder, options.vectors)}
@@ -246,7 +226,7 @@ def main() -> None:
         Bar("1M x 256, hnsw: the most memory of build and of search", "GiB", most, 6),
         Bar("1M x 256, hnsw: recall@10", "", ours["recall_at_10"], RECALL, at_least=True),
     )
-    write("million", figures, bars=bars, seed=SEED, data=f"{options.vectors} windows of words of botocore's documentation strings")
+    write("million", figures, bars=bars, seed=SEED, data=data)
 
 
 def _child(step: str, library: str, folder: Path, count: int) -> dict[str, Any]:

@@ -23,14 +23,15 @@ from typing import NamedTuple
 import numpy as np
 
 from engines.tuning.space import Graph, graph_of
+from engines.vectors.graph_costs import build_work, graph_bytes
 from state.trials import Trial
 
 _EXPONENTS = (0.8, 0.4)
 _MEASURED_SECONDS, _MEASURED_COUNT, _MEASURED_DIMENSION, _MEASURED = 34.0, 101_809, 256, Graph("hnsw", 32, 80)
 _PRIOR_WEIGHTS = (0.01, 0.1, 0.1)
 """How many trials the beginning of c, a and b is worth."""
-_LINK, _LABEL, _OVERHEAD = 4, 8, 54
-"""Bytes: a link, a label; a mutex of 40, a pointer of 8, a level of 4, a mark of 2."""
+_OVERHEAD = 46
+"""Bytes of an element while it is built beside those of `graph_bytes`: a mutex of 40, a level of 4, a mark of 2."""
 PROCESS_BYTES = 192 << 20
 """What a process holds that builds, before it builds: the interpreter and its libraries."""
 
@@ -91,12 +92,11 @@ def _features(graph: Graph) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 def _base(size: Size) -> float:
-    return math.log(size.chunks * math.log(size.chunks) * size.dimension)
+    return math.log(build_work(size.chunks, size.dimension))
 
 
 def _formula(graph: Graph, size: Size) -> float:
-    above = (graph.m * _LINK + _LINK) / max(1, graph.m - 1)
-    return size.chunks * (2 * graph.m * _LINK + _LINK + size.dimension * 4 + _LABEL + above + _OVERHEAD)
+    return graph_bytes(size.chunks, size.dimension, graph.m) + size.chunks * _OVERHEAD
 
 
 def _constant() -> float:

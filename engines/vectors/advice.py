@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 
+from engines.vectors.graph_costs import build_work, graph_bytes
 from engines.vectors.recommend import FLAT_UP_TO
 
 NEAR = 1.2
@@ -103,7 +104,8 @@ def predict(line: Measured, vectors: int, dimension: int) -> Prediction:
     memory, query, build = line.memory_bytes * more * wider, more * wider, more * wider
     match line.engine:
         case "hnsw":
-            memory, query, build = _graph_bytes(vectors, dimension, _LINKS[line.recipe]), deeper * wider, more * deeper * wider
+            memory, query = graph_bytes(vectors, dimension, _LINKS[line.recipe]), deeper * wider
+            build = build_work(max(vectors, 2), dimension) / build_work(line.vectors, line.dimension)
         case "lance":
             query = sqrt(more) * wider
     near = dimension == line.dimension and 1 / NEAR <= more <= NEAR
@@ -116,13 +118,6 @@ def predict(line: Measured, vectors: int, dimension: int) -> Prediction:
         measured=near,
         source=line.source,
     )
-
-
-def _graph_bytes(vectors: int, dimension: int, links: int) -> float:
-    """Of hnswlib 0.8: on the lowest level vector, 2 * links ids, their count and a label each; on one of `links` nodes a level more."""
-    lowest = dimension * _FLOAT + 2 * links * 4 + 4 + 8
-    upper = (links * 4 + 4) / (links - 1) + 8
-    return vectors * (lowest + upper)
 
 
 def _nearest(table: Sequence[Measured], size: int) -> list[Measured]:

@@ -278,9 +278,10 @@ class JobFailed(JobError):
 
 
 class JobCrashed(JobError):
-    """The job's process died without an answer. Worth a retry."""
+    """The job's process died without an answer. Worth a retry. `memory`: since it held more than it may, or than there was."""
 
     slug = "job-crashed"
+    memory = False
 
 
 class JobCancelled(JobError):

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from engines.jobs.entry import Entry
 from engines.jobs.failure import Failure
-from engines.jobs.process import WorkerProcess
+from engines.jobs.process import Ending, WorkerProcess
 from engines.jobs.throttle import Throttle
 
 
@@ -122,14 +122,18 @@ class Crew:
                     self._throttles[worker] = Throttle(worker, entry.job.cores)
                 worker.send(entry.job, entry.arguments, self._results)
             else:
-                self._news.ended(entry, _crash(entry, "died while it was idle"))()
+                self._news.ended(entry, _crash(entry, Ending("died while it was idle")))()
 
     def _next(self) -> tuple[Entry, WorkerProcess | None] | None:
         """Waits for a job and a place for it; the worker is None where one is to be started. None: shut down."""
         with self._changed:
             while not self._closed:
                 pause = self._end_idle()
-                if self._waiting and self._idle:
+                # what a bounded job may hold is counted from the beginning: it gets a process that holds nothing of an earlier one
+                fresh = bool(self._waiting) and self._waiting[0].job.memory is not None
+                if fresh and self._idle and self._alive >= self._size:
+                    self._idle.popleft()[0].end()  # its listener tells when it has made room
+                elif self._waiting and self._idle and not fresh:
                     return self._waiting.popleft(), self._idle.pop()[0]  # the one that rested least: the others may end
                 if self._waiting and self._alive < self._size:
                     self._alive += 1
@@ -176,12 +180,16 @@ class Crew:
             if "bucket_failure" in message:
                 self._news.bucket_failed(message["bucket_failure"])
                 continue
+            if "timed" in message:
+                if (throttle := self._throttles.get(worker)) is not None:
+                    throttle.owe(message["timed"])
+                continue
             self._unthrottle(worker)
             announce = self._news.ended(entry, Failure.from_dict(message["failed"]) if "failed" in message else None)
             self._rest(worker)
             announce()
         self._unthrottle(worker)
-        how = worker.reap()
+        ending = worker.reap()
         with self._changed:
             self._alive -= 1
             del self._listeners[worker]
@@ -189,7 +197,7 @@ class Crew:
             left = self._busy.pop(worker, None)
             self._changed.notify_all()
         if left is not None:
-            self._news.ended(left, _crash(left, how))()
+            self._news.ended(left, _crash(left, ending))()
 
     def _unthrottle(self, worker: WorkerProcess) -> None:
         """Its job has ended: it is free to hear of the next."""
@@ -205,5 +213,5 @@ class Crew:
             self._changed.notify_all()
 
 
-def _crash(entry: Entry, how: str) -> Failure:
-    return Failure.crashed(f"The process of {entry.job.kind} job {entry.job.id} {how}.")
+def _crash(entry: Entry, ending: Ending) -> Failure:
+    return Failure.crashed(f"The process of {entry.job.kind} job {entry.job.id} {ending.how}.", memory=ending.memory)

@@ -48,9 +48,9 @@ class Failure:
         )
 
     @classmethod
-    def crashed(cls, message: str) -> Failure:
-        """For a process that died without a word."""
-        return cls(f"{JobCrashed.__module__}:{JobCrashed.__qualname__}", JobCrashed.slug, message)
+    def crashed(cls, message: str, *, memory: bool = False) -> Failure:
+        """For a process that died without a word. memory: for want of it."""
+        return cls(f"{JobCrashed.__module__}:{JobCrashed.__qualname__}", JobCrashed.slug, message, details={"memory": memory})
 
     def error(self) -> LakehouseError:
         """A new exception; to be raised by whoever asked for the job."""

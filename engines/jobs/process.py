@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from engines.jobs.job import Job
 from state import failpoints
@@ -23,12 +23,30 @@ HELD_TOO_MUCH = 77
 """The exit code of a worker that ended itself, since its job held more memory than it may."""
 
 
+class Ending(NamedTuple):
+    """How a process ended, in words. memory: for want of it, beyond doubt."""
+
+    how: str
+    memory: bool = False
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed so far since memory had run out, of all on this machine; 0 where it does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return 0
+
+
 class WorkerProcess:
     """A running `python -m engines.jobs.worker`. `send` and `messages` are for one thread each; the rest is thread-safe."""
 
     def __init__(self) -> None:
         """Starts it, without waiting for it to be up. Raises OSError."""
         self.killed = False
+        self._oom_kills = oom_kills()
         # Our own import path, and never the current folder: that is the user's repository, with a `specs/` of its own.
         path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
         self._process = subprocess.Popen(
@@ -45,6 +63,7 @@ class WorkerProcess:
 
     def send(self, job: Job, arguments: str, results: Path) -> None:
         """Hands over a job, its arguments as JSON text. No error if the worker is dead: `messages` ends, then."""
+        self._oom_kills = oom_kills()
         request = {
             "id": job.id,
             "function": job.function,
@@ -84,15 +103,17 @@ class WorkerProcess:
         self.killed = True
         self._process.kill()
 
-    def reap(self) -> str:
+    def reap(self) -> Ending:
         """After `messages` has ended: waits for the process, and says how it ended."""
         code = self._process.wait()
         self.end()
         assert self._process.stdout is not None
         self._process.stdout.close()
         if code == HELD_TOO_MUCH:
-            return "held more memory than it may, and was ended"
+            return Ending("held more memory than it may, and was ended", memory=True)
         if code >= 0:
-            return f"ended with exit code {code}"
+            return Ending(f"ended with exit code {code}")
         name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else f"signal {-code}"
-        return f"was killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+        if -code == signal.SIGKILL and not self.killed and oom_kills() > self._oom_kills:
+            return Ending(f"was killed by {name}, since the machine ran out of memory", memory=True)
+        return Ending(f"was killed by {name}")

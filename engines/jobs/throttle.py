@@ -3,7 +3,9 @@ they would have given it.
 
 What may be taken grows with time and is kept up to `BURST` seconds of it, so that a process that waited takes no more afterwards; what
 was taken beyond is owed. With a look every `TICK` seconds, a process of several threads overdraws some hundredths of a second at most,
-which over ten seconds is far below a tenth. Where the kernel does not tell CPU times (elsewhere than on Linux) nothing is throttled.
+which over ten seconds is far below a tenth. While something is timed (`timed.py`) it is not stopped until it owes `OWED` seconds, and it
+pays for them afterwards: with the rest that stays below a tenth as well. Where the kernel does not tell CPU times (elsewhere than on
+Linux) nothing is throttled.
 
 `Allowance` is pure; `Throttle` is a thread for each job that has a limit. A process that is stopped is killed like any other.
 """
@@ -20,6 +22,7 @@ from typing import Protocol
 
 TICK = 0.02
 BURST = 0.05
+OWED = 0.6
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,16 +42,17 @@ class Held(Protocol):
 
 @dataclass(slots=True)
 class Allowance:
-    """CPU seconds that may be taken now; below 0 they are owed. cores: what is given a second."""
+    """CPU seconds that may be taken now; below 0 they are owed. cores: what is given a second. owing: whether they may be, for now."""
 
     cores: float
     left: float = 0.0
     held: bool = False
+    owing: bool = False
 
     def tick(self, elapsed: float, used: float) -> bool:
         """Whether the process is to be held from now on. Both since the last tick: seconds, and CPU seconds of all threads."""
         self.left = min(self.left + self.cores * elapsed, self.cores * BURST) - used
-        self.held = self.left < 0
+        self.held = self.left < (-self.cores * OWED if self.owing else 0)
         return self.held
 
 
@@ -62,6 +66,10 @@ class Throttle:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"throttle-{process.pid}", daemon=True)
         self._thread.start()
+
+    def owe(self, owing: bool) -> None:
+        """Whether something is timed from now on."""
+        self._allowance.owing = owing
 
     def end(self) -> None:
         """The process is free; returns when nothing holds it any more."""

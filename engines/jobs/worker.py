@@ -1,8 +1,8 @@
 """A job worker process: `python -m engines.jobs.worker PARENT`, started by the executor only.
 
 Reads jobs as lines of JSON from its stdin and runs them one after the other. Writes lines of JSON to its stdout: `{"progress": [done,
-total]}`, `{"bucket_failure": …}` for an operation of a bucket that failed, then `{"done": …}` once the result is durable, or
-`{"failed": …}`. What a job prints goes to stderr.
+total]}`, `{"bucket_failure": …}` for an operation of a bucket that failed, `{"timed": true}` or false (`timed.py`), then `{"done": …}`
+once the result is durable, or `{"failed": …}`. What a job prints goes to stderr.
 It must never outlive its parent, nor be in the way of the daemon's answers: niced, batch scheduled, ended by the kernel with the
 thread that started it and, elsewhere than on Linux, by the end of stdin. Next: `process.py`, the other end.
 """
@@ -28,6 +28,7 @@ from engines.jobs.job import Done
 from engines.jobs.lifeline import die_with
 from engines.jobs.process import HELD_TOO_MUCH
 from engines.jobs.results import JobResults
+from engines.jobs.timed import said_to
 from state import failpoints
 from state.errors import StateError
 from state.failures import Failures
@@ -91,7 +92,7 @@ def _run(request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> Non
 
     failures = Failures()
     failures.listen(lambda failure: send({"bucket_failure": failure.to_row()}))
-    with _bounded(request["memory"]):
+    with _bounded(request["memory"]), said_to(lambda begins: send({"timed": begins})):
         outcome = call(request["function"], request["arguments"], progress, failures)
     if isinstance(outcome, Done):
         try:

@@ -6,7 +6,9 @@ here, and thrown away: it ranks recipes for a part of the cost, and its recall i
 Recall counts a hit that is as near as the last right one as right (`TIE`): chunks of one text are one answer. By id it is told as well.
 Each query is timed alone, several times, and its shortest time counts, since what comes between from elsewhere only makes it longer; then
 all of them by several threads at once. The job has its priority lowered like all jobs: on a busy machine every figure is worse, for every
-trial alike. Next: `truth_file.py`, `intervals.py`.
+trial alike. A job that is kept to a share of the processors is not stopped while it loads, nor while several threads ask: it owes that
+time. A stop lengthens no shortest time. It does lengthen a build, whose CPU seconds are told as well.
+Next: `truth_file.py`, `intervals.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.jobs.timed import timed
 from engines.peak_memory import forget_peak, peak
 from engines.trials.intervals import Counts, recall, wilson
 from engines.trials.sample import Sample, sampled
@@ -114,12 +117,14 @@ def _opened(task: MeasureTask, truth: Truth, clock: Clock) -> Iterator[_Opened]:
     store = job_store(task.target)  # what it stages goes with it
     if task.build is not None and task.paths is not None:
         paths = {role: Path(path) for role, path in task.paths.items()}
-        started = clock()
-        index, table = open_build(task.build, paths, task.searches[0], partial(_folder, store))
+        with timed():
+            started = clock()
+            index, table = open_build(task.build, paths, task.searches[0], partial(_folder, store))
+            load_seconds = clock() - started
         facts = {
             "build_seconds": task.build.seconds,
             "build_cpu_seconds": task.build.cpu_seconds or None,
-            "load_seconds": clock() - started,
+            "load_seconds": load_seconds,
             "peak_bytes": task.build.peak_bytes or None,
         }
         yield _Opened(index, open_matrix(paths["vectors"], task.build.count, task.build.dimension), truth, facts, table)
@@ -146,10 +151,12 @@ def _built(task: MeasureTask, sample: Sample, folder: Path, clock: Clock) -> _Op
     started, cpu, held = clock(), time.process_time(), forget_peak()
     files = engine.build(sample.matrix, task.parameters, stage, threads=1, progress=lambda done, total: None)
     taken = {"build_seconds": clock() - started, "build_cpu_seconds": time.process_time() - cpu, "peak_bytes": max(0, peak() - held)}
-    started = clock()
     count, dimension = sample.matrix.shape
-    index = engine.open(Parts(sample.path, count, dimension, files, task.searches[0]))
-    return _Opened(index, sample.matrix, sample.truth, {**taken, "load_seconds": clock() - started})
+    with timed():
+        started = clock()
+        index = engine.open(Parts(sample.path, count, dimension, files, task.searches[0]))
+        taken["load_seconds"] = clock() - started
+    return _Opened(index, sample.matrix, sample.truth, taken)
 
 
 def _measured(opened: _Opened, clock: Clock) -> dict[str, Any]:
@@ -254,7 +261,7 @@ def _together(index: VectorIndex, vectors: Vectors, allowed: Sequence[Mask | Non
             taken.append((clock() - started) * 1e6)
         return taken
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with timed(), ThreadPoolExecutor(_THREADS) as pool:
         parts = [asked[start::_THREADS] for start in range(_THREADS)]
         started = clock()
         taken = [one for part in pool.map(work, parts) for one in part]

@@ -12,6 +12,7 @@ from typing import Any
 
 from engines.errors import FileRefused
 from engines.jobs.job import Progress
+from engines.jobs.timed import timed
 from state.buckets import job_store
 from state.errors import ObjectCorrupt
 from state.local_store import LocalStore
@@ -73,6 +74,11 @@ def spin(arguments: Mapping[str, Any], progress: Progress) -> float:
     while (taken := time.process_time()) < arguments["seconds"]:
         pass
     return taken
+
+
+def time_something(arguments: Mapping[str, Any], progress: Progress) -> str:
+    with timed():
+        return "timed"
 
 
 def leave(arguments: Mapping[str, Any], progress: Progress) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,16 @@ from hypothesis import strategies as st
 from engines.jobs import throttle as module
 from engines.jobs.executor import Executor, JobLimits
 from engines.jobs.job import Done, Failed, Job
-from engines.jobs.throttle import TICK, Allowance, Throttle, cpu_seconds
+from engines.jobs.throttle import OWED, TICK, Allowance, Throttle, cpu_seconds
 
 SECONDS = 10.0
 
 
 def spend(
-    cores: float, threads: Callable[[float], float], ticks: Callable[[int], float] = lambda number: TICK
+    cores: float,
+    threads: Callable[[float], float],
+    ticks: Callable[[int], float] = lambda number: TICK,
+    owing: Callable[[float], bool] = lambda now: False,
 ) -> list[tuple[float, float]]:
     """A process with so many busy threads at each instant, looked at by an allowance; (instant, CPU seconds so far) at each look."""
     allowance, now, used, held, found = Allowance(cores), 0.0, 0.0, False, [(0.0, 0.0)]
@@ -29,6 +33,7 @@ def spend(
         elapsed = ticks(number)
         taken = 0.0 if held else threads(now) * elapsed
         now, used, number = now + elapsed, used + taken, number + 1
+        allowance.owing = owing(now)
         held = allowance.tick(elapsed, taken)
         found.append((now, used))
     return found
@@ -65,6 +70,24 @@ def test_looks_that_come_late_are_made_up_for(ticks: list[float], cores: float) 
     """On a busy machine: one thread, which is all that a build is."""
     found = shares(spend(cores, lambda now: 1.0, lambda number: ticks[number % len(ticks)]))
     assert max(found) <= 1.1 * cores + 0.03
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("processors", [1, 2, 8])
+def test_what_is_timed_is_owed_and_stays_within_a_tenth(share: float, processors: int) -> None:
+    """For a second in every three; all processors are busy."""
+    cores = share * processors
+    found = spend(cores, lambda now: processors, owing=lambda now: now % 3 < 1)
+    assert max(shares(found)) <= 1.1 * cores
+    assert min(shares(found)) >= 0.9 * cores
+    plain, timed = Allowance(cores), Allowance(cores, owing=True)
+    taken = cores * OWED * 0.9
+    assert plain.tick(0.01, taken)
+    assert not timed.tick(0.01, taken), "it is not stopped at once"
+    timed.owing = False
+    assert timed.tick(0.01, 0.0), "but has to pay"
+    assert timed.tick(0.4, 0.0)
+    assert not timed.tick(0.2, 0.0)
 
 
 class Process:
@@ -121,6 +144,20 @@ def test_a_job_with_a_limit(tmp_path: Path) -> None:
         then = ended(executor, free, over)
         assert isinstance(then, Done)
         assert then.result["sum"] == 3
+    finally:
+        executor.shutdown()
+
+
+def test_a_job_says_what_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[bool] = []
+    monkeypatch.setattr(Throttle, "owe", lambda self, owing: said.append(owing))
+    over = threading.Event()
+    executor = Executor(tmp_path, JobLimits(workers=1), lambda _: over.set())
+    try:
+        job = Job("time", "time", "jobs_under_test:time_something", {}, 1, "X/a", apart=True, cores=0.5)
+        assert ended(executor, job, over) == Done("timed")
+        assert said == [True, False]
+        assert ended(executor, replace(job, id="free", cores=None), over) == Done("timed"), "there is nobody to say it to"
     finally:
         executor.shutdown()
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from engines.errors import FileRefused, JobCancelled, JobCrashed, JobFailed
+from engines.jobs import process
 from engines.jobs.executor import Executor, JobLimits
 from engines.jobs.job import Done, Ended, Failed, Job, JobState, Queued, Running
 from engines.jobs.worker import RESULT_WRITTEN
@@ -247,7 +248,8 @@ def test_a_process_that_dies_is_a_crash_and_the_next_attempt_may_do_better(bench
         state = bench.finish(task, retry=True)
         assert isinstance(state, Failed)
         assert isinstance(state.error, JobCrashed)
-        assert "was killed by SIGKILL (out of memory?)" in str(state.error)
+        assert str(state.error).endswith("was killed by SIGKILL.")
+        assert not state.error.memory, "nobody knows that it was for that"
         assert state.attempts == attempt
     assert bench.finish(task, retry=True) == Done(2)
 
@@ -263,8 +265,34 @@ def test_a_process_that_holds_too_much_is_ended(bench: Bench, tmp_path: Path) ->
     failed = bench.finish(hungry)
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, JobCrashed)
+    assert failed.error.memory
     assert "held more memory than it may, and was ended" in str(failed.error)
     assert isinstance(bench.finish(replace(job("add", numbers=[1]), memory=300 << 20)), Done)
+
+
+def test_what_the_kernel_kills_for_want_of_memory_says_so(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel's count of such kills, which is one more once the process is dead."""
+    log = tmp_path / "log"
+    monkeypatch.setattr(process, "oom_kills", lambda: int(log.exists()))
+    failed = bench.finish(job("die", log=str(log), deaths=1))
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, JobCrashed)
+    assert failed.error.memory
+    assert "was killed by SIGKILL, since the machine ran out of memory" in str(failed.error)
+
+
+def test_a_bounded_job_gets_a_process_that_holds_nothing_of_another(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "jobs", workers=1)
+    try:
+        first, second = bench.finish(job("add", 1, numbers=[1])), bench.finish(job("add", 2, numbers=[1]))
+        bounded = bench.finish(replace(job("add", 3, numbers=[1]), memory=300 << 20))
+        after = bench.finish(job("add", 4, numbers=[1]))
+        pids = [state.result["pid"] for state in (first, second, bounded, after) if isinstance(state, Done)]
+        assert len(pids) == 4
+        assert pids[0] == pids[1] != pids[2] == pids[3]
+        assert len(bench.executor.worker_pids()) == 1
+    finally:
+        bench.executor.shutdown()
 
 
 def test_an_idle_worker_that_dies_costs_nothing(bench: Bench) -> None:

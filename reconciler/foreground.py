@@ -1,7 +1,8 @@
 """`lakectl apply`: a writer in the foreground that ends when the world matches, or cannot.
 
 Converged means: every object was visited for this revision, nothing waits, no job runs, and all is Ready. What waits for
-something that nobody is making, what is Stalled, and what failed three times in a row ends the wait as a problem.
+something that nobody is making, what is Stalled, and what failed three times in a row ends the wait as a problem. A TrialBudget tries
+recipes for as long as it may, which nothing waits for: it is told as `searching`.
 """
 
 import asyncio
@@ -32,13 +33,23 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """How it ended. `problems` are the statuses that are not Ready, in the order of `objects`."""
+    """How it ended. `problems` are the statuses that are not Ready, in the order of `objects`, without those of searches that go on."""
 
     converged: bool
     revision: str
     problems: tuple[Status, ...]
     objects: tuple[Status, ...]
     seconds: float
+
+    @property
+    def searching(self) -> tuple[Status, ...]:
+        """Of budgets whose search has not ended."""
+        return tuple(status for status in self.objects if searches(status))
+
+
+def searches(status: Status) -> bool:
+    """Whether it is of a budget whose search has not ended."""
+    return status.ready != "True" and status.reason == reasons.TUNING
 
 
 async def apply_here(place: Place, settings: Settings, *, seconds: float, told: Callable[[Progress], None]) -> Convergence:
@@ -92,7 +103,7 @@ def _held_up(assembly: Assembly, key: Key) -> bool:
     status = assembly.state.statuses.get(str(key))
     if status.reason == reasons.AWAITING_OTHERS:
         return assembly.state.statuses.get(str(status.detail.get("blockedBy"))).ready != "True"
-    return status.reason == reasons.SUSPENDED
+    return status.reason == reasons.SUSPENDED or searches(status)
 
 
 def _progress(assembly: Assembly) -> Progress:
@@ -117,6 +128,6 @@ def _ending(assembly: Assembly, seconds: float) -> Convergence:
             status = Status(name, "Unknown", reasons.NOT_OBSERVED, "it was not looked at before the time was up")
         objects.append(status)
     extra = [status for name, status in statuses.items() if name not in wanted and status.ready != "True"]
-    problems = [status for status in (*objects, *extra) if status.ready != "True"]
+    problems = [status for status in (*objects, *extra) if status.ready != "True" and not searches(status)]
     read = assembly.world.revision
     return Convergence(read is not None and not problems, read or "", tuple(problems), tuple(objects), seconds)

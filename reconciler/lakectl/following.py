@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 
 from reconciler.errors import DaemonRefused
-from reconciler.foreground import Convergence, Progress
+from reconciler.foreground import Convergence, Progress, searches
 from reconciler.lakectl.asking import AskedDaemon, find_daemon
 from reconciler.lakectl.here import Here
 from reconciler.lakectl.observation import Observation, Writer
@@ -87,7 +87,7 @@ def follow(here: Here, place: Place, writer: Writer, timeout: float, session: Se
     _until_read(daemon, revision, writer)
     with progress_shown(session.terminal) as told:
         seen = _until_settled(daemon, wanted, began + timeout, told)
-    problems = tuple(status for status in seen.statuses if status.ready != "True")
+    problems = tuple(status for status in seen.statuses if status.ready != "True" and not searches(status))
     converged = not problems and wanted.visited(seen.statuses)
     return Convergence(converged, revision, problems, seen.statuses, time.monotonic() - began)
 
@@ -120,12 +120,13 @@ def _until_settled(daemon: AskedDaemon, wanted: Wanted, deadline: float, told: C
 
 
 def _ready(seen: Observation) -> bool:
-    return all(status.ready == "True" for status in seen.statuses)
+    return all(status.ready == "True" or searches(status) for status in seen.statuses)
 
 
 def _ended(seen: Observation) -> bool:
     """Whether nothing moves by itself any more: what waits, waits for something that does not move either."""
-    return all(status.ready == "True" or status.reason in _STANDING or standing(status) in ("stalled", "held") for status in seen.statuses)
+    left = (status for status in seen.statuses if status.ready != "True" and not searches(status))
+    return all(status.reason in _STANDING or standing(status) in ("stalled", "held") for status in left)
 
 
 def _progress(seen: Observation) -> Progress:

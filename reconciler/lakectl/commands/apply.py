@@ -25,7 +25,8 @@ from state.failpoints import arm
 USAGE = "[PATH | REVISION] [--timeout DURATION] [-o FORMAT]"
 DESCRIPTION = """
 Reconcile a commit, or a folder of specs, until everything is ready, and show how far it is.
-Ends with 0 if it converged, else with 1 and the reasons. Where a daemon looks after the same
+Ends with 0 if it converged, else with 1 and the reasons. It does not wait until a TrialBudget has
+tried all it may: a daemon does that, and `lakectl wait TrialBudget/NAME` waits. Where a daemon looks after the same
 state it is asked to do it, and only for the commit that it follows.
 """
 EXAMPLES = """
@@ -87,6 +88,7 @@ def show(ended: Convergence, form: str, session: Session, writer: Writer | None)
             "revision": ended.revision,
             "seconds": round(ended.seconds, 3),
             "objects": [status.to_document() for status in ended.objects],
+            "searching": [status.object for status in ended.searching],
             "problems": [status.to_document() for status in ended.problems],
         }
         emit(terminal, document, form)
@@ -98,6 +100,9 @@ def show(ended: Convergence, form: str, session: Session, writer: Writer | None)
         terminal.line()
         sign = terminal.style(terminal.mark("✔", "+"), "green", "bold")
         terminal.line(f"{sign}  {summary(seen, terminal)}; commit {short(ended.revision)} converged in {took(ended.seconds)}.")
+        for status in ended.searching:
+            goes_on = "tries recipes when a daemon runs: `lakectl daemon`" if writer is None else "goes on to try recipes"
+            terminal.line(f"   {status.object} {goes_on}; `lakectl wait {status.object}` waits for the end.")
         return 0
     for line in rows(Observation(ended.revision, ended.problems, writer=seen.writer), terminal, session.clock(), wide=False):
         terminal.line(line)

@@ -141,7 +141,9 @@ class TrialRoutes:
 
     def _page(self, name: str, reader: Reader, asked: TrialParameters) -> dict[str, Any]:
         trials = self._trials(name, reader)
-        proposed = open_proposal(self.source.read(TUNING), name, frozenset(trial.trial for trial in trials))
+        state = self.catalog.get(f"Index/{name}")
+        truths = {truth.digest for truth in state.index.truths.values()} if state is not None and state.index is not None else set()
+        proposed = open_proposal(self.source.read(TUNING), name, frozenset(trial.trial for trial in trials), truths)
         return page(trials, asked) | {"next": None if proposed is None else proposal(proposed)}
 
     def _trials(self, name: str, reader: Reader) -> tuple[Trial, ...]:

@@ -172,7 +172,17 @@ def make_kinds(
     )
     runs = TrialRuns(state.catalog, state.buckets, state.objects, executor, builds, trials)
     budget = TrialBudgetController(
-        state.catalog, executor, index, runs, statuses, trials, tuning, world.resource, partial(world.resources, "TrialBudget"), state.clock
+        state.catalog,
+        executor,
+        index,
+        runs,
+        statuses,
+        trials,
+        tuning,
+        world.resource,
+        partial(world.resources, "TrialBudget"),
+        state.clock,
+        stays=state.lease is None or bool(state.lease.holder.address),
     )
     built: dict[str, Any] = {
         "Bucket": bucket,

@@ -1,4 +1,4 @@
-"""What budgets did to tune indexes, as the stream `tuning` keeps it: begun, proposed, refused, failed, chosen, advised, ended.
+"""What budgets did to tune indexes, as the stream `tuning` keeps it: begun, proposed, refused, failed, chosen, advised, ended, removed.
 
 A budget keeps no state of its own. With the trials, these notes are all that it goes by after a restart: what it has spent, what it is
 about to try, and why it ended. An account is what belongs to one spec of a budget and one set of answers: other limits, or other rows, open
@@ -10,7 +10,7 @@ another account, and what was measured is still known.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, Self
 
@@ -20,7 +20,7 @@ from state.catalog.indexes import Choice
 from state.streams.stream import Streams
 
 STREAM = "tuning"
-StepName = Literal["begun", "proposed", "refused", "failed", "chosen", "advised", "ended"]
+StepName = Literal["begun", "proposed", "refused", "failed", "chosen", "advised", "ended", "removed"]
 _JSON = ("params", "searches", "trials", "detail")
 _SETTLED = ("chosen", "advised")
 
@@ -108,11 +108,21 @@ class TuningBook:
         with self._lock:
             return frozenset(note.name for note in self._all() if note.index == index and note.name and note.step in _SETTLED)
 
+    def close(self, budget: str) -> None:
+        """Nobody wants it any more: notes that, once, where anything is known of it. Durable on return."""
+        notes = self.of(budget)
+        if notes and notes[-1].step != "removed":
+            last = notes[-1]
+            self.add(Note(budget, last.index, last.spec, last.truth, "removed", "no spec asks for it"))
+
     def held(self, index: str) -> frozenset[str]:
-        """Digests of the builds that budgets still need: the newest that each tries, and the newest that it settled on."""
+        """Digests of the builds that budgets still need, those apart that were removed: the newest that each tries, and the newest that it
+        settled on."""
         with self._lock:
-            notes = [note for note in self._all() if note.index == index and note.detail.get("build")]
-        newest = {(note.budget, note.step in _SETTLED): note.detail["build"] for note in notes if note.step in ("proposed", *_SETTLED)}
+            notes = [note for note in self._all() if note.index == index]
+        last = {note.budget: note.step for note in notes}
+        needed = [note for note in notes if note.detail.get("build") and last[note.budget] != "removed"]
+        newest = {(note.budget, note.step in _SETTLED): note.detail["build"] for note in needed if note.step in ("proposed", *_SETTLED)}
         return frozenset(newest.values())
 
     def _all(self) -> list[Note]:
@@ -122,7 +132,7 @@ class TuningBook:
 
 
 def _choice(note: Note) -> Choice:
-    return Choice(note.name, note.engine, dict(note.params), dict(note.searches[0]) if note.searches else {})
+    return Choice(note.name, note.engine, dict(note.params), dict(note.searches[0]) if note.searches else {}, undeclared=True)
 
 
 def unanswered(notes: Iterable[Note], measured: frozenset[str]) -> Note | None:
@@ -131,15 +141,19 @@ def unanswered(notes: Iterable[Note], measured: frozenset[str]) -> Note | None:
     for note in notes:
         if note.step == "proposed":
             last = note
-        elif note.step in ("failed", "ended"):
+        elif note.step in ("failed", "ended", "removed"):
             last = None
     return None if last is None or measured.issuperset(last.trials) else last
 
 
-def open_proposal(rows: Iterable[Mapping[str, Any]], index: str, measured: frozenset[str]) -> Note | None:
-    """What is to be measured next of an index. rows: the stream's, oldest first."""
+def open_proposal(rows: Iterable[Mapping[str, Any]], index: str, measured: frozenset[str], truths: Set[str]) -> Note | None:
+    """What is to be measured next of an index, in the last account of the budget that noted something last.
+
+    rows: the stream's, oldest first. truths: digests of the answers that the index is measured by now."""
     notes = [Note.from_row(row) for row in rows if row["index"] == index]
-    if not notes:
+    gone = {budget for budget, step in {note.budget: note.step for note in notes}.items() if step == "removed"}
+    left = [note for note in notes if note.budget not in gone]
+    if not left or left[-1].truth not in truths:
         return None
-    account = notes[-1].account
-    return unanswered((note for note in notes if note.account == account), measured)
+    account = left[-1].account
+    return unanswered((note for note in left if note.account == account), measured)

@@ -89,6 +89,8 @@ def _trial(wanted: Wanted, search: Mapping[str, Any], found: Mapping[str, Any], 
         "search": dict(search),
         "truth": wanted.truth.digest,
         "corpus": wanted.corpus.digest,
+        "chunks": wanted.corpus.chunks,
+        "dimension": wanted.corpus.dimension,
         "k": wanted.truth.k,
     }
     return Trial(

@@ -147,7 +147,6 @@ class IndexController:
             damaged=self._damaged(record, spec) if record is not None else frozenset(),
             unbuilt=unbuilt,
             measured=self._measured(record) if record is not None else {},
-            tuned=self._tuning.names(resource.key.name),
             held=self._tuning.held(resource.key.name),
             live=self._live(resource.key.name),
         )

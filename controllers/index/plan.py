@@ -165,7 +165,7 @@ def _void(spec: IndexSpec, choice: Choice, observed: Observed) -> str | None:
         return f"the spec names another model, {model_name(spec.embed.model)}"
     if spec.serve != "auto" and (choice.generation or choice.engine):
         return "the spec says what serves"
-    if choice.generation is None or choice.generation in observed.unbuilt or choice.generation in observed.tuned:
+    if choice.generation is None or choice.generation in observed.unbuilt or choice.by or choice.undeclared:
         return None
     declared = {candidate.generation for candidate in observed.candidates if candidate.declared}
     return None if choice.generation in declared else f"IndexGeneration/{choice.generation} is not declared any more"

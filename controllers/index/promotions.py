@@ -23,7 +23,7 @@ from specs.resource import Key, Resource
 from specs.suggestions import nearest
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Chosen
-from state.catalog.indexes import Choice, IndexRecord, ServingManifest
+from state.catalog.indexes import Build, Choice, IndexRecord, ServingManifest
 from state.catalog.tables import Table
 from state.requests import Request
 from state.tuning import TuningBook
@@ -95,8 +95,7 @@ class Promotions:
         named, build = model_name(spec.embed.model), record.builds[manifest.build]
         choice = Choice(None) if model == named else Choice(None, model=model, instead_of=named)
         if request.verb == "rollback" and spec.serve == "auto":
-            recipe = (build.engine, dict(build.parameters), dict(manifest.search))
-            choice = Choice(manifest.generation, *recipe, model=choice.model, instead_of=choice.instead_of)
+            choice = replace(self._exactly(index, manifest, build), model=choice.model, instead_of=choice.instead_of)
         cause = Cause(request.actor, request.reason or request.verb, revision)
         message = self._move(index, record, None if choice == Choice(None) else choice, manifest, cause)
         table, at = self._catalog.table(spec.dataset), manifest.tail or record.corpus_of(manifest)
@@ -147,8 +146,14 @@ class Promotions:
                 )
             build = kept[-1]
             manifest = manifest_of(record, build)
-        choice = by_same_model(Choice(manifest.generation, build.engine, dict(build.parameters), dict(manifest.search)), record)
+        choice = by_same_model(self._exactly(index, manifest, build), record)
         return choice, self._of(index, choice, table, record)
+
+    def _exactly(self, index: Resource, manifest: ServingManifest, build: Build) -> Choice:
+        """Of what served, recipe and all."""
+        name = manifest.generation
+        undeclared = name is not None and name not in {generation.key.name for generation in self._generations(index.key)}
+        return Choice(name, build.engine, dict(build.parameters), dict(manifest.search), undeclared=undeclared)
 
     def _of(self, index: Resource, choice: Choice, table: Table, record: IndexRecord) -> ServingManifest | None:
         """What answers by exactly this recipe, with the present rows; None while it has no build that can."""

@@ -87,7 +87,7 @@ class Observed:
         measured: what trials say of builds, by `way`.
         versions: by the models beside the one that is to serve.
         unavailable: models that the spec names and that cannot be opened, with the reason.
-        tuned: names of recipes that budgets settled on. held: builds that budgets still need.
+        held: builds that budgets still need.
         live: what is told of the recall of searches; None where nobody has looked.
     """
 
@@ -105,7 +105,6 @@ class Observed:
     measured: Mapping[str, Measured] = field(default_factory=dict, hash=False)
     versions: tuple["Version", ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
-    tuned: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
     live: Live | None = None
 

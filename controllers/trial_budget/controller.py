@@ -46,6 +46,8 @@ class TrialBudgetController:
         trials: what was measured. tuning: what budgets did.
         wanted: the spec in force of an object, None if nobody wants it. budgets: all of this kind in force.
         clock: whose time limits are. processors: of this machine.
+        stays: whether this process is a daemon; one that ends when all is ready tries nothing.
+        lowered: the recall of an index's searches, where it is below the gate; None elsewhere.
     """
 
     def __init__(
@@ -61,6 +63,9 @@ class TrialBudgetController:
         budgets: Callable[[], Iterable[Resource]],
         clock: Callable[[], datetime],
         processors: int | None = None,
+        *,
+        stays: bool = True,
+        lowered: Callable[[str], float | None] = lambda index: None,
     ) -> None:
         self._catalog = catalog
         self._executor = executor
@@ -70,7 +75,7 @@ class TrialBudgetController:
         self._tuning = tuning
         self._wanted = wanted
         self._processors = processors or os.cpu_count() or 1
-        self._sight = Sight(catalog, index, trials, tuning, wanted, budgets, clock, self._processors)
+        self._sight = Sight(catalog, index, trials, tuning, wanted, budgets, clock, self._processors, stays=stays, lowered=lowered)
 
     def observe(self, resource: Resource) -> Observed:
         """See `Sight.of`."""
@@ -91,8 +96,10 @@ class TrialBudgetController:
     def act(self, resource: Resource, step: TuningStep, revision: str) -> Started | None:
         """Raises PromotionRefused and state errors: all are retried. What a recipe does wrong is noted."""
         match step:
-            case Begin(why=why):
-                self._note(resource, revision, ("Normal", reasons.TUNING_BEGUN), self._blank(resource, "begun", why))
+            case Begin(why=why, account=account, gate=gate):
+                note = replace(self._blank(resource, "begun", why), spec=account.spec, truth=account.truth)
+                note = note if gate is None else replace(note, detail={"gate": gate})
+                self._note(resource, revision, ("Normal", reasons.TUNING_BEGUN), note)
             case Refuse(refused=refused, why=why):
                 graph, about = refused.graph, {"cause": refused.cause}
                 blank = self._blank(resource, "refused", f"{graph} is not tried: {why}")
@@ -113,8 +120,9 @@ class TrialBudgetController:
         return "what it chose goes on serving; its trials stay in system.trials"
 
     def remove(self, record: ObjectState, revision: str) -> None:
-        """Ends its jobs."""
+        """Ends its jobs, and its hold on builds."""
         self._executor.keep_only(record.object, frozenset())
+        self._tuning.close(record.object)
         self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 
     def _measure(self, resource: Resource, step: Measure, revision: str) -> Started | None:
@@ -167,7 +175,7 @@ class TrialBudgetController:
             message = f"{told(better.trial)} would serve better ({better.why}), and waits for a word, since {better.advice}: {command}"
             self._note(resource, revision, ("Normal", reasons.PROMOTION_PROPOSED), replace(note, message=message))
             return
-        # noted first: the index lets go of a choice whose name nobody knows
+        # noted first: `lakectl promote` finds it by its name
         self._tuning.add(note)
         hit(_AFTER_CHOICE)
         self._promotions.choose(index, choice, Cause(str(resource.key), better.why, revision))
@@ -191,5 +199,4 @@ def _cause(error: LakehouseError) -> WhyFailed:
     """What a failure says of recipes like the one that failed."""
     if isinstance(error, EngineUnsupported):
         return "engine"
-    # a process that was killed says no more than how: the executor's words tell its own limit, and the kernel's, from other deaths
-    return "memory" if isinstance(error, JobCrashed) and "memory" in str(error) else "other"
+    return "memory" if isinstance(error, JobCrashed) and error.memory else "other"

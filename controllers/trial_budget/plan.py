@@ -48,7 +48,7 @@ class Observed:
         account: the one of this spec and the present answers. notes: of it, oldest first. begin: why it is to begin; None once it has.
         open: what was proposed and is not measured. decision: what comes next, where nothing is open and the account has not ended.
         better: what is to serve instead; None where nothing is, or it does already. kept: why nothing else is to.
-        best: of what passes the gate. spent: by the account. weight: bytes of vectors.
+        best: of what passes the gate. spent: by the account. weight: bytes of vectors. gate: of the account; None for the spec's.
     """
 
     problem: Outcome | None = None
@@ -63,6 +63,7 @@ class Observed:
     spent: Spent = field(default_factory=Spent)
     seconds_left: float = 0.0
     weight: int = 0
+    gate: float | None = None
 
     @property
     def ended(self) -> Note | None:
@@ -72,9 +73,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Opens the account; its clock runs from here."""
+    """Opens the account; its clock runs from here. gate: which it asks for, where that is not the spec's."""
 
     why: str
+    account: Account
+    gate: float | None = None
     work: Work | None = None
 
     def summary(self) -> str:
@@ -149,11 +152,6 @@ TuningStep = Begin | Refuse | Measure | Settle | End
 """What a TrialBudget's plan is made of."""
 
 
-def not_built(spec: TrialBudgetSpec) -> str | None:
-    """What the spec asks for and this version does not have; None if it has all."""
-    return "`profile`" if spec.profile is not None else None
-
-
 def plan(resource: Resource, observed: Observed) -> tuple[TuningStep, ...]:
     """The next steps: refusals come with what is tried instead."""
     if observed.problem is not None:
@@ -161,7 +159,9 @@ def plan(resource: Resource, observed: Observed) -> tuple[TuningStep, ...]:
     if observed.better is not None:
         return (Settle(observed.better.why, observed.better),)
     if observed.begin is not None:
-        return (Begin(observed.begin),)
+        assert observed.account is not None
+        usual = observed.gate == resource.spec_as(TrialBudgetSpec).gate.recall_at_10
+        return (Begin(observed.begin, observed.account, None if usual else observed.gate),)
     if observed.ended is not None:
         return ()
     if observed.open is not None:
@@ -191,7 +191,8 @@ def _again(note: Note, observed: Observed) -> Measure:
 def _end(resource: Resource, observed: Observed, done: Done) -> End:
     if observed.best is None:
         spec = resource.spec_as(TrialBudgetSpec)
-        gate = f"no recipe passes the gate of {spec.gate.recall_at_10:g}"
+        wanted = spec.gate.recall_at_10 if observed.gate is None else observed.gate
+        gate = f"no recipe passes the gate of {wanted:g}"
         return End(done.why if done.hopeless else f"{gate}: {done.why}", reasons.GATE_NOT_MET)
     why = f"{done.why}; {observed.kept}" if observed.kept else done.why
     return End(why, reasons.BUDGET_SPENT if done.spent else "Succeeded")

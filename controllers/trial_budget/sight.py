@@ -8,7 +8,9 @@ from typing import Any
 from controllers.index.controller import IndexController
 from controllers.index.promotions import by_same_model
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
-from controllers.trial_budget.plan import Better, Observed, Spent, not_built
+from controllers.trial_budget.in_force import in_force, not_built
+from controllers.trial_budget.plan import Better, Observed, Spent
+from controllers.trial_budget.recall_drop import Drop, account_in_use, drop, gate_of
 from engines.trials.choice import passes
 from engines.tuning.facts import Attempt, Cause, Decision, Done, Facts
 from engines.tuning.objective import Weights, score
@@ -33,6 +35,9 @@ _LONGEST_NAME = 54
 _LOOK_AGAIN = 30.0
 """Seconds until a budget looks whether the one before it has gone: nobody tells it."""
 _CONFIRMED = Done("what serves is above the gate with the present rows as well")
+
+_ELSEWHERE = Waiting(reasons.TUNING, "recipes are tried while a daemon runs: `lakectl daemon`")
+"""Where this process ends with an `apply`: the clock of a search that it began would run out meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,9 @@ class Sight:
         budgets: Callable[[], Iterable[Resource]],
         clock: Callable[[], datetime],
         processors: int,
+        *,
+        stays: bool,
+        lowered: Callable[[str], float | None],
     ) -> None:
         self._catalog = catalog
         self._index = index
@@ -70,6 +78,8 @@ class Sight:
         self._budgets = budgets
         self._clock = clock
         self._processors = processors
+        self._stays = stays
+        self._lowered = lowered
 
     def of(self, resource: Resource) -> Observed:
         """Everything that the plan is made from."""
@@ -77,12 +87,19 @@ class Sight:
         if not isinstance(standing, Standing):
             return Observed(problem=standing)
         spec, every = resource.spec_as(TrialBudgetSpec), self._tuning.of(str(resource.key))
-        account, gate, weights = self.account(resource), spec.gate.recall_at_10, _weights(spec)
+        account, weights = self.account(resource), _weights(spec)
         notes = tuple(note for note in every if note.account == account)
         before = any(note.account[:2] == account[:2] and note.account != account for note in every)
         moved = before and not any(note.step == "proposed" for note in notes)
+        ignored = moved and not notes and spec.on_append == "ignore"
+        found = self._dropped(resource, standing) if ignored or any(note.step == "ended" for note in notes) else None
+        if found is not None and self._stays and found.account not in {note.account for note in every}:
+            return Observed(account=found.account, begin=found.why, gate=found.gate)
+        gate = gate_of(notes, spec.gate.recall_at_10)
         if moved and not notes and (ending := _moved(spec, standing)) is not None:
             return Observed(problem=ending, account=account)
+        if not self._stays and not any(note.step == "ended" for note in notes):
+            return Observed(problem=_ELSEWHERE, account=account)
         begun = next((note for note in notes if note.step == "begun"), None)
         seconds = (self._clock() - from_iso(begun.at)).total_seconds() if begun is not None else 0.0
         spent = _spent(notes, standing.trials, seconds)
@@ -91,10 +108,10 @@ class Sight:
         decision = None
         if begun is not None and open_ is None and not any(note.step == "ended" for note in notes):
             confirmed = moved and standing.incumbent is not None and passes(standing.incumbent, gate)
-            decision = Decision(_CONFIRMED) if confirmed else decide(self._facts(spec, standing, notes, spent, left), suggest)
+            decision = Decision(_CONFIRMED) if confirmed else decide(self._facts(spec, gate, standing, notes, spent, left), suggest)
         best = min((trial for trial in standing.whole if passes(trial, gate)), key=lambda trial: score(trial, weights), default=None)
         midst = begun is None or open_ is not None or (decision is not None and decision.midst)
-        better = "" if midst else self._better(resource, standing, notes)
+        better = "" if midst else self._better(resource, gate, standing, notes)
         why = "the rows or the queries changed, and what serves is tried again" if moved else _why_begin(every)
         corpus = standing.corpus
         return Observed(
@@ -109,10 +126,14 @@ class Sight:
             spent=spent,
             seconds_left=left,
             weight=corpus.chunks * corpus.dimension * 4,
+            gate=gate,
         )
 
     def account(self, resource: Resource) -> Account:
-        """Of the spec in force, and the answers that there are."""
+        """The one in use, of the spec in force and the answers that there are."""
+        return account_in_use(self._base(resource), self._tuning.of(str(resource.key)))
+
+    def _base(self, resource: Resource) -> Account:
         spec = resource.spec_as(TrialBudgetSpec)
         record = self._catalog.index(spec.index)
         truth = record.truths.get(spec.eval_set) if record is not None else None
@@ -121,6 +142,10 @@ class Sight:
     def name_of(self, resource: Resource, engine: str, parameters: Mapping[str, Any]) -> str:
         """What a recipe of this budget is called. parameters: of the build, complete or not: those of one budget are alike."""
         return f"{resource.key.name[:_LONGEST_NAME]}-{digest([engine, dict(parameters)])[:8]}"
+
+    def _dropped(self, resource: Resource, standing: Standing) -> Drop | None:
+        spec = resource.spec_as(TrialBudgetSpec)
+        return drop(self._lowered(spec.index), standing.incumbent, standing.record, self._base(resource), spec.gate.recall_at_10)
 
     def _standing(self, resource: Resource) -> Standing | Outcome:
         """The index and what it is measured by; or why there is nothing to do."""
@@ -141,23 +166,26 @@ class Sight:
             return Waiting(reasons.DEPENDENCY_NOT_READY, message, blocked_by=str(eval_set.key))
         trials = tuple(trial for trial in self._trials.of(spec.index) if trial.eval_set == spec.eval_set)
         whole = tuple(trial for trial in trials if trial.fidelity >= 1 and trial.detail.get("truth") == truth.digest)
-        return Standing(index, record, truth, seen.bases[0].corpus, trials, whole, _incumbent(record, whole))
+        corpus = seen.bases[0].corpus
+        return Standing(index, record, truth, corpus, trials, whole, _incumbent(record, corpus, whole))
 
     def _refused(self, resource: Resource, spec: TrialBudgetSpec) -> Outcome | None:
         if (missing := not_built(spec)) is not None:
             message = f"{missing} is not built in this version; leave it out, and the index's own builds are tuned"
             return Stalled(reasons.NOT_SUPPORTED, message)
-        first = min((b.key for b in self._budgets() if b.spec_as(TrialBudgetSpec).index == spec.index), default=resource.key)
-        if first >= resource.key:
-            return None
+        budgets = (budget for budget in self._budgets() if budget.spec_as(TrialBudgetSpec).index == spec.index)
+        found = in_force(budgets, self._catalog, self._wanted, self._clock())
+        if found is None or found.key == resource.key:
+            return None  # none of them can: each says why
+        first = found.key
         message = f"{first} tunes Index/{spec.index} already, and one budget does; remove one of them"
         return Stalled(reasons.TUNED_ALREADY, message, blocked_by=str(first), seconds=_LOOK_AGAIN)
 
-    def _facts(self, spec: TrialBudgetSpec, standing: Standing, notes: Sequence[Note], spent: Spent, left: float) -> Facts:
+    def _facts(self, spec: TrialBudgetSpec, gate: float, standing: Standing, notes: Sequence[Note], spent: Spent, left: float) -> Facts:
         given = spec.space
         return Facts(
             space=Space(tuple(given.engine), _pair(given.m), _pair(given.ef_construction), _pair(given.ef_search)),
-            gate=spec.gate.recall_at_10,
+            gate=gate,
             weights=_weights(spec),
             size=Size(standing.corpus.chunks, standing.corpus.dimension),
             trials=standing.trials,
@@ -173,25 +201,26 @@ class Sight:
             ),
         )
 
-    def _better(self, resource: Resource, standing: Standing, notes: Sequence[Note]) -> Better | str:
+    def _better(self, resource: Resource, gate: float, standing: Standing, notes: Sequence[Note]) -> Better | str:
         """What is to serve or to be proposed; or why nothing is that does not or was not yet."""
         spec, record = resource.spec_as(TrialBudgetSpec), standing.record
         if record.serving is not None and standing.incumbent is None:
             return "what serves is not measured yet"
-        servable = [trial for trial in standing.whole if trial.detail.get("build") in record.builds]
-        trial, why = judge(servable, standing.incumbent, spec.gate.recall_at_10, _weights(spec))
+        trial, why = judge(standing.whole, standing.incumbent, gate, _weights(spec))
         if trial is None:
             return why
-        build = record.builds[str(trial.detail["build"])]
-        name = build.generation or self.name_of(resource, build.engine, build.parameters)
-        choice = Choice(name, build.engine, dict(build.parameters), dict(trial.detail["search"]), by=str(resource.key))
+        search = dict(trial.detail["search"])
+        parameters = {name: value for name, value in trial.params.items() if name not in search}
+        # its build may be gone by now: the index makes it again before it serves
+        name = trial.generation or self.name_of(resource, trial.engine, parameters)
+        choice = Choice(name, trial.engine, parameters, search, by=str(resource.key))
         choice = by_same_model(choice, record)
         if record.choice == choice:
             return ""
         advice = _advice(spec, standing.index, record)
         if advice is not None and any(n.step == "advised" and (n.name, dict(n.searches[0])) == (name, dict(choice.search)) for n in notes):
             return ""
-        return Better(choice, build.digest, trial, why, advice)
+        return Better(choice, str(trial.detail["build"]), trial, why, advice)
 
 
 def _moved(spec: TrialBudgetSpec, standing: Standing) -> Outcome | None:
@@ -217,10 +246,11 @@ def _advice(spec: TrialBudgetSpec, index: Resource, record: IndexRecord) -> str 
     return None
 
 
-def _incumbent(record: IndexRecord, whole: Iterable[Trial]) -> Trial | None:
-    """The trial, by the present answers, of the recipe that serves, over whichever rows it serves them."""
+def _incumbent(record: IndexRecord, corpus: Corpus, whole: Iterable[Trial]) -> Trial | None:
+    """The trial, by the present answers in the corpus, of the recipe that serves, over whichever rows it serves them; None while it serves
+    by another model: recall and times of two models do not compare."""
     serving = record.serving
-    if serving is None:
+    if serving is None or record.corpus_of(serving).fingerprint != corpus.fingerprint:
         return None
     build = record.builds[serving.build]
     params = {**build.parameters, **serving.search}

@@ -43,22 +43,32 @@ class Size(NamedTuple):
     dimension: int
 
 
+class _Made(NamedTuple):
+    """A graph that was built: over so much, as this trial has it."""
+
+    graph: Graph
+    size: Size
+    trial: Trial
+
+
 class Predictor:
-    """Fitted to trials of one index; sizes are those of the chunks that each was built over."""
+    """Fitted to trials of one index, each at the size that it was built over; of one that does not tell it, nothing is learnt."""
 
     def __init__(self, trials: Iterable[Trial], full: Size) -> None:
-        """full: of all chunks; a trial of lower fidelity was of so many fewer."""
+        """full: of all chunks there are now."""
         self._full = full
-        found = [(graph, trial) for trial in trials if (graph := _graph(trial)) is not None]
-        self._time = {engine: self._fitted([pair for pair in found if pair[0].engine == engine]) for engine in {g.engine for g, _ in found}}
+        found = [_Made(graph, size, trial) for trial in trials if (graph := _graph(trial)) and (size := _size(trial))]
+        self._time = {
+            engine: self._fitted([one for one in found if one.graph.engine == engine]) for engine in {one.graph.engine for one in found}
+        }
         self._ratio: dict[str, float] = {}
-        for graph, trial in found:
-            peak, size = float(trial.detail.get("peak_bytes") or 0), self.size(trial.fidelity)
+        for graph, size, trial in found:
+            peak = float(trial.detail.get("peak_bytes") or 0)
             self._ratio[graph.engine] = max(self._ratio.get(graph.engine, 1.0), peak / _formula(graph, size))
 
     def size(self, fidelity: float) -> Size:
         """Of this share of the chunks."""
-        return Size(max(2, round(self._full.chunks * fidelity)), self._full.dimension)
+        return _share(self._full, fidelity)
 
     def cpu_seconds(self, graph: Graph, fidelity: float = 1.0) -> float:
         """Of building it."""
@@ -68,14 +78,14 @@ class Predictor:
         """Bytes that the process holds while it builds, at the most."""
         return PROCESS_BYTES + int(_formula(graph, self.size(fidelity)) * self._ratio.get(graph.engine, 1.0))
 
-    def _fitted(self, found: list[tuple[Graph, Trial]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def _fitted(self, found: list[_Made]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """float64 (3,): c, a, b. One build serves many trials: it counts once."""
-        taken = {(graph, trial.fidelity): float(trial.build_cpu_seconds or trial.build_seconds or 0) for graph, trial in found}
+        taken = {(graph, size): float(trial.build_cpu_seconds or trial.build_seconds or 0) for graph, size, trial in found}
         rows, wanted = [], []
-        for (graph, fidelity), seconds in taken.items():
+        for (graph, size), seconds in taken.items():
             if seconds > 0:
                 rows.append(_features(graph))
-                wanted.append(math.log(seconds) - _base(self.size(fidelity)))
+                wanted.append(math.log(seconds) - _base(size))
         weights = np.sqrt(np.array(_PRIOR_WEIGHTS))
         system = np.vstack([*rows, np.diag(weights)])
         solved: np.ndarray[tuple[int], np.dtype[np.float64]] = np.linalg.lstsq(system, np.array([*wanted, *(weights * _PRIOR)]))[0]
@@ -85,6 +95,16 @@ class Predictor:
 def _graph(trial: Trial) -> Graph | None:
     found = graph_of(trial)
     return None if found is None else found[0]
+
+
+def _size(trial: Trial) -> Size | None:
+    """What it was built over, which may be other rows than the present ones, or by another model."""
+    chunks, dimension = trial.detail.get("chunks"), trial.detail.get("dimension")
+    return None if chunks is None or dimension is None else _share(Size(chunks, dimension), trial.fidelity)
+
+
+def _share(size: Size, fidelity: float) -> Size:
+    return Size(max(2, round(size.chunks * fidelity)), size.dimension)
 
 
 def _features(graph: Graph) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

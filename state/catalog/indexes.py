@@ -267,6 +267,7 @@ class ServingManifest:
 class Choice:
     """What is to answer for an index by somebody's word, until another word: the IndexGeneration of this name as its spec has it, or, where
     `engine` is given, exactly this recipe, that has or once had the name. `by` is the TrialBudget whose word it is; "" for a person's.
+    `undeclared`: no spec declared the name when it was chosen, as none does that of a recipe which a TrialBudget found.
     `model`: the one that is to serve in the place of `instead_of`, which the spec named then; None for the spec's."""
 
     generation: str | None
@@ -276,10 +277,11 @@ class Choice:
     by: str = ""
     model: str | None = None
     instead_of: str | None = None
+    undeclared: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         known = {"generation": self.generation, "engine": self.engine}
-        said = {"by": self.by} if self.by else {}
+        said: dict[str, Any] = ({"by": self.by} if self.by else {}) | ({"undeclared": True} if self.undeclared else {})
         model = {} if self.model is None else {"model": self.model, "instead_of": self.instead_of}
         return known | {"parameters": dict(self.parameters), "search": dict(self.search)} | said | model
 

@@ -83,7 +83,7 @@ TRIALS = _stream(
 )
 TUNING = _stream(
     "tuning",
-    "What a TrialBudget did and why: begun, proposed, refused, failed, chosen, advised or ended, by spec and answers.",
+    "What a TrialBudget did and why: begun, proposed, refused, failed, chosen, advised, ended or removed, by spec and answers.",
     """budget index spec truth step message engine params:json searches:json fidelity:float64 trials:json name reason detail:json""",
 )
 ERRORS = _stream(

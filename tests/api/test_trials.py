@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from state.catalog.fold import ObjectState
-from state.catalog.indexes import Corpus, IndexRecord
+from state.catalog.indexes import Corpus, EvalTruth, IndexRecord
 from state.objects import ObjectRef
 from state.streams.schemas import TRIALS
 from state.trials import Trial, TrialBook
@@ -35,7 +35,7 @@ class Catalog:
         return {}
 
     def get(self, name: str) -> ObjectState | None:
-        record = IndexRecord("resumes", {"c": CORPUS})
+        record = IndexRecord("resumes", {"c": CORPUS}, truths={"e": EvalTruth("e", "t", "c", CORPUS.ref, 10, 500)})
         known = {"Index/resumes": ObjectState("Index/resumes", index=record), "Index/gone": ObjectState("Index/gone")}
         return known.get(name)
 
@@ -131,5 +131,7 @@ async def test_what_a_budget_measures_next(ask: Any, streams: Any) -> None:
         "budget": "TrialBudget/b", "engine": "hnsw", "params": {"m": 8}, "searches": [{"efSearch": 40}], "fidelity": 1.0,
         "trials": ["soon"], "why": "it looks good", "at": "2026-11-22T00:00:00.000Z",
     }  # fmt: skip
+    book.add(Note("TrialBudget/c", "resumes", "s", "former", "proposed", "it looks good", trials=("late",), **about))  # type: ignore[arg-type]
+    assert (await ask("/hnsw/trials/resumes"))[1]["next"] is None, "by answers that are no more"
     book.add(Note("TrialBudget/b", "resumes", "s", "t", "failed", "it broke", trials=("soon",)))
     assert (await ask("/hnsw/trials/resumes"))[1]["next"] is None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controllers.index import plan as index
-from controllers.trial_budget import plan as trial_budget
+from controllers.trial_budget import in_force as trial_budget
 from specs.parse import parse_file
 from specs.schema import FieldHelp, explain
 

@@ -308,6 +308,11 @@ class TestByHand:
     def test_a_word_ends_with_what_it_was_about(self, resource: Resource, choice: Choice, why: str) -> None:
         assert index.plan(resource, observed(replace(self.known, choice=choice), G1, self.better)) == (Unchoose(why),)
 
+    @pytest.mark.parametrize("choice", [Choice("t-1", "hnsw", by="TrialBudget/t"), Choice("t-1", "hnsw", undeclared=True)])
+    def test_a_recipe_that_no_spec_declares_needs_none(self, choice: Choice) -> None:
+        now = observed(replace(self.known, choice=choice), G1, self.better)
+        assert not any(isinstance(step, Unchoose) for step in index.plan(AUTO, now))
+
     def test_it_holds_while_its_generation_cannot_be_built(self) -> None:
         now = observed(replace(self.known, choice=Choice("g9")), G1, unbuilt=("g9",))
         assert not any(isinstance(step, Unchoose) for step in index.plan(AUTO, now))

@@ -9,11 +9,13 @@ import pytest
 
 from controllers.outcome import Ready, Stalled, Waiting
 from controllers.trial_budget.plan import Begin, Better, End, Measure, Observed, Refuse, Settle, Spent, conclude, plan, recipe
+from controllers.trial_budget.sight import _incumbent
 from engines.tuning.facts import Decision, Done, Refused, Try
 from engines.tuning.space import Graph
 from specs.parse import parse_file
 from state import reasons
-from state.catalog.indexes import Choice
+from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, ServingManifest
+from state.objects import ObjectRef
 from state.trials import Trial
 from state.tuning import Account, Note
 
@@ -44,7 +46,7 @@ BETTER = Better(Choice("b-1", "hnsw", {"m": 16}, {"efSearch": 40}, "TrialBudget/
 
 
 def test_it_begins() -> None:
-    assert plan(RESOURCE, replace(BEGUN, notes=(), begin="nothing was tried yet")) == (Begin("nothing was tried yet"),)
+    assert plan(RESOURCE, replace(BEGUN, notes=(), begin="nothing was tried yet")) == (Begin("nothing was tried yet", ACCOUNT),)
 
 
 def test_nothing_while_something_is_missing() -> None:
@@ -139,3 +141,20 @@ def test_advice_is_told_until_it_is_taken() -> None:
 def test_recipes_in_words() -> None:
     assert recipe("flat", {}) == "flat"
     assert recipe("lance", {"type": "IVF_HNSW_SQ", "partitions": None, "m": 8}, {"ef": 100}) == "lance type=IVF_HNSW_SQ m=8 ef=100"
+
+
+CORPUS = Corpus("c1", ObjectRef("lake", "k", 1, "0" * 64), 1, 1, "s", 1, "one/1", 4)
+BUILD = Build("b1", "g", "hnsw", {"m": 16, "seed": 100}, "c1", {}, 1, 4, 1.0)
+RECORD = IndexRecord("i", {"c1": CORPUS}, {"b1": BUILD}, ServingManifest("b1", "g", {"efSearch": 40}))
+
+
+def test_the_trial_of_what_serves() -> None:
+    own, other = trial(), trial(trial="y", params={"m": 16, "seed": 100, "efSearch": 80})
+    assert _incumbent(RECORD, CORPUS, [other, own]) == own
+    assert _incumbent(RECORD, replace(CORPUS, digest="c2"), [own]) == own, "over whichever rows"
+    assert _incumbent(RECORD, CORPUS, [other]) is None
+    assert _incumbent(replace(RECORD, serving=None), CORPUS, [own]) is None
+
+
+def test_a_trial_by_another_model_is_none_of_it() -> None:
+    assert _incumbent(RECORD, replace(CORPUS, digest="c2", fingerprint="two/1"), [trial()]) is None

@@ -42,7 +42,8 @@ class World:
     def trial(self, graph: Graph, breadth: int, fidelity: float, truth: str = "now", **more: Any) -> Trial:
         found = self.recall(graph, breadth, fidelity)
         seconds, p95_us = self.seconds(graph, fidelity), self.microseconds(graph, breadth, fidelity)
-        values = {"fidelity": fidelity, "truth": truth, "build_cpu_seconds": seconds, "build_seconds": seconds}
+        values: dict[str, Any] = {"fidelity": fidelity, "truth": truth, "build_cpu_seconds": seconds, "build_seconds": seconds}
+        values["detail"] = {"chunks": self.chunks} | more.pop("detail", {})
         return made(graph.engine, {**graph.parameters, "seed": 100}, graph.search(breadth), found, p95_us, **{**values, **more})
 
     def best(self, space: Space, gate: float) -> float:
@@ -76,6 +77,7 @@ def made(
     low = recall - MARGIN
     build = str(sorted(params.items()))
     detail = {"build": build, "search": dict(search), "truth": truth, "halves": [{"recall": recall, "low": low}] * 2}
+    detail |= {"chunks": 100_000, "dimension": 256}
     values: dict[str, Any] = {
         "trial": trial_id(build, search, truth, fidelity), "index": "i", "generation": None, "engine": engine,
         "params": {**params, **search}, "fidelity": fidelity, "eval_set": "e", "snapshot": "s", "recall_at_1": recall,

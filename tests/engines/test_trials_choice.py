@@ -32,11 +32,11 @@ def test_the_cheapest_above_the_gate() -> None:
     assert best(ALL) == FAST
     assert best(ALL, gate=0.95) == GOOD
     assert best(ALL, gate=0.99) is None
-    assert best([trial("a", 0.95, 9, build_seconds=9.0), trial("b", 0.95, 10, build_seconds=2.0)], "buildSeconds") == trial(
-        "b", 0.95, 10, build_seconds=2.0
+    assert best([trial("a", 0.95, 9, build_cpu_seconds=9.0), trial("b", 0.95, 10, build_cpu_seconds=2.0)], "buildSeconds") == trial(
+        "b", 0.95, 10, build_cpu_seconds=2.0
     )
     assert best([trial("a", 0.95, 9, memory_bytes=9), trial("b", 0.95, 10, memory_bytes=2)], "memory").trial == "b"  # type: ignore[union-attr]
-    assert best([trial("a", 0.95, 9, build_seconds=None), trial("b", 0.95, 10)], "buildSeconds").trial == "b"  # type: ignore[union-attr]
+    assert best([trial("a", 0.95, 9, build_cpu_seconds=None), trial("b", 0.95, 10)], "buildSeconds").trial == "b"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,19 @@ class TestPrediction:
         for graph in (Graph("hnsw", 16, 40), Graph("hnsw", 40, 300)):
             assert predictor.cpu_seconds(graph) == pytest.approx(seconds(graph, 1.0), rel=0.25)
 
+    def test_trials_of_former_rows_count_at_their_own_size(self) -> None:
+        """A tenth as many rows, by vectors of half the length, say the same of a machine; and what tells no size says nothing."""
+        graph, former, full = Graph("hnsw", 16, 80), Size(10_000, 128), Size(100_000, 256)
+        seconds = 2 * Predictor([], former).cpu_seconds(graph)
+        peak = 3 * (Predictor([], former).memory(graph) - PROCESS_BYTES)
+        about = {"peak_bytes": peak, "chunks": former.chunks, "dimension": former.dimension}
+        trial = World().trial(graph, 40, 1.0, truth="former", build_cpu_seconds=seconds, detail=about)
+        predictor, plain = Predictor([trial], full), Predictor([], full)
+        assert predictor.cpu_seconds(graph) / plain.cpu_seconds(graph) == pytest.approx(2, rel=0.05)
+        assert (predictor.memory(graph) - PROCESS_BYTES) / (plain.memory(graph) - PROCESS_BYTES) == pytest.approx(3, rel=0.01)
+        unknown = World().trial(graph, 40, 1.0, detail={**about, "chunks": None})
+        assert Predictor([unknown], full).memory(graph) == plain.memory(graph)
+
     def test_memory_is_what_hnswlib_allocates(self) -> None:
         """What its file has, and what it keeps beside it for each element."""
         count, dimension, m = 2000, 64, 16
@@ -92,7 +105,7 @@ class TestPrediction:
 
 class TestObjective:
     def test_one_measure_is_itself(self) -> None:
-        trial = made("flat", {}, {}, 1.0, 120.0, memory_bytes=7, build_seconds=3.0)
+        trial = made("flat", {}, {}, 1.0, 120.0, memory_bytes=7, build_cpu_seconds=3.0)
         assert score(trial, P95) == pytest.approx(120)
         assert score(trial, {"memory": 2.0}) == pytest.approx(7)
         assert score(trial, {"buildSeconds": 1.0}) == pytest.approx(3)
@@ -105,7 +118,7 @@ class TestObjective:
         assert score(made("flat", {}, {}, 1.0, 90.0, memory_bytes=1400), weights) > score(one, weights)
 
     def test_what_was_not_measured_is_the_worst(self) -> None:
-        trial = made("flat", {}, {}, 1.0, 1.0, build_seconds=None)
+        trial = made("flat", {}, {}, 1.0, 1.0, build_cpu_seconds=None)
         assert score(trial, {"buildSeconds": 1.0}) == math.inf
         assert score(trial, {"buildSeconds": 0.0, "latencyP95": 1.0}) == pytest.approx(1)
         assert score(trial, {"buildSeconds": 0.0}) == 1, "no weight at all"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from harness_loop import watched_loop
+from measured_lake import eval_set, rows
 from small_lake import BUCKET, Repository, dataset, documents, generation, index
 
 from reconciler.checking import check_offline
@@ -102,6 +103,19 @@ class TestAPlanAfterItsOwnApplication:
             again = lake.plan()
             assert not again.changes, (number, again)
             assert {planned.state for planned in again.objects} <= {"ready"}
+
+
+def test_a_search_is_no_matter_of_an_apply(lake: Lake) -> None:
+    """All else is ready; nothing is begun whose time would run out before a daemon comes."""
+    lake.repository.write("data/items/1.csv", rows(300))
+    budget = "apiVersion: lakehouse/v1\nkind: TrialBudget\nmetadata: {name: t}\nspec: {index: titles, evalSet: e}\n"
+    lake.commit(*WHOLE, eval_set("e", of="titles"), budget)
+    ended = lake.apply()
+    assert ended.converged, ended.problems
+    (status,) = ended.searching
+    assert (status.object, status.reason) == ("TrialBudget/t", reasons.TUNING)
+    assert "lakectl daemon" in status.message
+    assert lake.plan().changes, "a daemon would begin"
 
 
 class TestThePlanIsTheRun:

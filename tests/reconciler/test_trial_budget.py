@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from measured_lake import FLAT, HNSW, KEYED, eval_set, record, rows, trials
-from small_lake import BUCKET, Bench, dataset, index
-from tuned_lake import SMALL, budget, notes, params, proposed, specs, spend, tuned, visit
+from measured_lake import record, rows, trials
+from small_lake import Bench
+from tuned_lake import budget, notes, params, proposed, restart, specs, spend, tuned, visit
 
 from controllers.outcome import Ready, Stalled, Waiting
 from engines.errors import BuildFailed
 from engines.trials.choice import passes
-from engines.vectors.flat import FlatIndex
 from engines.vectors.hnsw import HnswEngine
 from specs.resource import Key
 from state import failpoints, reasons
-from state.requests import Request
 from state.trials import Trial, folded
 
 HOPELESS = "space: {m: [2, 2], efConstruction: [2, 2], efSearch: [1, 2]}, limits: {trials: 12}, gate: {recallAt10: 0.99}"
@@ -25,19 +23,6 @@ HOPELESS = "space: {m: [2, 2], efConstruction: [2, 2], efSearch: [1, 2]}, limits
 def best_of(bench: Bench) -> Trial:
     found = folded(bench.streams.read("trials")).values()
     return min((trial for trial in found if trial.fidelity >= 1 and passes(trial)), key=lambda trial: trial.p95_us)
-
-
-def ask(bench: Bench, verb: str, **payload: Any) -> dict[str, Any]:
-    bench.requests.submit(Request(bench.streams.ids(), verb, "Index/i", "ann", "a test", payload))
-    for key in bench.operator.answer():
-        bench.reconciler.visit(key)
-    return list(bench.streams.read("requests"))[-1]
-
-
-def restart(bench: Bench) -> None:
-    bench.close()
-    bench.open()
-    bench.follower.advance()
 
 
 class TestExploring:
@@ -104,122 +89,6 @@ class TestExploring:
 
 def _way(trial: Trial) -> tuple[Any, Any]:
     return trial.detail.get("build"), trial.detail.get("search")
-
-
-@pytest.fixture
-def slow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Exact search, which serves at first, takes so long that any graph is better."""
-    search = FlatIndex.search
-
-    def slowly(self: FlatIndex, *args: Any) -> Any:
-        for _ in range(40):
-            search(self, *args)
-        return search(self, *args)
-
-    monkeypatch.setattr(FlatIndex, "search", slowly)
-    return bench
-
-
-class TestPromoting:
-    def test_the_better_serves_and_the_search_goes_on(self, slow: Bench) -> None:
-        tuned(slow, budget())
-        serving, choice = record(slow).serving, record(slow).choice
-        assert serving is not None
-        assert choice is not None
-        assert serving.generation is not None
-        assert serving.generation.startswith("t-")
-        assert (choice.by, choice.generation) == ("TrialBudget/t", serving.generation)
-        steps = [note.step for note in notes(slow)]
-        assert "proposed" in steps[steps.index("chosen") :], "it went on afterwards"
-        status = slow.by_object()["Index/i"]
-        assert status.ready == "True"
-        assert f"{serving.generation} serves" in status.message
-        assert "chosen by TrialBudget/t" in status.message
-        assert any(row["promoted"] and row["generation"] == serving.generation for row in trials(slow))
-        (promoted, *_) = [event for event in slow.events(reasons.PROMOTED) if "TrialBudget/t" in event["message"]]
-        assert promoted["object"] == "Index/i"
-
-    def test_it_stays_when_all_is_settled_and_after_a_restart(self, slow: Bench) -> None:
-        tuned(slow, budget())
-        before = record(slow).serving
-        for _ in range(2):
-            slow.settle()
-            restart(slow)
-        slow.settle()
-        assert record(slow).serving == before
-
-    def test_a_rollback_is_a_persons_word(self, slow: Bench) -> None:
-        tuned(slow, budget())
-        chosen = record(slow).serving
-        assert chosen is not None
-        former = record(slow).previous
-        assert ask(slow, "rollback")["outcome"] == "done"
-        slow.settle()
-        spend(slow)
-        assert record(slow).serving == former
-        assert record(slow).choice is not None
-        assert ask(slow, "promote", generation=chosen.generation)["outcome"] == "done"
-        slow.settle()
-        serving = record(slow).serving
-        assert serving is not None
-        assert serving.generation == chosen.generation
-
-    def test_propose_leaves_it_to_a_person(self, slow: Bench) -> None:
-        outcome = tuned(slow, budget(f"{SMALL}, promote: propose"))
-        serving = record(slow).serving
-        assert serving is not None
-        assert serving.generation == "exact"
-        assert isinstance(outcome, Ready)
-        advised = notes(slow, "advised")
-        assert advised
-        assert f"`lakectl promote i {advised[-1].name}`" in outcome.message
-        assert slow.events(reasons.PROMOTION_PROPOSED)
-        said = ask(slow, "promote", generation=advised[-1].name)
-        assert said["outcome"] == "done", said
-        slow.settle()
-        serving = record(slow).serving
-        assert serving is not None
-        assert (serving.generation, serving.search) == (advised[-1].name, advised[-1].searches[0])
-        count = len(notes(slow))
-        spend(slow)
-        assert len(notes(slow)) == count, "what was said is not said again"
-
-    def test_what_the_spec_says_goes_first(self, slow: Bench) -> None:
-        outcome = tuned(slow, budget(), spec=", serve: {generation: exact}")
-        serving = record(slow).serving
-        assert serving is not None
-        assert serving.generation == "exact"
-        assert "the spec of Index/i says what serves" in outcome.message
-
-    def test_nothing_that_fails_the_gate_serves(self, slow: Bench) -> None:
-        outcome = tuned(
-            slow, budget("space: {m: [2, 2], efConstruction: [2, 2], efSearch: [1, 2]}, limits: {trials: 12}, gate: {recallAt10: 0.9}")
-        )
-        serving = record(slow).serving
-        assert serving is not None
-        assert serving.generation == "exact"
-        assert isinstance(outcome, Ready), "exact search passes"
-        assert notes(slow, "chosen") == []
-
-    @pytest.mark.parametrize("point", ["trial-budget.after-choice", "index.before-serve", "index.after-serve"])
-    def test_a_promotion_that_breaks_off_is_gone_on_with(self, slow: Bench, point: str) -> None:
-        slow.write("data/x/1.csv", rows(600))
-        slow.commit(*specs(budget()))
-        slow.settle()
-        failpoints.arm({point: "error"})
-        try:
-            for _ in range(30):
-                visit(slow)
-        finally:
-            failpoints.disarm()
-        restart(slow)
-        slow.settle()
-        spend(slow)
-        slow.settle()
-        serving = record(slow).serving
-        assert serving is not None
-        assert serving.generation is not None
-        assert serving.generation.startswith("t-")
 
 
 class TestRestarts:
@@ -347,141 +216,3 @@ class TestFailing:
         assert len(recipes) == len(set(recipes))
         assert "so many links" in bench.events(reasons.TRIAL_FAILED)[0]["message"]
         assert proposed(bench)
-
-
-class TestStanding:
-    def test_two_budgets_on_one_index(self, bench: Bench) -> None:
-        bench.write("data/x/1.csv", rows(400))
-        few = "limits: {trials: 2}"
-        bench.commit(*specs(budget(few, "b"), budget(few, "a")))
-        bench.settle()
-        second = visit(bench, "b")
-        assert isinstance(second, Stalled)
-        assert (second.reason, second.blocked_by) == (reasons.TUNED_ALREADY, "TrialBudget/a")
-        spend(bench, "a")
-        assert {row["proposed_by"] for row in proposed(bench, "a")} == {"TrialBudget/a"}
-        assert proposed(bench, "b") == []
-        bench.commit(*specs(budget(few, "b")))
-        spend(bench, "b")
-        assert len(proposed(bench, "b")) == 2
-
-    @pytest.mark.parametrize(
-        ("text", "kind", "reason", "message"),
-        [
-            (budget("limits: {trials: 2}", of="j"), Waiting, reasons.REFERENCE_MISSING, "Index/j is not there"),
-            (budget("limits: {trials: 2}", by="f"), Waiting, reasons.REFERENCE_MISSING, "EvalSet/f is not there"),
-            (budget("profile: p"), Stalled, reasons.NOT_SUPPORTED, "`profile` is not built"),
-        ],
-    )
-    def test_what_is_missing(self, bench: Bench, text: str, kind: type, reason: str, message: str) -> None:
-        bench.write("data/x/1.csv", rows(300))
-        bench.commit(*specs(text))
-        bench.settle()
-        outcome = visit(bench)
-        assert isinstance(outcome, kind)
-        assert outcome.reason == reason
-        assert message in outcome.message
-
-    def test_an_eval_set_of_another_index(self, bench: Bench) -> None:
-        bench.write("data/x/1.csv", rows(300))
-        bench.commit(*specs(index("j", "x"), budget("limits: {trials: 2}", of="j")))
-        bench.settle()
-        outcome = visit(bench)
-        assert isinstance(outcome, Stalled)
-        assert "EvalSet/e measures Index/i, not Index/j" in outcome.message
-
-    def test_answers_that_are_not_there_yet(self, bench: Bench) -> None:
-        bench.commit(*specs(budget()))
-        bench.settle()
-        outcome = visit(bench)
-        assert isinstance(outcome, Waiting)
-        assert outcome.blocked_by == "EvalSet/e"
-
-    def test_it_goes_and_what_it_chose_stays(self, bench: Bench) -> None:
-        tuned(bench, budget("limits: {trials: 2}"))
-        before = record(bench).serving
-        bench.commit(*specs())
-        bench.settle()
-        assert record(bench).serving == before
-        assert len(proposed(bench)) == 2, "what was measured is history"
-        assert "TrialBudget/t" not in {name for name, state in bench.catalog.objects("TrialBudget").items() if not state.gone}
-
-
-class TestAppending:
-    """With `rebuildShare: 0`, any row is another corpus, and other answers."""
-
-    SPEC = ", rebuildShare: 0"
-
-    def append(self, bench: Bench) -> None:
-        bench.write("data/x/2.csv", rows(100, 2, 1000))
-        bench.settle()
-        bench.settle()
-
-    def test_one_trial_of_what_serves(self, bench: Bench) -> None:
-        tuned(bench, budget("limits: {trials: 4}"), spec=self.SPEC)
-        before = len(proposed(bench))
-        self.append(bench)
-        outcome = spend(bench)
-        assert isinstance(outcome, Ready), outcome
-        assert len(proposed(bench)) == before, "its eval set has measured what serves, and that passes"
-        ended = notes(bench, "ended")
-        assert len(ended) == 2
-        assert ended[-1].message.startswith("what serves is above the gate with the present rows as well")
-        assert ended[0].truth != ended[1].truth
-
-    def test_below_the_gate_it_goes_on(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        tuned(bench, budget("limits: {trials: 4}, gate: {recallAt10: 0.5}"), spec=self.SPEC)
-        before = len(proposed(bench))
-        from controllers.trial_budget import sight
-
-        monkeypatch.setattr(sight, "passes", lambda trial, gate: False)
-        self.append(bench)
-        spend(bench)
-        assert len(proposed(bench)) > before
-
-    def test_ignored(self, bench: Bench) -> None:
-        tuned(bench, budget("limits: {trials: 4}, onAppend: ignore"), spec=self.SPEC)
-        before = len(notes(bench))
-        self.append(bench)
-        outcome = spend(bench)
-        assert isinstance(outcome, Ready)
-        assert "onAppend: ignore" in outcome.message
-        assert len(notes(bench)) == before
-
-    def test_a_tail_is_no_matter(self, bench: Bench) -> None:
-        tuned(bench, budget("limits: {trials: 4}"))
-        before = notes(bench)
-        bench.write("data/x/2.csv", "id,text\n1000,a lawyer\n")
-        bench.settle()
-        spend(bench)
-        assert notes(bench) == before
-
-    def test_what_was_chosen_is_built_over_the_rows_that_came(self, slow: Bench) -> None:
-        bench = slow
-        tuned(bench, budget("limits: {trials: 2}"), spec=self.SPEC)
-        serving = record(bench).serving
-        assert serving is not None
-        assert serving.generation is not None
-        assert serving.generation.startswith("t-")
-        self.append(bench)
-        bench.settle()
-        after = record(bench).serving
-        assert after is not None
-        assert (after.generation, after.search) == (serving.generation, serving.search)
-        assert record(bench).builds[after.build].count == 700
-
-
-def test_builds_that_a_budget_needs_are_kept(bench: Bench) -> None:
-    """`keep: 1`: what it tries and what it advises are not let go of meanwhile."""
-    bench.write("data/x/1.csv", rows(400))
-    bench.commit(
-        BUCKET, dataset("x", KEYED), index("i", "x", more=", keep: 1"), FLAT, HNSW, eval_set("e"), budget(f"{SMALL}, promote: propose")
-    )
-    bench.settle()
-    spend(bench)
-    bench.settle()
-    advised = notes(bench, "advised")
-    if advised:
-        assert advised[-1].detail["build"] in record(bench).builds
-    names = [name for note in notes(bench, "proposed") for name in note.trials]
-    assert len(names) == len(set(names))

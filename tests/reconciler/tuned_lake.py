@@ -11,6 +11,7 @@ from small_lake import BUCKET, Bench, dataset, index
 from controllers.outcome import Outcome, Waiting
 from specs.resource import Key
 from state import reasons
+from state.requests import Request
 from state.tuning import Note
 
 SMALL = "space: {m: [4, 16], efConstruction: [16, 64], efSearch: [10, 100]}, limits: {trials: 12}"
@@ -64,3 +65,16 @@ def proposed(bench: Bench, name: str = "t") -> list[dict[str, Any]]:
 def params(row: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(row["params"])
     return found
+
+
+def restart(bench: Bench) -> None:
+    bench.close()
+    bench.open()
+    bench.follower.advance()
+
+
+def ask(bench: Bench, verb: str, of: str = "Index/i", **payload: Any) -> dict[str, Any]:
+    bench.requests.submit(Request(bench.streams.ids(), verb, of, "ann", "a test", payload))
+    for key in bench.operator.answer():
+        bench.reconciler.visit(key)
+    return list(bench.streams.read("requests"))[-1]

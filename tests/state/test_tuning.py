@@ -53,14 +53,43 @@ def test_what_is_open() -> None:
 
 def test_what_is_open_of_an_index(streams: Any) -> None:
     book = TuningBook(streams)
-    assert open_proposal(streams.read(STREAM), "i", frozenset()) is None
+    assert open_proposal(streams.read(STREAM), "i", frozenset(), {"t"}) is None
     book.add(note("proposed", "a"))
     book.add(note("proposed", "x", index="j"))
-    found = open_proposal(streams.read(STREAM), "i", frozenset())
+    found = open_proposal(streams.read(STREAM), "i", frozenset(), {"t"})
     assert found is not None
     assert found.trials == ("a",)
     book.add(note("begun", spec="another"))
-    assert open_proposal(streams.read(STREAM), "i", frozenset()) is None, "of an account that is over"
+    assert open_proposal(streams.read(STREAM), "i", frozenset(), {"t"}) is None, "of an account that is over"
+
+
+def test_what_is_open_is_by_the_present_answers_of_a_budget_that_is_wanted(streams: Any) -> None:
+    book = TuningBook(streams)
+    book.add(note("proposed", "a"))
+    assert open_proposal(streams.read(STREAM), "i", frozenset(), {"u"}) is None, "the rows are others since"
+    book.add(note("proposed", "b", budget="TrialBudget/c"))
+    book.close("TrialBudget/c")
+    found = open_proposal(streams.read(STREAM), "i", frozenset(), {"t"})
+    assert found is not None
+    assert found.trials == ("a",), "the other goes on"
+    book.close("TrialBudget/b")
+    assert open_proposal(streams.read(STREAM), "i", frozenset(), {"t"}) is None
+
+
+def test_what_is_removed_holds_nothing_until_it_comes_back(streams: Any) -> None:
+    book = TuningBook(streams)
+    book.close("TrialBudget/b")
+    assert book.of("TrialBudget/b") == (), "nothing is known of it"
+    book.add(note("proposed", "a", detail={"build": "b1"}))
+    book.add(note("advised", name="b-1", engine="hnsw", detail={"build": "b2"}))
+    assert book.held("i") == {"b1", "b2"}
+    for _ in range(2):
+        book.close("TrialBudget/b")
+    assert [found.step for found in book.of("TrialBudget/b")] == ["proposed", "advised", "removed"], "once"
+    assert book.held("i") == frozenset()
+    assert book.choice("i", "b-1") is not None, "a person may still choose it"
+    book.add(note("begun", spec="another"))
+    assert book.held("i") == {"b1", "b2"}
 
 
 def test_what_was_settled_on_has_a_name_and_a_recipe(streams: Any) -> None:
@@ -72,7 +101,7 @@ def test_what_was_settled_on_has_a_name_and_a_recipe(streams: Any) -> None:
     book.add(note("proposed", "c", engine="hnsw", params={"m": 9}, fidelity=0.1))
     choice = book.choice("i", "b-1")
     assert choice is not None
-    assert (choice.generation, choice.engine, choice.by) == ("b-1", "hnsw", "")
+    assert (choice.generation, choice.engine, choice.by, choice.undeclared) == ("b-1", "hnsw", "", True)
     assert (choice.parameters, choice.search) == ({"m": 4}, {"efSearch": 20})
     assert book.choice("i", "b-2") is None
     assert book.choice("j", "b-1") is None

@@ -1,0 +1,31 @@
+"""Which of several budgets of an index tunes it, and has the gate that its searches are held against: one does, for whoever asks.
+
+That is the first by name of those that can do anything: none that is suspended, asks for what this version does not have, or is measured by
+an EvalSet that is not there or is another index's. One that has ended, whatever it found, goes on having the word.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from specs.kinds.eval_set import EvalSetSpec
+from specs.kinds.trial_budget import TrialBudgetSpec
+from specs.resource import Key, Resource
+from state.catalog.catalog import Catalog
+
+
+def not_built(spec: TrialBudgetSpec) -> str | None:
+    """What the spec asks for and this version does not have; None if it has all."""
+    return "`profile`" if spec.profile is not None else None
+
+
+def in_force(budgets: Iterable[Resource], catalog: Catalog, wanted: Callable[[Key], Resource | None], now: datetime) -> Resource | None:
+    """The one of an index's budgets that counts; None where none can. wanted: the spec in force of an object."""
+    return next((b for b in sorted(budgets, key=lambda budget: budget.key) if _can(b, catalog, wanted, now)), None)
+
+
+def _can(budget: Resource, catalog: Catalog, wanted: Callable[[Key], Resource | None], now: datetime) -> bool:
+    spec, state = budget.spec_as(TrialBudgetSpec), catalog.get(str(budget.key))
+    if not_built(spec) or (state is not None and state.suspended is not None and state.suspended.holds(now)):
+        return False
+    measured_by = wanted(Key("EvalSet", spec.eval_set))
+    return measured_by is not None and measured_by.spec_as(EvalSetSpec).index == spec.index

@@ -28,9 +28,10 @@ from controllers.eval_set.trial_runs import TrialRuns
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
 from controllers.index.promotions import Promotions
-from controllers.index.recall import gate_of, outlived
+from controllers.index.recall import gate_of, lowered, outlived
 from controllers.index_generation.controller import IndexGenerationController
 from controllers.trial_budget.controller import TrialBudgetController
+from controllers.trial_budget.in_force import in_force
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
 from engines.live_recall import Live, LiveRecall
@@ -159,7 +160,7 @@ def make_kinds(
     trials, tuning = TrialBook(state.streams), TuningBook(state.streams)
 
     def told(index: str) -> Live | None:
-        gate = gate_of(world.of("TrialBudget", Key("Index", index)))
+        gate = _gate(state, world, index)
         return live(index) or outlived(state.statuses.get(f"Index/{index}"), state.catalog.index(index), gate)
 
     index = IndexController(
@@ -183,6 +184,7 @@ def make_kinds(
         partial(world.resources, "TrialBudget"),
         state.clock,
         stays=state.lease is None or bool(state.lease.holder.address),
+        lowered=lambda index: lowered(told(index)),
     )
     built: dict[str, Any] = {
         "Bucket": bucket,
@@ -267,7 +269,13 @@ def _live_recall(state: State, world: World, settings: Settings) -> LiveRecall:
         record = state.catalog.index(index)
         return None if record is None else record.serving
 
-    return LiveRecall(settings.work.recall_share, serves, lambda index: gate_of(world.of("TrialBudget", Key("Index", index))))
+    return LiveRecall(settings.work.recall_share, serves, partial(_gate, state, world))
+
+
+def _gate(state: State, world: World, index: str) -> float:
+    """Which recall searches of an index are held against."""
+    budgets = world.of("TrialBudget", Key("Index", index))
+    return gate_of(in_force(budgets, state.catalog, world.resource, state.clock()))
 
 
 def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:

@@ -1,7 +1,5 @@
 """What an Index says of the recall of its searches, and the gate that it is held against; pure. Next: `engines/live_recall.py`."""
 
-from collections.abc import Iterable
-
 from controllers.outcome import Also, Aspect
 from engines.live_recall import Live
 from engines.trials.choice import GATE
@@ -12,9 +10,14 @@ from state.catalog.indexes import IndexRecord
 from state.status import Status
 
 
-def gate_of(budgets: Iterable[Resource]) -> float:
-    """The greatest of the gates of an index's budgets; what promotions are held to where it has none."""
-    return max((budget.spec_as(TrialBudgetSpec).gate.recall_at_10 for budget in budgets), default=GATE)
+def gate_of(budget: Resource | None) -> float:
+    """That of the budget that has the word (`controllers/trial_budget/in_force.py`); what promotions are held to where none has."""
+    return GATE if budget is None else budget.spec_as(TrialBudgetSpec).gate.recall_at_10
+
+
+def lowered(live: Live | None) -> float | None:
+    """The recall of searches, where it is below the gate."""
+    return live.estimate.value if live is not None and live.below and live.estimate is not None else None
 
 
 def aspects(live: Live | None) -> Also:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from measured_lake import eval_set
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from small_lake import BUCKET, Bench, dataset, generation, index
 from test_driver import Running, live
 
-from controllers.index.recall import gate_of, outlived
+from controllers.index.recall import gate_of, lowered, outlived
+from controllers.trial_budget.in_force import in_force
 from engines.live_recall import Live
 from engines.trials.intervals import Interval
 from reconciler.metrics import watch_recall
@@ -129,14 +131,26 @@ def test_another_build_after_a_restart_is_not_held_for_the_one_before(served: Be
     assert heard(served)[-1] == ("Normal", reasons.RECALL_RECOVERED)
 
 
-def test_the_gate_is_the_greatest_of_the_budgets(served: Bench) -> None:
+def test_the_gate_is_that_of_the_budget_in_force(served: Bench) -> None:
     def gate() -> float:
-        return gate_of(served.world.of("TrialBudget", Key("Index", "i")))
+        budgets = served.world.of("TrialBudget", Key("Index", "i"))
+        return gate_of(in_force(budgets, served.catalog, served.world.resource, served.clock()))
 
     assert gate() == 0.9
-    served.commit(BUCKET, dataset("x"), index("i", "x"), BUDGET.format(name="b", gate=0.95), BUDGET.format(name="c", gate=0.8))
-    assert gate() == 0.95
+    both = (BUDGET.format(name="b", gate=0.8), BUDGET.format(name="c", gate=0.95))
+    served.commit(BUCKET, dataset("x"), index("i", "x"), *both)
+    assert gate() == 0.9, "their EvalSet is not there"
+    served.commit(BUCKET, dataset("x"), index("i", "x"), eval_set("e"), *both)
+    assert gate() == 0.8
     assert Key("TrialBudget", "b") in served.world.dependents(Key("Index", "i")), "so that it is woken with its index"
+
+
+def test_what_is_lowered_is_below_the_gate() -> None:
+    found = Interval(0.8, 0.75, 0.85)
+    assert lowered(Live(found, 100, 0.9, below=True)) == 0.8
+    assert lowered(Live(found, 100, 0.7, below=False)) is None
+    assert lowered(Live(None, 0, 0.9, below=False)) is None
+    assert lowered(None) is None
 
 
 def test_what_is_told_has_the_index_and_its_budgets_looked_at(tmp_path: Path) -> None:
@@ -156,7 +170,7 @@ def test_what_is_told_has_the_index_and_its_budgets_looked_at(tmp_path: Path) ->
 
     (tmp_path / "data/x").mkdir(parents=True)
     (tmp_path / "data/x/1.csv").write_text("id,text\n1,java developer\n")
-    live(tmp_path, scenario, dataset("x"), index("i", "x"), BUDGET.format(name="b", gate=0.95))
+    live(tmp_path, scenario, dataset("x"), index("i", "x"), eval_set("e"), BUDGET.format(name="b", gate=0.95))
 
 
 def test_what_is_measured_can_be_scraped() -> None:

@@ -13,7 +13,7 @@ from controllers.index import plan as planning
 from controllers.index.builds import Builds, text_weight, trial_owner, unopened, wanted_corpus
 from controllers.index.measured import Measured, measured
 from controllers.index.models import beside, former, in_force, kept
-from controllers.index.pointer import Cause, Pointer
+from controllers.index.pointer import Cause, Pointer, cause_of
 from controllers.index.promotions import Promotions
 from controllers.index.steps import (
     Base,
@@ -275,11 +275,13 @@ class IndexController:
         return frozenset(broken | {digest for digest, build in record.builds.items() if not self._builds.whole(build.files.values())})
 
     def _serve(self, resource: Resource, step: Serve, revision: str, model: str | None) -> None:
-        cause, record = Cause("daemon", step.why, revision), self._catalog.index(resource.key.name)
+        record = self._catalog.index(resource.key.name)
+        moved_by = cause_of(resource, self._generations(resource.key), record.choice if record is not None else None)
+        cause = Cause("daemon", step.why, revision, moved_by)
         serving = record.serving if record is not None else None
         serves = record is not None and serving is not None and record.corpus_of(serving).model == model
         if model is None or serves:  # it does so until its successor is ready
-            self._pointer.move(str(resource.key), step.manifest, cause, step.summary())
+            self._pointer.move(str(resource.key), step.manifest, cause, f"{step.summary()}: {step.why}")
         else:
             self._pointer.move_beside(str(resource.key), model, step.manifest, cause)
 

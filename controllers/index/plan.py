@@ -125,10 +125,10 @@ def choose(spec: IndexSpec, observed: Observed) -> Answer | None:
 def _by_trials(answers: list[Answer], observed: Observed) -> Answer | None:
     """What trials prefer, where the index is measured at all."""
     record = observed.record
-    if record is None or not record.truths:
+    if record is None or not record.truths or not answers:
         return None
     by_way = {way(answer.build, answer.candidate.search): answer for answer in answers}
-    serving = record.serving
+    serving = record.answers.get(observed.bases[0].corpus.model)  # of the model that is to serve, which may still be beside
     same = (name for name, answer in by_way.items() if serving is not None and record.same_way(answer.manifest, serving))
     chosen = preferred(observed.measured, by_way, next(same, None))
     return None if chosen is None else by_way[chosen]

@@ -1,14 +1,16 @@
 """The pointer of an index: what answers from now on. It moves with one catalog entry; tails that nobody needs then are let go of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from controllers.events import Events
+from specs.digests import digest
+from specs.resource import Resource
 from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Change, Served, ServedBeside
 from state.catalog.fold import served
-from state.catalog.indexes import IndexRecord, ServingManifest
+from state.catalog.indexes import Choice, IndexRecord, ServingManifest
 from state.discards import Discards
 from state.failpoints import declare, hit
 from state.references import Place
@@ -19,11 +21,18 @@ _AFTER_SERVE = declare("index.after-serve")
 
 
 class Cause(NamedTuple):
-    """Who moves it and why, at which revision of the specs."""
+    """Who moves it and why, at which revision of the specs. digest: see `cause_of`."""
 
     actor: str
     reason: str
     revision: str | None
+    digest: str = ""
+
+
+def cause_of(index: Resource, generations: Iterable[Resource], choice: Choice | None) -> str:
+    """Digest of the specs and of the choice that say what serves: what moves by the same ones is one change, in however many steps."""
+    specs = sorted([generation.key.name, generation.digest] for generation in generations)
+    return digest([index.digest, specs, None if choice is None else choice.to_dict()])
 
 
 class Pointer:
@@ -40,7 +49,7 @@ class Pointer:
         """index: "Index/name". message: of the event, which there is where it answers otherwise than before. besides: changes of the same
         entry."""
         record = self._catalog.index(index.partition("/")[2])
-        change = Served(index, manifest)
+        change = Served(index, manifest, cause.digest)
         hit(_BEFORE_SERVE)
         with self._discards.after(index, _let_go(record, change) if record is not None else ()):
             changes = (*besides, change)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from controllers.index.builds import Builds, opens, unopened
 from controllers.index.models import in_force
-from controllers.index.pointer import Cause, Pointer
+from controllers.index.pointer import Cause, Pointer, cause_of
 from controllers.index.steps import Answer, Base, Candidate
 from engines.errors import EngineError
 from engines.search_at import manifest_of
@@ -177,7 +177,8 @@ class Promotions:
         called = _called(choice, manifest, record)
         if manifest is not None and manifest != record.serving:
             message = f"{called} serves ({manifest.build[:8]}), chosen by {cause.actor}"
-            self._pointer.move(name, manifest, cause, message, chosen)
+            moved_by = cause_of(index, self._generations(index.key), choice)
+            self._pointer.move(name, manifest, cause._replace(digest=moved_by), message, chosen)
             return message
         if not chosen:
             return f"{called} serves already"

@@ -140,14 +140,18 @@ class BuildAdded:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The index's pointer moves to `manifest`: promotion and rollback alike. None: nothing answers any more."""
+    """The index's pointer moves to `manifest`: promotion and rollback alike. None: nothing answers any more.
+
+    `cause`: digest of the specs and of the choice by which it moves; "" where that is not known."""
 
     op: ClassVar[str] = "served"
     object: str
     manifest: ServingManifest | None
+    cause: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return {"op": self.op, "object": self.object, "manifest": None if self.manifest is None else self.manifest.to_dict()}
+        known = {"op": self.op, "object": self.object, "manifest": None if self.manifest is None else self.manifest.to_dict()}
+        return known | ({"cause": self.cause} if self.cause else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

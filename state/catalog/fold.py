@@ -38,7 +38,7 @@ from state.catalog.entry import (
     TableCommit,
     TruthMade,
 )
-from state.catalog.indexes import IndexRecord
+from state.catalog.indexes import IndexRecord, ServingManifest
 from state.catalog.schemas import Schema
 from state.catalog.tables import Former, Ledger, Table
 from state.errors import StateError
@@ -440,8 +440,9 @@ def _serve(index: IndexRecord, change: Served | ServedBeside) -> IndexRecord:
 
 
 def served(index: IndexRecord, change: Served | ServedBeside) -> IndexRecord:
-    """The index after a pointer of it moved. The way back is to what answered before in another way: newer rows alone do not change it.
-    A model that served answers beside from now on; one that serves does not."""
+    """The index after a pointer of it moved. The way back is to what answered before in another way, by another cause: neither newer rows
+    change it, nor the steps in which one change of specs comes to its end. A model that served answers beside from now on; one that serves
+    does not."""
     manifest = change.manifest
     if isinstance(change, ServedBeside):
         beside = {model: known for model, known in index.beside.items() if model != change.model}
@@ -450,12 +451,23 @@ def served(index: IndexRecord, change: Served | ServedBeside) -> IndexRecord:
     if manifest == before:
         return index
     same = before is None or (manifest is not None and index.same_way(manifest, before))
-    after = replace(index, serving=manifest, previous=index.previous if same else before)
+    after = replace(index, serving=manifest)
+    if not same:
+        after = replace(after, previous=_way_back(index, change), cause=change.cause)
     if manifest is None:
         return after
     former, now = ("" if before is None else index.corpus_of(before).model), index.corpus_of(manifest).model
     beside = {model: known for model, known in index.beside.items() if model != now}
     return replace(after, beside=beside if before is None or former == now else {**beside, former: before})
+
+
+def _way_back(index: IndexRecord, change: Served) -> ServingManifest | None:
+    """What is gone back to after the index answers in another way than before."""
+    known = index.previous
+    if known is None or not change.cause or change.cause != index.cause:
+        return index.serving
+    returns = change.manifest is not None and index.same_way(change.manifest, known)
+    return index.serving if returns else known
 
 
 def _forget(index: IndexRecord, change: Forgotten) -> IndexRecord:

@@ -293,7 +293,8 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class IndexRecord:
     """A logical index: its corpora and builds by digest, what serves now, what served before (the way back), what is to serve where
-    somebody said so, what it is measured by, by EvalSet, and what answers for models beside the one that serves, by the model's name."""
+    somebody said so, what it is measured by, by EvalSet, what answers for models beside the one that serves, by the model's name, and by
+    which cause it answers in this way; see `Served`."""
 
     name: str
     corpora: Mapping[str, Corpus] = field(default_factory=dict, hash=False)
@@ -303,6 +304,7 @@ class IndexRecord:
     choice: Choice | None = None
     truths: Mapping[str, EvalTruth] = field(default_factory=dict, hash=False)
     beside: Mapping[str, ServingManifest] = field(default_factory=dict, hash=False)
+    cause: str = ""
 
     def same_way(self, one: ServingManifest, other: ServingManifest) -> bool:
         """Whether both answer by the same model and recipe, searched in the same way, whatever rows they hold. Of recorded builds."""
@@ -361,6 +363,7 @@ class IndexRecord:
             **({"choice": self.choice.to_dict()} if self.choice is not None else {}),
             **({"truths": [truth.to_dict() for truth in self.truths.values()]} if self.truths else {}),
             **({"beside": {model: manifest.to_dict() for model, manifest in self.beside.items()}} if self.beside else {}),
+            **({"cause": self.cause} if self.cause else {}),
         }
 
     @classmethod
@@ -375,4 +378,5 @@ class IndexRecord:
             Choice.from_dict(data["choice"]) if "choice" in data else None,
             {truth["eval_set"]: EvalTruth.from_dict(truth) for truth in data.get("truths", ())},
             {model: ServingManifest.from_dict(manifest) for model, manifest in data.get("beside", {}).items()},
+            data.get("cause", ""),
         )

@@ -144,6 +144,34 @@ def test_a_model_change_is_built_beside_compared_switched_and_gone_back_from(lak
     assert serving(lake) == "builtin-64"
 
 
+WAYS = (generation("i-a", "i", "flat: {}"), generation("i-b", "i", "hnsw: {m: 8, efSearch: 40}"), generation("i-c", "i", "hnsw: {m: 12}"))
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_model_change_of_an_index_with_several_generations_is_gone_back_from(lake: Bench, measured: bool) -> None:
+    more = (*WAYS, eval_set("e", "generate: {queries: 3}", k=1)) if measured else WAYS
+    declare(lake, f"{{model: builtin, also: [{MIDDLE}, {SMALL}]}}", *more)
+    before = record(lake).serving
+    declare(lake, f"{{model: {MIDDLE}}}", *more)
+    lake.settle()
+    assert serving(lake) == "builtin-128"
+    assert record(lake).previous == before, "whatever served while its builds came"
+    ended = ask(lake, "rollback")
+    assert (ended["outcome"], serving(lake)) == ("done", "builtin")
+    lake.settle()
+    assert record(lake).serving == before
+
+
+def test_back_to_a_model_by_the_spec_is_one_move(lake: Bench) -> None:
+    more = (*WAYS, eval_set("e", "generate: {queries: 3}", k=1))
+    declare(lake, f"{{model: builtin, also: [{MIDDLE}]}}", *more)
+    declare(lake, f"{{model: {MIDDLE}, also: [builtin]}}", *more)
+    lake.settle()
+    way, moves = record(lake).answers["builtin"], len(lake.events(reasons.PROMOTED))
+    declare(lake, f"{{model: builtin, also: [{MIDDLE}]}}", *more)
+    assert (record(lake).serving, len(lake.events(reasons.PROMOTED))) == (way, moves + 1)
+
+
 @pytest.mark.parametrize("also", ["", ", also: [builtin]"])
 def test_what_serves_follows_the_rows_until_the_next_model_is_ready(lake: Bench, monkeypatch: pytest.MonkeyPatch, also: str) -> None:
     declare(lake, "{model: builtin}")

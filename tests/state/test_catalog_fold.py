@@ -240,6 +240,27 @@ def test_newer_rows_alone_do_not_change_the_way_back() -> None:
     assert [tail.table_version for tail in index.tails] == [4, 2]
 
 
+@pytest.mark.parametrize(
+    ("moves", "back"),
+    [
+        ("b1 b2:a b3:a", "b1"),
+        ("b1 b2:a b3:b", "b2"),
+        ("b1 b2:a b3", "b2"),
+        ("b1 b2 b3", "b2"),
+        ("b1 b2:a b3:a b1:a", "b3"),  # never to what serves
+        ("b1 b2:a b2:b b3:b", "b2"),
+        ("b1 b2:a b3:a b1:b b2:b", "b3"),
+    ],
+)
+def test_the_steps_of_one_change_have_one_way_back(moves: str, back: str) -> None:
+    """moves: builds that serve one after the other, each with its cause."""
+    third = BuildAdded(INDEX, replace(BUILD, digest="b3", parameters={"m": 8}))
+    served = [replace(serve(build), cause=cause) for build, _, cause in (move.partition(":") for move in moves.split())]
+    index = index_after(*BUILT, third, *served)
+    assert index.previous == ServingManifest(back, None)
+    assert IndexRecord.from_dict(index.to_dict()) == index
+
+
 OTHER = (
     CorpusAdded(INDEX, replace(CORPUS, digest="c9", fingerprint="other/1")),
     BuildAdded(INDEX, replace(BUILD, digest="b9", corpus="c9")),

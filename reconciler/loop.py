@@ -36,7 +36,10 @@ _AFTER_STEP = declare("loop.after-step")
 _BEFORE_STATUS = declare("loop.before-status")
 _AFTER_STATUS = declare("loop.after-status")
 
-_MOST_ROUNDS = 8
+_MOST_REPEATED = 8
+"""Rounds that a visit has taken before, after which it gives up: something undoes them."""
+_MOST_ROUNDS = 100
+"""Rounds of a visit in all: others wait for its thread."""
 _SHOWN = 3
 """Names of what drifted in an event."""
 _PROGRESS_EVERY = 2.0
@@ -145,8 +148,9 @@ class Reconciler:
         resource = desired.resource
         assert resource is not None
         controller = self._controllers[resource.key.kind]
-        taken = 0
-        for _ in range(_MOST_ROUNDS):
+        taken, repeated = 0, 0
+        rounds: list[Sequence[Step]] = []
+        while repeated < _MOST_REPEATED and len(rounds) < _MOST_ROUNDS:
             hit(_BEFORE_OBSERVE)
             observed = controller.observe(resource)
             self._tell_drift(desired, controller.drift(observed))
@@ -156,12 +160,14 @@ class Reconciler:
                 return Visit(with_errors(desired, controller.conclude(resource, observed)), taken)
             started = self._act(controller, desired, steps)
             taken += len(steps)
+            repeated += steps in rounds
+            rounds.append(steps)
             if started is not None:
                 detail = {"progress": started.progress}
                 seconds = _PROGRESS_EVERY if started.seconds is None else min(_PROGRESS_EVERY, started.seconds)
                 waiting = Waiting(started.reason, started.message, started.blocked_by, seconds=seconds, detail=detail)
                 return Visit(waiting, taken)
-        return Visit(Failed(reasons.NOT_CONVERGING, f"still not there after {_MOST_ROUNDS} rounds: {steps[0].summary()}"), taken)
+        return Visit(Failed(reasons.NOT_CONVERGING, f"still not there after {len(rounds)} rounds: {steps[0].summary()}"), taken)
 
     def _tell_drift(self, desired: Desired, found: Sequence[str]) -> None:
         """What is missing that was there is an event, and that it is there again is another; each once."""

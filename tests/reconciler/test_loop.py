@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -271,7 +272,21 @@ class TestRounds:
         visits.controller.left = [Act("a")]
         visits.controller.on_observe = lambda: visits.controller.left.__setitem__(slice(None), [Act("a")])
         visit = visits.visit()
-        assert visit == Visit(Failed(reasons.NOT_CONVERGING, "still not there after 8 rounds: do a"), 8)
+        assert visit == Visit(Failed(reasons.NOT_CONVERGING, "still not there after 9 rounds: do a"), 9)
+
+    def test_rounds_that_lead_on_are_no_repetition(self, visits: Visits) -> None:
+        todo = [Act(name) for name in "abcdefghijklmnop"]
+        visits.controller.left = todo[:1]
+        visits.controller.on_observe = lambda: visits.controller.left.__setitem__(slice(None), todo[:1])
+        visits.controller.on_act = lambda step: todo.remove(step)
+        visit = visits.visit()
+        assert (type(visit.outcome), visit.steps) == (Ready, 16)
+
+    def test_steps_that_never_end_do_not_keep_others_waiting(self, visits: Visits) -> None:
+        names = (Act(str(number)) for number in itertools.count())
+        visits.controller.left = []
+        visits.controller.on_observe = lambda: visits.controller.left.__setitem__(slice(None), [next(names)])
+        assert visits.visit().outcome == Failed(reasons.NOT_CONVERGING, "still not there after 100 rounds: do 99")
 
 
 ERRORS: list[tuple[Exception, str]] = [

@@ -130,6 +130,7 @@ def make_kinds(
     files: SourceFiles,
     checks: FileChecks,
     embeddings: EmbeddingCache,
+    tuning: TuningBook,
     live: Callable[[str], Live | None] = lambda index: None,
 ) -> Kinds:
     """Every kind's controller, and what carries out requests. live: what is told of the recall of an index's searches."""
@@ -157,10 +158,10 @@ def make_kinds(
         objects,
         state.clock,
     )
-    trials, tuning = TrialBook(state.streams), TuningBook(state.streams)
+    trials = TrialBook(state.streams)
 
     def told(index: str) -> Live | None:
-        gate = _gate(state, world, index)
+        gate = _gate(state, world, tuning, index)
         return live(index) or outlived(state.statuses.get(f"Index/{index}"), state.catalog.index(index), gate)
 
     index = IndexController(
@@ -226,8 +227,9 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     checks = FileChecks(state.buckets, state.objects)
     embeddings = EmbeddingCache(state.place.cache / "embeddings", settings.limits.embedding_cache_bytes)
     embeddings.fit()
-    recall = _live_recall(state, world, settings)
-    kinds = make_kinds(state, world, statuses, executor, files, checks, embeddings, recall.of)
+    tuning = TuningBook(state.streams)
+    recall = _live_recall(state, world, tuning, settings)
+    kinds = make_kinds(state, world, statuses, executor, files, checks, embeddings, tuning, recall.of)
     turns = Turns()
     stop_jobs = partial(executor.keep_only, wanted=frozenset())
     remover = Remover(world, state.catalog, statuses, kinds.retiring, turns)
@@ -264,18 +266,18 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings, recall)
 
 
-def _live_recall(state: State, world: World, settings: Settings) -> LiveRecall:
+def _live_recall(state: State, world: World, tuning: TuningBook, settings: Settings) -> LiveRecall:
     def serves(index: str) -> ServingManifest | None:
         record = state.catalog.index(index)
         return None if record is None else record.serving
 
-    return LiveRecall(settings.work.recall_share, serves, partial(_gate, state, world))
+    return LiveRecall(settings.work.recall_share, serves, partial(_gate, state, world, tuning))
 
 
-def _gate(state: State, world: World, index: str) -> float:
+def _gate(state: State, world: World, tuning: TuningBook, index: str) -> float:
     """Which recall searches of an index are held against."""
     budgets = world.of("TrialBudget", Key("Index", index))
-    return gate_of(in_force(budgets, state.catalog, world.resource, state.clock()))
+    return gate_of(in_force(budgets, state.catalog, tuning, world.resource, state.clock()))
 
 
 def _executor(state: State, settings: Settings, desk: JobDesk) -> Executor:

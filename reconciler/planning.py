@@ -29,6 +29,7 @@ from specs.references import order
 from specs.resource import Key, Resource
 from state import reasons
 from state.catalog.catalog import Catalog
+from state.tuning import TuningBook
 
 
 def make_plan(place: Place, settings: Settings) -> Plan:
@@ -41,7 +42,8 @@ def make_plan(place: Place, settings: Settings) -> Plan:
     executor = Executor(place.cache / "jobs")
     try:
         files = source_files(state)
-        kinds = make_kinds(state, world, statuses, executor, files, FileChecks(state.buckets, state.objects), NO_CACHE)
+        checks, tuning = FileChecks(state.buckets, state.objects), TuningBook(state.streams)
+        kinds = make_kinds(state, world, statuses, executor, files, checks, NO_CACHE, tuning)
         planner = _Planner(kinds.controllers, world, state.catalog, executor, state.clock())
         objects = tuple(planner.plan(desired) for desired in _ordered(world))
         pruned = removals(world, state.catalog, settings.max_prune)

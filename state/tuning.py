@@ -115,6 +115,13 @@ class TuningBook:
             last = notes[-1]
             self.add(Note(budget, last.index, last.spec, last.truth, "removed", "no spec asks for it"))
 
+    def began(self, budget: str) -> str | None:
+        """When its first account was opened, since it was removed if it ever was; None where it has none."""
+        began: str | None = None
+        for note in self.of(budget):
+            began = None if note.step == "removed" else began or note.at
+        return began
+
     def held(self, index: str) -> frozenset[str]:
         """Digests of the builds that budgets still need, those apart that were removed: the newest that each tries, and the newest that it
         settled on."""

@@ -1,7 +1,8 @@
 """Which of several budgets of an index tunes it, and has the gate that its searches are held against: one does, for whoever asks.
 
-That is the first by name of those that can do anything: none that is suspended, asks for what this version does not have, or is measured by
-an EvalSet that is not there or is another index's. One that has ended, whatever it found, goes on having the word.
+That is the one whose search began first, and while none has begun the first by name, of those that can do anything: none that is suspended,
+asks for what this version does not have, or is measured by an EvalSet that is not there or is another index's. One that has ended, whatever
+it found, goes on having the word.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from specs.kinds.eval_set import EvalSetSpec
 from specs.kinds.trial_budget import TrialBudgetSpec
 from specs.resource import Key, Resource
 from state.catalog.catalog import Catalog
+from state.tuning import TuningBook
 
 
 def not_built(spec: TrialBudgetSpec) -> str | None:
@@ -18,9 +20,14 @@ def not_built(spec: TrialBudgetSpec) -> str | None:
     return "`profile`" if spec.profile is not None else None
 
 
-def in_force(budgets: Iterable[Resource], catalog: Catalog, wanted: Callable[[Key], Resource | None], now: datetime) -> Resource | None:
+def in_force(
+    budgets: Iterable[Resource], catalog: Catalog, tuning: TuningBook, wanted: Callable[[Key], Resource | None], now: datetime
+) -> Resource | None:
     """The one of an index's budgets that counts; None where none can. wanted: the spec in force of an object."""
-    return next((b for b in sorted(budgets, key=lambda budget: budget.key) if _can(b, catalog, wanted, now)), None)
+    able = {budget.key: budget for budget in budgets if _can(budget, catalog, wanted, now)}
+    began = {key: at for key in able if (at := tuning.began(str(key))) is not None}
+    first = min(began, key=lambda key: (began[key], key), default=None) or min(able, default=None)
+    return None if first is None else able[first]
 
 
 def _can(budget: Resource, catalog: Catalog, wanted: Callable[[Key], Resource | None], now: datetime) -> bool:

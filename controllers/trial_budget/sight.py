@@ -174,7 +174,7 @@ class Sight:
             message = f"{missing} is not built in this version; leave it out, and the index's own builds are tuned"
             return Stalled(reasons.NOT_SUPPORTED, message)
         budgets = (budget for budget in self._budgets() if budget.spec_as(TrialBudgetSpec).index == spec.index)
-        found = in_force(budgets, self._catalog, self._wanted, self._clock())
+        found = in_force(budgets, self._catalog, self._tuning, self._wanted, self._clock())
         if found is None or found.key == resource.key:
             return None  # none of them can: each says why
         first = found.key

@@ -55,6 +55,7 @@ from state.status import Status
 from state.status_book import StatusBook
 from state.streams.compaction import Compaction
 from state.streams.stream import Streams
+from state.tuning import TuningBook
 from state.turns import Turns
 
 AUTHOR = pygit2.Signature("Ada", "ada@example.org", 1_700_000_000, 0)
@@ -252,8 +253,9 @@ class Bench:
         self.files = SourceFiles(self.folder)
         self.checks = FileChecks(self.buckets, objects)
         self.embeddings = EmbeddingCache(self.folder / "embeddings", 64 << 20)
+        self.tuning = TuningBook(self.streams)
         self.kinds = make_kinds(
-            self.state, self.world, self.statuses, self.executor, self.files, self.checks, self.embeddings, self.live.get
+            self.state, self.world, self.statuses, self.executor, self.files, self.checks, self.embeddings, self.tuning, self.live.get
         )
         turns = Turns()
         remover = Remover(self.world, self.catalog, self.statuses, self.kinds.retiring, turns)

@@ -134,7 +134,7 @@ def test_another_build_after_a_restart_is_not_held_for_the_one_before(served: Be
 def test_the_gate_is_that_of_the_budget_in_force(served: Bench) -> None:
     def gate() -> float:
         budgets = served.world.of("TrialBudget", Key("Index", "i"))
-        return gate_of(in_force(budgets, served.catalog, served.world.resource, served.clock()))
+        return gate_of(in_force(budgets, served.catalog, served.tuning, served.world.resource, served.clock()))
 
     assert gate() == 0.9
     both = (BUDGET.format(name="b", gate=0.8), BUDGET.format(name="c", gate=0.95))

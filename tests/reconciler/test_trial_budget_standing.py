@@ -41,7 +41,21 @@ class TestStanding:
         assert len(proposed(bench, "c")) == 2
         if first == few:
             assert ask(bench, "resume", "TrialBudget/a")["outcome"] == "done"
-            assert visit(bench, "c").blocked_by == "TrialBudget/a"
+            assert visit(bench, "c").blocked_by == "TrialBudget/a", "it began first"
+
+    def test_a_budget_that_began_keeps_the_word(self, bench: Bench) -> None:
+        few = "limits: {trials: 2}"
+        tuned(bench, budget(few, "t"))
+        both = (budget(few, "a"), budget(few, "t"))
+        bench.commit(*specs(*both))
+        assert visit(bench, "a").blocked_by == "TrialBudget/t"
+        assert isinstance(visit(bench, "t"), Ready)
+        bench.commit(*specs(budget(few, "a")))
+        bench.settle()
+        spend(bench, "a")
+        bench.commit(*specs(*both))
+        bench.settle()
+        assert visit(bench, "t").blocked_by == "TrialBudget/a", "it was removed, and begins anew"
 
     @pytest.mark.parametrize(
         ("text", "kind", "reason", "message"),

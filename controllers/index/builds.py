@@ -102,8 +102,7 @@ class Builds:
 
     def candidate(self, name: str, spec: IndexGenerationSpec, bases: Sequence[Base]) -> Candidate:
         """A generation's recipe over these corpora, one at least. Raises EngineUnsupported."""
-        engine = next(option for option in spec.one_of if getattr(spec, option) is not None)
-        return _candidate(name, open_engine(engine).recipe(dump(getattr(spec, engine))), bases, declared=True)
+        return _candidate(name, recipe_of(spec), bases, declared=True)
 
     def own(self, recipe: Recipe, bases: Sequence[Base], name: str | None = None) -> Candidate:
         """A recipe that no generation sees to. name: what it was called."""
@@ -334,6 +333,12 @@ class Builds:
     def _record(self, change: Change, job: Job, why: str, revision: str) -> None:
         self._catalog.commit((change,), actor="daemon", reason=why, revision=revision)
         self._executor.forget(job.id)
+
+
+def recipe_of(spec: IndexGenerationSpec) -> Recipe:
+    """Raises EngineUnsupported."""
+    engine = next(option for option in spec.one_of if getattr(spec, option) is not None)
+    return open_engine(engine).recipe(dump(getattr(spec, engine)))
 
 
 def _candidate(name: str | None, recipe: Recipe, bases: Sequence[Base], *, declared: bool) -> Candidate:

@@ -38,7 +38,7 @@ from engines.errors import EngineError
 from engines.live_recall import Live
 from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend
-from specs.kinds.index import IndexSpec, model_name
+from specs.kinds.index import IndexSpec, ServeGeneration, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Key, Resource
 from state import reasons
@@ -120,13 +120,14 @@ class IndexController:
         """By one model. ways: recipes that are built; None for those that are declared, chosen or recommended."""
         table = self._catalog.table(spec.dataset)
         bucket = spec.bucket or (table.bucket if table is not None else "")
-        problem = self._problem(spec, table, record, bucket)
+        problem, wrong = self._problem(spec, table, record, bucket), self._not_its_own(resource)
         if problem is not None or planning.not_built(spec) or table is None or not table.columns:
-            return Observed(table, record, None, 0, (), (), bucket, problem=problem)
+            return Observed(table, record, None, 0, (), (), bucket, problem=wrong or problem)
         lag = self._builds.lag(spec, table, record) if record is not None else None
         if why := unopened(model_name(spec.embed.model)):
-            problem = Stalled(reasons.NOT_SUPPORTED, f"it cannot be embedded: {why}")
-            return Observed(table, record, None, 0, (), (), bucket, lag=lag, problem=problem)
+            wrong = Stalled(reasons.NOT_SUPPORTED, f"it cannot be embedded: {why}")
+        if wrong is not None:
+            return Observed(table, record, None, 0, (), (), bucket, lag=lag, problem=wrong)
         bases = self._builds.bases(spec, table, record)
         candidates: tuple[Candidate, ...] = ()
         unbuilt: tuple[str, ...] = ()
@@ -216,6 +217,16 @@ class IndexController:
         with self._discards.after(record.object, self._everything(record)):
             self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 
+    def _not_its_own(self, resource: Resource) -> Outcome | None:
+        """Whether the spec says that a generation of another index serves."""
+        serve = resource.spec_as(IndexSpec).serve
+        generation = self._wanted(Key("IndexGeneration", serve.generation)) if isinstance(serve, ServeGeneration) else None
+        of = None if generation is None else generation.spec_as(IndexGenerationSpec).index
+        if generation is None or of == resource.key.name:
+            return None
+        message = f"`serve` names {generation.key}, which is of Index/{of}, not of {resource.key}; name one of its own"
+        return Stalled(reasons.INVALID_SPEC, message)
+
     def _problem(self, spec: IndexSpec, table: Table | None, record: IndexRecord | None, bucket: str) -> Outcome | None:
         """What stands in the way of embedding, other than that the table is still empty."""
         dataset = Key("Dataset", spec.dataset)
@@ -281,7 +292,7 @@ class IndexController:
         serving = record.serving if record is not None else None
         serves = record is not None and serving is not None and record.corpus_of(serving).model == model
         if model is None or serves:  # it does so until its successor is ready
-            self._pointer.move(str(resource.key), step.manifest, cause, f"{step.summary()}: {step.why}")
+            self._pointer.move(str(resource.key), step.manifest, cause, f"{step.summary()}, since {step.why}")
         else:
             self._pointer.move_beside(str(resource.key), model, step.manifest, cause)
 

@@ -60,7 +60,7 @@ def _making(spec: IndexSpec, observed: Observed) -> tuple[Making, ...]:
     if answer.base.lag is not None and not _lacks_rows(observed):
         return (Follow("rows came, changed or went since it was built", answer.manifest, answer.base.lag),)
     if record.serving != answer.manifest and answer.base.lag is None:
-        return (Serve(_why_serve(answer, observed), answer.manifest),)
+        return (Serve(_why_serve(spec, answer, observed), answer.manifest),)
     newest = observed.bases[0].corpus
     if answer.base.corpus.digest != newest.digest and not answer.candidate.declared:
         return (BuildOwn("it is over older rows", answer.candidate, _weight(newest)),)
@@ -134,7 +134,9 @@ def _by_trials(answers: list[Answer], observed: Observed) -> Answer | None:
     return None if chosen is None else by_way[chosen]
 
 
-def _why_serve(answer: Answer, observed: Observed) -> str:
+def _why_serve(spec: IndexSpec, answer: Answer, observed: Observed) -> str:
+    if isinstance(spec.serve, ServeGeneration):
+        return "the spec says that it serves"
     if answer.candidate.chosen:
         return f"it was {answer.candidate.choice}"
     found = observed.measured.get(way(answer.build, answer.candidate.search))
@@ -259,7 +261,11 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
     held = f", {aside.rows:,} in quarantine" if aside is not None else ""
     choice = f", {chosen.choice}" if chosen.chosen else ", chosen by hand" if by_hand else ""
-    message = f"{name} serves {chunks:,} chunks of {rows:,} rows{held}{choice}"
+    if by_hand and not chosen.chooser:
+        choice += f"; `lakectl promote {resource.key.name} --auto` ends that"
+    several = observed.versions or (observed.record is not None and len(observed.record.answers) > 1)
+    model = f" by {corpus.model}" if several else ""
+    message = f"{name} serves {chunks:,} chunks of {rows:,} rows{model}{held}{choice}"
     for model, why in observed.unavailable.items():
         return Stalled(reasons.NOT_SUPPORTED, f"{message}; {model} is to be beside it, but: {why}", detail=detail, also=also)
     return Ready(message, detail, also=also)
@@ -276,7 +282,7 @@ def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:
         if spec.serve.generation in observed.unbuilt:
             return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} is to serve but cannot be built in this version", blocked_by=name)
         if all(c.generation != spec.serve.generation for c in observed.candidates):
-            message = f"{name} is to serve but is not there, or is of another index; declare it"
+            message = f"{name} is to serve but is not there; declare it"
             return Waiting(reasons.REFERENCE_MISSING, message, blocked_by=name)
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} has no build of the present rows yet", blocked_by=name)
     named = sorted(c.generation for c in observed.candidates if c.generation is not None)

@@ -2,14 +2,15 @@
 
 The pointer moves with that entry wherever the build holds the present rows, or the tail that serves is of its corpus; else the index's next
 visit embeds what it lacks first. A generation that is promoted serves as its spec has it, later changes of the spec included. A rollback is
-to exactly what served: build, model, parameters and all. Refuses to go against the spec: where that says what serves, it is changed there;
-a model is chosen in the place of the spec's, until that names another.
+to exactly what served: build, model, parameters and all; to a generation by its name, to its newest former build, searched as its spec
+says where it is declared. Refuses to go against the spec: where that says what serves, it is changed there; a model is chosen in the place
+of the spec's, until that names another.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from controllers.index.builds import Builds, opens, unopened
+from controllers.index.builds import Builds, opens, recipe_of, unopened
 from controllers.index.models import in_force
 from controllers.index.pointer import Cause, Pointer, cause_of
 from controllers.index.steps import Answer, Base, Candidate
@@ -52,6 +53,8 @@ class Promotions:
         """What was done, in words. Raises PromotionRefused."""
         spec, name = index.spec_as(IndexSpec), index.key.name
         wanted, model = request.payload.get("generation"), request.payload.get("model")
+        if request.payload.get("auto") is not None:
+            return self._auto(index, request, revision)
         if not isinstance(wanted, str | None):
             raise PromotionRefused("`generation` is no name.", remedy="Name an IndexGeneration.")
         if not isinstance(model, str | None) or (wanted is not None and model is not None):
@@ -73,6 +76,23 @@ class Promotions:
         else:
             choice, manifest = self._former(index, wanted, table, record)
         return self._move(index, record, choice, manifest, Cause(request.actor, request.reason or request.verb, revision))
+
+    def _auto(self, index: Resource, request: Request, revision: str | None) -> str:
+        """Lets go of what was chosen by hand or by a budget: the index's next visit moves the pointer. Raises PromotionRefused."""
+        spec, record = index.spec_as(IndexSpec), self._catalog.index(index.key.name)
+        payload = {name: value for name, value in request.payload.items() if value is not None}
+        if request.verb != "promote" or payload != {"auto": True}:
+            raise PromotionRefused("`auto` is of a promotion, true, and goes with neither a generation nor a model.", remedy="Name one.")
+        choice = record.choice if record is not None else None
+        if choice is None and isinstance(spec.serve, ServeGeneration):
+            remedy = "Write `serve: auto` there, or take the line out."
+            raise PromotionRefused(f"The spec of {index.key} says `serve: {{generation: {spec.serve.generation}}}`.", remedy=remedy)
+        if choice is None:
+            return "nothing was chosen: what is best serves already"
+        change = Chosen(str(index.key), None)
+        self._catalog.commit((change,), actor=request.actor, reason=request.reason or request.verb, revision=revision or "")
+        chosen = " by ".join(filter(None, (choice.generation or choice.engine, choice.model)))
+        return f"what is best serves again; {chosen} was chosen by {choice.by or 'hand'}"
 
     def choose(self, index: Resource, choice: Choice, cause: Cause) -> str:
         """Has a recipe serve by a budget's word: what was done, in words. Raises PromotionRefused."""
@@ -145,9 +165,16 @@ class Promotions:
                     remedy="`keep` in the Index's spec says how many are kept.",
                 )
             build = kept[-1]
-            manifest = manifest_of(record, build)
+            manifest = replace(manifest_of(record, build), generation=wanted)
+            if (declared := self._declared(index, wanted, build.engine)) is not None:
+                manifest = replace(manifest, search=dict(declared.search))
         choice = by_same_model(self._exactly(index, manifest, build), record)
         return choice, self._of(index, choice, table, record)
+
+    def _declared(self, index: Resource, name: str, engine: str) -> Recipe | None:
+        """The recipe of a generation, where its spec has this engine: as it is named, it is searched as its spec says."""
+        specs = (one.spec_as(IndexGenerationSpec) for one in self._generations(index.key) if one.key.name == name)
+        return next((recipe_of(spec) for spec in specs if getattr(spec, engine) is not None), None)
 
     def _exactly(self, index: Resource, manifest: ServingManifest, build: Build) -> Choice:
         """Of what served, recipe and all."""

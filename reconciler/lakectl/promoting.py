@@ -11,6 +11,7 @@ from reconciler.lakectl.request_command import add_request_options, carry_out
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.words import short
 from reconciler.lakectl.work_tree import git, identity, uncommitted_specs
+from specs.resource import Resource
 
 
 def add_options(parser: Parser, *, generation: str) -> None:
@@ -21,11 +22,13 @@ def add_options(parser: Parser, *, generation: str) -> None:
     add_request_options(parser, reason="by hand")
 
 
-def run(args: argparse.Namespace, session: Session, verb: str, model: str | None = None) -> int:
-    """model: that is to serve, in the place of a generation. 0 done or stored, 1 refused or failed.
+def run(args: argparse.Namespace, session: Session, verb: str, model: str | None = None, *, auto: bool = False) -> int:
+    """model: that is to serve, in the place of a generation. auto: nothing is chosen any more. 0 done or stored, 1 refused or failed.
 
     Raises UsageInvalid, GitRefused, ObjectUnknown.
     """
+    if auto and (args.write_spec or args.generation is not None or model is not None):
+        raise UsageInvalid(f"lakectl {verb}: --auto goes with neither a GENERATION nor --model nor --write-spec.")
     if model is not None and (args.write_spec or args.generation is not None):
         raise UsageInvalid(
             f"lakectl {verb}: --model goes with neither a GENERATION nor --write-spec.",
@@ -34,19 +37,23 @@ def run(args: argparse.Namespace, session: Session, verb: str, model: str | None
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session)
     if args.write_spec:
         return _written(args, session, verb, name)
-    payload = {"generation": args.generation, "model": model}
+    payload = {"generation": args.generation, "model": model, "auto": True if auto else None}
     return carry_out(session, args, verb, name, {field: value for field, value in payload.items() if value is not None})
 
 
 def _written(args: argparse.Namespace, session: Session, verb: str, name: str) -> int:
+    from specs.kinds.index_generation import IndexGenerationSpec  # here, because a request should not pay for pydantic
+
     if session.url is not None:
         raise UsageInvalid(f"lakectl {verb} --write-spec works on the repository, not through --url or LAKEHOUSE_URL.")
     here = session.here()
     generation = args.generation or (_former(here, name) if verb == "rollback" else None)
     if generation is None:
         raise UsageInvalid(f"lakectl {verb} --write-spec: name the generation that is to serve.")
-    _declared(here, f"IndexGeneration/{generation}")
-    path = _declared(here, name)
+    builds = _declared(here, f"IndexGeneration/{generation}").spec_as(IndexGenerationSpec).index
+    if f"Index/{builds}" != name:
+        raise UsageInvalid(f"lakectl {verb} --write-spec: IndexGeneration/{generation} is of Index/{builds}, not of {name}.")
+    path = _declared(here, name).origin.path
     made = _commit(here, path, name.partition("/")[2], generation, args.reason)
     if args.output == "table":
         session.terminal.line(f"{path} says `serve: {{generation: {generation}}}` since {short(made)}; `lakectl undo` takes it back.")
@@ -70,15 +77,15 @@ def _former(here: Here, name: str) -> str | None:
     return record.previous.generation
 
 
-def _declared(here: Here, name: str) -> str:
-    """The file that declares an object. Raises ObjectUnknown."""
+def _declared(here: Here, name: str) -> Resource:
+    """What declares an object. Raises ObjectUnknown."""
     from reconciler.lakectl.specs_here import read_specs
 
     specs = read_specs(here)
     desired = specs.desired(name)
     if desired is None or desired.resource is None:
         raise unknown_object(name, specs.names())
-    return desired.resource.origin.path
+    return desired.resource
 
 
 def _commit(here: Here, path: str, index: str, generation: str, reason: str) -> str:

@@ -70,6 +70,10 @@ def test_a_model_is_promoted(made: Path, lakectl: Lakectl) -> None:
     assert (said.code, "another model served before, builtin." in said.err) == (2, True)
     said = lakectl("search", "about", "programs", "--ab", "builtin", "nomic")
     assert (said.code, "neither a model nor a build of a generation nomic; it has builtin-64, builtin, about-g1" in said.err) == (2, True)
+    for more in (["about-g1"], ["--write-spec"], ["--model", "builtin"]):
+        said = lakectl("promote", "about", *more, "--auto")
+        assert (said.code, "--auto goes with neither a GENERATION nor --model nor --write-spec" in " ".join(said.err.split())) == (2, True)
+    assert lakectl("promote", "about", "--auto").code == 0
     for more in (["about-g1"], ["--write-spec"]):
         said = lakectl("promote", "about", *more, "--model", "builtin")
         assert (said.code, "name the model under `embed` in the spec" in " ".join(said.err.split())) == (2, True)
@@ -92,6 +96,14 @@ def test_what_is_not_declared_or_not_committed_is_left_alone(made: Path, lakectl
     commit(made, INDEX)
     said = lakectl("promote", "about", "about-g2", "--write-spec")
     assert (said.code, "did you mean `IndexGeneration/about-g1`" in said.err) == (2, True), said.all
+    other = INDEX.partition("---\n")[2].replace("about", "other").replace("[other]", "[about]")
+    commit(made, f"{INDEX}---\n{other}")
+    said = lakectl("promote", "about", "other-g1", "--write-spec")
+    assert (said.code, "IndexGeneration/other-g1 is of Index/other, not of Index/about" in " ".join(said.err.split())) == (2, True)
+    (made / "specs/about.yaml").write_text(f"{INDEX}---\n{other}".replace("[about]", "[about]\n  serve: {generation: other-g1}", 1))
+    said = lakectl("plan")
+    assert "which is of Index/other, not of Index/about; name one of its own" in " ".join(said.all.split())
+    commit(made, INDEX)
     (made / "specs/about.yaml").write_text(INDEX + "# mine\n")
     said = lakectl("promote", "about", "about-g1", "--write-spec")
     assert (said.code, "specs/about.yaml is changed and not committed" in said.err) == (2, True)

@@ -84,7 +84,7 @@ def lake(bench: Bench) -> Bench:
 
 def test_a_model_is_built_beside_the_one_that_serves(lake: Bench) -> None:
     status = declare(lake, f"{{also: [{SMALL}, {MIDDLE}]}}")
-    assert status.message == "the recommended flat build serves 3 chunks of 3 rows"
+    assert status.message == "the recommended flat build serves 3 chunks of 3 rows by builtin"
     assert (status.detail["model"], status.detail["beside"]) == ("builtin", ["builtin-128", "builtin-64"])
     assert list(record(lake).answers) == ["builtin", "builtin-64", "builtin-128"]
     assert len(record(lake).corpora) == len(record(lake).builds) == 3
@@ -162,6 +162,21 @@ def test_a_model_change_of_an_index_with_several_generations_is_gone_back_from(l
     assert record(lake).serving == before
 
 
+def test_a_model_chosen_by_hand_is_gone_back_from_whatever_trials_then_preferred(lake: Bench) -> None:
+    more = (*WAYS, eval_set("e", "generate: {queries: 3}", k=1))
+    declare(lake, f"{{also: [{MIDDLE}]}}", *more)
+    before = record(lake).serving
+    assert ask(lake, "promote", {"model": "builtin-128"})["outcome"] == "done"
+    lake.settle()
+    assert (serving(lake), record(lake).previous) == ("builtin-128", before)
+
+
+def test_a_new_index_with_words_and_several_models_is_made_in_one_visit(lake: Bench) -> None:
+    status = declare(lake, f"{{also: [{MIDDLE}, {SMALL}]}}", spec=", lexical: true")
+    assert status.detail["beside"] == ["builtin-128", "builtin-64"]
+    assert lake.events(reasons.NOT_CONVERGING) == []
+
+
 def test_back_to_a_model_by_the_spec_is_one_move(lake: Bench) -> None:
     more = (*WAYS, eval_set("e", "generate: {queries: 3}", k=1))
     declare(lake, f"{{model: builtin, also: [{MIDDLE}]}}", *more)
@@ -221,7 +236,13 @@ def test_a_model_is_promoted_by_hand_until_the_spec_names_another(lake: Bench) -
     assert ask(lake, "promote", {"model": "builtin-64"})["message"].startswith("builtin-64 serves (")
     lake.settle()
     assert serving(lake) == "builtin-64"
+    hint = "chosen by hand; `lakectl promote i --auto` ends that"
+    assert lake.settle()["Index/i"].message == f"the recommended flat build serves 3 chunks of 3 rows by builtin-64, {hint}"
     assert ask(lake, "promote", {"model": "builtin-64"})["message"] == "builtin-64 serves already"
+    assert ask(lake, "promote", {"auto": True})["message"] == "what is best serves again; builtin-64 was chosen by hand"
+    lake.settle()
+    assert (serving(lake), record(lake).choice) == ("builtin", None)
+    ask(lake, "promote", {"model": "builtin-64"})
     assert ask(lake, "promote", {"model": "builtin"})["outcome"] == "done"
     lake.settle()
     assert (serving(lake), record(lake).choice) == ("builtin", None)
@@ -250,7 +271,7 @@ def test_every_model_is_built_by_the_recipe_that_serves(lake: Bench) -> None:
     declare(lake, f"{{also: [{SMALL}]}}", recipe)
     assert {build.engine for build in record(lake).builds.values()} == {"hnsw"}
     status = declare(lake, f"{{model: {SMALL}}}", recipe, spec=", serve: {generation: g1}")
-    assert status.message == "g1 serves 3 chunks of 3 rows"
+    assert status.message == "g1 serves 3 chunks of 3 rows by builtin-64"
     assert serving(lake) == "builtin-64"
     assert len(record(lake).builds) == 2
     assert ask(lake, "rollback")["outcome"] == "done", "the spec says which generation, not which model came before"
@@ -285,7 +306,7 @@ def test_a_model_that_is_not_installed_stops_nothing_else(lake: Bench, monkeypat
     status = declare(lake, f"{{also: [minilm, {SMALL}]}}")
     assert status.reason == reasons.NOT_SUPPORTED
     assert status.message == (
-        "the recommended flat build serves 3 chunks of 3 rows; minilm is to be beside it, but: "
+        "the recommended flat build serves 3 chunks of 3 rows by builtin; minilm is to be beside it, but: "
         "The model minilm is not installed. `pip install 'lakehouse[minilm]'`."
     )
     assert list(record(lake).answers) == ["builtin", "builtin-64"]

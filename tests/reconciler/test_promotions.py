@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_a_generation_is_promoted_and_stays(two: Bench) -> None:
     assert (ended["outcome"], serving(two)) == ("done", ("g1", 50))
     assert ended["message"].startswith("g1 serves (")
     status = two.settle()["Index/i"]
-    assert status.message == "g1 serves 3 chunks of 3 rows, chosen by hand"
+    assert status.message == "g1 serves 3 chunks of 3 rows, chosen by hand; `lakectl promote i --auto` ends that"
     assert serving(two)[0] == "g1"
     assert ask(two, "promote", {"generation": "g1"})["message"] == "g1 serves already"
     assert two.events(reasons.PROMOTED)[-1]["message"].endswith("chosen by ann")
@@ -77,6 +78,45 @@ def test_a_rollback_is_to_exactly_what_served(two: Bench) -> None:
     assert ask(two, "rollback", {"generation": "g2"})["outcome"] == "done"
     two.settle()
     assert serving(two)[0] == "g2"
+
+
+def test_a_declared_generation_gone_back_to_by_name_is_searched_as_its_spec_says(two: Bench) -> None:
+    assert ask(two, "rollback", {"generation": "g1"})["outcome"] == "done"
+    two.settle()
+    assert serving(two) == ("g1", 50), "its build never served"
+    two.commit(BUCKET, dataset("x", KEYED), index("i", "x"), G1.replace("50", "70"), G2)
+    two.settle()
+    assert ask(two, "rollback", {"generation": "g2"})["outcome"] == "done"
+    assert ask(two, "rollback", {"generation": "g1"})["outcome"] == "done"
+    assert serving(two) == ("g1", 70)
+
+
+def test_what_was_chosen_ends_with_auto(two: Bench) -> None:
+    assert ask(two, "promote", {"auto": True})["message"] == "nothing was chosen: what is best serves already"
+    ask(two, "promote", {"generation": "g1"})
+    ended = ask(two, "promote", {"auto": True})
+    assert (ended["outcome"], ended["message"]) == ("done", "what is best serves again; g1 was chosen by hand")
+    assert (record(two).choice, serving(two)[0]) == (None, "g2")
+    assert two.settle()["Index/i"].message == "g2 serves 3 chunks of 3 rows"
+    assert two.events(reasons.PROMOTED)[-1]["message"].endswith("), since it is the best build of the present rows")
+    assert ask(two, "rollback")["outcome"] == "done"
+    assert serving(two)[0] == "g1"
+
+
+@pytest.mark.parametrize(
+    ("verb", "payload"),
+    [
+        ("promote", {"auto": True, "generation": "g1"}),
+        ("promote", {"auto": True, "model": "builtin"}),
+        ("promote", {"auto": "yes"}),
+        ("rollback", {"auto": True}),
+    ],
+)
+def test_auto_goes_with_nothing_else(two: Bench, verb: str, payload: dict[str, Any]) -> None:
+    before = record(two)
+    ended = ask(two, verb, payload)
+    assert (ended["outcome"], ended["message"].startswith("`auto` is of a promotion, true,")) == ("refused", True)
+    assert record(two) == before
 
 
 def test_a_rollback_keeps_the_rows_of_now(two: Bench) -> None:
@@ -157,6 +197,29 @@ def test_the_spec_goes_first(two: Bench) -> None:
     ended = ask(two, "promote", {"generation": "g2"})
     assert ended["outcome"] == "refused"
     assert "`lakectl promote i g2 --write-spec` does, and commits" in ended["message"]
+
+    assert two.events(reasons.PROMOTED)[-1]["message"].endswith("), since the spec says that it serves")
+    ended = ask(two, "promote", {"auto": True})
+    assert (ended["outcome"], ended["message"]) == (
+        "refused",
+        "The spec of Index/i says `serve: {generation: g1}`. Write `serve: auto` there, or take the line out.",
+    )
+
+
+def test_a_generation_of_another_index_is_a_fault_of_the_spec(two: Bench) -> None:
+    before = record(two).serving
+    other = (index("j", "x"), generation("h1", "j", "flat: {}"))
+    two.commit(BUCKET, dataset("x", KEYED), index("i", "x", more=", serve: {generation: h1}"), G1, G2, *other)
+    status = two.settle()["Index/i"]
+    assert status.reason == reasons.INVALID_SPEC
+    assert status.message == "`serve` names IndexGeneration/h1, which is of Index/j, not of Index/i; name one of its own"
+    assert record(two).serving == before
+    two.write("data/x/2.csv", "id,text\n4,lawyer\n")
+    two.settle()
+    after = record(two).serving
+    assert after is not None
+    assert after.tail is not None, "what serves goes on, and follows the rows"
+    assert replace(after, tail=None) == before
 
 
 def test_what_is_not_built_yet_is_refused(two: Bench) -> None:

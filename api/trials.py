@@ -1,7 +1,8 @@
 """GET /hnsw/trials/{index} and …/best: what was measured of an index's recipes, what a budget measures next, and which of them is best.
 
 Rows are those of `system.trials`, under the same names, the newest row of each trial; they are read from the stream, in a thread. Trials
-compare while they are by the same answers; `engines/trials/choice.py` says what is best, for whoever promotes as well.
+compare while they are by the same answers; `engines/trials/choice.py` says what is best, for whoever promotes as well, and
+`basis.py` by which EvalSet and model where none is named.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from api.reader import READER, may
 from api.threads import Threads
 from engines.errors import IndexUnknown
 from engines.reading import IndexName, Reader
-from engines.trials.choice import GATE, Objective, best, comparable, front
+from engines.trials.basis import basis, check_names
+from engines.trials.choice import GATE, Objective, best, front, passes
 from state.catalog.fold import ObjectState
+from state.catalog.indexes import IndexRecord
 from state.trials import STREAM, Trial, trials_of
 from state.tuning import STREAM as TUNING
 from state.tuning import Note, open_proposal
@@ -46,6 +49,7 @@ class TrialParameters(Document):
     """Which trials; the newest hundred without."""
 
     eval_set: str | None = Field(None, description="Only trials by this EvalSet.")
+    model: str | None = Field(None, description="Only trials of this model's vectors.")
     limit: int = Field(100, ge=1, description="Trials on a page.")
     cursor: str | None = Field(None, description="`cursor` of the page before.")
 
@@ -55,7 +59,8 @@ class BestParameters(Document):
 
     objective: Objective = Field("latencyP95", description="What is made small.")
     gate: float = Field(GATE, ge=0, le=1, description="The least recall that counts: its lower bound, in both halves of the queries.")
-    eval_set: str | None = Field(None, description="By which EvalSet; that of the newest trial without.")
+    eval_set: str | None = Field(None, description="By which EvalSet; without, that of the TrialBudget, else the largest.")
+    model: str | None = Field(None, description="Of which model's vectors; of the one that serves without.")
     pareto: bool = Field(False, description="Whether to tell the trials besides that no other beats in recall and objective together.")
 
 
@@ -86,6 +91,7 @@ class TrialRow(Document):
     disk_bytes: int
     proposed_by: str
     promoted: bool = Field(description="Whether it serves, or has served, since.")
+    model: str | None = Field(description="Whose vectors they are; null for what was measured before that was told.")
     detail: dict[str, Any]
     at: str
 
@@ -118,6 +124,10 @@ class BestAnswer(Document):
     front: list[TrialRow] | None = Field(description="With `pareto`: cheapest first.")
     objective: Objective
     gate: float
+    eval_set: str | None = Field(description="By whose queries; null where nothing was measured.")
+    model: str | None = Field(description="Of whose vectors; null where nothing was measured, and serves.")
+    compared: int = Field(description="How many trials there are by both, at full fidelity and by the newest answers.")
+    above: int = Field(description="How many of them are above the gate.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,26 +147,27 @@ class TrialRoutes:
     async def best(self, request: web.Request) -> web.StreamResponse:
         """Raises IndexUnknown, for a hidden one as well."""
         asked, name = read_parameters(request, BestParameters), request.match_info["index"]
-        return encoded(await self.threads.run(lambda _: orjson.dumps(best_of(self._trials(name, request[READER]), asked))))
+        return encoded(await self.threads.run(lambda _: orjson.dumps(best_of(*self._trials(name, request[READER]), asked))))
 
     def _page(self, name: str, reader: Reader, asked: TrialParameters) -> dict[str, Any]:
-        trials = self._trials(name, reader)
-        state = self.catalog.get(f"Index/{name}")
-        truths = {truth.digest for truth in state.index.truths.values()} if state is not None and state.index is not None else set()
+        trials, record = self._trials(name, reader)
+        check_names(trials, record, asked.eval_set, asked.model)
+        truths = {truth.digest for truth in record.truths.values()}
         proposed = open_proposal(self.source.read(TUNING), name, frozenset(trial.trial for trial in trials), truths)
         return page(trials, asked) | {"next": None if proposed is None else proposal(proposed)}
 
-    def _trials(self, name: str, reader: Reader) -> tuple[Trial, ...]:
+    def _trials(self, name: str, reader: Reader) -> tuple[tuple[Trial, ...], IndexRecord]:
         state = self.catalog.get(f"Index/{name}")
         bucket = None if state is None or state.index is None else state.index.bucket
         if state is None or state.gone or not may(reader, IndexName(name, bucket), "describe"):
             raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
-        return trials_of(self.source.read(STREAM), name)
+        return trials_of(self.source.read(STREAM), name), state.index or IndexRecord(name)
 
 
 def page(trials: tuple[Trial, ...], asked: TrialParameters) -> dict[str, Any]:
     """A document of trials. trials: of the index, in the order in which they were measured."""
-    newest = [trial for trial in reversed(trials) if asked.eval_set in (None, trial.eval_set)]
+    wanted = (trial for trial in reversed(trials) if asked.eval_set in (None, trial.eval_set))
+    newest = [trial for trial in wanted if asked.model in (None, trial.model)]
     left: Iterator[Trial] = iter(newest)
     if asked.cursor is not None:
         left = islice(dropwhile(lambda trial: trial.trial != asked.cursor, newest), 1, None)
@@ -171,15 +182,20 @@ def proposal(note: Note) -> dict[str, Any]:
     return said | {"fidelity": note.fidelity, "trials": list(note.trials), "why": note.message, "at": note.at}
 
 
-def best_of(trials: tuple[Trial, ...], asked: BestParameters) -> dict[str, Any]:
-    """The document of the best."""
-    compared = comparable(trials, asked.eval_set)
+def best_of(trials: tuple[Trial, ...], record: IndexRecord, asked: BestParameters) -> dict[str, Any]:
+    """The document of the best. Raises SearchInvalid, ModelMismatch for names that are none."""
+    by = basis(trials, record, asked.eval_set, asked.model)
+    compared = by.trials
     found = best(compared, asked.objective, asked.gate)
     return {
         "best": None if found is None else row(found),
         "front": [row(trial) for trial in front(compared, asked.objective)] if asked.pareto else None,
         "objective": asked.objective,
         "gate": asked.gate,
+        "evalSet": by.eval_set,
+        "model": by.model,
+        "compared": len(compared),
+        "above": sum(passes(trial, asked.gate) for trial in compared),
     }
 
 

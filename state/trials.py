@@ -35,7 +35,8 @@ class Trial:
     `params` are those of build and search together. `fidelity` is the share of the chunks that was built over. Recall is a share of the
     queries' answers, `recall_low` the lower bound of recall@10 at 95 %; `p50_us` and the like are microseconds of one query at a time,
     `qps` queries a second of several threads; `memory_bytes` what the open index holds of its own, `disk_bytes` all its files. None: not
-    measured. `detail` has the rest: `build`, `search`, `truth` and `corpus` by digest, and what `engines/trials/measure.py` says.
+    measured. `model` is the name of that whose vectors they are; None for what was measured before that was told. `detail` has the rest:
+    `build`, `search`, `truth` and `corpus` by digest, and what `engines/trials/measure.py` says.
     """
 
     trial: str
@@ -60,6 +61,7 @@ class Trial:
     disk_bytes: int
     proposed_by: str
     promoted: bool = False
+    model: str | None = None
     detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
     at: str = ""
 

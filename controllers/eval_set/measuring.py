@@ -104,6 +104,7 @@ def _trial(wanted: Wanted, search: Mapping[str, Any], found: Mapping[str, Any], 
         snapshot=wanted.corpus.snapshot,
         **{name: found[name] for name in _KEPT_IN_COLUMNS},
         proposed_by=wanted.proposed_by,
+        model=wanted.corpus.model,
         promoted=serves and wanted.fidelity >= 1,
         detail={**about, **{name: value for name, value in found.items() if name not in _KEPT_IN_COLUMNS and value is not None}},
     )

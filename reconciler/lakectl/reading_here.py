@@ -13,6 +13,7 @@ from reconciler.lakectl.session import Session
 if TYPE_CHECKING:
     from reconciler.opening import State
     from reconciler.settings import Settings
+    from state.catalog.indexes import IndexRecord
     from state.trials import Trial
 
 
@@ -120,16 +121,11 @@ def buckets_document(session: Session) -> dict[str, Any]:
 
 def trials_of_index(session: Session, name: str) -> "tuple[Trial, ...]":
     """By GET /hnsw/trials/{index}, in the order in which they were measured. Raises as `query_document`."""
-    from state.trials import STREAM, Trial, trials_of
+    from state.trials import Trial
 
     client = _daemon(session)
     if client is None:
-        state, _ = open_here(session.here())
-        if state.catalog.index(name) is None:
-            from engines.errors import IndexUnknown
-
-            raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
-        return trials_of(state.streams.read(STREAM), name)
+        return _trials_here(session, name)[0]
     rows: list[dict[str, Any]] = []
     cursor = None
     while True:
@@ -138,6 +134,30 @@ def trials_of_index(session: Session, name: str) -> "tuple[Trial, ...]":
         cursor = page["cursor"]
         if cursor is None:
             return tuple(Trial.from_row(row) for row in reversed(rows))
+
+
+def best_trial_document(session: Session, name: str, parameters: Mapping[str, str | float | None]) -> dict[str, Any]:
+    """The document of GET /hnsw/trials/{index}/best, with its front. Raises SearchInvalid, ModelMismatch, and as `query_document`."""
+    client = _daemon(session)
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if client is not None:
+        answered: dict[str, Any] = client.get(f"/hnsw/trials/{name}/best", {"pareto": "true", **given})
+        return answered
+    from api.trials import BestParameters, best_of
+
+    return best_of(*_trials_here(session, name), BestParameters(pareto=True, **given))  # type: ignore[arg-type]
+
+
+def _trials_here(session: Session, name: str) -> "tuple[tuple[Trial, ...], IndexRecord]":
+    from state.trials import STREAM, trials_of
+
+    state, _ = open_here(session.here())
+    record = state.catalog.index(name)
+    if record is None:
+        from engines.errors import IndexUnknown
+
+        raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+    return trials_of(state.streams.read(STREAM), name), record
 
 
 def open_here(here: Here) -> "tuple[State, Settings]":

@@ -79,7 +79,7 @@ TRIALS = _stream(
     "One measured trial of a recipe: one build, one efSearch, one eval set, one snapshot; written once more when it serves.",
     """trial index generation engine params:json fidelity:float64 eval_set snapshot recall_at_1:float64 recall_at_10:float64
     recall_low:float64 p50_us:float64 p95_us:float64 p99_us:float64 qps:float64 build_seconds:float64 build_cpu_seconds:float64
-    load_seconds:float64 memory_bytes:int64 disk_bytes:int64 proposed_by promoted:bool detail:json""",
+    load_seconds:float64 memory_bytes:int64 disk_bytes:int64 proposed_by promoted:bool detail:json model""",
 )
 TUNING = _stream(
     "tuning",

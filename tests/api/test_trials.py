@@ -82,7 +82,7 @@ async def test_pages(ask: Any) -> None:
         found.append(names(content))
         cursor = content["cursor"]
     assert found == [["share", "slow"], ["good", "fast"], ["bad"]]
-    assert names((await ask("/hnsw/trials/resumes?evalSet=f"))[1]) == []
+    assert names((await ask("/hnsw/trials/resumes?evalSet=e&limit=1"))[1]) == ["share"]
     assert names((await ask("/hnsw/trials/resumes?cursor=none"))[1]) == []
 
 
@@ -94,7 +94,7 @@ async def test_pages(ask: Any) -> None:
         ("gate=1", None, None),
         ("objective=memory", "good", None),
         ("pareto=true", "fast", ["bad", "fast", "good"]),
-        ("evalSet=f", None, None),
+        ("evalSet=e", "fast", None),
     ],
 )
 async def test_the_best(ask: Any, parameters: str, best: str | None, front: list[str] | None) -> None:
@@ -102,6 +102,22 @@ async def test_the_best(ask: Any, parameters: str, best: str | None, front: list
     assert status == 200
     assert (content["best"] and content["best"]["trial"]) == best
     assert (content["front"] and [row["trial"] for row in content["front"]]) == front
+
+
+async def test_the_best_says_by_what(ask: Any) -> None:
+    _, content = await ask("/hnsw/trials/resumes/best")
+    assert {name: content[name] for name in ("evalSet", "model", "compared", "above")} == {
+        "evalSet": "e", "model": None, "compared": 4, "above": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "remedy"),
+    [("?evalSet=f", 400, "Those of the index are e."), ("/best?model=f", 422, "The index answers by none yet.")],
+)
+async def test_names_that_are_none(ask: Any, path: str, status: int, remedy: str) -> None:
+    found, problem = await ask(f"/hnsw/trials/resumes{path}")
+    assert (found, problem["remedy"]) == (status, remedy)
 
 
 @pytest.mark.parametrize("path", ["/hnsw/trials/resume", "/hnsw/trials/gone", "/hnsw/trials/resume/best"])

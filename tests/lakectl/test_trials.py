@@ -71,7 +71,42 @@ def test_as_documents(measured: Lakehouse, lakectl: Lakectl) -> None:
     document = lakectl("trials", "Index/about", "-o", "json").document
     assert [row["trial"] for row in document["trials"]] == ["share", "a", "b", "c", "d", "exact"]
     assert document["best"] == "b"
-    assert lakectl("trials", "about", "--eval", "f", "-o", "json").document == {"trials": [], "best": None}
+    assert (document["evalSet"], document["model"]) == ("e", None)
+
+
+def test_trials_by_other_queries_and_of_other_vectors_are_told_apart(here: Lakehouse, lakectl: Lakectl) -> None:
+    few, other = {"truth": "u"}, {"truth": "v"}
+    TrialBook(here.streams_).add([
+        trial("a", 0.95, 60.0, model="builtin"),
+        trial("b", 0.99, 70.0, model="minilm", detail=other, engine="flat"),
+        trial("few", 0.999, 1.0, model="minilm", detail=few, eval_set="small", engine="lance"),
+    ])  # fmt: skip
+    shown = lakectl("trials", "about", "--model", "builtin")
+    assert "hnsw m=8" in shown.out
+    assert not {"flat", "lance"} & set(shown.out.split())
+    footer = " ".join(shown.out.split())
+    assert "1 trial of 1 by the newest answers of e with builtin above 0.9" in footer
+    assert "more with --eval small or --model minilm" in footer
+    assert lakectl("trials", "about", "--eval", "small", "-o", "json").document["best"] == "few"
+    assert lakectl("trials", "about", "--eval", "e", "--model", "minilm", "-o", "json").document["best"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "remedy"), [("--eval", "an EvalSet 'nope'", "are e."), ("--model", "a model 'nope'", "by none yet")]
+)
+def test_a_name_that_is_none(measured: Lakehouse, lakectl: Lakectl, option: str, word: str, remedy: str) -> None:
+    said = lakectl("trials", "about", option, "nope")
+    assert said.code == 2
+    assert word in said.err
+    assert remedy in " ".join(said.err.split())
+
+
+def test_the_half_that_stands_in_the_way_is_told(here: Lakehouse, lakectl: Lakectl) -> None:
+    halves = [{"recall": 1.0, "low": 0.93}, {"recall": 1.0, "low": 0.886}]
+    TrialBook(here.streams_).add([trial("b", 1.0, 60.0, detail={"truth": "t", "halves": halves})])
+    footer = " ".join(lakectl("trials", "about").out.split())
+    assert "0 trials of 1" in footer
+    assert "none is above the gate in both halves of the queries: hnsw m=8 efS=40 has 1.000, at least 0.886 in the second half" in footer
 
 
 def test_nothing_was_measured(here: Lakehouse, lakectl: Lakectl) -> None:
@@ -85,7 +120,7 @@ def test_a_single_trial_has_a_picture(here: Lakehouse, lakectl: Lakectl) -> None
     TrialBook(here.streams_).add([trial("b", 0.941, 60.0)])
     said = lakectl("trials", "about")
     assert said.code == 0
-    assert "best: hnsw m=8 efS=40, p95 60 us" in said.out
+    assert "best: hnsw m=8 efS=40, p95 60 us" in " ".join(said.out.split())
 
 
 def test_every_point_is_inside(lakectl: Lakectl) -> None:

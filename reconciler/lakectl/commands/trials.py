@@ -9,7 +9,7 @@ from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.names import find_object
 from reconciler.lakectl.options import Parser, add_output, one_of, share
 from reconciler.lakectl.output import emit
-from reconciler.lakectl.reading_here import search_document, trials_of_index
+from reconciler.lakectl.reading_here import best_trial_document, search_document, trials_of_index
 from reconciler.lakectl.result_table import rows_table
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.side_by_side import set_comparison
@@ -19,12 +19,16 @@ from reconciler.lakectl.words import number, size
 if TYPE_CHECKING:
     from state.trials import Trial
 
-USAGE = "INDEX [--eval NAME] [--objective OBJECTIVE] [--gate SHARE] [--ab A B] [-o FORMAT]"
+USAGE = "INDEX [--eval NAME] [--model NAME] [--objective OBJECTIVE] [--gate SHARE] [--ab A B] [-o FORMAT]"
 DESCRIPTION = """
 List the trials of an index: recipes that were built and measured by an EvalSet. Recall is of ten
 hits, with its lower bound at 95 %. Of those by the newest answers a picture shows recall and time,
 and the best is named: the one with the least time (or build time, or memory) whose recall is above
 the gate in both halves of the queries. All of them are in SQL as system.trials.
+
+Trials by other queries, or of other vectors, do not compare. Those of one EvalSet and one model are
+shown: the EvalSet that a TrialBudget goes by, else the one with the most queries, and the model that
+serves, if no other is named. The last line says which, and what others there are.
 
 With --ab two models or generations answer every query of the EvalSet that --eval names, and are
 compared: the share of rows that both find, their rank correlation, and nDCG where rows are judged.
@@ -42,7 +46,8 @@ _COLUMNS = (("recipe", "string"), ("recall@10", "string"), ("p95 us", "int64"), 
 def options(parser: Parser) -> None:
     """Whose trials, and which is best."""
     parser.add_argument("index", metavar="INDEX", help="its name, or Index/NAME")
-    parser.add_argument("--eval", metavar="NAME", help="only trials by this EvalSet")
+    parser.add_argument("--eval", metavar="NAME", help="trials by this EvalSet")
+    parser.add_argument("--model", metavar="NAME", help="trials of this model's vectors")
     objectives = ("latencyP95", "buildSeconds", "memory")
     parser.add_argument("--objective", metavar="OBJECTIVE", type=one_of(*objectives), default="latencyP95", help=", ".join(objectives))
     parser.add_argument("--gate", metavar="SHARE", type=share, default=0.9, help="the least recall of the best (default: 0.9)")
@@ -51,34 +56,69 @@ def options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    """0, whatever there is. Raises UsageInvalid, IndexUnknown, DaemonProblem, and what opening the state raises."""
-    from engines.trials.choice import best, comparable, front, passes
+    """0, whatever there is. Raises UsageInvalid, EngineError, DaemonProblem, and what opening the state raises."""
+    from engines.trials.choice import comparable, front
 
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session).partition("/")[2]
     if args.ab is not None:
         return _compared(args, session, name)
-    found = [trial for trial in trials_of_index(session, name) if args.eval in (None, trial.eval_set)]
-    compared = comparable(found, args.eval)
-    chosen = best(compared, args.objective, args.gate)
+    asked = {"objective": args.objective, "gate": args.gate, "evalSet": args.eval, "model": args.model}
+    answer, every = best_trial_document(session, name, asked), trials_of_index(session, name)
     if args.output != "table":
-        document = {"trials": [_document(trial) for trial in found], "best": None if chosen is None else chosen.trial}
-        emit(session.terminal, document, args.output)
+        emit(session.terminal, _documents(args, answer, every), args.output)
         return 0
     terminal = session.terminal
-    if not found:
+    if not every:
         terminal.note("no trials")
         return 0
+    found = [trial for trial in every if trial.eval_set == answer["evalSet"] and trial.model in (None, answer["model"])]
     rows_table({"columns": [{"name": name, "type": kind} for name, kind in _COLUMNS], "rows": [_row(trial) for trial in found]}, terminal)
+    compared = comparable(found)
     on_front = {trial.trial for trial in front(compared)}
     terminal.line()
     points = [(trial.p95_us, trial.recall_at_10, trial.promoted, trial.trial in on_front) for trial in compared]
     for line in plot(points, terminal):
         terminal.line(line)
-    above = number(sum(passes(trial, args.gate) for trial in compared), "trial")
-    told = f"best: {_recipe(chosen)}, p95 {chosen.p95_us:,.0f} us" if chosen is not None else "none of them is above the gate"
-    for line in terminal.wrap(f"{above} of {len(compared)} by the newest answers above {args.gate:g}; {told}", 0):
+    for line in terminal.wrap(_footer(args, answer, every, compared), 0):
         terminal.line(terminal.style(line, "dim"))
     return 0
+
+
+def _documents(args: argparse.Namespace, answer: Mapping[str, Any], every: "Sequence[Trial]") -> dict[str, Any]:
+    """All trials but where some are named; the best is by the EvalSet and the model that are told."""
+    found = [trial for trial in every if args.eval in (None, trial.eval_set) and args.model in (None, trial.model)]
+    best = answer["best"]
+    about = {"best": None if best is None else best["trial"], "evalSet": answer["evalSet"], "model": answer["model"]}
+    return {"trials": [_document(trial) for trial in found], **about}
+
+
+def _footer(args: argparse.Namespace, answer: Mapping[str, Any], every: "Sequence[Trial]", compared: "Sequence[Trial]") -> str:
+    """How many are above the gate, by what, the best of them, and by what else something was measured."""
+    from engines.trials.basis import models_of
+    from state.trials import Trial
+
+    models, best = models_of(every), answer["best"]
+    of_model = f" with {answer['model']}" if len(models) > 1 else ""
+    by = f"the newest answers of {answer['evalSet']}{of_model}"
+    said = f"{number(answer['above'], 'trial')} of {answer['compared']} by {by} above {args.gate:g}"
+    if best is not None:
+        said += f"; best: {_recipe(Trial.from_row(best))}, p95 {best['p95_us']:,.0f} us"
+    elif compared:
+        said += f"; {_nearest(compared)}"
+    others = [name for name in sorted({trial.eval_set for trial in every}) if name != answer["evalSet"]]
+    more = [f"--eval {name}" for name in others] + [f"--model {name}" for name in models if name != answer["model"]]
+    return said + (f"; more with {' or '.join(more)}" if more else "")
+
+
+def _nearest(compared: "Sequence[Trial]") -> str:
+    """What the surest of the trials lacks, where none is above the gate."""
+    from engines.trials.choice import sure_recall
+
+    trial = max(compared, key=lambda trial: sure_recall(trial.recall_low, trial.detail))
+    halves = [0.0 if half is None else half["low"] for half in trial.detail.get("halves", ())]
+    low = sure_recall(trial.recall_low, trial.detail)
+    where = f" in the {('first', 'second')[halves.index(low)]} half of the queries" if low in halves and low < trial.recall_low else ""
+    return f"none is above the gate in both halves of the queries: {_recipe(trial)} has {trial.recall_at_10:.3f}, at least {low:.3f}{where}"
 
 
 def _compared(args: argparse.Namespace, session: Session, name: str) -> int:

@@ -74,6 +74,10 @@ class FileError(EngineError):
         self.path = path
         self.reason = reason
 
+    def explain(self) -> str:
+        """As sentences: a reason has no full stop of its own, since most are told alone."""
+        return f"{str(self).rstrip('.')}. {self.remedy}" if self.remedy else str(self)
+
 
 class FileRefused(FileError):
     """The file's content does not fit; refused as a whole, until file or spec changes.

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from controllers.index.steps import Candidate
 from controllers.outcome import Outcome, Ready, Waiting
 from controllers.step import Work
+from engines.trials.choice import GATE
+from engines.trials.intervals import fewest_queries
 from specs.kinds.eval_set import EvalSetSpec
 from specs.resource import Resource
 from state import reasons
@@ -141,6 +143,9 @@ def _queries(spec: EvalSetSpec, truth: EvalTruth) -> str:
         said += f", relevant keys that are not in the index: {truth.unknown:,}"
     if truth.unanswered:
         said += f", queries whose filter passes nothing: {truth.unanswered:,}"
+    answered, needed = truth.queries - truth.unanswered, fewest_queries(GATE)
+    if answered < needed:
+        said += f"; {answered:,} queries cannot show a recall of {GATE:g}, whatever is found: {needed:,} are needed"
     return said
 
 

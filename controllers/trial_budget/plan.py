@@ -213,7 +213,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
 
 
 def _cost(spent: Spent) -> str:
-    return f"{spent.trials} trial{'' if spent.trials == 1 else 's'}, {spent.cpu_seconds:,.0f} CPU s of building"
+    return f"{spent.trials} trial{'' if spent.trials == 1 else 's'}, {spent.cpu_seconds:,.0f} s of processor time for building"
 
 
 def _detail(resource: Resource, observed: Observed) -> Mapping[str, object]:

@@ -164,6 +164,8 @@ class Sight:
         if record is None or truth is None or not seen.bases or seen.bases[0].corpus.digest != truth.corpus:
             message = f"{eval_set.key} has no answers in the present rows of Index/{spec.index} yet"
             return Waiting(reasons.DEPENDENCY_NOT_READY, message, blocked_by=str(eval_set.key))
+        if (few := _too_few(spec, truth)) is not None:
+            return few
         trials = tuple(trial for trial in self._trials.of(spec.index) if trial.eval_set == spec.eval_set)
         whole = tuple(trial for trial in trials if trial.fidelity >= 1 and trial.detail.get("truth") == truth.digest)
         corpus = seen.bases[0].corpus
@@ -221,6 +223,15 @@ class Sight:
         if advice is not None and any(n.step == "advised" and (n.name, dict(n.searches[0])) == (name, dict(choice.search)) for n in notes):
             return ""
         return Better(choice, str(trial.detail["build"]), trial, why, advice)
+
+
+def _too_few(spec: TrialBudgetSpec, truth: EvalTruth) -> Outcome | None:
+    """Where no recipe could pass the gate, whatever it finds."""
+    gate, answered = spec.gate.recall_at_10, truth.queries - truth.unanswered
+    if gate >= 1 or answered >= (needed := fewest_queries(gate)):
+        return None
+    message = f"EvalSet/{truth.eval_set} has {answered:,} queries, which cannot show a recall of {gate:g}: {needed:,} are needed"
+    return Stalled(reasons.GATE_NOT_MET, message, blocked_by=f"EvalSet/{truth.eval_set}")
 
 
 def _moved(spec: TrialBudgetSpec, standing: Standing) -> Outcome | None:

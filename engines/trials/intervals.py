@@ -55,6 +55,15 @@ def recall(hits: Counts, widths: Counts) -> Interval:
     return Interval(value, max(0.0, min(float(low), independent.low)), min(1.0, max(float(high), independent.high)))
 
 
+def fewest_queries(share: float, hits: int = 10) -> int:
+    """How many queries can show at least this recall, in [0, 1): of fewer the lower bound of one half is below it even where all is found.
+
+    hits: answers of a query.
+    """
+    needed = max(1, math.ceil(share * Z * Z / (1 - share) / hits))
+    return 2 * (needed if wilson(needed * hits, needed * hits).low >= share else needed + 1)  # what is rounded away counts
+
+
 def paired(ours: Counts, theirs: Counts, widths: Counts) -> Interval:
     """The mean over queries of (ours - theirs) / widths: how much better one is than the other at the same queries, by a bootstrap."""
     counts = widths > 0

@@ -1,8 +1,8 @@
 """An eval set's truth: its queries, embedded, and their exact answers in one corpus. A job: blocking, in the memory of one row group.
 
 The corpus is read from its file, 16 384 chunks at a time: each block is compared with all queries at once, and the best so far are kept.
-In the same pass every text is compared with the queries: one that is a text of the corpus, or all of it below its headings, has leaked,
-and would be found by any index.
+In the same pass every text is compared with the queries: one that is a text of the corpus, or all of it below its headings, or a whole row
+(`whole_rows.py`), has leaked, and would be found by any index.
 Given queries are refused then, with the line; made ones are left out, as are those whose vector is the one of a text.
 
 A filter is answered by SQL, as in a search, on the rows that the corpus is of; whoever makes the task has asked `decide`.
@@ -27,6 +27,7 @@ from engines.sql.scan import keys_where
 from engines.trials.perturbing import Source, chosen, normal, perturbed, place
 from engines.trials.queries import Query, key_forms, read_queries
 from engines.trials.truth_file import Truth, TruthFacts, halves, write_truth
+from engines.trials.whole_rows import WholeRows
 from engines.vectors.corpus_file import read_corpus_file, read_facts, vectors_of
 from engines.vectors.engine import Ids, Mask, Progress, Vectors
 from engines.vectors.nearest_many import nearest_many
@@ -187,6 +188,7 @@ class _Pass:
     def __init__(self, queries: Sequence[Query], vectors: Vectors, allowed: Mapping[str, Mask], width: int) -> None:
         """allowed: of all chunks those that each filter passes."""
         self._texts = {normal(query.text) for query in queries}
+        self._whole = WholeRows(self._texts)
         self._wanted = {form for query in queries for written in query.relevant for form in key_forms(written)}
         self._allowed = allowed
         self._of: dict[str | None, list[int]] = {}
@@ -198,15 +200,21 @@ class _Pass:
         self.size = 0
 
     def read(self, batch: Any) -> None:
-        """The next chunks: key, text, vector."""
+        """The next chunks: key, number, start, text, vector."""
         texts = batch.column("text").to_pylist()
         self.leaked |= self._texts.intersection(map(normal, chain(texts, filter(None, map(below_headings, texts)))))
+        self._whole.read(zip(*(batch.column(name).to_pylist() for name in ("key", "number", "start")), texts, strict=True))
         if self._wanted:
             self.present |= self._wanted.intersection(batch.column("key").to_pylist())
         block, end = np.ascontiguousarray(vectors_of(batch)), self.size + len(batch)
         for name, best in self._best.items():
             best.add(block, self.size, None if name is None else self._allowed[name][self.size : end])
         self.size = end
+
+    def end(self) -> None:
+        """No more chunks come."""
+        self._whole.end()
+        self.leaked |= self._whole.found
 
     def nearest(self, at: int, condition: str | None) -> tuple[Ids, Vectors]:
         """Of one query, which has this filter."""
@@ -220,9 +228,10 @@ def _answered(task: TruthTask, queries: Sequence[Query], model: Embedder, corpus
     width = max(task.k, AT_10)
     allowed = _allowed(task, queries, corpus)
     scan = _Pass(queries, vectors, allowed, width)
-    for batch in read_corpus_file(corpus, ["key", "text", "vector"]):
+    for batch in read_corpus_file(corpus, ["key", "number", "start", "text", "vector"]):
         scan.read(batch)
         progress(scan.size, task.corpus.chunks)
+    scan.end()
     if task.asked.path:
         _check(task.asked.shown, queries, vectors, scan.leaked)
     found = [scan.nearest(at, query.filter) for at, query in enumerate(queries)]

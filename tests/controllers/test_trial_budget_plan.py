@@ -122,13 +122,15 @@ def test_how_it_ended() -> None:
     outcome = conclude(RESOURCE, seen)
     assert isinstance(outcome, Ready)
     assert outcome.reason == reasons.BUDGET_SPENT
-    assert outcome.message == ("hnsw m=16 efSearch=40: recall@10 0.970 (0.950 at least), p95 20 µs; 3 trials, 4 CPU s of building; no more")
+    assert outcome.message == (
+        "hnsw m=16 efSearch=40: recall@10 0.970 (0.950 at least), p95 20 µs; 3 trials, 4 s of processor time for building; no more"
+    )
     assert outcome.detail == {
         "trials": 3, "limit": 40, "cpuSeconds": 4, "best": "x", "bestRecipe": "hnsw m=16 efSearch=40", "recallLow": 0.95, "p95Us": 20.0,
     }  # fmt: skip
     stalled = conclude(RESOURCE, replace(seen, best=None))
     assert isinstance(stalled, Stalled)
-    assert (stalled.reason, stalled.message) == (reasons.GATE_NOT_MET, "no more; 3 trials, 4 CPU s of building")
+    assert (stalled.reason, stalled.message) == (reasons.GATE_NOT_MET, "no more; 3 trials, 4 s of processor time for building")
 
 
 def test_advice_is_told_until_it_is_taken() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engines.trials.intervals import paired, recall, wilson
+from engines.trials.intervals import fewest_queries, paired, recall, wilson
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,16 @@ def test_wilson_as_published(successes: int, trials: int, low: float, high: floa
     found = wilson(successes, trials)
     assert found.value == successes / trials
     assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 0.95, 0.97, 0.99, 0.999])
+def test_the_fewest_queries_are_just_enough(share: float) -> None:
+    def shown(queries: int) -> float:
+        return recall(np.full(queries // 2, 10), np.full(queries // 2, 10)).low
+
+    few = fewest_queries(share)
+    assert shown(few) >= share
+    assert few == 2 or shown(few - 2) < share
 
 
 def test_recall_is_the_mean_over_queries() -> None:

@@ -137,6 +137,16 @@ class TestAnswers:
         with pytest.raises(FileRefused, match=r"evals/q.jsonl:1: .*text of the dataset itself"):
             made(given, [{"text": "Night nurse in a hospital"}])
 
+    @pytest.mark.parametrize("at", [0, 20])
+    def test_a_row_of_several_chunks_has_leaked_as_well(self, made: Made, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("engines.vectors.corpus_file.ROW_GROUP", 7)  # a row is in two of them
+        long = ".\n\n  ".join(texts(20, seed=3))
+        rows = [*texts(at), long, *texts(20, seed=2)]
+        with pytest.raises(FileRefused, match=r"evals/q.jsonl:2: .*text of the dataset itself"):
+            made(rows, [{"text": "a nurse"}, {"text": long.upper().replace("\n", " ")}])
+        _, truth = made(rows, [{"text": "a nurse"}, {"text": long + " and more"}, {"text": long[:-7]}])
+        assert len(truth.texts) == 3
+
     def test_a_file_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "x").write_bytes(b"PAR1")
         with pytest.raises(BuildFailed, match="cannot be read as the answers"):

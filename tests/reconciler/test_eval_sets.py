@@ -56,6 +56,18 @@ class TestGivenQueries:
         assert status.reason == reasons.FILE_REFUSED
         assert "evals/q.jsonl:2: is a text of the dataset itself" in status.message
 
+    def test_the_remedy_is_a_sentence_of_its_own(self, bench: Bench) -> None:
+        given(bench, {"text": rows(400).splitlines()[8].partition(",")[2]})
+        message = lake(bench, FLAT, eval_set("e", GIVEN))["EvalSet/e"].message
+        assert "is a text of the dataset itself. Ask as somebody would" in message
+
+    def test_too_few_queries_say_so(self, bench: Bench) -> None:
+        given(bench, *({"text": f"{word} work"} for word in WORDS[:6]))
+        message = lake(bench, FLAT, eval_set("e", GIVEN))["EvalSet/e"].message
+        assert message == "6 queries; 6 queries cannot show a recall of 0.9, whatever is found: 8 are needed; 1 build measured"
+        given(bench, *({"text": f"{word} work"} for word in WORDS[:8]))
+        assert bench.settle()["EvalSet/e"].message == "8 queries; 1 build measured"
+
     def test_a_refused_file_is_not_read_again_until_it_changes(self, bench: Bench) -> None:
         given(bench, "[]")
         lake(bench, FLAT, eval_set("e", GIVEN))

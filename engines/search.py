@@ -252,7 +252,9 @@ class SearchService:
         corpora = [record.corpus_of(record.serving).digest, *(tail.base for tail in record.tails)]
         found = [build for build in record.builds.values() if build.generation == name]
         if not found:
-            names = ", ".join([*record.answers, *sorted({build.generation for build in record.builds.values() if build.generation})])
+            names = ", ".join(
+                dict.fromkeys([*record.answers, *sorted({one.generation for one in record.builds.values() if one.generation})])
+            )
             raise SearchInvalid(f"Index {record.name} has neither a model nor a build of a generation {name}; it has {names}.")
         build = min(reversed(found), key=lambda build: corpora.index(build.corpus) if build.corpus in corpora else len(corpora))
         opened = await self._builds.apart(record, build)
@@ -274,9 +276,8 @@ def _by_model(record: IndexRecord, model: str) -> ServingManifest:
     fingerprints = {name: record.corpus_of(manifest).fingerprint for name, manifest in record.answers.items()}
     found = next((name for name, fingerprint in fingerprints.items() if model in (name, fingerprint)), None)
     if found is None:
-        known = " and ".join(f"{name} ({fingerprint})" for name, fingerprint in fingerprints.items())
         raise ModelMismatch(
-            f"Index {record.name} answers by {known}, not by {model}.",
+            f"Index {record.name} answers by {' and '.join(fingerprints)}, not by {model}.",
             remedy=f"Leave `model` out, or name {' or '.join(fingerprints)}; `embed` in the Index's spec says which models it has.",
         )
     return record.answers[found]

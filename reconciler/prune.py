@@ -2,8 +2,8 @@
 
 Data is retained unless its spec said otherwise, derived things go. A commit that removes more than `maxPrune` of a kind
 (and more than a single object), or any dataset that a policy governs, is held until somebody approves exactly this plan;
-so is everything while a spec file cannot be read, since it may ask for what seems unwanted. A plan's id covers what would
-go, at the versions observed, and what is wanted in its stead.
+so is everything while a spec file cannot be read, since it may ask for what seems unwanted. Of EvalSets and TrialBudgets
+any number may go. A plan's id covers what would go, at the versions observed, and what is wanted in its stead.
 """
 
 from collections import Counter
@@ -19,6 +19,9 @@ from state.catalog.tables import Table
 
 _ORDER = ("IndexGeneration", "Index", "Dataset", "Bucket")
 """Dependents go before what they depend on; kinds without a place here go first."""
+_CHEAP = frozenset({"EvalSet", "TrialBudget"})
+"""Kinds that hold nothing of which an approval could save anybody the making: answers are computed again, trials stay, and what was chosen
+goes on serving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def _why_held(state: ObjectState, going: Counter[str], totals: Counter[str], max
         return f"{unread} cannot be read and may ask for it, so mend that file first"
     if state.managed is not None and state.managed.governed:
         return "a policy governs it"
-    if going[kind] > 1 and going[kind] / totals[kind] > max_prune:
+    if kind not in _CHEAP and going[kind] > 1 and going[kind] / totals[kind] > max_prune:
         return f"{going[kind]} of {totals[kind]} {kind} objects would go, more than maxPrune {max_prune:.0%}"
     return None
 

@@ -12,6 +12,7 @@ from controllers.trial_budget.in_force import in_force, not_built
 from controllers.trial_budget.plan import Better, Observed, Spent
 from controllers.trial_budget.recall_drop import Drop, account_in_use, drop, gate_of
 from engines.trials.choice import passes
+from engines.trials.intervals import fewest_queries
 from engines.tuning.facts import Attempt, Cause, Decision, Done, Facts
 from engines.tuning.objective import Weights, score
 from engines.tuning.prediction import Size

@@ -36,7 +36,7 @@ def dataset_name(text: str) -> str:
     """A DNS label of any text. Raises UsageInvalid where nothing is left of it."""
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
     if not name:
-        raise UsageInvalid(f"lakectl try: no dataset can be named after `{text}`.", remedy="Give it a name with --name.")
+        raise UsageInvalid(f"no dataset can be named after `{text}`, which has no letter or digit.", remedy="Give it a name with --name.")
     return name
 
 

@@ -30,7 +30,8 @@ class HelpFormat(argparse.RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
             return str(action.metavar or action.dest)
-        value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+        names = action.metavar or action.dest.upper()
+        value = "" if action.nargs == 0 else f" {names if isinstance(names, str) else ' '.join(names)}"
         return ", ".join(action.option_strings) + value
 
 
@@ -108,7 +109,7 @@ def share(text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) <= 1:
             return float(text)
-    raise argparse.ArgumentTypeError(f"`{text}` is no share; write it as in 0.9")
+    raise argparse.ArgumentTypeError(f"`{text}` is no share: a number above 0 and up to 1, as in 0.9")
 
 
 def add_output(parser: argparse.ArgumentParser, *more: str) -> None:

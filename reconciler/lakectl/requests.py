@@ -7,7 +7,7 @@ stays there, and the next one carries it out: whoever asks is told so.
 import getpass
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +23,8 @@ from state.timestamps import iso
 
 _LOOK_EVERY = 0.02
 _LONGEST_PAUSE = 0.25
+_DAEMON_EVERY = 1.0
+"""Seconds after which it is looked again whether the daemon still lives."""
 _CLOCKS_AGREE = timedelta(minutes=10)
 """How far the clocks of whoever asks and whoever answers may be apart."""
 
@@ -51,11 +53,15 @@ def ask(
         at=iso(session.clock()),
     )
     RequestQueue(lake.store).submit(request)
-    heartbeat = lake.heartbeat()
-    if heartbeat is None or not is_alive(heartbeat, session.clock()):
+    if not _is_reconciled(lake, session.clock):
         return Answer(request.id, "stored", "nobody is reconciling now; the next daemon carries it out")
     poke(here)
-    return _answer(lake, request.id, session.clock() - _CLOCKS_AGREE, time.monotonic() + wait)
+    return _answer(lake, request.id, session.clock, time.monotonic() + wait)
+
+
+def _is_reconciled(lake: Lake, clock: Callable[[], datetime]) -> bool:
+    heartbeat = lake.heartbeat()
+    return heartbeat is not None and is_alive(heartbeat, clock())
 
 
 def actor() -> str:
@@ -79,12 +85,17 @@ def poke(here: Here) -> bool:
     return False
 
 
-def _answer(lake: Lake, request: str, since: datetime, deadline: float) -> Answer:
-    pause = _LOOK_EVERY
+def _answer(lake: Lake, request: str, clock: Callable[[], datetime], deadline: float) -> Answer:
+    pause, since, looked = _LOOK_EVERY, clock() - _CLOCKS_AGREE, time.monotonic()
     while True:
+        alive = True
+        if time.monotonic() - looked > _DAEMON_EVERY:
+            alive, looked = _is_reconciled(lake, clock), time.monotonic()
         row = next(lake.streams.read("requests", since=since, where={"request": request}), None)
         if row is not None:
             return Answer(request, row["outcome"], row["message"])
+        if not alive:
+            return Answer(request, "stored", "the daemon has ended meanwhile; the next one carries it out")
         if time.monotonic() > deadline:
             return Answer(request, "waiting", "not answered yet; the daemon carries it out when it comes to it")
         time.sleep(pause)

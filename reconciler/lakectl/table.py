@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Needs = Literal["daemon", "no daemon", "either"]
+Needs = Literal["daemon", "no daemon", "either", "request"]
 
 NEEDS: dict[Needs, str] = {
     "daemon": "Needs a running daemon.",
     "no daemon": "Needs no running daemon.",
     "either": "Asks a running daemon, and works without one.",
+    "request": "Asks a running daemon; without one the next that starts does it.",
 }
 
 
@@ -64,7 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("resync", "resync", "compare a dataset's files with the catalog, mend", "daemon", _STEER),
     Command("suspend", "suspend", "leave an object alone for a while", "either", _STEER),
     Command("resume", "resume", "look after a suspended object again", "either", _STEER),
-    Command("trial", "trial", "measure a recipe of an index by hand", "either", _STEER),
+    Command("trial", "trial", "measure a recipe of an index by hand", "request", _STEER),
     Command("promote", "promote", "another generation answers for an index", "either", _STEER),
     Command("rollback", "rollback", "what answered before answers again", "either", _STEER),
     Command("gc", "gc", "remove what nothing refers to any more", "either", _STEER),

@@ -144,7 +144,7 @@ async def test_without_a_name_that_which_serves_answers(service: SearchService) 
 
 @pytest.mark.parametrize("model", ["minilm", "builtin-128", "builtin/other", ""])
 async def test_a_model_that_it_has_not_is_refused_with_those_that_it_has(service: SearchService, model: str) -> None:
-    with pytest.raises(ModelMismatch, match=r"answers by builtin \(builtin/.*\) and builtin-64 \(builtin-64/.*\), not by") as caught:
+    with pytest.raises(ModelMismatch, match="answers by builtin and builtin-64, not by") as caught:
         await find(service, model=model)
     assert "or name builtin or builtin-64" in str(caught.value.remedy)
 

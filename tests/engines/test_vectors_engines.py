@@ -179,8 +179,14 @@ def test_it_searches_while_it_is_tuned(make: Make, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["flat", "hnsw", "lance"])
 def test_unknown_parameters_are_named(name: str) -> None:
-    with pytest.raises(BuildFailed, match=f"No parameters of {name}: efSerch"):
+    with pytest.raises(BuildFailed, match=f"No parameters of {name}: there is no `efSerch`"):
         open_engine(name).recipe({"efSerch": 3})
+
+
+def test_the_parameter_that_was_meant_is_named() -> None:
+    with pytest.raises(BuildFailed, match="there is no `efconstruction`, perhaps `efConstruction`") as caught:
+        open_engine("hnsw").recipe({"efconstruction": 3})
+    assert caught.value.remedy == "It has m, efConstruction, efSearch, seed."
 
 
 @pytest.mark.parametrize("name", ENGINES)

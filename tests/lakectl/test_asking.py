@@ -161,6 +161,14 @@ def test_stages_are_shown_below_the_hits(daemon: Daemon, lakectl: Callable[..., 
     )
 
 
+def test_a_share_that_nothing_beats_is_told_as_a_cosine(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    stages = [{"stage": "threshold", "cosine": 0.3125, "dropped": 3, "candidates": []}]
+    daemon.answers["/search"] = {**HITS, "hits": [], "stages": stages}
+    said = lakectl("--url", daemon.url, "search", "resumes", "kafka", "--threshold", "99.9%")
+    assert said.out == "nothing was found: no cosine is at least 0.312, which is what beating 99.9% of unrelated pairs takes here\n"
+    assert daemon.asked[-1][1]["explain"] is True
+
+
 AGREEMENT = {"k": 3, "overlap": 0.5, "rankCorrelation": -0.25, "ndcg": {"resumes-eval": [0.631, 1]}}
 
 

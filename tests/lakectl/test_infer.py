@@ -119,6 +119,17 @@ def test_what_cannot_be_inferred(data: Path, lakectl: Lakectl) -> None:
     assert lakectl("infer", "data/nowhere.csv").code == 2
 
 
+def test_a_quoted_pattern_means_its_files(data: Path, lakectl: Lakectl) -> None:
+    for name in "ab":
+        (data / f"{name}.csv").write_text("id,word\n1,x\n")
+    assert lakectl("infer", "data/*.csv").out == lakectl("infer", "data/a.csv", "data/b.csv").out
+    said = lakectl("infer", "data/*.ndjson")
+    assert (said.code, "error: lakectl infer: no file matches data/*.ndjson." in said.err) == (2, True)
+    (data / "*.csv").write_text("id,word\n1,x\n")
+    said = lakectl("infer", "data/*.csv")
+    assert "no dataset can be named after `*`, which has no letter or digit" in said.err.replace("\n       ", " ")
+
+
 def test_a_file_elsewhere_is_to_be_copied(data: Path, lakectl: Lakectl, tmp_path_factory: pytest.TempPathFactory) -> None:
     place = tmp_path_factory.mktemp("elsewhere") / "a.csv.gz"
     place.write_bytes(gzip.compress(b"a,b\n1,2\n"))

@@ -104,6 +104,15 @@ def test_an_answer_that_does_not_come_is_no_yes(alive: Lakehouse) -> None:
     assert "not answered yet" in said.out
 
 
+def test_a_daemon_that_ends_meanwhile_is_noticed(alive: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_DAEMON_EVERY", 0.0)
+    lives = iter([True, True, False])
+    monkeypatch.setattr(asking, "is_alive", lambda heartbeat, now: next(lives))
+    said = alive.call("reconcile", "-o", "json")
+    assert (said.code, said.document["outcome"]) == (0, "stored")
+    assert said.document["message"] == "the daemon has ended meanwhile; the next one carries it out"
+
+
 def test_an_address_is_no_way_to_ask(alive: Lakehouse) -> None:
     said = alive.call("--url", "http://127.0.0.1:1", "reconcile")
     assert said.code == 2

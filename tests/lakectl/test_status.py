@@ -42,6 +42,13 @@ def test_what_is_shown_beside_a_daemon(alive: Lakehouse, golden: Any, name: str,
     golden.check(f"{name}.txt", alive.call(*words).all)
 
 
+def test_several_objects_and_kinds(alive: Lakehouse) -> None:
+    said = alive.call("status", "Dataset/call-log", "buckets", "-o", "json")
+    assert [row["name"] for row in said.document["objects"]] == ["primary", "call-log"]
+    said = alive.call("status", "Dataset/call-log", "Dataset/cal")
+    assert (said.code, "nothing is known of Dataset/cal" in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(("name", "words"), [("status", ["status"]), ("get", ["get", "datasets"]), ("why", ["why", "Index/notes"])])
 def test_what_is_shown_when_the_daemon_is_dead(dead: Lakehouse, golden: Any, name: str, words: list[str]) -> None:
     golden.check(f"{name}-dead.txt", dead.call(*words).all)

@@ -90,6 +90,10 @@ class TestMaxPrune:
         assert names(plan) == TEN[:2]
         assert plan.held == dict.fromkeys(("Index/a", "Index/b"), "2 of 2 Index objects would go, more than maxPrune 30%")
 
+    def test_what_is_cheap_to_make_again_goes_unasked(self) -> None:
+        derived = ["EvalSet/e", "EvalSet/f", "TrialBudget/t", "TrialBudget/u"]
+        assert names(planned(managed(*derived))) == derived
+
     def test_what_was_retained_before_is_not_counted(self) -> None:
         (old,) = managed("Dataset/old")
         assert old.table is not None

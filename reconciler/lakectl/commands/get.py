@@ -32,6 +32,8 @@ _DETAILS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "IndexGeneration": (("ENGINE", "engine"), ("SECONDS", "seconds"), ("SERVING", "serving")),
 }
 """Heads and the names of details that stand below them."""
+_SHARES = frozenset({"recallLow"})
+"""Details of which the third decimal counts."""
 _LONGEST_NAME, _SHORTEST_NAME = 30, 8
 _STATE_WIDTH = 16
 
@@ -71,6 +73,9 @@ def _table(kind: str, shown: Observation, session: Session, *, wide: bool) -> No
     details = _DETAILS.get(kind, ())
     heads = ("NAME", *[head for head, _ in details], "SEEN")
     figures = [(*[_detail(s, name, terminal) for _, name in details], age(session.clock(), s.observed_at)) for s in shown.statuses]
+    widest = max((text_width(status.name) for status in shown.statuses), default=0)
+    spare = terminal.width - _STATE_WIDTH - min(widest, _LONGEST_NAME)
+    figures = figures if wide else _cut(figures, heads[1:], spare, terminal)
     beside = sum(width + 2 for width in columns([heads[1:], *figures])) + _STATE_WIDTH
     longest = max(min(_LONGEST_NAME, terminal.width - beside), _SHORTEST_NAME)
     rows = [(s.name if wide else terminal.cut(s.name, longest), *cells) for s, cells in zip(shown.statuses, figures, strict=True)]
@@ -85,6 +90,16 @@ def _table(kind: str, shown: Observation, session: Session, *, wide: bool) -> No
         terminal.line(terminal.style(f"   {sign}: before merging by key: a query may count less", "dim"))
 
 
+def _cut(rows: list[tuple[str, ...]], heads: tuple[str, ...], width: int, terminal: Terminal) -> list[tuple[str, ...]]:
+    """The longest column gives way, if it is of words, so that names are whole: what it says stands in `-o wide` as well."""
+    widths = columns([heads, *rows])
+    at = max(range(len(widths)), key=lambda column: widths[column])
+    most = max(widths[at] - max(0, sum(widths) + 2 * len(widths) - width), _SHORTEST_NAME)
+    if all(_counts(row[at]) for row in rows):
+        return rows
+    return [(*row[:at], terminal.cut(row[at], most), *row[at + 1 :]) for row in rows]
+
+
 def _counts(cell: str) -> bool:
     return cell == "-" or cell.lstrip("≤<=")[:1].isdigit()
 
@@ -95,7 +110,8 @@ def _unmerged(status: Status) -> bool:
 
 def _detail(status: Status, name: str, terminal: Terminal) -> str:
     most = terminal.mark("≤", "<=") if name == "rows" and _unmerged(status) else ""
-    return most + figure(status.detail.get(name))
+    value = status.detail.get(name)
+    return f"{value:.3f}" if name in _SHARES and isinstance(value, float) else most + figure(value)
 
 
 def _line(status: Status, cells: str, left: int, gone: Gone | None, terminal: Terminal, *, wide: bool) -> str:

@@ -35,8 +35,9 @@ def options(parser: Parser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     """0. Raises UsageInvalid, FileRefused, FileUnreadable."""
     root = _root(session)
-    sources = [_source(file, root) for file in args.files]
-    first = args.files[0].resolve()
+    files = [found for given in args.files for found in _files(given)]
+    sources = [_source(file, root) for file in files]
+    first = files[0].resolve()
     name = dataset_name(args.name or (first.parent.name if len(sources) > 1 else first.name.split(".")[0] or first.name))
     found = Found(name, tuple(source.shown for source in sources), infer(sources))
     if args.output == "json":
@@ -44,6 +45,16 @@ def run(args: argparse.Namespace, session: Session) -> int:
     else:
         session.terminal.line(text(found).rstrip("\n"))
     return 0
+
+
+def _files(given: Path) -> list[Path]:
+    """The files that a quoted pattern means, as the shell would have it; else what was given. Raises UsageInvalid."""
+    if given.exists() or not any(mark in given.name for mark in "*?["):
+        return [given]
+    found = sorted(given.parent.glob(given.name))
+    if not found:
+        raise UsageInvalid(f"lakectl infer: no file matches {given}.", remedy="Name files that are there.")
+    return found
 
 
 def _root(session: Session) -> Path:

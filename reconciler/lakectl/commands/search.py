@@ -1,6 +1,8 @@
 """`lakectl search`: texts of an index nearest in meaning, by their words, or both."""
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from reconciler.lakectl.given_text import given_text
 from reconciler.lakectl.options import Parser, add_output, count
@@ -59,6 +61,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     asked = {"index": name, "text": text, "k": args.k, "filter": args.filter, "model": args.model, "at": args.at}
     asked |= {"mode": args.mode, "weights": args.weights, "threshold": args.threshold, "diversity": args.diversity, "rerank": args.rerank}
     asked |= {"groupBy": "row" if args.by_row else None, "explain": args.explain or None, "ab": args.ab}
+    if isinstance(args.threshold, dict) and args.ab is None and args.output == "table":
+        asked["explain"] = True  # which tells the cosine that the share comes to
     answer = search_document(session, asked)
     if args.output != "table":
         emit(session.terminal, answer, args.output)
@@ -70,11 +74,20 @@ def run(args: argparse.Namespace, session: Session) -> int:
     elif answer["hits"]:
         hits_table(answer, session.terminal)
     else:
-        session.terminal.line("nothing was found")
+        session.terminal.line(f"nothing was found{_below(answer, args.threshold)}")
         caveats(answer, session.terminal)
     if args.output == "table" and args.explain and args.ab is None:
         stages_table(answer, session.terminal)
     return 0
+
+
+def _below(answer: Mapping[str, Any], threshold: float | dict[str, float] | None) -> str:
+    """What a share came to, where it left nothing."""
+    stage = next((stage for stage in answer.get("stages") or () if stage["stage"] == "threshold"), None)
+    if stage is None or not isinstance(threshold, dict):
+        return ""
+    share = f"{100 * threshold['beats']:.10g}%"
+    return f": no cosine is at least {stage['cosine']:.3f}, which is what beating {share} of unrelated pairs takes here"
 
 
 def _weights(given: str) -> dict[str, float]:

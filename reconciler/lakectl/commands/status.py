@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import NoReturn
 
@@ -11,8 +12,9 @@ from reconciler.lakectl.options import Parser, add_output, duration
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.status_table import table
+from state.status import Status
 
-USAGE = "[KIND | KIND/NAME] [--watch] [-o FORMAT]"
+USAGE = "[KIND | KIND/NAME …] [--watch] [-o FORMAT]"
 DESCRIPTION = """
 One row an object: its state, the commit of its spec (SPEC), the last commit that was applied
 (APPLIED), and how long ago it was looked at (SEEN). What is not ready tells why below its row.
@@ -22,6 +24,7 @@ EXAMPLES = """
 lakectl status
 lakectl status --watch
 lakectl status Dataset/candidates -o wide
+lakectl status Dataset/candidates Index/resumes
 lakectl status -o json | jq '.objects[] | select(.ready != "True")'
 """
 _EVERY = 1.0
@@ -29,7 +32,7 @@ _EVERY = 1.0
 
 def options(parser: Parser) -> None:
     """Which objects, and how often."""
-    parser.add_argument("object", nargs="?", metavar="KIND/NAME", help="only this object, or the objects of this kind")
+    parser.add_argument("objects", nargs="*", metavar="KIND/NAME", help="only these objects, or the objects of these kinds")
     parser.add_argument("-w", "--watch", action="store_true", help="go on showing it until interrupted")
     parser.add_argument("--every", metavar="DURATION", type=duration, default=_EVERY, help="with --watch: how often to look (default: 1s)")
     add_output(parser, "wide")
@@ -37,24 +40,40 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """0 whatever the objects' state: see `lakectl wait` for a verdict. Raises UsageInvalid, ObjectUnknown."""
-    kind, _, name = (args.object or "").partition("/")
-    if args.object:
-        from reconciler.lakectl.names import find_kind
-
-        kind = find_kind(kind)
+    wanted = _wanted(args.objects)
 
     def look() -> Observation:
-        return observer(session).look(kind or None, name or None)
+        knows = observer(session)
+        if len(wanted) <= 1:
+            return knows.look(*wanted[0]) if wanted else knows.look()
+        seen = knows.look()
+        found = tuple(status for status in seen.statuses if any(_is_of(status, kind, name) for kind, name in wanted))
+        return replace(seen, statuses=found)
 
     if args.watch:
         _watch(look, args, session)
     seen = look()
-    if name and not seen.statuses:
-        from reconciler.lakectl.names import unknown_object
+    for kind, name in wanted:
+        if name is not None and not any(_is_of(status, kind, name) for status in seen.statuses):
+            from reconciler.lakectl.names import unknown_object
 
-        raise unknown_object(f"{kind}/{name}", [status.object for status in observer(session).look().statuses])
+            raise unknown_object(f"{kind}/{name}", [status.object for status in observer(session).look().statuses])
     _show(seen, args.output, session)
     return 0
+
+
+def _wanted(words: list[str]) -> list[tuple[str, str | None]]:
+    """Kinds, and names where one object is meant. Raises UsageInvalid."""
+    if not words:
+        return []
+    from reconciler.lakectl.names import find_kind
+
+    parts = [word.partition("/") for word in words]
+    return [(find_kind(kind), name or None) for kind, _, name in parts]
+
+
+def _is_of(status: Status, kind: str, name: str | None) -> bool:
+    return status.kind == kind and name in (None, status.name)
 
 
 def _show(observation: Observation, form: str, session: Session) -> None:

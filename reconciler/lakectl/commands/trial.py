@@ -6,7 +6,7 @@ from typing import Any
 from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.names import find_object
 from reconciler.lakectl.options import Parser, count, one_of, share
-from reconciler.lakectl.request_command import add_request_options, carry_out
+from reconciler.lakectl.request_command import add_request_options, leave, tell
 from reconciler.lakectl.session import Session
 
 USAGE = "run INDEX --engine ENGINE [--set NAME=VALUE…] [--ef N,N…] [--eval NAME] [-o FORMAT]"
@@ -15,7 +15,9 @@ Build a recipe over the present rows of an index and measure it by an EvalSet: r
 query, memory. One build is searched with each value of --ef. What is built may serve afterwards, by
 an IndexGeneration of the same recipe; with --fidelity a share of the rows is built over, and thrown
 away. What was measured before is told at once. `lakectl trials INDEX` shows all of it. The answer
-comes when all is measured; a request that was not waited for is carried out all the same.
+comes when all is measured, with exit code 0. Without a daemon, or where nobody waits so long, it is
+measured later, and the exit code is 1, as for a trial that is refused; `-o json` has the outcome:
+done, stored, waiting, refused or failed.
 """
 EXAMPLES = """
 lakectl trial run resumes --engine hnsw --set m=16 --ef 40,80,160
@@ -39,14 +41,15 @@ def options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    """0 done or stored, 1 refused or failed. Raises UsageInvalid."""
+    """0 measured; 1 refused, failed, or stored, of which nobody knows the figures yet. Raises UsageInvalid."""
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session)
     payload: dict[str, Any] = {"engine": args.engine, "parameters": dict(map(_parameter, args.set)), "fidelity": args.fidelity}
     if args.eval is not None:
         payload["evalSet"] = args.eval
     if args.ef:
         payload["searches"] = [{_breadth(args.engine): breadth} for breadth in map(_count, args.ef.split(","))]
-    return carry_out(session, args, "trial-run", name, payload)
+    answer = leave(session, args, "trial-run", name, payload)
+    return tell(session, args, "trial-run", name, answer) or (1 if answer.outcome == "stored" else 0)
 
 
 def _parameter(text: str) -> tuple[str, int | str]:

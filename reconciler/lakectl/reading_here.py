@@ -136,16 +136,16 @@ def trials_of_index(session: Session, name: str) -> "tuple[Trial, ...]":
             return tuple(Trial.from_row(row) for row in reversed(rows))
 
 
-def best_trial_document(session: Session, name: str, parameters: Mapping[str, str | float | None]) -> dict[str, Any]:
+def best_trial_document(session: Session, name: str, parameters: Mapping[str, str | None]) -> dict[str, Any]:
     """The document of GET /hnsw/trials/{index}/best, with its front. Raises SearchInvalid, ModelMismatch, and as `query_document`."""
     client = _daemon(session)
-    given = {name: value for name, value in parameters.items() if value is not None}
+    given = {"pareto": "true", **{name: value for name, value in parameters.items() if value is not None}}
     if client is not None:
-        answered: dict[str, Any] = client.get(f"/hnsw/trials/{name}/best", {"pareto": "true", **given})
+        answered: dict[str, Any] = client.get(f"/hnsw/trials/{name}/best", given)
         return answered
     from api.trials import BestParameters, best_of
 
-    return best_of(*_trials_here(session, name), BestParameters(pareto=True, **given))  # type: ignore[arg-type]
+    return best_of(*_trials_here(session, name), BestParameters.model_validate(given))
 
 
 def _trials_here(session: Session, name: str) -> "tuple[tuple[Trial, ...], IndexRecord]":

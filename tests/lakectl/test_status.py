@@ -69,6 +69,17 @@ def test_no_line_is_wider_than_the_terminal(alive: Lakehouse, dead: Lakehouse) -
                 assert max(map(text_width, lines)) <= width, (words, width)
 
 
+def test_names_of_budgets_are_whole_beside_long_recipes(alive: Lakehouse) -> None:
+    recipe = "hnsw m=16 efConstruction=120 efSearch=64"
+    detail = {"trials": 12, "bestRecipe": recipe, "recallLow": 0.9862}
+    alive.put("TrialBudget/docs-tuning", reasons.SUCCEEDED, f"{recipe}: recall@10 0.990 (0.986 at least)", detail=detail)
+    lines = alive.call("get", "trialbudgets", width=80).out.splitlines()
+    assert max(map(text_width, lines)) <= 80
+    assert "docs-tuning" in lines[1]
+    assert "0.986" in lines[1]
+    assert recipe in alive.call("get", "trialbudgets", "-o", "wide", width=80).out
+
+
 def test_rows_that_are_counted_before_merging_are_shown_as_the_most_there_can_be(alive: Lakehouse) -> None:
     alive.put("Dataset/placements", reasons.SUCCEEDED, "21 rows", detail={"rows": 21, "version": 4, "files": 3, "merged": False})
     *_, row, note = alive.call("get", "Dataset/placements").out.splitlines()

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session).partition("/")[2]
     if args.ab is not None:
         return _compared(args, session, name)
-    asked = {"objective": args.objective, "gate": args.gate, "evalSet": args.eval, "model": args.model}
+    asked = {"objective": args.objective, "gate": str(args.gate), "evalSet": args.eval, "model": args.model}
     answer, every = best_trial_document(session, name, asked), trials_of_index(session, name)
     if args.output != "table":
         emit(session.terminal, _documents(args, answer, every), args.output)

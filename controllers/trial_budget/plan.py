@@ -207,9 +207,10 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     if observed.best is None:
         return Stalled(reasons.GATE_NOT_MET, f"{why}; {_cost(observed.spent)}", detail=detail)
     advised = next((note for note in reversed(observed.notes) if note.step in ("chosen", "advised")), None)
-    open_word = f"; {advised.message}" if advised is not None and advised.step == "advised" else ""
     reason = ended.reason if ended is not None and ended.reason else "Succeeded"
-    return Ready(f"{told(observed.best)}; {_cost(observed.spent)}; {why}{open_word}", detail, reason=reason)
+    if advised is not None and advised.step == "advised":  # one sentence, which ends with what is to be typed
+        return Ready(advised.message, detail, reason=reason)
+    return Ready(f"{told(observed.best)}; {_cost(observed.spent)}; {why}", detail, reason=reason)
 
 
 def _cost(spent: Spent) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.lakectl.commands.wait import _seen_since
+from state import reasons
 
 if TYPE_CHECKING:
     from conftest import Lakehouse
@@ -51,6 +52,15 @@ def test_what_is_stalled_is_not_waited_for(alive: Lakehouse, monkeypatch: pytest
     assert said.code == 1
     assert "it is Stalled, and stays so until its spec or data change" in said.out
     assert "Dataset/notes" not in said.out
+
+
+def test_a_removal_that_is_held_is_not_waited_for(alive: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.lakectl.commands.wait._STANDS", 0.0)
+    alive.put("Index/old", reasons.PRUNE_HELD, "no spec asks for it, but 2 of 2 would go: `lakectl approve 3f9c` lets it go")
+    said = alive.call("wait", "Index/old", "--timeout", "10")
+    assert said.code == 1
+    assert "its removal is held until somebody approves it" in said.out
+    assert "`lakectl approve 3f9c`" in " ".join(said.out.split())
 
 
 def test_what_was_not_looked_at_since_does_not_count(alive: Lakehouse) -> None:

@@ -74,6 +74,19 @@ class TestStanding:
         assert outcome.reason == reason
         assert message in outcome.message
 
+    def test_queries_that_cannot_show_the_gate(self, bench: Bench) -> None:
+        bench.write("data/x/1.csv", rows(300))
+        few = eval_set("e", "generate: {queries: 20, seed: 7}")
+        gate = "gate: {recallAt10: 0.97}, limits: {trials: 2}"
+        bench.commit(BUCKET, dataset("x", KEYED), index("i", "x"), FLAT, few, budget(gate))
+        bench.settle()
+        outcome = visit(bench)
+        assert isinstance(outcome, Stalled)
+        assert outcome.message == "EvalSet/e has 20 queries, which cannot show a recall of 0.97: 26 are needed"
+        bench.commit(*specs(budget(gate)))
+        bench.settle()
+        assert not isinstance(visit(bench), Stalled)
+
     def test_an_eval_set_of_another_index(self, bench: Bench) -> None:
         bench.write("data/x/1.csv", rows(300))
         bench.commit(*specs(index("j", "x"), budget("limits: {trials: 2}", of="j")))

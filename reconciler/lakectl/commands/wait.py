@@ -16,13 +16,14 @@ from reconciler.lakectl.session import Session
 from reconciler.lakectl.specs_here import place_of, visited, wanted_digests
 from reconciler.lakectl.status_table import rows
 from reconciler.lakectl.words import short, standing, took
+from state import reasons
 from state.status import Status
 
 USAGE = "[--for CONDITION] (KIND/NAME … | --all) [--timeout DURATION]"
 DESCRIPTION = """
 Wait until objects are ready (the default), have a condition, or are gone. Ends with 0 when it
 is so, with 1 when time is up, telling what is not so; waiting for ready ends with 1 as soon as one
-is Stalled, which it stays until its spec or data change. Waiting for all takes the commit at HEAD
+is Stalled, which it stays until its spec or data change, or its removal is held for an approval. Waiting for all takes the commit at HEAD
 into account: if the daemon has not read it, that is waited for first.
 """
 EXAMPLES = """
@@ -84,7 +85,7 @@ def wait_for(args: argparse.Namespace, names: list[str], session: Session, since
         if not stuck:
             moved = time.monotonic()
         elif time.monotonic() - moved > _STANDS:
-            return _ended(False, seen, stuck, waited, "it is Stalled, and stays so until its spec or data change", args.output, session)
+            return _ended(False, seen, stuck, waited, _why_stuck(stuck), args.output, session)
         if waited > args.timeout:
             return _ended(False, seen, unmet, waited, "" if read else _unread(seen, revision), args.output, session)
         time.sleep(_EVERY)
@@ -162,10 +163,20 @@ def _unmet(seen: Observation, names: list[str], holds: Test, state: str) -> tupl
 
 def _stalled(unmet: tuple[Status, ...], knows: Observer) -> tuple[Status, ...]:
     """Those that do not go on by themselves. Only conditions are certain of it, and they are asked for only where it seems so."""
-    likely = {status.object for status in unmet if standing(status) == "stalled"}
+    likely = {status.object for status in unmet if _stands_still(status)}
     if not likely:
         return ()
-    return tuple(status for status in knows.described() if status.object in likely and standing(status) == "stalled")
+    return tuple(status for status in knows.described() if status.object in likely and _stands_still(status))
+
+
+def _stands_still(status: Status) -> bool:
+    return standing(status) == "stalled" or status.reason == reasons.PRUNE_HELD
+
+
+def _why_stuck(stuck: tuple[Status, ...]) -> str:
+    if all(status.reason == reasons.PRUNE_HELD for status in stuck):
+        return "its removal is held until somebody approves it"
+    return "it is Stalled, and stays so until its spec or data change"
 
 
 def _unread(seen: Observation, revision: str | None) -> str:

@@ -44,6 +44,7 @@ ONCE = frozenset(
         "catalog.before-manifest",
         "catalog.before-checkpoint-delete",
         "corpus.part-kept",
+        "folding.after-commit",
         "folding.before-commit",
         "follow.before-inventory",
         "index.before-lexical-entry",

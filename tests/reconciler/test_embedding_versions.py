@@ -101,7 +101,7 @@ def test_a_model_is_built_beside_the_one_that_serves(lake: Bench) -> None:
         ("builtin-64", False, 64, 3, 1),
         ("builtin-128", False, 128, 3, 1),
     ]
-    with pytest.raises(ModelMismatch, match="answers by builtin and builtin-64 .*, not by minilm"):
+    with pytest.raises(ModelMismatch, match=r"answers by builtin and builtin-64 .*, not by minilm"):
         found(lake, "java", model="minilm")
 
 

@@ -199,7 +199,7 @@ def test_an_error_of_ours_arrives_as_itself(bench: Bench) -> None:
         error = state.error
         assert isinstance(error, FileRefused)
         assert (error.path, error.line, error.reason) == ("data/a.csv", 17, "it has 4 cells where the header has 5")
-        assert error.explain() == "data/a.csv:17: it has 4 cells where the header has 5 Add the cell."
+        assert error.explain() == "data/a.csv:17: it has 4 cells where the header has 5. Add the cell."
         assert state.failure.slug == "file-refused"
         assert "in refuse" in error.__notes__[0]
         damaged = bench.finish(job("find_damage", weight, weight))

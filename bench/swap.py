@@ -46,7 +46,7 @@ from engines.vectors.registry import open_engine
 from reconciler.allocator import keep_freed_memory
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import BuildAdded, CorpusAdded, Served
+from state.catalog.index_changes import BuildAdded, CorpusAdded, Served
 from state.catalog.indexes import Build, ServingManifest
 from state.catalog.log import WriterId
 from state.discards import Discards

@@ -22,8 +22,18 @@ from specs.errors import LakehouseError
 from specs.resource import Key
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.catalog.fold import ChangeRefused, ObjectState
-from state.errors import BucketUnavailable, CatalogCorrupt, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, SecretError, StateError
+from state.catalog.fold import ObjectState
+from state.errors import (
+    BucketUnavailable,
+    CatalogCorrupt,
+    ChangeRefused,
+    DiskFull,
+    LeaseLost,
+    ObjectCorrupt,
+    ObjectMissing,
+    SecretError,
+    StateError,
+)
 from state.failpoints import declare, hit
 from state.timestamps import from_iso
 from state.turns import Turns

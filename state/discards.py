@@ -21,7 +21,8 @@ import orjson
 from specs.digests import digest
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import BuildAdded, Dropped, Forgotten, Served, ServedBeside, TruthMade
+from state.catalog.entry import Dropped
+from state.catalog.index_changes import BuildAdded, Forgotten, Served, ServedBeside, TruthMade
 from state.errors import BucketUnknown, ObjectMissing, StateError
 from state.failpoints import declare, hit
 from state.objects import ObjectInfo, ObjectStore

@@ -236,3 +236,10 @@ class FailpointError(StateError):
     """Raised on purpose at a failpoint armed with "error"."""
 
     slug = "failpoint"
+
+
+class ChangeRefused(StateError):
+    """The change cannot follow the object's state; nothing was written. Observe again and decide anew."""
+
+    slug = "change-refused"
+    remedy = "Reconcile the object: it is observed again, and what is still missing is done."

@@ -30,8 +30,9 @@ from specs.resource import Key, Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Dropped, Forgotten, TruthMade
+from state.catalog.entry import Dropped
 from state.catalog.fold import ObjectState
+from state.catalog.index_changes import Forgotten, TruthMade
 from state.catalog.indexes import Corpus, EvalTruth, IndexRecord
 from state.discards import Discards
 from state.failpoints import declare, hit

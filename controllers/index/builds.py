@@ -38,7 +38,8 @@ from specs.resource import Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import BuildAdded, Change, CorpusAdded, Forgotten
+from state.catalog.entry import Change
+from state.catalog.index_changes import BuildAdded, CorpusAdded, Forgotten
 from state.catalog.indexes import Build, Corpus, IndexRecord, Lexical, ServingManifest, Tail
 from state.catalog.tables import Table
 from state.discards import Discards

@@ -44,8 +44,9 @@ from specs.resource import Key, Resource
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Chosen, Dropped, Forgotten
+from state.catalog.entry import Dropped
 from state.catalog.fold import ObjectState
+from state.catalog.index_changes import Chosen, Forgotten
 from state.catalog.indexes import IndexRecord
 from state.catalog.tables import Table
 from state.discards import Discards

@@ -8,8 +8,9 @@ from specs.digests import digest
 from specs.resource import Resource
 from state import reasons
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Change, Served, ServedBeside
-from state.catalog.fold import served
+from state.catalog.entry import Change
+from state.catalog.index_changes import Served, ServedBeside
+from state.catalog.index_fold import served
 from state.catalog.indexes import Choice, IndexRecord, ServingManifest
 from state.discards import Discards
 from state.failpoints import declare, hit

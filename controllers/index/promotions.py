@@ -23,7 +23,7 @@ from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Key, Resource
 from specs.suggestions import nearest
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Chosen
+from state.catalog.index_changes import Chosen
 from state.catalog.indexes import Build, Choice, IndexRecord, ServingManifest
 from state.catalog.tables import Table
 from state.requests import Request

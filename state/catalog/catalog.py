@@ -21,12 +21,12 @@ from typing import Self
 from state.catalog.checkpoint import NO_BASE, Base, Checkpoints
 from state.catalog.commit_group import CommitGroup, Ticket
 from state.catalog.entry import RESTORE, Cause, Change, Entry, Renamed, encode
-from state.catalog.fold import ChangeRefused, ObjectState, check_wanted, fold
+from state.catalog.fold import ObjectState, check_wanted, fold
 from state.catalog.indexes import IndexRecord
 from state.catalog.log import CatalogLog, Unreadable, WriterId, log_key
 from state.catalog.tables import Table
 from state.catalog.view import EMPTY, RefusedEntry, View
-from state.errors import CatalogCorrupt, LeaseLost, StateError
+from state.errors import CatalogCorrupt, ChangeRefused, LeaseLost, StateError
 from state.objects import ObjectStore
 from state.timestamps import Clock, iso
 

@@ -6,7 +6,8 @@ or double data: a file removed that is not there, a file key with other content,
 `check_wanted` refuses what comes too late, to be asked of what is to be written only: what stands in the log has happened.
 
 A dropped object leaves a small state behind (`gone`) that remembers its table's version, so that versions never repeat under one name.
-Next: `log.py` (entries on storage), `catalog.py` (folding them as they come).
+Next: `table_fold.py` and `index_fold.py` (an object's two large parts), `log.py` (entries on storage), `catalog.py` (folding them as they
+come).
 """
 
 from __future__ import annotations
@@ -16,40 +17,27 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self, TypeAlias, assert_never
 
-from state.catalog.data_files import DataFile
 from state.catalog.entry import (
     Adopted,
     Approved,
     Asked,
     BucketOpened,
-    BuildAdded,
     Change,
-    Chosen,
-    CorpusAdded,
     Dropped,
-    Forgotten,
     Managed,
     Renamed,
     Resumed,
     Retained,
-    Served,
-    ServedBeside,
     Suspended,
     TableCommit,
-    TruthMade,
 )
-from state.catalog.indexes import IndexRecord, ServingManifest
-from state.catalog.schemas import Schema
-from state.catalog.tables import Former, Ledger, Table
-from state.errors import StateError
+from state.catalog.index_changes import BuildAdded, Chosen, CorpusAdded, Forgotten, Served, ServedBeside, TruthMade
+from state.catalog.index_fold import changed
+from state.catalog.indexes import IndexRecord
+from state.catalog.table_fold import committed
+from state.catalog.tables import Table
+from state.errors import ChangeRefused
 from state.timestamps import from_iso
-
-
-class ChangeRefused(StateError):
-    """The change cannot follow the object's state; nothing was written. Observe again and decide anew."""
-
-    slug = "change-refused"
-    remedy = "Reconcile the object: it is observed again, and what is still missing is done."
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +220,9 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
     state = state or ObjectState(change.object)
     match change:
         case TableCommit():
-            return _with_table(state, _commit(state.table or Table(state.name, version=max(state.last_version, change.after)), change))
+            return _with_table(state, committed(state.table or Table(state.name, version=max(state.last_version, change.after)), change))
         case CorpusAdded() | BuildAdded() | Served() | ServedBeside() | Chosen() | TruthMade() | Forgotten():
-            return _with_index(state, _index(state.index or IndexRecord(state.name), change))
+            return _with_index(state, changed(state.index or IndexRecord(state.name), change))
         case Retained() | Adopted():
             return _retain(state, isinstance(change, Retained))
         case Dropped():
@@ -308,184 +296,3 @@ def _rename(target: ObjectState, source: ObjectState) -> ObjectState:
         last_version=target.last_version,
         asked=max(target.asked, source.asked),
     )
-
-
-def _commit(table: Table, change: TableCommit) -> Table:
-    if change.version is not None and change.version != table.version + 1:
-        raise ChangeRefused(f"{change.object} is at version {table.version}, so version {change.version} comes too late.")
-    schemas = _schemas(table, change.schema)
-    files = _files(table, change, frozenset(schema.id for schema in schemas))
-    unbound, accepted = frozenset(change.unbind), frozenset(change.accept)
-    bindings = {path: binding for path, binding in table.bindings.items() if path not in unbound}
-    bindings |= {binding.path: binding for binding in change.bind}
-    refusals = {path: refusal for path, refusal in table.refusals.items() if path not in accepted}
-    refusals |= {refusal.path: refusal for refusal in change.refuse}
-    altered = files is not table.files or schemas is not table.schemas
-    former = (*table.former, _former(table, files)) if altered and table.version else table.former
-    after = replace(
-        table,
-        version=table.version + altered,
-        at=change.at if altered else table.at,
-        former=tuple(step for step in former if step.version >= change.forget),
-        ledgers=_ledgers(table, change),
-        folded=table.folded if change.fold is None else change.fold,
-        bucket=change.bucket,
-        primary_key=change.primary_key,
-        write=change.write,
-        transformation=change.transformation,
-        schemas=schemas,
-        files=files,
-        bindings=bindings,
-        refusals=refusals,
-        origin=change.origin or (table.origin if change.transformation == table.transformation else None),
-    )
-    return table if after == table else after
-
-
-def _former(table: Table, files: tuple[DataFile, ...]) -> Former:
-    """What these files lack to be the table's again. One that was written again under its own key, or whose entry was corrected, is the
-    same file; one that took another place among the others is not."""
-    before = {(file.ref.key, file.role, file.sequence): file for file in table.files}
-    after = {(file.ref.key, file.role, file.sequence): file for file in files}
-    return Former(
-        table.version, table.at, table.schema.id, table.primary_key,
-        added=tuple(file.ref.key for place, file in after.items() if place not in before),
-        removed=tuple(replace(file, columns={}) for place, file in before.items() if place not in after),
-    )  # fmt: skip
-
-
-def _ledgers(table: Table, change: TableCommit) -> tuple[Ledger, ...]:
-    """The ledgers after the change; one that is written again takes its own place."""
-    if not change.note and not change.drop:
-        return table.ledgers
-    ledgers = {ledger.ref.key: ledger for ledger in table.ledgers if ledger.ref.key not in change.drop}
-    ledgers |= {ledger.ref.key: ledger for ledger in change.note}
-    return tuple(ledgers.values())
-
-
-def _files(table: Table, change: TableCommit, schema_ids: frozenset[int]) -> tuple[DataFile, ...]:
-    """The files after the change. One that is replaced under its own key keeps its place, so that the snapshot stays the same."""
-    if not change.add and not change.remove:
-        return table.files
-    files: dict[str, DataFile | None] = {file.ref.key: file for file in table.files}
-    for key in change.remove:
-        if files.get(key) is None:
-            raise ChangeRefused(f"{change.object} has no file {key} to remove.")
-        files[key] = None
-    for file in change.add:
-        known = files.get(file.ref.key)
-        if known is not None and known != file:
-            raise ChangeRefused(f"{change.object} has the file {file.ref.key} already, with other content.")
-        if file.schema_id not in schema_ids:
-            raise ChangeRefused(f"{change.object} has no schema {file.schema_id}, which file {file.ref.key} was written by.")
-        files[file.ref.key] = file
-    after = tuple([file for file in files.values() if file is not None])
-    return table.files if after == table.files else after
-
-
-def _schemas(table: Table, schema: Schema | None) -> tuple[Schema, ...]:
-    """The schemas after `schema` became current. A former one may come back as it was (a rollback), under its own id."""
-    if schema is None or schema == table.schema:
-        return table.schemas
-    if schema in table.schemas:
-        return (*(known for known in table.schemas if known != schema), schema)
-    where = f"schema {schema.id} of {table.name}"
-    if schema.id < table.next_schema_id:
-        raise ChangeRefused(f"Id {schema.id} was given to another schema of {table.name}; the next is {table.next_schema_id}.")
-    ids = [column.id for column in schema.columns]
-    if len(set(ids)) < len(ids) or len({column.name for column in schema.columns}) < len(ids):
-        raise ChangeRefused(f"Two columns share a name or an id in {where}.")
-    reused = set(range(1, table.next_column_id)) & set(ids) - {column.id for column in table.columns}
-    if reused or min(ids, default=1) < 1:
-        raise ChangeRefused(f"Column ids {sorted(reused) or ids} in {where} were used before; the next is {table.next_column_id}.")
-    return (*table.schemas, schema)
-
-
-def _index(index: IndexRecord, change: CorpusAdded | BuildAdded | Served | ServedBeside | Chosen | TruthMade | Forgotten) -> IndexRecord:
-    match change:
-        case CorpusAdded():
-            after = replace(index, corpora={**index.corpora, change.corpus.digest: change.corpus})
-        case BuildAdded():
-            _require_corpus(index, change.build.corpus, f"build {change.build.digest} is over")
-            after = replace(index, builds={**index.builds, change.build.digest: change.build})
-        case Served() | ServedBeside():
-            after = _serve(index, change)
-        case Chosen():
-            after = replace(index, choice=change.choice)
-        case TruthMade():
-            _require_corpus(index, change.truth.corpus, f"the answers of {change.truth.eval_set} are of")
-            after = replace(index, truths={**index.truths, change.truth.eval_set: change.truth})
-        case Forgotten():
-            after = _forget(index, change)
-        case _:
-            assert_never(change)
-    return index if after == index else after
-
-
-def _require_corpus(index: IndexRecord, corpus: str, what: str) -> None:
-    if corpus not in index.corpora:
-        raise ChangeRefused(f"Index/{index.name} has no corpus {corpus}, which {what}.")
-
-
-def _serve(index: IndexRecord, change: Served | ServedBeside) -> IndexRecord:
-    if change.manifest is not None and change.manifest.build not in index.builds:
-        raise ChangeRefused(f"{change.object} has no build {change.manifest.build} to serve.")
-    if change.manifest is not None and change.manifest.tail is not None:
-        base = index.builds[change.manifest.build].corpus
-        if change.manifest.tail.base != base:
-            raise ChangeRefused(f"{change.object}: the tail is of corpus {change.manifest.tail.base}, the build of {base}.")
-    if isinstance(change, ServedBeside) and change.manifest is not None and index.corpus_of(change.manifest).model != change.model:
-        raise ChangeRefused(f"{change.object}: build {change.manifest.build} is not of the model {change.model}.")
-    return served(index, change)
-
-
-def served(index: IndexRecord, change: Served | ServedBeside) -> IndexRecord:
-    """The index after a pointer of it moved. The way back is to what answered before in another way, by another cause: neither newer rows
-    change it, nor the steps in which one change of specs comes to its end. A model that served answers beside from now on; one that serves
-    does not."""
-    manifest = change.manifest
-    if isinstance(change, ServedBeside):
-        beside = {model: known for model, known in index.beside.items() if model != change.model}
-        return replace(index, beside=beside if manifest is None else {**beside, change.model: manifest})
-    before = index.serving
-    if manifest == before:
-        return index
-    same = before is None or (manifest is not None and index.same_way(manifest, before))
-    after = replace(index, serving=manifest)
-    if not same:
-        after = replace(after, previous=_way_back(index, change), cause=change.cause)
-    if manifest is None:
-        return after
-    former, now = ("" if before is None else index.corpus_of(before).model), index.corpus_of(manifest).model
-    beside = {model: known for model, known in index.beside.items() if model != now}
-    return replace(after, beside=beside if before is None or former == now else {**beside, former: before})
-
-
-def _way_back(index: IndexRecord, change: Served) -> ServingManifest | None:
-    """What is gone back to after the index answers in another way than before."""
-    known = index.previous
-    if known is None or not change.cause or change.cause != index.cause:
-        return index.serving
-    returns = change.manifest is not None and index.same_way(change.manifest, known)
-    return index.serving if returns else known
-
-
-def _forget(index: IndexRecord, change: Forgotten) -> IndexRecord:
-    unknown = [digest for digest in change.builds if digest not in index.builds]
-    unknown += [digest for digest in change.corpora if digest not in index.corpora]
-    if unknown:
-        raise ChangeRefused(f"{change.object} has no build or corpus {', '.join(unknown)} to forget.")
-    if unknown := [name for name in change.truths if name not in index.truths]:
-        raise ChangeRefused(f"{change.object} has no answers of {', '.join(unknown)} to forget.")
-    if index.serving is not None and index.serving.build in change.builds:
-        raise ChangeRefused(f"{change.object} serves build {index.serving.build}, so it cannot be forgotten.")
-    if answers := [model for model, manifest in index.beside.items() if manifest.build in change.builds]:
-        raise ChangeRefused(f"{change.object} answers for {', '.join(answers)} by a build that therefore cannot be forgotten.")
-    builds = {digest: build for digest, build in index.builds.items() if digest not in change.builds}
-    needed = {build.corpus for build in builds.values()} & set(change.corpora)
-    if needed:
-        raise ChangeRefused(f"{change.object} has builds over corpus {', '.join(sorted(needed))}, so it cannot be forgotten.")
-    corpora = {digest: corpus for digest, corpus in index.corpora.items() if digest not in change.corpora}
-    previous = None if index.previous is not None and index.previous.build in change.builds else index.previous
-    truths = {name: truth for name, truth in index.truths.items() if name not in change.truths}
-    return replace(index, corpora=corpora, builds=builds, previous=previous, truths=truths)

@@ -17,11 +17,11 @@ from typing import NamedTuple, TypeAlias
 import orjson
 
 from state.catalog.entry import Entry, Renamed, corrupt, touched
-from state.catalog.fold import ChangeRefused, ObjectState, fold
+from state.catalog.fold import ObjectState, fold
 from state.catalog.indexes import IndexRecord
 from state.catalog.log import log_key
 from state.catalog.tables import Table
-from state.errors import CatalogCorrupt
+from state.errors import CatalogCorrupt, ChangeRefused
 
 SHARDS = 256
 

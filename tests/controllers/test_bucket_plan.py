@@ -20,7 +20,8 @@ from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.data_files import DataFile
-from state.catalog.entry import CorpusAdded, Managed, TableCommit
+from state.catalog.entry import Managed, TableCommit
+from state.catalog.index_changes import CorpusAdded
 from state.catalog.indexes import Corpus
 from state.catalog.log import WriterId
 from state.catalog.schemas import Column, Schema

@@ -10,9 +10,10 @@ from controllers.dataset.versions import expired, stamped
 from specs.kinds.dataset_rules import Keep
 from state.catalog.data_files import DataFile, Role
 from state.catalog.entry import TableCommit
-from state.catalog.fold import ChangeRefused, ObjectState, apply
+from state.catalog.fold import ObjectState, apply
 from state.catalog.schemas import Column, Schema
 from state.catalog.tables import Ledger, LedgerKind, Table
+from state.errors import ChangeRefused
 from state.objects import ObjectRef
 from state.references import references
 from state.timestamps import iso

@@ -36,8 +36,8 @@ from specs.parse import parse_file
 from specs.resource import Resource
 from state import reasons
 from state.catalog.data_files import DataFile
-from state.catalog.entry import BuildAdded, CorpusAdded, Forgotten, Served
 from state.catalog.fold import ObjectState, apply
+from state.catalog.index_changes import BuildAdded, CorpusAdded, Forgotten, Served
 from state.catalog.indexes import Build, Choice, Corpus, IndexRecord, Lexical, ServingManifest, Tail
 from state.catalog.schemas import Column, Schema
 from state.catalog.tables import Former, Table

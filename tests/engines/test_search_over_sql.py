@@ -27,7 +27,8 @@ from engines.vectors.corpus import CorpusTask
 from engines.vectors.recommend import recommend
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import BuildAdded, CorpusAdded, Served, TableCommit
+from state.catalog.entry import TableCommit
+from state.catalog.index_changes import BuildAdded, CorpusAdded, Served
 from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest
 from state.catalog.log import WriterId
 from state.catalog.tables import Former, Table

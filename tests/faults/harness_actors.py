@@ -19,12 +19,11 @@ from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.data_files import EDIT, DataFile
 from state.catalog.entry import Change, Dropped, Managed, Suspended, TableCommit
-from state.catalog.fold import ChangeRefused
 from state.catalog.log import WriterId
 from state.catalog.schemas import Column, Derivation, Schema
 from state.catalog.tables import Ledger, Table
 from state.discards import Discards
-from state.errors import BucketUnavailable, DiskFull, LeaseHeld, LeaseLost
+from state.errors import BucketUnavailable, ChangeRefused, DiskFull, LeaseHeld, LeaseLost
 from state.lease import Holder, Lease
 from state.objects import ObjectRef, ObjectStore
 from state.requests import Request, RequestQueue

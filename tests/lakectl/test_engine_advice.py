@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from state.catalog.catalog import Catalog
-from state.catalog.entry import BuildAdded, CorpusAdded, Served
+from state.catalog.index_changes import BuildAdded, CorpusAdded, Served
 from state.catalog.indexes import Build, Corpus, ServingManifest
 from state.catalog.log import WriterId
 from state.objects import ObjectRef

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.lakectl.trial_plot import plot
 from state.catalog.catalog import Catalog
-from state.catalog.entry import CorpusAdded
+from state.catalog.index_changes import CorpusAdded
 from state.catalog.indexes import Corpus
 from state.catalog.log import WriterId
 from state.objects import ObjectRef

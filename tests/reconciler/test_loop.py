@@ -20,8 +20,7 @@ from specs.errors import LakehouseError
 from specs.resource import Key, Resource
 from state import failpoints, reasons
 from state.catalog.entry import Resumed, Suspended
-from state.catalog.fold import ChangeRefused
-from state.errors import BucketUnavailable, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, SecretMissing, StateError
+from state.errors import BucketUnavailable, ChangeRefused, DiskFull, LeaseLost, ObjectCorrupt, ObjectMissing, SecretMissing, StateError
 from state.turns import Turns
 
 X = Key("Dataset", "x")

@@ -16,14 +16,15 @@ from state import failpoints
 from state.catalog.catalog import Catalog
 from state.catalog.checkpoint import KEEP, MANIFESTS, SHARD_FOLDER, manifest_key
 from state.catalog.data_files import DataFile
-from state.catalog.entry import Change, CorpusAdded, Dropped, Entry, Managed, Renamed, Retained, Suspended, TableCommit
-from state.catalog.fold import ChangeRefused, Inventory, ObjectState
+from state.catalog.entry import Change, Dropped, Entry, Managed, Renamed, Retained, Suspended, TableCommit
+from state.catalog.fold import Inventory, ObjectState
+from state.catalog.index_changes import CorpusAdded
 from state.catalog.indexes import Corpus
 from state.catalog.log import CatalogLog, WriterId, log_key
 from state.catalog.schemas import Column, Schema
 from state.catalog.tables import Binding
 from state.catalog.view import SHARDS, RefusedEntry, shard_of
-from state.errors import BucketUnavailable, CatalogCorrupt, DiskFull, FailpointError, LeaseLost, StateError
+from state.errors import BucketUnavailable, CatalogCorrupt, ChangeRefused, DiskFull, FailpointError, LeaseLost, StateError
 from state.local_store import LocalStore
 from state.objects import ObjectRef, ObjectStore
 from state.remote_store import Clients, ObstoreStore

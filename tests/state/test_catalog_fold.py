@@ -13,25 +13,21 @@ from state.catalog.entry import (
     Adopted,
     Approved,
     BucketOpened,
-    BuildAdded,
     Change,
-    CorpusAdded,
     Dropped,
-    Forgotten,
     Managed,
     Renamed,
     Resumed,
     Retained,
-    Served,
-    ServedBeside,
     Suspended,
     TableCommit,
-    TruthMade,
 )
-from state.catalog.fold import Approval, ChangeRefused, Inventory, ObjectState, Suspension, apply, check_wanted, fold
+from state.catalog.fold import Approval, Inventory, ObjectState, Suspension, apply, check_wanted, fold
+from state.catalog.index_changes import BuildAdded, CorpusAdded, Forgotten, Served, ServedBeside, TruthMade
 from state.catalog.indexes import Build, Corpus, EvalTruth, IndexRecord, ServingManifest, Tail
 from state.catalog.schemas import Column, Schema, extend_schema
 from state.catalog.tables import Binding, Refusal, Table
+from state.errors import ChangeRefused
 from state.objects import ObjectRef
 from state.references import references
 

@@ -16,10 +16,11 @@ from state.catalog.catalog import Catalog
 from state.catalog.checkpoint import KEEP, MANIFESTS, SHARD_FOLDER
 from state.catalog.data_files import DataFile
 from state.catalog.entry import Adopted, Approved, Change, Dropped, Managed, Renamed, Resumed, Retained, Suspended, TableCommit
-from state.catalog.fold import ChangeRefused, ObjectState
+from state.catalog.fold import ObjectState
 from state.catalog.log import WriterId
 from state.catalog.schemas import extend_schema
 from state.catalog.tables import Binding, Table
+from state.errors import ChangeRefused
 from state.objects import ObjectInfo, ObjectRef, ObjectStore
 from state.remote_store import Clients, ObstoreStore
 

@@ -12,7 +12,8 @@ from state import failpoints
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
 from state.catalog.data_files import DataFile
-from state.catalog.entry import BuildAdded, Change, CorpusAdded, Dropped, Forgotten, Managed, TableCommit
+from state.catalog.entry import Change, Dropped, Managed, TableCommit
+from state.catalog.index_changes import BuildAdded, CorpusAdded, Forgotten
 from state.catalog.indexes import Build, Corpus
 from state.catalog.log import WriterId
 from state.catalog.schemas import Column, Schema

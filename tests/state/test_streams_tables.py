@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from state.catalog.data_files import ColumnStats, DataFile
-from state.catalog.entry import BucketOpened, BuildAdded, Cause, Change, CorpusAdded, Entry, Managed, Served, Suspended, TableCommit
+from state.catalog.entry import BucketOpened, Cause, Change, Entry, Managed, Suspended, TableCommit
 from state.catalog.fold import ObjectState, fold
+from state.catalog.index_changes import BuildAdded, CorpusAdded, Served
 from state.catalog.indexes import Build, Corpus, ServingManifest
 from state.catalog.log import Unreadable
 from state.catalog.schemas import Column, Schema

@@ -28,7 +28,7 @@ class ForkServer:
         command = [sys.executable, "-P", str(script), str(theirs.fileno())]
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment)
         theirs.close()
-        self._codes: dict[int, int] = {}
+        self._running: dict[int, Forked] = {}
 
     def fork(self, wanted: Mapping[str, Any], err: IO[bytes]) -> Forked:
         """wanted: repo, how, cwd, environment; see `daemon_process.py`."""
@@ -38,14 +38,14 @@ class ForkServer:
             os.close(write)
             while (pid := self._hear()) is None:
                 pass
-        return Forked(self, pid, os.fdopen(read))
+            forked = self._running[pid] = Forked(self, pid, os.fdopen(read))
+        return forked
 
-    def code(self, pid: int) -> int | None:
-        """How the process ended; None while it runs."""
+    def listen(self) -> None:
+        """Tells those that ended so."""
         with self._lock:
             while select.select([self._control], [], [], 0)[0]:
                 self._hear()
-            return self._codes.get(pid)
 
     def close(self) -> None:
         """Ends whatever still runs."""
@@ -57,7 +57,7 @@ class ForkServer:
         message = json.loads(self._control.recv(1 << 16))
         if "started" in message:
             return int(message["started"])
-        self._codes[message["ended"]] = message["code"]
+        self._running.pop(message["ended"]).returncode = message["code"]  # kept by the process: a pid is given again
         return None
 
 
@@ -72,7 +72,7 @@ class Forked:
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            self.returncode = self._server.code(self.pid)
+            self._server.listen()
         return self.returncode
 
     def wait(self, timeout: float = 60.0) -> int:

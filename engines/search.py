@@ -28,13 +28,22 @@ from engines.at import At, Moment
 from engines.embedding.builtin import NAME as BUILTIN
 from engines.embedding.headings import headings_of
 from engines.embedding.registry import Embedder, Model, open_embedder
-from engines.errors import BuildFailed, EngineError, IndexNotServing, IndexUnknown, ModelMismatch, SearchInvalid, TableUnknown
+from engines.errors import (
+    BuildFailed,
+    EngineError,
+    EngineUnsupported,
+    IndexNotServing,
+    IndexUnknown,
+    ModelMismatch,
+    SearchInvalid,
+    TableUnknown,
+)
 from engines.index_memory import Room
 from engines.judgments import Judgments, Query
 from engines.live_recall import LiveRecall, Sample
 from engines.open_builds import OpenBuilds
 from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, depth_of, mode_of
-from engines.reading import ANONYMOUS, IndexName, Reader, decide
+from engines.reading import ANONYMOUS, IndexName, Reader, TableName, decide
 from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
 from engines.serving import Files, Serving, without_tail
 from engines.vectors.chunk_table import Row
@@ -175,12 +184,15 @@ class SearchService:
 
     async def _search(self, request: SearchRequest, reader: Reader) -> SearchResult:
         serving = await self._serving(request, reader)
+        dataset = serving.table.facts.dataset
+        rows = TableName(dataset.replace("-", "_"), reader.bucket)  # the index is of that bucket, whose rows these are
+        if not decide(reader, rows, "search").whole:
+            raise EngineUnsupported(f"Policies of {dataset} hide some of it from you, and index {request.index} cannot apply them yet.")
         _check(request, serving)
         if request.at is not None:
             return await self._at(request, request.at, serving, reader)
         recall = self._recall if self._recall is not None and self._recall.wants(request.index, serving) else None
         if request.filter is not None:
-            dataset = serving.table.facts.dataset
             keys = await self._filters.keys(dataset, request.filter, reader)
             return await anyio.to_thread.run_sync(_answer, request, serving, keys, None, recall, limiter=self._limiter)
         plain = request.ranking.plain and mode_of(request.ranking, serving, request.text) == "vector"
@@ -225,7 +237,7 @@ class SearchService:
         record = self._indexes.index(name)
         waits = self._why_not(name)
         seen = IndexName(name, None if record is None else record.bucket)
-        hidden = not decide(reader, seen, "search").whole  # a policy that hides some of it is not applied here yet
+        hidden = not decide(reader, seen, "search").allowed
         gone = record is None and waits is None
         if gone:
             self._builds.forget(name)

@@ -9,7 +9,7 @@ from typing import Any, Self
 from engines.files.extract import ExtractTask
 from engines.reading import Reader, TableName, decide
 
-DERIVING = Reader(role="derived")
+DERIVING = Reader(role="derived", operator=True, trusted=True)
 """Who reads on behalf of a derived dataset."""
 
 

@@ -35,7 +35,7 @@ from api import (
 from api.endpoints import Endpoint
 from api.limits import Limits, bounded
 from api.problems import expectations, problems
-from api.reader import Listener, guard
+from api.reader import Directory, Listener, guard
 from api.threads import RequestThreads
 from engines.audit import Audit
 from state.descriptions import Describe
@@ -64,6 +64,7 @@ class Parts:
     notified: notifications.Notified
     missing: health.Readiness
     daemon: status.Daemon
+    directory: Directory
     listen_host: str = "127.0.0.1"
     hosts: frozenset[str] = frozenset()
     version: str = "0"
@@ -77,7 +78,7 @@ def build_app(parts: Parts) -> web.Application:
         metrics.RequestMetrics(parts.registry).middleware(),
         problems,
         bounded(parts.limits),
-        guard(Listener(parts.listen_host, parts.daemon.listen, parts.hosts), parts.buckets.configs),
+        guard(Listener(parts.listen_host, parts.daemon.listen, parts.hosts), parts.directory, parts.buckets.configs),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=parts.limits.body_bytes)
     threads = RequestThreads()

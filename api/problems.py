@@ -59,6 +59,11 @@ STATUSES: Mapping[type[LakehouseError], int] = {
     engine.QueryCancelled: 503,
     engine.WorkerCrashed: 422,  # of what it was asked to run: the message names the cause
     engine.WorkersBusy: 503,
+    engine.ReaderRefused: 403,
+    engine.TokenRefused: 401,
+    engine.ProfileUnknown: 404,
+    engine.ReadersClosed: 503,
+    engine.QuotaExceeded: 429,
     engine.TableUnknown: 404,
     engine.VersionUnknown: 404,
     engine.IndexUnknown: 404,
@@ -71,6 +76,7 @@ STATUSES: Mapping[type[LakehouseError], int] = {
 """The status of each branch of the error trees; what is not listed has that of its parent."""
 
 _RETRY = {"Retry-After": "1"}
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="lakehouse"'}
 
 
 def status_of(error: LakehouseError) -> int:
@@ -104,10 +110,15 @@ def response(error: LakehouseError) -> web.Response:
     """The HTTP response of one of our errors."""
     content = document(error)
     headers = {"Content-Type": MEDIA_TYPE}
-    if isinstance(error, ApiError):
-        headers |= error.headers
-    elif content["status"] == 503:
-        headers |= _RETRY
+    match error:
+        case ApiError():
+            headers |= error.headers
+        case engine.TokenRefused():
+            headers |= _CHALLENGE
+        case engine.QuotaExceeded():
+            headers |= {"Retry-After": str(error.retry_after)}
+        case _ if content["status"] == 503:
+            headers |= _RETRY
     return web.Response(status=content["status"], body=orjson.dumps(content), headers=headers)
 
 

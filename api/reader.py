@@ -1,28 +1,34 @@
-"""Who reads: the one place that turns a request into a Reader. Everybody is anonymous so far, and may see all, or one bucket by wish.
+"""Who reads: the one place that turns a request into a Reader. Every route asks the directory first, but the two probes.
 
 A listener trusts whoever can reach it, and a browser that can reach it can be made to: a page of any site may rebind its own name to the
 listener's address, or post across origins. So a listener answers to names that no stranger can rebind only: a loopback one to loopback
 names, a public one to addresses as well, both to the names that its operator gave it. None answers a page of another origin.
 
-It refuses to decide what a reader may see: that is `engines/reading.py`, to read next.
+It refuses to decide whom a token stands for (`reconciler/directory.py`), and what a reader may see: that is `engines/reading.py`, to read
+next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from api.errors import BucketNotFound, DatasetUnknown, HostRefused, ReadRefused
 from engines.errors import IndexUnknown, TableUnknown
-from engines.reading import ANONYMOUS, Action, BucketName, Readable, Reader, decide
+from engines.reading import Action, Binding, BucketName, Readable, Reader, decide
+from state.tokens import PROFILE_HEADER
 
 READER: web.RequestKey[Reader] = web.RequestKey("reader", Reader)
 BUCKET = "X-Lakehouse-Bucket"
 """The header by which a request keeps to one bucket: it sees that one's tables, indexes and objects, and no system table."""
+PROBES = frozenset({"/healthz", "/readyz"})
+NOBODY = Reader(binding=Binding())
+"""Whoever probes: sees nothing."""
 _UNSEEN = (TableUnknown, IndexUnknown, DatasetUnknown, BucketNotFound)
 """What something in another bucket is to such a request: not there. It may be there for others, which is not said."""
 
@@ -75,18 +81,32 @@ class Listener:
         return HostRefused(f"This daemon listens on {self.bound} and does not answer to the name {host!r}.", remedy=remedy)
 
 
-def authenticate(request: web.Request, buckets: Container[str]) -> Reader:
-    """The reader that a request speaks for. Raises BucketNotFound if it is to keep to a bucket that is none."""
-    named = request.headers.getall(BUCKET, ())
-    if not named:
-        return ANONYMOUS
-    bucket = ", ".join(named)
-    if bucket not in buckets:
+class Directory(Protocol):
+    """Knows who asks."""
+
+    def reader_of(self, authorization: str | None, profile: str | None, bucket: str | None = None) -> Reader:
+        """Who a request with these headers speaks for. From memory, or nearly so. Raises ReaderRefused."""
+
+
+def authenticate(request: web.Request, directory: Directory, buckets: Callable[[], Container[str]]) -> Reader:
+    """The reader that a request speaks for. Raises ReaderRefused, and BucketNotFound if an operator is to keep to a bucket that is none."""
+    if request.path in PROBES:
+        return NOBODY
+    authorization, profile, bucket = (_header(request, name) for name in ("Authorization", PROFILE_HEADER, BUCKET))
+    reader = directory.reader_of(authorization, profile, bucket)
+    # to anybody else a bucket that is none is as one that has nothing for it
+    if bucket is not None and reader.operator and bucket not in buckets():
         raise BucketNotFound(f"There is no bucket {bucket!r}, to which {BUCKET} keeps this request.")
-    return replace(ANONYMOUS, bucket=bucket)
+    return reader
 
 
-def guard(listener: Listener, buckets: Callable[[], Container[str]]) -> Middleware:
+def _header(request: web.Request, name: str) -> str | None:
+    """Its value; of one that is given several times all of them, which together name nothing."""
+    given = request.headers.getall(name, ())
+    return ", ".join(given) if given else None
+
+
+def guard(listener: Listener, directory: Directory, buckets: Callable[[], Container[str]]) -> Middleware:
     """A middleware that refuses foreign hosts and origins, then puts the request's reader under READER. buckets: those there are now."""
 
     @web.middleware
@@ -97,7 +117,7 @@ def guard(listener: Listener, buckets: Callable[[], Container[str]]) -> Middlewa
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != authority:
             raise HostRefused(f"A page of {origin} may not read from {authority}.", remedy="Ask from a program, without an Origin header.")
-        reader = request[READER] = authenticate(request, buckets())
+        reader = request[READER] = authenticate(request, directory, buckets)
         try:
             return await handler(request)
         except _UNSEEN as error:

@@ -18,6 +18,11 @@
     ├── WorkerError
     │   ├── WorkerCrashed        the process that ran the query died of it
     │   └── WorkersBusy          no worker became free in time (retry)
+    ├── ReaderRefused            who asks may not ask so
+    │   ├── TokenRefused         no token, or none that is known
+    │   ├── ProfileUnknown       a profile that is none
+    │   ├── ReadersClosed        it cannot be told who asks: nobody may (retry)
+    │   └── QuotaExceeded        it asked for as much as it may (retry later)
     ├── TableUnknown
     ├── IndexUnknown
     ├── IndexNotServing          known, but nothing answers for it yet
@@ -189,6 +194,40 @@ class WorkersBusy(WorkerError):
     """No worker became free in time. Worth a retry."""
 
     slug = "workers-busy"
+
+
+class ReaderRefused(EngineError):
+    """Who asks may not ask in this way."""
+
+    slug = "reader-refused"
+
+
+class TokenRefused(ReaderRefused):
+    """A request without a token where one is needed, or with one that stands for nobody. It is not said which."""
+
+    slug = "token-refused"
+
+
+class ProfileUnknown(ReaderRefused):
+    """No profile has this name."""
+
+    slug = "profile-unknown"
+
+
+class ReadersClosed(ReaderRefused):
+    """Who asks cannot be told from others just now, so that nobody is let in. Worth a retry."""
+
+    slug = "readers-closed"
+
+
+class QuotaExceeded(ReaderRefused):
+    """The reader has had what its quota gives. retry_after: whole seconds until it may ask again, from 1 on."""
+
+    slug = "quota-exceeded"
+
+    def __init__(self, message: str, *, retry_after: int, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after = retry_after
 
 
 class TableUnknown(EngineError):

@@ -20,13 +20,16 @@ from api.app import Parts as ApiParts
 from api.app import build_app
 from api.embedding_cache import EmbeddingCaches
 from api.limits import Limits
+from api.reader import is_loopback
 from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
 from reconciler.allocator import keep_freed_memory
 from reconciler.assembly import Assembly, assemble
 from reconciler.damage_watch import owner_of
+from reconciler.directory import Directory
 from reconciler.doorbell import doorbell
 from reconciler.driver import Driver
+from reconciler.errors import SettingsInvalid
 from reconciler.footprint import DaemonAddress, remove_daemon, write_daemon
 from reconciler.metrics import watch_loop, watch_recall
 from reconciler.opening import Housekeeping, State, open_state, utc_now
@@ -35,11 +38,14 @@ from reconciler.reading import Readers, StatusView, reading
 from reconciler.settings import Settings, armed_failpoints, load_settings, split_address
 from reconciler.upkeep import DAEMON
 from specs.kinds.dataset import DatasetSpec
+from specs.kinds.profile import ProfileSpec
 from specs.resource import Key
 from specs.version import VERSION
 from state import failpoints, reasons
 from state.errors import ObjectCorrupt, ObjectMissing, StateError
+from state.secrets import SecretsFile, secrets_path
 from state.timestamps import iso
+from state.tokens import TokenFile
 
 _TURN = 0.0005
 """Seconds after which a thread that computes lets another one go on. A request passes from thread to thread some six times, and waited each
@@ -61,6 +67,8 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
     """Runs until SIGTERM or SIGINT. Raises LeaseHeld, StateBucketMissing, OSError (the address is taken), LeaseLost."""
     keep_freed_memory()
     failpoints.arm(armed_failpoints())
+    tokens = TokenFile(SecretsFile(secrets_path(os.environ)))
+    _check_listener(settings.listen, tokens)
     async with AsyncExitStack() as stack:
         bound = stack.enter_context(listener(*split_address(settings.listen)))
         url = f"http://{address(bound)}"
@@ -70,14 +78,15 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         stack.push_async_callback(asyncio.to_thread, assembly.notifier.close)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
         stack.push_async_callback(asyncio.to_thread, assembly.files.save)
+        directory = _directory(assembly, tokens)
         mend, pinned = partial(_mend, assembly), partial(_pinned, assembly)
         readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall))
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
-        app = build_app(_api(state, assembly, readers, facts, settings))
+        app = build_app(_api(state, assembly, readers, directory, facts, settings))
         await stack.enter_async_context(serving(app, bound))
         where = DaemonAddress(url, facts.pid, state.id, facts.since, str(place.socket))
-        await _serve(state, assembly, where, on_up)
+        await _serve(state, assembly, directory, where, on_up)
 
 
 async def _mend(assembly: Assembly, damage: ObjectMissing | ObjectCorrupt) -> None:
@@ -94,7 +103,30 @@ def _pinned(assembly: Assembly, dataset: str) -> bool:
     return cache is not None and cache.pin
 
 
-def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts, settings: Settings) -> ApiParts:
+def _check_listener(listen: str, tokens: TokenFile) -> None:
+    """Raises SettingsInvalid where others than this machine could ask and would be asked for no token, SecretsFileRefused."""
+    if len(tokens.current()) == 0 and not is_loopback(split_address(listen)[0]):
+        raise SettingsInvalid(
+            f"`listen: {listen}` lets other machines in, and nobody is asked for a token.",
+            remedy=f"Write tokens into {tokens.path}, or listen on 127.0.0.1; docs/access.md says how.",
+        )
+
+
+def _directory(assembly: Assembly, tokens: TokenFile) -> Directory:
+    def profile(name: str) -> ProfileSpec | None:
+        resource = assembly.world.resource(Key("Profile", name))
+        return None if resource is None else resource.spec_as(ProfileSpec)
+
+    def told(fault: str | None) -> None:
+        if fault is None:
+            assembly.statuses.mention(DAEMON, "Normal", reasons.TOKENS_SOUND, "The file of tokens is sound again.")
+        else:
+            assembly.statuses.mention(DAEMON, "Warning", reasons.TOKENS_REFUSED, f"Nobody is let in. {fault}")
+
+    return Directory(tokens, profile, in_force=lambda: assembly.world.revision is not None, told=told)
+
+
+def _api(state: State, assembly: Assembly, readers: Readers, directory: Directory, facts: DaemonFacts, settings: Settings) -> ApiParts:
     registry = CollectorRegistry()
     watch_loop(registry, assembly)
     watch_recall(registry, assembly.recall)
@@ -111,8 +143,9 @@ def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts,
         objects=state.objects,
         audit=readers.audit,
         notified=assembly.bucket_watch.notified,
-        missing=lambda: _missing(assembly),
+        missing=lambda: (*directory.missing(), *_missing(assembly)),
         daemon=facts,
+        directory=directory,
         listen_host=split_address(settings.listen)[0],
         hosts=frozenset(name.strip().lower() for name in (socket.gethostname(), *settings.hosts.split(",")) if name.strip()),
         version=VERSION,
@@ -121,11 +154,13 @@ def _api(state: State, assembly: Assembly, readers: Readers, facts: DaemonFacts,
     )
 
 
-async def _serve(state: State, assembly: Assembly, where: DaemonAddress, on_up: Callable[[str], None]) -> None:
+async def _serve(state: State, assembly: Assembly, directory: Directory, where: DaemonAddress, on_up: Callable[[str], None]) -> None:
     """Drives until a signal; tells clients where to find this process meanwhile."""
     epoch = state.lease.epoch if state.lease is not None else 0
     await asyncio.to_thread(write_daemon, state.place.cache, where)
-    await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Normal", reasons.STARTED, f"answers at {where.url}, epoch {epoch}")
+    asks = "; asks for no token: whoever reaches it is its operator" if directory.open else ""
+    started = f"answers at {where.url}, epoch {epoch}{asks}"
+    await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Normal", reasons.STARTED, started)
     for damage in state.catalog.damaged:
         await asyncio.to_thread(assembly.statuses.record_event, DAEMON, "Warning", reasons.CHECKPOINT_DAMAGED, damage)
     loop = asyncio.get_running_loop()

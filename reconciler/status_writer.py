@@ -68,6 +68,12 @@ class StatusWriter:
         self._streams.append("events", event)
         _tell(event)
 
+    def mention(self, object: str, type: str, reason: str, message: str) -> None:  # noqa: A002
+        """An event that may be lost with the machine, for whoever must not wait for the disk."""
+        event = self._event(object, type, reason, message, None)
+        self._streams.append_lazy("events", event)
+        _tell(event)
+
     def names(self) -> list[str]:
         """Of all objects that have a status."""
         return self._book.names()

@@ -139,6 +139,17 @@ Object = Tag(OBJECT_FORM)
 Opt = Annotated[T | None, BeforeValidator(_not_empty)]
 """May be left out (None), but may not be written as an empty value."""
 Text = Annotated[str, Field(min_length=1)]
+OPERATOR = "operator"
+"""The role of whoever holds the machine: given by a token, and by nothing that is committed."""
+
+
+def _given_by_specs(role: str) -> str:
+    if role == OPERATOR:
+        raise refuse(f"may not be `{OPERATOR}`, which is reserved for the lake's operator", "call the role by another name")
+    return role
+
+
+Role = Annotated[Text, AfterValidator(_given_by_specs)]
 Sequence = Annotated[tuple[T, ...], Strict(False)]
 OneOrMany = Annotated[
     tuple[T, ...], Strict(False), Field(min_length=1), BeforeValidator(_listed), AfterValidator(_each_once), _OneOrManySchema()

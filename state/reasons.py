@@ -199,6 +199,12 @@ STARTED = "Started"
 STOPPED = "Stopped"
 """The daemon ended in an orderly way."""
 
+TOKENS_REFUSED = "TokensRefused"
+"""The file of tokens is faulty: nobody is let in until it is corrected."""
+
+TOKENS_SOUND = "TokensSound"
+"""The file of tokens is as it must be again."""
+
 CHECKPOINT_DAMAGED = "CheckpointDamaged"
 """A checkpoint of the catalog cannot be read. An older one and the log told the same; the next checkpoint takes its place."""
 

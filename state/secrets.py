@@ -7,6 +7,8 @@
 
     LAKEHOUSE_SECRET__ARCHIVE_KEYS__ACCESS_KEY_ID=…         the same by the environment, for names that the file does not have
 
+The table `tokens` of the file is reserved: see `tokens.py`.
+
 Specs and the catalog hold names, never values. Whoever needs a value asks for it each time, so that a changed file is followed without
 a restart. A value is in no `repr`, log, error or pickle. Refuses a file that others could read or write, instead of warning.
 Next: `service_clients.py`, which signs requests with them.
@@ -19,14 +21,16 @@ import stat
 import threading
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from state.errors import SecretFieldMissing, SecretMissing, SecretsFileRefused
 
 SYSTEM_FILE = Path("/etc/lakehouse/secrets.toml")
 SECRET_PREFIX = "LAKEHOUSE_SECRET__"
 _MODE = 0o600
+_TOKENS = "tokens"
 _Signature = tuple[int, int, int, int, int, int]
 
 
@@ -82,32 +86,47 @@ class SecretsProvider(Protocol):
         """None where it knows no secret of this name. Raises SecretsFileRefused."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a file says. tokens: never in a `repr`."""
+
+    secrets: Mapping[str, Secret]
+    tokens: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+
+_EMPTY = _Content({}, {})
+
+
 class SecretsFile:
     """A TOML file of tables of strings, read again when it changed."""
 
     def __init__(self, path: Path) -> None:
-        """A file that does not exist knows no secrets, until it does."""
-        self._path = path
+        """path: of the file; one that does not exist knows no secrets, until it does."""
+        self.path = path
         self._lock = threading.Lock()
-        self._read: tuple[_Signature, Mapping[str, Secret]] | None = None
+        self._read: tuple[_Signature, _Content] | None = None
 
     def find(self, name: str) -> Secret | None:
         """See `SecretsProvider`."""
-        return self._secrets().get(name)
+        return self._content().secrets.get(name)
+
+    def tokens(self) -> Mapping[str, Mapping[str, Any]]:
+        """The tables under `tokens`, as they are written; the same object as long as the file did not change. Raises SecretsFileRefused."""
+        return self._content().tokens
 
     def check(self) -> None:
         """Raises SecretsFileRefused where the file is there and not as it must be."""
-        self._secrets()
+        self._content()
 
-    def _secrets(self) -> Mapping[str, Secret]:
+    def _content(self) -> _Content:
         with self._lock:
             try:
-                handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             except FileNotFoundError:
                 self._read = None
-                return {}
+                return _EMPTY
             except OSError as error:
-                raise self._refused(_unopened(self._path, error)) from error
+                raise self._refused(_unopened(self.path, error)) from error
             try:
                 facts = os.fstat(handle)
                 self._judge(facts)
@@ -121,15 +140,15 @@ class SecretsFile:
     def _judge(self, facts: os.stat_result) -> None:
         """Raises SecretsFileRefused unless it is a regular file of this user that nobody else may touch."""
         if not stat.S_ISREG(facts.st_mode):
-            raise self._refused("it is no regular file", f"Put a regular file of mode 0600 in its place: {self._path}")
+            raise self._refused("it is no regular file", f"Put a regular file of mode 0600 in its place: {self.path}")
         if facts.st_uid != os.geteuid():
             raise self._refused(
-                f"it belongs to user {facts.st_uid}, and this process runs as {os.geteuid()}", f"chown {os.geteuid()} {self._path}"
+                f"it belongs to user {facts.st_uid}, and this process runs as {os.geteuid()}", f"chown {os.geteuid()} {self.path}"
             )
         if stat.S_IMODE(facts.st_mode) != _MODE:
-            raise self._refused(f"its mode is {stat.S_IMODE(facts.st_mode):04o}, and must be 0600", f"chmod 600 {self._path}")
+            raise self._refused(f"its mode is {stat.S_IMODE(facts.st_mode):04o}, and must be 0600", f"chmod 600 {self.path}")
 
-    def _parse(self, content: bytes) -> Mapping[str, Secret]:
+    def _parse(self, content: bytes) -> _Content:
         try:
             document = tomllib.loads(content.decode())
         except tomllib.TOMLDecodeError as error:
@@ -137,13 +156,16 @@ class SecretsFile:
             raise self._refused(f"it is no TOML: {error}", "Correct the file.") from None
         except UnicodeDecodeError:
             raise self._refused("it is not UTF-8", "Correct the file.") from None
+        tokens = document.pop(_TOKENS, {})
+        if not isinstance(tokens, dict) or not all(isinstance(table, dict) for table in tokens.values()):
+            raise self._refused(f"`{_TOKENS}` is no table of tables", f'Write each as [{_TOKENS}.NAME] and a line value = "…".')
         for name, table in document.items():
             if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
                 raise self._refused(f"`{name}` is no table of strings", f'Write it as [{name}] and lines such as access_key_id = "…".')
-        return {name: Secret(name, table) for name, table in document.items()}
+        return _Content({name: Secret(name, table) for name, table in document.items()}, tokens)
 
     def _refused(self, reason: str, remedy: str | None = None) -> SecretsFileRefused:
-        return SecretsFileRefused(self._path, reason, remedy=remedy)
+        return SecretsFileRefused(self.path, reason, remedy=remedy)
 
 
 class EnvironmentSecrets:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from specs.model import Fault, Part, Spec, dump
 from specs.resource import Key
-from specs.scalars import Name, Object, OneOrMany, Opt, Sensitivity, Sequence, Text, Word, word_or_object
+from specs.scalars import Name, Object, OneOrMany, Opt, Role, Sensitivity, Sequence, Text, Word, word_or_object
 
 
 class MaskValue(Part):
@@ -34,7 +34,7 @@ Mask = Annotated[
 class RowRule(Part):
     """Rows that roles may see."""
 
-    roles: OneOrMany[Text] = Field(description="The roles that the rule permits.")
+    roles: OneOrMany[Role] = Field(description="The roles that the rule permits.")
     where: Text = Field(description="A SQL condition over the columns; `true` permits every row.")
 
 
@@ -45,8 +45,8 @@ class ColumnRule(Part):
 
     columns: OneOrMany[Text] = Field(default=(), description="The columns by name.")
     sensitivity: OneOrMany[Sensitivity] = Field(default=(), description="The columns by what they are treated as.")
-    roles: OneOrMany[Text] = Field(default=(), description="The roles for whom they are masked; without `roles` and `except`, all.")
-    except_: OneOrMany[Text] = Field(default=(), alias="except", description="The roles for whom they are not masked.")
+    roles: OneOrMany[Role] = Field(default=(), description="The roles for whom they are masked; without `roles` and `except`, all.")
+    except_: OneOrMany[Role] = Field(default=(), alias="except", description="The roles for whom they are not masked.")
     mask: Mask = Field(
         description="What is shown instead: null, redact, lastFour, firstFour, hash, year, {constant: …} or {expression: …}."
     )
@@ -61,7 +61,7 @@ class ColumnRule(Part):
 class PolicyTest(Part):
     """A query as a role, and the rows it must return."""
 
-    role: Text = Field(description="The role that asks.")
+    role: Role = Field(description="The role that asks.")
     sql: Text = Field(description="The query.")
     rows: Sequence[Sequence[Any]] = Field(description="The rows expected, in order, each a list of values.")
     attributes: Mapping[str, str] = Field(default={}, description="The attributes of the token that asks.")

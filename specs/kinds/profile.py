@@ -11,7 +11,7 @@ from specs.kinds.index import Embedding, OllamaModel
 from specs.kinds.index_generation import Breadth, Flat, Lance, Links
 from specs.model import Part, Spec, dump
 from specs.resource import Key
-from specs.scalars import Moment, Name, OneOrMany, Opt, Text
+from specs.scalars import Moment, Name, OneOrMany, Opt, Role
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -53,7 +53,7 @@ class ProfileSpec(Spec):
     indexes: OneOrMany[Name] = Field(default=(), description="The Indexes it may search.")
     embed: Opt[Embedding] = Field(default=None, description="The embedder of its searches; left out, the index's.")
     engine: Opt[Engine] = Field(default=None, description="The engine of its searches; left out, the index's.")
-    role: Opt[Text] = Field(default=None, description="The role by which policies know it.")
+    role: Opt[Role] = Field(default=None, description="The role by which policies know it.")
     at: Moment = Field(default="latest", description="Which version of its world it sees: latest, a version, or a time.")
     active: bool = Field(default=False, description="Whether what it binds is kept warm.")
     trusted: bool = Field(default=False, description="Whether it gets the wider limits of trusted readers.")

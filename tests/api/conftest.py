@@ -30,6 +30,8 @@ from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
 from engines.sql.hot_cache import HotCache
 from engines.vectors.embedding_cache import EmbeddingCache
+from reconciler.directory import Directory
+from specs.kinds.profile import ProfileSpec
 from state.buckets import Buckets
 from state.catalog.data_files import DataFile
 from state.catalog.fold import ObjectState
@@ -41,8 +43,10 @@ from state.objects import ObjectRef
 from state.places import BucketConfig
 from state.profiles import Profiles
 from state.reader import ObjectReader
+from state.secrets import SecretsFile
 from state.status import Status
 from state.streams.stream import Streams
+from state.tokens import TokenFile
 
 PEOPLE = [{"city": "Chicago", "people": 3, "note": None}, {"city": 'New "York"', "people": 2, "note": ""}]
 
@@ -187,6 +191,8 @@ class World:
     missing: list[str]
     buckets: Buckets
     objects: ObjectReader
+    secrets: Path
+    profiles: dict[str, ProfileSpec]
     parts: Parts
 
 
@@ -217,6 +223,7 @@ def world(tmp_path: Path, streams: Streams) -> World:
     objects = ObjectReader(buckets, tmp_path / "cache", 1000)
     describe = Descriptions(Profiles(objects))
     told: list[tuple[str, Collection[str] | None]] = []
+    profiles: dict[str, ProfileSpec] = {}
 
     def notified(bucket: str, keys: Collection[str] | None) -> list[str]:
         told.append((bucket, keys))
@@ -237,8 +244,9 @@ def world(tmp_path: Path, streams: Streams) -> World:
         notified,
         lambda: missing,
         daemon,
+        Directory(TokenFile(SecretsFile(tmp_path / "secrets.toml")), lambda name: profiles.get(name)),
     )
-    return World(queries, searches, statuses, streams, catalog, told, missing, buckets, objects, parts)
+    return World(queries, searches, statuses, streams, catalog, told, missing, buckets, objects, tmp_path / "secrets.toml", profiles, parts)
 
 
 class Server(TestServer):

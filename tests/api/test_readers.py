@@ -1,0 +1,121 @@
+"""Tokens and profiles at the routes: who is let in, as whom, and what everybody else is told."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from api.app import endpoints
+from api.reader import BUCKET
+from api.threads import RequestThreads
+from engines.reading import Binding
+from specs.kinds.profile import ProfileSpec
+from state.tokens import PROFILE_HEADER
+
+pytestmark = pytest.mark.anyio
+
+ADA, OPS = "ada-0123456789abcdef", "ops-0123456789abcdef"
+TOKENS = f'[tokens.ada]\nvalue = "{ADA}"\nprofile = "recruiting"\n[tokens.ops]\nvalue = "{OPS}"\nrole = "operator"\n'
+QUERY = {"sql": "SELECT 1"}
+
+
+@pytest.fixture
+def guarded(world: Any) -> Any:
+    world.secrets.touch(0o600)
+    world.secrets.write_text(TOKENS)
+    world.profiles["recruiting"] = ProfileSpec.model_validate({"datasets": ["job-orders"], "role": "recruiter"})
+    return world
+
+
+def bearer(value: str, **more: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {value}", **more}
+
+
+async def problem(response: Any) -> tuple[int, str]:
+    return response.status, (await response.json())["type"].removeprefix("urn:lakehouse:problem:")
+
+
+async def test_every_route_but_the_probes_asks_for_a_token(client: Any, guarded: Any) -> None:
+    threads = RequestThreads()
+    for endpoint in endpoints(guarded.parts, threads):
+        path = endpoint.path.replace("{", "").replace("}", "")
+        response = await client.request(endpoint.method, path)
+        if endpoint.path in ("/healthz", "/readyz"):
+            assert response.status == 200
+        else:
+            assert await problem(response) == (401, "token-refused"), path
+            assert response.headers["WWW-Authenticate"] == 'Bearer realm="lakehouse"'
+    await threads.close()
+    assert not guarded.queries.asked
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/healthz/", "/healthz%2f", "/HEALTHZ"])
+async def test_a_path_that_nobody_knows_asks_too(client: Any, guarded: Any, path: str) -> None:
+    assert await problem(await client.get(path)) == (401, "token-refused")
+
+
+async def test_a_token_names_its_reader(client: Any, guarded: Any) -> None:
+    assert (await client.post("/query", json=QUERY, headers=bearer(ADA))).status == 200
+    assert (await client.post("/query", json=QUERY, headers=bearer(OPS))).status == 200
+    assert (await client.post("/query", json=QUERY, headers=bearer(OPS, **{PROFILE_HEADER: "recruiting"}))).status == 200
+    seen = [asked.reader for asked in guarded.queries.asked]
+    assert [(reader.token, reader.profile, reader.operator) for reader in seen] == [
+        ("ada", "recruiting", False), ("ops", None, True), ("ops", "recruiting", False),
+    ]  # fmt: skip
+    assert seen[0].binding == Binding(frozenset({"job-orders"}))
+
+
+async def test_a_profile_by_the_header_where_no_token_is_asked_for(client: Any, world: Any) -> None:
+    world.profiles["recruiting"] = ProfileSpec.model_validate({"datasets": ["job-orders"]})
+    assert (await client.post("/query", json=QUERY, headers={PROFILE_HEADER: "recruiting"})).status == 200
+    assert world.queries.asked[0].reader.profile == "recruiting"
+    refused = await client.post("/query", json=QUERY, headers={PROFILE_HEADER: "hr"})
+    assert await problem(refused) == (404, "profile-unknown")
+    assert (await refused.json())["detail"] == "There is no profile 'hr'."
+    twice = await client.post("/query", json=QUERY, headers=[(PROFILE_HEADER, "recruiting"), (PROFILE_HEADER, "recruiting")])
+    assert await problem(twice) == (404, "profile-unknown")
+
+
+async def test_another_profile_is_refused_whether_there_is_one_or_not(client: Any, guarded: Any) -> None:
+    guarded.profiles["hr"] = ProfileSpec()
+    answers = [await client.get("/status", headers=bearer(ADA, **{PROFILE_HEADER: name})) for name in ("hr", "nobody")]
+    first, second = [await response.json() for response in answers]
+    assert first == second
+    assert first["status"] == 403
+
+
+async def test_a_bucket_that_is_none_is_told_to_operators_only(client: Any, guarded: Any) -> None:
+    assert await problem(await client.post("/query", json=QUERY, headers=bearer(OPS, **{BUCKET: "none"}))) == (404, "bucket-not-found")
+    for bucket in ("none", "far"):
+        assert (await client.post("/query", json=QUERY, headers=bearer(ADA, **{BUCKET: bucket}))).status == 200
+
+
+async def test_a_token_is_rotated_without_a_restart(client: Any, guarded: Any) -> None:
+    guarded.secrets.write_text(TOKENS.replace(ADA, "next-0123456789abcdef"))
+    assert (await client.post("/query", json=QUERY, headers=bearer(ADA))).status == 401
+    assert (await client.post("/query", json=QUERY, headers=bearer("next-0123456789abcdef"))).status == 200
+
+
+async def test_a_faulty_file_lets_nobody_in_and_probes_say_so(client: Any, guarded: Any) -> None:
+    guarded.secrets.write_text(TOKENS.replace(OPS, "weak"))
+    response = await client.post("/query", json=QUERY, headers=bearer(ADA))
+    assert await problem(response) == (503, "readers-closed")
+    assert str(guarded.secrets) not in await response.text()
+    assert (await client.get("/healthz")).status == 200
+
+
+async def test_hosts_and_origins_are_looked_at_before_tokens(client: Any, guarded: Any) -> None:
+    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        assert await problem(await client.get("/status", headers=bearer(OPS) | headers)) == (403, "host-refused")
+
+
+async def test_no_token_is_repeated(client: Any, guarded: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    guarded.queries.error = RuntimeError("a defect")
+    for value in (ADA, OPS, "wrong-0123456789abcdef"):
+        response = await client.post("/query", json=QUERY, headers=bearer(value))
+        assert value not in await response.text()
+    assert "0123456789abcdef" not in caplog.text
+    assert "0123456789abcdef" not in repr(guarded.queries.asked)

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
+from engines.policies.governing import Governing
 from reconciler.errors import ReconcilerError, RevisionUnknown, SourceUnavailable
+from reconciler.policies import WorldSpecs
 from reconciler.prune import PrunePlan, moving
 from reconciler.removal import Remover
 from reconciler.settings import Settings, load_settings, read_at_start
@@ -20,6 +22,7 @@ from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec, about
 from specs.kinds.eval_set import EvalSetSpec
 from specs.kinds.index import IndexSpec
+from specs.kinds.policy import PolicySpec, in_force
 from specs.references import order
 from specs.resource import Key, Resource
 from state import reasons
@@ -33,6 +36,11 @@ _SOURCE = "Source/git"
 """The object under which the watched repository is listed while it cannot be read."""
 _SETTINGS = "Settings/lakehouse"
 """The object under which lakehouse.yaml is listed while what it says cannot be used."""
+
+_TURNED: Mapping[bool, tuple[str, str]] = {
+    True: (reasons.GOVERNED, "is governed from now on: without a Policy it is closed to all but operators until it says `policy: none`"),
+    False: (reasons.RELEASED, "is not governed any more: its spec says so"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class Follower:
         self._statuses = statuses
         self._remover = remover
         self.settings = settings
+        self._governing = Governing(WorldSpecs(world), catalog)
         self._lock = threading.RLock()
         # a former process may have left the row that says otherwise
         self._readable = False
@@ -99,7 +108,7 @@ class Follower:
         return pending
 
     def _take_over(self, change: WorldChange) -> Pending:
-        self._inventory(change.changed | self._named_by_policies(change.changed))
+        self._inventory(change.changed | self._with_derived(change.changed | change.referred))
         self._drop_unmanaged(change.removed | (self._forgotten() if self._first else frozenset()))
         self._close_renamed(change.changed)
         if self._first or change.removed or self._remover.held:
@@ -121,26 +130,43 @@ class Follower:
     def prune(self) -> PrunePlan:
         """Removes what nobody wants, or holds it and says so. Only once it is known what is wanted."""
         with self._lock:
-            return self._remover.prune(self.settings.max_prune)
+            waiting = {Key("Dataset", name) for name in self._governing.waiting()}
+            plan = self._remover.prune(self.settings.max_prune)
+            self._inventory(self._with_derived(waiting))  # what the last policy that went leaves open
+            return plan
 
     def _inventory(self, keys: Iterable[Key]) -> None:
         """One entry that says "these are ours", before anything is done about them."""
-        changes = []
+        changes: list[Managed] = []
+        turned: dict[str, bool] = {}
         for key in sorted(keys):
             desired = self._world.objects.get(key)
             if desired is None or desired.resource is None:
                 continue
-            named = is_governed(self._world, key)
-            if not named and self._taken_up(desired):  # but a policy may have come since
+            if not self._may_be_governed(desired.resource) and self._taken_up(desired):
                 continue
-            state = self._catalog.get(str(key))
-            managed = state.managed if state is not None else None
-            marks = _marks(desired.resource, named, managed is not None and managed.governed)
-            if managed is None or (managed.deletion, managed.governed, managed.about) != marks:
-                changes.append(Managed(str(key), desired.resource.digest, *marks))
+            state = self._catalog.view().peek(str(key))
+            managed, was_governed = (state.managed, state.governed) if state is not None else (None, False)
+            governed = key.kind == "Dataset" and self._governing.is_governed(key.name)
+            deletion, about = _marks(desired.resource)
+            if managed is None or (managed.deletion, managed.about) != (deletion, about) or was_governed != governed:
+                changes.append(Managed(str(key), desired.resource.digest, deletion, governed, about))
+            if was_governed != governed:
+                turned[str(key)] = governed
+        for name, governed in turned.items():  # first: told twice after a crash, but never kept from a catalog that is rebuilt by it
+            self._statuses.record_event(name, "Normal", *_TURNED[governed], self._world.revision)
         if changes:
             hit(_BEFORE_INVENTORY)
             self._catalog.commit(tuple(changes), actor="daemon", reason="inventory", revision=self._world.revision)
+
+    def _may_be_governed(self, resource: Resource) -> bool:
+        """Whether it has to be asked again although nothing of it changed: a policy may have come or gone since."""
+        if resource.key.kind != "Dataset":
+            return False
+        if any(other.kind == "Policy" for other in self._world.dependents(resource.key)):
+            return True
+        state = self._catalog.view().peek(str(resource.key)) if '"policy"' in resource.body else None
+        return (state is not None and state.governed) or '"sql"' in resource.body
 
     def _taken_up(self, desired: Desired) -> bool:
         """Whether a status of this very spec was written, which comes after its inventory, and the catalog still has the object.
@@ -149,9 +175,16 @@ class Follower:
         """
         return self._statuses.recorded(desired) and (desired.resource is None or self._catalog.knows(str(desired.key)))
 
-    def _named_by_policies(self, keys: Iterable[Key]) -> frozenset[Key]:
-        policies = (self._world.resource(key) for key in keys if key.kind == "Policy")
-        return frozenset(key for policy in policies if policy is not None for key in policy.references)
+    def _with_derived(self, keys: Iterable[Key]) -> frozenset[Key]:
+        """The Datasets among them, and those that are made of these."""
+        found: set[Key] = set()
+        waiting = [key for key in keys if key.kind == "Dataset"]
+        while waiting:
+            key = waiting.pop()
+            if key not in found:
+                found.add(key)
+                waiting += [other for other in self._world.dependents(key) if other.kind == "Dataset"]
+        return frozenset(found)
 
     def _drop_unmanaged(self, removed: Iterable[Key]) -> None:
         """A spec file that became readable again, or a document that never got anywhere, leaves no status behind."""
@@ -219,26 +252,28 @@ class Follower:
         self._readable = True
 
 
-def is_governed(world: World, key: Key) -> bool:
-    """Whether a policy names the object."""
-    return key.kind == "Dataset" and any(other.kind == "Policy" for other in world.dependents(key))
-
-
-def first_mark(world: World, key: Key) -> Managed | None:
+def first_mark(world: World, key: Key, governed: bool) -> Managed | None:
     """The inventory's entry for an object that it does not have; None without a valid spec."""
     resource = world.resource(key)
-    return None if resource is None else Managed(str(key), resource.digest, *_marks(resource, is_governed(world, key), was_governed=False))
+    if resource is None:
+        return None
+    deletion, about = _marks(resource)
+    return Managed(str(key), resource.digest, deletion, governed, about)
 
 
-def _marks(resource: Resource, named: bool, was_governed: bool) -> tuple[str, bool, Mapping[str, object]]:
-    """What the inventory keeps of a spec, also for when that is gone: whether its data is deleted or retained, whether it is governed, and
-    what it says about the data."""
-    if resource.key.kind == "Index":
-        return "delete", False, {"dataset": resource.spec_as(IndexSpec).dataset}
-    if resource.key.kind != "Dataset":
-        return "delete", False, {}
-    spec = resource.spec_as(DatasetSpec)
-    return spec.deletion, named or (was_governed and spec.policy != "none"), about(spec)
+def _marks(resource: Resource) -> tuple[str, Mapping[str, object]]:
+    """What the inventory keeps of a spec, also for when that is gone: whether its data is deleted or retained, and what it says about the
+    data. Of a Policy all that is in force of it, for as long as its removal waits."""
+    match resource.key.kind:
+        case "Index":
+            return "delete", {"dataset": resource.spec_as(IndexSpec).dataset}
+        case "Policy":
+            return "delete", in_force(resource.spec_as(PolicySpec))
+        case "Dataset":
+            spec = resource.spec_as(DatasetSpec)
+            return spec.deletion, about(spec)
+        case _:
+            return "delete", {}
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Removing what no spec wants any more, by an inventory that was written before the first side effect; pure.
 
 Data is retained unless its spec said otherwise, derived things go. A commit that removes more than `maxPrune` of a kind
-(and more than a single object), or any dataset that a policy governs, is held until somebody approves exactly this plan;
-so is everything while a spec file cannot be read, since it may ask for what seems unwanted. Of EvalSets and TrialBudgets
-any number may go. A plan's id covers what would go, at the versions observed, and what is wanted in its stead.
+(and more than a single object), any dataset that a policy governs, or a policy of a dataset that does not say `policy: none`, is held until
+somebody approves exactly this plan; so is everything while a spec file cannot be read, since it may ask for what seems unwanted. Any number
+of EvalSets and TrialBudgets may go. A plan's id covers what would go, at the versions observed, and what is wanted in its stead.
 """
 
 from collections import Counter
@@ -48,6 +48,7 @@ def plan_prune(
     max_prune: float,
     approvals: Collection[Approval] = (),
     moving: Collection[Key] = (),
+    released: Collection[Key] = (),
 ) -> PrunePlan:
     """What of the inventory nobody wants.
 
@@ -56,6 +57,7 @@ def plan_prune(
         wanted: digests of what is wanted, by key; files that cannot be read among them.
         max_prune: share in [0, 1] of a kind that may go unasked.
         moving: datasets whose data a wanted one takes over under its own name; they go with that.
+        released: datasets that are wanted and say `policy: none`.
     """
     ours = {str(key) for key in wanted}
     leaving = {str(key) for key in moving}
@@ -64,12 +66,13 @@ def plan_prune(
         return PrunePlan()
     going = Counter(_kind(state) for state in surplus)
     totals = Counter(kind for name in objects if (kind := name.partition("/")[0]) in going and _is_managed(objects[name], leaving))
+    guarded = objects.keys() - {str(key) for key in released}
     unread = min((key.name for key in wanted if key.kind == SPEC_FILE), default=None)
     approved = _approved(wanted, approvals)
     held = {
         state.object: why
         for state in surplus
-        if versioned(state) not in approved and (why := _why_held(state, going, totals, max_prune, unread)) is not None
+        if versioned(state) not in approved and (why := _why_held(state, going, totals, max_prune, unread, guarded)) is not None
     }
     goes = tuple(state for state in surplus if state.object not in held)
     versions = tuple(versioned(state) for state in surplus if state.object in held)
@@ -82,12 +85,16 @@ def versioned(state: ObjectState) -> str:
     return f"{state.object}@{state.table.version if state.table is not None else 0}"
 
 
-def _why_held(state: ObjectState, going: Counter[str], totals: Counter[str], max_prune: float, unread: str | None) -> str | None:
+def _why_held(
+    state: ObjectState, going: Counter[str], totals: Counter[str], max_prune: float, unread: str | None, guarded: Collection[str]
+) -> str | None:
     kind = _kind(state)
     if unread is not None:
         return f"{unread} cannot be read and may ask for it, so mend that file first"
-    if state.managed is not None and state.managed.governed:
+    if state.governed:
         return "a policy governs it"
+    if kind == "Policy" and state.managed is not None and f"Dataset/{state.managed.about.get('dataset')}" in guarded:
+        return "it governs a dataset, and holds until then"
     if kind not in _CHEAP and going[kind] > 1 and going[kind] / totals[kind] > max_prune:
         return f"{going[kind]} of {totals[kind]} {kind} objects would go, more than maxPrune {max_prune:.0%}"
     return None
@@ -116,6 +123,12 @@ def moving(resources: Iterable[Resource], table: Callable[[str], Table | None]) 
         if former is not None and table(resource.key.name) is None and table(former) is not None:
             found[Key("Dataset", former)] = resource.key
     return found
+
+
+def released(resources: Iterable[Resource]) -> frozenset[Key]:
+    """Datasets that say `policy: none`."""
+    said = (each for each in resources if each.key.kind == "Dataset" and '"policy"' in each.body)  # as in `moving`
+    return frozenset(each.key for each in said if each.spec_as(DatasetSpec).policy == "none")
 
 
 def _is_managed(state: ObjectState, leaving: Collection[str]) -> bool:

@@ -34,9 +34,10 @@ from specs.kinds.bucket import BucketSpec
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key
 from specs.version import PARSER_VERSION
+from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
-from state.catalog.entry import Change, Suspended
+from state.catalog.entry import Change, Managed, Suspended
 from state.catalog.log import WriterId
 from state.catalog.restart import newest_epoch, restart
 from state.digest_file import sha256_file
@@ -64,12 +65,14 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What will be rebuilt. `declared`: datasets that a spec asks for; the others are retained."""
+    """What will be rebuilt. `declared`: datasets that a spec asks for; the others are retained. `governed`: objects that a policy named and
+    no spec released."""
 
     tables: tuple[Rebuilt, ...]
     left_out: tuple[LeftOut, ...]
     declared: frozenset[str]
     suspensions: tuple[Suspended, ...] = ()
+    governed: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -132,8 +135,8 @@ class Rebuild:
             if table.torn:
                 torn = "a part of their contents is missing, so that they are read again from their sources"
                 left.append(LeftOut(f"Dataset/{table.name}", len(table.torn), torn))
-        suspensions = self._suspensions(left)
-        return Findings(tuple(table for table in tables if table.parts), tuple(left), declared, suspensions)
+        suspensions, governed = self._remembered(left)
+        return Findings(tuple(table for table in tables if table.parts), tuple(left), declared, suspensions, governed)
 
     def run(self, found: Findings) -> int:
         """Writes the catalog; returns how many tables it has. Raises LeaseHeld, CatalogReadable."""
@@ -158,11 +161,13 @@ class Rebuild:
         return len(found.tables)
 
     def _inventory(self, found: Findings) -> list[Change]:
-        """That these are ours: the next start takes what the catalog knows as taken up."""
+        """That these are ours: the next start takes what the catalog knows as taken up. What is retained is so only after it had a spec."""
         keys = {Key("Dataset", table.name) for table in found.tables if table.name in found.declared}
         keys |= {Key.of(held.object) for held in found.suspensions}
-        marks = (first_mark(self._world, key) for key in sorted(keys))
-        return [mark for mark in marks if mark is not None]
+        marks = (first_mark(self._world, key, str(key) in found.governed) for key in sorted(keys))
+        retained = {f"Dataset/{table.name}" for table in found.tables} - {str(key) for key in keys}
+        kept = (Managed(name, "", "retain", governed=True) for name in sorted(retained & found.governed))
+        return [*(mark for mark in marks if mark is not None), *kept]
 
     def _files(self, left: list[LeftOut]) -> Iterator[Part | FoundLedger]:
         for bucket in self._buckets.configs():
@@ -177,16 +182,20 @@ class Rebuild:
                 except (OSError, ValueError) as error:
                     left.append(LeftOut(f"{bucket}/{info.key}", 1, f"{error}"))
 
-    def _suspensions(self, left: list[LeftOut]) -> tuple[Suspended, ...]:
-        """Those in force, of objects that a spec asks for by the name they have now."""
+    def _remembered(self, left: list[LeftOut]) -> tuple[tuple[Suspended, ...], frozenset[str]]:
+        """By the streams: suspensions in force, of objects that a spec asks for by the name they have now; and what is governed."""
         streams = Streams(self._state, write_ahead(self._place.cache, state_id(self._state)), utc_now)
         try:
             asked = in_force(streams.read("requests"), utc_now())
+            turns = (event for event in streams.read("events") if event["reason"] in (reasons.GOVERNED, reasons.RELEASED))
+            governed = {event["object"]: event["reason"] == reasons.GOVERNED for event in turns}
         except StateError as error:
-            left.append(LeftOut("Suspensions", 1, f"the stream of requests cannot be read: {error}"))
-            return ()
+            said = f"the streams of requests and events cannot be read, nor what was suspended or governed: {error}"
+            left.append(LeftOut("Suspensions", 1, said))
+            return (), frozenset()
         now = {self._renamed(Key.of(name)): held for name, held in asked.items()}
-        return tuple(replace(held, object=str(key)) for key, held in now.items() if key in self._world.objects)
+        held = tuple(replace(held, object=str(key)) for key, held in now.items() if key in self._world.objects)
+        return held, frozenset(str(self._renamed(Key.of(name))) for name, is_governed in governed.items() if is_governed)
 
     def _renamed(self, key: Key) -> Key:
         return Key(key.kind, self._name(key.name)) if key.kind == "Dataset" else key

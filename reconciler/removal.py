@@ -6,7 +6,7 @@ Removals and visits of one object take turns: one that is under way may still be
 from collections.abc import Mapping
 
 from controllers.controller import Retiring
-from reconciler.prune import PrunePlan, moving, plan_prune, versioned
+from reconciler.prune import PrunePlan, moving, plan_prune, released, versioned
 from reconciler.status_writer import StatusWriter
 from reconciler.world import World
 from specs.errors import LakehouseError
@@ -28,7 +28,7 @@ def removals(world: World, catalog: Catalog, max_prune: float) -> PrunePlan:
     wanted = {key: desired.digest for key, desired in world.objects.items()}
     renamed = moving(world.resources("Dataset"), catalog.table).keys() - wanted.keys()
     approvals = [approval for state in catalog.objects("Prune").values() for approval in state.approvals.values()]
-    return plan_prune(catalog.objects(), wanted, max_prune, approvals, renamed)
+    return plan_prune(catalog.objects(), wanted, max_prune, approvals, renamed, released(world.resources("Dataset")))
 
 
 class Remover:

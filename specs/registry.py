@@ -73,7 +73,7 @@ _ROWS = (
         trial_budget.transformation,
     ),
     KindInfo("Profile", profile.ProfileSpec, "profiles", "A reader and all that it may see.", profile.references, profile.transformation),
-    KindInfo("Policy", policy.PolicySpec, "policies", "Row filters and column masks by role.", policy.references, policy.transformation),
+    KindInfo("Policy", policy.PolicySpec, "policies", "Row filters and column masks by role.", policy.references, policy.in_force),
     KindInfo("Tool", tool.ToolSpec, "tools", "A named, governed action for agents.", tool.references, tool.transformation),
     KindInfo("Workspace", workspace.WorkspaceSpec, "workspaces", "An agent's overlay.", workspace.references, workspace.transformation),
 )

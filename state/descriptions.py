@@ -65,7 +65,8 @@ class ColumnDescription:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A dataset in words. drafted: nobody wrote the description; sensitivity: classes of the whole and of its columns."""
+    """A dataset in words. drafted: nobody wrote the description; sensitivity: classes of the whole and of its columns; complete: all that
+    its rows were looked through for could be read."""
 
     owner: str | None
     description: str
@@ -73,6 +74,7 @@ class Description:
     tags: tuple[str, ...]
     sensitivity: tuple[str, ...]
     columns: tuple[ColumnDescription, ...]
+    complete: bool = True
 
 
 Describe: TypeAlias = Callable[[ObjectState], Description]
@@ -109,7 +111,7 @@ def describe(state: ObjectState, profile: TableProfile, drafter: Drafter = by_te
     table, about = state.table, state.managed.about if state.managed is not None else {}
     assert table is not None
     whole, said = tuple(about.get("sensitivity", ())), about.get("columns", {})
-    shown = profile.complete and (state.managed is None or not state.managed.governed)
+    shown = profile.complete and not state.governed
     stats = _statistics(table)
     known = {name: _profile(past, profile.columns) for name, past in pasts(table).items()}
     columns = tuple(
@@ -125,6 +127,7 @@ def describe(state: ObjectState, profile: TableProfile, drafter: Drafter = by_te
         tags=tuple(about.get("tags", ())),
         sensitivity=_ordered(classes - {PUBLIC} or classes),
         columns=columns,
+        complete=profile.complete,
     )
 
 

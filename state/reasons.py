@@ -180,6 +180,12 @@ SUSPENDED = "Suspended"
 PRUNE_HELD = "PruneHeld"
 """The removal exceeds maxPrune or a governed dataset; it needs an approval."""
 
+GOVERNED = "Governed"
+"""A policy names it, or it is made of what a policy governs; without a policy it is closed from now on, until it says `policy: none`."""
+
+RELEASED = "Released"
+"""No policy names it, and its spec says `policy: none`: whoever is bound to it reads all of it."""
+
 RETAINED = "Retained"
 """No spec declares it any more; its data is kept and may be adopted again."""
 

@@ -25,7 +25,7 @@ from specs.sql_names import words_of
 
 _ROW = "row"
 _CLOSED = frozenset({"ScalarSubquery", "Exists", "InSubquery", "AggregateFunction", "WindowFunction", "Placeholder", "Wildcard"})
-_FICKLE = frozenset({"now", "current_timestamp", "current_date", "current_time", "today", "random", "uuid"})
+FICKLE = frozenset({"now", "current_timestamp", "current_date", "current_time", "today", "random", "uuid"})
 _QUALIFIED = re.compile(rf"\b{_ROW}\.(?=[\w\"])")
 MOST_ERRORS = 256
 """Rows for which a condition could not be computed, each found by halving; beyond that the condition is at fault."""
@@ -131,7 +131,7 @@ def _walk(condition: str, expression: Expr) -> None:
         raise _refused(condition, "looks beyond the row: subqueries, aggregates, windows and parameters are not for checks")
     if kind in ("Column", "Literal"):
         return
-    if kind == "ScalarFunction" and expression.rex_call_operator() in _FICKLE:
+    if kind == "ScalarFunction" and expression.rex_call_operator() in FICKLE:
         raise _refused(condition, f"calls {expression.rex_call_operator()}(), so that the same row may fit now and not later")
     for operand in expression.rex_call_operands():
         _walk(condition, operand)

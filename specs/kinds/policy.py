@@ -81,6 +81,6 @@ def references(spec: PolicySpec) -> Iterator[Key]:
     yield Key("Dataset", spec.dataset)
 
 
-def transformation(spec: PolicySpec) -> Mapping[str, object]:
-    """What is in force; the tests are not."""
+def in_force(spec: PolicySpec) -> Mapping[str, object]:
+    """All but the tests, as a spec again."""
     return dump(spec, "dataset", "rows", "columns")

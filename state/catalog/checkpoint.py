@@ -139,16 +139,17 @@ class Checkpoints:
             raise CatalogCorrupt(f"{ref.key} is damaged ({len(data)} of {ref.size} bytes).")
         end = data.index(b"\n") + 1
         head = orjson.loads(data[:end])
-        shard: Shard = {name: ObjectState(name, last_version=version) for name, version in head["gone"]}
+        shard: Shard = {name: ObjectState(name, last_version=version, governed=bool(marks)) for name, version, *marks in head["gone"]}
         for name, length in head["objects"]:
             shard[name] = data[end : end + length]
             end += length
         return shard
 
     def _write_shard(self, seq: int, number: int, shard: Shard) -> ShardRef:
-        gone = [[name, state.last_version] for name, state in shard.items() if not isinstance(state, bytes) and state.gone]
+        over = ((name, state) for name, state in shard.items() if not isinstance(state, bytes) and state.gone)
+        gone = [[name, state.last_version, *(["governed"] if state.governed else [])] for name, state in over]
         states = {name: state if isinstance(state, bytes) else encode(state.to_dict()) for name, state in shard.items()}
-        for name, _ in gone:
+        for name, *_ in gone:
             del states[str(name)]
         head = encode({"format": FORMAT, "gone": gone, "objects": [[name, len(state)] for name, state in states.items()]})
         data = b"".join((head, b"\n", *states.values()))

@@ -135,8 +135,8 @@ class BucketOpened(Flat):
 class Managed(Flat):
     """The inventory: the object is ours, by the spec of this digest, and is to be deleted or retained when the spec goes.
 
-    governed: a policy named it, now or before; only its own spec takes that back. about: what the spec says about the data for people and
-    lineage, without anything secret.
+    governed: a policy named it, now or before; only its own spec takes that back, not the end of the inventory. about: what the spec says
+    about the data for people and lineage, without anything secret; of a Policy, all of it that is in force.
     """
 
     op: ClassVar[str] = "managed"

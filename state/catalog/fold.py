@@ -44,18 +44,16 @@ from state.timestamps import from_iso
 class Inventory:
     """The object is ours, by the spec of this digest; `deletion` says what happens to its data when the spec goes.
 
-    governed: a policy named it, now or before. about: see `Managed`.
+    about: see `Managed`.
     """
 
     spec_digest: str
     deletion: str
-    governed: bool = False
     about: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """What is not set is left out."""
-        marks = {"governed": True} if self.governed else {}
-        return {"spec_digest": self.spec_digest, "deletion": self.deletion} | marks | ({"about": dict(self.about)} if self.about else {})
+        return {"spec_digest": self.spec_digest, "deletion": self.deletion} | ({"about": dict(self.about)} if self.about else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ class ObjectState:
     """All that the catalog knows of one object. `approvals` is keyed by plan id; of `table`, `index`, `bucket` at most one is set.
 
     `last_version` is the greatest version of a former table of this name; `asked` the instant, ISO 8601, at which an operator last wanted
-    its source read.
+    its source read; `governed` that a policy named it, now or before, whatever became of it since: only a spec takes that back.
     """
 
     object: str
@@ -116,6 +114,7 @@ class ObjectState:
     bucket: BucketRecord | None = None
     last_version: int = 0
     asked: str = ""
+    governed: bool = False
 
     @property
     def name(self) -> str:
@@ -128,7 +127,7 @@ class ObjectState:
 
     @property
     def gone(self) -> bool:
-        """Whether nothing is left but the memory of a version."""
+        """Whether nothing is left but the memory of a version, and of having been governed."""
         return not (self.managed or self.suspended or self.approvals or self.table or self.index or self.bucket)
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,12 +141,15 @@ class ObjectState:
             "bucket": self.bucket and self.bucket.to_dict(),
             "last_version": self.last_version,
             "asked": self.asked,
+            "governed": self.governed,
         }
         return {"object": self.object} | {name: part for name, part in parts.items() if part}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         parts = dict(data)
+        if (managed := parts.get("managed")) is not None and "governed" in managed:  # where it stood before it outlived the inventory
+            parts |= {"governed": managed["governed"], "managed": {name: managed[name] for name in managed if name != "governed"}}
         for name, build in _PARTS.items():
             if name in parts:
                 parts[name] = build(parts[name])
@@ -236,7 +238,8 @@ def apply(state: ObjectState | None, change: Change) -> ObjectState:
 def _marked(state: ObjectState, change: Managed | Suspended | Resumed | Asked | Approved | BucketOpened) -> ObjectState:
     match change:
         case Managed():
-            after = replace(state, managed=Inventory(change.spec_digest, change.deletion, change.governed, change.about))
+            managed = Inventory(change.spec_digest, change.deletion, change.about)
+            after = replace(state, managed=managed, governed=change.governed)
         case Suspended():
             after = replace(state, suspended=Suspension(change.by, change.why, change.until))
         case Resumed():
@@ -264,7 +267,8 @@ def _with_index(state: ObjectState, index: IndexRecord) -> ObjectState:
 def _drop(state: ObjectState) -> ObjectState:
     if state.gone:
         return state
-    return ObjectState(state.object, last_version=max(state.last_version, state.table.version if state.table else 0))
+    version = max(state.last_version, state.table.version if state.table else 0)
+    return ObjectState(state.object, last_version=version, governed=state.governed)
 
 
 def _retain(state: ObjectState, retained: bool) -> ObjectState:
@@ -295,4 +299,5 @@ def _rename(target: ObjectState, source: ObjectState) -> ObjectState:
         bucket=source.bucket and replace(source.bucket, name=target.name),
         last_version=target.last_version,
         asked=max(target.asked, source.asked),
+        governed=target.governed or source.governed,
     )

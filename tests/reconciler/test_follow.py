@@ -115,8 +115,7 @@ class TestInventory:
         def is_governed() -> bool:
             record = bench.catalog.get("Dataset/x")
             assert record is not None
-            assert record.managed is not None
-            return record.managed.governed
+            return record.governed
 
         filled(bench)
         assert not is_governed()

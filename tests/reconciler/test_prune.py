@@ -44,8 +44,7 @@ def planned(
 
 
 def governed(state: ObjectState) -> ObjectState:
-    assert state.managed is not None
-    return replace(state, managed=replace(state.managed, governed=True))
+    return replace(state, governed=True)
 
 
 def names(plan: PrunePlan) -> list[str]:

@@ -50,7 +50,7 @@ def columns(*names: str) -> list[tuple[str, str]]:
 
 
 def told(about: Mapping[str, Any] | None = None, table: Table = TABLE, *, governed: bool = False) -> Description:
-    state = ObjectState("Dataset/people", managed=Inventory("d", "retain", governed, about or {}), table=table)
+    state = ObjectState("Dataset/people", managed=Inventory("d", "retain", about or {}), table=table, governed=governed)
     return describe(state, PROFILE)
 
 

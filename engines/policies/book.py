@@ -1,0 +1,162 @@
+"""The policies in force, by Dataset: specs and catalog -> what governs it. Implements `engines.reading.Rules`.
+
+    a Policy names it                    its rules, strictest wins; closed where one cannot be applied, or the table is not described
+    none does any more, one did          closed, until the Dataset says `policy: none`
+    it is made of what is governed       closed, until it has a Policy of its own, or says `policy: none`
+    none of these                        not governed
+
+A Policy whose spec is gone and whose removal waits for an approval stays in force: its rules are in the inventory. Everything is made anew
+where specs or catalog changed, and kept until then, so that asking costs microseconds; what is told never changes. Thread-safe. It refuses
+to say who a reader is (`engines/reading.py`), and to apply anything. Next: `compiling.py`, `former.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from engines.policies.compiling import Columns, compiled, unknown_column
+from engines.policies.governed import Governed, PolicyRules
+from engines.policies.governing import Catalog, Governing, Named, Specs
+from specs.kinds.dataset import DatasetSpec
+from state.catalog.fold import ObjectState
+from state.catalog.view import View
+from state.descriptions import CLASSES, PUBLIC, SPEC, Describe, Description
+from state.former_columns import pasts
+
+_LOOK_AGAIN = 5.0
+"""Seconds after which a table is described again of which not all was known: until then, more is masked."""
+
+Check: TypeAlias = Callable[[PolicyRules, Mapping[str, str]], str | None]
+"""The first fault of a policy's SQL over columns, our types by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What governs a Dataset, and for operators why. faults: what is wrong with its policies, by name; held: those whose removal waits."""
+
+    governed: Governed | None
+    faults: Mapping[str, str] = field(default_factory=dict, hash=False)
+    held: tuple[str, ...] = ()
+
+
+class _MadeOf(NamedTuple):
+    """All that a standing depends on; compared by identity, part by part."""
+
+    own: tuple[Named, ...]
+    held: tuple[Named, ...]
+    spec: DatasetSpec | None
+    state: ObjectState | None
+    description: Description | None
+    source: str | None
+
+
+class _Known(NamedTuple):
+    stamp: object
+    view: View
+    at: float
+    made_of: _MadeOf
+    standing: Standing
+
+
+class PolicyBook:
+    """See above."""
+
+    def __init__(
+        self, specs: Specs, catalog: Catalog, describe: Describe, check: Check, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """clock: seconds."""
+        self._specs = specs
+        self._catalog = catalog
+        self._describe = describe
+        self._check = check
+        self._clock = clock
+        self._governing = Governing(specs, catalog)
+        self._known: dict[str, _Known] = {}
+
+    def governed(self, dataset: str) -> Governed | None:
+        """See `Rules`."""
+        return self.standing(dataset).governed
+
+    def standing(self, dataset: str) -> Standing:
+        """What governs a Dataset, with reasons that are for operators only."""
+        stamp, view, known = self._specs.stamp, self._catalog.view(), self._known.get(dataset)
+        current = known is not None and known.stamp is stamp and known.view is view
+        if known is not None and current and (_is_known(known.made_of.description) or self._clock() - known.at < _LOOK_AGAIN):
+            return known.standing
+        made_of = self._parts(dataset, view)
+        same = known is not None and _same(known.made_of, made_of)
+        standing = known.standing if known is not None and same else self._made(dataset, made_of)
+        self._known[dataset] = _Known(stamp, view, self._clock(), made_of, standing)
+        return standing
+
+    def _parts(self, dataset: str, view: View) -> _MadeOf:
+        own, held = tuple(self._specs.policies(dataset)), self._governing.waiting().get(dataset, ())
+        spec, state = self._specs.dataset(dataset), view.peek(f"Dataset/{dataset}")
+        if not own and not held:
+            return _MadeOf(own, held, spec, state, None, self._governing.source_of(dataset))
+        described = state is not None and state.table is not None and bool(state.table.columns)
+        return _MadeOf(own, held, spec, state, self._describe(state) if state is not None and described else None, None)
+
+    def _made(self, dataset: str, parts: _MadeOf) -> Standing:
+        held = tuple(name for name, _ in parts.held)
+        released = parts.spec is not None and parts.spec.policy == "none"
+        if not parts.own and not released:
+            if parts.source is not None:
+                return Standing(_closed(dataset, f"it is made of `{parts.source}`, which is governed, and has no Policy of its own"))
+            if parts.held or (parts.state is not None and parts.state.governed):
+                why = "it was governed, no Policy names it any more, and its spec does not say `policy: none`"
+                return Standing(_closed(dataset, why), held=held)
+        if not parts.own and not parts.held:
+            return Standing(None)
+        if parts.spec is None:
+            return Standing(_closed(dataset, "no spec declares it any more"), held=held)
+        if parts.description is None or parts.state is None or parts.state.table is None:
+            return Standing(_closed(dataset, "it holds nothing yet"), held=held)
+        columns = columns_of(parts.state, parts.spec, parts.description)
+        rules, faults = [], {}
+        for name, spec in (*parts.own, *parts.held):
+            rules.append(compiled(name, spec, columns))
+            if wrong := unknown_column(spec, columns) or self._check(rules[-1], columns.types):
+                faults[name] = wrong
+        if faults:
+            which = " and ".join(f"`{name}`" for name in faults)
+            return Standing(_closed(dataset, f"Policy {which} cannot be applied until it is corrected"), faults, held)
+        return Standing(Governed(tuple(sorted(rules, key=lambda each: each.name))), held=held)
+
+
+def columns_of(state: ObjectState, spec: DatasetSpec, description: Description) -> Columns:
+    """What policies may name. Where not all profiles can be read, a column of which the spec says nothing may be anything.
+
+    state: of an object that has a table.
+    """
+    assert state.table is not None
+    whole = {*spec.sensitivity, *(state.managed.about.get("sensitivity", ()) if state.managed is not None else ())}
+    unknown = frozenset(CLASSES) - {PUBLIC} if not description.complete else frozenset[str]()
+    found: dict[str, frozenset[str]] = {}
+    for column in description.columns:
+        said = spec.columns[column.name].sensitivity if column.name in spec.columns else ()
+        words = bool(said) or column.evidence == SPEC
+        found[column.name] = frozenset({*column.sensitivity, *said, *whole}) | (frozenset() if words else unknown)
+    former = {name: now for now, past in pasts(state.table).items() for name in past.names if name != now}
+    return Columns({column.name: column.type for column in state.table.columns}, found, former)
+
+
+def _closed(dataset: str, why: str) -> Governed:
+    return Governed(closed=f"Nobody but operators may read `{dataset}`: {why}.")
+
+
+def _is_known(description: Description | None) -> bool:
+    return description is None or description.complete
+
+
+def _same(one: _MadeOf, other: _MadeOf) -> bool:
+    """Whether nothing was replaced. Specs are the same object as long as they say the same."""
+    if one.source != other.source or len(one.own) != len(other.own) or len(one.held) != len(other.held):
+        return False
+    specs = zip((*one.own, *one.held), (*other.own, *other.held), strict=True)
+    if not all(name == now and spec is found for (name, spec), (now, found) in specs):
+        return False
+    return one.spec is other.spec and one.state is other.state and one.description is other.description

@@ -1,0 +1,86 @@
+"""Whether the SQL of a policy can be what it is said to be: conditions over a row, and values shown in its stead. Blocking, milliseconds.
+
+Conditions of several rules are put together (`engines/policies/governed.py`), so each must be one whole expression, which parentheses hold.
+It may name the row's columns and `$names`, whose values are text; what would make its answer depend on more is refused: subqueries,
+aggregates, windows, and functions that answer differently each time. Next: `row_checks.py`, which says the same of checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import pyarrow as pa
+from datafusion import DataFrame, Expr, SessionConfig, SessionContext
+
+from engines.errors import QueryInvalid
+from engines.files.types import arrow_type
+from engines.policies.governed import PolicyRules
+from engines.sql.problems import CATALOG, translate
+from engines.sql.row_checks import FICKLE
+from specs.sql_names import parameters_of
+
+LONGEST = 4_000
+"""Characters of one expression: very long ones take seconds to plan."""
+_ROW = "row"
+_CLOSED = frozenset({"ScalarSubquery", "Exists", "InSubquery", "AggregateFunction", "WindowFunction", "Wildcard", "Alias"})
+
+
+def fault(rules: PolicyRules, columns: Mapping[str, str]) -> str | None:
+    """The first thing that is wrong with a policy's SQL, with its field; None where all can be planned. columns: our types by name."""
+    shape = tuple(columns.items())
+    for rule in rules.rows:
+        if wrong := _wrong(rule.where, shape, "bool"):
+            return f"`where` {wrong}"
+    for masks in rules.masks:
+        for name in sorted(masks.columns) if masks.mask.kind == "expression" else ():
+            if wrong := _wrong(masks.mask.argument or "", shape, columns[name]):
+                return f"`expression` {wrong}"
+    return None
+
+
+@lru_cache(maxsize=1_000)
+def _wrong(sql: str, shape: tuple[tuple[str, str], ...], kind: str) -> str | None:
+    """kind: our type of the answer; one that it can be cast to, unless it is bool."""
+    if len(sql) > LONGEST:
+        return f"has {len(sql):,} characters; {LONGEST:,} are allowed"
+    said = f"`{sql}`"
+    context = SessionContext(SessionConfig().with_target_partitions(1).with_default_catalog_and_schema(CATALOG, "public"))
+    row = context.from_arrow(pa.table({name: pa.array([], arrow_type(type_)) for name, type_ in shape}), _ROW)
+    try:
+        for whole in (sql, f"({sql})"):  # by itself, and held by parentheses
+            _walk(row.parse_sql_expr(whole))
+        values = dict.fromkeys(parameters_of(sql), pa.scalar(None, pa.string()))
+        answer = context.sql(f'SELECT ({sql}) AS answer FROM "{_ROW}"', param_values=values)
+        return _of_answer(answer, said, kind)
+    except QueryInvalid as invalid:
+        return f"{said} {invalid}"
+    except Exception as error:  # noqa: BLE001 - DataFusion's, of which there is but one kind
+        problem = translate(error)
+        if problem.problem == "unknown-table":
+            return f"{said} reads the table `{problem.message}`, and looks beyond the row"
+        told = f"{problem.message.rstrip('.')}. {problem.remedy or ''}".strip().removesuffix(".")
+        return f"{said} cannot be planned: {told}"
+
+
+def _of_answer(answer: DataFrame, said: str, kind: str) -> str | None:
+    found, wanted = answer.schema().field(0).type, arrow_type(kind)
+    if kind == "bool" and not pa.types.is_boolean(found):
+        return f"{said} is {found}, not true or false"
+    if kind != "bool":
+        answer = answer.select(answer.parse_sql_expr("answer").cast(wanted).alias("answer"))
+    answer.collect()
+    return None
+
+
+def _walk(expression: Expr) -> None:
+    """Raises QueryInvalid for what depends on more than the row and its reader."""
+    kind = expression.variant_name()
+    if kind in _CLOSED:
+        raise QueryInvalid("looks beyond the row: subqueries, aggregates and windows are not for policies")
+    if kind in ("Column", "Literal", "Placeholder"):
+        return
+    if kind == "ScalarFunction" and expression.rex_call_operator() in FICKLE:
+        raise QueryInvalid(f"calls {expression.rex_call_operator()}(), which answers differently each time")
+    for operand in expression.rex_call_operands():
+        _walk(operand)

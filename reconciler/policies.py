@@ -1,0 +1,50 @@
+"""The policies in force at the watched revision: what `engines/policies` asks of specs, answered by the world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from engines.policies.book import PolicyBook
+from engines.policies.governed import PolicyRules
+from engines.policies.governing import Named
+from reconciler.opening import State
+from reconciler.world import World
+from specs.kinds.dataset import DatasetSpec
+from specs.kinds.policy import PolicySpec
+from specs.resource import Key
+
+
+class WorldSpecs:
+    """Implements `engines.policies.governing.Specs`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    @property
+    def stamp(self) -> object:
+        """See `Specs`. The world replaces its objects, and never alters them."""
+        return self._world.objects
+
+    def policies(self, dataset: str) -> Iterable[Named]:
+        """See `Specs`."""
+        return ((each.key.name, each.spec_as(PolicySpec)) for each in self._world.of("Policy", Key("Dataset", dataset)))
+
+    def declares(self, policy: str) -> bool:
+        """See `Specs`."""
+        return self._world.resource(Key("Policy", policy)) is not None
+
+    def dataset(self, name: str) -> DatasetSpec | None:
+        """See `Specs`."""
+        resource = self._world.resource(Key("Dataset", name))
+        return None if resource is None else resource.spec_as(DatasetSpec)
+
+
+def policy_book(state: State, world: World) -> PolicyBook:
+    """Of an open state and a world, which may be moved on."""
+    return PolicyBook(WorldSpecs(world), state.catalog, state.describe, _check)
+
+
+def _check(rules: PolicyRules, columns: Mapping[str, str]) -> str | None:
+    from engines.sql.policy_sql import fault  # where nothing is governed, nobody waits for DataFusion
+
+    return fault(rules, columns)

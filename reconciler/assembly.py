@@ -35,6 +35,7 @@ from controllers.trial_budget.in_force import in_force
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
 from engines.live_recall import Live, LiveRecall
+from engines.policies.book import PolicyBook
 from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
 from engines.sql.views import ViewSweep
 from engines.vectors.embedding_cache import EmbeddingCache
@@ -51,6 +52,7 @@ from reconciler.loop import Reconciler
 from reconciler.notifying import Command, Notifier
 from reconciler.opening import State
 from reconciler.operator import Chores, Operator
+from reconciler.policies import policy_book
 from reconciler.queue import WorkQueue
 from reconciler.removal import Remover
 from reconciler.settings import Settings
@@ -94,12 +96,13 @@ class Assembly:
     files: SourceFiles
     embeddings: EmbeddingCache
     recall: LiveRecall
+    policies: PolicyBook
 
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """How each kind is reconciled, how its objects end; who changes rows of a Dataset, or what serves an Index, by hand; who knows objects
-    that are sources; what was measured, and who measures on request."""
+    that are sources; what was measured, and who measures on request; the policies in force."""
 
     controllers: Mapping[str, Controller[Any, Any]]
     retiring: Mapping[str, Retiring]
@@ -108,6 +111,7 @@ class Kinds:
     objects: SourceObjects
     trials: TrialBook
     trial_runs: TrialRuns
+    policies: PolicyBook
 
 
 def source_files(state: State) -> SourceFiles:
@@ -187,6 +191,7 @@ def make_kinds(
         stays=state.lease is None or bool(state.lease.holder.address),
         lowered=lambda index: lowered(told(index)),
     )
+    policies = policy_book(state, world)
     built: dict[str, Any] = {
         "Bucket": bucket,
         "Dataset": dataset,
@@ -197,7 +202,7 @@ def make_kinds(
     }
     unsupported = Unsupported()
     by_kind = {kind: built.get(kind, unsupported) for kind in KINDS}
-    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs)
+    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs, policies)
 
 
 def _keeps(state: State, world: World, bucket: str) -> bool:
@@ -263,7 +268,9 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     notifier = _notifier(state, follower, statuses)
     statuses.hear = notifier.tell
     bucket_watch = BucketWatch(world, state.buckets, queue.add, loop.call_later)
-    return Assembly(state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings, recall)
+    return Assembly(
+        state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings, recall, kinds.policies
+    )
 
 
 def _live_recall(state: State, world: World, tuning: TuningBook, settings: Settings) -> LiveRecall:

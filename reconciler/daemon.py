@@ -123,7 +123,7 @@ def _directory(assembly: Assembly, tokens: TokenFile) -> Directory:
         else:
             assembly.statuses.mention(DAEMON, "Warning", reasons.TOKENS_REFUSED, f"Nobody is let in. {fault}")
 
-    return Directory(tokens, profile, in_force=lambda: assembly.world.revision is not None, told=told)
+    return Directory(tokens, profile, rules=assembly.policies.now, in_force=lambda: assembly.world.revision is not None, told=told)
 
 
 def _api(state: State, assembly: Assembly, readers: Readers, directory: Directory, facts: DaemonFacts, settings: Settings) -> ApiParts:

@@ -1,4 +1,4 @@
-"""The policies in force, by Dataset: specs and catalog -> what governs it. Implements `engines.reading.Rules`.
+"""The policies in force, by Dataset: specs and catalog -> what governs it, as the `Rules` that a reader comes with.
 
     a Policy names it                    its rules, strictest wins; closed where one cannot be applied, or the table is not described
     none does any more, one did          closed, until the Dataset says `policy: none`
@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeAlias
 from engines.policies.compiling import Columns, compiled, unknown_column
 from engines.policies.governed import Governed, PolicyRules
 from engines.policies.governing import Catalog, Governing, Named, Specs
+from engines.reading import Rules
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.fold import ObjectState
 from state.catalog.view import View
@@ -35,11 +36,13 @@ Check: TypeAlias = Callable[[PolicyRules, Mapping[str, str]], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What governs a Dataset, and for operators why. faults: what is wrong with its policies, by name; held: those whose removal waits."""
+    """What governs a Dataset, and for operators why. faults: what is wrong with its policies, by name; held: those whose removal waits;
+    whole: all is known that rules go by."""
 
     governed: Governed | None
     faults: Mapping[str, str] = field(default_factory=dict, hash=False)
     held: tuple[str, ...] = ()
+    whole: bool = True
 
 
 class _MadeOf(NamedTuple):
@@ -61,6 +64,25 @@ class _Known(NamedTuple):
     standing: Standing
 
 
+class _Told:
+    """Rules as they were told first, while nothing changed. Implements `engines.reading.Rules`."""
+
+    def __init__(self, book: PolicyBook, stamp: object, view: View, at: float) -> None:
+        self.made_of = stamp, view
+        self.at = at
+        self.whole = True
+        self._book = book
+        self._governed: dict[str, Governed | None] = {}
+
+    def governed(self, dataset: str) -> Governed | None:
+        """See `Rules`."""
+        if dataset not in self._governed:
+            standing = self._book.standing(dataset)
+            self.whole = self.whole and standing.whole
+            self._governed.setdefault(dataset, standing.governed)
+        return self._governed[dataset]
+
+
 class PolicyBook:
     """See above."""
 
@@ -75,16 +97,21 @@ class PolicyBook:
         self._clock = clock
         self._governing = Governing(specs, catalog)
         self._known: dict[str, _Known] = {}
+        self._told: _Told | None = None
 
-    def governed(self, dataset: str) -> Governed | None:
-        """See `Rules`."""
-        return self.standing(dataset).governed
+    def now(self) -> Rules:
+        """The rules in force: the same object until specs or catalog change. What one has said of a Dataset it goes on saying."""
+        stamp, view, told = self._specs.stamp, self._catalog.view(), self._told
+        same = told is not None and told.made_of[0] is stamp and told.made_of[1] is view
+        if told is None or not same or not (told.whole or self._clock() - told.at < _LOOK_AGAIN):
+            told = self._told = _Told(self, stamp, view, self._clock())
+        return told
 
     def standing(self, dataset: str) -> Standing:
         """What governs a Dataset, with reasons that are for operators only."""
         stamp, view, known = self._specs.stamp, self._catalog.view(), self._known.get(dataset)
         current = known is not None and known.stamp is stamp and known.view is view
-        if known is not None and current and (_is_known(known.made_of.description) or self._clock() - known.at < _LOOK_AGAIN):
+        if known is not None and current and (known.standing.whole or self._clock() - known.at < _LOOK_AGAIN):
             return known.standing
         made_of = self._parts(dataset, view)
         same = known is not None and _same(known.made_of, made_of)
@@ -124,7 +151,8 @@ class PolicyBook:
         if faults:
             which = " and ".join(f"`{name}`" for name in faults)
             return Standing(_closed(dataset, f"Policy {which} cannot be applied until it is corrected"), faults, held)
-        return Standing(Governed(tuple(sorted(rules, key=lambda each: each.name))), held=held)
+        governed = Governed(tuple(sorted(rules, key=lambda each: each.name)))
+        return Standing(governed, held=held, whole=parts.description.complete)
 
 
 def columns_of(state: ObjectState, spec: DatasetSpec, description: Description) -> Columns:
@@ -146,10 +174,6 @@ def columns_of(state: ObjectState, spec: DatasetSpec, description: Description) 
 
 def _closed(dataset: str, why: str) -> Governed:
     return Governed(closed=f"Nobody but operators may read `{dataset}`: {why}.")
-
-
-def _is_known(description: Description | None) -> bool:
-    return description is None or description.complete
 
 
 def _same(one: _MadeOf, other: _MadeOf) -> bool:

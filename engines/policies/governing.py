@@ -123,7 +123,7 @@ def _of_record(policy: str, about: Mapping[str, object]) -> PolicySpec:
     try:
         spec = build_spec(Key("Policy", policy), about)
     except SpecInvalid:
-        spec = build_spec(Key("Policy", policy), {"dataset": about["dataset"], "rows": [{"roles": policy, "where": "false"}]})
+        spec = build_spec(Key("Policy", policy), {"dataset": about["dataset"], "rows": [{"roles": "nobody", "where": "false"}]})
     assert isinstance(spec, PolicySpec)
     return spec
 

@@ -105,32 +105,32 @@ def book(lake: Lake, clock: Callable[[], float] = time.monotonic) -> PolicyBook:
 
 
 def masks(lake: Lake, role: str | None = None) -> Mapping[str, Mask]:
-    governed = book(lake).governed("people")
+    governed = book(lake).now().governed("people")
     assert governed is not None
     assert governed.closed is None, governed.closed
     return governed.shown_to(role).masks
 
 
 def closed(lake: Lake, dataset: str = "people") -> str:
-    governed = book(lake).governed(dataset)
+    governed = book(lake).now().governed(dataset)
     assert governed is not None
     return governed.closed or ""
 
 
 class TestRules:
     def test_nothing_governs_what_no_policy_names(self, lake: Lake) -> None:
-        assert book(lake).governed("people") is None
-        assert book(lake).governed("nobody") is None
+        assert book(lake).now().governed("people") is None
+        assert book(lake).now().governed("nobody") is None
         assert lake.described == 0
 
     def test_rows_by_role_and_sensitive_columns(self, lake: Lake) -> None:
         lake.policy("access", rows=ROWS, columns=[{"sensitivity": "pii", "except": ["admin"], "mask": "redact"}])
         rules = book(lake)
-        recruiter = decide(Reader(role="recruiter", rules=rules), TableName("people"), "read")
+        recruiter = decide(Reader(role="recruiter", rules=rules.now()), TableName("people"), "read")
         assert (recruiter.row_filter, recruiter.masks) == ("(status <> 'gone')", {"mail": Mask("redact")})
-        admin = decide(Reader(role="admin", rules=rules), TableName("people"), "read")
+        admin = decide(Reader(role="admin", rules=rules.now()), TableName("people"), "read")
         assert (admin.row_filter, admin.masks, admin.policies) == ("(true)", {}, ("access",))
-        stranger = decide(Reader(rules=rules), TableName("people"), "read")
+        stranger = decide(Reader(rules=rules.now()), TableName("people"), "read")
         assert (stranger.row_filter, stranger.masks) == ("false", {"mail": Mask("redact")})
 
     @pytest.mark.parametrize(
@@ -174,13 +174,13 @@ class TestRules:
         lake.policy("p", columns=[{"sensitivity": ["phi"], "mask": "null"}])
         now = [0.0]
         rules = book(lake, lambda: now[0])
-        governed = rules.governed("people")
+        governed = rules.now().governed("people")
         assert governed is not None
         assert governed.shown_to(None).masks.keys() == {"id", "mail", "Pay"}
         lake.complete = True
-        assert rules.governed("people") is governed
+        assert rules.now().governed("people") is governed
         now[0] = 6.0
-        after = rules.governed("people")
+        after = rules.now().governed("people")
         assert after is not None
         assert after.shown_to(None).masks == {}
 
@@ -189,29 +189,29 @@ class TestAtOnce:
     def test_the_same_answer_until_something_changes(self, lake: Lake) -> None:
         lake.policy("p", rows=ROWS)
         rules = book(lake)
-        before = rules.governed("people")
-        assert rules.governed("people") is before
+        before = rules.now().governed("people")
+        assert rules.now().governed("people") is before
         lake.know(ObjectState("Dataset/other"))
         lake.stamp = object()
         state = lake.view().get("Dataset/people")
         described: dict[ObjectState, Description] = {}
         again = PolicyBook(lake, lake, lambda of: described.setdefault(of, describe(of, TableProfile({}, complete=True))), fault)
-        first = again.governed("people")
+        first = again.now().governed("people")
         lake.know(ObjectState("Dataset/third"))
-        assert again.governed("people") is first
+        assert again.now().governed("people") is first
         assert list(described) == [state]
 
     def test_a_policy_that_changes_and_a_column_that_turns_out_to_be_sensitive(self, lake: Lake) -> None:
         lake.policy("p", columns=[{"sensitivity": ["pii"], "mask": "redact"}])
         rules = book(lake)
-        assert rules.governed("people") != Governed()
+        assert rules.now().governed("people") != Governed()
         lake.found["status"] = replace(EMAIL, entity="name")
         lake.hold(table=Table("people", 2, "primary", schemas=(SCHEMA,)))
-        after = rules.governed("people")
+        after = rules.now().governed("people")
         assert after is not None
         assert after.shown_to(None).masks.keys() == {"mail", "status"}
         lake.policy("p", columns=[{"columns": ["id"], "mask": "null"}])
-        last = rules.governed("people")
+        last = rules.now().governed("people")
         assert last is not None
         assert last.shown_to(None).masks == {"id": Mask("null")}
 
@@ -242,7 +242,7 @@ class TestClosed:
         lake.policy("bad", **spec)
         assert closed(lake) == "Nobody but operators may read `people`: Policy `bad` cannot be applied until it is corrected."
         assert book(lake).standing("people").faults.keys() == {"bad"}
-        reader = Reader(role="r", rules=book(lake))
+        reader = Reader(role="r", rules=book(lake).now())
         assert not decide(reader, TableName("people"), "read").allowed
 
     @pytest.mark.parametrize(
@@ -262,12 +262,12 @@ class TestClosed:
         lake.hold(governed=True)
         assert "does not say `policy: none`" in closed(lake)
         lake.declare("people", policy="none")
-        assert book(lake).governed("people") is None
+        assert book(lake).now().governed("people") is None
 
     def test_policy_none_does_not_open_what_a_policy_names(self, lake: Lake) -> None:
         lake.declare("people", policy="none")
         lake.policy("p", rows=ROWS)
-        governed = book(lake).governed("people")
+        governed = book(lake).now().governed("people")
         assert governed is not None
         assert governed.shown_to("temp").row_filter == "false"
 
@@ -298,7 +298,7 @@ class TestHeldRemoval:
         shown = standing.governed.shown_to("recruiter")
         assert (shown.row_filter, shown.masks) == ("(status <> 'gone')", {"mail": Mask("redact")})
         lake.know(ObjectState("Policy/goes"))
-        after = rules.governed("people")
+        after = rules.now().governed("people")
         assert after is not None
         assert after.shown_to("recruiter").masks == {"mail": Mask("lastFour")}
 
@@ -310,7 +310,7 @@ class TestHeldRemoval:
     def test_one_that_this_release_does_not_accept_shows_nothing(self, lake: Lake) -> None:
         lake.policy("stays", rows=ROWS)
         lake.know(ObjectState("Policy/goes", managed=Inventory("d", "delete", {"dataset": "people", "of_old": True})))
-        governed = book(lake).governed("people")
+        governed = book(lake).now().governed("people")
         assert governed is not None
         assert governed.shown_to("admin").row_filter == "(false) AND ((true))"
 
@@ -331,11 +331,11 @@ class TestLineage:
         lake.policy("p", rows=ROWS)
         self.made_of(lake, "mid-way", "people", policy="none")
         self.made_of(lake, "far", "mid-way")
-        assert book(lake).governed("mid-way") is None
-        assert book(lake).governed("far") is None
+        assert book(lake).now().governed("mid-way") is None
+        assert book(lake).now().governed("far") is None
         self.made_of(lake, "own", "people")
         lake.policy("of-own", "own", columns=[{"columns": ["mail"], "mask": "null"}])
-        governed = book(lake).governed("own")
+        governed = book(lake).now().governed("own")
         assert governed is not None
         assert governed.closed is None
 
@@ -348,7 +348,7 @@ class TestLineage:
     def test_a_circle_ends(self, lake: Lake) -> None:
         self.made_of(lake, "one", "two")
         self.made_of(lake, "two", "one")
-        assert book(lake).governed("one") is None
+        assert book(lake).now().governed("one") is None
 
     def test_what_is_closed_closes_too(self, lake: Lake) -> None:
         lake.hold(governed=True)
@@ -378,9 +378,9 @@ def test_a_policy_that_is_added_never_shows_more(given_: list[dict[str, Any]], a
     lake.hold()
     for number, spec in enumerate(given_):
         lake.policy(f"p{number}", **spec)
-    before = book(lake).governed("people")
+    before = book(lake).now().governed("people")
     lake.policy("added", **added)
-    after = book(lake).governed("people")
+    after = book(lake).now().governed("people")
     assert after is not None
     assert after.closed is None
     less, more = after.shown_to(role), (before or Governed()).shown_to(role)

@@ -30,12 +30,12 @@ from controllers.index.controller import IndexController
 from controllers.index.promotions import Promotions
 from controllers.index.recall import gate_of, lowered, outlived
 from controllers.index_generation.controller import IndexGenerationController
+from controllers.policy.controller import PolicyController
 from controllers.trial_budget.controller import TrialBudgetController
 from controllers.trial_budget.in_force import in_force
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
 from engines.live_recall import Live, LiveRecall
-from engines.policies.book import PolicyBook
 from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
 from engines.sql.views import ViewSweep
 from engines.vectors.embedding_cache import EmbeddingCache
@@ -96,13 +96,13 @@ class Assembly:
     files: SourceFiles
     embeddings: EmbeddingCache
     recall: LiveRecall
-    policies: PolicyBook
+    policy: PolicyController
 
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """How each kind is reconciled, how its objects end; who changes rows of a Dataset, or what serves an Index, by hand; who knows objects
-    that are sources; what was measured, and who measures on request; the policies in force."""
+    that are sources; what was measured, and who measures on request; what policies are in force."""
 
     controllers: Mapping[str, Controller[Any, Any]]
     retiring: Mapping[str, Retiring]
@@ -111,7 +111,7 @@ class Kinds:
     objects: SourceObjects
     trials: TrialBook
     trial_runs: TrialRuns
-    policies: PolicyBook
+    policy: PolicyController
 
 
 def source_files(state: State) -> SourceFiles:
@@ -191,7 +191,7 @@ def make_kinds(
         stays=state.lease is None or bool(state.lease.holder.address),
         lowered=lambda index: lowered(told(index)),
     )
-    policies = policy_book(state, world)
+    policy = PolicyController(state.catalog, policy_book(state, world), world.resource)
     built: dict[str, Any] = {
         "Bucket": bucket,
         "Dataset": dataset,
@@ -199,10 +199,11 @@ def make_kinds(
         "IndexGeneration": generation,
         "EvalSet": eval_set,
         "TrialBudget": budget,
+        "Policy": policy,
     }
     unsupported = Unsupported()
     by_kind = {kind: built.get(kind, unsupported) for kind in KINDS}
-    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs, policies)
+    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs, policy)
 
 
 def _keeps(state: State, world: World, bucket: str) -> bool:
@@ -269,7 +270,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     statuses.hear = notifier.tell
     bucket_watch = BucketWatch(world, state.buckets, queue.add, loop.call_later)
     return Assembly(
-        state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings, recall, kinds.policies
+        state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings, recall, kinds.policy
     )
 
 

@@ -23,6 +23,7 @@ from api.limits import Limits
 from api.reader import is_loopback
 from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
+from engines.policies.testing import CaseResult, run_cases
 from reconciler.allocator import keep_freed_memory
 from reconciler.assembly import Assembly, assemble
 from reconciler.damage_watch import owner_of
@@ -38,6 +39,7 @@ from reconciler.reading import Readers, StatusView, reading
 from reconciler.settings import Settings, armed_failpoints, load_settings, split_address
 from reconciler.upkeep import DAEMON
 from specs.kinds.dataset import DatasetSpec
+from specs.kinds.policy import PolicySpec
 from specs.kinds.profile import ProfileSpec
 from specs.resource import Key
 from specs.version import VERSION
@@ -81,12 +83,19 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         directory = _directory(assembly, tokens)
         mend, pinned = partial(_mend, assembly), partial(_pinned, assembly)
         readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall))
+        assembly.policy.run_cases = partial(_cases, asyncio.get_running_loop(), readers, assembly)
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
         app = build_app(_api(state, assembly, readers, directory, facts, settings))
         await stack.enter_async_context(serving(app, bound))
         where = DaemonAddress(url, facts.pid, state.id, facts.since, str(place.socket))
         await _serve(state, assembly, directory, where, on_up)
+
+
+def _cases(loop: asyncio.AbstractEventLoop, readers: Readers, assembly: Assembly, spec: PolicySpec) -> Sequence[CaseResult]:
+    """The cases beside a policy, run for its status: nobody is shown a row, and none is in the audit. In a visit's thread."""
+    asked = run_cases(spec, assembly.policy.book.now(), readers.queries.queries)
+    return asyncio.run_coroutine_threadsafe(asked, loop).result()
 
 
 async def _mend(assembly: Assembly, damage: ObjectMissing | ObjectCorrupt) -> None:
@@ -123,7 +132,7 @@ def _directory(assembly: Assembly, tokens: TokenFile) -> Directory:
         else:
             assembly.statuses.mention(DAEMON, "Warning", reasons.TOKENS_REFUSED, f"Nobody is let in. {fault}")
 
-    return Directory(tokens, profile, rules=assembly.policies.now, in_force=lambda: assembly.world.revision is not None, told=told)
+    return Directory(tokens, profile, rules=assembly.policy.book.now, in_force=lambda: assembly.world.revision is not None, told=told)
 
 
 def _api(state: State, assembly: Assembly, readers: Readers, directory: Directory, facts: DaemonFacts, settings: Settings) -> ApiParts:

@@ -186,6 +186,15 @@ GOVERNED = "Governed"
 RELEASED = "Released"
 """No policy names it, and its spec says `policy: none`: whoever is bound to it reads all of it."""
 
+POLICY_FAULTY = "PolicyFaulty"
+"""A policy names a column that its dataset does not have, or its SQL cannot be planned; the dataset is closed to all but operators."""
+
+TESTS_FAILED = "TestsFailed"
+"""Cases that are written beside a policy return other rows than they say; the policy is in force."""
+
+TESTS_PASSED = "TestsPassed"
+"""Every case that is written beside a policy returns the rows that it says."""
+
 RETAINED = "Retained"
 """No spec declares it any more; its data is kept and may be adopted again."""
 

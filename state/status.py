@@ -17,7 +17,7 @@ import orjson
 from state import reasons
 
 Truth = Literal["True", "False", "Unknown"]
-ConditionType = Literal["Ready", "Reconciling", "Stalled", "Stale", "RecallBelowGate"]
+ConditionType = Literal["Ready", "Reconciling", "Stalled", "Stale", "RecallBelowGate", "TestsFailing"]
 
 
 @dataclass(frozen=True, slots=True)

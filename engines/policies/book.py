@@ -37,12 +37,13 @@ Check: TypeAlias = Callable[[PolicyRules, Mapping[str, str]], str | None]
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What governs a Dataset, and for operators why. faults: what is wrong with its policies, by name; held: those whose removal waits;
-    whole: all is known that rules go by."""
+    whole: all is known that rules go by; rules: of each policy, faulty ones among them."""
 
     governed: Governed | None
     faults: Mapping[str, str] = field(default_factory=dict, hash=False)
     held: tuple[str, ...] = ()
     whole: bool = True
+    rules: tuple[PolicyRules, ...] = ()
 
 
 class _MadeOf(NamedTuple):
@@ -143,16 +144,17 @@ class PolicyBook:
         if parts.description is None or parts.state is None or parts.state.table is None:
             return Standing(_closed(dataset, "it holds nothing yet"), held=held)
         columns = columns_of(parts.state, parts.spec, parts.description)
-        rules, faults = [], {}
+        faults: dict[str, str] = {}
+        rules = tuple(sorted((compiled(name, spec, columns) for name, spec in (*parts.own, *parts.held)), key=lambda each: each.name))
         for name, spec in (*parts.own, *parts.held):
-            rules.append(compiled(name, spec, columns))
-            if wrong := unknown_column(spec, columns) or self._check(rules[-1], columns.types):
+            own = next(each for each in rules if each.name == name)
+            if wrong := unknown_column(spec, columns) or self._check(own, columns.types):
                 faults[name] = wrong
+        governed = Governed(rules)
         if faults:
-            which = " and ".join(f"`{name}`" for name in faults)
-            return Standing(_closed(dataset, f"Policy {which} cannot be applied until it is corrected"), faults, held)
-        governed = Governed(tuple(sorted(rules, key=lambda each: each.name)))
-        return Standing(governed, held=held, whole=parts.description.complete)
+            which = " and ".join(f"`{name}`" for name in sorted(faults))
+            governed = _closed(dataset, f"Policy {which} cannot be applied until it is corrected")
+        return Standing(governed, faults, held, parts.description.complete, rules)
 
 
 def columns_of(state: ObjectState, spec: DatasetSpec, description: Description) -> Columns:

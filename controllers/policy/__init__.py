@@ -1,0 +1,1 @@
+"""Policy: what it governs, checked against the columns that are there."""

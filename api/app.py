@@ -25,6 +25,7 @@ from api import (
     notifications,
     objects,
     openapi,
+    policies,
     query,
     search,
     status,
@@ -65,6 +66,7 @@ class Parts:
     missing: health.Readiness
     daemon: status.Daemon
     directory: Directory
+    access: policies.AccessSource
     listen_host: str = "127.0.0.1"
     hosts: frozenset[str] = frozenset()
     version: str = "0"
@@ -112,6 +114,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *notifications.endpoints(parts.notified, bucket_names),
         *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),
         *objects.endpoints(parts.objects, parts.audit, threads.storage),
+        *policies.endpoints(parts.access, parts.queries, threads.storage),
         *health.endpoints(parts.missing),
         *metrics.endpoints(parts.registry, threads.memory),
     )

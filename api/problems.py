@@ -67,6 +67,7 @@ STATUSES: Mapping[type[LakehouseError], int] = {
     engine.TableUnknown: 404,
     engine.VersionUnknown: 404,
     engine.IndexUnknown: 404,
+    engine.PolicyUnknown: 404,
     engine.IndexNotServing: 503,
     engine.SearchInvalid: 400,
     engine.ModelMismatch: 422,

@@ -25,6 +25,7 @@
     │   └── QuotaExceeded        it asked for as much as it may (retry later)
     ├── TableUnknown
     ├── IndexUnknown
+    ├── PolicyUnknown
     ├── IndexNotServing          known, but nothing answers for it yet
     ├── SearchInvalid            a request that contradicts itself or the index
     │   ├── ModelMismatch        vectors of another model or dimension
@@ -252,6 +253,12 @@ class IndexUnknown(EngineError):
     """No index has this name, or none that this reader may know of."""
 
     slug = "index-unknown"
+
+
+class PolicyUnknown(EngineError):
+    """No policy has this name."""
+
+    slug = "policy-unknown"
 
 
 class IndexNotServing(EngineError):

@@ -24,6 +24,7 @@ from api.reader import is_loopback
 from api.server import address, listener, serving
 from api.status import Daemon as DaemonFacts
 from engines.policies.testing import CaseResult, run_cases
+from reconciler.access import Access
 from reconciler.allocator import keep_freed_memory
 from reconciler.assembly import Assembly, assemble
 from reconciler.damage_watch import owner_of
@@ -155,6 +156,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, directory: Director
         missing=lambda: (*directory.missing(), *_missing(assembly)),
         daemon=facts,
         directory=directory,
+        access=Access(assembly.world, state.catalog, assembly.policy.book, directory.profile),
         listen_host=split_address(settings.listen)[0],
         hosts=frozenset(name.strip().lower() for name in (socket.gethostname(), *settings.hosts.split(",")) if name.strip()),
         version=VERSION,

@@ -11,6 +11,7 @@ from reconciler.opening import State
 from reconciler.world import World
 from specs.kinds.dataset import DatasetSpec
 from specs.kinds.policy import PolicySpec
+from specs.kinds.profile import ProfileSpec
 from specs.resource import Key
 
 
@@ -37,6 +38,12 @@ class WorldSpecs:
         """See `Specs`."""
         resource = self._world.resource(Key("Dataset", name))
         return None if resource is None else resource.spec_as(DatasetSpec)
+
+
+def profile_of(world: World, name: str) -> ProfileSpec | None:
+    """The spec in force of a profile."""
+    resource = world.resource(Key("Profile", name))
+    return None if resource is None else resource.spec_as(ProfileSpec)
 
 
 def policy_book(state: State, world: World) -> PolicyBook:

@@ -23,16 +23,14 @@ _MORE = 1_000
 class Answer(Protocol):
     """What answered a query."""
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> Sequence[Mapping[str, Any]]:
         """As JSON values."""
 
 
 class Queries(Protocol):
     """The query service."""
 
-    async def run(
-        self, sql: str, params: Mapping[str, Any] | None, reader: Reader, *, at: At = PRESENT, max_rows: int | None = None
-    ) -> Answer:
+    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, at: At = PRESENT, max_rows: int | None = None) -> Answer:
         """Raises LakehouseError."""
 
 
@@ -68,7 +66,7 @@ async def run_cases(spec: PolicySpec, rules: Rules, queries: Queries) -> tuple[C
     for number, case in enumerate(spec.tests, start=1):
         got, error = None, None
         try:
-            answer = await queries.run(case.sql, None, reader_of(case, rules), max_rows=len(case.rows) + _MORE)
+            answer = await queries.run(case.sql, {}, reader_of(case, rules), max_rows=len(case.rows) + _MORE)
             got = [list(row.values()) for row in answer.rows()]
         except LakehouseError as refused:
             error = refused.explain()

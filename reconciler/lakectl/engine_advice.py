@@ -22,10 +22,10 @@ def explain_engine(args: argparse.Namespace, session: Session) -> int:
     from engines.vectors.advice import advise
 
     rows, dimensions = args.rows or ROWS, args.dimensions or DIMENSIONS
-    if args.index is not None:
+    if args.name is not None:
         if args.rows or args.dimensions:
             raise UsageInvalid("an index has a size of its own", remedy="Leave out --rows and --dimensions, or the index.")
-        rows, dimensions = _size_of(args.index.removeprefix("Index/"), session)
+        rows, dimensions = _size_of(args.name.removeprefix("Index/"), session)
     memory = args.memory or available_memory() or 0
     advice = advise(max(rows, 1), dimensions, memory)
     terminal = session.terminal

@@ -18,6 +18,8 @@ _ANSWERS: Mapping[str, frozenset[str]] = {
     "/storage/errors": frozenset({"errors", "groups"}),
     "/catalog/datasets/": frozenset({"columns"}),
     "/hnsw/trials/": frozenset({"trials"}),
+    "/access/explain": frozenset({"allowed"}),
+    "/policies/test": frozenset({"policies"}),
 }
 """What is asked for (with a slash at the end: any name below it), and members of which the answer of a daemon has one."""
 _ANSWER_SECONDS = 10.0

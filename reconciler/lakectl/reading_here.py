@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
     """The document of POST /query. Raises DaemonProblem, EngineError, and what opening the state raises."""
-    client = _daemon(session)
+    client = daemon_of(session)
     if client is not None:
         answered: dict[str, Any] = client.post("/query", body)
         return answered
@@ -46,7 +46,7 @@ def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
     """The document of POST /search. Raises as `query_document`."""
-    client = _daemon(session)
+    client = daemon_of(session)
     if client is not None:
         answered: dict[str, Any] = client.post("/search", {name: value for name, value in body.items() if value is not None})
         return answered
@@ -70,7 +70,7 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
 
 def dataset_document(session: Session, name: str) -> dict[str, Any] | None:
     """The document of GET /catalog/datasets/{name}; None for one that holds nothing yet. Raises as `query_document`."""
-    client = _daemon(session)
+    client = daemon_of(session)
     if client is not None:
         try:
             answered: dict[str, Any] = client.get(f"/catalog/datasets/{name}")
@@ -92,7 +92,7 @@ def dataset_document(session: Session, name: str) -> dict[str, Any] | None:
 
 def errors_document(session: Session, parameters: Mapping[str, str | int | None]) -> dict[str, Any]:
     """The document of GET /storage/errors. Raises UsageInvalid, and as `query_document`."""
-    client = _daemon(session)
+    client = daemon_of(session)
     if client is not None:
         answered: dict[str, Any] = client.get("/storage/errors", parameters)
         return answered
@@ -107,7 +107,7 @@ def errors_document(session: Session, parameters: Mapping[str, str | int | None]
 
 def buckets_document(session: Session) -> dict[str, Any]:
     """The document of GET /storage/bucket-health. Raises as `query_document`."""
-    client = _daemon(session)
+    client = daemon_of(session)
     if client is not None:
         answered: dict[str, Any] = client.get("/storage/bucket-health")
         return answered
@@ -123,7 +123,7 @@ def trials_of_index(session: Session, name: str) -> "tuple[Trial, ...]":
     """By GET /hnsw/trials/{index}, in the order in which they were measured. Raises as `query_document`."""
     from state.trials import Trial
 
-    client = _daemon(session)
+    client = daemon_of(session)
     if client is None:
         return _trials_here(session, name)[0]
     rows: list[dict[str, Any]] = []
@@ -138,7 +138,7 @@ def trials_of_index(session: Session, name: str) -> "tuple[Trial, ...]":
 
 def best_trial_document(session: Session, name: str, parameters: Mapping[str, str | None]) -> dict[str, Any]:
     """The document of GET /hnsw/trials/{index}/best, with its front. Raises SearchInvalid, ModelMismatch, and as `query_document`."""
-    client = _daemon(session)
+    client = daemon_of(session)
     given = {"pareto": "true", **{name: value for name, value in parameters.items() if value is not None}}
     if client is not None:
         answered: dict[str, Any] = client.get(f"/hnsw/trials/{name}/best", given)
@@ -170,7 +170,8 @@ def open_here(here: Here) -> "tuple[State, Settings]":
     return open_state(place, settings, address=None), settings
 
 
-def _daemon(session: Session) -> DaemonClient | None:
+def daemon_of(session: Session) -> DaemonClient | None:
+    """The one that is to answer; None where this process does."""
     if session.url is not None:
         return DaemonClient(session.url)
     from reconciler.lakectl.asking import find_daemon

@@ -25,7 +25,7 @@ from api.status import Daemon
 from engines.at import PRESENT, At
 from engines.audit import Audit
 from engines.embedding.query_cache import QueryCache
-from engines.errors import EngineError
+from engines.errors import EngineError, TableUnknown
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
 from engines.sql.hot_cache import HotCache
@@ -140,6 +140,19 @@ class Statuses:
         return [row for row in self.rows if kind in {None, row.kind} and name in {None, row.name}]
 
 
+class Access:
+    """Lets nobody do anything."""
+
+    def explain(self, verb: str, name: str, who: str) -> Mapping[str, Any]:
+        if name == "nowhere":
+            raise TableUnknown("There is no dataset `nowhere`.")
+        facts = {"verb": verb, "name": name, "profile": None, "role": who, "answer": "no", "allowed": False, "whole": False}
+        return facts | {"rows": None, "rowPolicies": {}, "columns": [], "policies": [], "values": {}, "why": ["closed"]}
+
+    async def test(self, policy: str | None, queries: Any) -> Mapping[str, Any]:
+        return {"policies": [{"policy": policy or "all", "dataset": "people", "cases": []}], "cases": 0, "failed": 0}
+
+
 @dataclass
 class Catalog:
     """Reads a file each time, as opening a shard would: in the loop, blockbuster would object."""
@@ -245,6 +258,7 @@ def world(tmp_path: Path, streams: Streams) -> World:
         lambda: missing,
         daemon,
         Directory(TokenFile(SecretsFile(tmp_path / "secrets.toml")), lambda name: profiles.get(name)),
+        Access(),
     )
     return World(queries, searches, statuses, streams, catalog, told, missing, buckets, objects, tmp_path / "secrets.toml", profiles, parts)
 

@@ -1,11 +1,12 @@
-"""`lakectl explain`: what may stand in a spec, what a reason means, which settings there are, which engine to take. All from the code that
-decides, and the figures it goes by."""
+"""`lakectl explain`: what may stand in a spec, what a reason means, which settings there are, which engine to take, what a role sees. All
+from the code that decides, and the figures it goes by."""
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from reconciler.lakectl.access_page import explain_access
 from reconciler.lakectl.engine_advice import explain_engine
 from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.options import Parser, add_output, count, memory_size
@@ -16,7 +17,9 @@ from specs.registry import KINDS
 from specs.schema import FieldHelp, explain
 from specs.suggestions import did_you_mean
 
-USAGE = "[KIND[.FIELD…] | reasons | REASON | settings | engine [INDEX] [--rows N --dimensions D]] [-o FORMAT]"
+USAGE = (
+    "[KIND[.FIELD…] | reasons | REASON | settings | engine [INDEX] [--rows N --dimensions D] | access TABLE --as ROLE|PROFILE] [-o FORMAT]"
+)
 DESCRIPTION = """
 The fields of a kind, or of one field; what the reasons in status and events mean; the settings
 in lakehouse.yaml. Without anything: the kinds there are.
@@ -25,6 +28,9 @@ in lakehouse.yaml. Without anything: the kinds there are.
 built: build time, query time, memory and disk of each recipe, measured at about this size or
 extrapolated from the nearest one. --memory is what a graph may take; left out, what this machine
 has now.
+
+`explain access` tells what a role or a profile sees of a dataset: the condition of its rows, the
+masks of its columns, which policies say so, and why it is closed where it is.
 """
 EXAMPLES = """
 lakectl explain
@@ -34,13 +40,15 @@ lakectl explain FileRefused
 lakectl explain settings
 lakectl explain engine --rows 5000000 --dimensions 768 --memory 24GiB
 lakectl explain engine resumes
+lakectl explain access candidates --as recruiter
 """
 
 
 def options(parser: Parser) -> None:
     """What to explain."""
-    parser.add_argument("what", nargs="?", metavar="WHAT", help="a kind, a kind's field, `reasons`, a reason, `settings`, or `engine`")
-    parser.add_argument("index", nargs="?", metavar="INDEX", help="with `engine`: an index that is built")
+    parser.add_argument("what", nargs="?", metavar="WHAT", help="a kind, its field, `reasons`, a reason, `settings`, `engine`, `access`")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="with `engine`: an index that is built; with `access`: a dataset")
+    parser.add_argument("--as", dest="who", metavar="ROLE|PROFILE", help="with `access`: who looks")
     parser.add_argument("--rows", type=count, metavar="N", help="with `engine`: how many vectors (default: 100000)")
     parser.add_argument("--dimensions", type=count, metavar="D", help="with `engine`: numbers in each (default: 256)")
     parser.add_argument("--memory", type=memory_size, metavar="SIZE", help="with `engine`: what a graph may take, as in 4GiB")
@@ -49,10 +57,17 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Raises KindUnknown, FieldUnknown, UsageInvalid; of an index IndexUnknown, and what asking for its size raises."""
-    if args.what is not None and args.what.lower() == "engine":
+    what = None if args.what is None else args.what.lower()
+    if any(given is not None for given in (args.rows, args.dimensions, args.memory)) and what != "engine":
+        raise UsageInvalid("--rows, --dimensions and --memory go with `lakectl explain engine`")
+    if args.who is not None and what != "access":
+        raise UsageInvalid("--as goes with `lakectl explain access`")
+    if what == "engine":
         return explain_engine(args, session)
-    if any(given is not None for given in (args.index, args.rows, args.dimensions, args.memory)):
-        raise UsageInvalid("an index, --rows, --dimensions and --memory go with `lakectl explain engine`")
+    if what == "access":
+        return explain_access(args, session)
+    if args.name is not None:
+        raise UsageInvalid(f"`{args.name}` is one argument too many", remedy="A name goes with `lakectl explain engine` and `access`.")
     document, lines = _found(args.what, session.terminal)
     if args.output != "table":
         emit(session.terminal, document, args.output)
@@ -81,7 +96,7 @@ def _found(what: str | None, terminal: Terminal) -> tuple[Any, Iterator[str]]:
         return {reason: known[reason]}, _glossary({reason: known[reason]}, terminal, "")
     kind, _, path = what.partition(".")
     if not any(kind.lower() in (name.lower(), info.plural) for name, info in KINDS.items()):
-        hint = did_you_mean(kind, [*KINDS, *known, "settings", "reasons", "engine"])
+        hint = did_you_mean(kind, [*KINDS, *known, "settings", "reasons", "engine", "access"])
         raise UsageInvalid(f"there is nothing to explain about `{what}`{f'; {hint}' if hint else ''}", remedy=f"Kinds: {', '.join(KINDS)}.")
     field = explain(kind, path or None)
     return asdict(field), _page(field, kind, terminal)

@@ -8,7 +8,7 @@ Pure. It refuses to know how a filter or a mask is applied (`engines/sql/barrier
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -84,11 +84,12 @@ class Governed:
     def shown_to(self, role: str | None) -> Shown:
         """What a role sees."""
         filters = [_rows(policy, role) for policy in self.policies if policy.rows]
-        masks: dict[str, Mask] = {}
+        masks: dict[str, set[Mask]] = {}
         for rule in (rule for policy in self.policies for rule in policy.masks if rule.holds_for(role)):
             for column in rule.columns:
-                masks[column] = _stricter(masks[column], rule.mask) if column in masks else rule.mask
-        return Shown(_all_of(filters), dict(sorted(masks.items())), tuple(policy.name for policy in self.policies))
+                masks.setdefault(column, set()).add(rule.mask)
+        strictest = {column: _strictest(found) for column, found in sorted(masks.items())}
+        return Shown(_all_of(filters), strictest, tuple(policy.name for policy in self.policies))
 
 
 def _rows(policy: PolicyRules, role: str | None) -> str:
@@ -101,11 +102,9 @@ def _all_of(filters: Iterable[str]) -> str | None:
     return " AND ".join(f"({condition})" for condition in found) if len(found) > 1 else (found[0] if found else None)
 
 
-def _stricter(one: Mask, other: Mask) -> Mask:
-    """The mask that tells less. Two that tell different parts tell more together than either: then nothing is shown."""
-    if one == other:
-        return one
-    here, there = _STRICTNESS[one.kind], _STRICTNESS[other.kind]
-    if here == there:
-        return NOTHING
-    return one if here > there else other
+def _strictest(masks: Collection[Mask]) -> Mask:
+    """The mask that tells least, of all at once, so that their order says nothing. Two that tell different parts tell more together than
+    either: then nothing is shown."""
+    most = max(_STRICTNESS[mask.kind] for mask in masks)
+    found = [mask for mask in masks if _STRICTNESS[mask.kind] == most]
+    return found[0] if len(found) == 1 else NOTHING

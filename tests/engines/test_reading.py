@@ -1,5 +1,7 @@
 """The choke point: an operator sees all, others what is bound to them less what policies hide, and nothing by accident."""
 
+from itertools import permutations
+
 import pytest
 
 from engines.policies.governed import Governed, Mask, MaskRule, PolicyRules, RowRule
@@ -64,6 +66,12 @@ def test_the_stricter_mask_is_shown(one: Mask, other: Mask, shown: Mask) -> None
     for first, second in [(one, other), (other, one)]:
         policies = tuple(PolicyRules(f"p{n}", masks=(MaskRule(frozenset({"a"}), m),)) for n, m in enumerate((first, second)))
         assert Governed(policies).shown_to("clerk").masks == {"a": shown}
+
+
+def test_the_order_of_policies_says_nothing() -> None:
+    rules = [PolicyRules(kind, masks=(MaskRule(frozenset({"a"}), Mask(kind)),)) for kind in ("lastFour", "firstFour", "redact")]  # type: ignore[arg-type]
+    shown = {Governed(tuple(policies)).shown_to("clerk").masks["a"] for policies in permutations(rules)}
+    assert shown == {Mask("redact")}
 
 
 def test_masks_hold_for_roles_or_for_all_but_some() -> None:

@@ -51,12 +51,10 @@ class Load(threading.Thread):
         self._url = daemon.url.removeprefix("http://")
         self._body = json.dumps({"sql": sql})
         self.answered = 0
-        self.began = 0.0
         self.broken = ""
 
     def run(self) -> None:
         while not self.broken:
-            self.began = time.monotonic()
             connection = http.client.HTTPConnection(self._url, timeout=60)
             try:
                 connection.request("POST", "/query", self._body, {"Content-Type": "application/json"})
@@ -66,32 +64,27 @@ class Load(threading.Thread):
                 self.broken = repr(error)
             else:
                 self.broken = "" if response.status == 200 else f"{response.status} {content!r}"
-                self.answered += 1
+                self.answered += response.status == 200
             finally:
                 connection.close()
 
 
 def test_sigterm_under_load_loses_no_answer_and_leaves_nobody(shop: Shop) -> None:
     daemon = shop.daemon
-    slow = Load(daemon, "SELECT count(*) AS n FROM range(100000000) AS a(v) WHERE v % 7 = 3")
-    clients = [slow, *(Load(daemon, "SELECT count(*) AS n FROM items") for _ in range(3))]
+    clients = [Load(daemon, f"SELECT count(*) AS n FROM range(30000000) AS a(v) WHERE v % 7 = {rest}") for rest in range(4)]
+    shop.repository.write("data/items/2.csv", "id,title\n" + "".join(f"{n},thing number {n}\n" for n in range(10, 4000)))
     for client in clients:
         client.start()
-    shop.repository.write("data/items/2.csv", "id,title\n" + "".join(f"{n},thing number {n}\n" for n in range(10, 4000)))
-    wait_for(lambda: all(client.answered >= 2 for client in clients), "every client was answered twice")
+    # the first request of each is in the daemon's hands, more than it has workers for, and that for its figures
+    wait_for(lambda: daemon.figures()["lakehouse_http_requests_in_flight"] > len(clients), "every client waits for its answer")
     workers = daemon.children()
     assert workers
-    # one that asks for a second is in the middle of it
-    answered = slow.answered
-    wait_for(lambda: slow.answered > answered and time.monotonic() - slow.began > 0.1, "a request is in flight")
     told = time.monotonic()
     assert daemon.stop() == 0, daemon.said
     assert time.monotonic() - told < 20
     for client in clients:
         client.join(60)
-        # what broke off was asked after the daemon was told to stop, or in the instant before
-        assert client.began > told - 0.05, client.broken
-    assert slow.answered > answered + 1
+        assert client.answered >= 1, client.broken  # what broke off was asked after the first answer, of a daemon that ends
     assert gone(workers)
     assert not (shop.repository.cache / "daemon.json").exists()
     assert leftovers(shop.repository.lake, shop.repository.cache) == []

@@ -9,9 +9,10 @@ recipe for the size is built.
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
+from controllers.index.answering import said, told
 from controllers.index.measured import preferred, way
 from controllers.index.models import beside
-from controllers.index.recall import aspects, figures
+from controllers.index.recall import aspects
 from controllers.index.steps import (
     Answer,
     Base,
@@ -232,40 +233,8 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     answer = choose(spec, observed)
     if answer is None:
         return _waiting(spec, observed)
-    chosen, (corpus, tail) = answer.candidate, (answer.base.corpus, answer.base.tail)
-    by_hand = chosen.chosen or (observed.record is not None and observed.record.choice is not None and bool(observed.record.choice.model))
-    chunks = corpus.chunks if tail is None else corpus.chunks - tail.hidden + tail.chunks
-    rows = corpus.rows if tail is None else tail.rows
-    aside = corpus.aside if tail is None else tail.aside
-    detail: dict[str, object] = {
-        "chunks": chunks,
-        "rows": rows,
-        "generation": chosen.generation or answer.build[:8],
-        "build": answer.build,
-        "engine": chosen.engine,
-        "search": dict(chosen.search),
-        "tableVersion": corpus.table_version if tail is None else tail.table_version,
-        "changedSince": 0 if tail is None else tail.changed,
-        "chosenByHand": by_hand,
-        "lexical": spec.lexical,
-        "model": corpus.model,
-        **({} if aside is None else {"quarantine": aside.rows}),
-    }
-    if observed.versions:
-        detail["beside"] = sorted(observed.record.beside) if observed.record is not None else []
-    measured = observed.measured.get(way(answer.build, chosen.search))
-    if measured is not None:
-        detail |= {"recallLow": round(measured.recall, 4), "p95Us": round(measured.p95_us, 1)}
-    detail |= figures(observed.live)
+    detail, message = told(resource, answer, observed), said(resource, answer, observed)
     also = aspects(observed.live)
-    name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
-    held = f", {aside.rows:,} in quarantine" if aside is not None else ""
-    choice = f", {chosen.choice}" if chosen.chosen else ", chosen by hand" if by_hand else ""
-    if by_hand and not chosen.chooser:
-        choice += f"; `lakectl promote {resource.key.name} --auto` ends that"
-    several = observed.versions or (observed.record is not None and len(observed.record.answers) > 1)
-    model = f" by {corpus.model}" if several else ""
-    message = f"{name} serves {chunks:,} chunks of {rows:,} rows{model}{held}{choice}"
     for model, why in observed.unavailable.items():
         return Stalled(reasons.NOT_SUPPORTED, f"{message}; {model} is to be beside it, but: {why}", detail=detail, also=also)
     return Ready(message, detail, also=also)

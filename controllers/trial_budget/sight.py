@@ -54,6 +54,25 @@ class Standing:
     incumbent: Trial | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What a budget did: `every` note, and those of the account in use. moved: rows or queries are others than those that recipes were
+    tried on, and none was tried on these. begun: the note of it; ended: whether the search is over."""
+
+    account: Account
+    every: tuple[Note, ...]
+    notes: tuple[Note, ...]
+    moved: bool
+    begun: Note | None
+    ended: bool
+
+    @property
+    def why_begin(self) -> str:
+        if self.moved:
+            return "the rows or the queries changed, and what serves is tried again"
+        return "its spec changed; what was measured is known" if self.every else "nothing was tried yet"
+
+
 class Sight:
     """Blocking. Arguments as those of `TrialBudgetController`."""
 
@@ -87,43 +106,51 @@ class Sight:
         standing = self._standing(resource)
         if not isinstance(standing, Standing):
             return Observed(problem=standing)
-        spec, every = resource.spec_as(TrialBudgetSpec), self._tuning.of(str(resource.key))
-        account, weights = self.account(resource), _weights(spec)
+        past = self._past(resource)
+        return self._resting(resource, standing, past) or self._searching(resource, standing, past)
+
+    def _past(self, resource: Resource) -> _Past:
+        every, account = self._tuning.of(str(resource.key)), self.account(resource)
         notes = tuple(note for note in every if note.account == account)
         before = any(note.account[:2] == account[:2] and note.account != account for note in every)
         moved = before and not any(note.step == "proposed" for note in notes)
-        ignored = moved and not notes and spec.on_append == "ignore"
-        found = self._dropped(resource, standing) if ignored or any(note.step == "ended" for note in notes) else None
-        if found is not None and self._stays and found.account not in {note.account for note in every}:
-            return Observed(account=found.account, begin=found.why, gate=found.gate)
-        gate = gate_of(notes, spec.gate.recall_at_10)
-        if moved and not notes and (ending := _moved(spec, standing)) is not None:
-            return Observed(problem=ending, account=account)
-        if not self._stays and not any(note.step == "ended" for note in notes):
-            return Observed(problem=_ELSEWHERE, account=account)
         begun = next((note for note in notes if note.step == "begun"), None)
+        ended = any(note.step == "ended" for note in notes)
+        return _Past(account, tuple(every), notes, moved, begun, ended)
+
+    def _resting(self, resource: Resource, standing: Standing, past: _Past) -> Observed | None:
+        """What is seen where nothing is tried: a search is to begin after a drop of recall, or none is to; None where one goes on."""
+        spec, account, notes = resource.spec_as(TrialBudgetSpec), past.account, past.notes
+        fresh = past.moved and not notes
+        found = self._dropped(resource, standing) if past.ended or (fresh and spec.on_append == "ignore") else None
+        if found is not None and self._stays and found.account not in {note.account for note in past.every}:
+            return Observed(account=found.account, begin=found.why, gate=found.gate)
+        if fresh and (ending := _moved(spec, standing)) is not None:
+            return Observed(problem=ending, account=account)
+        return Observed(problem=_ELSEWHERE, account=account) if not self._stays and not past.ended else None
+
+    def _searching(self, resource: Resource, standing: Standing, past: _Past) -> Observed:
+        """How far the search is, and what comes next."""
+        spec, notes, begun = resource.spec_as(TrialBudgetSpec), past.notes, past.begun
+        gate, weights, corpus = gate_of(notes, spec.gate.recall_at_10), _weights(spec), standing.corpus
         seconds = (self._clock() - from_iso(begun.at)).total_seconds() if begun is not None else 0.0
-        spent = _spent(notes, standing.trials, seconds)
-        left = spec.limits.wall_clock.total_seconds() - seconds
+        spent, left = _spent(notes, standing.trials, seconds), spec.limits.wall_clock.total_seconds() - seconds
         open_ = unanswered(notes, frozenset(trial.trial for trial in standing.trials))
         decision = None
-        if begun is not None and open_ is None and not any(note.step == "ended" for note in notes):
-            confirmed = moved and standing.incumbent is not None and passes(standing.incumbent, gate)
+        if begun is not None and open_ is None and not past.ended:
+            confirmed = past.moved and standing.incumbent is not None and passes(standing.incumbent, gate)
             decision = Decision(_CONFIRMED) if confirmed else decide(self._facts(spec, gate, standing, notes, spent, left), suggest)
-        best = min((trial for trial in standing.whole if passes(trial, gate)), key=lambda trial: score(trial, weights), default=None)
         midst = begun is None or open_ is not None or (decision is not None and decision.midst)
         better = "" if midst else self._better(resource, gate, standing, notes)
-        why = "the rows or the queries changed, and what serves is tried again" if moved else _why_begin(every)
-        corpus = standing.corpus
         return Observed(
-            account=account,
+            account=past.account,
             notes=notes,
-            begin=None if begun is not None else why,
+            begin=None if begun is not None else past.why_begin,
             open=open_,
             decision=decision,
             better=better if isinstance(better, Better) else None,
             kept=better if isinstance(better, str) else "",
-            best=best,
+            best=min((trial for trial in standing.whole if passes(trial, gate)), key=lambda trial: score(trial, weights), default=None),
             spent=spent,
             seconds_left=left,
             weight=corpus.chunks * corpus.dimension * 4,
@@ -287,10 +314,6 @@ def _attempts(notes: Iterable[Note]) -> list[Attempt]:
 
 def _weights(spec: TrialBudgetSpec) -> Weights:
     return spec.objective.weighted if isinstance(spec.objective, Weighted) else {spec.objective: 1.0}
-
-
-def _why_begin(every: Sequence[Note]) -> str:
-    return "its spec changed; what was measured is known" if every else "nothing was tried yet"
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:

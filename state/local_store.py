@@ -62,9 +62,9 @@ class LocalStore:
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
         """Four system calls that wait for the disk at most: two fsyncs, and two more for a new folder."""
-        target = self._locate(key)
+        target, there = self._look_up(key)
         with self._translated("put", target):
-            if if_absent and target.exists():
+            if if_absent and there:
                 self._refuse_existing(key, target)
             staged = self._new_staged()
             try:
@@ -270,6 +270,10 @@ class LocalStore:
 
     def _locate(self, key: str) -> Path:
         """The path of a key. Raises KeyInvalid if it leaves the root, passes a symlink, or is in the staging area."""
+        return self._look_up(key)[0]
+
+    def _look_up(self, key: str) -> tuple[Path, bool]:
+        """The same, and whether something is there."""
         check_key(self._name, key)
         path = str(self.root)
         for segment in key.split("/"):
@@ -279,12 +283,12 @@ class LocalStore:
             try:
                 mode = os.lstat(path).st_mode
             except (FileNotFoundError, NotADirectoryError):
-                break
+                return self.root / key, False
             except OSError as error:
                 raise storage_error(error, bucket=self._name, operation="open", path=Path(path)) from error
             if stat.S_ISLNK(mode):
                 raise KeyInvalid(self._name, key, f"{path} is a symlink, and a bucket holds only what was put into it")
-        return self.root / key
+        return self.root / key, True
 
     def _file_in_the_way(self) -> Path | None:
         """What stands where the root, or a folder above it, should be."""

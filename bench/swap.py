@@ -4,7 +4,7 @@
 
 Texts are those of `bench.search`; two hnsw builds of them differ by their seed. In one process, 64 searches are in flight without a pause,
 first while nothing changes, then while the pointer of a real catalog goes from one build to the other and back, every few seconds. The
-longest search of that time is told as well: reading a graph holds up whoever else runs, if hnswlib does it. The pointer waits for two fsyncs,
+longest search of that time is told as well: a graph that hnswlib reads itself holds up whoever else runs. The pointer waits for two fsyncs,
 which take as long as the disk has other things to write. Memory is what a process holds that is not mapped
 (RssAnon), looked at from outside while one build takes the other's place: with room for both, and with room for one. A build is opened cold
 when the system was told to forget the pages of its files; libraries are imported before, and LanceDB has connected once.

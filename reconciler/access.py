@@ -5,7 +5,7 @@ Implements `api.policies.AccessSource`. A name stands for the profile of that na
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 from engines.errors import IndexUnknown, PolicyUnknown, ProfileUnknown, TableUnknown
@@ -17,6 +17,7 @@ from engines.sql.tables import SYSTEM, dataset_name, sql_name
 from reconciler.world import World
 from specs.kinds.index import IndexSpec
 from specs.kinds.policy import PolicySpec
+from specs.kinds.profile import ProfileSpec
 from specs.resource import Key
 from specs.suggestions import did_you_mean
 from state.catalog.catalog import Catalog
@@ -37,7 +38,9 @@ class Access:
         """Blocking, milliseconds at most. Raises TableUnknown, IndexUnknown, ReadersClosed."""
         reader = self._reader(who)
         speaks_for = {"profile": reader.profile, "role": reader.role}
-        found: Mapping[str, Any] = self._index(name, reader) if verb == "search" else self._table(name, reader, verb)
+        found: dict[str, Any] = self._index(name, reader) if verb == "search" else self._table(name, reader, verb)
+        if reader.profile is None and reader.role not in self._roles():
+            found["why"] = [*found["why"], f"There is no profile `{who}`, and no policy or profile names such a role."]
         return {"verb": verb, **speaks_for, **found, "answer": summary(found)}
 
     async def test(self, policy: str | None, queries: Queries) -> dict[str, Any]:
@@ -63,7 +66,15 @@ class Access:
         except ProfileUnknown:
             return Reader(role=who, rules=self._book.now())
 
-    def _table(self, name: str, reader: Reader, verb: Verb) -> Mapping[str, Any]:
+    def _roles(self) -> frozenset[str]:
+        """Those that specs name."""
+        policies = [each.spec_as(PolicySpec) for each in self._world.resources("Policy")]
+        rules = (rule.roles for policy in policies for rule in policy.rows)
+        masks = ((*rule.roles, *rule.except_) for policy in policies for rule in policy.columns)
+        profiles = (each.spec_as(ProfileSpec).role for each in self._world.resources("Profile"))
+        return frozenset({*(role for roles in (*rules, *masks) for role in roles), *(role for role in profiles if role is not None)})
+
+    def _table(self, name: str, reader: Reader, verb: Verb) -> dict[str, Any]:
         dataset = dataset_name(name)
         known = name.startswith(SYSTEM) or self._catalog.get(f"Dataset/{dataset}") is not None
         if not known and self._world.resource(Key("Dataset", dataset)) is None:
@@ -73,7 +84,7 @@ class Access:
         named = self._named(name if name.startswith(SYSTEM) else sql_name(dataset))
         return of_table(reader, named, "describe" if verb == "describe" else "read", self._book.standing(dataset))
 
-    def _index(self, name: str, reader: Reader) -> Mapping[str, Any]:
+    def _index(self, name: str, reader: Reader) -> dict[str, Any]:
         resource = self._world.resource(Key("Index", name))
         if resource is None:
             hint = did_you_mean(name, [each.key.name for each in self._world.resources("Index")])

@@ -6,28 +6,31 @@ waits, what a profile does not bind. Next: `engines/reading.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engines.policies.book import Standing
-from engines.policies.governed import Governed, Mask
+from engines.policies.governed import NO_ROW, Governed, Mask
 from engines.reading import Action, Decision, IndexName, Reader, TableName, decide
 
 
 def of_table(reader: Reader, table: TableName, action: Action, standing: Standing) -> dict[str, Any]:
     """standing: of its dataset."""
     decision = decide(reader, table, action)
+    rows = _by_policy(standing, reader, lambda shown: shown.row_filter)
+    barring = [name for name, condition in rows.items() if condition == NO_ROW] if action != "describe" else []
     why = [] if decision.allowed else [_why_not(reader, table, decision)]
+    why += [f"No rule of Policy `{name}` permits {_role(reader)} a row." for name in barring]
     why += [f"Policy `{name}` is faulty: {fault}." for name, fault in sorted(standing.faults.items())]
     if standing.held:
         names = ", ".join(f"`{name}`" for name in standing.held)
         why.append(f"The removal of {names} waits for an approval, see `lakectl plan`; until then it holds.")
     return {
         "name": table.dataset,
-        "allowed": decision.allowed,
+        "allowed": decision.allowed and not barring,
         "whole": decision.whole,
         "rows": decision.row_filter,
-        "rowPolicies": _by_policy(standing, reader, lambda shown: shown.row_filter),
+        "rowPolicies": rows,
         "columns": [_column(name, mask, standing, reader) for name, mask in decision.masks.items()],
         "policies": list(decision.policies),
         "values": dict(decision.values),
@@ -46,6 +49,10 @@ def of_index(reader: Reader, index: IndexName, made_of: Iterable[str], table: Ta
         names = ", ".join(f"`{name}`" for name in told)
         return found | {"allowed": False, "whole": False, "why": [f"It is made of what policies mask: {names}.", *found["why"]]}
     return found
+
+
+def _role(reader: Reader) -> str:
+    return f"role `{reader.role}`" if reader.role is not None else "whoever has no role"
 
 
 def _why_not(reader: Reader, table: TableName, decision: Decision) -> str:
@@ -69,11 +76,12 @@ def _by_policy(standing: Standing, reader: Reader, part: Any) -> dict[str, Any]:
 
 
 def summary(access: Mapping[str, Any]) -> str:
-    """One line: yes, yes but, or no."""
+    """One line: yes, in part, or no."""
     if not access["allowed"]:
         return "no"
-    parts: Sequence[str] = [
-        *(["the rows that policies leave"] if access["rows"] is not None else []),
-        *([f"{len(access['columns'])} of its columns masked"] if access["columns"] else []),
+    masked = len(access["columns"])
+    parts = [
+        *(["rows by policy"] if access["rows"] is not None else []),
+        *([f"{masked} {'column' if masked == 1 else 'columns'} masked"] if masked else []),
     ]
-    return f"yes, {' with '.join(parts)}" if parts else "yes"
+    return f"yes, in part: {', '.join(parts)}" if parts else "yes"

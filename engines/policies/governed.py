@@ -29,6 +29,8 @@ class Mask:
 
 
 NOTHING = Mask("null")
+NO_ROW = "false"
+"""The condition of rows for a role that no rule permits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Governed:
 
 def _rows(policy: PolicyRules, role: str | None) -> str:
     permitting = [rule.where for rule in policy.rows if role in rule.roles]
-    return " OR ".join(f"({where})" for where in permitting) or "false"
+    return " OR ".join(f"({where})" for where in permitting) or NO_ROW
 
 
 def _all_of(filters: Iterable[str]) -> str | None:

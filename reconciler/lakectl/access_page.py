@@ -33,9 +33,9 @@ def who_of(found: Mapping[str, Any]) -> str:
 def page(found: Mapping[str, Any], terminal: Terminal) -> Iterator[str]:
     """The whole answer."""
     yield f"{terminal.style(found['name'], 'bold')} for {who_of(found)}: {found['answer']}"
-    if found["allowed"] and not found["policies"]:
+    if found["whole"] and not found["policies"]:
         yield "No policy governs it."
-    if found["allowed"] and found["policies"]:
+    if found["policies"]:
         yield ""
         rows = [("rows", found["rows"] if found["rows"] is not None else "all", ", ".join(found["rowPolicies"]))]
         rows += [(each["column"], _mask(each), ", ".join(_said(each))) for each in found["columns"]]

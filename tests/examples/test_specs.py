@@ -24,7 +24,7 @@ def resources(example: str) -> list[Resource]:
 @pytest.mark.parametrize(
     ("example", "kinds"),
     [
-        ("staffing", ["Bucket", *["Dataset"] * 7, "Index", "IndexGeneration"]),
+        ("staffing", ["Bucket", *["Dataset"] * 7, "Index", "IndexGeneration", "Policy"]),
         ("cloud-docs", ["Bucket", "Dataset", "Index"]),
         ("knowledge-base", ["Bucket", *["Dataset"] * 2, "Index"]),
     ],

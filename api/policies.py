@@ -17,7 +17,6 @@ from api.bodies import JSON, Document, answer, read_body, read_parameters
 from api.endpoints import Endpoint
 from api.reader import READER
 from api.threads import Threads
-from engines.errors import QueryForbidden
 from engines.policies.testing import Queries
 
 
@@ -125,7 +124,7 @@ class PolicyRoutes:
 
 def _check_operator(request: web.Request) -> None:
     if not request[READER].operator:
-        raise QueryForbidden("What is hidden from whom is for operators of the lake.")
+        raise web.HTTPNotFound  # as if nothing were there
 
 
 def endpoints(access: AccessSource, queries: Queries, threads: Threads) -> tuple[Endpoint, ...]:
@@ -134,10 +133,10 @@ def endpoints(access: AccessSource, queries: Queries, threads: Threads) -> tuple
     return (
         Endpoint(
             "GET", "/access/explain", "What a role or profile may do, and by which policies", routes.explain, {JSON: AccessAnswer},
-            parameters=AccessParameters, problems=(400, 403, 404),
+            parameters=AccessParameters, problems=(400, 404),
         ),
         Endpoint(
             "POST", "/policies/test", "Run the cases beside policies", routes.test, {JSON: TestsAnswer},
-            body=TestBody, problems=(400, 403, 404, 413, 415, 422, 503),
+            body=TestBody, problems=(400, 404, 413, 415, 422, 503),
         ),
     )  # fmt: skip

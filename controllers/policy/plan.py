@@ -87,7 +87,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     if not observed.table or observed.rules is None:
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{dataset} holds nothing yet, and is closed until then", blocked_by=dataset)
     if observed.fault is not None:
-        message = f"{observed.fault}; {spec.dataset} is closed to all but operators until that is corrected"
+        message = f"{spec.dataset} is closed to all but operators until this is corrected: {observed.fault}"
         return Stalled(reasons.POLICY_FAULTY, message, also=())
     masked = sorted({column for rule in observed.rules.masks for column in rule.columns})
     roles = sorted({role for rule in observed.rules.rows for role in rule.roles})

@@ -21,7 +21,7 @@ def of_table(reader: Reader, table: TableName, action: Action, standing: Standin
     barring = [name for name, condition in rows.items() if condition == NO_ROW] if action != "describe" else []
     why = [] if decision.allowed else [_why_not(reader, table, decision)]
     why += [f"No rule of Policy `{name}` permits {_role(reader)} a row." for name in barring]
-    why += [f"Policy `{name}` is faulty: {fault}." for name, fault in sorted(standing.faults.items())]
+    why += [f"Policy `{name}` is faulty: {fault}" + ("" if fault.endswith("?") else ".") for name, fault in sorted(standing.faults.items())]
     if standing.held:
         names = ", ".join(f"`{name}`" for name in standing.held)
         why.append(f"The removal of {names} waits for an approval, see `lakectl plan`; until then it holds.")

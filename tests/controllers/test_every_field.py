@@ -42,8 +42,8 @@ HONOURED = {
     "EvalSet": "index k queries generate.queries generate.seed",
     "TrialBudget": "index evalSet space.engine space.m space.efConstruction space.efSearch limits.trials limits.wallClock limits.memory "
     "limits.cpuShare gate.recallAt10 objective.weighted promote onAppend",
-    "Policy": "dataset rows.roles rows.where columns.columns columns.sensitivity columns.roles columns.except columns.mask.constant columns.mask.expression tests.role "
-    "tests.sql tests.rows tests.attributes",
+    "Policy": "dataset rows.roles rows.where columns.columns columns.sensitivity columns.roles columns.except columns.mask.constant "
+    "columns.mask.expression tests.role tests.sql tests.rows tests.attributes",
 }
 """Fields that the controllers act on, some of their values perhaps not built."""
 

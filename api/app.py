@@ -87,9 +87,9 @@ def build_app(parts: Parts) -> web.Application:
     app.on_cleanup.append(lambda _: threads.close())
     for endpoint in endpoints(parts, threads):
         if endpoint.method == "GET":
-            app.router.add_get(endpoint.path, endpoint.handle, expect_handler=expectations)  # and HEAD, whose body aiohttp leaves out
+            app.router.add_get(endpoint.path, endpoint.answer, expect_handler=expectations)  # and HEAD, whose body aiohttp leaves out
         else:
-            app.router.add_route(endpoint.method, endpoint.path, endpoint.handle, expect_handler=expectations)
+            app.router.add_route(endpoint.method, endpoint.path, endpoint.answer, expect_handler=expectations)
     return app
 
 
@@ -104,7 +104,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
     described = (
         *query.endpoints(parts.queries, parts.limits.query_rows),
         *search.endpoints(parts.searches, parts.limits.search_k),
-        *status.endpoints(parts.statuses, parts.daemon, threads.memory),
+        *status.endpoints(parts.statuses, parts.catalog, parts.daemon, threads.memory),
         *events.endpoints(parts.events, parts.limits.page, threads.storage),
         *hot_cache.endpoints(parts.hot),
         *embedding_cache.endpoints(parts.embeddings, parts.registry, threads.storage),

@@ -1,7 +1,8 @@
 """GET /catalog/datasets and /catalog/datasets/{name}: what each dataset holds, as the catalog says.
 
-Figures come from the catalog's records and from profiles; no data file is opened. Opening a large catalog may read shards, so it runs in a
-thread. Next: `state/catalog/tables.py`, `state/descriptions.py`.
+Figures come from the catalog's records and from profiles; no data file is opened. They are of all rows, and so are values: a reader from
+whom policies hide some is told neither, and where rows come from and lie is told to operators alone. Opening a large catalog may read
+shards, so it runs in a thread. Next: `state/catalog/tables.py`, `state/descriptions.py`, `sight.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from threading import Lock
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import orjson
 from aiohttp import web
@@ -20,14 +21,15 @@ from pydantic import Field
 from api.bodies import JSON, Document, encoded, read_parameters
 from api.endpoints import Endpoint
 from api.errors import DatasetUnknown
-from api.reader import READER, may
+from api.reader import READER
+from api.sight import dataset_seen, dataset_whole
 from api.threads import Threads, Wanted
-from engines.reading import Reader, TableName, decide
+from engines.reading import Reader
 from engines.sql.tables import sql_name
 from state.catalog.fold import ObjectState
 from state.catalog.schemas import Schema
 from state.catalog.tables import Table
-from state.descriptions import ColumnDescription, Describe, Description
+from state.descriptions import SPEC, ColumnDescription, Describe, Description
 from state.lineage import edges
 
 _KEPT_ANSWERS = 16
@@ -71,14 +73,19 @@ class DatasetRow(Document):
     name: str
     table: str = Field(description="Its name in SQL.")
     version: int = Field(description="Counts the commits that changed its data or schema.")
-    snapshot: str = Field(description="Identifies the content: equal for equal content, whatever the version.")
+    snapshot: str | None = Field(
+        description="Identifies the content: equal for equal content, whatever the version; null where policies hide some of it."
+    )
     bucket: str
     primary_key: list[str]
     write: str
-    rows: int = Field(description="Rows in all files; where they are not merged, a key that occurs in several files counts each time.")
+    rows: int | None = Field(
+        description="Rows in all files; where they are not merged, a key that occurs in several files counts each time; null where "
+        "policies hide some, as are all figures."
+    )
     merged: bool = Field(description="Whether `rows` is what a query counts; else it is the most that there can be.")
-    bytes: int
-    file_count: int
+    bytes: int | None
+    file_count: int | None
     columns: list[DatasetColumn]
     retained: bool = Field(description="Whether the spec is gone and the data was kept.")
     owner: str | None
@@ -150,14 +157,14 @@ class DatasetAnswer(Document):
     name: str
     table: str
     version: int
-    snapshot: str
+    snapshot: str | None
     bucket: str
     primary_key: list[str]
     write: str
-    rows: int
+    rows: int | None
     merged: bool
-    bytes: int
-    file_count: int
+    bytes: int | None
+    file_count: int | None
     columns: list[DescribedColumn]
     retained: bool
     owner: str | None
@@ -165,7 +172,7 @@ class DatasetAnswer(Document):
     drafted: bool
     tags: list[str]
     sensitivity: list[str]
-    files: list[DatasetFile]
+    files: list[DatasetFile] = Field(description="Empty for readers who are no operators, as are bindings, refusals and lineage.")
     bindings: list[DatasetBinding]
     refusals: list[DatasetRefusal]
     schemas: list[DatasetSchema] = Field(description="The schema's versions, the current one last.")
@@ -199,83 +206,101 @@ class DatasetRoutes:
     def all(self, reader: Reader, wanted: Wanted) -> bytes:
         """The list as JSON, cut short once it is not wanted. Blocking."""
         states = takewhile(lambda _: wanted(), self.catalog.objects("Dataset").values())
-        rows = [_short(state.table, self.describe(state)) for state in states if state.table is not None and _visible(reader, state.table)]
+        seen = ((state.table, self.describe(state), _sight(reader, state)) for state in states if _visible(reader, state))
+        rows = [_short(table, told, sight) for table, told, sight in seen if table is not None]
         return orjson.dumps({"datasets": sorted(rows, key=lambda row: str(row["name"]))})
 
     def one(self, name: str, reader: Reader) -> bytes:
         """One dataset as JSON. Blocking. Raises DatasetUnknown."""
         state = self.catalog.get(f"Dataset/{name}")
-        if state is None or state.table is None or not _visible(reader, state.table):
+        if state is None or not _visible(reader, state):
             raise DatasetUnknown(f"There is no dataset {name!r}, or nothing was ingested into it yet.")
-        told, values = self.describe(state), _sees_values(reader, state.table)
-        answer = self.answers.get(state, told, values)
+        told, sight = self.describe(state), _sight(reader, state)
+        answer = self.answers.get(state, told, sight)
         if answer is None:
             answer = orjson.dumps(document(state, told, reader))
-            self.answers.put(state, told, values, answer)
+            self.answers.put(state, told, sight, answer)
         return answer
+
+
+Sight: TypeAlias = Literal["operator", "whole", "part"]
+"""What a reader sees of a dataset that it may know of: all, with where it comes from and lies; all its rows and values; some of them."""
 
 
 class _Answers:
     """What was answered last of some datasets: one of a thousand files takes 5 ms, and who waits for a change asks again and again."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, bool], tuple[ObjectState, Description, bytes]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, Sight], tuple[ObjectState, Description, bytes]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, state: ObjectState, told: Description, values: bool) -> bytes | None:
+    def get(self, state: ObjectState, told: Description, sight: Sight) -> bytes | None:
         """Of the very same state and description."""
         with self._lock:
-            known = self._known.get((state.object, values))
+            known = self._known.get((state.object, sight))
         return known[2] if known is not None and known[0] is state and known[1] is told else None
 
-    def put(self, state: ObjectState, told: Description, values: bool, answer: bytes) -> None:
+    def put(self, state: ObjectState, told: Description, sight: Sight, answer: bytes) -> None:
         """To be found by the next who asks."""
         with self._lock:
-            self._known[state.object, values] = state, told, answer
-            self._known.move_to_end((state.object, values))
+            self._known[state.object, sight] = state, told, answer
+            self._known.move_to_end((state.object, sight))
             if len(self._known) > _KEPT_ANSWERS:
                 self._known.popitem(last=False)
 
 
-def _sees_values(reader: Reader, table: Table) -> bool:
-    return decide(reader, TableName(sql_name(table.name), table.bucket), "read").whole
+def _visible(reader: Reader, state: ObjectState) -> bool:
+    return state.table is not None and dataset_seen(reader, state.name, state)
 
 
-def _visible(reader: Reader, table: Table) -> bool:
-    return may(reader, TableName(sql_name(table.name), table.bucket), "describe")
+def _sight(reader: Reader, state: ObjectState) -> Sight:
+    if reader.operator:
+        return "operator"
+    return "whole" if dataset_whole(reader, state.name, state) else "part"
 
 
-def _short(table: Table, told: Description) -> dict[str, Any]:
+def _short(table: Table, told: Description, sight: Sight) -> dict[str, Any]:
+    whole = sight != "part"
     return {
         "name": table.name,
         "table": sql_name(table.name),
         "version": table.version,
-        "snapshot": table.snapshot,
+        "snapshot": table.snapshot if whole else None,
         "bucket": table.bucket,
         "primaryKey": list(table.primary_key),
         "write": table.write,
-        "rows": table.rows,
+        "rows": table.rows if whole else None,
         "merged": table.merged,
-        "bytes": table.size,
-        "fileCount": len(table.files),
+        "bytes": table.size if whole else None,
+        "fileCount": len(table.files) if whole else None,
         "columns": _columns(table.schema),
         "retained": table.retained,
         "owner": told.owner,
-        "description": told.description,
+        "description": told.description if whole or not told.drafted else "",  # a draft counts rows
         "drafted": told.drafted,
         "tags": told.tags,
-        "sensitivity": told.sensitivity,
+        "sensitivity": told.sensitivity if whole else [],
     }
 
 
 def document(state: ObjectState, told: Description, reader: Reader) -> dict[str, Any]:
-    """The answer for one dataset, which has a table. Values are left out for a reader who may not see all rows."""
-    table = state.table
+    """The answer for one dataset, which has a table, as this reader may see it."""
+    table, sight = state.table, _sight(reader, state)
     assert table is not None
-    values = _sees_values(reader, table)
     columns = zip(table.columns, told.columns, strict=True)
-    return _short(table, told) | {
-        "columns": [{"id": column.id} | _described(about, values=values) for column, about in columns],
+    return (
+        _short(table, told, sight)
+        | {
+            "columns": [{"id": column.id} | _described(about, whole=sight != "part") for column, about in columns],
+            "schemas": [{"schemaId": schema.id, "columns": _columns(schema)} for schema in table.schemas],
+        }
+        | (_origin(state, table) if sight == "operator" else {"files": [], "bindings": [], "refusals": [], "lineage": []})
+    )
+
+
+def _origin(state: ObjectState, table: Table) -> dict[str, Any]:
+    """Where its rows come from, and lie."""
+    return {
         "files": [
             {
                 **file.ref.to_dict(),
@@ -292,7 +317,6 @@ def document(state: ObjectState, told: Description, reader: Reader) -> dict[str,
             for binding in table.bindings.values()
         ],
         "refusals": [{"path": refusal.path, "line": refusal.line, "reason": refusal.reason} for refusal in table.refusals.values()],
-        "schemas": [{"schemaId": schema.id, "columns": _columns(schema)} for schema in table.schemas],
         "lineage": [
             {
                 "fromKind": edge.from_kind,
@@ -308,19 +332,21 @@ def document(state: ObjectState, told: Description, reader: Reader) -> dict[str,
     }
 
 
-def _described(column: ColumnDescription, *, values: bool) -> dict[str, Any]:
+def _described(column: ColumnDescription, *, whole: bool) -> dict[str, Any]:
+    """whole: whether the reader sees all rows and values; of a part, what was found in all of them is not told."""
+    said = column.evidence == SPEC
     return {
         "name": column.name,
         "type": column.type,
         "description": column.description,
-        "sensitivity": column.sensitivity,
-        "evidence": column.evidence,
-        "entities": column.entities,
-        "nullShare": column.null_share,
-        "distinct": column.distinct,
-        "min": column.low if values else None,
-        "max": column.high if values else None,
-        "examples": column.examples if values else [],
+        "sensitivity": column.sensitivity if whole or said else [],
+        "evidence": column.evidence if whole or said else None,
+        "entities": column.entities if whole else [],
+        "nullShare": column.null_share if whole else None,
+        "distinct": column.distinct if whole else None,
+        "min": column.low if whole else None,
+        "max": column.high if whole else None,
+        "examples": column.examples if whole else [],
     }
 
 
@@ -334,6 +360,6 @@ def endpoints(catalog: DatasetCatalog, describe: Describe, threads: Threads) -> 
     path, summary = "/catalog/datasets", "Every dataset with its figures"
     one, detail = "/catalog/datasets/{name}", "One dataset: description, columns with their profile, files, sources, lineage"
     return (
-        Endpoint("GET", path, summary, routes.handle_all, {JSON: DatasetsAnswer}, problems=(400,)),
-        Endpoint("GET", one, detail, routes.handle_one, {JSON: DatasetAnswer}, problems=(400, 404)),
+        Endpoint("GET", path, summary, routes.handle_all, {JSON: DatasetsAnswer}, problems=(400,), readers="scoped"),
+        Endpoint("GET", one, detail, routes.handle_one, {JSON: DatasetAnswer}, problems=(400, 404), readers="scoped"),
     )

@@ -60,7 +60,7 @@ class EmbeddingCacheRoute:
     threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Figures only: they name nothing that a reader may not know of."""
+        """Figures of the whole lake."""
         read_parameters(request, NoParameters)
         return encoded(await self.threads.run(lambda _: orjson.dumps(document(self.caches))))
 
@@ -100,4 +100,4 @@ def endpoints(caches: EmbeddingCaches, registry: CollectorRegistry, threads: Thr
     registry.register(CacheCollector(caches))
     handle = EmbeddingCacheRoute(caches, threads).handle
     summary = "How many embeddings are held, and how often they were known"
-    return (Endpoint("GET", "/hnsw/cache/stats", summary, handle, {JSON: EmbeddingCacheAnswer}),)
+    return (Endpoint("GET", "/hnsw/cache/stats", summary, handle, {JSON: EmbeddingCacheAnswer}, readers="operators"),)

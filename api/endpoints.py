@@ -1,6 +1,7 @@
 """What a route is: one value that router and OpenAPI document are both made of, so that neither knows a route the other does not.
 
-Route modules return these from `endpoints(…)`. Next: `app.py`, which collects them.
+Route modules return these from `endpoints(…)`, and say whom each answers; one that does not say answers operators alone. Next: `app.py`,
+which collects them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from typing import Literal, TypeAlias
 from aiohttp import web
 from pydantic import BaseModel
 
+from api.reader import READER
+
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+Readers: TypeAlias = Literal["all", "scoped", "operators"]
+"""Whom a route answers: everybody, with what is no reader's secret; every reader, with what it may see, for which the route or what is
+behind it asks `decide`; operators of the lake, to whom nothing is hidden. To anybody else the last kind is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +27,8 @@ class Endpoint:
     """One method on one path.
 
     answers: the media types of a 200, the default first, each with its model (None: described by the media type alone).
-    headers: of a 200, each with a sentence. problems: the statuses it may end as, besides those that any route may.
+    headers: of a 200, each with a sentence. problems: the statuses it may end as, besides those that any route may. readers: None where
+    nobody said, which is as operators.
     """
 
     method: Literal["GET", "POST"]
@@ -33,3 +41,10 @@ class Endpoint:
     parameters: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
+    readers: Readers | None = None
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """What `handle` answers, for whom it may; else as if nothing were there."""
+        if self.readers not in ("all", "scoped") and not request[READER].operator:
+            raise web.HTTPNotFound
+        return await self.handle(request)

@@ -106,4 +106,6 @@ def endpoints(source: EventSource, most: int, threads: Threads) -> tuple[Endpoin
     parameters = at_most(EventParameters, "limit", most)
     route = EventRoute(source, parameters, threads)
     summary = "What happened, newest first"
-    return (Endpoint("GET", "/events", summary, route.handle, {JSON: EventAnswer}, parameters=parameters, problems=(400,)),)
+    return (
+        Endpoint("GET", "/events", summary, route.handle, {JSON: EventAnswer}, parameters=parameters, problems=(400,), readers="operators"),
+    )

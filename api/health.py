@@ -42,6 +42,6 @@ def endpoints(missing: Readiness) -> tuple[Endpoint, ...]:
         return answer({"status": "ready"})
 
     return (
-        Endpoint("GET", "/healthz", "Whether the process lives", healthz, {JSON: Health}),
-        Endpoint("GET", "/readyz", "Whether every object was looked at once", readyz, {JSON: Ready}, problems=(503,)),
+        Endpoint("GET", "/healthz", "Whether the process lives", healthz, {JSON: Health}, readers="all"),
+        Endpoint("GET", "/readyz", "Whether every object was looked at once", readyz, {JSON: Ready}, problems=(503,), readers="all"),
     )

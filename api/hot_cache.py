@@ -72,4 +72,13 @@ def row(held: Held) -> dict[str, Any]:
 
 def endpoints(cache: CacheSource) -> tuple[Endpoint, ...]:
     """The one route."""
-    return (Endpoint("GET", "/catalog/cache", "Which tables are held ready in memory", CacheRoute(cache).handle, {JSON: CacheAnswer}),)
+    return (
+        Endpoint(
+            "GET",
+            "/catalog/cache",
+            "Which tables are held ready in memory",
+            CacheRoute(cache).handle,
+            {JSON: CacheAnswer},
+            readers="operators",
+        ),
+    )

@@ -82,4 +82,4 @@ def endpoints(registry: CollectorRegistry, threads: Threads) -> tuple[Endpoint, 
     async def metrics(request: web.Request) -> web.StreamResponse:
         return encoded(await threads.run(lambda wanted: generate_latest(registry)), TEXT)
 
-    return (Endpoint("GET", "/metrics", "Figures in the text format of Prometheus", metrics, {"text/plain": None}),)
+    return (Endpoint("GET", "/metrics", "Figures in the text format of Prometheus", metrics, {"text/plain": None}, readers="operators"),)

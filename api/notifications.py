@@ -84,4 +84,16 @@ def endpoints(notified: Notified, buckets: Callable[[], Container[str]]) -> tupl
     path, summary = "/storage/buckets/{bucket}/notify", "Have datasets that read the bucket look for new objects"
     handle = NotifyRoute(notified, buckets).handle
     problems = (400, 403, 404, 413, 415, 422)
-    return (Endpoint("POST", path, summary, handle, {JSON: NotifyAnswer}, body=Notification, body_optional=True, problems=problems),)
+    return (
+        Endpoint(
+            "POST",
+            path,
+            summary,
+            handle,
+            {JSON: NotifyAnswer},
+            body=Notification,
+            body_optional=True,
+            problems=problems,
+            readers="operators",
+        ),
+    )

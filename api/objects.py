@@ -158,4 +158,6 @@ def endpoints(objects: ObjectSource, audit: Audit, threads: Threads) -> tuple[En
     headers = {"ETag": "Changes with the object.", "Content-Range": "Of a range (206).", **HEADERS}
     path, summary = "/storage/buckets/{bucket}/objects/{key:.+}", "An object's bytes, whole or a range of them"
     handle = ObjectRoute(objects, audit, threads).handle
-    return (Endpoint("GET", path, summary, handle, {OCTETS: None}, headers=headers, problems=(400, 403, 404, 416, 503)),)
+    return (
+        Endpoint("GET", path, summary, handle, {OCTETS: None}, headers=headers, problems=(400, 403, 404, 416, 503), readers="operators"),
+    )

@@ -40,7 +40,7 @@ def endpoint(others: Sequence[Endpoint], version: str) -> Endpoint:
     async def handle(request: web.Request) -> web.StreamResponse:
         return encoded(described)
 
-    itself = Endpoint("GET", PATH, "This document", handle, {JSON: None})
+    itself = Endpoint("GET", PATH, "This document", handle, {JSON: None}, readers="all")
     described = orjson.dumps(describe((*others, itself), version))
     return itself
 

@@ -178,5 +178,6 @@ def endpoints(service: QueryService, most_rows: int) -> tuple[Endpoint, ...]:
             body=QueryBody,
             headers=headers,
             problems=(400, 403, 404, 406, 413, 415, 422, 503, 504),
+            readers="scoped",
         ),
     )

@@ -309,5 +309,6 @@ def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
             body=body,
             headers=HEADERS,
             problems=(400, 403, 404, 413, 415, 422, 501, 503, 504),
+            readers="scoped",
         ),
     )

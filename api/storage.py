@@ -180,6 +180,13 @@ def endpoints(buckets: BucketSource, threads: Threads) -> tuple[Endpoint, ...]:
     """The routes of buckets."""
     routes = BucketRoutes(buckets, Looks(buckets, threads))
     return (
-        Endpoint("GET", "/storage/buckets", "The buckets that are open", routes.listed, {JSON: BucketsAnswer}),
-        Endpoint("GET", "/storage/bucket-health", "How each bucket does when it is tried", routes.tried, {JSON: HealthAnswer}),
+        Endpoint("GET", "/storage/buckets", "The buckets that are open", routes.listed, {JSON: BucketsAnswer}, readers="operators"),
+        Endpoint(
+            "GET",
+            "/storage/bucket-health",
+            "How each bucket does when it is tried",
+            routes.tried,
+            {JSON: HealthAnswer},
+            readers="operators",
+        ),
     )

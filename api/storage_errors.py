@@ -112,4 +112,5 @@ def endpoints(source: FailureSource, buckets: Callable[[], Collection[str]], mos
     parameters = at_most(ErrorParameters, "limit", most)
     handle = ErrorRoute(source, buckets, parameters, threads).handle
     summary = "What failed in which bucket, newest first, or counted"
-    return (Endpoint("GET", "/storage/errors", summary, handle, {JSON: ErrorAnswer}, parameters=parameters, problems=(400,)),)
+    answers, path = {JSON: ErrorAnswer}, "/storage/errors"
+    return (Endpoint("GET", path, summary, handle, answers, parameters=parameters, problems=(400,), readers="operators"),)

@@ -18,10 +18,12 @@ from pydantic import ConfigDict, Field
 
 from api.bodies import JSON, Document, at_most, encoded, read_parameters
 from api.endpoints import Endpoint
-from api.reader import READER, may
+from api.errors import ReadRefused
+from api.reader import READER
+from api.sight import index_seen, index_whole
 from api.threads import Threads
 from engines.errors import IndexUnknown
-from engines.reading import IndexName, Reader
+from engines.reading import Reader
 from engines.trials.basis import basis, check_names
 from engines.trials.choice import GATE, Objective, best, front, passes
 from state.catalog.fold import ObjectState
@@ -158,9 +160,10 @@ class TrialRoutes:
 
     def _trials(self, name: str, reader: Reader) -> tuple[tuple[Trial, ...], IndexRecord]:
         state = self.catalog.get(f"Index/{name}")
-        bucket = None if state is None or state.index is None else state.index.bucket
-        if state is None or state.gone or not may(reader, IndexName(name, bucket), "describe"):
+        if state is None or state.gone or not index_seen(reader, state):
             raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+        if not index_whole(reader, state):
+            raise ReadRefused(f"Trials of index {name} are measured over rows that policies hide from you.")
         return trials_of(self.source.read(STREAM), name), state.index or IndexRecord(name)
 
 
@@ -211,6 +214,15 @@ def endpoints(source: TrialSource, catalog: IndexCatalog, most: int, threads: Th
     listed, chosen = "What was measured of an index, newest first", "The best recipe of an index that was measured"
     path = "/hnsw/trials/{index}"
     return (
-        Endpoint("GET", path, listed, routes.listed, {JSON: TrialsAnswer}, parameters=parameters, problems=(400,)),
-        Endpoint("GET", f"{path}/best", chosen, routes.best, {JSON: BestAnswer}, parameters=BestParameters, problems=(400,)),
+        Endpoint("GET", path, listed, routes.listed, {JSON: TrialsAnswer}, parameters=parameters, problems=(400,), readers="scoped"),
+        Endpoint(
+            "GET",
+            f"{path}/best",
+            chosen,
+            routes.best,
+            {JSON: BestAnswer},
+            parameters=BestParameters,
+            problems=(400,),
+            readers="scoped",
+        ),
     )

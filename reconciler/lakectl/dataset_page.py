@@ -18,11 +18,11 @@ Document = Mapping[str, Any]
 
 def dataset_lines(document: Document, terminal: Terminal) -> Iterator[str]:
     """Lines no wider than the terminal."""
-    drafted = " (drafted)" if document["drafted"] else ""
+    drafted = " (drafted)" if document["drafted"] and document["description"] else ""
     yield ""
     yield terminal.style("about", "bold")
-    yield from _field(terminal, "holds", document["description"] + drafted)
     for name, words in (
+        ("holds", document["description"] + drafted),
         ("owner", document["owner"]),
         ("tags", ", ".join(document["tags"])),
         ("classes", ", ".join(document["sensitivity"])),

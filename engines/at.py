@@ -47,6 +47,18 @@ class At:
 PRESENT = At()
 
 
+def of_reader(pinned: Moment, asked: At) -> At:
+    """What a reader reads whose profile is kept to a moment, None where it is to none. Raises QueryInvalid where it asks for another."""
+    if pinned is None:
+        return asked
+    if asked.every is not None or asked.tables:
+        raise QueryInvalid(
+            f"Your profile reads everything as of {pinned}; a request cannot say otherwise.",
+            remedy="Leave `at` out, or change `at` in the Profile's spec.",
+        )
+    return At(_moment(pinned), {}, asked.schema, asked.schemas)
+
+
 def at_from(value: object, schema: int | Mapping[str, int] | None = None) -> At:
     """What a client writes: a version, an instant, or a mapping of tables to either; a schema's id or a mapping. Raises QueryInvalid."""
     by_table = schema if isinstance(schema, Mapping) else {}

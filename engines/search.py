@@ -24,17 +24,17 @@ import anyio
 import numpy as np
 import pyarrow as pa
 
-from engines.at import At, Moment
+from engines.at import PRESENT, At, Moment, of_reader
 from engines.embedding.builtin import NAME as BUILTIN
 from engines.embedding.headings import headings_of
 from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import (
     BuildFailed,
     EngineError,
-    EngineUnsupported,
     IndexNotServing,
     IndexUnknown,
     ModelMismatch,
+    QueryForbidden,
     SearchInvalid,
     TableUnknown,
 )
@@ -42,9 +42,10 @@ from engines.index_memory import Room
 from engines.judgments import Judgments, Query
 from engines.live_recall import LiveRecall, Sample
 from engines.open_builds import OpenBuilds
+from engines.permitted import Permits, check_masks, numbered, seen_through
 from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, depth_of, mode_of
-from engines.reading import ANONYMOUS, IndexName, Reader, TableName, decide
-from engines.search_at import Coverage, Versions, changes, choose, manifest_of, moment_in
+from engines.reading import ANONYMOUS, Decision, IndexName, Reader, TableName, decide
+from engines.search_at import Coverage, Versions, changes, choose, coverage_of, manifest_of, moment_in
 from engines.serving import Files, Serving, without_tail
 from engines.vectors.chunk_table import Row
 from engines.vectors.engine import Ids, Mask, Vectors
@@ -149,6 +150,7 @@ class SearchService:
         """
         self._indexes = indexes
         self._filters = filters
+        self._permits = Permits(filters)
         self._why_not = why_not
         self._builds = OpenBuilds(indexes, files, open_model, clock, room or Room())
         self._judgments = Judgments(files)
@@ -158,7 +160,8 @@ class SearchService:
     async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
         """The hits, best first.
 
-        Raises IndexUnknown, IndexNotServing, SearchInvalid, ModelMismatch, FilterInvalid, and what opening a build raises.
+        Raises IndexUnknown, IndexNotServing, SearchInvalid, ModelMismatch, FilterInvalid, QueryForbidden where policies mask what the index is
+        made of, and what opening a build raises.
         """
         try:
             return await self._search(request, reader)
@@ -167,18 +170,20 @@ class SearchService:
             raise
 
     async def judged(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> Mapping[str, frozenset[str]]:
-        """Keys of the rows that somebody judged relevant for the request's text, by EvalSet. Raises as `search`."""
+        """Keys of the rows that somebody judged relevant for the request's text, by EvalSet; none for whoever is no operator, since nobody
+        says who may see what of an EvalSet. Raises as `search`."""
         record, _ = await self._record(request.index, reader)
-        if request.text is None:
+        if request.text is None or not reader.operator:
             return {}
         return await anyio.to_thread.run_sync(self._judgments.of, record, (request.text, request.filter), limiter=self._limiter)
 
     async def queries(self, index: str, eval_set: str, reader: Reader = ANONYMOUS) -> Mapping[Query, frozenset[str]]:
         """The queries of an EvalSet of the index, each with the keys of its relevant rows. Raises SearchInvalid, and as `search`."""
         record, _ = await self._record(index, reader)
-        truth = record.truths.get(eval_set)
+        truths = record.truths if reader.operator else {}
+        truth = truths.get(eval_set)
         if truth is None:
-            names = ", ".join(sorted(record.truths)) or "none"
+            names = ", ".join(sorted(truths)) or "none"
             raise SearchInvalid(f"Index {index} has no answers of an EvalSet {eval_set}; it has {names}.")
         return await anyio.to_thread.run_sync(self._judgments.queries, truth, limiter=self._limiter)
 
@@ -186,11 +191,17 @@ class SearchService:
         serving = await self._serving(request, reader)
         dataset = serving.table.facts.dataset
         rows = TableName(dataset.replace("-", "_"), reader.bucket)  # the index is of that bucket, whose rows these are
-        if not decide(reader, rows, "search").whole:
-            raise EngineUnsupported(f"Policies of {dataset} hide some of it from you, and index {request.index} cannot apply them yet.")
+        shown = decide(reader, rows, "search")
+        if not shown.allowed:
+            raise QueryForbidden(shown.closed or f"Index {request.index} is not for you to search.")
         _check(request, serving)
-        if request.at is not None:
-            return await self._at(request, request.at, serving, reader)
+        at = request.at
+        if reader.at is not None:
+            at = of_reader(reader.at, PRESENT if at is None else at)
+        if not shown.whole:
+            return await self._permitted(request, at, serving, reader, shown)
+        if at is not None:
+            return await self._at(request, at, serving, reader, shown)
         recall = self._recall if self._recall is not None and self._recall.wants(request.index, serving) else None
         if request.filter is not None:
             keys = await self._filters.keys(dataset, request.filter, reader)
@@ -201,12 +212,33 @@ class SearchService:
             return _answer(request, serving, recall=recall)
         return await anyio.to_thread.run_sync(_answer, request, serving, None, None, recall, limiter=self._limiter)
 
-    async def _at(self, request: SearchRequest, at: At, serving: Serving, reader: Reader) -> SearchResult:
+    async def _permitted(self, request: SearchRequest, at: At | None, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
+        """The hits for a reader from whom policies hide rows or values; see `permitted.py`."""
+        dataset = serving.table.facts.dataset
+        table = self._indexes.table(dataset)
+        if table is None:
+            raise _gone(request.index, dataset)
+        check_masks(shown, table, (*serving.table.facts.text, *table.primary_key))
+        if shown.row_filter is not None and request.ranking.mode not in (None, "vector"):
+            message = f"Words are weighed by all rows, of which policies hide some from you: index {request.index} finds by vectors only."
+            raise SearchInvalid(message, remedy="Leave `mode` out.")
+        if at is not None:
+            result = await self._at(request, at, serving, reader, shown)
+        else:
+            if shown.row_filter is not None:
+                held = serving.versions[dataset]
+                moments = {table.version: None} | ({held: held} if held != table.version else {})
+                serving = seen_through(serving, await self._permits.of(serving, shown, reader, moments))
+            keys = None if request.filter is None else await self._filters.keys(dataset, request.filter, reader)
+            result = await anyio.to_thread.run_sync(_answer, request, serving, keys, limiter=self._limiter)
+        return result if table.primary_key else _without_keys(result)
+
+    async def _at(self, request: SearchRequest, at: At, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
         """The hits among the rows of a former version; see `search_at.py`."""
         facts = serving.table.facts
         record, table = self._indexes.index(request.index), self._indexes.table(facts.dataset)
         if record is None or table is None:
-            raise TableUnknown(f"Dataset {facts.dataset}, of which index {request.index} is, is not there any more.")
+            raise _gone(request.index, facts.dataset)
         moment = moment_in(at, facts.dataset)
         record = record.by_model(serving.model_name)
         choice = choose(record, table, moment, facts.fingerprint)
@@ -217,7 +249,15 @@ class SearchService:
             serving = without_tail(serving)
         elif choice.tail != serving.manifest.tail and record.serving is not None:
             serving = await self._builds.with_tail(serving, record.serving)
-        without, coverage = await changes(self._filters, choice, serving.table.facts.text, reader)
+        # what differs is left out, whoever asks; of the rest a reader finds what it may see
+        changed = await changes(self._filters, choice, serving.table.facts.text, replace(ANONYMOUS, bucket=reader.bucket))
+        without, coverage = None if changed is None else changed["key"].combine_chunks(), coverage_of(choice, changed)
+        if not shown.whole:
+            check_masks(shown, table, (*serving.table.facts.text, *choice.table.primary_key))
+        if shown.row_filter is not None:
+            version = choice.table.version
+            permit = await self._permits.of(serving, shown, reader, {version: version}, changed)
+            serving, without, coverage = seen_through(serving, permit), None, replace(coverage, missing=permit.missing)
         keys = None
         if request.filter is not None:
             keys = await self._filters.keys(facts.dataset, request.filter, reader, choice.table.version)
@@ -246,7 +286,10 @@ class SearchService:
         if record is None or record.serving is None:
             self._builds.forget(name)
             remedy = f"`lakectl why Index/{name}` tells what it waits for."
-            raise IndexNotServing(f"Index {name} does not answer yet: {waits or 'nothing has been built for it.'}", remedy=remedy)
+            why = (
+                (waits or "nothing has been built for it.") if reader.operator else "ask again in a moment."
+            )  # it counts rows, names files
+            raise IndexNotServing(f"Index {name} does not answer yet: {why}", remedy=remedy if reader.operator else None)
         return record, record.serving
 
     async def _serving(self, request: SearchRequest, reader: Reader) -> Serving:
@@ -281,6 +324,19 @@ class SearchService:
         near = nearest(name, [known.name for known in seen if decide(reader, known, "search").allowed])
         remedy = f"Did you mean {near!r}?" if near else "`lakectl get indexes` lists them."
         return IndexUnknown(f"There is no index {name!r}.", remedy=remedy)
+
+
+def _gone(index: str, dataset: str) -> TableUnknown:
+    return TableUnknown(f"Dataset {dataset}, of which index {index} is, is not there any more.")
+
+
+def _without_keys(result: SearchResult) -> SearchResult:
+    """The same hits of a table without a primary key, by names that tell of no row but those that were found."""
+    stages = result.stages or ()
+    names = numbered([*(hit.key for hit in result.hits), *(key for stage in stages for key, _, _ in stage.candidates)])
+    hits = tuple([replace(hit, key=names[hit.key]) for hit in result.hits])
+    told = [replace(stage, candidates=tuple([(names[key], *rest) for key, *rest in stage.candidates])) for stage in stages]
+    return replace(result, hits=hits, stages=None if result.stages is None else tuple(told))
 
 
 def _by_model(record: IndexRecord, model: str) -> ServingManifest:

@@ -95,11 +95,15 @@ def manifest_of(record: IndexRecord, build: Build) -> ServingManifest:
     return ServingManifest(build.digest, build.generation, open_engine(build.engine).recipe(build.parameters).search, lexical=lexical)
 
 
-async def changes(versions: Versions, choice: Choice, text: Sequence[str], reader: Reader) -> tuple[pa.Array | None, Coverage]:
-    """Keys of the rows whose texts differ between the build's version and the wanted one; None where none does."""
-    former, later = choice.corpus.table_version, choice.table.version
+async def changes(versions: Versions, choice: Choice, text: Sequence[str], reader: Reader) -> pa.Table | None:
+    """The rows whose texts differ between the build's version and the wanted one, as `Versions.changed` gives them; None where none can."""
     if choice.exact:
-        return None, Coverage(former if choice.tail is None else choice.tail.table_version, 0)
-    changed = await versions.changed(choice.table.name, former, later, text, reader)
-    missing = pc.sum(changed["there"]).as_py() or 0
-    return (changed["key"].combine_chunks() if changed.num_rows else None), Coverage(former, missing)
+        return None
+    return await versions.changed(choice.table.name, choice.corpus.table_version, choice.table.version, text, reader)
+
+
+def coverage_of(choice: Choice, changed: pa.Table | None) -> Coverage:
+    """What of the wanted version is found, where every row of it may be."""
+    if changed is None:
+        return Coverage(choice.corpus.table_version if choice.tail is None else choice.tail.table_version, 0)
+    return Coverage(choice.corpus.table_version, pc.sum(changed["there"]).as_py() or 0)

@@ -20,7 +20,7 @@ from engines.lexical.tail_words import TailWords
 from engines.lexical.terms import terms
 from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
-from engines.vectors.engine import VectorIndex, Vectors
+from engines.vectors.engine import Ids, VectorIndex, Vectors
 from engines.vectors.matrix import open_matrix
 from engines.vectors.tail_index import TailIndex, open_tail
 from state.catalog.indexes import Build, Lexical, ServingManifest
@@ -60,6 +60,7 @@ class Serving:
         mapped: the files that are read from where they lie, with their sizes.
         failures: of the bucket of its files, one for each that answered in its place when it was looked at, in seconds.
         stands_in: whether it has let its own index go for another build to be loaded, and answers without; see `index_memory.py`.
+        judged_by: places of the vectors by whose pairs a threshold is judged; None for all.
     """
 
     manifest: ServingManifest
@@ -76,6 +77,7 @@ class Serving:
     failures: tuple[BucketFailure, ...]
     looked_at: float
     stands_in: bool = False
+    judged_by: Ids | None = None
     measured: dict[float, float] = field(default_factory=dict, hash=False, compare=False)
 
     @property
@@ -111,9 +113,9 @@ class Serving:
         return isinstance(self.model, EngineError) or self.model.quick
 
     def unrelated(self, share: float, measure: Callable[[Vectors, float], float]) -> float:
-        """The cosine that this share of pairs of the build's vectors stays under, measured once."""
+        """The cosine that this share of pairs of its vectors stays under, measured once."""
         if share not in self.measured:
-            self.measured[share] = measure(self.vectors, share)
+            self.measured[share] = measure(self.vectors if self.judged_by is None else self.vectors[self.judged_by], share)
         return self.measured[share]
 
     def whole(self) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from engines.at import PRESENT, At, Moment
+from engines.at import PRESENT, At, Moment, of_reader
 from engines.errors import (
     FilterInvalid,
     QueryError,
@@ -31,7 +31,7 @@ from engines.errors import (
     TableUnknown,
     WorkerCrashed,
 )
-from engines.reading import ANONYMOUS, Reader, TableName, decide
+from engines.reading import ANONYMOUS, Action, Reader, TableName, decide
 from engines.sql.admission import admitted
 from engines.sql.hot_cache import HotCache
 from engines.sql.json_rows import json_rows, type_name
@@ -153,6 +153,7 @@ class QueryService:
         """
         begun = self._clock()
         limits = self._limits.narrowed(rows=max_rows)
+        at = of_reader(reader.at, at)
         self._check_length(sql)
         body = encode_parameters(params or {})
         question = Frame({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
@@ -200,9 +201,9 @@ class QueryService:
         Raises FilterInvalid, TableUnknown, VersionUnknown, and the limits' errors as `run` does.
         """
         self._check_length(filter_sql)
-        name = self._tables.named(sql_name(dataset))
+        name, at = self._tables.named(sql_name(dataset)), At(reader.at if moment is None else moment)
         for fresh in (False, True):
-            source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, At(moment), fresh=fresh))
+            source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, at, "search", fresh=fresh))
             if source is None:
                 raise await self._unknown(name.name, reader)
             await self._merges.wait(await asyncio.to_thread(pending, [source]), self._limits.seconds)
@@ -312,11 +313,11 @@ class QueryService:
         found = (self._resolve(self._tables.named(name), reader, at, fresh=fresh) for name in names)
         return [source for source in found if source is not None]
 
-    def _resolve(self, name: TableName, reader: Reader, at: At = PRESENT, *, fresh: bool) -> TableSource | None:
+    def _resolve(self, name: TableName, reader: Reader, at: At = PRESENT, action: Action = "read", *, fresh: bool) -> TableSource | None:
         """None if there is no such table for this reader."""
         dataset = dataset_name(name.name)
         moment, schema = at.of(dataset), at.schema_of(dataset)
-        return self._tables.resolve(name, moment, schema=schema, fresh=fresh) if admitted(reader, name) else None
+        return self._tables.resolve(name, moment, schema=schema, fresh=fresh) if admitted(reader, name, action) else None
 
     def _check_length(self, sql: str) -> None:
         if len(sql) > self._limits.text:

@@ -3,8 +3,8 @@
 Which rows those are says the query service, through the filter of the policies, for the version that the build's texts are of and for the
 one that is asked for: a row is found where it may be seen in both. What else a search could tell of hidden rows is not there: candidates
 are compared one by one, since a graph's walk goes by all of them; words are not weighed, since their weights are of all texts; a threshold
-is judged by pairs of permitted chunks; equal scores are ordered by key. What is kept is which chunks are permitted, by the filter with its
-values, the versions and the build, so that it is asked for once.
+is judged by pairs of permitted chunks; equal scores are ordered by key, where rows have one. What is kept is which chunks are permitted,
+by the filter with its values, the versions and the build, so that it is asked for once.
 
 It refuses to decide who sees what (`reading.py`), and to search (`search.py`).
 """
@@ -50,26 +50,30 @@ class Filters(Protocol):
 @dataclass(frozen=True, slots=True)
 class Permit:
     """Which chunks of an open build a reader may find, and those of its tail. sample: places of some of the former, evenly. missing: rows
-    of a former version that it may see and that the build lacks, or has otherwise."""
+    of a former version that it may see and that the build lacks, or has otherwise. keyed: whether rows have keys of their own."""
 
     build: Mask
     sample: Ids
     tail: TailIndex | None
     missing: int
+    keyed: bool
 
 
 class PermittedIndex:
     """The permitted vectors of a build, compared one by one. Thread-safe: it is only read."""
 
-    def __init__(self, table: ChunkTable, matrix: Vectors, permitted: Mask) -> None:
+    def __init__(self, table: ChunkTable | None, matrix: Vectors, permitted: Mask) -> None:
+        """table: whose keys order equal scores; None where the places of chunks do."""
         self._table = table
         self._matrix = matrix
         self._permitted = permitted
         self.size, self.dimension = matrix.shape
 
     def search(self, query: Vectors, k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
-        """See VectorIndex.search; equal scores by key and number, since the place of a chunk tells what lies before it."""
+        """See VectorIndex.search; equal scores by key and number, since places are other ones where other rows are hidden."""
         within = self._permitted if allowed is None else self._permitted & allowed
+        if self._table is None:
+            return nearest(self._matrix, query, k, within)
         width = k + _TIES
         while True:
             ids, scores = nearest(self._matrix, query, width, within)
@@ -94,7 +98,7 @@ class PermittedIndex:
 
 def seen_through(serving: Serving, permit: Permit) -> Serving:
     """The build as if it held what is permitted alone."""
-    index = PermittedIndex(serving.table, serving.vectors, permit.build)
+    index = PermittedIndex(serving.table if permit.keyed else None, serving.vectors, permit.build)
     return replace(serving, index=index, tail=permit.tail, lexical=None, tail_words=None, judged_by=permit.sample, measured={})
 
 
@@ -107,10 +111,16 @@ class Permits:
         self._making: dict[str, anyio.Lock] = {}
 
     async def of(
-        self, serving: Serving, shown: Decision, reader: Reader, moments: Mapping[int, Moment], changed: pa.Table | None = None
+        self,
+        serving: Serving,
+        table: Table,
+        shown: Decision,
+        reader: Reader,
+        moments: Mapping[int, Moment],
+        changed: pa.Table | None = None,
     ) -> Permit:
-        """moments: the versions in which a row must be seen, and how each is asked for. changed: rows whose texts differ between the build
-        and a former version, as `Versions.changed` gives them, which cannot be found.
+        """table: of the index's dataset. moments: the versions in which a row must be seen, and how each is asked for. changed: rows whose
+        texts differ between the build and a former version, as `Versions.changed` gives them, which cannot be found.
 
         Raises IndexNotServing where one of the versions is not kept any more, and what asking for keys raises.
         """
@@ -124,7 +134,7 @@ class Permits:
                 known = self._held.get(name)
                 if known is None:
                     keys = [await self._keys(serving, reader, moment) for moment in moments.values()]
-                    known = self._held[name] = await anyio.to_thread.run_sync(_permit, serving, keys, changed)
+                    known = self._held[name] = await anyio.to_thread.run_sync(_permit, serving, keys, changed, bool(table.primary_key))
                     if len(self._held) > REMEMBERED:
                         self._held.popitem(last=False)
         finally:
@@ -142,15 +152,11 @@ class Permits:
 
 def _of_what(serving: Serving) -> Sequence[str]:
     tail = serving.manifest.tail if serving.tail is not None else None
-    return (
-        serving.table.facts.dataset,
-        serving.build.digest,
-        *(ref.sha256 for ref in serving.build.files.values()),
-        tail.digest if tail else "",
-    )
+    files = (ref.sha256 for ref in serving.build.files.values())
+    return serving.table.facts.dataset, serving.build.digest, *files, "" if tail is None else tail.digest
 
 
-def _permit(serving: Serving, keys: Sequence[pa.Array], changed: pa.Table | None) -> Permit:
+def _permit(serving: Serving, keys: Sequence[pa.Array], changed: pa.Table | None, keyed: bool) -> Permit:
     """Blocking."""
     seen, *others = keys
     for other in others:
@@ -158,14 +164,14 @@ def _permit(serving: Serving, keys: Sequence[pa.Array], changed: pa.Table | None
     build, tail, missing = serving.table.of_rows(seen), serving.tail, 0
     if tail is not None:
         build = build if tail.current is None else build & tail.current
-        tail = tail.only(seen)
+        tail = tail.only(seen, ordered=keyed)
     if changed is not None:
         differ = changed["key"].combine_chunks()
         build = build & ~serving.table.of_rows(differ)
         missing = pc.sum(pc.and_(changed["there"], pc.is_in(changed["key"], value_set=seen))).as_py() or 0
     places = build.nonzero()[0]
     even = np.linspace(0, len(places) - 1, min(SAMPLED, len(places))).astype(np.int64)
-    return Permit(build, places[even], tail, missing)
+    return Permit(build, places[even], tail, missing, keyed)
 
 
 def check_masks(shown: Decision, table: Table, columns: Iterable[str]) -> None:

@@ -160,8 +160,8 @@ class SearchService:
     async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
         """The hits, best first.
 
-        Raises IndexUnknown, IndexNotServing, SearchInvalid, ModelMismatch, FilterInvalid, QueryForbidden where policies mask what the index is
-        made of, and what opening a build raises.
+        Raises IndexUnknown, IndexNotServing, SearchInvalid, ModelMismatch, FilterInvalid, QueryInvalid, QueryForbidden where policies mask
+        what the index is made of, and what opening a build raises.
         """
         try:
             return await self._search(request, reader)
@@ -228,7 +228,7 @@ class SearchService:
             if shown.row_filter is not None:
                 held = serving.versions[dataset]
                 moments = {table.version: None} | ({held: held} if held != table.version else {})
-                serving = seen_through(serving, await self._permits.of(serving, shown, reader, moments))
+                serving = seen_through(serving, await self._permits.of(serving, table, shown, reader, moments))
             keys = None if request.filter is None else await self._filters.keys(dataset, request.filter, reader)
             result = await anyio.to_thread.run_sync(_answer, request, serving, keys, limiter=self._limiter)
         return result if table.primary_key else _without_keys(result)
@@ -256,7 +256,7 @@ class SearchService:
             check_masks(shown, table, (*serving.table.facts.text, *choice.table.primary_key))
         if shown.row_filter is not None:
             version = choice.table.version
-            permit = await self._permits.of(serving, shown, reader, {version: version}, changed)
+            permit = await self._permits.of(serving, table, shown, reader, {version: version}, changed)
             serving, without, coverage = seen_through(serving, permit), None, replace(coverage, missing=permit.missing)
         keys = None
         if request.filter is not None:
@@ -285,11 +285,10 @@ class SearchService:
             raise await anyio.to_thread.run_sync(self._unknown, name, reader)
         if record is None or record.serving is None:
             self._builds.forget(name)
+            if not reader.operator:  # what it waits for counts rows, and names files
+                raise IndexNotServing(f"Index {name} does not answer yet.", remedy="Ask again in a moment.")
             remedy = f"`lakectl why Index/{name}` tells what it waits for."
-            why = (
-                (waits or "nothing has been built for it.") if reader.operator else "ask again in a moment."
-            )  # it counts rows, names files
-            raise IndexNotServing(f"Index {name} does not answer yet: {why}", remedy=remedy if reader.operator else None)
+            raise IndexNotServing(f"Index {name} does not answer yet: {waits or 'nothing has been built for it.'}", remedy=remedy)
         return record, record.serving
 
     async def _serving(self, request: SearchRequest, reader: Reader) -> Serving:
@@ -335,7 +334,7 @@ def _without_keys(result: SearchResult) -> SearchResult:
     stages = result.stages or ()
     names = numbered([*(hit.key for hit in result.hits), *(key for stage in stages for key, _, _ in stage.candidates)])
     hits = tuple([replace(hit, key=names[hit.key]) for hit in result.hits])
-    told = [replace(stage, candidates=tuple([(names[key], *rest) for key, *rest in stage.candidates])) for stage in stages]
+    told = [replace(stage, candidates=tuple([(names[key], chunk, score) for key, chunk, score in stage.candidates])) for stage in stages]
     return replace(result, hits=hits, stages=None if result.stages is None else tuple(told))
 
 

@@ -48,11 +48,13 @@ class TailIndex:
         allowed: Mask = pc.is_in(self._keys, value_set=keys).to_numpy(zero_copy_only=False)
         return allowed
 
-    def only(self, permitted: pa.Array) -> TailIndex:
-        """The chunks of the rows with one of these keys alone, by key and number."""
-        keys, numbers = self._keys.to_pylist(), self._numbers.to_pylist()
+    def only(self, permitted: pa.Array, *, ordered: bool) -> TailIndex:
+        """The chunks of the rows with one of these keys alone; ordered: by key and number."""
         of_rows = pc.indices_nonzero(pc.is_in(self._keys, value_set=permitted)).to_pylist()
-        places = np.array(sorted(of_rows, key=lambda at: (keys[at], numbers[at])), np.int64)
+        if ordered:
+            keys, numbers = self._keys.to_pylist(), self._numbers.to_pylist()
+            of_rows.sort(key=lambda at: (keys[at], numbers[at]))
+        places = np.array(of_rows, np.int64)
         taken = (column.take(pa.array(places)) for column in (self._keys, self._numbers, self.texts))
         return TailIndex(self.facts, self.current, self.vectors[places], *taken)
 

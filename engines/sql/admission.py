@@ -11,7 +11,7 @@ from typing import Protocol
 
 from engines.at import Moment, table_at
 from engines.errors import EngineUnsupported, TableUnknown
-from engines.reading import Action, Reader, TableName, decide
+from engines.reading import Action, Decision, Reader, TableName, decide
 from engines.sql.tables import dataset_name, sql_name
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
@@ -28,9 +28,9 @@ class Datasets(Protocol):
         """What there is, by "Kind/name"."""
 
 
-def admitted(reader: Reader, name: TableName, action: Action = "read") -> bool:
+def admitted(reader: Reader, name: TableName, action: Action = "read", decision: Decision | None = None) -> bool:
     """Whether this reader may do this with the table. Raises EngineUnsupported where it may see but a part of it."""
-    decision = decide(reader, name, action)
+    decision = decision or decide(reader, name, action)
     if decision.allowed and not decision.whole:
         raise EngineUnsupported(f"Row filters and masks of `{name}` cannot be applied yet, so it cannot be read.")
     return decision.allowed

@@ -31,6 +31,7 @@ from engines.errors import (
     TableUnknown,
     WorkerCrashed,
 )
+from engines.policies.system_tables import SHOWN
 from engines.reading import ANONYMOUS, Action, Reader, TableName, decide
 from engines.sql.admission import admitted
 from engines.sql.hot_cache import HotCache
@@ -42,6 +43,7 @@ from engines.sql.problems import LISTING
 from engines.sql.process import WorkerProcess
 from engines.sql.protocol import Closed, Frame
 from engines.sql.source import LakeTable, TableSource
+from engines.sql.system_sight import Listing, decision_of
 from engines.sql.tables import SYSTEM, dataset_name, sql_name
 from engines.sql.version_pair import Pair
 from specs.errors import LakehouseError
@@ -64,17 +66,11 @@ Mend: TypeAlias = Callable[[ObjectMissing | ObjectCorrupt], Awaitable[None]]
 _T = TypeVar("_T")
 
 
-class Tables(Protocol):
+class Tables(Listing, Protocol):
     """What names stand for. Blocking."""
 
     def resolve(self, name: TableName, moment: Moment = None, *, schema: int | None = None, fresh: bool = False) -> TableSource | None:
         """What to read, None if there is no such table. Raises LakehouseError."""
-
-    def named(self, name: str) -> TableName:
-        """The name with the bucket of its table. From memory, or nearly so."""
-
-    def names(self) -> Sequence[TableName]:
-        """Every table."""
 
     def pair(self, name: TableName, former: int, later: int) -> Pair | None:
         """Two versions of a Dataset, to be compared; None if there is no such table. Raises LakehouseError."""
@@ -317,7 +313,8 @@ class QueryService:
         """None if there is no such table for this reader."""
         dataset = dataset_name(name.name)
         moment, schema = at.of(dataset), at.schema_of(dataset)
-        return self._tables.resolve(name, moment, schema=schema, fresh=fresh) if admitted(reader, name, action) else None
+        decision = decision_of(reader, name, self._tables) if action == "read" else decide(reader, name, action)
+        return self._tables.resolve(name, moment, schema=schema, fresh=fresh) if admitted(reader, name, action, decision) else None
 
     def _check_length(self, sql: str) -> None:
         if len(sql) > self._limits.text:
@@ -347,12 +344,17 @@ class QueryService:
         if name.partition(".")[0] == "information_schema":
             return TableUnknown("There is no information_schema here.", remedy=SCHEMA_LISTING)
         names = await asyncio.to_thread(self._tables.names)
-        visible = [str(known) for known in names if decide(reader, known, "read").allowed]
+        visible = [str(known) for known in names if self._may_name(reader, known)]
         near = nearest_names(name, visible)
-        remedy = f"`{LISTING}` lists the tables." if decide(reader, DATASETS, "read").allowed else None
+        remedy = f"`{LISTING}` lists the tables." if self._may_name(reader, DATASETS) else None
         if near:
             remedy = f"Did you mean {' or '.join(f'`{known}`' for known in near)}?"
         return TableUnknown(f"There is no table `{name}`.", remedy=remedy)
+
+    def _may_name(self, reader: Reader, name: TableName) -> bool:
+        if name.system and not reader.operator:
+            return name.name in SHOWN
+        return decide(reader, name, "read").allowed
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from engines.at import Moment, table_at, table_under
 from engines.errors import TableUnknown
-from engines.reading import TableName
+from engines.reading import IndexName, TableName
 from engines.sql import cache_table
 from engines.sql.hot_cache import HotCache
 from engines.sql.ledgers import LEDGER_TABLES, ledger_table
@@ -25,6 +25,7 @@ from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import Files, View, make_view, planned
 from state.catalog.fold import ObjectState
 from state.catalog.tables import LedgerKind, Table
+from state.former_columns import pasts
 
 REMEMBERED = 4096
 RESCUED_FOR = 5.0
@@ -100,6 +101,18 @@ class CatalogTables:
         """The name with the bucket of its table."""
         table = self._table(name)
         return TableName(name, None if table is None else table.bucket)
+
+    def indexes(self) -> list[IndexName]:
+        """Every index there is."""
+        states = self._catalog.objects("Index").values()
+        return [IndexName(state.name, None if state.index is None else state.index.bucket) for state in states]
+
+    def columns(self, name: TableName) -> tuple[Mapping[str, frozenset[str]], tuple[str, ...]]:
+        """Every name that each present column of a Dataset has had, by the present one; and its primary key. Of nothing, nothing."""
+        table = self._table(name.name)
+        if table is None:
+            return {}, ()
+        return {column: past.names for column, past in pasts(table).items()}, table.primary_key
 
     def resolve(self, name: TableName, moment: Moment = None, *, schema: int | None = None, fresh: bool = False) -> TableSource | None:
         """What to read, None if there is no such table. moment: which version of a Dataset; schema: under which of its schemas. fresh: look

@@ -17,7 +17,7 @@ from reconciler.lakectl.session import Session
 if TYPE_CHECKING:
     from engines.at import Moment
     from engines.audit import Access, Read
-    from engines.reading import Action
+    from engines.reading import Action, Reader
     from engines.sql.source import LakeTable
     from reconciler.opening import State
     from state.catalog.tables import Table
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TablesHere:
-    """scratch: a folder for as long as the command runs, of views and of what does not fit into memory."""
+    """scratch: a folder for as long as the command runs, of views and of what does not fit into memory. reader: who reads."""
 
     state: "State"
     scratch: Path
+    reader: "Reader"
 
     def table(self, dataset: str, moment: "Moment" = None, action: "Action" = "read") -> "Table":
         """See `table_for`."""
-        from engines.reading import ANONYMOUS
         from engines.sql.admission import table_for
 
-        return table_for(self.state.catalog, ANONYMOUS, dataset, moment, action)
+        return table_for(self.state.catalog, self.reader, dataset, moment, action)
 
     def view(self, table: "Table") -> "LakeTable":
         """The table's files where they can be read. Raises what reading an object raises."""
@@ -48,10 +48,9 @@ class TablesHere:
     def audited(self, action: "Read", **asked: Any) -> "Iterator[Access]":
         """A read that leaves a row in the audit, durable at the end."""
         from engines.audit import Audit
-        from engines.reading import ANONYMOUS
 
         try:
-            with Audit(self.state.streams).access(action, ANONYMOUS, **asked) as access:
+            with Audit(self.state.streams).access(action, self.reader, **asked) as access:
                 yield access
         finally:
             self.state.streams.sync()
@@ -64,11 +63,13 @@ def tables_here(session: Session, command: str) -> Iterator[TablesHere]:
         raise UsageInvalid(
             f"{command} reads the buckets itself, not through --url.", remedy="Leave the address out, on the lake's machine."
         )
+    from engines.reading import ANONYMOUS
+
     state, _ = open_here(session.here())
     spill = state.place.cache / "spill"
     spill.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=spill, prefix="lakectl-") as scratch:
-        yield TablesHere(state, Path(scratch))
+        yield TablesHere(state, Path(scratch), ANONYMOUS)
 
 
 def moment_of(given: str | None) -> "Moment":

@@ -15,7 +15,6 @@ from pydantic import Field
 
 from api.bodies import JSON, Document, answer, read_body, read_parameters
 from api.endpoints import Endpoint
-from api.reader import READER
 from api.threads import Threads
 from engines.policies.testing import Queries
 
@@ -111,20 +110,13 @@ class PolicyRoutes:
 
     async def explain(self, request: web.Request) -> web.StreamResponse:
         """One decision."""
-        _check_operator(request)
         asked = read_parameters(request, AccessParameters)
         return answer(await self.threads.run(lambda _: self.access.explain(asked.verb, asked.name, asked.who)))
 
     async def test(self, request: web.Request) -> web.StreamResponse:
         """All cases, one after the other."""
-        _check_operator(request)
         asked = await read_body(request, TestBody)
         return answer(await self.access.test(asked.policy, self.queries))
-
-
-def _check_operator(request: web.Request) -> None:
-    if not request[READER].operator:
-        raise web.HTTPNotFound  # as if nothing were there
 
 
 def endpoints(access: AccessSource, queries: Queries, threads: Threads) -> tuple[Endpoint, ...]:
@@ -133,10 +125,10 @@ def endpoints(access: AccessSource, queries: Queries, threads: Threads) -> tuple
     return (
         Endpoint(
             "GET", "/access/explain", "What a role or profile may do, and by which policies", routes.explain, {JSON: AccessAnswer},
-            parameters=AccessParameters, problems=(400, 404),
+            parameters=AccessParameters, problems=(400, 404), readers="operators",
         ),
         Endpoint(
             "POST", "/policies/test", "Run the cases beside policies", routes.test, {JSON: TestsAnswer},
-            body=TestBody, problems=(400, 404, 413, 415, 422, 503),
+            body=TestBody, problems=(400, 404, 413, 415, 422, 503), readers="operators",
         ),
     )  # fmt: skip

@@ -29,6 +29,7 @@ WHOM = {
     "operators": {
         "GET /events", "GET /metrics", "GET /catalog/cache", "GET /hnsw/cache/stats", "GET /storage/buckets", "GET /storage/bucket-health",
         "GET /storage/errors", "GET /storage/buckets/{bucket}/objects/{key:.+}", "POST /storage/buckets/{bucket}/notify",
+        "GET /access/explain", "POST /policies/test",
     },
 }  # fmt: skip
 """Each route by what it answers a reader from whom something may be hidden. A new one belongs here, with tests of what it hides."""

@@ -1,0 +1,243 @@
+"""Two lakes that differ in what policies hide give every answer alike: searches, system tables, descriptions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from small_lake import BUCKET, Bench, dataset, index
+
+from api.datasets import document
+from api.search import document as search_document
+from engines.at import at_from
+from engines.errors import QueryForbidden, SearchInvalid, TableUnknown
+from engines.ranking import Ranking
+from engines.reading import Binding, Reader
+from engines.search import SearchRequest
+from reconciler.reading import Readers, reading
+from reconciler.settings import Settings
+
+KEYED = ", primaryKey: [id], write: upsert"
+POLICY = """\
+apiVersion: lakehouse/v1
+kind: Policy
+metadata: {name: p}
+spec:
+  dataset: x
+  rows: [{roles: [clerk], where: "status = 'open'"}, {roles: [chief], where: "true"}]
+  columns: [{columns: phone, roles: [clerk], mask: lastFour}]
+---
+apiVersion: lakehouse/v1
+kind: Policy
+metadata: {name: q}
+spec:
+  dataset: y
+  columns: [{columns: phone, roles: [clerk], mask: redact}, {columns: note, roles: [typist], mask: 'null'}]
+"""
+SPECS = (
+    BUCKET,
+    dataset("x", KEYED),
+    dataset("y", KEYED),
+    index("i", "x", "note", ", lexical: true"),
+    index("j", "y", "note"),
+    POLICY,
+)
+SEEN = [(n, "open", f"0700{n:04}", f"java developer in city {n % 5}") for n in range(0, 40, 2)]
+HIDDEN = (
+    [(n, "closed", f"0711{n:04}", f"secret java developer {n}") for n in range(1, 30, 2)],
+    [(n, "closed", f"0722{n:04}", f"bread and cake {n % 3}") for n in range(1, 12, 2)],
+)
+LATER = (
+    "id,status,phone,note\n4,open,07000004,nurse in city 4\n6,closed,07000006,java developer in city 6\n3,open,07110003,secret no more\n"
+    "101,closed,1,java developer in city 0\n",
+    "id,status,phone,note\n4,open,07000004,nurse in city 4\n6,closed,07000006,cook\n3,open,07110003,secret no more\n",
+)
+
+
+def rows(hidden: Sequence[tuple[int, str, str, str]]) -> str:
+    return "id,status,phone,note\n" + "".join(f"{','.join(map(str, row))}\n" for row in sorted([*SEEN, *hidden]))
+
+
+def masked(lake: int) -> str:
+    return "id,phone,note\n" + "".join(f"{n},{lake}-{n * (lake + 7)},java developer in city {n % 5}\n" for n in range(20))
+
+
+@pytest.fixture(scope="module")
+def lakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Bench]]:
+    made = []
+    for at, hidden in enumerate(HIDDEN):
+        bench = Bench(tmp_path_factory.mktemp(f"lake{at}"))
+        made.append(bench)
+        bench.write("data/x/a.csv", rows(hidden))
+        bench.write("data/y/a.csv", masked(at))
+        bench.commit(
+            BUCKET, dataset("x", KEYED), dataset("y", KEYED), index("i", "x", "note", ", lexical: true"), index("j", "y", "note"), POLICY
+        )
+        bench.settle()
+        bench.write("data/x/b.csv", LATER[at])
+        bench.commit(
+            BUCKET, dataset("x", KEYED), dataset("y", KEYED), index("i", "x", "note", ", lexical: true"), index("j", "y", "note"), POLICY
+        )
+        bench.settle()
+    yield made
+    for bench in made:
+        bench.close()
+
+
+def reader(
+    lake: Bench, role: str = "clerk", datasets: Sequence[str] = ("x", "y"), indexes: Sequence[str] = ("i", "j"), **more: Any
+) -> Reader:
+    binding = Binding(frozenset(datasets), frozenset(indexes))
+    return Reader(profile="desk", role=role, binding=binding, rules=lake.kinds.policy.book.now(), **more)
+
+
+def asked(lake: Bench, ask: Callable[[Readers], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        async with reading(lake.state, Settings()) as readers:
+            return await ask(readers)
+
+    return asyncio.run(run())
+
+
+def alike(lakes: Sequence[Bench], ask: Callable[[Bench, Readers], Awaitable[Any]]) -> Any:
+    """The answer that both lakes give, errors included."""
+
+    async def told(lake: Bench, readers: Readers) -> Any:
+        try:
+            return await ask(lake, readers)
+        except (QueryForbidden, SearchInvalid, TableUnknown) as error:
+            return type(error).__name__, error.explain()
+
+    one, other = [asked(lake, lambda readers, lake=lake: told(lake, readers)) for lake in lakes]
+    assert one == other
+    return one
+
+
+WAYS: Sequence[Mapping[str, Any]] = (
+    {}, {"explain": True}, {"beats": 0.5, "explain": True}, {"threshold": 0.2, "explain": True}, {"by_row": True, "explain": True},
+    {"diversity": 0.4, "explain": True}, {"mode": "hybrid"}, {"mode": "lexical"},
+)  # fmt: skip
+FILTERS = (
+    None,
+    "status = 'open'",
+    "status = 'closed'",
+    "phone LIKE '%0004'",
+    "phone LIKE '0711%'",
+    "id > 3",
+    "note LIKE '%secret%'",
+    "1 / (id - 5) > 0",
+)
+
+
+def test_searches(lakes: list[Bench]) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        found = []
+        for at in (None, at_from(1)):
+            for way in WAYS:
+                for condition in FILTERS if not way else FILTERS[:2]:
+                    request = SearchRequest("i", "java developer in city 0", k=60, filter=condition, at=at, ranking=Ranking(**way))
+                    try:
+                        answer = search_document(await readers.searches.search(request, reader(lake)))
+                    except SearchInvalid as error:
+                        answer = {"error": error.explain()}
+                    found.append((condition, dict(way), answer))
+        return found
+
+    answers = alike(lakes, ask)
+    present = answers[0][2]["hits"]
+    assert {hit["key"] for hit in present} == {f"[{row[0]}]" for row in SEEN if row[0] != 6} | {"[3]"}
+    assert {hit["text"] for hit in present if hit["key"] in ("[3]", "[4]")} == {"secret no more", "nurse in city 4"}
+    assert {answer["error"].partition(":")[0] for _, way, answer in answers if "mode" in way} == {
+        "Words are weighed by all rows, of which policies hide some from you"
+    }
+
+
+def test_an_index_of_a_dataset_that_is_not_bound(lakes: list[Bench]) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        who = reader(lake, datasets=())
+        request = SearchRequest("i", "java developer in city 0", k=60, filter="phone LIKE '%0008'")
+        found = search_document(await readers.searches.search(request, who))
+        with pytest.raises(TableUnknown):
+            await readers.queries.run("SELECT * FROM x", reader=who)
+        return found
+
+    assert [hit["key"] for hit in alike(lakes, ask)["hits"]] == ["[8]"]
+
+
+def test_masks_of_what_an_index_is_made_of(lakes: list[Bench]) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        assert search_document(await readers.searches.search(SearchRequest("j", "java"), reader(lake)))["hits"]
+        return await readers.searches.search(SearchRequest("j", "java"), reader(lake, "typist"))
+
+    assert alike(lakes, ask)[0] == "QueryForbidden"
+
+
+TABLES = ("datasets", "columns", "versions", "journal", "quarantine", "indexes", "index_models")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_system_tables(lakes: list[Bench], table: str) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        found = {}
+        for role in ("clerk", "stranger"):
+            for sql in (f"SELECT * FROM system.{table}", f"DESCRIBE system.{table}", f"SELECT count(*) AS n FROM system.{table}"):
+                result = await readers.queries.run(sql, reader=reader(lake, role))
+                found[role, sql] = result.columns(), sorted(map(_comparable, result.rows()), key=str)
+        return found
+
+    assert alike(lakes, ask)
+
+
+APART = frozenset({"build", "previous_build", "at", "revision", "version", "table_version"})
+
+
+def _comparable(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without what tells lakes apart by place alone: names of builds, which are digests of contents, and instants."""
+    return {name: value for name, value in row.items() if name not in APART}
+
+
+@pytest.mark.parametrize("table", ["audit", "catalog", "events", "files", "lineage", "status", "trials", "eval_sets", "builds", "objects"])
+def test_other_system_tables_are_not_there(lakes: list[Bench], table: str) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        with pytest.raises(TableUnknown) as nothing:
+            await readers.queries.run("SELECT * FROM system.qqqqqqqq", reader=reader(lake))
+        with pytest.raises(TableUnknown) as found:
+            await readers.queries.run(f"SELECT * FROM system.{table}", reader=reader(lake))
+        assert found.value.explain().partition("`.")[0] == nothing.value.explain().partition("`.")[0].replace("qqqqqqqq", table)
+        return found.value.explain()
+
+    assert f"There is no table `system.{table}`" in alike(lakes, ask)
+
+
+def test_the_journal_keeps_masked_values(lakes: list[Bench]) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        found = await readers.queries.run("SELECT dataset, field, old, new FROM system.journal", reader=reader(lake))
+        return sorted({row["dataset"] for row in found.rows()})
+
+    assert alike(lakes, ask) == ["y"]
+
+
+def test_descriptions(lakes: list[Bench]) -> None:
+    one, other = [
+        document(state, lake.state.describe(state), reader(lake))
+        for lake in lakes
+        for state in [lake.catalog.get("Dataset/x")]
+        if state is not None
+    ]
+    assert one == other
+    assert one["rows"] is None
+
+
+def test_a_profile_that_is_kept_to_a_moment(lakes: list[Bench]) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        who = reader(lake, at=1)
+        rows = (await readers.queries.run("SELECT id, status FROM x ORDER BY id", reader=who)).rows()
+        hits = search_document(await readers.searches.search(SearchRequest("i", "java", k=60), who))
+        return rows, sorted(hit["key"] for hit in hits["hits"]), hits["versions"]
+
+    rows, keys, versions = alike(lakes, ask)
+    assert [row["id"] for row in rows] == [row[0] for row in SEEN]
+    assert versions == {"x": 1}
+    assert set(keys) <= {f"[{row[0]}]" for row in SEEN}

@@ -12,7 +12,7 @@ It refuses to decide who sees what (`reading.py`), and to search (`search.py`).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -117,10 +117,12 @@ class Permits:
         shown: Decision,
         reader: Reader,
         moments: Mapping[int, Moment],
+        still: Callable[[], bool],
         changed: pa.Table | None = None,
     ) -> Permit:
-        """table: of the index's dataset. moments: the versions in which a row must be seen, and how each is asked for. changed: rows whose
-        texts differ between the build and a former version, as `Versions.changed` gives them, which cannot be found.
+        """table: of the index's dataset. moments: the versions in which a row must be seen, and how each is asked for. still: whether
+        `shown` is what the reader is shown under the policies in force now. changed: rows whose texts differ between the build and a
+        former version, as `Versions.changed` gives them, which cannot be found.
 
         Raises IndexNotServing where one of the versions is not kept any more, and what asking for keys raises.
         """
@@ -134,7 +136,10 @@ class Permits:
                 known = self._held.get(name)
                 if known is None:
                     keys = [await self._keys(serving, reader, moment) for moment in moments.values()]
-                    known = self._held[name] = await anyio.to_thread.run_sync(_permit, serving, keys, changed, bool(table.primary_key))
+                    lasting = still()  # keys are those of the policies in force when they were told
+                    known = await anyio.to_thread.run_sync(_permit, serving, keys, changed, bool(table.primary_key))
+                    if lasting:
+                        self._held[name] = known
                     if len(self._held) > REMEMBERED:
                         self._held.popitem(last=False)
         finally:

@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 
 import anyio
@@ -34,6 +34,7 @@ from engines.errors import (
     IndexNotServing,
     IndexUnknown,
     ModelMismatch,
+    QueryCancelled,
     QueryForbidden,
     SearchInvalid,
     TableUnknown,
@@ -56,6 +57,8 @@ from state.catalog.tables import Table
 
 MOST_HITS = 10_000
 LONGEST_TEXT = 1_000_000  # characters
+MOST_CHANGES = 3
+"""Times that a search is begun again since policies changed meanwhile."""
 SHORT_TEXT = 2_000  # characters that a quick model embeds within 0.3 ms
 
 
@@ -143,10 +146,12 @@ class SearchService:
         clock: Callable[[], float] = time.monotonic,
         recall: LiveRecall | None = None,
         room: Room | None = None,
+        current: Callable[[Reader], Reader] = lambda reader: reader,
     ) -> None:
         """why_not: a sentence on what an index waits for, or None for one that nobody declared. open_model: blocking. clock: seconds.
 
-        recall: judges some of the searches afterwards. room: for builds in memory; left out, what the system has.
+        recall: judges some of the searches afterwards. room: for builds in memory; left out, what the system has. current: the same reader
+        under the policies in force now; from memory.
         """
         self._indexes = indexes
         self._filters = filters
@@ -155,6 +160,7 @@ class SearchService:
         self._builds = OpenBuilds(indexes, files, open_model, clock, room or Room())
         self._judgments = Judgments(files)
         self._recall = recall
+        self._current = current
         self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
 
     async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
@@ -164,7 +170,13 @@ class SearchService:
         what the index is made of, and what opening a build raises.
         """
         try:
-            return await self._search(request, reader)
+            for _ in range(MOST_CHANGES):
+                answer = await self._search(request, reader)
+                now = self._current(reader)  # what is in force once the answer is there decides about it
+                if now is reader or not self._decided_otherwise(request.index, answer.versions, reader, now):
+                    return answer
+                reader = now
+            raise QueryCancelled("Policies change while the index is searched.", remedy="Ask again in a moment.")
         except BuildFailed:
             self._builds.forget(request.index)  # its files went from where they were opened: the next search opens them again
             raise
@@ -190,8 +202,7 @@ class SearchService:
     async def _search(self, request: SearchRequest, reader: Reader) -> SearchResult:
         serving = await self._serving(request, reader)
         dataset = serving.table.facts.dataset
-        rows = TableName(dataset.replace("-", "_"), reader.bucket)  # the index is of that bucket, whose rows these are
-        shown = decide(reader, rows, "search")
+        shown = _shown(reader, dataset)
         if not shown.allowed:
             raise QueryForbidden(shown.closed or f"Index {request.index} is not for you to search.")
         _check(request, serving)
@@ -227,8 +238,9 @@ class SearchService:
         else:
             if shown.row_filter is not None:
                 held = serving.versions[dataset]
+                still = partial(self._shows, reader, dataset, shown)
                 moments = {table.version: None} | ({held: held} if held != table.version else {})
-                serving = seen_through(serving, await self._permits.of(serving, table, shown, reader, moments))
+                serving = seen_through(serving, await self._permits.of(serving, table, shown, reader, moments, still))
             keys = None if request.filter is None else await self._filters.keys(dataset, request.filter, reader)
             result = await anyio.to_thread.run_sync(_answer, request, serving, keys, limiter=self._limiter)
         return result if table.primary_key else _without_keys(result)
@@ -255,14 +267,25 @@ class SearchService:
         if not shown.whole:
             check_masks(shown, table, (*serving.table.facts.text, *choice.table.primary_key))
         if shown.row_filter is not None:
-            version = choice.table.version
-            permit = await self._permits.of(serving, table, shown, reader, {version: version}, changed)
+            version, still = choice.table.version, partial(self._shows, reader, facts.dataset, shown)
+            permit = await self._permits.of(serving, table, shown, reader, {version: version}, still, changed)
             serving, without, coverage = seen_through(serving, permit), None, replace(coverage, missing=permit.missing)
         keys = None
         if request.filter is not None:
             keys = await self._filters.keys(facts.dataset, request.filter, reader, choice.table.version)
         answer = await anyio.to_thread.run_sync(_answer, request, serving, keys, without, limiter=self._limiter)
         return replace(answer, versions={facts.dataset: choice.table.version}, coverage=coverage)
+
+    def _shows(self, reader: Reader, dataset: str, shown: Decision) -> bool:
+        """Whether a reader is shown this of a Dataset now."""
+        return _shown(self._current(reader), dataset) == shown
+
+    def _decided_otherwise(self, index: str, datasets: Iterable[str], reader: Reader, now: Reader) -> bool:
+        """Whether two readers find different things in an index."""
+        record = self._indexes.index(index)
+        name = IndexName(index, None if record is None else record.bucket)
+        differ = decide(reader, name, "search") != decide(now, name, "search") or reader.at != now.at
+        return differ or any(_shown(reader, dataset) != _shown(now, dataset) for dataset in datasets)
 
     def follow(self, objects: Iterable[str]) -> None:
         """These objects ("Kind/name") changed: begin to load what serves now, before anybody asks. On the event loop."""
@@ -323,6 +346,11 @@ class SearchService:
         near = nearest(name, [known.name for known in seen if decide(reader, known, "search").allowed])
         remedy = f"Did you mean {near!r}?" if near else "`lakectl get indexes` lists them."
         return IndexUnknown(f"There is no index {name!r}.", remedy=remedy)
+
+
+def _shown(reader: Reader, dataset: str) -> Decision:
+    """What a reader who may search an index sees of its rows: the index is of the reader's bucket, and so are they."""
+    return decide(reader, TableName(dataset.replace("-", "_"), reader.bucket), "search")
 
 
 def _gone(index: str, dataset: str) -> TableUnknown:

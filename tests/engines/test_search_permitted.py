@@ -333,6 +333,40 @@ async def test_a_profile_that_is_kept_to_a_moment_searches_it(worlds: Any) -> No
                 await world.service.search(SearchRequest("resumes", "java", at=At(3)), reader)
 
 
+async def test_policies_that_change_while_a_search_runs_decide_about_its_answer(worlds: Any) -> None:
+    (world, _) = worlds()
+    request = SearchRequest("resumes", "java", k=200)
+    tight, loose = clerk(), clerk(None)
+    asked = [loose]
+    service = SearchService(world, world, world, current=lambda reader: asked[-1])
+    try:
+        asked.append(tight)
+        assert len((await service.search(request, loose)).hits) == len(SEEN)
+        real = world.keys
+
+        async def loosened(*given: Any) -> pa.Array:
+            asked.append(loose)
+            return await real(given[0], given[1], loose, *given[3:])  # as a query service answers under what is in force then
+
+        world.version = 4
+        world.kept = frozenset({3, 4})
+        world.keys = loosened
+        everything = len(SEEN) + len(HIDDEN[0])
+        assert len((await service.search(request, tight)).hits) == everything
+        world.keys = real
+        asked.append(tight)
+        assert len((await service.search(request, tight)).hits) == len(SEEN)  # and what was told meanwhile is not kept
+        closed = clerk(Governed(closed="Nobody may."))
+        asked.append(closed)
+        with pytest.raises(QueryForbidden):
+            await service.search(request, loose)
+        asked.append(clerk(None, indexes=()))
+        with pytest.raises(IndexUnknown):
+            await service.search(request, loose)
+    finally:
+        service.close()
+
+
 def test_the_index_of_what_is_permitted_is_exact(tmp_path: Path) -> None:
     class Names:
         def rows(self, ids: np.ndarray) -> list[tuple[str, int, str]]:

@@ -34,7 +34,7 @@ kind: Policy
 metadata: {name: q}
 spec:
   dataset: y
-  columns: [{columns: phone, roles: [clerk], mask: redact}, {columns: note, roles: [typist], mask: 'null'}]
+  columns: [{columns: phone, roles: [clerk, stranger], mask: redact}, {columns: note, roles: [typist], mask: 'null'}]
 """
 SPECS = (
     BUCKET,

@@ -99,7 +99,9 @@ class PermittedIndex:
 def seen_through(serving: Serving, permit: Permit) -> Serving:
     """The build as if it held what is permitted alone."""
     index = PermittedIndex(serving.table if permit.keyed else None, serving.vectors, permit.build)
-    return replace(serving, index=index, tail=permit.tail, lexical=None, tail_words=None, judged_by=permit.sample, measured={})
+    return replace(
+        serving, index=index, tail=permit.tail, lexical=None, tail_words=None, judged_by=permit.sample, by_key=permit.keyed, measured={}
+    )
 
 
 class Permits:

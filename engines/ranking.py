@@ -207,7 +207,8 @@ class Ranker:
         if tail is None:
             return places
         places += zip((tail[0] + self.serving.table.size).tolist(), tail[1].tolist(), strict=True)
-        return sorted(places, key=lambda item: -item[1])[:depth]
+        by_key = self.serving.by_key
+        return sorted(places, key=lambda item: (-item[1], self._row(item[0])[:2] if by_key else ()))[:depth]
 
     def _past_threshold(self, found: list[tuple[int, float]]) -> list[tuple[int, float]]:
         least = self.ranking.threshold

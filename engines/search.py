@@ -438,7 +438,7 @@ def _nearest(query: Vectors, k: int, serving: Serving, allowed: Mask | None, key
     if tail is not None:
         beside, scores = tail.search(query, k, keys)
         found += zip(tail.rows(beside), scores.tolist(), strict=True)
-        found = sorted(found, key=lambda hit: -hit[1])[:k]
+        found = sorted(found, key=lambda hit: (-hit[1], hit[0][:2] if serving.by_key else ()))[:k]
     return ids, found
 
 

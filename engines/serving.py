@@ -61,6 +61,7 @@ class Serving:
         failures: of the bucket of its files, one for each that answered in its place when it was looked at, in seconds.
         stands_in: whether it has let its own index go for another build to be loaded, and answers without; see `index_memory.py`.
         judged_by: places of the vectors by whose pairs a threshold is judged; None for all.
+        by_key: whether equal scores are ordered by key and number, wherever chunks lie.
     """
 
     manifest: ServingManifest
@@ -78,6 +79,7 @@ class Serving:
     looked_at: float
     stands_in: bool = False
     judged_by: Ids | None = None
+    by_key: bool = False
     measured: dict[float, float] = field(default_factory=dict, hash=False, compare=False)
 
     @property

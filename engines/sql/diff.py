@@ -24,6 +24,7 @@ from engines.sql.problems import translate
 from engines.sql.readings import quote
 from engines.sql.source import LakeTable
 from engines.sql.spool import Range, any_of, batches, ranges, read_rows, register_sorted, spooling_context
+from engines.sql.suspects import suspects
 from engines.sql.version_pair import Pair
 
 _THERE, _PLACE, _TOUCHED = "__there", "__place", "__touched"
@@ -104,11 +105,13 @@ def _joined(pair: Pair, columns: Sequence[str], scratch: Path, *, whole_keys: bo
     context = spooling_context(scratch)
     key = _order(pair)
     try:
-        bounds = []
+        bounds, keys = [], suspects(pair)
         for name, table in (("former", pair.former), ("later", pair.later)):
             wanted = list(dict.fromkeys((*key, *columns)))
             schema = pa.schema([(column, _type(column, table)) for column in wanted])
-            rows = (batch.select(wanted) for batch in read_rows(table, identity=True))
+            rows = read_rows(table, wanted, identity=True)
+            if keys is not None:
+                rows = (batch.filter(pc.is_in(batch.column(key[0]), value_set=keys)) for batch in rows)
             bounds.append(register_sorted(context, name, rows, schema, key, scratch))
         for part in ranges(*bounds) if _type(key[0], pair.former) == _type(key[0], pair.later) else [Range(None, None)]:
             yield from batches(context, _statement(pair, columns, part, whole_keys=whole_keys), part.parameters)

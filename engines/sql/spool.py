@@ -42,12 +42,12 @@ def _runtime(scratch: Path) -> RuntimeEnvBuilder:
     return RuntimeEnvBuilder().with_temp_file_path(scratch).with_fair_spill_pool(MEMORY)
 
 
-def read_rows(table: LakeTable, *, identity: bool = False) -> Iterator[pa.RecordBatch]:
-    """All rows, texts as plain strings. identity: with the hidden columns that row keys are made of."""
+def read_rows(table: LakeTable, columns: Sequence[str] | None = None, *, identity: bool = False) -> Iterator[pa.RecordBatch]:
+    """All rows, texts as plain strings. columns: None for all. identity: with the hidden columns that row keys are made of."""
     check_files(table)
     context = SessionContext()
     context.register_table("rows", open_table(table, context, identity=identity))
-    return batches(context, "SELECT * FROM rows")
+    return batches(context, f"SELECT {'*' if columns is None else ', '.join(map(quote, columns))} FROM rows")
 
 
 def batches(context: SessionContext, sql: str, parameters: Mapping[str, pa.Scalar] | None = None) -> Iterator[pa.RecordBatch]:

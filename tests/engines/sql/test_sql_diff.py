@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import engines.sql.suspects as suspecting
 from engines.errors import QueryInvalid
 from engines.sql.diff import IS, WAS, Difference, changed_keys, changed_rows, difference
+from engines.sql.suspects import suspects
 from engines.sql.version_pair import Pair, scopes
 from engines.sql.views import make_view
 from state.catalog.schemas import Column, Schema
@@ -31,9 +33,13 @@ def compared(lake: Any, former: Table, later: Table, most: int = 100) -> Differe
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(bases=st.integers(0, 2), files=FILES, at=st.integers(0, 6))
-def test_it_is_the_difference_of_the_rows(new_lake: Any, bases: int, files: list[dict[tuple[str, int], str | None]], at: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+@given(bases=st.integers(0, 2), files=FILES, at=st.integers(0, 6), share=st.sampled_from([0, 1, 1_000]))
+def test_it_is_the_difference_of_the_rows(
+    new_lake: Any, bases: int, files: list[dict[tuple[str, int], str | None]], at: int, share: int
+) -> None:
+    """share: of rows in files of one version, from which on all rows are joined; 0: never."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suspecting, "_SHARE", share)
         lake = new_lake(Path(folder))
         lake.create("things", COLUMNS, ["a", "n"])
         model: dict[tuple[str, int], str | None] = {}
@@ -68,6 +74,51 @@ def test_files_of_other_keys_that_both_have_are_not_read(lake: Any) -> None:
     found = compared(lake, former, lake.tables["things"])
     assert found.rows == [{"op": "changed", "key": "105", "fields": {"v": {"old": "old", "new": "new"}}}]
     assert compared(lake, former, former) == Difference()
+
+
+def suspected(lake: Any, former: Table, later: Table) -> list[Any] | None:
+    views = [make_view(table, lake.views, lake.reader, "things").table for table in scopes(former, later)]
+    found = suspects(Pair(*views, later.primary_key))
+    return None if found is None else sorted(found.to_pylist())
+
+
+def test_only_rows_of_keys_in_files_of_one_version_are_joined(lake: Any) -> None:
+    lake.create("things", {"k": "int64", "v": "string"}, ["k"])
+    lake.add("things", [{"k": n, "v": "old"} for n in range(100)])
+    former = lake.tables["things"]
+    lake.add("things", [{"k": 7, "v": "new"}, {"k": 105, "v": "new"}], "delta")
+    lake.add("things", [{"k": 5, "v": None, "_deleted": True}, {"k": 7, "v": "newer", "_deleted": False}], "delta", deletes=1)
+    later = lake.tables["things"]
+    assert suspected(lake, former, later) == suspected(lake, later, former) == [5, 7, 105]
+    found = compared(lake, former, later)
+    assert [(row["op"], row["key"]) for row in found.rows] == [("removed", "5"), ("changed", "7"), ("added", "105")]
+
+
+def test_all_are_where_many_rows_are_in_such_files(lake: Any) -> None:
+    lake.create("things", {"k": "int64", "v": "string"}, ["k"])
+    lake.add("things", [{"k": n, "v": "old"} for n in range(20)])
+    former = lake.tables["things"]
+    lake.add("things", [{"k": n, "v": "new"} for n in range(10)], "delta")
+    assert suspected(lake, former, lake.tables["things"]) is None
+
+
+@pytest.mark.parametrize(("kind", "key"), [("float64", ["k"]), ("int64", [])])
+def test_all_are_where_a_key_may_not_be_found_by_its_value(lake: Any, kind: str, key: list[str]) -> None:
+    lake.create("things", {"k": kind, "v": "string"}, key)
+    lake.add("things", [{"k": n, "v": "old"} for n in range(20)])
+    former = lake.tables["things"]
+    lake.add("things", [{"k": 3, "v": "new"}], "delta" if key else "base")
+    assert suspected(lake, former, lake.tables["things"]) is None
+
+
+def test_all_are_where_a_column_is_another_one(lake: Any) -> None:
+    lake.create("things", {"k": "int64", "v": "int64"}, ["k"])
+    lake.add("things", [{"k": n, "v": n} for n in range(20)])
+    former = lake.tables["things"]
+    schema = Schema(2, (Column(1, "k", "int64"), Column(2, "v", "string")))
+    lake.replace("things", schemas=(*former.schemas, schema))
+    lake.add("things", [{"k": 3, "v": "three"}], "delta")
+    assert suspected(lake, former, lake.tables["things"]) is None
 
 
 def test_without_a_key_rows_are_told_apart_by_their_content(lake: Any) -> None:

@@ -22,7 +22,7 @@ from engines.comparing import compare, compare_over
 from engines.judgments import Query
 from engines.ranking import Mode, Ranking
 from engines.reading import Reader
-from engines.search import SearchRequest, SearchResult
+from engines.search import Hit, SearchRequest, SearchResult
 
 MOST_DIMENSIONS = 16_384
 
@@ -133,6 +133,8 @@ class SearchHit(Document):
     headings: list[str] | None = Field(
         None, description="That lead to the chunk, outermost first, where the Index has `chunk: {by: structure}`; `text` begins with them."
     )
+    path: str | None = Field(None, description="Of a document: its file, as the glob of the dataset finds it.")
+    page: int | None = Field(None, description="Of a PDF: the page, from 1.")
 
 
 class SearchCandidate(Document):
@@ -280,11 +282,8 @@ def request_of(body: SearchBody) -> SearchRequest:
 
 def document(result: SearchResult) -> dict[str, Any]:
     """The answer, JSON-able."""
-    hits = [
-        {"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score, **({"headings": hit.headings} if hit.headings else {})}
-        for hit in result.hits
-    ]
-    content: dict[str, Any] = {"hits": hits, "mode": result.mode, "index": result.index, "model": result.model}
+    content: dict[str, Any] = {"hits": [_hit(hit) for hit in result.hits], "mode": result.mode, "index": result.index}
+    content["model"] = result.model
     content["generation"] = result.generation
     content["versions"] = dict(result.versions)
     if result.coverage is not None:
@@ -294,6 +293,12 @@ def document(result: SearchResult) -> dict[str, Any]:
     if result.stages is not None:
         content["stages"] = [stage.to_dict() for stage in result.stages]
     return content
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    content: dict[str, Any] = {"key": hit.key, "chunk": hit.chunk, "text": hit.text, "score": hit.score}
+    more = {"headings": hit.headings or None, "path": hit.path, "page": hit.page}
+    return content | {name: value for name, value in more.items() if value is not None}
 
 
 def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:

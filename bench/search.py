@@ -226,6 +226,9 @@ def _service(world: World, search: Mapping[str, Any]) -> SearchService:
         def index(self, name: str) -> IndexRecord:
             return record
 
+        def table(self, name: str) -> None:
+            return None
+
         def objects(self, kind: str) -> Mapping[str, ObjectState]:
             return {}
 

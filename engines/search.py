@@ -39,6 +39,7 @@ from engines.errors import (
     SearchInvalid,
     TableUnknown,
 )
+from engines.hit_places import HitPlaces
 from engines.index_memory import Room
 from engines.judgments import Judgments, Query
 from engines.live_recall import LiveRecall, Sample
@@ -83,13 +84,15 @@ class SearchRequest:
 class Hit:
     """A chunk: its row's key, its number within the row, its text, and its score (higher is better): the cosine with what was looked for in
     mode vector, BM25's in mode lexical, that of the fused ranks in mode hybrid; the reranker's where there was one. headings: that its text
-    begins with, where texts are cut by structure."""
+    begins with, where texts are cut by structure. path, page: where a document is opened; None of other rows."""
 
     key: str
     chunk: int
     text: str
     score: float
     headings: tuple[str, ...] = ()
+    path: str | None = None
+    page: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ class SearchService:
         self._why_not = why_not
         self._builds = OpenBuilds(indexes, files, open_model, clock, room or Room())
         self._judgments = Judgments(files)
+        self._places: dict[str, HitPlaces] = {}
         self._recall = recall
         self._current = current
         self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
@@ -174,7 +178,7 @@ class SearchService:
                 answer = await self._search(request, reader)
                 now = self._current(reader)  # what is in force once the answer is there decides about it
                 if now is reader or not self._decided_otherwise(request.index, answer.versions, reader, now):
-                    return answer
+                    return self._placed(answer, reader)
                 reader = now
             raise QueryCancelled("Policies change while the index is searched.", remedy="Ask again in a moment.")
         except BuildFailed:
@@ -286,6 +290,22 @@ class SearchService:
         name = IndexName(index, None if record is None else record.bucket)
         differ = decide(reader, name, "search") != decide(now, name, "search") or reader.at != now.at
         return differ or any(_shown(reader, dataset) != _shown(now, dataset) for dataset in datasets)
+
+    def _placed(self, result: SearchResult, reader: Reader) -> SearchResult:
+        """With the places of hits that are of documents, as far as the reader sees the column that tells them."""
+        dataset = next(iter(result.versions))
+        table = self._indexes.table(dataset)
+        if table is None:
+            return result
+        places = self._places.get(dataset)
+        if places is None or places.table is not table:
+            places = self._places[dataset] = HitPlaces(table)
+        seen = decide(reader, TableName(dataset.replace("-", "_"), reader.bucket), "search") if places.known else None
+        if seen is None or not seen.allowed or {"path", "page"} & seen.masks.keys():
+            return result
+        found = [(hit, places.of(hit.key)) for hit in result.hits]
+        hits = tuple([hit if place is None else replace(hit, path=place.path, page=place.page) for hit, place in found])
+        return replace(result, hits=hits)
 
     def follow(self, objects: Iterable[str]) -> None:
         """These objects ("Kind/name") changed: begin to load what serves now, before anybody asks. On the event loop."""
@@ -455,7 +475,7 @@ def _query(request: SearchRequest, serving: Serving) -> Vectors:
     dimension = serving.index.dimension
     if vector.shape != (dimension,):
         raise ModelMismatch(
-            f"The vector has {vector.size} numbers; index {request.index} needs {dimension}, made by {serving.table.facts.fingerprint}."
+            f"The vector has {vector.size} numbers; index {request.index} needs {dimension}, made by the model {serving.model_name}."
         )
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or length == 0:

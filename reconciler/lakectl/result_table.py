@@ -113,12 +113,13 @@ def _records(names: list[str], rows: list[list[str]], terminal: Terminal) -> boo
 
 
 def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
-    """The hits of a search: score and row, the text below."""
+    """The hits of a search: score and row, or where a document is opened, the text below."""
     for hit in answer["hits"]:
         score = terminal.style(f"{hit['score']:.3f}", "cyan")
-        chunk = f", chunk {hit['chunk']}" if hit["chunk"] else ""
-        key = terminal.cut(str(hit["key"]), terminal.width - _HIT_INDENT - len(chunk))
-        terminal.line(f"{score}  {terminal.style(key, 'bold')}{chunk}")
+        within = f", page {hit['page']}" if hit.get("page") else ""
+        within += f", chunk {hit['chunk']}" if hit["chunk"] else ""
+        name = terminal.cut(one_line(str(hit.get("path") or hit["key"])), terminal.width - _HIT_INDENT - len(within))
+        terminal.line(f"{score}  {terminal.style(name, 'bold')}{within}")
         headings, text = hit.get("headings"), hit["text"]
         if headings:
             terminal.line(terminal.cut(" " * _HIT_INDENT + one_line(" > ".join(headings)), terminal.width))

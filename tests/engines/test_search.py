@@ -69,6 +69,9 @@ class Catalog:
     def index(self, name: str) -> IndexRecord | None:
         return self.records.get(name)
 
+    def table(self, name: str) -> None:
+        return None
+
     def objects(self, kind: str) -> Mapping[str, SimpleNamespace]:
         return {f"{kind}/{name}": SimpleNamespace(index=record) for name, record in self.records.items()}
 

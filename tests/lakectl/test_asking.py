@@ -324,6 +324,14 @@ def test_details_of_the_daemon_here_are_read_from_its_bucket(daemon: Daemon, lak
     assert {path for path, _ in daemon.asked} == {"/status"}
 
 
+def test_a_hit_of_a_document_says_where_it_is_opened(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    hit = {"key": "3f0a:2", "chunk": 4, "text": "Terms.", "score": 0.5, "path": "handbook/terms.pdf", "page": 3}
+    daemon.answers["/search"] = {**HITS, "hits": [hit]}
+    said = lakectl("--url", daemon.url, "search", "resumes", "java").out
+    assert "handbook/terms.pdf, page 3, chunk 4" in said
+    assert "3f0a" not in said
+
+
 def test_a_hit_under_headings_says_which_and_shows_the_text_below_them(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
     hit = {"key": "guide.md", "chunk": 3, "text": "# Guide\n## Install\n\nRun it.", "score": 0.5, "headings": ["Guide", "Install"]}
     daemon.answers["/search"] = {**HITS, "hits": [hit]}

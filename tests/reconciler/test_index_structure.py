@@ -54,7 +54,11 @@ def test_documents_are_found_by_section_and_tails_are_cut_alike(bench: Bench) ->
     bench.write("data/x/other.md", "# Garden\n\nTomatoes and beans.\n\n# Cellar\n\nWine.\n")
     assert bench.settle()["Index/i"].message == "the recommended flat build serves 6 chunks of 3 rows"
     assert best(bench, "tomatoes and beans").headings == ("Garden",)
-    assert document(search(bench, "tomatoes"))["hits"][0]["headings"] == ("Garden",)
+    told = document(search(bench, "tomatoes"))["hits"][0]
+    assert (told["headings"], told["path"]) == (("Garden",), "data/x/other.md")
+    (bench.folder / "data/x/other.md").rename(bench.folder / "data/x/garden.md")
+    bench.settle()
+    assert best(bench, "tomatoes and beans").path == "data/x/garden.md"
 
 
 def test_a_column_of_html_is_read_as_well_and_a_readme_with_some_stays_markdown(bench: Bench) -> None:

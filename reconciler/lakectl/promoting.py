@@ -23,7 +23,7 @@ def add_options(parser: Parser, *, generation: str) -> None:
 
 
 def run(args: argparse.Namespace, session: Session, verb: str, model: str | None = None, *, auto: bool = False) -> int:
-    """model: that is to serve, in the place of a generation. auto: nothing is chosen any more. 0 done or stored, 1 refused or failed.
+    """model: that is to serve, in the place of a generation. auto: nothing is chosen any more. 0 done or queued, 1 refused or failed.
 
     Raises UsageInvalid, GitRefused, ObjectUnknown.
     """

@@ -11,21 +11,25 @@ from reconciler.lakectl.requests import Answer, ask
 from reconciler.lakectl.session import Session
 
 _TIMEOUT = 30.0
-_SIGNS = {"done": ("✔", "+", "green"), "stored": ("◌", "~", "yellow"), "waiting": ("◌", "~", "yellow")}
+_SIGNS = {"done": ("✔", "+", "green"), "queued": ("◌", "~", "yellow"), "waiting": ("◌", "~", "yellow")}
 
 
-def add_request_options(parser: Parser, *, reason: str, timeout: float = _TIMEOUT) -> None:
-    """`reason` is what is noted where none is given, `timeout` how many seconds are waited then."""
+def add_request_options(parser: Parser, *, reason: str, timeout: float = _TIMEOUT, wait: bool = True) -> None:
+    """`reason` is what is noted where none is given, `timeout` how many seconds are waited then. wait: whether `--wait` is among them."""
     parser.add_argument("--reason", metavar="TEXT", default=reason, help="why; kept with the event")
     told = f"{timeout / 3600:.0f}h" if timeout >= 3600 else f"{timeout:.0f}s"
     parser.add_argument(
         "--timeout", metavar="DURATION", type=duration, default=timeout, help=f"wait so long for the answer (default: {told})"
     )
+    if wait:
+        parser.add_argument(
+            "--wait", action="store_true", help="until it is done, though no daemon runs yet; without, what is only queued ends with code 0"
+        )
     add_output(parser)
 
 
 def carry_out(session: Session, args: argparse.Namespace, verb: str, object_: str, payload: Mapping[str, Any] | None = None) -> int:
-    """Leaves the request and tells how it ended: 0 done or stored, 1 refused, failed or not answered in time."""
+    """Leaves the request and tells how it ended: 0 done or queued, 1 refused, failed or not answered in time."""
     return tell(session, args, verb, object_, leave(session, args, verb, object_, payload))
 
 
@@ -36,7 +40,7 @@ def leave(session: Session, args: argparse.Namespace, verb: str, object_: str, p
             f"lakectl {verb} works through the state bucket, not through --url or LAKEHOUSE_URL.",
             remedy="Leave the address out, and run it in the repository.",
         )
-    return ask(session.here(), session, verb, object_, reason=args.reason, payload=payload, wait=args.timeout)
+    return ask(session.here(), session, verb, object_, reason=args.reason, payload=payload, wait=args.timeout, insist=args.wait)
 
 
 def tell(session: Session, args: argparse.Namespace, verb: str, object_: str, answer: Answer) -> int:
@@ -53,4 +57,4 @@ def tell(session: Session, args: argparse.Namespace, verb: str, object_: str, an
         terminal.line(f"{terminal.style(terminal.mark(fancy, plain), color)}  {first[3:]}")
         for line in rest:
             terminal.line(line)
-    return 0 if answer.outcome in ("done", "stored") else 1
+    return 0 if answer.outcome in ("done", "queued") else 1

@@ -31,7 +31,7 @@ _CLOCKS_AGREE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a request ended: outcome is done, refused, failed, `waiting` (not answered in time) or `stored` (nobody is there to answer)."""
+    """How a request ended: outcome is done, refused, failed, `waiting` (not answered in time) or `queued` (nobody is there to answer)."""
 
     id: str
     outcome: str
@@ -39,9 +39,20 @@ class Answer:
 
 
 def ask(
-    here: Here, session: Session, verb: str, object_: str, *, reason: str, payload: Mapping[str, Any] | None = None, wait: float
+    here: Here,
+    session: Session,
+    verb: str,
+    object_: str,
+    *,
+    reason: str,
+    payload: Mapping[str, Any] | None = None,
+    wait: float,
+    insist: bool = False,
 ) -> Answer:
-    """Submits, pokes, waits at most `wait` seconds. Raises NoLakehouse, RequestInvalid, state errors."""
+    """Submits, pokes, waits at most `wait` seconds; not at all where nobody is there to answer, unless with `insist`.
+
+    Raises NoLakehouse, RequestInvalid, state errors.
+    """
     lake = require_lake(here, session.clock)
     request = Request(
         id=Ulids(session.clock)(),
@@ -53,10 +64,14 @@ def ask(
         at=iso(session.clock()),
     )
     RequestQueue(lake.store).submit(request)
-    if not _is_reconciled(lake, session.clock):
-        return Answer(request.id, "stored", "nobody is reconciling now; the next daemon carries it out")
+    if not insist and not _is_reconciled(lake, session.clock):
+        return _queued(request.id, "nobody is reconciling now")
     poke(here)
-    return _answer(lake, request.id, session.clock, time.monotonic() + wait)
+    return _answer(lake, request.id, session.clock, time.monotonic() + wait, insist=insist)
+
+
+def _queued(request: str, why: str) -> Answer:
+    return Answer(request, "queued", f"queued, not done: {why}; the next daemon or `lakectl apply` carries it out")
 
 
 def _is_reconciled(lake: Lake, clock: Callable[[], datetime]) -> bool:
@@ -85,7 +100,7 @@ def poke(here: Here) -> bool:
     return False
 
 
-def _answer(lake: Lake, request: str, clock: Callable[[], datetime], deadline: float) -> Answer:
+def _answer(lake: Lake, request: str, clock: Callable[[], datetime], deadline: float, *, insist: bool) -> Answer:
     pause, since, looked = _LOOK_EVERY, clock() - _CLOCKS_AGREE, time.monotonic()
     while True:
         alive = True
@@ -94,8 +109,8 @@ def _answer(lake: Lake, request: str, clock: Callable[[], datetime], deadline: f
         row = next(lake.streams.read("requests", since=since, where={"request": request}), None)
         if row is not None:
             return Answer(request, row["outcome"], row["message"])
-        if not alive:
-            return Answer(request, "stored", "the daemon has ended meanwhile; the next one carries it out")
+        if not alive and not insist:
+            return _queued(request, "the daemon has ended meanwhile")
         if time.monotonic() > deadline:
             return Answer(request, "waiting", "not answered yet; the daemon carries it out when it comes to it")
         time.sleep(pause)

@@ -72,7 +72,7 @@ def test_one_candidate_changes_the_phone_number(tmp_path: Path, daemons: Daemons
     ]
     assert offline("SELECT count(*) AS n FROM system.versions WHERE dataset = 'candidates'") == [{"n": latest}]
     code, stored = lakectl(repository, "row", "set", "candidates", "CAND-001", "phone=", "--reason", "wrong number")
-    assert (code, stored["outcome"]) == (0, "stored")
+    assert (code, stored["outcome"]) == (0, "queued")
     assert lakectl(repository, "apply")[0] == 0
     assert offline("SELECT phone FROM candidates") == [{"phone": None}]
     assert (missing(repository.lake), unreferred(repository.lake)) == ([], [])

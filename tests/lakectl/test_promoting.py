@@ -114,4 +114,4 @@ def test_a_request_is_kept_for_the_next_daemon(made: Path, lakectl: Lakectl) -> 
     commit(made, INDEX)
     assert lakectl("apply").code == 0
     said = lakectl("rollback", "about")
-    assert (said.code, "the next daemon carries it out" in said.out) == (0, True), said.all
+    assert (said.code, "queued, not done: nobody is reconciling now" in said.out) == (0, True), said.all

@@ -72,7 +72,7 @@ def test_the_answer_for_programs(alive: Lakehouse, answering: Answering) -> None
 def test_without_a_daemon_it_is_kept_for_the_next_one(dead: Lakehouse) -> None:
     said = dead.call("suspend", "Dataset/candidates", "--reason", "export is being repaired", "--for", "2h")
     assert said.code == 0
-    assert "the next daemon carries it out" in said.out
+    assert "queued, not done: nobody is reconciling now; the next daemon or `lakectl apply` carries it out" in " ".join(said.out.split())
     request = submitted(dead)
     assert (request.verb, request.object, request.reason) == ("suspend", "Dataset/candidates", "export is being repaired")
     assert request.payload == {"until": "2026-03-01T14:00:00.000Z"}
@@ -109,8 +109,20 @@ def test_a_daemon_that_ends_meanwhile_is_noticed(alive: Lakehouse, monkeypatch: 
     lives = iter([True, True, False])
     monkeypatch.setattr(asking, "is_alive", lambda heartbeat, now: next(lives))
     said = alive.call("reconcile", "-o", "json")
-    assert (said.code, said.document["outcome"]) == (0, "stored")
-    assert said.document["message"] == "the daemon has ended meanwhile; the next one carries it out"
+    assert (said.code, said.document["outcome"]) == (0, "queued")
+    assert said.document["message"] == "queued, not done: the daemon has ended meanwhile; the next daemon or `lakectl apply` carries it out"
+
+
+def test_whoever_insists_waits_for_a_daemon_that_comes(dead: Lakehouse, answering: Answering) -> None:
+    answering("done", "suspended")
+    said = dead.call("suspend", "Dataset/candidates", "--reason", "r", "--wait", "-o", "json")
+    assert (said.code, said.document["outcome"]) == (0, "done")
+
+
+@pytest.mark.parametrize("words", [["resume", "Dataset/candidates"], ["reconcile", "Dataset/candidates"]])
+def test_and_nobody_coming_is_no_success(dead: Lakehouse, words: list[str]) -> None:
+    said = dead.call(*words, "--wait", "--timeout", "0", "-o", "json")
+    assert (said.code, said.document["outcome"]) == (1, "waiting")
 
 
 def test_an_address_is_no_way_to_ask(alive: Lakehouse) -> None:

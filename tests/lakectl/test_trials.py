@@ -139,7 +139,7 @@ def test_a_request_is_left(here: Lakehouse, lakectl: Lakectl) -> None:
     words = ["--engine", "hnsw", "--set", "m=16", "efConstruction=80", "--ef", "40,80,160", "--eval", "e", "--fidelity", "0.5"]
     said = lakectl("trial", "run", "about", *words)
     assert said.code == 1, "nothing is measured yet"
-    assert "the next daemon carries it out" in " ".join(said.out.split())
+    assert "queued, not done: nobody is reconciling now" in " ".join(said.out.split())
     (request,) = here.requests.pending()
     assert (request.verb, request.object) == ("trial-run", "Index/about")
     assert request.payload == {

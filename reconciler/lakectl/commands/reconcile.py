@@ -30,7 +30,7 @@ def options(parser: Parser) -> None:
     parser.add_argument("object", nargs="?", metavar="KIND/NAME", help="the object (default: everything)")
     parser.add_argument("--files", action="store_true", help="read a Dataset's files again, whatever their time and size say")
     parser.add_argument("--wait", action="store_true", help="until the object is Ready after it; --timeout is for each of both")
-    add_request_options(parser, reason="asked for")
+    add_request_options(parser, reason="asked for", wait=False)
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
@@ -43,5 +43,6 @@ def run(args: argparse.Namespace, session: Session) -> int:
     verb, since = "resync" if args.files else "reconcile", iso(session.clock())
     answer = leave(session, args, verb, name)
     if not args.wait or answer.outcome != "done":
-        return tell(session, args, verb, name, answer)
+        code = tell(session, args, verb, name, answer)
+        return 1 if args.wait else code  # nobody came for what is only queued
     return wait_for(argparse.Namespace(state="ready", revision=None, timeout=args.timeout, output=args.output), [name], session, since)

@@ -15,7 +15,7 @@ from the rescue bucket, else made again from its source; where neither has it, t
 Stalled, names the file and the rows lost, and the rest stays readable. What the catalog says of a
 file is corrected by its Parquet footer. --missing takes every dataset that lacks a file. The answer
 comes before the work is done: `lakectl wait` waits for it. Where no daemon runs the request is
-stored, and the next one or `lakectl apply` carries it out.
+queued, and the next one or `lakectl apply` carries it out.
 """
 EXAMPLES = """
 lakectl resync candidates

@@ -25,5 +25,5 @@ def options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    """0 done or stored, 1 refused or failed. Raises UsageInvalid, GitRefused, ObjectUnknown."""
+    """0 done or queued, 1 refused or failed. Raises UsageInvalid, GitRefused, ObjectUnknown."""
     return promoting.run(args, session, "rollback")

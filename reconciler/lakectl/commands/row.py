@@ -16,7 +16,7 @@ JSON array, as hits of searches and system.journal show it, it may be written al
 the key has several columns. A value is text, read by the column's type; COLUMN= without a value sets
 null. A later file that brings the same key takes the row over again, as it does with a
 row of a former file. What would break the dataset's contract is refused. Where no daemon runs the
-request is stored, and the next one or `lakectl apply` carries it out.
+request is queued, and the next one or `lakectl apply` carries it out.
 """
 EXAMPLES = """
 lakectl row set candidates CAND-001 phone=555-0100 --reason "called back"

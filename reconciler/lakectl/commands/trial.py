@@ -17,7 +17,7 @@ an IndexGeneration of the same recipe; with --fidelity a share of the rows is bu
 away. What was measured before is told at once. `lakectl trials INDEX` shows all of it. The answer
 comes when all is measured, with exit code 0. Without a daemon, or where nobody waits so long, it is
 measured later, and the exit code is 1, as for a trial that is refused; `-o json` has the outcome:
-done, stored, waiting, refused or failed.
+done, queued, waiting, refused or failed.
 """
 EXAMPLES = """
 lakectl trial run resumes --engine hnsw --set m=16 --ef 40,80,160
@@ -41,7 +41,7 @@ def options(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    """0 measured; 1 refused, failed, or stored, of which nobody knows the figures yet. Raises UsageInvalid."""
+    """0 measured; 1 refused, failed, or queued, of which nobody knows the figures yet. Raises UsageInvalid."""
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session)
     payload: dict[str, Any] = {"engine": args.engine, "parameters": dict(map(_parameter, args.set)), "fidelity": args.fidelity}
     if args.eval is not None:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if args.ef:
         payload["searches"] = [{_breadth(args.engine): breadth} for breadth in map(_count, args.ef.split(","))]
     answer = leave(session, args, "trial-run", name, payload)
-    return tell(session, args, "trial-run", name, answer) or (1 if answer.outcome == "stored" else 0)
+    return tell(session, args, "trial-run", name, answer) or (1 if answer.outcome == "queued" else 0)
 
 
 def _parameter(text: str) -> tuple[str, int | str]:

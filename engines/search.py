@@ -48,6 +48,7 @@ from engines.permitted import Permits, check_masks, numbered, seen_through
 from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, depth_of, mode_of
 from engines.reading import ANONYMOUS, Decision, IndexName, Reader, TableName, decide
 from engines.search_at import Coverage, Versions, changes, choose, coverage_of, manifest_of, moment_in
+from engines.search_tally import Of, SearchTally
 from engines.serving import Files, Serving, without_tail
 from engines.vectors.chunk_table import Row
 from engines.vectors.engine import Ids, Mask, Vectors
@@ -163,6 +164,8 @@ class SearchService:
         self._builds = OpenBuilds(indexes, files, open_model, clock, room or Room())
         self._judgments = Judgments(files)
         self._places: dict[str, HitPlaces] = {}
+        self._clock = clock
+        self.tally = SearchTally()
         self._recall = recall
         self._current = current
         self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
@@ -173,17 +176,24 @@ class SearchService:
         Raises IndexUnknown, IndexNotServing, SearchInvalid, ModelMismatch, FilterInvalid, QueryInvalid, QueryForbidden where policies mask
         what the index is made of, and what opening a build raises.
         """
+        started = self._clock()
         try:
-            for _ in range(MOST_CHANGES):
-                answer = await self._search(request, reader)
-                now = self._current(reader)  # what is in force once the answer is there decides about it
-                if now is reader or not self._decided_otherwise(request.index, answer.versions, reader, now):
-                    return self._placed(answer, reader)
-                reader = now
-            raise QueryCancelled("Policies change while the index is searched.", remedy="Ask again in a moment.")
+            result = await self._in_force(request, reader)
         except BuildFailed:
             self._builds.forget(request.index)  # its files went from where they were opened: the next search opens them again
             raise
+        self.tally.add(Of(request.index, result.model, result.mode), self._clock() - started)
+        return result
+
+    async def _in_force(self, request: SearchRequest, reader: Reader) -> SearchResult:
+        """The hits under what is in force once they are found."""
+        for _ in range(MOST_CHANGES):
+            answer = await self._search(request, reader)
+            now = self._current(reader)
+            if now is reader or not self._decided_otherwise(request.index, answer.versions, reader, now):
+                return self._placed(answer, reader)
+            reader = now
+        raise QueryCancelled("Policies change while the index is searched.", remedy="Ask again in a moment.")
 
     async def judged(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> Mapping[str, frozenset[str]]:
         """Keys of the rows that somebody judged relevant for the request's text, by EvalSet; none for whoever is no operator, since nobody

@@ -33,7 +33,7 @@ from reconciler.doorbell import doorbell
 from reconciler.driver import Driver
 from reconciler.errors import SettingsInvalid
 from reconciler.footprint import DaemonAddress, remove_daemon, write_daemon
-from reconciler.metrics import watch_loop, watch_recall
+from reconciler.metrics import watch_loop, watch_recall, watch_searches
 from reconciler.opening import Housekeeping, State, open_state, utc_now
 from reconciler.place import Place
 from reconciler.reading import Readers, StatusView, reading
@@ -140,6 +140,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, directory: Director
     registry = CollectorRegistry()
     watch_loop(registry, assembly)
     watch_recall(registry, assembly.recall)
+    watch_searches(registry, readers.searches.searches.tally)
     return ApiParts(
         queries=readers.queries,
         searches=readers.searches,

@@ -1,12 +1,14 @@
 """Figures of the loop and of searches for Prometheus: read from the queue, the executor and the like when scraped."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from engines.live_recall import LiveRecall
+from engines.search_tally import BOUNDS, SearchTally
 from reconciler.assembly import Assembly
 
 
@@ -71,6 +73,28 @@ class RecallCollector(Collector):
         for label, count in counted.items():
             samples.add_metric(label, count)
         yield samples
+
+
+class SearchCollector(Collector):
+    """Searches by what answered them."""
+
+    def __init__(self, tally: SearchTally) -> None:
+        self._tally = tally
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        found = HistogramMetricFamily(
+            "lakehouse_search_seconds", "Time to answer a search, by what answered.", labels=("index", "model", "mode")
+        )
+        for of, times in self._tally.all().items():
+            bounds = [*map(str, BOUNDS), "+Inf"]
+            found.add_metric((of.index, of.model, of.mode), list(zip(bounds, accumulate(times.counts), strict=True)), times.seconds)
+        yield found
+
+
+def watch_searches(registry: CollectorRegistry, tally: SearchTally) -> None:
+    """Adds how long searches took to what is scraped."""
+    registry.register(SearchCollector(tally))
 
 
 def watch_recall(registry: CollectorRegistry, recall: LiveRecall) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from controllers.bucket.plan import place
 from controllers.bucket.rescue import unfit as unfit_rescue
+from engines.sql.policy_sql import fault_alone
 from engines.sql.spec_sql import fault
 from reconciler.blob_cache import BlobCache
 from reconciler.place import Place
@@ -12,6 +13,7 @@ from reconciler.plan import Plan
 from reconciler.world import Desired, World
 from specs.kinds.bucket import BucketSpec
 from specs.kinds.dataset import DatasetSpec
+from specs.kinds.policy import PolicySpec
 from specs.references import order
 from specs.resource import Key
 from specs.suggestions import did_you_mean
@@ -58,7 +60,8 @@ def _unfit_rescues(world: World, data_root: Path) -> tuple[str, ...]:
 
 
 def _unfit_sql(world: World) -> tuple[str, ...]:
-    found = ((dataset.key, fault(dataset.spec_as(DatasetSpec))) for dataset in world.resources("Dataset"))
+    found = [(dataset.key, fault(dataset.spec_as(DatasetSpec))) for dataset in world.resources("Dataset")]
+    found += [(policy.key, fault_alone(policy.spec_as(PolicySpec))) for policy in world.resources("Policy")]
     return tuple(line for key, why in found if why is not None for line in unfit(world.objects[key], why))
 
 

@@ -15,14 +15,17 @@ from datafusion import DataFrame, Expr, SessionConfig, SessionContext
 
 from engines.errors import QueryInvalid
 from engines.files.types import arrow_type
+from engines.policies.compiling import mask_of
 from engines.policies.governed import PolicyRules
 from engines.sql.problems import CATALOG, translate
 from engines.sql.row_checks import FICKLE
-from specs.sql_names import parameters_of
+from specs.kinds.policy import PolicySpec
+from specs.sql_names import parameters_of, words_of
 
 LONGEST = 4_000
 """Characters of one expression: very long ones take seconds to plan."""
 _ROW = "row"
+_OF_SYNTAX = ("ParserError", "TokenizerError", "Invalid function")
 _CLOSED = frozenset({"ScalarSubquery", "Exists", "InSubquery", "AggregateFunction", "WindowFunction", "Wildcard", "Alias"})
 
 
@@ -39,17 +42,42 @@ def fault(rules: PolicyRules, columns: Mapping[str, str]) -> str | None:
     return None
 
 
+def fault_alone(spec: PolicySpec) -> str | None:
+    """As `fault`, without a table: whatever is named is a column, and types say nothing."""
+    told = [("where", rule.where) for rule in spec.rows]
+    for rule in spec.columns:
+        mask = mask_of(rule.mask)
+        told += [("expression", mask.argument)] if mask.kind == "expression" and mask.argument is not None else []
+    found = ((field, _wrong_alone(sql)) for field, sql in told)
+    return next((f"`{field}` {wrong}" for field, wrong in found if wrong is not None), None)
+
+
+@lru_cache(maxsize=1_000)
+def _wrong_alone(sql: str) -> str | None:
+    if len(sql) > LONGEST:
+        return _too_long(sql)
+    names = {word: pa.nulls(0) for found in words_of(sql) for word in (found, found.lower())}
+    row = SessionContext().from_arrow(pa.table({_ROW: pa.nulls(0), **names}))
+    try:
+        _parse(row, sql)
+    except QueryInvalid as invalid:
+        return f"`{sql}` {invalid}"
+    except Exception as error:  # noqa: BLE001 - DataFusion's, of which there is but one kind
+        # what it says of types says nothing here
+        return f"`{sql}` cannot be parsed: {_plain(error)}" if any(sign in str(error) for sign in _OF_SYNTAX) else None
+    return None
+
+
 @lru_cache(maxsize=1_000)
 def _wrong(sql: str, shape: tuple[tuple[str, str], ...], kind: str) -> str | None:
     """kind: our type of the answer; one that it can be cast to, unless it is bool."""
     if len(sql) > LONGEST:
-        return f"has {len(sql):,} characters; {LONGEST:,} are allowed"
+        return _too_long(sql)
     said = f"`{sql}`"
     context = SessionContext(SessionConfig().with_target_partitions(1).with_default_catalog_and_schema(CATALOG, "public"))
     row = context.from_arrow(pa.table({name: pa.array([], arrow_type(type_)) for name, type_ in shape}), _ROW)
     try:
-        for whole in (sql, f"({sql})"):  # by itself, and held by parentheses
-            _walk(row.parse_sql_expr(whole))
+        _parse(row, sql)
         values = dict.fromkeys(parameters_of(sql), pa.scalar(None, pa.string()))
         answer = context.sql(f'SELECT ({sql}) AS answer FROM "{_ROW}"', param_values=values)
         return _of_answer(answer, said, kind)
@@ -59,8 +87,22 @@ def _wrong(sql: str, shape: tuple[tuple[str, str], ...], kind: str) -> str | Non
         problem = translate(error)
         if problem.problem == "unknown-table":
             return f"{said} reads the table `{problem.message}`, and looks beyond the row"
-        told = f"{problem.message.rstrip('.')}. {problem.remedy or ''}".strip().removesuffix(".")
-        return f"{said} cannot be planned: {told}"
+        return f"{said} cannot be planned: {_plain(error)}"
+
+
+def _parse(row: DataFrame, sql: str) -> None:
+    """Raises QueryInvalid, and DataFusion's errors."""
+    for whole in (sql, f"({sql})"):  # by itself, and held by parentheses
+        _walk(row.parse_sql_expr(whole))
+
+
+def _too_long(sql: str) -> str:
+    return f"has {len(sql):,} characters; {LONGEST:,} are allowed"
+
+
+def _plain(error: Exception) -> str:
+    problem = translate(error)
+    return f"{problem.message.rstrip('.')}. {problem.remedy or ''}".strip().removesuffix(".")
 
 
 def _of_answer(answer: DataFrame, said: str, kind: str) -> str | None:

@@ -1,0 +1,76 @@
+"""SQL of policies: whole expressions over a row, with or without its table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engines.policies.compiling import Columns, compiled
+from engines.sql.policy_sql import fault, fault_alone
+from specs.kinds.policy import PolicySpec
+
+COLUMNS = {"id": "int64", "name": "string", "Pay": "decimal(10,2)", "born": "date", "tags": "list<string>", "raw": "binary"}
+
+
+def spec_of(where: str | None = None, expression: str | None = None, column: str = "name") -> PolicySpec:
+    given: dict[str, Any] = {"dataset": "people"}
+    if where is not None:
+        given["rows"] = [{"roles": "r", "where": where}]
+    if expression is not None:
+        given["columns"] = [{"columns": column, "mask": {"expression": expression}}]
+    return PolicySpec.model_validate(given)
+
+
+def told(spec: PolicySpec) -> str | None:
+    return fault(compiled("p", spec, Columns(COLUMNS)), COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["true", "name = $who", "id = cast($team AS bigint)", '"Pay" > 10', "array_has(tags, $tag)", "born > date '2000-01-01'", "name ~ '^a'"],
+)
+def test_conditions(where: str) -> None:
+    assert told(spec_of(where)) is None
+    assert fault_alone(spec_of(where)) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "column"),
+    [("upper(name)", "name"), ("id", "name"), ("0", "Pay"), ("'2000-01-01'", "born"), ("make_array($role)", "tags"), ("NULL", "raw")],
+)
+def test_expressions_of_what_the_column_can_hold(expression: str, column: str) -> None:
+    assert told(spec_of(None, expression, column)) is None
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("true) OR (true", "cannot be parsed"),
+        ("true -- and", "cannot be parsed"),
+        ("name =", "cannot be parsed"),
+        ("true AS c", "looks beyond the row"),
+        ("id IN (1, 2); SELECT 1", "cannot be parsed"),
+        ("sum(id) > 1", "looks beyond the row"),
+        ("now() > born", "answers differently each time"),
+        ("nobody(name)", "cannot be parsed"),
+        ("1 = " + "1 + " * 2_000 + "1", "4,000 are allowed"),
+    ],
+)
+def test_what_can_be_no_condition(where: str, said: str) -> None:
+    found = fault_alone(spec_of(where))
+    assert found is not None
+    assert said in found
+    assert found.startswith("`where` ")
+    assert told(spec_of(where)) is not None
+
+
+@pytest.mark.parametrize("where", ["name", "nobody = 1", "id IN (SELECT id FROM people)", "name > born AND id > 'x'"])
+def test_what_only_the_table_tells(where: str) -> None:
+    assert told(spec_of(where)) is not None
+
+
+def test_an_expression_of_another_kind() -> None:
+    found = told(spec_of(None, "make_array(1)", "born"))
+    assert found is not None
+    assert found.startswith("`expression` `make_array(1)` cannot be planned")

@@ -145,12 +145,13 @@ class Heads:
                 found[path.stem] = _link(orjson.loads(path.read_bytes()))
         return found
 
-    def stored(self, stream: str) -> Head:
-        """Those of the bucket."""
+    def stored(self, stream: str) -> tuple[Head, tuple[str, ...]]:
+        """Those of the bucket, and the keys of those that are there and say nothing."""
         found = {}
         for info in list(self._store.list(f"{PREFIX}{stream}/")):
-            found[info.key.rpartition("/")[2].removesuffix(".json")] = _get(self._store, info.key)
-        return found
+            found[info.key] = _get(self._store, info.key)
+        head = {key.rpartition("/")[2].removesuffix(".json"): link for key, link in found.items()}
+        return head, tuple(key for key, link in found.items() if not link.number)
 
     def begins(self, stream: str) -> Head:
         """The last link of each writer that retention removed."""

@@ -65,13 +65,13 @@ class Verdict:
 
 def verify(streams: Streams, stream: str, given: Head | None = None) -> Verdict:
     """Reads all of the stream. given: a head that was stored elsewhere. Blocking. Raises what reading raises, but for damage."""
-    heads: list[tuple[str, Head]] = [
-        ("the head on this machine", streams.heads.local(stream)),
-        ("the bucket", streams.heads.stored(stream)),
-    ]
+    stored, unread = streams.heads.stored(stream)
+    heads: list[tuple[str, Head]] = [("the head on this machine", streams.heads.local(stream)), ("the bucket", stored)]
     if given is not None:
         heads.append(("the head that was given", given))
     check = _Check(streams.heads.begins(stream), heads)
+    for key in unread:
+        check.damaged(key, "it is no head: what was cut off of its writer does not show")
     previous = _Row("", b"", "")
     for row in cast(Iterator[_Row], reading.every(_months(streams, stream, check), Span(), newest_first=False)):
         if row[:2] != previous[:2]:

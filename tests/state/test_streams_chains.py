@@ -233,13 +233,76 @@ class TestTampering:
         assert stored.findings() == [("removed", 1), ("removed", 3)]
 
 
+class TestTamperingWithAWriteAheadFile:
+    """While its process lives, and nothing of it is in the bucket yet. Lines end in the record's JSON, after a checksum of it."""
+
+    @pytest.fixture
+    def file(self, machine: Machine) -> Path:
+        machine.read(10)
+        machine.streams.sync()
+        (path,) = machine.folder.glob("wal/*.wal")
+        return path
+
+    def rewrite(self, path: Path, change: Callable[[list[bytes]], list[bytes]], *, checksums: bool = True) -> None:
+        lines = change(path.read_bytes().splitlines())
+        fields = [line.split(b"\t", 3) for line in lines]
+        if checksums:
+            fields = [[stream, id_, b"%08x" % crc32(json), json] for stream, id_, _, json in fields]
+        path.write_bytes(b"".join(b"\t".join(parts) + b"\n" for parts in fields))
+
+    def test_an_edit(self, machine: Machine, file: Path) -> None:
+        self.rewrite(file, lambda lines: [line.replace(b'"rows":4', b'"rows":0') for line in lines])
+        (found,) = machine.full()
+        assert (found.fault, found.number) == ("edited", 5)
+        assert file.stem in str(found.key)
+
+    def test_an_edit_that_forgot_the_checksum(self, machine: Machine, file: Path) -> None:
+        self.rewrite(file, lambda lines: [line.replace(b'"rows":4', b'"rows":0') for line in lines], checksums=False)
+        (found,) = machine.full()
+        assert (found.fault, found.number) == ("removed", 5)
+        assert file.stem in str(found.key)
+
+    def test_a_row_that_was_removed(self, machine: Machine, file: Path) -> None:
+        self.rewrite(file, lambda lines: lines[:2] + lines[3:])
+        assert machine.findings() == [("removed", 3)]
+
+    def test_what_was_cut_off(self, machine: Machine, file: Path) -> None:
+        os.truncate(file, file.stat().st_size // 2)
+        (found,) = machine.full()
+        assert found.fault == "cut off"
+        assert "says the head on this machine" in found.message
+
+
+class TestTamperingWithHeads:
+    @pytest.fixture
+    def head(self, stored: Machine) -> Path:
+        """In the bucket. That of this machine is older, as after a crash."""
+        (path,) = stored.folder.glob("lake/chains/audit/*.json")
+        return path
+
+    def test_one_that_says_more(self, stored: Machine, head: Path) -> None:
+        head.write_bytes(orjson.dumps(orjson.loads(head.read_bytes()) | {"number": 12}))
+        assert stored.findings() == [("cut off", 11)]
+
+    def test_one_of_another_hash(self, stored: Machine, head: Path) -> None:
+        head.write_bytes(orjson.dumps(orjson.loads(head.read_bytes()) | {"hash": "0" * 64}))
+        (found,) = stored.full()
+        assert (found.fault, found.number) == ("edited", 10)
+        assert "another hash than the bucket says" in found.message
+
+    def test_one_that_is_none(self, stored: Machine, head: Path) -> None:
+        head.write_bytes(b"")
+        (found,) = stored.full()
+        assert (found.fault, found.key) == ("damaged", f"chains/audit/{head.name}")
+
+
 class TestNoTampering:
     def test_adoption_by_another_process(self, machine: Machine) -> None:
         machine.read(3)
         machine.streams._wal.close()
         machine.process().adopt()
         assert machine.findings() == []
-        (head,) = machine.process().heads.stored("audit").values()
+        (head,) = machine.process().heads.stored("audit")[0].values()
         assert head.number == 3
 
     def test_a_crash_between_append_and_head(self, machine: Machine) -> None:
@@ -248,7 +311,7 @@ class TestNoTampering:
         machine.read(2)
         machine.streams._wal.close()
         assert machine.findings() == []
-        (head,) = machine.process().heads.stored("audit").values()
+        (head,) = machine.process().heads.stored("audit")[0].values()
         assert head.number == 3
 
     def test_a_disk_that_was_full_begins_a_new_chain(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

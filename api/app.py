@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from api import (
+    access,
     datasets,
     embedding_cache,
     events,
@@ -80,7 +81,7 @@ def build_app(parts: Parts) -> web.Application:
         metrics.RequestMetrics(parts.registry).middleware(),
         problems,
         bounded(parts.limits),
-        guard(Listener(parts.listen_host, parts.daemon.listen, parts.hosts), parts.directory, parts.buckets.configs),
+        guard(Listener(parts.listen_host, parts.daemon.listen, parts.hosts), parts.directory, parts.buckets.configs, parts.audit),
     ]
     app = web.Application(middlewares=middlewares, client_max_size=parts.limits.body_bytes)
     threads = RequestThreads()
@@ -113,6 +114,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *storage.endpoints(parts.buckets, threads.storage),
         *notifications.endpoints(parts.notified, bucket_names),
         *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),
+        *access.endpoints(parts.events, parts.limits.page, threads.storage),
         *objects.endpoints(parts.objects, parts.audit, threads.storage),
         *policies.endpoints(parts.access, parts.queries, threads.storage),
         *health.endpoints(parts.missing),

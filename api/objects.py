@@ -1,7 +1,8 @@
 """GET /storage/buckets/{bucket}/objects/{key}: an object's bytes as they lie in its bucket, whole or a range of them.
 
-A piece is sent before the next one is read, so that memory does not grow with the object. A failure on the way cuts the connection:
-fewer bytes than were promised are no answer. Only for readers who may see all of a bucket: an object knows no rows.
+A piece is sent before the next one is read, so that memory does not grow with the object; the first one after its row in the audit is
+durable. A failure on the way cuts the connection: fewer bytes than were promised are no answer. Only for readers who may see all of a
+bucket: an object knows no rows.
 It refuses to know what an object means. Next: `state/reader.py`, which asks the rescue bucket where there is one.
 """
 
@@ -49,9 +50,9 @@ class ObjectRoute:
     threads: Threads
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Raises BucketNotFound, ObjectNotFound, KeyRefused, RangeInvalid, ReadRefused, and what the store raises."""
+        """Raises BucketNotFound, ObjectNotFound, KeyRefused, RangeInvalid, ReadRefused, AuditUnavailable, and what the store raises."""
         bucket, key = request.match_info["bucket"], request.match_info["key"]
-        with self.audit.access("object", request[READER], refusals=(ApiError,), bucket=bucket, key=key) as access:
+        async with self.audit.access("object", request[READER], refusals=(ApiError,), bucket=bucket, key=key) as access:
             return await self._checked(request, bucket, key, access)
 
     async def _checked(self, request: web.Request, bucket: str, key: str, access: Access) -> web.StreamResponse:
@@ -82,7 +83,6 @@ class ObjectRoute:
             response.headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{info.size}"
         if request.method == "HEAD":
             response.content_type = OCTETS
-            await response.prepare(request)
             return response
         # what its own bucket could not tell, it is not asked for once more
         opened, other = await self.threads.run(lambda _: self.objects.open(rescue or bucket, key, start, length if part else None))
@@ -96,6 +96,11 @@ class ObjectRoute:
         response.content_type = OCTETS
         try:
             first = await self.threads.run(lambda _: next(opened.pieces, b""))  # what fails here is told by a problem document
+            if len(first) == response.content_length:
+                access.bytes = len(first)
+                await access.end()
+            else:
+                await access.begin()
             await response.prepare(request)
             await self._pass_on(request, response, first, opened, access)
         finally:

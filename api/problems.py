@@ -72,6 +72,7 @@ STATUSES: Mapping[type[LakehouseError], int] = {
     engine.SearchInvalid: 400,
     engine.ModelMismatch: 422,
     engine.ModelUnavailable: 503,
+    engine.AuditUnavailable: 503,
     engine.EngineUnsupported: 501,
 }
 """The status of each branch of the error trees; what is not listed has that of its parent."""

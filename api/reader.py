@@ -19,7 +19,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from api.errors import BucketNotFound, DatasetUnknown, HostRefused, ReadRefused
-from engines.errors import IndexUnknown, TableUnknown
+from engines.audit import Audit
+from engines.errors import IndexUnknown, ReaderRefused, TableUnknown
 from engines.reading import Action, Binding, BucketName, Readable, Reader, decide
 from state.tokens import PROFILE_HEADER
 
@@ -106,8 +107,11 @@ def _header(request: web.Request, name: str) -> str | None:
     return ", ".join(given) if given else None
 
 
-def guard(listener: Listener, directory: Directory, buckets: Callable[[], Container[str]]) -> Middleware:
-    """A middleware that refuses foreign hosts and origins, then puts the request's reader under READER. buckets: those there are now."""
+def guard(listener: Listener, directory: Directory, buckets: Callable[[], Container[str]], audit: Audit) -> Middleware:
+    """A middleware that refuses foreign hosts and origins, then puts the request's reader under READER. buckets: those there are now.
+
+    audit: where those are noted who are let in as nobody.
+    """
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -117,7 +121,13 @@ def guard(listener: Listener, directory: Directory, buckets: Callable[[], Contai
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != authority:
             raise HostRefused(f"A page of {origin} may not read from {authority}.", remedy="Ask from a program, without an Origin header.")
-        reader = request[READER] = authenticate(request, directory, buckets)
+        try:
+            reader = request[READER] = authenticate(request, directory, buckets)
+        except ReaderRefused as error:
+            resource = request.match_info.route.resource
+            asked = {"method": request.method, "route": None if resource is None else resource.canonical}
+            await audit.refused("request", NOBODY, error, detail=asked)
+            raise
         try:
             return await handler(request)
         except _UNSEEN as error:

@@ -1,158 +1,247 @@
-"""The audit: one row of the stream `audit` for every read, whoever answers it, a daemon or an offline `lakectl`, and however it ends.
+"""The audit: a row of the stream `audit` for every read, whoever answers it, a daemon or an offline `lakectl`, and however it ends.
 
-A row is appended without a wait for the disk, and is durable within a second; a read fails for no audit. Who may read is not decided here
-(`reading.py`), what a row holds is declared in `state/streams/schemas.py`: values of parameters and results are not in it.
+A row is durable before its answer is given; where it cannot be, there is no answer (AuditUnavailable), not even that a read was refused.
+What is given piece by piece has a row before its first piece (`begin`), of outcome `begun`, and one at its end whose `request` names that.
+Whoever was cancelled gets no answer, so nobody waits for that row.
+
+Requests on an event loop share syncs and wait for none (`async with`); a command waits (`with`). What a row holds is declared in
+`state/streams/schemas.py`: no value of data, parameter or result is in it, nor a token. Who may read is not decided here (`reading.py`).
+Next: `audited.py`, which fills rows of queries and searches in.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
-from engines.at import PRESENT, At
 from engines.errors import (
+    AuditUnavailable,
     EngineUnsupported,
     IndexUnknown,
     QueryForbidden,
     QueryInvalid,
     QueryTooLarge,
+    ReaderRefused,
     SearchInvalid,
     TableUnknown,
     VersionUnknown,
 )
-from engines.judgments import Query
-from engines.reading import ANONYMOUS, Reader
-from engines.search import SearchRequest, SearchResult, SearchService
-from engines.sql.service import QueryResult, QueryService
+from engines.reading import Decision, Reader
 from specs.errors import LakehouseError
 from state.errors import StateError
+from state.streams.committer import Committer, Log, Written
 
 STREAM = "audit"
 NOBODY = "anonymous"
-LONGEST_STATEMENT = 16_384
-"""Characters; what is longer is cut."""
+EVERY_COLUMN = ("*",)
+"""Of a table of which nobody knows which columns were read."""
 
-Read: TypeAlias = Literal["query", "search", "object", "export", "diff", "replay"]
+Action: TypeAlias = Literal["query", "search", "object", "export", "diff", "replay", "model", "request"]
+"""request: one that was refused before anybody looked at what it asks for."""
+Outcome: TypeAlias = Literal["begun", "done", "refused", "failed", "cancelled"]
 
 REFUSALS: tuple[type[LakehouseError], ...] = (
     QueryForbidden, QueryInvalid, QueryTooLarge, TableUnknown, VersionUnknown, IndexUnknown, SearchInvalid,
-    EngineUnsupported,
+    EngineUnsupported, ReaderRefused,
 )  # fmt: skip
 """What is the fault of whoever asks; any other error is a failure of ours."""
 
 _log = logging.getLogger(__name__)
 
 
-class Journal(Protocol):
+class Journal(Log, Protocol):
     """Streams, for appending."""
 
-    def append_lazy(self, stream: str, event: Mapping[str, Any]) -> str:
-        """Returns at once. Raises StateError."""
+    def append(self, stream: str, event: Mapping[str, Any]) -> str:
+        """The event's id, once it is durable. Raises StateError."""
 
 
 @dataclass(slots=True)
-class Access:
-    """What is known of one read so far; whoever answers fills it in. error: why it ended, where it raises nothing."""
+class Facts:
+    """What is known of one read so far; whoever answers fills it in.
 
+    statement: without values. columns: read, by table; columns_known: whether that is all. decisions: what was shown of each table.
+    error: why it ended, where it raises nothing. detail: what has no column.
+    """
+
+    statement: str | None = None
     tables: Sequence[str] | None = None
+    columns: Mapping[str, Sequence[str]] | None = None
+    columns_known: bool | None = None
+    decisions: Mapping[str, Decision] | None = None
     versions: Mapping[str, int] | None = None
     rows: int | None = None
     bytes: int | None = None
+    model: str | None = None
+    generation: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
     error: LakehouseError | None = None
+    detail: Mapping[str, Any] | None = None
+
+    def known(self) -> dict[str, Any]:
+        """As columns of the stream; None for what is not known."""
+        shown = self.decisions or {}
+        filters = {table: decision.row_filter for table, decision in shown.items() if decision.row_filter is not None}
+        masks = {table: {column: mask.kind for column, mask in one.masks.items()} for table, one in shown.items() if one.masks}
+        policies = {table: decision.policies for table, decision in shown.items() if decision.policies}
+        columns = None if self.columns is None else {table: list(names) for table, names in self.columns.items()}
+        return {
+            "statement": self.statement, "tables": self.tables, "columns": columns, "filters": filters or None, "masks": masks or None,
+            "versions": self.versions, "rows": self.rows, "bytes": self.bytes, "model": self.model, "detail": self.detail,
+            "policies": policies or None, "columns_known": self.columns_known, "generation": self.generation,
+            "tokens_in": self.tokens_in, "tokens_out": self.tokens_out,
+        }  # fmt: skip
 
 
 class Audit:
-    """Writes the rows. Thread-safe; costs some microseconds a read."""
+    """Writes the rows. One event loop at a time uses it, and any thread; some tens of microseconds a read, and a sync that many share."""
 
     def __init__(self, journal: Journal, clock: Callable[[], float] = time.perf_counter) -> None:
         """clock: seconds."""
         self._journal = journal
-        self._clock = clock
+        self.clock = clock
+        self._committer = Committer(journal)
 
-    @contextmanager
-    def access(
-        self, action: Read, reader: Reader, *, refusals: tuple[type[LakehouseError], ...] = REFUSALS, **asked: Any
-    ) -> Iterator[Access]:
-        """One read, from here to the end of the block, by value or error. asked: further columns; refusals: what is not our failure."""
-        begun, access = self._clock(), Access()
-        outcome, reason = "done", None
+    def access(self, action: Action, reader: Reader, *, refusals: tuple[type[LakehouseError], ...] = REFUSALS, **asked: Any) -> Access:
+        """One read, from the beginning of the block to its end, by value or error. asked: columns that are known before.
+
+        refusals: what is not our failure. The block's end raises AuditUnavailable, in the place of its own error if there is one.
+        """
+        return Access(self, _who(action, reader), refusals, asked)
+
+    async def refused(self, action: Action, reader: Reader, error: LakehouseError, **asked: Any) -> None:
+        """A read that ended before it began; on the disk at the end. Raises AuditUnavailable."""
+        await self.durable({**_who(action, reader), **asked, "outcome": "refused", "reason": error.slug})
+
+    async def durable(self, row: Mapping[str, Any]) -> str:
+        """The id of a row that is on the disk; the event loop goes on meanwhile. Raises AuditUnavailable."""
+        id_, written = self._append(row)
+        fault = await written
+        if fault is not None:
+            raise _unavailable(fault) from fault
+        return id_
+
+    def durable_blocking(self, row: Mapping[str, Any]) -> str:
+        """As `durable`, in a thread or a command."""
         try:
-            yield access
-            if access.error is not None:
-                outcome, reason = "failed", access.error.slug
-        except LakehouseError as error:
-            outcome, reason = ("refused" if isinstance(error, refusals) else "failed"), error.slug
-            raise
-        except Exception:
-            outcome, reason = "failed", "internal-error"
-            raise
-        except BaseException:
-            outcome, reason = "cancelled", None
-            raise
-        finally:
-            took = round((self._clock() - begun) * 1000, 3)
-            facts = {"tables": access.tables, "versions": access.versions, "rows": access.rows, "bytes": access.bytes}
-            self._write(action, reader, {**asked, **facts, "duration_ms": took, "outcome": outcome, "reason": reason})
+            return self._journal.append(STREAM, _plain(row))
+        except StateError as fault:
+            raise _unavailable(fault) from fault
 
-    def _write(self, action: Read, reader: Reader, facts: Mapping[str, Any]) -> None:
-        who = {"reader": reader.token or NOBODY, "profile": reader.profile, "role": reader.role, "action": action}
-        row = who | ({"bucket": reader.bucket} if reader.bucket is not None else {}) | dict(facts)
+    def later(self, row: Mapping[str, Any]) -> None:
+        """A row that nobody waits for. Raises AuditUnavailable for one that is none."""
+        self._append(row)
+
+    def close(self) -> None:
+        """Waits for rows that nobody waits for. Blocking."""
+        self._committer.close()
+
+    def _append(self, row: Mapping[str, Any]) -> tuple[str, Written]:
         try:
-            self._journal.append_lazy(STREAM, {name: value for name, value in row.items() if value is not None})
-        except StateError as error:
-            _log.warning("a %s of %s is not in the audit: %s", action, who["reader"], error.explain())
+            return self._committer.append(STREAM, _plain(row))
+        except StateError as fault:
+            raise _unavailable(fault) from fault
 
 
-@dataclass(frozen=True, slots=True)
-class AuditedQueries:
-    """Queries that leave a row each. Otherwise as `QueryService`."""
+class Access(Facts):
+    """One read: a context manager, on an event loop or blocking, that takes what becomes known of it."""
 
-    queries: QueryService
-    audit: Audit
+    def __init__(self, audit: Audit, who: Mapping[str, Any], refusals: tuple[type[LakehouseError], ...], asked: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._audit = audit
+        self._who = who
+        self._refusals = refusals
+        self._asked = asked
+        self._since = 0.0
+        self._first: str | None = None
+        self._ended = False
 
-    async def run(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | None = None,
-        reader: Reader = ANONYMOUS,
-        *,
-        at: At = PRESENT,
-        max_rows: int | None = None,
-    ) -> QueryResult:
-        """See `QueryService.run`."""
-        with self.audit.access("query", reader, statement=sql[:LONGEST_STATEMENT]) as access:
-            result = await self.queries.run(sql, params, reader, at=at, max_rows=max_rows)
-            access.tables, access.versions = result.tables, result.versions
-            access.rows, access.bytes = result.count, len(result.ipc)
-            return result
+    async def begin(self) -> None:
+        """Before the first piece of what is given in pieces. Raises AuditUnavailable."""
+        self._first = await self._audit.durable(self._row("begun", None))
+
+    def begin_blocking(self) -> None:
+        """As `begin`, for a command."""
+        self._first = self._audit.durable_blocking(self._row("begun", None))
+
+    async def end(self) -> None:
+        """Before all of it is given inside the block, which then writes nothing more. Raises AuditUnavailable."""
+        await self._audit.durable(self._row("done", None))
+        self._ended = True
+
+    async def __aenter__(self) -> Self:
+        self._since = self._audit.clock()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._ended:
+            return
+        row = self._row(*self._ending(error))
+        try:
+            if row["outcome"] == "cancelled":
+                self._audit.later(row)
+            else:
+                await self._audit.durable(row)
+        except AuditUnavailable as unwritten:
+            self._unwritten(unwritten, error)
+
+    def __enter__(self) -> Self:
+        self._since = self._audit.clock()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._audit.durable_blocking(self._row(*self._ending(error)))
+        except AuditUnavailable as unwritten:
+            self._unwritten(unwritten, error)
+
+    def _ending(self, error: BaseException | None) -> tuple[Outcome, str | None]:
+        """How it ended, and why."""
+        match error or self.error:
+            case None:
+                return "done", None
+            case LakehouseError() as fault:
+                return "refused" if error is fault and isinstance(fault, self._refusals) else "failed", fault.slug
+            case Exception():
+                return "failed", "internal-error"
+            case _:
+                return "cancelled", None
+
+    def _row(self, outcome: Outcome, reason: str | None) -> dict[str, Any]:
+        took = round((self._audit.clock() - self._since) * 1000, 3)
+        ending = {"duration_ms": took, "outcome": outcome, "reason": reason, "request": self._first}
+        row: dict[str, Any] = {}
+        for facts in (self._who, self._asked, self.known(), ending):
+            row |= {name: value for name, value in facts.items() if value is not None}
+        return row
+
+    def _unwritten(self, unwritten: AuditUnavailable, error: BaseException | None) -> None:
+        """Where the first row is on the disk, pieces were given, and this one tells only how many."""
+        if self._first is None and isinstance(error, Exception | None):
+            raise unwritten from unwritten.__cause__
+        _log.warning("%s by %s: how it ended is not in the audit: %s", self._who["action"], self._who["reader"], unwritten)
 
 
-@dataclass(frozen=True, slots=True)
-class AuditedSearches:
-    """Searches that leave a row each. Otherwise as `SearchService`."""
+def _who(action: Action, reader: Reader) -> dict[str, Any]:
+    return {
+        "reader": reader.token or NOBODY, "profile": reader.profile, "role": reader.role, "action": action, "bucket": reader.bucket,
+    }  # fmt: skip
 
-    searches: SearchService
-    audit: Audit
 
-    async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
-        """See `SearchService.search`."""
-        text = request.text[:LONGEST_STATEMENT] if request.text is not None else None
-        filters = [request.filter] if request.filter is not None else None
-        asked, model = {"index": request.index, "k": request.k}, request.version or request.model
-        with self.audit.access("search", reader, statement=text, filters=filters, model=model, detail=asked) as access:
-            result = await self.searches.search(request, reader)
-            access.tables, access.versions = tuple(result.versions), result.versions
-            access.rows = len(result.hits)
-            return result
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is null; bytes that are no text stand in texts as lone surrogates, which no JSON can hold: escaped."""
+    return {name: _utf8(value) if isinstance(value, str) else value for name, value in row.items() if value is not None}
 
-    async def queries(self, index: str, eval_set: str, reader: Reader = ANONYMOUS) -> Mapping[Query, frozenset[str]]:
-        """See `SearchService.queries`: each is a search of its own by then."""
-        return await self.searches.queries(index, eval_set, reader)
 
-    async def judged(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> Mapping[str, frozenset[str]]:
-        """See `SearchService.judged`: nothing of the dataset is read but what the search of this request reads."""
-        return await self.searches.judged(request, reader)
+def _utf8(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _unavailable(fault: StateError) -> AuditUnavailable:
+    remedy = "Make room on the disk of `.lakehouse/`, and see that it can be written; nothing is answered that leaves no trace."
+    return AuditUnavailable(f"There is no answer, since its row in the audit cannot be written ({fault.slug}).", remedy=remedy)

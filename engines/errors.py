@@ -33,6 +33,7 @@
     ├── ModelUnavailable         an embedder or LLM that cannot be opened or reached
     ├── BuildFailed              an index build or corpus that cannot be made from its inputs
     │   └── CorpusUnsound        a corpus holds vectors of no use (until it is embedded anew)
+    ├── AuditUnavailable         a read that would leave no trace is not answered (retry)
     ├── EngineUnsupported        a format, type or engine that is not built (yet)
     └── JobError
         ├── JobFailed            a job's function raised; carries the original's type and text
@@ -283,6 +284,12 @@ class FilterInvalid(SearchInvalid):
     """The filter is no condition over the columns of the index's dataset."""
 
     slug = "filter-invalid"
+
+
+class AuditUnavailable(EngineError):
+    """A read whose row in the audit cannot be made durable: it is not answered."""
+
+    slug = "audit-unavailable"
 
 
 class ModelUnavailable(EngineError):

@@ -102,7 +102,8 @@ class SearchResult:
     model: whose vectors were searched.
 
     rescues: buckets that gave files of the build in another's place. coverage: of a former version, which `versions` names then.
-    mode: that answered. stages: with `explain`, of the ranking.
+    mode: that answered. stages: with `explain`, of the ranking. text: the columns of the dataset whose text is searched. decision: what the
+    reader was shown of the dataset.
     """
 
     hits: tuple[Hit, ...]
@@ -114,6 +115,8 @@ class SearchResult:
     mode: Mode = "vector"
     stages: tuple[Stage, ...] | None = None
     model: str = BUILTIN
+    text: tuple[str, ...] = ()
+    decision: Decision | None = None
 
 
 class Indexes(Protocol):
@@ -191,7 +194,8 @@ class SearchService:
             answer = await self._search(request, reader)
             now = self._current(reader)
             if now is reader or not self._decided_otherwise(request.index, answer.versions, reader, now):
-                return self._placed(answer, reader)
+                (dataset,) = answer.versions
+                return replace(self._placed(answer, reader), decision=_shown(reader, dataset))
             reader = now
         raise QueryCancelled("Policies change while the index is searched.", remedy="Ask again in a moment.")
 
@@ -457,7 +461,8 @@ def _answer(
         hits = tuple([replace(hit, headings=headings_of(hit.text)) for hit in hits])
     rescues = serving.rescues
     generation, model = serving.manifest.generation, serving.model_name
-    return SearchResult(hits, request.index, generation, serving.versions, rescues, mode=mode, stages=stages, model=model)
+    text = table.facts.text
+    return SearchResult(hits, request.index, generation, serving.versions, rescues, mode=mode, stages=stages, model=model, text=text)
 
 
 def _nearest(query: Vectors, k: int, serving: Serving, allowed: Mask | None, keys: pa.Array | None) -> tuple[Ids, list[tuple[Row, float]]]:

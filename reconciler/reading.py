@@ -7,7 +7,8 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
-from engines.audit import Audit, AuditedQueries, AuditedSearches
+from engines.audit import Audit
+from engines.audited import AuditedQueries, AuditedSearches, Texts
 from engines.embedding.query_cache import QueryCache
 from engines.embedding.registry import open_embedder
 from engines.index_memory import Room
@@ -25,6 +26,7 @@ from reconciler.opening import State
 from reconciler.settings import Settings
 from state.catalog.fold import tables_of
 from state.errors import StateError
+from state.kept_keys import kept_key
 from state.status import Status
 from state.streams.tables import SystemTables
 
@@ -83,7 +85,7 @@ async def reading(
 
     if state.lease is None:  # whoever has it listens for as long as the state is open
         state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
-    audit = Audit(state.streams)
+    audit, texts = Audit(state.streams), Texts(await asyncio.to_thread(_key_of_texts, state), settings.audit.texts)
     vectors = QueryCache(limits.embedding_cache_bytes // _OF_QUERIES)
     open_model, room = vectors.remembering(open_embedder), Room(settings.work.index_memory_bytes)
     searches = SearchService(state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall, room=room)
@@ -108,7 +110,7 @@ async def reading(
     stay_behind = state.catalog.precede(lambda states: ahead.prepare(tables_of(states))) if pinned is not None else _nothing
     try:
         async with builds.running() if pinned is not None else nullcontext():
-            yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit), audit, hot, vectors)
+            yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit, texts), audit, hot, vectors)
     finally:
         leave()
         stay_behind()
@@ -116,6 +118,7 @@ async def reading(
         if recall is not None:
             await asyncio.to_thread(recall.close)
         await asyncio.shield(pool.close())
+        await asyncio.to_thread(audit.close)
         await asyncio.to_thread(_keep_events, state)
 
 
@@ -123,12 +126,21 @@ def _nothing() -> None:
     return None
 
 
+def _key_of_texts(state: State) -> bytes | None:
+    """Of the digests of texts that are looked for; without it rows have none."""
+    try:
+        return kept_key(state.store, "audit-texts", create=state.lease is not None)
+    except StateError as error:
+        _log.warning("the audit has no digests of texts: %s", error.explain())
+        return None
+
+
 def _keep_events(state: State) -> None:
-    """Rows of the last second: an offline `lakectl` has no thread that makes them durable, and leaves its file to the next writer."""
+    """Failures of the last second: an offline `lakectl` has no thread that makes them durable, and leaves its file to the next writer."""
     try:
         state.streams.sync()
     except StateError as error:
-        _log.warning("what was read last, and what failed, is in no journal: %s", error.explain())
+        _log.warning("what failed last is in no journal: %s", error.explain())
 
 
 @dataclass(frozen=True, slots=True)

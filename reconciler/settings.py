@@ -156,6 +156,14 @@ class RetentionSettings(Part):
         return None if seconds is None else timedelta(seconds=seconds)
 
 
+class AuditSettings(Part):
+    """What the record of reads keeps."""
+
+    texts: bool = Field(
+        default=False, description="Whether it keeps texts that are looked for, not only their keyed digests and lengths. Restart."
+    )
+
+
 class NotifySettings(Part):
     """Who is told of events that somebody should hear of: that data became stale, and that it is fresh again."""
 
@@ -180,6 +188,7 @@ class Settings(Part):
     limits: LimitSettings = Field(default=LimitSettings(), description="What one request may cost.")
     work: WorkSettings = Field(default=WorkSettings(), description="How the daemon works.")
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long events are kept.")
+    audit: AuditSettings = Field(default=AuditSettings(), description="What the record of reads keeps.")
     notify: NotifySettings = Field(default=NotifySettings(), description="Who is told of events.")
     max_prune: float = Field(
         default=0.3, ge=0, le=1, description="Share of a kind's objects that one commit may remove before an approval is asked for."

@@ -10,7 +10,7 @@ from state.places import BucketConfig
 PROBES = "probe/"
 """Below it, objects come and go in any bucket that is looked at."""
 LAKE_KEYS = (
-    "catalog/", "chains/", "datasets/", "discards/", "indexes/", "lease/", "lost/", PROBES, "requests/", "state.json", "streams/",
+    "catalog/", "chains/", "datasets/", "discards/", "indexes/", "keys/", "lease/", "lost/", PROBES, "requests/", "state.json", "streams/",
 )  # fmt: skip
 """How the key of everything begins that Lakehouse writes into a bucket."""
 

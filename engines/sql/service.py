@@ -45,6 +45,7 @@ from engines.sql.protocol import Closed, Frame
 from engines.sql.source import LakeTable, TableSource
 from engines.sql.system_sight import Listing, decision_of
 from engines.sql.tables import SYSTEM, dataset_name, sql_name
+from engines.sql.touched import Touched, touched
 from engines.sql.version_pair import Pair
 from specs.errors import LakehouseError
 from specs.suggestions import nearest
@@ -79,8 +80,8 @@ class Tables(Listing, Protocol):
 @dataclass(frozen=True, slots=True)
 class QueryResult:
     """What answered. ipc: an Arrow IPC stream; count: of its rows; text: about how many bytes they are as JSON; truncated: there were
-    more; versions: of each Dataset that was read; rescues: buckets that gave files in another's place; tables: all that were read, as SQL
-    calls them; lost: rows that are in no file any more, of each Dataset that has such."""
+    more; versions: of each Dataset that was read; rescues: buckets that gave files in another's place; touched: every table that was read;
+    lost: rows that are in no file any more, of each Dataset that has such."""
 
     ipc: bytes
     count: int
@@ -89,7 +90,7 @@ class QueryResult:
     versions: Mapping[str, int]
     seconds: float
     rescues: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
+    touched: tuple[Touched, ...] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -108,6 +109,10 @@ class QueryResult:
     def rows(self) -> list[dict[str, Any]]:
         """The rows as JSON values, see `json_rows.py`. CPU."""
         return json_rows(self.table())
+
+
+def _nobody(names: Sequence[str]) -> None:
+    """Hears of them."""
 
 
 class QueryService:
@@ -140,9 +145,10 @@ class QueryService:
         *,
         at: At = PRESENT,
         max_rows: int | None = None,
+        looked_up: Callable[[Sequence[str]], None] = _nobody,
     ) -> QueryResult:
         """The result of one read-only statement. params: scalars and lists of scalars, by the names of the statement's `$name`. at: which
-        versions of its tables are read, under which schemas.
+        versions of its tables are read, under which schemas. looked_up: hears of the tables that the statement names, however it ends.
 
         Raises QueryInvalid, QueryForbidden, QueryTimeout, QueryTooLarge, QueryMemory, QueryCancelled, TableUnknown, VersionUnknown,
         WorkerCrashed, WorkersBusy, and what reading a table's files raises.
@@ -154,11 +160,12 @@ class QueryService:
         body = encode_parameters(params or {})
         question = Frame({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
         for fresh in (False, True):
-            answer, sources, waits_for = await self._whole(partial(self._ask, question, limits, reader, at, fresh=fresh))
+            ask = partial(self._ask, question, limits, reader, at, looked_up, fresh=fresh)
+            answer, sources, waits_for = await self._whole(ask)
             if waits_for:
                 await self._merges.wait(waits_for, limits.seconds)
                 # a table that was changed again meanwhile is merged by the query itself, lest it waits for ever
-                answer, sources, _ = await self._ask(question, limits, reader, at, merge=True)
+                answer, sources, _ = await self._ask(question, limits, reader, at, looked_up, merge=True)
             if answer.op == "result":
                 tables = [source for source in sources if isinstance(source, LakeTable)]
                 self._count(tables)
@@ -166,8 +173,8 @@ class QueryService:
                 rescues = tuple(sorted({bucket for table in tables for bucket in table.rescues}))
                 lost = {dataset_name(table.name): table.lost for table in tables if table.lost}
                 header, took = answer.header, self._clock() - begun
-                names = tuple(source.name for source in sources)
-                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues, names, lost)
+                read = tuple([touched(source, decide(reader, self._tables.named(source.name), "read")) for source in sources])
+                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues, read, lost)
             if answer.header["problem"] != "storage":
                 break
         return await self._refuse(answer, reader)
@@ -276,13 +283,22 @@ class QueryService:
                 raise WorkerCrashed(message, remedy="Write the query in another way: very long expressions are a known cause.") from error
 
     async def _ask(
-        self, question: Frame, limits: Limits, reader: Reader, at: At, *, fresh: bool = False, merge: bool = False
+        self,
+        question: Frame,
+        limits: Limits,
+        reader: Reader,
+        at: At,
+        looked_up: Callable[[Sequence[str]], None],
+        *,
+        fresh: bool = False,
+        merge: bool = False,
     ) -> tuple[Frame, Sequence[TableSource], Sequence[Pending]]:
         """A worker's answer, what it read, and which tables have to be merged first: then there is no answer, unless `merge` is set."""
         async with self._conversation(limits) as worker:
             answer = await worker.ask(*question)
             sources: list[TableSource] = []
             if answer.op == "names":
+                looked_up(answer.header["names"])
                 sources = await self._sources(answer.header["names"], reader, at, worker, fresh=fresh)
                 held = all(isinstance(source, LakeTable) and source.hot is not None for source in sources)
                 waits_for = [] if merge or held else await asyncio.to_thread(pending, sources, self._hot)

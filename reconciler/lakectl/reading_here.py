@@ -105,6 +105,20 @@ def errors_document(session: Session, parameters: Mapping[str, str | int | None]
     return answer(state.streams, FailureQuery(group=group, **given), known)  # type: ignore[arg-type]
 
 
+def audit_document(session: Session, parameters: Mapping[str, str | int | None]) -> dict[str, Any]:
+    """The document of GET /access/audit. Raises as `errors_document`."""
+    client = daemon_of(session)
+    if client is not None:
+        answered: dict[str, Any] = client.get("/access/audit", parameters)
+        return answered
+    from state.audit_query import AuditQuery, answer, columns
+
+    given = {name: value for name, value in parameters.items() if value is not None}
+    group = columns(str(given.pop("group", "")))
+    state, _ = open_here(session.here())
+    return answer(state.streams, AuditQuery(group=group, **given))  # type: ignore[arg-type]
+
+
 def buckets_document(session: Session) -> dict[str, Any]:
     """The document of GET /storage/bucket-health. Raises as `query_document`."""
     client = daemon_of(session)

@@ -51,7 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("errors", "errors", "what failed in which bucket", "either", _LOOK),
     Command("fsck", "fsck", "whether catalog and buckets agree", "no daemon", _LOOK),
     Command("wait", "wait", "until objects are ready, or gone", "either", _LOOK),
-    Command("audit", "audit", "is the record of reads what was written?", "no daemon", _READ),
+    Command("audit", "audit", "who read what, and is that what was written?", "either", _READ),
     Command("can-i", "can_i", "may a role or profile query, search, describe?", "either", _READ),
     Command("query", "query", "run one read-only SQL statement", "either", _READ),
     Command("policy", "policy", "run the cases beside policies", "either", _READ),

@@ -16,7 +16,8 @@ from reconciler.lakectl.session import Session
 
 if TYPE_CHECKING:
     from engines.at import Moment
-    from engines.audit import Access, Read
+    from engines.audit import Access
+    from engines.audit import Action as AuditAction
     from engines.reading import Action, Reader
     from engines.sql.source import LakeTable
     from reconciler.opening import State
@@ -45,15 +46,13 @@ class TablesHere:
         return make_view(table, self.scratch / "views", self.state.objects, sql_name(table.name)).table
 
     @contextmanager
-    def audited(self, action: "Read", **asked: Any) -> "Iterator[Access]":
-        """A read that leaves a row in the audit, durable at the end."""
+    def audited(self, action: "AuditAction", **asked: Any) -> "Iterator[Access]":
+        """A read that leaves a row in the audit, durable at the end. Raises AuditUnavailable."""
         from engines.audit import Audit
 
-        try:
-            with Audit(self.state.streams).access(action, self.reader, **asked) as access:
-                yield access
-        finally:
-            self.state.streams.sync()
+        with Audit(self.state.streams).access(action, self.reader, **asked) as access:
+            yield access
+        self.state.streams.sync()  # for the head of the chain
 
 
 @contextmanager
@@ -70,6 +69,15 @@ def tables_here(session: Session, command: str) -> Iterator[TablesHere]:
     spill.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=spill, prefix="lakectl-") as scratch:
         yield TablesHere(state, Path(scratch), ANONYMOUS)
+
+
+def whole_table(access: "Access", table: "Table") -> None:
+    """Notes that all columns of a table are read."""
+    from engines.sql.tables import sql_name
+
+    name = sql_name(table.name)
+    access.tables, access.versions = (name,), {table.name: table.version}
+    access.columns, access.columns_known = {name: [column.name for column in table.columns]}, True
 
 
 def moment_of(given: str | None) -> "Moment":

@@ -95,7 +95,8 @@ AUDIT = _stream(
     "audit",
     "Every read: who, what was touched, with what outcome.",
     """reader profile role action statement tables:json columns:json filters:json masks:json versions:json rows:int64 bytes:int64
-    duration_ms:float64 outcome reason bucket key model request detail:json""",
+    duration_ms:float64 outcome reason bucket key model request detail:json policies:json columns_known:bool index generation
+    tokens_in:int64 tokens_out:int64""",
     chained=True,
 )
 TOOL_CALLS = _stream(

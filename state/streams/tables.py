@@ -51,6 +51,16 @@ SUMMARIES: Mapping[str, str] = {
 }
 """Every table, by its name in the schema `system`."""
 
+COLUMNS: Mapping[str, tuple[StreamColumn, ...]] = {
+    **{name: schema.columns for name, schema in STREAMS.items()},
+    "status": STATUS_COLUMNS,
+    "status_history": STATUS.columns,
+    **{name: table.columns for name, table in CATALOG_TABLES.items()},
+    "catalog": LOG_COLUMNS,
+    "streams": EXTENT_COLUMNS,
+}
+"""Of each of them."""
+
 
 class CatalogSource(Protocol):
     """What is asked of the catalog; `seq` numbers the newest entry."""

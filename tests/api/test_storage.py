@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ from aiohttp.test_utils import TestClient
 from anyio import to_thread
 from yarl import URL
 
+from engines.audit import Audit
 from state.buckets import Buckets
-from state.errors import BucketUnavailable
+from state.errors import BucketUnavailable, DiskFull
 from state.objects import PIECE, OpenObject
+from state.streams.wal import WalRecord
 
 if TYPE_CHECKING:
     from conftest import Open, World
@@ -273,16 +275,56 @@ class TestRescue:
             assert (await answer.json())["rescues"] == ["mirror"]
 
 
+async def audited(world: World) -> list[dict[str, Any]]:
+    return await to_thread.run_sync(lambda: list(world.streams.read("audit")))
+
+
 async def test_every_read_of_an_object_is_in_the_audit(opened: Open, world: World) -> None:
     world.buckets.store("lake").put("a/b.bin", CONTENT)
     async with opened() as client:
         for key, headers in (("a/b.bin", {}), ("a/b.bin", {"Range": "bytes=0-9"}), ("gone", {})):
             async with client.get(f"/storage/buckets/lake/objects/{key}", headers=headers) as answer:
                 await answer.read()
-    await to_thread.run_sync(world.streams.sync)
-    rows = await to_thread.run_sync(lambda: list(world.streams.read("audit")))
-    assert [(row["action"], row["bucket"], row["key"], row["outcome"], row.get("bytes"), row.get("reason")) for row in rows] == [
+        async with client.head("/storage/buckets/lake/objects/a/b.bin") as answer:
+            assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(CONTENT)))
+    assert [
+        (row["action"], row["bucket"], row["key"], row["outcome"], row.get("bytes"), row.get("reason")) for row in await audited(world)
+    ] == [
         ("object", "lake", "a/b.bin", "done", len(CONTENT), None),
         ("object", "lake", "a/b.bin", "done", 10, None),
         ("object", "lake", "gone", "refused", None, "object-not-found"),
+        ("object", "lake", "a/b.bin", "done", None, None),
     ]
+
+
+async def test_an_object_in_pieces_has_a_row_before_the_first_and_one_at_the_end(opened: Open, world: World) -> None:
+    content = bytes(2 * PIECE + 1)
+    await to_thread.run_sync(world.buckets.store("lake").put, "large", content)
+    async with opened() as client, client.get("/storage/buckets/lake/objects/large") as answer:
+        assert [row["outcome"] for row in await audited(world)] == ["begun"]
+        assert await answer.read() == content
+    begun, done = await audited(world)
+    assert (done["outcome"], done["bytes"], done["request"]) == ("done", len(content), begun["id"])
+
+
+class FullJournal:
+    """A disk that takes nothing."""
+
+    def encode(self, stream: str, event: Mapping[str, Any]) -> WalRecord:
+        return WalRecord(stream, "", b"{}")
+
+    def commit(self, records: Iterable[WalRecord]) -> None:
+        raise DiskFull("write-ahead", "/wal")
+
+    def append(self, stream: str, event: Mapping[str, Any]) -> str:
+        raise DiskFull("write-ahead", "/wal")
+
+
+@pytest.mark.parametrize("size", [10, 2 * PIECE])
+async def test_no_byte_is_given_that_leaves_no_trace(opened: Open, world: World, size: int) -> None:
+    await to_thread.run_sync(world.buckets.store("lake").put, "any", bytes(size))
+    async with opened(audit=Audit(FullJournal())) as client:
+        problem = await get(client, "/storage/buckets/lake/objects/any", 503)
+        assert problem["type"] == "urn:lakehouse:problem:audit-unavailable"
+        assert "Make room" in problem["remedy"]
+        assert (await get(client, "/storage/buckets/lake/objects/gone", 503))["type"] == problem["type"]

@@ -14,7 +14,7 @@ from state import reasons
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*/*.md")))
 IN_A_LAKE = (
-    ".lakehouse/", "lake/", "data/", "catalog/", "streams/", "chains/", "requests/", "lease/", "datasets/", "indexes/", "wal/",
+    ".lakehouse/", "lake/", "data/", "catalog/", "streams/", "chains/", "keys/", "requests/", "lease/", "datasets/", "indexes/", "wal/",
     "specs/people.yaml", "src/", ".venv/",
 )  # fmt: skip
 """Paths of a user's repository or bucket, not of this one."""

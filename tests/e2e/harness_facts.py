@@ -23,7 +23,7 @@ from state.places import BucketConfig
 from state.references import all_references
 from state.streams.schemas import STREAMS
 
-OWN = ("catalog/log/", "chains/", "lease/", "probe/", "status/", "streams/", "state.json")
+OWN = ("catalog/log/", "chains/", "keys/", "lease/", "probe/", "status/", "streams/", "state.json")
 """Where the log, the lease, statuses and events are: written by one process, read by the next, referred to by nobody. A probe that a
 kill left is removed by the first one ten minutes later: until then nobody can tell it from one that is under way."""
 

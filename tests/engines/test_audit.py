@@ -1,34 +1,60 @@
-"""Every read is a row, however it ends; none fails for it."""
+"""Every read is a row, durable before its answer, however it ends; none is answered without."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from threading import Event
 from typing import Any
 
+import orjson
 import pytest
 
 from engines.at import PRESENT, At
-from engines.audit import Audit, AuditedQueries
-from engines.errors import QueryTimeout, TableUnknown
-from engines.reading import ANONYMOUS, Reader
+from engines.audit import Audit
+from engines.audited import AuditedQueries, AuditedSearches, Texts
+from engines.errors import AuditUnavailable, QueryTimeout, TableUnknown
+from engines.policies.governed import Mask
+from engines.reading import ANONYMOUS, Decision, Reader
+from engines.search import Hit, SearchRequest, SearchResult
 from engines.sql.service import QueryResult
+from engines.sql.touched import Touched
 from state.errors import DiskFull
 from state.streams.schemas import AUDIT
+from state.streams.wal import WalRecord
+
+pytestmark = pytest.mark.anyio
+
+CLERK = Reader(token="t1", profile="desk", role="clerk", bucket="archive")
 
 
 class Journal:
+    """Rows that are on the disk; `gate` holds the disk up."""
+
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.syncs = 0
         self.full = False
+        self.gate = Event()
+        self.gate.set()
 
-    def append_lazy(self, stream: str, event: Mapping[str, Any]) -> str:
+    def encode(self, stream: str, event: Mapping[str, Any]) -> WalRecord:
         assert stream == "audit"
         assert event.keys() <= AUDIT.names
+        return WalRecord(stream, str(len(self.rows)), orjson.dumps(dict(event)))
+
+    def commit(self, records: Iterable[WalRecord]) -> None:
+        self.gate.wait()
+        self.syncs += 1
         if self.full:
             raise DiskFull("write-ahead", "/wal")
-        self.rows.append(dict(event))
-        return ""
+        self.rows += [orjson.loads(record.json) for record in records]
+
+    def append(self, stream: str, event: Mapping[str, Any]) -> str:
+        record = self.encode(stream, event)
+        self.commit([record])
+        return record.id
 
 
 @pytest.fixture
@@ -38,12 +64,12 @@ def journal() -> Journal:
 
 @pytest.fixture
 def audit(journal: Journal) -> Audit:
-    ticks = iter(range(100))
+    ticks = iter(range(10_000))
     return Audit(journal, lambda: next(ticks) / 1000)
 
 
-def test_what_was_read(audit: Audit, journal: Journal) -> None:
-    with audit.access("object", ANONYMOUS, bucket="lake", key="a/b") as access:
+async def test_what_was_read(audit: Audit, journal: Journal) -> None:
+    async with audit.access("object", ANONYMOUS, bucket="lake", key="a/b") as access:
         access.bytes = 7
     expected = {
         "reader": "anonymous",
@@ -66,30 +92,254 @@ def test_what_was_read(audit: Audit, journal: Journal) -> None:
         (asyncio.CancelledError(), "cancelled", None),
     ],
 )
-def test_how_it_ended(audit: Audit, journal: Journal, error: BaseException, outcome: str, reason: str | None) -> None:
-    with pytest.raises(type(error)), audit.access("query", Reader(token="t1", role="clerk", bucket="archive"), statement="SELECT 1"):
-        raise error
+async def test_how_it_ended(audit: Audit, journal: Journal, error: BaseException, outcome: str, reason: str | None) -> None:
+    with pytest.raises(type(error)):
+        async with audit.access("query", CLERK, statement="SELECT 1"):
+            raise error
+    await asyncio.to_thread(audit.close)
     (row,) = journal.rows
     assert (row["outcome"], row.get("reason"), row["reader"], row["role"], row["bucket"]) == (outcome, reason, "t1", "clerk", "archive")
+    assert row["statement"] == "SELECT 1"
 
 
-def test_a_read_fails_for_no_audit(audit: Audit, journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
-    journal.full = True
-    with audit.access("query", ANONYMOUS) as access:
-        access.rows = 1
-    assert "is not in the audit" in caplog.text
+async def test_a_refusal_before_anything_was_looked_at(audit: Audit, journal: Journal) -> None:
+    await audit.refused("request", Reader(), TableUnknown("no"), key="/query")
+    assert journal.rows == [{"reader": "anonymous", "action": "request", "key": "/query", "outcome": "refused", "reason": "table-unknown"}]
+
+
+async def ended(audit: Audit, error: Exception | None = None) -> None:
+    """A read that ended so."""
+    async with audit.access("query", ANONYMOUS):
+        if error is not None:
+            raise error
+
+
+async def test_what_no_text_is(audit: Audit, journal: Journal) -> None:
+    async with audit.access("object", ANONYMOUS, key="a\udcff"):
+        pass
+    assert journal.rows[0]["key"] == "a\\udcff"
+
+
+class TestWithoutADisk:
+    @pytest.mark.parametrize("error", [None, TableUnknown("There is no table `x`."), ZeroDivisionError()])
+    async def test_nothing_is_answered(self, audit: Audit, journal: Journal, error: Exception | None) -> None:
+        journal.full = True
+        with pytest.raises(AuditUnavailable, match="disk-full") as raised:
+            await ended(audit, error)
+        assert "/wal" not in str(raised.value)
+
+    async def test_not_even_a_refusal(self, audit: Audit, journal: Journal) -> None:
+        journal.full = True
+        with pytest.raises(AuditUnavailable):
+            await audit.refused("request", Reader(), TableUnknown("no"))
+
+    def test_nor_by_a_command(self, audit: Audit, journal: Journal) -> None:
+        journal.full = True
+        with pytest.raises(AuditUnavailable), audit.access("export", ANONYMOUS) as access:
+            access.rows = 1
+
+    async def test_nothing_begins(self, audit: Audit, journal: Journal) -> None:
+        journal.full = True
+        access = audit.access("object", ANONYMOUS)
+        with pytest.raises(AuditUnavailable):
+            await access.begin()
+
+    async def test_what_began_ends_as_it_may(self, audit: Audit, journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+        async with audit.access("object", ANONYMOUS) as access:
+            await access.begin()
+            journal.full = True
+        assert [row["outcome"] for row in journal.rows] == ["begun"]
+        assert "object by anonymous: how it ended is not in the audit" in caplog.text
+
+
+async def test_a_call_of_a_model(audit: Audit, journal: Journal) -> None:
+    async with audit.access("model", CLERK, model="qwen2.5:7b", detail={"purpose": "chat"}) as access:
+        access.tokens_in, access.tokens_out = 12, 34
+    (row,) = journal.rows
+    assert (row["model"], row["tokens_in"], row["tokens_out"], row["detail"]) == ("qwen2.5:7b", 12, 34, {"purpose": "chat"})
+
+
+class TestInPieces:
+    async def test_a_row_before_the_first_and_one_at_the_end(self, audit: Audit, journal: Journal) -> None:
+        async with audit.access("object", ANONYMOUS) as access:
+            await access.begin()
+            access.bytes = 9
+        assert [(row["outcome"], row.get("bytes"), row.get("request")) for row in journal.rows] == [("begun", None, None), ("done", 9, "0")]
+
+    def test_by_a_command(self, audit: Audit, journal: Journal) -> None:
+        with audit.access("export", ANONYMOUS) as access:
+            access.begin_blocking()
+        assert [row["outcome"] for row in journal.rows] == ["begun", "done"]
+
+    async def test_one_piece_is_one_row(self, audit: Audit, journal: Journal) -> None:
+        async with audit.access("object", ANONYMOUS) as access:
+            access.bytes = 3
+            await access.end()
+        assert [(row["outcome"], row["bytes"]) for row in journal.rows] == [("done", 3)]
+
+
+class TestTogether:
+    async def test_reads_that_end_together_share_a_sync(self, audit: Audit, journal: Journal) -> None:
+        journal.gate.clear()
+        reads = [asyncio.create_task(ended(audit)) for _ in range(50)]
+        await asyncio.sleep(0)  # the loop goes on while the disk does not
+        assert not any(one.done() for one in reads)
+        journal.gate.set()
+        await asyncio.gather(*reads)
+        assert len(journal.rows) == 50
+        assert journal.syncs <= 2
+
+    async def test_a_client_that_leaves_while_its_row_is_written_leaves_the_row(self, audit: Audit, journal: Journal) -> None:
+        journal.gate.clear()
+        left = asyncio.create_task(ended(audit))
+        await asyncio.sleep(0)
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        journal.gate.set()
+        await asyncio.to_thread(audit.close)
+        assert [row["outcome"] for row in journal.rows] == ["done"]
+
+    def test_another_loop_after_the_first(self, audit: Audit, journal: Journal) -> None:
+        for _ in range(2):
+            asyncio.run(ended(audit))
+        assert len(journal.rows) == 2
+
+
+PEOPLE = Touched("people", ("id", "name", "phone"), Decision(allowed=True))
+MASKED = Decision(True, "region = $region", {"phone": Mask("lastFour")}, {"region": "north"}, ("people-access",))
 
 
 class Queries:
+    def __init__(self, *touched: Touched, error: BaseException | None = None, named: Sequence[str] = ()) -> None:
+        self.result = QueryResult(b"12345", 3, 10, False, {"people": 4}, 0.1, (), touched)
+        self.error = error
+        self.named = named
+
     async def run(
-        self, sql: str, params: object = None, reader: Reader = ANONYMOUS, *, at: At = PRESENT, max_rows: int | None = None
+        self,
+        sql: str,
+        params: object = None,
+        reader: Reader = ANONYMOUS,
+        *,
+        at: At = PRESENT,
+        max_rows: int | None = None,
+        looked_up: Callable[[Sequence[str]], None],
     ) -> QueryResult:
-        return QueryResult(b"12345", 3, 10, False, {"people": 4}, 0.1, (), ("people", "system.events"))
+        looked_up(self.named)
+        if self.error is not None:
+            raise self.error
+        return self.result
 
 
-def test_a_query(audit: Audit, journal: Journal) -> None:
-    asyncio.run(AuditedQueries(Queries(), audit).run("SELECT * FROM people"))  # type: ignore[arg-type]
-    (row,) = journal.rows
-    assert row["statement"] == "SELECT * FROM people"
-    assert row["tables"] == ("people", "system.events")
-    assert (row["versions"], row["rows"], row["bytes"], row["outcome"]) == ({"people": 4}, 3, 5, "done")
+class TestQueries:
+    async def asked(self, audit: Audit, journal: Journal, queries: Queries, sql: str, reader: Reader = ANONYMOUS) -> dict[str, Any]:
+        try:
+            await AuditedQueries(queries, audit).run(sql, {"city": "Chicago"}, reader)  # type: ignore[arg-type]
+        except BaseException as error:
+            if error is not queries.error:
+                raise
+        await asyncio.to_thread(audit.close)
+        (row,) = journal.rows
+        return row
+
+    async def test_what_it_read(self, audit: Audit, journal: Journal) -> None:
+        events = Touched("system.events", ("id", "kind"), Decision(allowed=True))
+        sql = "SELECT p.name, kind FROM people p JOIN system.events e ON e.id = p.id WHERE phone = '555-1234' AND p.id > 7 -- Bob"
+        row = await self.asked(audit, journal, Queries(PEOPLE, events), sql)
+        assert row["statement"] == "SELECT p.name, kind FROM people p JOIN system.events e ON e.id = p.id WHERE phone = ? AND p.id > ?"
+        assert row["tables"] == ["people", "system.events"]
+        assert row["columns"] == {"people": ["id", "name", "phone"], "system.events": ["id", "kind"]}
+        assert row["columns_known"] is True
+        assert (row["versions"], row["rows"], row["bytes"], row["outcome"]) == ({"people": 4}, 3, 5, "done")
+
+    async def test_a_wide_table_that_is_read_whole(self, audit: Audit, journal: Journal) -> None:
+        wide = Touched("wide", tuple(f"c{number}" for number in range(500)), Decision(allowed=True))
+        row = await self.asked(audit, journal, Queries(wide), "SELECT * FROM wide")
+        assert (row["columns"], row["columns_known"]) == ({"wide": ["*"]}, True)
+
+    async def test_a_table_has_one_name(self, audit: Audit, journal: Journal) -> None:
+        orders = ("id", "title")
+        touched = (Touched("job-orders", orders, Decision(allowed=True)), Touched("job_orders", orders, Decision(allowed=True)))
+        row = await self.asked(audit, journal, Queries(*touched), 'SELECT a.title FROM "job-orders" a JOIN job_orders b ON a.id = b.id')
+        assert (row["tables"], row["columns"]) == (["job_orders"], {"job_orders": ["id", "title"]})
+
+    async def test_what_policies_did(self, audit: Audit, journal: Journal) -> None:
+        shown = Touched("people", ("id", "name", "phone"), MASKED)
+        row = await self.asked(audit, journal, Queries(shown), "SELECT phone FROM people", CLERK)
+        assert (row["reader"], row["profile"], row["role"]) == ("t1", "desk", "clerk")
+        assert row["filters"] == {"people": "region = $region"}
+        assert row["masks"] == {"people": {"phone": "lastFour"}}
+        assert row["policies"] == {"people": ["people-access"]}
+        assert "north" not in str(row)
+
+    async def test_a_text_that_does_not_tell(self, audit: Audit, journal: Journal) -> None:
+        row = await self.asked(audit, journal, Queries(PEOPLE), f"SELECT {'(' * 200}name{')' * 200} FROM people")
+        assert (row["columns"], row["columns_known"]) == ({"people": ["*"]}, False)
+
+    async def test_it_names_what_it_asked_for_where_it_was_refused(self, audit: Audit, journal: Journal) -> None:
+        queries = Queries(error=TableUnknown("no"), named=["salaries"])
+        row = await self.asked(audit, journal, queries, "SELECT \"Bob\", 'x' FROM salaries")
+        assert (row["outcome"], row["tables"], row["statement"]) == ("refused", ["salaries"], 'SELECT "?", ? FROM salaries')
+        assert (row["columns"], row["columns_known"]) == ({"salaries": ["*"]}, False)
+
+    async def test_what_is_no_sql(self, audit: Audit, journal: Journal) -> None:
+        row = await self.asked(audit, journal, Queries(error=QueryTimeout("no")), "Dear Bob, your PIN is 1234 from now on")
+        assert row["statement"] == "? ?, … ? is ? from ? on"
+
+    async def test_a_client_that_leaves(self, audit: Audit, journal: Journal) -> None:
+        row = await self.asked(audit, journal, Queries(error=asyncio.CancelledError(), named=["people"]), "SELECT name FROM people")
+        assert (row["outcome"], row["tables"]) == ("cancelled", ["people"])
+
+    async def test_a_huge_statement(self, audit: Audit, journal: Journal) -> None:
+        row = await self.asked(audit, journal, Queries(error=QueryTimeout("no")), "SELECT '" + "x" * 5_000_000 + "'")
+        assert row["statement"] == "SELECT ? …"
+
+
+class Searches:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def search(self, request: SearchRequest, reader: Reader) -> SearchResult:
+        if self.error is not None:
+            raise self.error
+        hits = (Hit("1", 0, "a secret text", 0.5),)
+        return SearchResult(hits, request.index, "notes-g1", {"my-notes": 3}, model="mini", text=("title", "body"), decision=MASKED)
+
+
+class TestSearches:
+    async def asked(self, audit: Audit, journal: Journal, searches: Searches, request: SearchRequest, texts: Texts) -> dict[str, Any]:
+        with suppress(TableUnknown):
+            await AuditedSearches(searches, audit, texts).search(request, CLERK)  # type: ignore[arg-type]
+        (row,) = journal.rows
+        return row
+
+    async def test_what_was_searched(self, audit: Audit, journal: Journal) -> None:
+        request = SearchRequest("notes", "Bob's pension", k=5, filter="city = 'Chicago' AND \"Year\" > 2020")
+        row = await self.asked(audit, journal, Searches(), request, Texts(b"k" * 32))
+        assert (row["index"], row["model"], row["generation"], row["rows"]) == ("notes", "mini", "notes-g1", 1)
+        assert row["statement"] == 'city = ? AND "Year" > ?'
+        assert (row["tables"], row["versions"]) == (["my_notes"], {"my-notes": 3})
+        assert row["columns"] == {"my_notes": ["Year", "body", "city", "title"]}
+        assert row["masks"] == {"my_notes": {"phone": "lastFour"}}
+        assert row["detail"]["k"] == 5
+        text = row["detail"]["text"]
+        assert text.keys() == {"characters", "digest"}
+        assert text["characters"] == 13
+        assert not {"Bob", "Chicago", "secret"} & set(str(row).replace("'", " ").split())
+
+    async def test_equal_texts_have_equal_digests_under_one_key(self) -> None:
+        one, other = Texts(b"1" * 32), Texts(b"2" * 32)
+        assert one.of("a") == one.of("a")
+        assert one.of("a") != one.of("b")
+        assert one.of("a") != other.of("a")
+        assert Texts().of("abc") == {"characters": 3}
+
+    async def test_texts_are_kept_where_the_settings_say_so(self, audit: Audit, journal: Journal) -> None:
+        row = await self.asked(audit, journal, Searches(), SearchRequest("notes", "Bob's pension"), Texts(None, whole=True))
+        assert row["detail"]["text"] == {"characters": 13, "text": "Bob's pension"}
+
+    async def test_a_refused_one(self, audit: Audit, journal: Journal) -> None:
+        request = SearchRequest("notes", vector=[0.5] * 4, filter="name = 'Bob'")
+        row = await self.asked(audit, journal, Searches(TableUnknown("no")), request, Texts())
+        assert (row["outcome"], row["index"], row["statement"], row["detail"]["dimension"]) == ("refused", "notes", "? = ?", 4)

@@ -59,10 +59,51 @@ class TestCompact:
         assert here.call("compact", *words).code == 2
 
 
+ROW = {"reader": "anonymous", "action": "query", "outcome": "done", "duration_ms": 4.25}
+
+
+class TestAudit:
+    """Without a daemon."""
+
+    @pytest.fixture
+    def audited(self, here: Lakehouse) -> Lakehouse:
+        people = {"statement": "SELECT phone FROM people WHERE id = ?", "tables": ["people"], "columns": {"people": ["id", "phone"]}}
+        unknown = {"tables": ["salaries"], "columns": {"salaries": ["*"]}, "columns_known": False, "reason": "table-unknown"}
+        here.streams_.append_many(
+            "audit",
+            [
+                ROW | people | {"rows": 1, "profile": "desk", "role": "clerk"},
+                ROW | unknown | {"outcome": "refused", "profile": "desk"},
+                ROW | {"action": "search", "index": "resumes", "tables": ["people"], "columns": {"people": ["cv"]}, "rows": 10},
+                ROW | {"action": "object", "bucket": "lake", "key": "datasets/people/1.parquet", "bytes": 900},
+            ],
+        )
+        here.streams_.flush()
+        return here
+
+    def test_who_read_what(self, audited: Lakehouse, golden: Any) -> None:
+        golden.check("audit.txt", audited.call("audit").all)
+
+    def test_narrowed(self, audited: Lakehouse) -> None:
+        rows = audited.call("audit", "--profile", "desk", "--column", "phone", "-o", "json").document["rows"]
+        assert [row["outcome"] for row in rows] == ["refused", "done"]
+        assert audited.call("audit", "--table", "people", "--column", "name").err == "no reads\n"
+        assert audited.call("audit", "-n", "1").err == "note: there are older ones; raise -n, or narrow them.\n"
+
+    def test_counted(self, audited: Lakehouse, golden: Any) -> None:
+        golden.check("audit-counted.txt", audited.call("audit", "--group", "profile,table").all)
+        groups = audited.call("audit", "--group", "outcome", "-o", "json").document["groups"]
+        assert [(group["outcome"], group["count"], group["p50Ms"]) for group in groups] == [("done", 3, 4.25), ("refused", 1, 4.25)]
+
+    def test_what_cannot_be(self, audited: Lakehouse) -> None:
+        said = audited.call("audit", "--outcome", "dun")
+        assert (said.code, said.err.splitlines()[0]) == (2, "error: There is no outcome 'dun'.")
+
+
 class TestAuditVerify:
     @pytest.fixture
     def audited(self, here: Lakehouse) -> Lakehouse:
-        here.streams_.append_many("audit", [{"reader": "anonymous", "rows": number} for number in range(5)])
+        here.streams_.append_many("audit", [ROW | {"rows": number} for number in range(5)])
         here.streams_.flush()
         return here
 
@@ -94,6 +135,6 @@ class TestAuditVerify:
         assert said.code == 1
         assert "rows 1 to 5 of this writer were there, says the head that was given" in " ".join(said.out.split())
 
-    @pytest.mark.parametrize("words", [[], ["nonsense"], ["verify", "--head", "/nowhere"]])
+    @pytest.mark.parametrize("words", [["--head", "/nowhere"], ["nonsense"], ["verify", "--head", "/nowhere"]])
     def test_what_could_not_be_found_out(self, audited: Lakehouse, words: list[str]) -> None:
         assert audited.call("audit", *words).code == 2

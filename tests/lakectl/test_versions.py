@@ -32,7 +32,7 @@ kind: Dataset
 metadata: {name: log}
 spec: {bucket: primary, source: {files: "data/log/*.csv"}}
 """
-READS = "SELECT action, tables, versions, rows, outcome FROM system.audit WHERE action <> 'query' ORDER BY at"
+READS = "SELECT action, tables, versions, rows, outcome FROM system.audit WHERE action <> 'query' AND outcome <> 'begun' ORDER BY at"
 
 
 @pytest.fixture

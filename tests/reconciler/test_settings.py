@@ -42,6 +42,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "retention.toolCalls": ("6d", 518400.0),
     "retention.jobs": ("7d", 604800.0),
     "retention.requests": ("8d", 691200.0),
+    "audit.texts": ("true", True),
     "notify.command": ("say", ("say",)),
     "notify.timeout": ("3s", 3.0),
     "maxPrune": ("1", 1.0),

@@ -37,7 +37,7 @@ from state.streams.catalog_tables import CATALOG_TABLES
 from state.streams.ids import Ulids
 from state.streams.schemas import STREAMS, columns
 from state.streams.stream import Streams
-from state.streams.tables import GRACE_SECONDS, SystemTables
+from state.streams.tables import COLUMNS, GRACE_SECONDS, SystemTables
 
 ROOT = Path(__file__).parents[2]
 REF = ObjectRef("lake", "datasets/team-runs/aa-0000.parquet", 10, "f" * 64)
@@ -145,6 +145,7 @@ def test_every_table_of_the_design_is_there_and_empty_with_its_columns(world: Wo
         assert table is not None
         assert table.num_rows == (len(STREAMS) if name == "streams" else 0)
         assert table.num_columns >= 5
+        assert table.schema == arrow_schema(COLUMNS[name])
         if name in STREAMS and name != "status":
             assert table.schema == arrow_schema(STREAMS[name].columns)
         if name in CATALOG_TABLES:

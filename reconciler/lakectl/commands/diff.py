@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.lakectl.options import Parser, add_output, count
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
-from reconciler.lakectl.tables_here import TablesHere, dataset_of, moment_of, tables_here
+from reconciler.lakectl.tables_here import TablesHere, dataset_of, moment_of, tables_here, whole_table
 from reconciler.lakectl.terminal import Terminal
 from reconciler.lakectl.words import number
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with tables_here(session, "lakectl diff") as here, here.audited("diff") as access:
         dataset = dataset_of(args.dataset)
         former, later = (here.table(dataset, moment_of(given)) for given in (args.former, args.later))
-        access.tables, access.versions = (later.name,), {later.name: later.version}
+        whole_table(access, later)
         found = difference(pair_of(here, former, later), here.scratch, args.max_rows)
         access.rows = len(found.rows)
     document = _document(former, later, found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.options import Parser, one_of
 from reconciler.lakectl.session import Session
-from reconciler.lakectl.tables_here import dataset_of, moment_of, tables_here
+from reconciler.lakectl.tables_here import dataset_of, moment_of, tables_here, whole_table
 from reconciler.lakectl.words import number
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         raise UsageInvalid(f"lakectl export: {target} cannot be a file.", remedy="Name a file in a folder that is there.")
     with tables_here(session, "lakectl export") as here, here.audited("export", detail={"format": form}) as access:
         table = here.table(dataset, moment_of(args.at))
-        access.tables, access.versions = (table.name,), {table.name: table.version}
+        whole_table(access, table)
+        access.begin_blocking()
         if out:
             target = here.scratch / "export"
         done = export(here.view(table), form, target, here.scratch)

@@ -8,7 +8,7 @@ from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.options import Parser, add_output
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
-from reconciler.lakectl.tables_here import dataset_of, moment_of, tables_here
+from reconciler.lakectl.tables_here import dataset_of, moment_of, tables_here, whole_table
 from reconciler.lakectl.words import number
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with tables_here(session, "lakectl replay") as here, here.audited("replay") as access:
         dataset = dataset_of(args.dataset)
         present, target = here.table(dataset), here.table(dataset, moment_of(args.to))
-        access.tables, access.versions = (target.name,), {target.name: target.version}
+        whole_table(access, target)
         if not target.primary_key:
             raise UsageInvalid(
                 f"{target.name} has no primary key: its journal counts rows, and there is nothing to replay.",

@@ -67,6 +67,23 @@ async def test_an_answer_says_what_answered(service: QueryService) -> None:
     assert result.seconds > 0
 
 
+async def test_it_says_what_it_touched_and_looked_up(service: QueryService) -> None:
+    looked_up: list[str] = []
+    result = await service.run("SELECT 1 FROM people WHERE EXISTS (SELECT 1 FROM system.events)", looked_up=looked_up.extend)
+    found = {table.name: table for table in result.touched}
+    assert set(found) == set(looked_up) == {"people", "system.events"}
+    assert {"id", "city", "age"} <= set(found["people"].columns)
+    assert found["system.events"].columns[:3] == ("id", "at", "kind")
+    assert all(table.decision.whole for table in result.touched)
+    looked_up.clear()
+    with pytest.raises(TableUnknown):
+        await service.run("SELECT 1 FROM people, nothing", looked_up=looked_up.extend)
+    assert set(looked_up) == {"people", "nothing"}
+    looked_up.clear()
+    (hyphened,) = (await service.run('SELECT title FROM "job-orders"', looked_up=looked_up.extend)).touched
+    assert (hyphened.name, looked_up) == ("job-orders", ["job-orders"])
+
+
 async def test_every_kind_of_table(service: QueryService) -> None:
     result = await service.run('SELECT o.*, e.reason FROM job_orders o, system.events e, "job-orders" q WHERE o.title = q.title')
     assert result.columns()[0] == {"name": "title", "type": "string"}

@@ -36,6 +36,7 @@ NAMES = (
     "http_overhead",
     "thread_hop",
     "stream_append",
+    "audit",
     "cli",
     "catalog_entry",
     "object_route",

@@ -50,7 +50,7 @@ from state.secrets import SecretsFile, secrets_path
 from state.timestamps import iso
 from state.tokens import TokenFile
 
-_TURN = 0.0005
+TURN = 0.0005
 """Seconds after which a thread that computes lets another one go on. A request passes from thread to thread some six times, and waited each
 time for Python's 5 ms beside the visit of a table of a thousand files. Not before all was visited once: four threads that compute at once
 pay a fifth of their time for it."""
@@ -193,7 +193,7 @@ async def _serve(state: State, assembly: Assembly, directory: Directory, where: 
 
 async def _turn_quickly(driver: Driver) -> None:
     await driver.looked.wait()
-    sys.setswitchinterval(_TURN)
+    sys.setswitchinterval(TURN)
 
 
 def _missing(assembly: Assembly) -> Sequence[str]:

@@ -21,6 +21,7 @@ from engines.jobs.job import Job
 from engines.lexical.job import LexicalTask, lexical_digest
 from engines.sql.tables import sql_name
 from engines.sql.version_pair import Pair, scopes
+from engines.sql.version_pair import weight as comparison_weight
 from engines.sql.views import make_view
 from engines.vectors.builds import BuildTask, build_digest
 from engines.vectors.corpus import CorpusTask, corpus_digest
@@ -232,7 +233,7 @@ class Builds:
             aside_path=None if aside is None else str(self._objects.path(aside.ref)),
             cache=self._embeddings,
         )
-        weight = job_weight(sum(side.size for side in sides), task.target)
+        weight = job_weight(comparison_weight(*sides), task.target)
         job = Job(f"tail-{task.digest}", "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))
         try:
             result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"), unit="texts")

@@ -16,11 +16,7 @@ import pyarrow.parquet as pq
 
 from engines.files.types import arrow_type
 from engines.sql.source import Folder, LakeTable
-from engines.sql.version_pair import Pair
-
-_KEYS = ("string", "int64", "bool", "date")
-_SHARE = 4
-"""One of so many rows: with more, the join finds the others as quickly."""
+from engines.sql.version_pair import FEW, TELLING, Pair
 
 
 def suspects(pair: Pair) -> pa.Array | None:
@@ -29,13 +25,13 @@ def suspects(pair: Pair) -> pa.Array | None:
         return None
     key = pair.primary_key[0]
     kind = dict(pair.later.columns)[key]
-    if kind not in _KEYS:
+    if kind not in TELLING:
         return None
     ours, theirs = dict(_files(pair.former)), dict(_files(pair.later))
     only = [path for place, path in (*ours.items(), *theirs.items()) if (place in ours) != (place in theirs)]
     every = {*ours.values(), *theirs.values()}
     rows = {path: pq.read_metadata(path).num_rows for path in every}
-    if sum(rows[path] for path in only) * _SHARE > sum(rows.values()):
+    if sum(rows[path] for path in only) * FEW > sum(rows.values()):
         return None
     try:
         found = [pq.read_table(path, columns=[key]).column(key).cast(arrow_type(kind)) for path in only]

@@ -16,7 +16,7 @@ import engines.sql.suspects as suspecting
 from engines.errors import QueryInvalid
 from engines.sql.diff import IS, WAS, Difference, changed_keys, changed_rows, difference
 from engines.sql.suspects import suspects
-from engines.sql.version_pair import Pair, scopes
+from engines.sql.version_pair import Pair, scopes, weight
 from engines.sql.views import make_view
 from state.catalog.schemas import Column, Schema
 from state.catalog.tables import Table
@@ -39,7 +39,7 @@ def test_it_is_the_difference_of_the_rows(
 ) -> None:
     """share: of rows in files of one version, from which on all rows are joined; 0: never."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suspecting, "_SHARE", share)
+        patch.setattr(suspecting, "FEW", share)
         lake = new_lake(Path(folder))
         lake.create("things", COLUMNS, ["a", "n"])
         model: dict[tuple[str, int], str | None] = {}
@@ -92,6 +92,16 @@ def test_only_rows_of_keys_in_files_of_one_version_are_joined(lake: Any) -> None
     assert suspected(lake, former, later) == suspected(lake, later, former) == [5, 7, 105]
     found = compared(lake, former, later)
     assert [(row["op"], row["key"]) for row in found.rows] == [("removed", "5"), ("changed", "7"), ("added", "105")]
+
+
+def test_what_both_have_weighs_little_beside_few_changes(lake: Any) -> None:
+    lake.create("things", {"k": "int64", "v": "string"}, ["k"])
+    base = lake.add("things", [{"k": n, "v": f"old text {n}" * 9} for n in range(2_000)]).ref.size
+    former = lake.tables["things"]
+    own = lake.add("things", [{"k": 7, "v": "new"}, {"k": 1_999, "v": "new"}, {"k": 0, "v": "new"}], "delta").ref.size
+    later = lake.tables["things"]
+    assert weight(*scopes(former, later)) == own + 2 * base // 8
+    assert weight(*scopes(replace(former, files=()), later)) == own + base
 
 
 def test_all_are_where_many_rows_are_in_such_files(lake: Any) -> None:

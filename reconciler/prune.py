@@ -93,8 +93,9 @@ def _why_held(
         return f"{unread} cannot be read and may ask for it, so mend that file first"
     if state.governed:
         return "a policy governs it"
-    if kind == "Policy" and state.managed is not None and f"Dataset/{state.managed.about.get('dataset')}" in guarded:
-        return "it governs a dataset, and holds until then"
+    governs = state.managed.about.get("dataset") if kind == "Policy" and state.managed is not None else None
+    if f"Dataset/{governs}" in guarded:
+        return f"it governs {governs}, and stays in force until then"
     if kind not in _CHEAP and going[kind] > 1 and going[kind] / totals[kind] > max_prune:
         return f"{going[kind]} of {totals[kind]} {kind} objects would go, more than maxPrune {max_prune:.0%}"
     return None

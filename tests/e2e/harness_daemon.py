@@ -148,12 +148,13 @@ class Daemon:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def request(self, method: str, path: str, body: object = None, timeout: float = PATIENCE) -> Answer:
+    def request(self, method: str, path: str, body: object = None, timeout: float = PATIENCE, **headers: str) -> Answer:
         """Raises OSError or http.client.HTTPException where nobody answers."""
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=timeout)
         try:
             text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {} if body is None else {"Content-Type": "application/json"})
+            kind = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, path, text, kind | {name.replace("_", "-"): value for name, value in headers.items()})
             response = connection.getresponse()
             content = response.read()
             is_json = "json" in response.headers.get("Content-Type", "")

@@ -123,6 +123,7 @@ class ObjectRoute:
             access.error = error
             _log.warning("%s was cut off: %s", request.rel_url.raw_path, error)
             return
+        await access.end()  # whoever has the last byte may leave now
         await response.write_eof()
 
 

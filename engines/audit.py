@@ -170,9 +170,14 @@ class Access(Facts):
         self._first = self._audit.durable_blocking(self._row("begun", None))
 
     async def end(self) -> None:
-        """Before all of it is given inside the block, which then writes nothing more. Raises AuditUnavailable."""
-        await self._audit.durable(self._row("done", None))
+        """Inside the block, before all of it is given, or once it is: the block then writes nothing more. Raises AuditUnavailable."""
+        if self._ended:
+            return
         self._ended = True
+        try:
+            await self._audit.durable(self._row("done", None))
+        except AuditUnavailable as unwritten:
+            self._unwritten(unwritten, None)
 
     async def __aenter__(self) -> Self:
         self._since = self._audit.clock()

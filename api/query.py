@@ -38,7 +38,7 @@ class QueryResult(Protocol):
     """What answered a query: an Arrow IPC stream and what is known about it."""
 
     @property
-    def ipc(self) -> bytes:
+    def ipc(self) -> bytes | memoryview:
         """The Arrow IPC stream."""
 
     @property
@@ -139,7 +139,8 @@ class QueryRoute:
         result = await self.service.run(body.sql, body.params, request[READER], at=at_from(body.at, body.schema_), max_rows=most)
         rescues = rescue_headers(result.rescues) | lost_headers(result.lost)
         if media_type == ARROW:
-            return encoded(result.ipc, ARROW, _facts(result) | rescues)
+            ipc = result.ipc if isinstance(result.ipc, bytes) else await to_thread.run_sync(bytes, result.ipc)
+            return encoded(ipc, ARROW, _facts(result) | rescues)
         write = _as_json if media_type == JSON else _as_csv
         content = write(result) if result.text < LARGE else await to_thread.run_sync(write, result)
         return encoded(content, media_type, rescues if media_type == JSON else _facts(result) | rescues)

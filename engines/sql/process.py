@@ -22,6 +22,7 @@ import orjson
 
 from engines.errors import WorkerCrashed
 from engines.sql.protocol import Closed, Frame, pack, receive
+from engines.sql.shared import mapped
 
 START_SECONDS = 60.0
 FIRST_LOOK = 0.02  # seconds into a conversation; most are over by then
@@ -107,13 +108,15 @@ class WorkerProcess:
         self.busy = False
         self._unwatch()
 
-    async def ask(self, header: Mapping[str, Any], body: bytes = b"") -> Frame:
+    async def ask(self, header: Mapping[str, Any], body: bytes | memoryview = b"") -> Frame:
         """Say something and take the answer. Raises Closed if the worker ends instead."""
         if self._telling is not None:
             self._untold.clear()
             await asyncio.shield(self._telling)
         self._writer.write(pack(header, body))
-        return await receive(self._reader)
+        answer = await receive(self._reader)
+        shared = answer.header.get("shared")
+        return answer if shared is None else Frame(answer.header, mapped(self.pid, shared, answer.header["size"]))
 
     def tell(self, about: str, header: Mapping[str, Any]) -> asyncio.Task[None]:
         """Say something outside of any conversation, whatever the answer; done when that came, or a conversation begins.

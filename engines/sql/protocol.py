@@ -4,7 +4,7 @@
     worker -> daemon   names    names                        every table that the statement touches, CTEs left out
     daemon -> worker   sources  sources                      what the reader may see of them; the rest stays unknown
                        drop                                  instead of sources: the query is given up, nothing is answered
-    worker -> daemon   result   rows, text, truncated        body: Arrow IPC stream
+    worker -> daemon   result   rows, text, truncated        body: Arrow IPC stream; of a large one `shared`, `size` instead (`shared.py`)
     daemon -> worker   keys     source, filter, limits       answered by a result with one column of row keys
     daemon -> worker   changed  pair, columns, limits        answered by a result: row keys that differ, and whether they are there
     daemon -> worker   merge    source                       have the table ready: its deltas merged, for every worker; opened in this one
@@ -37,7 +37,7 @@ class Frame(NamedTuple):
     """A message. header["op"] says which."""
 
     header: Mapping[str, Any]
-    body: bytes = b""
+    body: bytes | memoryview = b""
 
     @property
     def op(self) -> str:
@@ -49,7 +49,7 @@ class Closed(Exception):
     """The other side is gone."""
 
 
-def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
+def pack(header: Mapping[str, Any], body: bytes | memoryview = b"") -> bytes:
     """A frame as bytes."""
     text = orjson.dumps(header)
     return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))

@@ -30,6 +30,7 @@ from engines.sql.problems import QueryProblem
 from engines.sql.protocol import Closed, Frame, pack, receive_blocking
 from engines.sql.results import Encoded, encode
 from engines.sql.session import Session
+from engines.sql.shared import Shared
 from engines.sql.source import LakeTable, source_from_dict
 from engines.sql.version_pair import Pair
 
@@ -40,17 +41,24 @@ KEY = pa.schema([("key", pa.string())])
 def serve(connection: socket.socket, session: Session) -> None:
     """Answer until the connection is closed."""
     connection.sendall(pack({"op": "ready"}))
+    shared: Shared | None = None
     with contextlib.suppress(Closed, BrokenPipeError):
         while True:
             asked = receive_blocking(connection)
+            if shared is not None:
+                shared.close()  # whoever asks has mapped it, or does not want it
+                shared = None
             try:
                 answer = _answer(session, asked, connection)
+                if isinstance(answer, Encoded):
+                    shared = answer.shared
+                    answer = pack(_facts(answer), answer.ipc)
             except QueryProblem as problem:
                 answer = pack({"op": "problem", "problem": problem.problem, "message": problem.message, "remedy": problem.remedy})
             connection.sendall(answer)
 
 
-def _answer(session: Session, asked: Frame, connection: socket.socket) -> bytes:
+def _answer(session: Session, asked: Frame, connection: socket.socket) -> bytes | Encoded:
     """Nothing if the daemon lets a query be. Raises QueryProblem."""
     match asked.op:
         case "merge":
@@ -60,12 +68,11 @@ def _answer(session: Session, asked: Frame, connection: socket.socket) -> bytes:
             held = session.hold(HotTask.from_dict(asked.header["task"]))
             return pack({"op": "held", "bytes": held.bytes})
         case "keys":
-            result: Encoded | None = _keys(session, asked)
+            return _keys(session, asked)
         case "changed":
-            result = _changed(session, asked)
+            return _changed(session, asked)
         case _:
-            result = _query(session, asked, connection)
-    return b"" if result is None else pack(_facts(result), result.ipc)
+            return _query(session, asked, connection) or b""
 
 
 def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded | None:
@@ -77,11 +84,12 @@ def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded
         return None
     sources = [source_from_dict(data) for data in allowed.header["sources"]]
     with session.frame(sql, _parameters(asked.body), sources) as frame:
-        return encode(frame.schema(), _batches(frame), limits["rows"], limits["bytes"])
+        return encode(frame.schema(), _batches(frame), limits["rows"], limits["bytes"], share=True)
 
 
 def _facts(result: Encoded) -> dict[str, Any]:
-    return {"op": "result", "rows": result.rows, "text": result.text, "truncated": result.truncated}
+    shared = {} if result.shared is None else {"shared": result.shared.number, "size": result.size}
+    return {"op": "result", "rows": result.rows, "text": result.text, "truncated": result.truncated, **shared}
 
 
 def _keys(session: Session, asked: Frame) -> Encoded:
@@ -106,7 +114,7 @@ def _batches(frame: DataFrame) -> Iterable[pa.RecordBatch]:
     return (batch.to_pyarrow() for batch in frame.execute_stream())
 
 
-def _parameters(body: bytes) -> dict[str, Any]:
+def _parameters(body: bytes | memoryview) -> dict[str, Any]:
     """Values by name, from the one row of an Arrow stream."""
     if not body:
         return {}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -11,7 +12,9 @@ import pytest
 
 from engines.sql.json_rows import json_rows, type_name
 from engines.sql.problems import QueryProblem
+from engines.sql.protocol import Closed
 from engines.sql.results import encode
+from engines.sql.shared import mapped
 from engines.sql.text_size import row_sizes
 
 SCHEMA = pa.schema([("text", pa.string_view()), ("n", pa.int64())])
@@ -22,7 +25,7 @@ def batches(count: int, rows: int, text: str = "x") -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([pa.array([text] * rows, pa.string_view()), pa.array([number] * rows)], schema=SCHEMA)
 
 
-def read(ipc: bytes) -> pa.Table:
+def read(ipc: bytes | memoryview) -> pa.Table:
     return pa.ipc.open_stream(ipc).read_all()
 
 
@@ -149,3 +152,34 @@ def test_values_as_json(array: pa.Array, kind: str, values: list[Any]) -> None:
 def test_an_interval_is_text() -> None:
     array = pa.array([pa.MonthDayNano([1, 2, 3])])
     assert json_rows(pa.table({"x": array})) == [{"x": "1 months 2 days 3 ns"}]
+
+
+@pytest.mark.parametrize(("count", "large"), [(1, False), (40, True)])
+def test_a_large_stream_is_shared_and_reads_the_same(count: int, large: bool) -> None:
+    alone = encode(SCHEMA, batches(count, 1000, "y" * 50), 1_000_000, 1 << 30)
+    shared = encode(SCHEMA, batches(count, 1000, "y" * 50), 1_000_000, 1 << 30, share=True)
+    assert (alone.shared, shared.shared is not None) == (None, large)
+    assert (shared.rows, shared.text, shared.truncated, shared.size) == (alone.rows, alone.text, alone.truncated, alone.size)
+    if shared.shared is None:
+        assert shared.ipc == alone.ipc
+        return
+    view = mapped(os.getpid(), shared.shared.number, shared.size)
+    shared.shared.close()
+    assert bytes(view) == alone.ipc
+    assert read(view).num_rows == 40_000
+
+
+def test_shared_memory_is_let_go_where_a_result_fails() -> None:
+    def failing() -> Iterator[pa.RecordBatch]:
+        yield from batches(40, 1000, "y" * 50)
+        raise ValueError("on purpose")
+
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names, not paths
+    with pytest.raises(ValueError, match="on purpose"):
+        encode(SCHEMA, failing(), 1_000_000, 1 << 30, share=True)
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_what_a_dead_worker_shared_is_closed() -> None:
+    with pytest.raises(Closed):
+        mapped(4_194_305, 3, 10)

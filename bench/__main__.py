@@ -34,6 +34,8 @@ NAMES = (
     "idle",
     "serving",
     "http_overhead",
+    "access",
+    "isolation",
     "thread_hop",
     "stream_append",
     "audit",

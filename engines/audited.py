@@ -17,10 +17,11 @@ from typing import Any
 from engines.at import PRESENT, At
 from engines.audit import EVERY_COLUMN, Audit, Facts
 from engines.judgments import Query
+from engines.quotas import Queries, Searches
 from engines.reading import ANONYMOUS, Reader
-from engines.search import SearchRequest, SearchResult, SearchService
+from engines.search import SearchRequest, SearchResult
 from engines.sql.columns_read import ColumnsRead, parses, plain_name
-from engines.sql.service import QueryResult, QueryService
+from engines.sql.service import QueryResult
 from engines.sql.statement_shape import Shape, shape
 from engines.sql.tables import sql_name
 from engines.sql.touched import Touched
@@ -37,7 +38,7 @@ MANY_COLUMNS = 100
 class AuditedQueries:
     """Queries that leave a row each. Otherwise as `QueryService`."""
 
-    queries: QueryService
+    queries: Queries
     audit: Audit
     columns: ColumnsRead = field(default_factory=ColumnsRead)
 
@@ -119,7 +120,7 @@ class Texts:
 class AuditedSearches:
     """Searches that leave a row each. Otherwise as `SearchService`."""
 
-    searches: SearchService
+    searches: Searches
     audit: Audit
     texts: Texts = Texts()
     columns: ColumnsRead = field(default_factory=ColumnsRead)

@@ -83,7 +83,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         stack.push_async_callback(asyncio.to_thread, assembly.files.save)
         directory = _directory(assembly, tokens)
         mend, pinned = partial(_mend, assembly), partial(_pinned, assembly)
-        readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall))
+        readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall, directory))
         assembly.policy.run_cases = partial(_cases, asyncio.get_running_loop(), readers, assembly)
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
@@ -140,7 +140,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, directory: Director
     registry = CollectorRegistry()
     watch_loop(registry, assembly)
     watch_recall(registry, assembly.recall)
-    watch_searches(registry, readers.searches.searches.tally)
+    watch_searches(registry, readers.tally)
     return ApiParts(
         queries=readers.queries,
         searches=readers.searches,

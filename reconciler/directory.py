@@ -17,7 +17,7 @@ from typing import Protocol
 from engines.at import at_from
 from engines.errors import ProfileUnknown, ReaderRefused, ReadersClosed, TokenRefused
 from engines.reading import ANONYMOUS, NO_RULES, Binding, Reader, Rules
-from specs.kinds.profile import ProfileSpec
+from specs.kinds.profile import ProfileSpec, Quota
 from state.errors import SecretsFileRefused
 from state.tokens import PROFILE_HEADER, Token, Tokens
 
@@ -126,6 +126,11 @@ class Directory:
         if known is None or known.spec is not spec or known.rules is not rules:
             known = self._known[name] = _Known(spec, rules, _reader(name, spec, rules))
         return known.reader
+
+    def quota(self, name: str) -> Quota | None:
+        """What a profile may ask for; None where there is no such profile."""
+        spec = self._profiles(name)
+        return None if spec is None else spec.quota
 
     def _of(self, token: Token, profile: str | None) -> Reader:
         if token.operator:

@@ -2,18 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
 
-from engines.audit import Audit
+from engines.audit import STREAM, Audit
 from engines.audited import AuditedQueries, AuditedSearches, Texts
 from engines.embedding.query_cache import QueryCache
 from engines.embedding.registry import open_embedder
 from engines.index_memory import Room
 from engines.live_recall import LiveRecall
+from engines.quotas import Quotas, RationedQueries, RationedSearches
+from engines.reading import Reader
 from engines.search import SearchService
+from engines.search_tally import SearchTally
 from engines.sql.hot_ahead import HotAhead
 from engines.sql.hot_builds import HotBuilds
 from engines.sql.hot_cache import HotCache, boot_folder
@@ -22,8 +28,9 @@ from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.service import Mend, QueryService
 from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables
+from reconciler.directory import Directory
 from reconciler.opening import State
-from reconciler.settings import Settings
+from reconciler.settings import Settings, UntrustedLimits
 from state.catalog.fold import tables_of
 from state.errors import StateError
 from state.kept_keys import kept_key
@@ -48,6 +55,7 @@ class Readers:
     audit: Audit
     hot: HotCache
     query_vectors: QueryCache
+    tally: SearchTally
 
 
 @asynccontextmanager
@@ -57,10 +65,12 @@ async def reading(
     mend: Mend | None = None,
     pinned: Callable[[str], bool] | None = None,
     recall: LiveRecall | None = None,
+    directory: Directory | None = None,
 ) -> AsyncIterator[Readers]:
     """Query workers and open indexes, for as long as the block runs. mend: see `QueryService`.
 
     pinned: whether a Dataset stays in the hot cache; None where that is read, and filled by somebody else. recall: judges searches.
+    directory: who readers are; None where only the operator reads.
     """
     limits = settings.limits
     hot = HotCache(await asyncio.to_thread(boot_folder, state.place.cache / "hot"), limits.hot_cache_bytes, pinned or (lambda _: False))
@@ -70,7 +80,7 @@ async def reading(
     size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)
     pool = WorkerPool(state.place.cache / "spill", size)
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
-    queries = QueryService(tables, pool, each, mend=mend, hot=hot)
+    queries = QueryService(tables, pool, each, untrusted=_untrusted(each, limits.untrusted), mend=mend, hot=hot)
     builds = HotBuilds(
         hot,
         queries,
@@ -86,9 +96,13 @@ async def reading(
     if state.lease is None:  # whoever has it listens for as long as the state is open
         state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
     audit, texts = Audit(state.streams), Texts(await asyncio.to_thread(_key_of_texts, state), settings.audit.texts)
+    quotas = Quotas(directory.quota if directory is not None else lambda _: None, partial(_audited, state), state.clock)
     vectors = QueryCache(limits.embedding_cache_bytes // _OF_QUERIES)
     open_model, room = vectors.remembering(open_embedder), Room(settings.work.index_memory_bytes)
-    searches = SearchService(state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall, room=room)
+    current = directory.current if directory is not None else _itself
+    searches = SearchService(
+        state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall, room=room, current=current
+    )
     loop = asyncio.get_running_loop()
 
     following: set[asyncio.Task[None]] = set()
@@ -110,7 +124,9 @@ async def reading(
     stay_behind = state.catalog.precede(lambda states: ahead.prepare(tables_of(states))) if pinned is not None else _nothing
     try:
         async with builds.running() if pinned is not None else nullcontext():
-            yield Readers(AuditedQueries(queries, audit), AuditedSearches(searches, audit, texts), audit, hot, vectors)
+            rationed = RationedQueries(queries, quotas), RationedSearches(searches, quotas)
+            audited = AuditedQueries(rationed[0], audit), AuditedSearches(rationed[1], audit, texts)
+            yield Readers(*audited, audit, hot, vectors, searches.tally)
     finally:
         leave()
         stay_behind()
@@ -120,6 +136,18 @@ async def reading(
         await asyncio.shield(pool.close())
         await asyncio.to_thread(audit.close)
         await asyncio.to_thread(_keep_events, state)
+
+
+def _audited(state: State, since: datetime) -> Iterable[Mapping[str, Any]]:
+    return state.streams.read(STREAM, since=since)
+
+
+def _untrusted(each: Limits, given: UntrustedLimits) -> Limits:
+    return each.narrowed(rows=given.rows, seconds=given.seconds, memory=given.memory_bytes, bytes=given.bytes)
+
+
+def _itself(reader: Reader) -> Reader:
+    return reader
 
 
 def _nothing() -> None:

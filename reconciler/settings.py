@@ -28,7 +28,7 @@ from state.secrets import SECRET_PREFIX
 
 _FILE = "lakehouse.yaml"
 _PREFIX = "LAKEHOUSE_"
-_OTHER_VARIABLES = frozenset({"LAKEHOUSE_FAILPOINTS", "LAKEHOUSE_URL"})
+_OTHER_VARIABLES = frozenset({"LAKEHOUSE_FAILPOINTS", "LAKEHOUSE_URL", "LAKEHOUSE_TOKEN"})
 _HELP = "`lakectl explain settings` lists all settings."
 _LOOPBACK = "127.0.0.1"
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([\w.-]*)):([0-9]{1,5})", re.ASCII)
@@ -87,6 +87,15 @@ class StateSettings(Part):
     bucket: Name = Field(default="primary", description="Bucket of the catalog log, statuses, streams, requests, lease. Restart.")
 
 
+class UntrustedLimits(Part):
+    """What a query may cost whose reader is not trusted; never more than that of others."""
+
+    seconds: Seconds = Field(default=10.0, description="Longest query of a reader who is not trusted. Restart.")
+    memory_bytes: int = Field(default=512 << 20, gt=0, description="Resident memory at which its worker is ended. Restart.")
+    rows: int = Field(default=5_000, gt=0, description="Most rows of its result; it is cut there, and says so. Restart.")
+    bytes: int = Field(default=16 << 20, gt=0, description="Largest result, in bytes; it is cut there, and says so. Restart.")
+
+
 class LimitSettings(Part):
     """What one request may cost."""
 
@@ -107,6 +116,7 @@ class LimitSettings(Part):
         "Restart.",
     )
     search_k: int = Field(default=1_000, ge=1, description="Most hits of a search. Restart.")
+    untrusted: UntrustedLimits = Field(default=UntrustedLimits(), description="What readers who are not trusted may cost.")
 
 
 class WorkSettings(Part):

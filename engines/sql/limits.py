@@ -21,10 +21,19 @@ class Limits:
     text: int = 64 * 1024
     waiting: float = 30.0
 
-    def narrowed(self, *, rows: int | None = None, seconds: float | None = None) -> Limits:
-        """These limits, or what a client wishes where that is less."""
+    def narrowed(
+        self,
+        *,
+        rows: int | None = None,
+        seconds: float | None = None,
+        memory: int | None = None,
+        bytes: int | None = None,  # noqa: A002
+    ) -> Limits:
+        """These limits, or what is wished where that is less."""
         return replace(
             self,
             rows=self.rows if rows is None else min(self.rows, rows),
             seconds=self.seconds if seconds is None else min(self.seconds, seconds),
+            memory=self.memory if memory is None else min(self.memory, memory),
+            bytes=self.bytes if bytes is None else min(self.bytes, bytes),
         )

@@ -3,13 +3,16 @@
 A worker belongs to one conversation at a time. If the conversation ends while the worker still works on it, because of time, memory, or a
 caller that left, the worker is killed: nothing short of that stops a query for certain. One that has grown is let go as well.
 
+Callers of a share have all workers but one at most, and half of the queue, so that no flood is in the way of somebody else; a worker that
+becomes free goes to the share that has the fewest. The operator, who is of no share, may have them all.
+
 It refuses to know what is said: that is `service.py`. Next: `process.py` for one worker.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +39,14 @@ class PoolSize:
     retire: int = 256 * MIB
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A caller that waits."""
+
+    future: asyncio.Future[WorkerProcess]
+    share: str | None
+
+
 class WorkerPool:
     """Used on one event loop. `start` is optional: the first query starts a worker otherwise."""
 
@@ -46,7 +57,8 @@ class WorkerPool:
         self._idle: list[WorkerProcess] = []
         self._live: set[WorkerProcess] = set()
         self._starting = 0
-        self._waiting: deque[asyncio.Future[WorkerProcess]] = deque()
+        self._waiting: list[_Waiting] = []
+        self._held: Counter[str | None] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._trim: asyncio.TimerHandle | None = None
         self._closed = False
@@ -64,7 +76,7 @@ class WorkerPool:
     @property
     def waiting(self) -> int:
         """Callers that wait for a worker."""
-        return sum(not future.done() for future in self._waiting)
+        return sum(not waiting.future.done() for waiting in self._waiting)
 
     async def start(self) -> None:
         """Warm workers are up on return. Raises WorkerCrashed if they cannot be."""
@@ -77,25 +89,25 @@ class WorkerPool:
         self._closed = True
         if self._trim is not None:
             self._trim.cancel()
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(_stopping())
+        for waiting in self._waiting:
+            if not waiting.future.done():
+                waiting.future.set_exception(_stopping())
         for worker in tuple(self._live):
             self._discard(worker)
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     @asynccontextmanager
-    async def worker(self, wait: float) -> AsyncIterator[WorkerProcess]:
-        """A worker for one conversation.
+    async def worker(self, wait: float, share: str | None = None) -> AsyncIterator[WorkerProcess]:
+        """A worker for one conversation. share: whose it is counted as; None for the operator.
 
         Raises WorkersBusy after `wait` seconds or when too many wait already, WorkerCrashed, QueryCancelled.
         """
-        worker = await self._take(wait)
+        worker = await self._take(wait, share)
         try:
             yield worker
         finally:
-            self._give_back(worker)
+            self._give_back(worker, share)
 
     async def tell(self, about: str, header: Mapping[str, Any]) -> None:
         """Have idle workers do what helps the next query. See `WorkerProcess.tell`."""
@@ -109,49 +121,81 @@ class WorkerPool:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         return worker.cause_of_death
 
-    async def _take(self, wait: float) -> WorkerProcess:
+    async def _take(self, wait: float, share: str | None) -> WorkerProcess:
+        """Counted as its share's from here on, and taken from it by `_give_back`."""
         if self._closed:
             raise _stopping()
-        while self._idle:
+        while self._idle and self._may_have_more(share):
             worker = self._idle.pop()
             if worker.alive:
-                return worker
+                return self._handed(worker, share)
             self._discard(worker)
-        if self.waiting >= self._size.queue:
-            raise WorkersBusy(f"All query workers are busy and {self.waiting} queries wait already.", remedy="Try again in a moment.")
-        future: asyncio.Future[WorkerProcess] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._check_queue(share)
+        waiting = _Waiting(asyncio.get_running_loop().create_future(), share)
+        self._waiting.append(waiting)
         self._provide()
         try:
             async with asyncio.timeout(wait):
-                return await future
+                return await waiting.future
         except (TimeoutError, asyncio.CancelledError) as error:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._hand_over(future.result())  # it came in the very moment in which this caller gave up
+            if waiting.future.done() and not waiting.future.cancelled() and waiting.future.exception() is None:
+                self._give_back(waiting.future.result(), share)  # it came in the very moment in which this caller gave up
             if isinstance(error, TimeoutError):
                 message = f"No query worker became free within {wait:g} seconds."
                 raise WorkersBusy(message, remedy="Try again in a moment.") from error
             raise
         finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
 
-    def _give_back(self, worker: WorkerProcess) -> None:
+    def _check_queue(self, share: str | None) -> None:
+        """Raises WorkersBusy."""
+        waiting, most = self.waiting, self._size.queue
+        if share is not None:
+            most = max(most // 2, min(most, 1))
+            waiting = sum(not other.future.done() and other.share == share for other in self._waiting)
+        if waiting >= most or self.waiting >= self._size.queue:
+            raise WorkersBusy(f"All query workers are busy and {waiting} queries wait already.", remedy="Try again in a moment.")
+
+    def _may_have_more(self, share: str | None) -> bool:
+        return share is None or self._held[share] < max(self._size.most - 1, 1)
+
+    def _handed(self, worker: WorkerProcess, share: str | None) -> WorkerProcess:
+        self._held[share] += 1
+        if share is not None:
+            self._provide()  # one more to be there for somebody else
+        return worker
+
+    def _give_back(self, worker: WorkerProcess, share: str | None) -> None:
+        self._held[share] -= 1
+        if not self._held[share]:
+            del self._held[share]
         if worker.busy or worker.ended or self._closed or worker.memory() > self._size.retire:
             self._discard(worker)
+            self._serve()
             self._provide()
         else:
-            self._hand_over(worker)
+            self._keep(worker)
 
-    def _hand_over(self, worker: WorkerProcess) -> None:
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(worker)
-                return
+    def _keep(self, worker: WorkerProcess) -> None:
         self._idle.append(worker)
+        self._serve()
         if len(self._idle) > self._size.warm and self._trim is None:
             self._trim = asyncio.get_running_loop().call_later(self._size.idle, self._let_go)
+
+    def _serve(self) -> None:
+        """Idle workers go to those who wait and may have one: first to the share that has the fewest, of those to who came first."""
+        while self._idle:
+            able = [waiting for waiting in self._waiting if not waiting.future.done() and self._may_have_more(waiting.share)]
+            if not able:
+                return
+            worker = self._idle.pop()
+            if not worker.alive:
+                self._discard(worker)
+                continue
+            first = min(able, key=lambda waiting: self._held[waiting.share])
+            self._waiting.remove(first)
+            first.future.set_result(self._handed(worker, first.share))
 
     def _let_go(self) -> None:
         self._trim = None
@@ -159,10 +203,11 @@ class WorkerPool:
             self._discard(self._idle[0])
 
     def _provide(self) -> None:
-        """Start as many workers as are asked for and allowed."""
-        free = len(self._live) + self._starting
-        wanted = max(self.waiting - self._starting, self._size.warm - free, 0)
-        for _ in range(0 if self._closed else min(wanted, self._size.most - free)):
+        """Start as many workers as are asked for and allowed; beside those of shares one that nobody has."""
+        live = len(self._live) + self._starting
+        spare = 1 if not self._idle and any(share is not None for share in self._held) else 0
+        wanted = max(self.waiting - self._starting, self._size.warm - live, spare - self._starting, 0)
+        for _ in range(0 if self._closed else min(wanted, self._size.most - live)):
             self._starting += 1
             self._run(self._add_for_others())
 
@@ -171,9 +216,9 @@ class WorkerPool:
             await self._add()
         except EngineError as error:
             # Not tried again by itself, since it would fail again: the next query does.
-            for future in tuple(self._waiting):
-                if not future.done():
-                    future.set_exception(error)
+            for waiting in tuple(self._waiting):
+                if not waiting.future.done():
+                    waiting.future.set_exception(error)
 
     async def _add(self) -> None:
         """One of those counted in `_starting`."""
@@ -185,7 +230,7 @@ class WorkerPool:
         if self._closed:
             self._discard(worker)
         else:
-            self._hand_over(worker)
+            self._keep(worker)
 
     def _discard(self, worker: WorkerProcess) -> None:
         if worker in self._idle:

@@ -83,7 +83,7 @@ class QueryResult:
     more; versions: of each Dataset that was read; rescues: buckets that gave files in another's place; touched: every table that was read;
     lost: rows that are in no file any more, of each Dataset that has such."""
 
-    ipc: bytes
+    ipc: bytes | memoryview
     count: int
     text: int
     truncated: bool
@@ -124,14 +124,17 @@ class QueryService:
         pool: WorkerPool,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         *,
+        untrusted: Limits | None = None,
         mend: Mend | None = None,
         hot: HotCache | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """limits: of every query, which a caller can only narrow. mend: None where nobody can. hot: that of `tables`. clock: seconds."""
+        """limits: of every query, which a caller can only narrow; untrusted: the same of readers who are not trusted, those of everybody if
+        None. mend: None where nobody can. hot: that of `tables`. clock: seconds."""
         self._tables = tables
         self._pool = pool
         self._limits = limits
+        self._untrusted = untrusted or limits
         self._mend = mend
         self._clock = clock
         self._hot = hot
@@ -154,9 +157,9 @@ class QueryService:
         WorkerCrashed, WorkersBusy, and what reading a table's files raises.
         """
         begun = self._clock()
-        limits = self._limits.narrowed(rows=max_rows)
+        limits = self._limits_of(reader).narrowed(rows=max_rows)
         at = of_reader(reader.at, at)
-        self._check_length(sql)
+        self._check_length(sql, limits)
         body = encode_parameters(params or {})
         question = Frame({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
         for fresh in (False, True):
@@ -203,14 +206,15 @@ class QueryService:
 
         Raises FilterInvalid, TableUnknown, VersionUnknown, and the limits' errors as `run` does.
         """
-        self._check_length(filter_sql)
+        granted = self._limits_of(reader)
+        self._check_length(filter_sql, granted)
         name, at = self._tables.named(sql_name(dataset)), At(reader.at if moment is None else moment)
         for fresh in (False, True):
             source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, at, "search", fresh=fresh))
             if source is None:
                 raise await self._unknown(name.name, reader)
-            await self._merges.wait(await asyncio.to_thread(pending, [source]), self._limits.seconds)
-            async with self._conversation(self._limits) as worker:
+            await self._merges.wait(await asyncio.to_thread(pending, [source]), granted.seconds)
+            async with self._conversation(granted, share_of(reader)) as worker:
                 limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES}
                 answer = await worker.ask({"op": "keys", "source": source.to_dict(), "filter": filter_sql, "limits": limits})
                 worker.finish()
@@ -237,7 +241,7 @@ class QueryService:
             pair = await self._whole(partial(asyncio.to_thread, self._tables.pair, name, former, later))
         if pair is None:
             raise await self._unknown(name.name, reader)
-        async with self._conversation(self._limits) as worker:
+        async with self._conversation(self._limits_of(reader), share_of(reader)) as worker:
             limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES}
             answer = await worker.ask({"op": "changed", "pair": pair.to_dict(), "columns": list(columns), "limits": limits})
             worker.finish()
@@ -265,9 +269,9 @@ class QueryService:
                         await self._mend(error)
 
     @asynccontextmanager
-    async def _conversation(self, limits: Limits) -> AsyncIterator[WorkerProcess]:
+    async def _conversation(self, limits: Limits, share: str | None = None) -> AsyncIterator[WorkerProcess]:
         """A worker under watch. Whoever leaves without `finish` has it killed."""
-        async with self._pool.worker(limits.waiting) as worker:
+        async with self._pool.worker(limits.waiting, share) as worker:
             worker.begin(limits.memory)
             try:
                 async with asyncio.timeout(limits.seconds):
@@ -294,7 +298,7 @@ class QueryService:
         merge: bool = False,
     ) -> tuple[Frame, Sequence[TableSource], Sequence[Pending]]:
         """A worker's answer, what it read, and which tables have to be merged first: then there is no answer, unless `merge` is set."""
-        async with self._conversation(limits) as worker:
+        async with self._conversation(limits, share_of(reader)) as worker:
             answer = await worker.ask(*question)
             sources: list[TableSource] = []
             if answer.op == "names":
@@ -332,9 +336,12 @@ class QueryService:
         decision = decision_of(reader, name, self._tables) if action == "read" else decide(reader, name, action)
         return self._tables.resolve(name, moment, schema=schema, fresh=fresh) if admitted(reader, name, action, decision) else None
 
-    def _check_length(self, sql: str) -> None:
-        if len(sql) > self._limits.text:
-            message = f"The statement has {len(sql)} characters; {self._limits.text} are allowed."
+    def _limits_of(self, reader: Reader) -> Limits:
+        return self._limits if reader.trusted else self._untrusted
+
+    def _check_length(self, sql: str, limits: Limits) -> None:
+        if len(sql) > limits.text:
+            message = f"The statement has {len(sql)} characters; {limits.text} are allowed."
             raise QueryTooLarge(message, remedy="Pass long lists as parameters: `= ANY($names)`.")
 
     async def _refuse(self, answer: Frame, reader: Reader) -> NoReturn:
@@ -347,7 +354,7 @@ class QueryService:
             case "too-large":
                 raise QueryTooLarge(message, remedy=remedy)
             case "memory":
-                raise _too_much_memory(self._limits.memory)
+                raise _too_much_memory(self._limits_of(reader).memory)
             case "disk":
                 raise DiskFull("", "the query's scratch files")
             case "storage":
@@ -371,6 +378,13 @@ class QueryService:
         if name.system and not reader.operator:
             return name.name in SHOWN
         return decide(reader, name, "read").allowed
+
+
+def share_of(reader: Reader) -> str | None:
+    """As whose a reader's queries are counted where workers are shared: its profile's, or its token's; of none, the operator's."""
+    if reader.operator:
+        return None
+    return f"profile {reader.profile}" if reader.profile is not None else f"token {reader.token}"
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:

@@ -25,6 +25,10 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "limits.searchK": ("6", 6),
     "limits.hotCacheBytes": ("7", 7),
     "limits.embeddingCacheBytes": ("7", 7),
+    "limits.untrusted.seconds": ("5s", 5.0),
+    "limits.untrusted.memoryBytes": ("7", 7),
+    "limits.untrusted.rows": ("7", 7),
+    "limits.untrusted.bytes": ("7", 7),
     "work.reconcilers": ("7", 7),
     "work.jobWorkers": ("8", 8),
     "work.inlineBytes": ("0", 0),
@@ -77,7 +81,7 @@ def test_every_setting_is_tried_here() -> None:
 def test_in_the_file(path: str) -> None:
     text, expected = GIVEN[path]
     *outer, last = path.split(".")
-    document = "".join(f"{part}:\n  " for part in outer) + f"{last}: {text}\n"
+    document = "".join(f"{'  ' * depth}{part}:\n" for depth, part in enumerate(outer)) + f"{'  ' * len(outer)}{last}: {text}\n"
     settings = load_settings(document.encode(), {})
     assert value(settings, path) == expected
     assert settings != Settings()

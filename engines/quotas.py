@@ -1,0 +1,234 @@
+"""Quotas of profiles: queries and searches a minute, at the same time, and rows a day. What is over is refused at once, never queued.
+
+There is no book of it beside the audit: what a profile had before this process began is read from the rows of the audit, once, when the
+first one asks, and counted on in memory from there. A minute is the last sixty seconds; a day is one of UTC. A query that is under way when
+the rows of a day are reached is answered; the next one is refused. Who has no profile has no quota, nor has the operator.
+
+It refuses to know who asks (`reading.py`) and what a profile may ask for (its spec). Next: `audit.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from typing import Any, Protocol
+
+from engines.at import PRESENT, At
+from engines.errors import QuotaExceeded
+from engines.judgments import Query
+from engines.reading import ANONYMOUS, Reader
+from engines.search import SearchRequest, SearchResult
+from engines.sql.service import QueryResult
+from specs.kinds.profile import Quota
+from state.timestamps import from_iso
+
+MINUTE = timedelta(seconds=60)
+_COUNTED = frozenset({"query", "search"})
+_SOON = 1
+
+Past = Callable[[datetime], Iterable[Mapping[str, Any]]]
+"""Rows of the audit from an instant on, in any order: profile, action, at, duration_ms, rows, reason. Blocking; raises StateError."""
+
+
+@dataclass(slots=True)
+class _Had:
+    """What a profile had. begun: when its queries of the last minute began, in order; rows: of `day`."""
+
+    begun: deque[datetime] = field(default_factory=deque)
+    running: int = 0
+    rows: int = 0
+    day: datetime | None = None
+
+
+@dataclass(slots=True)
+class Use:
+    """One query or search. rows: that it gave, for whoever answers to fill in."""
+
+    rows: int = 0
+
+
+class Quotas:
+    """Used on one event loop; costs some microseconds a query."""
+
+    def __init__(self, quota: Callable[[str], Quota | None], past: Past, clock: Callable[[], datetime]) -> None:
+        """quota: of a profile, as its spec has it now; past: what was had before; clock: the present, with its time zone."""
+        self._quota = quota
+        self._past = past
+        self._clock = clock
+        self._had: defaultdict[str, _Had] = defaultdict(_Had)
+        self._reading: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def granted(self, reader: Reader) -> AsyncIterator[Use]:
+        """One query or search, from here to the end of the block. Raises QuotaExceeded, and StateError where the past cannot be read."""
+        use = Use()
+        if reader.operator or reader.profile is None:
+            yield use
+            return
+        await self._know_the_past()
+        had, now = self._had[reader.profile], self._clock()
+        self._forget(had, now)
+        quota = self._quota(reader.profile)
+        if quota is not None:
+            _check(reader.profile, quota, had, now)
+        had.begun.append(now)
+        had.running += 1
+        try:
+            yield use
+        finally:
+            had.running -= 1
+            self._forget(had, self._clock())
+            had.rows += use.rows
+
+    async def _know_the_past(self) -> None:
+        """Once; tried again by the next one that asks where it failed."""
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+        reading = self._reading
+        if not reading.done():
+            await asyncio.wait([reading])
+        if reading.cancelled() or reading.exception() is not None:
+            self._reading = None if self._reading is reading else self._reading
+            reading.result()
+
+    async def _read(self) -> None:
+        now = self._clock()
+        begun, rows = await asyncio.to_thread(_sums, self._past, now)
+        for profile, instants in begun.items():
+            self._had[profile].begun.extend(sorted(instants))
+        for profile, count in rows.items():
+            self._had[profile].rows, self._had[profile].day = count, _day(now)
+
+    def _forget(self, had: _Had, now: datetime) -> None:
+        while had.begun and had.begun[0] <= now - MINUTE:
+            had.begun.popleft()
+        if had.day != _day(now):
+            had.rows, had.day = 0, _day(now)
+
+
+def _sums(past: Past, now: datetime) -> tuple[Mapping[str, list[datetime]], Mapping[str, int]]:
+    """When the queries of the last minute began, and the rows of this day, by profile."""
+    begun: defaultdict[str, list[datetime]] = defaultdict(list)
+    rows: Counter[str] = Counter()
+    day = _day(now)
+    for row in past(min(day, now - MINUTE)):
+        profile = row.get("profile")
+        if profile is None or row.get("action") not in _COUNTED or row.get("reason") == QuotaExceeded.slug:
+            continue
+        ended = from_iso(row["at"])
+        if ended >= day:
+            rows[profile] += row.get("rows") or 0
+        since = ended - timedelta(milliseconds=row.get("duration_ms") or 0)
+        if since > now - MINUTE:
+            begun[profile].append(since)
+    return begun, rows
+
+
+def _check(profile: str, quota: Quota, had: _Had, now: datetime) -> None:
+    """Raises QuotaExceeded."""
+    if quota.rows_per_day is not None and had.rows >= quota.rows_per_day:
+        tomorrow = _day(now) + timedelta(days=1)
+        raise _exceeded(profile, f"{quota.rows_per_day} rows a day", tomorrow - now)
+    if quota.queries_per_minute is not None and len(had.begun) >= quota.queries_per_minute:
+        raise _exceeded(profile, f"{quota.queries_per_minute} queries a minute", had.begun[-quota.queries_per_minute] + MINUTE - now)
+    if quota.concurrent is not None and had.running >= quota.concurrent:
+        raise _exceeded(profile, f"{quota.concurrent} queries at the same time", timedelta(seconds=_SOON))
+
+
+def _exceeded(profile: str, what: str, wait: timedelta) -> QuotaExceeded:
+    seconds = max(ceil(wait.total_seconds()), _SOON)
+    remedy = f"Ask again in {seconds} seconds, or have `quota` of the profile raised."
+    return QuotaExceeded(f"The profile {profile} may have {what}, and has had them.", retry_after=seconds, remedy=remedy)
+
+
+def _day(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+LookedUp = Callable[[Sequence[str]], None]
+"""Hears of the tables that a statement names."""
+
+
+def _nobody(names: Sequence[str]) -> None:
+    """Nobody hears."""
+
+
+class Queries(Protocol):
+    """See `QueryService`."""
+
+    async def run(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        reader: Reader = ANONYMOUS,
+        *,
+        at: At = PRESENT,
+        max_rows: int | None = None,
+        looked_up: LookedUp = _nobody,
+    ) -> QueryResult:
+        """See `QueryService.run`."""
+
+
+class Searches(Protocol):
+    """See `SearchService`."""
+
+    async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
+        """See `SearchService.search`."""
+
+    async def queries(self, index: str, eval_set: str, reader: Reader = ANONYMOUS) -> Mapping[Query, frozenset[str]]:
+        """See `SearchService.queries`."""
+
+    async def judged(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> Mapping[str, frozenset[str]]:
+        """See `SearchService.judged`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RationedQueries:
+    """Queries within quotas. Otherwise as `inner`."""
+
+    inner: Queries
+    quotas: Quotas
+
+    async def run(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        reader: Reader = ANONYMOUS,
+        *,
+        at: At = PRESENT,
+        max_rows: int | None = None,
+        looked_up: LookedUp = _nobody,
+    ) -> QueryResult:
+        """See `QueryService.run`. Raises QuotaExceeded besides."""
+        async with self.quotas.granted(reader) as use:
+            result = await self.inner.run(sql, params, reader, at=at, max_rows=max_rows, looked_up=looked_up)
+            use.rows = result.count
+            return result
+
+
+@dataclass(frozen=True, slots=True)
+class RationedSearches:
+    """Searches within quotas. Otherwise as `inner`."""
+
+    inner: Searches
+    quotas: Quotas
+
+    async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
+        """See `SearchService.search`. Raises QuotaExceeded besides."""
+        async with self.quotas.granted(reader) as use:
+            result = await self.inner.search(request, reader)
+            use.rows = len(result.hits)
+            return result
+
+    async def queries(self, index: str, eval_set: str, reader: Reader = ANONYMOUS) -> Mapping[Query, frozenset[str]]:
+        """See `SearchService.queries`: each is a search of its own by then."""
+        return await self.inner.queries(index, eval_set, reader)
+
+    async def judged(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> Mapping[str, frozenset[str]]:
+        """See `SearchService.judged`."""
+        return await self.inner.judged(request, reader)

@@ -1,0 +1,200 @@
+"""Whose turn it is: shares of the workers, and of the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.errors import QueryInvalid, QueryMemory, QueryTimeout, QueryTooLarge, WorkerCrashed, WorkersBusy
+from engines.reading import ANONYMOUS, Reader
+from engines.sql.limits import MIB, Limits
+from engines.sql.pool import PoolSize, WorkerPool
+from engines.sql.service import QueryService, share_of
+
+pytestmark = pytest.mark.anyio
+
+FLOOD = "SELECT count(*) FROM generate_series(1, 1000000000) a, generate_series(1, 1000000000) b WHERE a.value * b.value % 7 = 3"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def pool(tmp_path: Path) -> AsyncIterator[WorkerPool]:
+    opened = WorkerPool(tmp_path, PoolSize(most=3, warm=1, queue=8))
+    yield opened
+    await opened.close()
+
+
+class Turns:
+    """Callers of a pool that hold what they get until they are told to let it go."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self.pool = pool
+        self.got: list[str] = []
+        self.done: dict[str, asyncio.Event] = {}
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def come(self, name: str, share: str | None) -> None:
+        self.done[name] = asyncio.Event()
+        self.tasks.append(asyncio.create_task(self._hold(name, share)))
+        await asyncio.sleep(0)
+
+    async def _hold(self, name: str, share: str | None) -> None:
+        async with self.pool.worker(60.0, share):
+            self.got.append(name)
+            await self.done[name].wait()
+
+    async def leave(self) -> None:
+        for event in self.done.values():
+            event.set()
+        await asyncio.gather(*self.tasks)
+
+
+async def test_a_share_leaves_one_worker_to_others(pool: WorkerPool) -> None:
+    turns = Turns(pool)
+    for number in range(4):
+        await turns.come(f"flood{number}", "flood")
+    await until(lambda: len(turns.got) == 2 and pool.idle == 1)
+    await turns.come("other", "other")
+    await asyncio.sleep(0)
+    assert turns.got == ["flood0", "flood1", "other"]
+    turns.done["flood0"].set()
+    await until(lambda: "flood2" in turns.got)
+    await turns.leave()
+
+
+async def test_the_operator_may_have_all(pool: WorkerPool) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(pool.worker(60.0))
+        assert len(pool.pids) == 3
+
+
+async def test_a_free_worker_goes_to_the_share_that_has_the_fewest(pool: WorkerPool) -> None:
+    turns = Turns(pool)
+    for name, share in (("a0", "a"), ("a1", "a"), ("o0", None)):
+        await turns.come(name, share)
+    await until(lambda: len(turns.got) == 3)
+    for name, share in (("o1", None), ("a2", "a"), ("b0", "b"), ("b1", "b")):
+        await turns.come(name, share)
+    turns.done["a0"].set()
+    await until(lambda: len(turns.got) == 4)
+    assert turns.got[3] == "b0"
+    turns.done["o0"].set()
+    await until(lambda: len(turns.got) == 5)
+    assert turns.got[4] == "o1"
+    await turns.leave()
+    assert len(turns.got) == 7
+
+
+async def test_one_worker_is_for_everybody(tmp_path: Path) -> None:
+    pool = WorkerPool(tmp_path, PoolSize(most=1))
+    async with pool.worker(60.0, "a"):
+        assert len(pool.pids) == 1
+    async with pool.worker(60.0, "b"):
+        pass
+    await pool.close()
+
+
+async def test_a_share_fills_half_of_the_queue(pool: WorkerPool) -> None:
+    turns = Turns(pool)
+    for number in range(2):
+        await turns.come(f"flood{number}", "flood")
+    await until(lambda: len(turns.got) == 2)
+    for number in range(2, 6):
+        await turns.come(f"flood{number}", "flood")
+    await until(lambda: len(turns.got) == 2 and pool.waiting == 4)
+    with pytest.raises(WorkersBusy, match="4 queries wait already"):
+        async with pool.worker(60.0, "flood"):
+            pass
+    async with pool.worker(60.0, "other"):
+        pass
+    await turns.leave()
+
+
+async def test_one_that_gives_up_leaves_its_turn(pool: WorkerPool) -> None:
+    async with pool.worker(60.0, "a"), pool.worker(60.0, "a"):
+        with pytest.raises(WorkersBusy, match="No query worker became free"):
+            async with pool.worker(0.001, "a"):
+                pass
+        assert pool.waiting == 0
+    async with pool.worker(60.0, "a"):
+        pass
+
+
+def test_shares() -> None:
+    readers = (ANONYMOUS, Reader("t", profile="p"), Reader("t"), Reader("ops", operator=True), Reader(profile="p"))
+    assert [share_of(reader) for reader in readers] == [None, "profile p", "token t", None, "profile p"]
+
+
+UNTRUSTED = Limits(seconds=0.5, memory=220 * MIB, rows=100, bytes=1 * MIB)
+BAD = Reader(profile="bad")
+Run = Callable[[str], Awaitable[Any]]
+
+
+@pytest.fixture
+async def service(tmp_path: Path, city_lake: Any) -> AsyncIterator[QueryService]:
+    pool = WorkerPool(tmp_path, PoolSize(most=2, warm=1, queue=8, memory=100 * MIB))
+    yield QueryService(city_lake.resolver, pool, Limits(seconds=60.0, rows=50_000), untrusted=UNTRUSTED)
+    await pool.close()
+
+
+async def test_a_flood_of_cross_joins_is_in_nobodys_way(service: QueryService) -> None:
+    flood = [asyncio.create_task(service.run(FLOOD, {}, BAD)) for _ in range(4)]
+    await until(lambda: service._pool.idle == 1)
+    for _ in range(3):
+        assert (await service.run("SELECT count(*) AS n FROM people", {}, Reader(profile="good"))).rows() == [{"n": 300}]
+    ended = await asyncio.gather(*flood, return_exceptions=True)
+    assert {type(end) for end in ended} == {QueryTimeout}
+    await until(lambda: all(worker.alive for worker in service._pool._live))
+    for worker in service._pool._live:
+        assert not worker.busy
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value % 7 = 8",
+        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
+        "SELECT length(repeat('x', 2000000000)) + length(repeat('y', 2000000000))",
+        "SELECT " + "(" * 10_000 + "1" + ")" * 10_000,
+        "SELECT " + "+".join("1" * 16_000),
+        "SELECT '" + "x" * 5_000_000 + "'",
+    ],
+)
+async def test_what_an_untrusted_reader_may_not_cost(service: QueryService, sql: str) -> None:
+    with pytest.raises((QueryTimeout, QueryMemory, QueryTooLarge, QueryInvalid, WorkerCrashed)):
+        await service.run(sql, {}, BAD)
+    await until(lambda: all(not worker.busy and worker.memory() < UNTRUSTED.memory for worker in service._pool._live))
+    assert (await service.run("SELECT count(*) AS n FROM people", {}, BAD)).rows() == [{"n": 300}]
+
+
+async def test_results_of_an_untrusted_reader_are_cut_sooner(service: QueryService) -> None:
+    sql = "SELECT value FROM generate_series(1, 5000)"
+    assert (await service.run(sql, {}, BAD)).count == 100
+    assert (await service.run(sql, {}, Reader(profile="good", trusted=True))).count == 5000
+    assert (await service.run(sql, {}, ANONYMOUS)).count == 5000
+
+
+async def test_a_large_result_is_mapped_and_outlives_its_worker(service: QueryService) -> None:
+    sql = "SELECT value, repeat('x', 40) AS text FROM generate_series(1, 50000)"
+    results = [await service.run(sql, {}, ANONYMOUS, max_rows=50_000) for _ in range(2)]
+    await service.run("SELECT 1", {}, ANONYMOUS)
+    await service._pool.close()
+    for result in results:
+        assert isinstance(result.ipc, memoryview)
+        assert (result.count, result.table().num_rows, len(result.ipc) > 1 * MIB) == (50_000, 50_000, True)
+        assert result.table().column("value").to_pylist() == list(range(1, 50_001))

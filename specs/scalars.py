@@ -26,6 +26,7 @@ from specs import durations, sizes
 from specs.column_types import PATTERN as COLUMN_TYPE_PATTERN
 from specs.column_types import ColumnTypeInvalid, parse_column_type
 from specs.model import FORM, refuse
+from specs.roles import OPERATOR
 from specs.wording import found
 
 T = TypeVar("T")
@@ -139,8 +140,6 @@ Object = Tag(OBJECT_FORM)
 Opt = Annotated[T | None, BeforeValidator(_not_empty)]
 """May be left out (None), but may not be written as an empty value."""
 Text = Annotated[str, Field(min_length=1)]
-OPERATOR = "operator"
-"""The role of whoever holds the machine: given by a token, and by nothing that is committed."""
 
 
 def _given_by_specs(role: str) -> str:

@@ -20,7 +20,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
-from specs.scalars import OPERATOR
+from specs.roles import OPERATOR
 from state.errors import SecretsFileRefused
 from state.secrets import SecretsFile
 

@@ -40,19 +40,8 @@ def tests_document(session: Session, policy: str | None) -> Mapping[str, Any]:
 
 
 def _access(state: "State") -> "Access":
-    import os
-
     from reconciler.access import Access
-    from reconciler.blob_cache import BlobCache
-    from reconciler.directory import Directory
-    from reconciler.policies import policy_book, profile_of
-    from reconciler.world import World
-    from specs.version import PARSER_VERSION
-    from state.secrets import SecretsFile, secrets_path
-    from state.tokens import TokenFile
+    from reconciler.lakectl.readers_here import directory_here
 
-    world = World(state.place.source, BlobCache(None, PARSER_VERSION), lambda key, digest: None)
-    world.advance(state.place.source.revision())
-    book = policy_book(state, world)
-    directory = Directory(TokenFile(SecretsFile(secrets_path(os.environ))), lambda name: profile_of(world, name), rules=book.now)
+    world, book, directory = directory_here(state)
     return Access(world, state.catalog, book, directory.profile)

@@ -4,17 +4,18 @@ Conditions and details of a local one are read from its bucket, which needs no q
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import CatalogLost
 from reconciler.footprint import read_pointer
+from reconciler.lakectl.credentials import client_here
 from reconciler.lakectl.errors import DaemonProblem, DaemonUnreachable
 from reconciler.lakectl.here import Here, read_address
 from reconciler.lakectl.http import DaemonClient
 from reconciler.lakectl.observation import Event, Observation, Writer, by_object
+from reconciler.lakectl.session import Session
 from state.lease import is_alive
 from state.status import Condition, Status
 
@@ -75,12 +76,12 @@ class AskedDaemon:
         return tuple(found[::-1])
 
 
-def find_daemon(here: Here, clock: Callable[[], datetime]) -> AskedDaemon | None:
+def find_daemon(here: Here, session: Session) -> AskedDaemon | None:
     """The daemon that left word in this repository, if it is the one that holds the lease of the state."""
     address = read_address(here)
     if address is None:
         return None
-    client = DaemonClient(address.url, _ANSWER_SECONDS)
+    client, clock = client_here(session, address, _ANSWER_SECONDS), session.clock
     pointer = read_pointer(here.cache)
     if pointer is None or pointer.place.backend != "local":
         return AskedDaemon(client, None)

@@ -75,7 +75,7 @@ def follow(here: Here, place: Place, writer: Writer, timeout: float, session: Se
     """Asks the daemon to look again, and waits for the place's commit: until all is ready, or what is `wanted`.
 
     Raises DaemonRefused where it follows another commit."""
-    daemon = find_daemon(here, session.clock)
+    daemon = find_daemon(here, session)
     if daemon is None:
         raise DaemonRefused(
             f"a daemon (process {writer.pid} on {writer.host}, {writer.url}) holds this state, but cannot be asked from here.",

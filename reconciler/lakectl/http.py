@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -29,8 +30,8 @@ _QUERY_SECONDS = 600.0
 class DaemonClient:
     """One daemon. Blocking; a connection a request, since there are few."""
 
-    def __init__(self, url: str, timeout: float = _ANSWER_SECONDS) -> None:
-        """Raises UsageInvalid for what is no http address."""
+    def __init__(self, url: str, timeout: float = _ANSWER_SECONDS, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        """headers: of every request. Raises UsageInvalid for what is no http address."""
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             host, port = parts.hostname, parts.port
@@ -46,6 +47,7 @@ class DaemonClient:
         self._host, self._port, self._secure = host, port, parts.scheme == "https"
         self._path = parts.path.rstrip("/")
         self._timeout = timeout
+        self._headers = dict(headers)
 
     def get(self, path: str, parameters: Mapping[str, str | int | None] | None = None) -> Any:
         """The document at a path; parameters that are None are left out. Raises DaemonUnreachable, DaemonProblem."""
@@ -59,7 +61,7 @@ class DaemonClient:
     def _ask(self, method: str, path: str, body: bytes | None, timeout: float) -> Any:
         kind = HTTPSConnection if self._secure else HTTPConnection
         connection = kind(self._host, self._port, timeout=timeout)
-        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body is not None else {})
+        headers = {"Accept": "application/json", **self._headers} | ({"Content-Type": "application/json"} if body is not None else {})
         try:
             connection.request(method, self._path + path, body, headers)
             response = connection.getresponse()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from reconciler.lakectl.environment import Environment, read_environment
-from reconciler.lakectl.options import Parser, add_globals, command_parser, split, unknown_command
+from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.options import Parser, add_globals, add_profile, command_parser, split, unknown_command
 from reconciler.lakectl.table import COMMANDS, Command, find_command
 from reconciler.lakectl.terminal import Terminal, one_line, open_terminal
 from specs.errors import LakehouseError
@@ -95,6 +96,8 @@ def parser_of(command: Command, module: CommandModule) -> Parser:
     parser = command_parser(command, module.USAGE, module.DESCRIPTION, module.EXAMPLES)
     module.options(parser)
     add_globals(parser, default=argparse.SUPPRESS)
+    if command.reads:
+        add_profile(parser, default=argparse.SUPPRESS)
     return parser
 
 
@@ -102,6 +105,7 @@ def top_parser() -> Parser:
     """What stands before the command."""
     parser = Parser("lakectl", usage="lakectl [--repo PATH] [--url URL] COMMAND …")
     add_globals(parser)
+    add_profile(parser)
     parser.add_argument("--version", action="store_true", help="the version of this program")
     return parser
 
@@ -116,7 +120,8 @@ def overview(terminal: Terminal) -> str:
         lines.append("")
     lines += [
         "`lakectl COMMAND --help` says more, with examples. Every command takes",
-        "--repo, --url, --data-root and --no-color, and with few exceptions -o json|yaml.",
+        "--repo, --url, --data-root, --token-file and --no-color, and with few exceptions",
+        "-o json|yaml. `lakectl --as PROFILE query …` asks as a profile.",
     ]
     return "\n".join(lines)
 
@@ -145,5 +150,12 @@ def _run(words: Sequence[str], terminal: Terminal, environment: Environment, clo
 
     found = {**vars(given), **vars(args)}
     url = found["url"] or environment.url
-    session = Session(terminal, found["repo"], url, found["data_root"], environment.index, clock or utc_now)
+    profile = found.get("profile")
+    if profile is not None and not command.reads:
+        others = ", ".join(each.name for each in COMMANDS if each.reads)
+        raise UsageInvalid(f"lakectl {name}: --as PROFILE is for {others}.", remedy="Leave it out: everything else is the operator's.")
+    session = Session(
+        terminal, found["repo"], url, found["data_root"], environment.index, clock or utc_now,
+        profile, found["token_file"], environment.token,
+    )  # fmt: skip
     return module.run(args, session)

@@ -103,14 +103,14 @@ def observer(session: Session) -> Observer:
     # imported where they are needed: without a daemon nobody needs HTTP
     if session.url is not None:
         from reconciler.lakectl.asking import AskedDaemon
-        from reconciler.lakectl.http import DaemonClient
+        from reconciler.lakectl.credentials import client_at
 
-        return AskedDaemon(DaemonClient(session.url), None)
+        return AskedDaemon(client_at(session, session.url), None)
     here = session.here()
     if read_address(here) is not None:
         from reconciler.lakectl.asking import find_daemon
 
-        found = find_daemon(here, session.clock)
+        found = find_daemon(here, session)
         if found is not None:
             return found
     from reconciler.lakectl.lake import open_lake

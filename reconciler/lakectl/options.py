@@ -18,7 +18,7 @@ from specs.errors import SpecInvalid
 from specs.sizes import parse_size
 
 _WIDTH = 80
-_WITH_VALUE = frozenset({"--repo", "--url", "--data-root"})
+_WITH_VALUE = frozenset({"--repo", "--url", "--data-root", "--token-file", "--as"})
 
 
 class HelpFormat(argparse.RawDescriptionHelpFormatter):
@@ -128,7 +128,15 @@ def add_globals(parser: argparse.ArgumentParser, *, default: Any = None) -> None
     group.add_argument(
         "--data-root", metavar="PATH", type=Path, default=default, help="what relative paths of data count from (default: the repository)"
     )
+    group.add_argument(
+        "--token-file", metavar="PATH", type=Path, default=default, help="a file that holds a token (default: LAKEHOUSE_TOKEN)"
+    )
     group.add_argument("--no-color", action="store_true", default=default or False, help="no colours (as does NO_COLOR)")
+
+
+def add_profile(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
+    """`--as`, which every command has that reads for somebody."""
+    parser.add_argument("--as", dest="profile", metavar="PROFILE", default=default, help="ask as this Profile, and see what it sees")
 
 
 def command_parser(command: Command, usage: str, description: str, examples: str) -> Parser:

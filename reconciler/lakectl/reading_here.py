@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from reconciler.lakectl.credentials import client_at
 from reconciler.lakectl.errors import DaemonProblem
 from reconciler.lakectl.here import Here
 from reconciler.lakectl.http import DaemonClient
@@ -27,14 +28,15 @@ def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
 
     async def ask() -> dict[str, Any]:
         from engines.at import at_from
-        from engines.reading import ANONYMOUS
+        from reconciler.lakectl.readers_here import reader_here
         from reconciler.reading import reading
 
+        reader, directory = reader_here(session, state)
         at = at_from(body.get("at"), body.get("schema"))
-        async with reading(state, settings) as readers:
+        async with reading(state, settings, directory=directory) as readers:
             most = body.get("maxRows")
             limit = settings.limits.query_rows if most is None else min(most, settings.limits.query_rows)
-            result = await readers.queries.run(body["sql"], body["params"], ANONYMOUS, at=at, max_rows=limit)
+            result = await readers.queries.run(body["sql"], body["params"], reader, at=at, max_rows=limit)
             rows = [dict(row) for row in result.rows()]
             columns = [dict(column) for column in result.columns()]
             document = {"columns": columns, "rows": rows, "truncated": result.truncated, "versions": dict(result.versions)}
@@ -56,14 +58,15 @@ def search_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]
         from api.bodies import as_model
         from api.search import SearchBody, answered
         from engines.errors import SearchInvalid
-        from engines.reading import ANONYMOUS
+        from reconciler.lakectl.readers_here import reader_here
         from reconciler.reading import reading
 
         if body["k"] > settings.limits.search_k:
             raise SearchInvalid(f"k must be at most {settings.limits.search_k}.", remedy="`limits.searchK` in lakehouse.yaml is the limit.")
-        async with reading(state, settings) as readers:
+        reader, directory = reader_here(session, state)
+        async with reading(state, settings, directory=directory) as readers:
             given = as_model({name: value for name, value in body.items() if value is not None}, SearchBody)
-            return await answered(readers.searches, given, ANONYMOUS)
+            return await answered(readers.searches, given, reader)
 
     return asyncio.run(ask())
 
@@ -80,13 +83,16 @@ def dataset_document(session: Session, name: str) -> dict[str, Any] | None:
             raise
         return answered
     from api.datasets import document
-    from engines.reading import ANONYMOUS
+    from engines.reading import TableName, decide
+    from engines.sql.tables import sql_name
+    from reconciler.lakectl.readers_here import reader_here
 
     state, _ = open_here(session.here())
+    reader, _ = reader_here(session, state)
     record = state.catalog.get(f"Dataset/{name}")
-    if record is None or record.table is None:
+    if record is None or record.table is None or not decide(reader, TableName(sql_name(name), record.table.bucket), "describe").allowed:
         return None
-    plain: dict[str, Any] = json.loads(json.dumps(document(record, state.describe(record), ANONYMOUS)))
+    plain: dict[str, Any] = json.loads(json.dumps(document(record, state.describe(record), reader)))
     return plain
 
 
@@ -187,8 +193,8 @@ def open_here(here: Here) -> "tuple[State, Settings]":
 def daemon_of(session: Session) -> DaemonClient | None:
     """The one that is to answer; None where this process does."""
     if session.url is not None:
-        return DaemonClient(session.url)
+        return client_at(session, session.url)
     from reconciler.lakectl.asking import find_daemon
 
-    found = find_daemon(session.here(), session.clock)
+    found = find_daemon(session.here(), session)
     return found.client if found is not None else None

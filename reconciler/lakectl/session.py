@@ -1,7 +1,7 @@
 """What every command gets: the terminal, the global options, and the present."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ def utc_now() -> datetime:
 class Session:
     """One call of `lakectl`.
 
-    `url` is what --url or LAKEHOUSE_URL said, None if neither did; `index` the index file of a commit under way.
+    `url` is what --url or LAKEHOUSE_URL said, None if neither did; `index` the index file of a commit under way. `profile` is whom --as
+    named, None for the operator; `token_file` what --token-file named; `token` what LAKEHOUSE_TOKEN holds.
     """
 
     terminal: Terminal
@@ -30,6 +31,9 @@ class Session:
     data_root: Path | None = None
     index: Path | None = None
     clock: Callable[[], datetime] = utc_now
+    profile: str | None = None
+    token_file: Path | None = None
+    token: str | None = field(default=None, repr=False)
 
     def here(self) -> "Here":
         """The lakehouse that is meant. Raises NoLakehouse."""

@@ -15,13 +15,14 @@ NEEDS: dict[Needs, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: its module below `reconciler.lakectl.commands`, and one line about it."""
+    """One command: its module below `reconciler.lakectl.commands`, and one line about it. reads: whether it may read as a profile."""
 
     name: str
     module: str
     summary: str
     needs: Needs
     group: str
+    reads: bool = False
 
 
 _START, _FOLLOW, _LOOK, _READ, _STEER, _LEARN = (
@@ -44,7 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("undo", "undo", "revert the last commit of specs and follow it", "either", _FOLLOW),
     Command("status", "status", "one row an object: state, reason, revisions, age", "either", _LOOK),
     Command("get", "get", "the objects of a kind, with what counts for it", "either", _LOOK),
-    Command("describe", "describe", "all that is known of one object", "either", _LOOK),
+    Command("describe", "describe", "all that is known of one object", "either", _LOOK, reads=True),
     Command("why", "why", "what an object waits for, down to the one blocker", "either", _LOOK),
     Command("events", "events", "what happened, and why", "either", _LOOK),
     Command("buckets", "buckets", "the buckets, and how each does when it is tried", "either", _LOOK),
@@ -53,7 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("wait", "wait", "until objects are ready, or gone", "either", _LOOK),
     Command("audit", "audit", "who read what, and is that what was written?", "either", _READ),
     Command("can-i", "can_i", "may a role or profile query, search, describe?", "either", _READ),
-    Command("query", "query", "run one read-only SQL statement", "either", _READ),
+    Command("query", "query", "run one read-only SQL statement", "either", _READ, reads=True),
     Command("policy", "policy", "run the cases beside policies", "either", _READ),
     Command("quarantine", "quarantine", "rows that a contract set aside, and why", "either", _READ),
     Command("export", "export", "all rows of a dataset as one file", "no daemon", _READ),
@@ -61,7 +62,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("diff", "diff", "rows that differ between two versions", "no daemon", _READ),
     Command("replay", "replay", "is a version what the journal says?", "no daemon", _READ),
     Command("trials", "trials", "what was measured of an index, and the front", "either", _READ),
-    Command("search", "search", "find texts of an index by meaning", "either", _READ),
+    Command("search", "search", "find texts of an index by meaning", "either", _READ, reads=True),
     Command("row", "row", "set or delete one row of a dataset", "either", _STEER),
     Command("reconcile", "reconcile", "look at an object again, now", "either", _STEER),
     Command("resync", "resync", "compare a dataset's files with the catalog, mend", "daemon", _STEER),

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.lakectl.dataset_page import dataset_lines
+from reconciler.lakectl.errors import ObjectUnknown, UsageInvalid
 from reconciler.lakectl.event_lines import event_lines
 from reconciler.lakectl.names import find_object, unknown_object
 from reconciler.lakectl.observation import Event, Observation, observer
@@ -22,7 +23,8 @@ from state.status import Status
 USAGE = "KIND/NAME [-o FORMAT]"
 DESCRIPTION = """
 All that is known of one object: where its spec stands, state, conditions, figures, and the
-last events; of a Dataset also what it holds, column by column, and what it was made of.
+last events; of a Dataset also what it holds, column by column, and what it was made of. With
+--as only that, as the profile sees it.
 """
 EXAMPLES = """
 lakectl describe Dataset/candidates
@@ -41,6 +43,8 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Raises ObjectUnknown."""
+    if session.profile is not None:
+        return _seen_by_profile(args, session)
     name = find_object(args.object, session)
     kind, _, rest = name.partition("/")
     knows = observer(session)
@@ -59,6 +63,23 @@ def run(args: argparse.Namespace, session: Session) -> int:
         emit(session.terminal, document | ({"dataset": dataset} if dataset is not None else {}), args.output)
         return 0
     for line in page(shown, source, references, events, session, dataset):
+        session.terminal.line(line)
+    return 0
+
+
+def _seen_by_profile(args: argparse.Namespace, session: Session) -> int:
+    """What a Dataset holds for the profile, and nothing of what only operators know."""
+    kind, _, name = args.object.rpartition("/")
+    if kind.lower() not in ("", "dataset"):
+        raise UsageInvalid("lakectl describe --as describes Datasets.", remedy="`lakectl describe` without --as tells of everything else.")
+    dataset = dataset_document(session, name)
+    if dataset is None:
+        raise ObjectUnknown(f"nothing is known of Dataset/{name}")
+    if args.output != "table":
+        emit(session.terminal, dataset, args.output)
+        return 0
+    session.terminal.line(session.terminal.style(f"Dataset/{name}", "bold"))
+    for line in dataset_lines(dataset, session.terminal):
         session.terminal.line(line)
     return 0
 

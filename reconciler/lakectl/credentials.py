@@ -1,0 +1,82 @@
+"""What `lakectl` shows a daemon: a token, and the profile that it is to look as. A token is never a word of the command line.
+
+It comes from `--token-file`, else from the variable LAKEHOUSE_TOKEN. For the daemon of this repository, where that runs on this machine and
+for this user, it is otherwise the operator's own, from the file in which that daemon finds it.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reconciler.footprint import DaemonAddress
+from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.http import DaemonClient
+from reconciler.lakectl.session import Session
+from specs.roles import OPERATOR
+from state.errors import SecretsFileRefused
+from state.tokens import PROFILE_HEADER
+
+
+def client_at(session: Session, url: str) -> DaemonClient:
+    """A client of the daemon at an address that was given. Raises UsageInvalid."""
+    return DaemonClient(url, headers=_headers(session, given_token(session)))
+
+
+def client_here(session: Session, address: DaemonAddress, timeout: float) -> DaemonClient:
+    """A client of the daemon of this repository. Raises UsageInvalid."""
+    token = given_token(session)
+    if token is None and _is_ours(address):
+        token = _operators_own()
+    return DaemonClient(address.url, timeout, _headers(session, token))
+
+
+def given_token(session: Session) -> str | None:
+    """Of the file or the variable. Raises UsageInvalid for a file that others can read, or that is none."""
+    path = session.token_file
+    if path is None:
+        return session.token
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        content = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise UsageInvalid(f"--token-file {path} cannot be read.", remedy="Name a file that holds nothing but a token.") from error
+    if mode & 0o077:
+        raise UsageInvalid(f"--token-file {path} can be read by others (its mode is {mode:04o}).", remedy=f"chmod 600 {path}")
+    return _one_word(content, f"--token-file {path}")
+
+
+def _one_word(token: str, place: str) -> str:
+    if not token or not token.isprintable() or " " in token:
+        raise UsageInvalid(f"{place} holds no token.", remedy="It is one word, without anything else.")
+    return token
+
+
+def _headers(session: Session, token: str | None) -> Mapping[str, str]:
+    found = {} if token is None else {"Authorization": f"Bearer {_one_word(token, 'LAKEHOUSE_TOKEN')}"}
+    if session.profile is not None:
+        found[PROFILE_HEADER] = session.profile
+    return found
+
+
+def _is_ours(address: DaemonAddress) -> bool:
+    """Whether nobody but a process of this user on this machine can be meant: a repository may bring the word of a daemon with it."""
+    host = urlsplit(address.url).hostname or ""
+    try:
+        here = ip_address(host).is_loopback or ip_address(host).is_unspecified
+        return here and Path("/proc", str(address.pid)).stat().st_uid == os.geteuid()
+    except (OSError, ValueError):
+        return False
+
+
+def _operators_own() -> str | None:
+    from state.secrets import SecretsFile, secrets_path
+
+    try:
+        tables = SecretsFile(secrets_path(os.environ)).tokens()
+    except SecretsFileRefused:
+        return None  # the daemon lets nobody in then, and says so
+    own = (table.get("value") for table in tables.values() if table.get("role") == OPERATOR)
+    return next((value for value in own if isinstance(value, str)), None)

@@ -20,6 +20,7 @@ NAMES = (
     "ingest",
     "postgres",
     "query",
+    "policy",
     "search",
     "embedding",
     "filtered_search",

@@ -16,6 +16,7 @@ from engines.embedding.query_cache import QueryCache
 from engines.embedding.registry import open_embedder
 from engines.index_memory import Room
 from engines.live_recall import LiveRecall
+from engines.policies.hash_key import HashKey
 from engines.quotas import Quotas, RationedQueries, RationedSearches
 from engines.reading import Reader
 from engines.search import SearchService
@@ -34,6 +35,7 @@ from reconciler.settings import Settings, UntrustedLimits
 from state.catalog.fold import tables_of
 from state.errors import StateError
 from state.kept_keys import kept_key
+from state.secrets import secrets_here
 from state.status import Status
 from state.streams.tables import SystemTables
 
@@ -80,7 +82,10 @@ async def reading(
     size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)
     pool = WorkerPool(state.place.cache / "spill", size)
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
-    queries = QueryService(tables, pool, each, untrusted=_untrusted(each, limits.untrusted), mend=mend, hot=hot)
+    current, hash_key = directory.current if directory is not None else _itself, HashKey(state.store, secrets_here())
+    queries = QueryService(
+        tables, pool, each, untrusted=_untrusted(each, limits.untrusted), mend=mend, hot=hot, current=current, hash_key=hash_key
+    )
     builds = HotBuilds(
         hot,
         queries,
@@ -99,7 +104,6 @@ async def reading(
     quotas = Quotas(directory.quota if directory is not None else lambda _: None, partial(_audited, state), state.clock)
     vectors = QueryCache(limits.embedding_cache_bytes // _OF_QUERIES)
     open_model, room = vectors.remembering(open_embedder), Room(settings.work.index_memory_bytes)
-    current = directory.current if directory is not None else _itself
     searches = SearchService(
         state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall, room=room, current=current
     )

@@ -1,7 +1,7 @@
 """A reader and a Dataset -> its table as it may be read, at a moment. Whoever reads a table beside the query service comes through here.
 
 It passes `decide` as every query does, and refuses what cannot be shown whole: a job or command that reads a table applies no filter and no
-mask yet. Next: `engines/reading.py`, `engines/at.py`.
+mask. Next: `engines/reading.py`, `engines/at.py`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def admitted(reader: Reader, name: TableName, action: Action = "read", decision:
     """Whether this reader may do this with the table. Raises EngineUnsupported where it may see but a part of it."""
     decision = decision or decide(reader, name, action)
     if decision.allowed and not decision.whole:
-        raise EngineUnsupported(f"Row filters and masks of `{name}` cannot be applied yet, so it cannot be read.")
+        raise EngineUnsupported(f"Row filters and masks of `{name}` are applied to queries and searches only, so it cannot be read here.")
     return decision.allowed
 
 

@@ -127,7 +127,7 @@ def batches(path: Path, opened: Opened | None = None) -> list[pa.RecordBatch]:
     opened: files that are mapped already, to be shared with what was read before.
     """
     snapshot, opened = Snapshot.read(path), opened or Opened()
-    return [part for piece in snapshot.pieces for part in _alive(opened.batch(path.parent, piece), piece.dead)]
+    return [part for piece in snapshot.pieces for part in alive(opened.batch(path.parent, piece), piece.dead)]
 
 
 def build(task: HotTask) -> Snapshot:
@@ -298,7 +298,7 @@ class _Keys:
         return np.sort(matched)
 
 
-def _alive(batch: pa.RecordBatch, dead: Sequence[int]) -> Iterator[pa.RecordBatch]:
+def alive(batch: pa.RecordBatch, dead: Sequence[int]) -> Iterator[pa.RecordBatch]:
     """The batch without some of its rows, in slices: nothing is copied."""
     begin = 0
     for place in (*dead, batch.num_rows):

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Lock
 
 from engines.sql.hot import HotTask, Snapshot, document
+from engines.sql.hot_shown import sweep
 from engines.sql.hot_steps import (
     Kept,
     Parts,
@@ -126,6 +127,12 @@ class HotCache:
     def most(self) -> int:
         """Bytes that it may hold."""
         return self._most
+
+    @property
+    def bytes(self) -> int:
+        """That snapshots take."""
+        with self._lock:
+            return sum(use.kept.snapshot.bytes for use in self._uses.values() if use.kept is not None)
 
     def ready(self, table: Table, *, present: bool) -> Path | None:
         """The document of the table's snapshot, if that is held."""
@@ -284,6 +291,7 @@ class HotCache:
             if path.name not in needed and not path.name.startswith((".", *own)):
                 with suppress(OSError):  # it stays, and costs its place; whoever made a snapshot, or commits, is not held up by it
                     path.unlink()
+        sweep(self._folder)
 
 
 def _names(kept: Kept) -> Iterator[str]:

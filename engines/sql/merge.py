@@ -36,9 +36,17 @@ def open_held(source: LakeTable, opened: Opened) -> Table | None:
 
     opened: files that are mapped already.
     """
+    _check_whole(source)
     builder = SessionContext()
     there = source.hot is not None and _register_hot(builder, "t", Path(source.hot), view_schema(source.columns), opened)
     return _table(builder, "t") if there else None
+
+
+def open_arrow(path: Path) -> Table:
+    """An Arrow file, mapped into memory. Raises OSError, pa.ArrowException."""
+    builder = SessionContext()
+    _register_arrow(builder, "t", path)
+    return _table(builder, "t")
 
 
 def open_table(source: TableSource, context: SessionContext, *, identity: bool = False) -> Table:
@@ -46,10 +54,10 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
 
     context: where merging runs, with its memory bound. identity: show the hidden columns that row keys are made of.
     """
-    builder = SessionContext()
+    _check_whole(source)
     if isinstance(source, ArrowTable):
-        _register_arrow(builder, "t", Path(source.path))
-        return _table(builder, "t")
+        return open_arrow(Path(source.path))
+    builder = SessionContext()
     if source.placed:
         return _dated(source, builder)
     columns = list(source.columns)
@@ -75,6 +83,12 @@ def open_table(source: TableSource, context: SessionContext, *, identity: bool =
         _register_files(builder, "base", source.base, base, columns, hidden)
         parts.insert(0, f"SELECT {names} FROM base")
     return Table(builder.sql(" UNION ALL ".join(parts)))
+
+
+def _check_whole(source: TableSource) -> None:
+    """Whoever may see a part of a table does not read it here."""
+    if source.shown is not None:
+        raise ValueError(f"{source.name} is not to be read whole")
 
 
 def _dated(source: LakeTable, builder: SessionContext) -> Table:

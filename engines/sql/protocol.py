@@ -1,20 +1,23 @@
 """Frames between the daemon and a query worker: a JSON header and a body of bytes, over one socket.
 
-    daemon -> worker   query    sql, limits                  body: parameters, one Arrow row, or nothing
+    daemon -> worker   query    sql, limits, restricted      body: parameters, one Arrow row, or nothing
     worker -> daemon   names    names                        every table that the statement touches, CTEs left out
     daemon -> worker   sources  sources                      what the reader may see of them; the rest stays unknown
                        drop                                  instead of sources: the query is given up, nothing is answered
     worker -> daemon   result   rows, text, truncated        body: Arrow IPC stream; of a large one `shared`, `size` instead (`shared.py`)
-    daemon -> worker   keys     source, filter, limits       answered by a result with one column of row keys
+    daemon -> worker   keys     source, filter, limits, restricted    answered by a result with one column of row keys
     daemon -> worker   changed  pair, columns, limits        answered by a result: row keys that differ, and whether they are there
     daemon -> worker   merge    source                       have the table ready: its deltas merged, for every worker; opened in this one
     worker -> daemon   merged                                it is
     daemon -> worker   hold     task                         make a snapshot of the hot cache
     worker -> daemon   held     bytes                        it is there
+    daemon -> worker   show     task                         make what is shown of a snapshot of the hot cache
+    worker -> daemon   shown    bytes                        it is there
     worker -> daemon   problem  problem, message, remedy     instead of any other answer; the worker is ready for the next query
 
-A worker says `ready` once when it has warmed up. Names come first because what a statement may read is the daemon's to decide, and parsing
-is not safe enough to be done there. Next: `worker.py`, `pool.py`.
+restricted: the reader is no operator, and is told of no value by what fails. A worker says `ready` once when it has warmed up. Names come
+first because what a statement may read is the daemon's to decide, and parsing is not safe enough to be done there. Next: `worker.py`,
+`pool.py`.
 """
 
 from __future__ import annotations
@@ -29,8 +32,9 @@ import orjson
 
 _LENGTHS = struct.Struct(">IQ")
 
-Problem: TypeAlias = Literal["invalid", "forbidden", "unknown-table", "too-large", "memory", "disk", "storage"]
-"""What went wrong with a query in a worker that lives on. storage: a file could not be read, which the daemon looks into."""
+Problem: TypeAlias = Literal["invalid", "forbidden", "unknown-table", "too-large", "memory", "disk", "storage", "policy"]
+"""What went wrong with a query in a worker that lives on. storage: a file could not be read, which the daemon looks into; policy: what the
+reader is shown of a table cannot be told."""
 
 
 class Frame(NamedTuple):

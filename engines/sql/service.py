@@ -22,6 +22,7 @@ import pyarrow as pa
 from engines.at import PRESENT, At, Moment, of_reader
 from engines.errors import (
     FilterInvalid,
+    QueryCancelled,
     QueryError,
     QueryForbidden,
     QueryInvalid,
@@ -35,6 +36,7 @@ from engines.policies.system_tables import SHOWN
 from engines.reading import ANONYMOUS, Action, Reader, TableName, decide
 from engines.sql.admission import admitted
 from engines.sql.hot_cache import HotCache
+from engines.sql.hot_shown import ShownForms
 from engines.sql.json_rows import json_rows, type_name
 from engines.sql.limits import MIB, Limits
 from engines.sql.merges import Merges, Pending, pending
@@ -42,8 +44,8 @@ from engines.sql.pool import WorkerPool
 from engines.sql.problems import LISTING
 from engines.sql.process import WorkerProcess
 from engines.sql.protocol import Closed, Frame
+from engines.sql.shown_sources import Resolving, ShownSources
 from engines.sql.source import LakeTable, TableSource
-from engines.sql.system_sight import Listing, decision_of
 from engines.sql.tables import SYSTEM, dataset_name, sql_name
 from engines.sql.touched import Touched, touched
 from engines.sql.version_pair import Pair
@@ -54,6 +56,8 @@ from state.errors import DiskFull, ObjectCorrupt, ObjectMissing
 MOST_KEYS = 20_000_000
 MOST_KEY_BYTES = 512 * MIB
 MERGE_SECONDS = 3600.0
+MOST_CHANGES = 4
+"""Times that a query runs before it gives up on policies that change with each."""
 PATIENCE = 10.0
 """Seconds for which a query waits for a damaged table to be mended."""
 ASK_AGAIN = "It is made again where its source is there: ask again in a moment, or see `lakectl status`."
@@ -67,11 +71,8 @@ Mend: TypeAlias = Callable[[ObjectMissing | ObjectCorrupt], Awaitable[None]]
 _T = TypeVar("_T")
 
 
-class Tables(Listing, Protocol):
+class Tables(Resolving, Protocol):
     """What names stand for. Blocking."""
-
-    def resolve(self, name: TableName, moment: Moment = None, *, schema: int | None = None, fresh: bool = False) -> TableSource | None:
-        """What to read, None if there is no such table. Raises LakehouseError."""
 
     def pair(self, name: TableName, former: int, later: int) -> Pair | None:
         """Two versions of a Dataset, to be compared; None if there is no such table. Raises LakehouseError."""
@@ -128,9 +129,14 @@ class QueryService:
         mend: Mend | None = None,
         hot: HotCache | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        current: Callable[[Reader], Reader] = lambda reader: reader,
+        hash_key: Callable[[], str] | None = None,
     ) -> None:
         """limits: of every query, which a caller can only narrow; untrusted: the same of readers who are not trusted, those of everybody if
-        None. mend: None where nobody can. hot: that of `tables`. clock: seconds."""
+        None. mend: None where nobody can. hot: that of `tables`. clock: seconds.
+
+        current: the reader under the rules that are in force now. hash_key: of masks that hash, in hex; blocking, asked where one does.
+        """
         self._tables = tables
         self._pool = pool
         self._limits = limits
@@ -138,7 +144,10 @@ class QueryService:
         self._mend = mend
         self._clock = clock
         self._hot = hot
-        self._merges = Merges(partial(self._conversation, replace(limits, seconds=MERGE_SECONDS)), hot)
+        self._current = current
+        forms = None if hot is None else ShownForms(hot)
+        self._shown = ShownSources(tables, forms, hash_key)
+        self._merges = Merges(partial(self._conversation, replace(limits, seconds=MERGE_SECONDS)), hot, forms)
 
     async def run(
         self,
@@ -161,26 +170,53 @@ class QueryService:
         at = of_reader(reader.at, at)
         self._check_length(sql, limits)
         body = encode_parameters(params or {})
-        question = Frame({"op": "query", "sql": sql, "limits": asdict(limits)}, body)
-        for fresh in (False, True):
-            ask = partial(self._ask, question, limits, reader, at, looked_up, fresh=fresh)
-            answer, sources, waits_for = await self._whole(ask)
-            if waits_for:
-                await self._merges.wait(waits_for, limits.seconds)
-                # a table that was changed again meanwhile is merged by the query itself, lest it waits for ever
-                answer, sources, _ = await self._ask(question, limits, reader, at, looked_up, merge=True)
-            if answer.op == "result":
-                tables = [source for source in sources if isinstance(source, LakeTable)]
-                self._count(tables)
-                versions = {dataset_name(table.name): table.version for table in tables if not table.name.startswith(SYSTEM)}
-                rescues = tuple(sorted({bucket for table in tables for bucket in table.rescues}))
-                lost = {dataset_name(table.name): table.lost for table in tables if table.lost}
-                header, took = answer.header, self._clock() - begun
-                read = tuple([touched(source, decide(reader, self._tables.named(source.name), "read")) for source in sources])
-                return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues, read, lost)
-            if answer.header["problem"] != "storage":
+        question = Frame({"op": "query", "sql": sql, "limits": asdict(limits), "restricted": not reader.operator}, body)
+        for _ in range(MOST_CHANGES):
+            answer, sources = await self._answered(question, limits, reader, at, looked_up)
+            # what is in force once the answer is there decides about it, and about whether the statement was one
+            now = self._current(reader)
+            if not await self._decided_otherwise(_touched(answer, sources), reader, now):
                 break
-        return await self._refuse(answer, reader)
+            reader = now
+        else:
+            raise QueryCancelled("Policies change while the query runs.", remedy="Ask again in a moment.")
+        if answer.op != "result":
+            return await self._refuse(answer, reader)
+        tables = [source for source in sources if isinstance(source, LakeTable)]
+        self._count(tables)
+        versions = {dataset_name(table.name): table.version for table in tables if not table.name.startswith(SYSTEM)}
+        header, took = answer.header, self._clock() - begun
+        read = tuple([touched(source, decide(reader, self._tables.named(source.name), "read")) for source in sources])
+        rescues: tuple[str, ...] = ()
+        lost: dict[str, int] = {}
+        if reader.operator:  # others are told neither of buckets nor of rows that they might not see
+            rescues = tuple(sorted({bucket for table in tables for bucket in table.rescues}))
+            lost = {dataset_name(table.name): table.lost for table in tables if table.lost}
+        return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues, read, lost)
+
+    async def _answered(
+        self, question: Frame, limits: Limits, reader: Reader, at: At, looked_up: Callable[[Sequence[str]], None]
+    ) -> tuple[Frame, Sequence[TableSource]]:
+        """A worker's last word, and what it read."""
+        for fresh in (False, True):
+            ask = partial(self._ask, question, limits, reader, at, looked_up)
+            answer, sources, waits_for = await self._whole(partial(ask, fresh=fresh))
+            for last in (False, True):  # what is shown of a snapshot is made after the snapshot
+                if waits_for:
+                    await self._merges.wait(waits_for, limits.seconds)
+                    # a table that was changed again meanwhile is merged by the query itself, lest it waits for ever
+                    answer, sources, waits_for = await ask(merge=True, show=not last)
+            if answer.op == "result" or answer.header["problem"] != "storage":
+                break
+        return answer, sources
+
+    async def _decided_otherwise(self, names: Sequence[str], reader: Reader, now: Reader, action: Action = "read") -> bool:
+        """Whether the reader sees another part of one of these tables now."""
+        if now is reader:
+            return False
+        if any(name.startswith(SYSTEM) for name in names):  # which asks the catalog of all there is
+            return await asyncio.to_thread(self._shown.decided_otherwise, names, reader, now, action)
+        return self._shown.decided_otherwise(names, reader, now, action)
 
     async def prepare(self, dataset: str) -> None:
         """What is held of a Dataset is brought up to date, before a query has to wait for it."""
@@ -210,14 +246,20 @@ class QueryService:
         self._check_length(filter_sql, granted)
         name, at = self._tables.named(sql_name(dataset)), At(reader.at if moment is None else moment)
         for fresh in (False, True):
-            source = await self._whole(partial(asyncio.to_thread, self._resolve, name, reader, at, "search", fresh=fresh))
+            source = await self._whole(partial(asyncio.to_thread, self._shown.resolve, name, reader, at, "search", fresh=fresh))
             if source is None:
                 raise await self._unknown(name.name, reader)
             await self._merges.wait(await asyncio.to_thread(pending, [source]), granted.seconds)
+            if missing := self._shown.missing([source]):
+                await self._merges.wait(missing, granted.seconds)
+                source = await asyncio.to_thread(self._shown.found, source)
             async with self._conversation(granted, share_of(reader)) as worker:
                 limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES}
-                answer = await worker.ask({"op": "keys", "source": source.to_dict(), "filter": filter_sql, "limits": limits})
+                asked = {"filter": filter_sql, "limits": limits, "restricted": not reader.operator}
+                answer = await worker.ask({"op": "keys", "source": source.to_dict(), **asked})
                 worker.finish()
+            if await self._decided_otherwise([name.name], reader, now := self._current(reader), "search"):
+                return await self.keys(dataset, filter_sql, now, moment)
             if answer.op == "result":
                 if answer.header["truncated"]:
                     raise QueryTooLarge(f"More than {answer.header['rows']} rows pass the filter.", remedy="Make it narrower.")
@@ -296,8 +338,10 @@ class QueryService:
         *,
         fresh: bool = False,
         merge: bool = False,
+        show: bool = True,
     ) -> tuple[Frame, Sequence[TableSource], Sequence[Pending]]:
-        """A worker's answer, what it read, and which tables have to be merged first: then there is no answer, unless `merge` is set."""
+        """A worker's answer, what it read, and what has to be made first: then there is no answer. merge: the worker merges tables by
+        itself; show: whether what is shown of a snapshot is made first."""
         async with self._conversation(limits, share_of(reader)) as worker:
             answer = await worker.ask(*question)
             sources: list[TableSource] = []
@@ -306,6 +350,7 @@ class QueryService:
                 sources = await self._sources(answer.header["names"], reader, at, worker, fresh=fresh)
                 held = all(isinstance(source, LakeTable) and source.hot is not None for source in sources)
                 waits_for = [] if merge or held else await asyncio.to_thread(pending, sources, self._hot)
+                waits_for = [*waits_for, *(self._shown.missing(sources) if show else ())]
                 if waits_for:
                     worker.drop()
                     return answer, sources, waits_for
@@ -326,15 +371,8 @@ class QueryService:
         if idle := sorted(at.named - {dataset_name(name) for name in names}):
             said = "at" if idle[0] in at.tables else "schema"
             raise QueryInvalid(f"`{said}` names `{idle[0]}`, which the statement does not read.", remedy="Name tables of the statement.")
-        found = (self._resolve(self._tables.named(name), reader, at, fresh=fresh) for name in names)
+        found = (self._shown.resolve(self._tables.named(name), reader, at, fresh=fresh) for name in names)
         return [source for source in found if source is not None]
-
-    def _resolve(self, name: TableName, reader: Reader, at: At = PRESENT, action: Action = "read", *, fresh: bool) -> TableSource | None:
-        """None if there is no such table for this reader."""
-        dataset = dataset_name(name.name)
-        moment, schema = at.of(dataset), at.schema_of(dataset)
-        decision = decision_of(reader, name, self._tables) if action == "read" else decide(reader, name, action)
-        return self._tables.resolve(name, moment, schema=schema, fresh=fresh) if admitted(reader, name, action, decision) else None
 
     def _limits_of(self, reader: Reader) -> Limits:
         return self._limits if reader.trusted else self._untrusted
@@ -349,7 +387,7 @@ class QueryService:
         match answer.header["problem"]:
             case "unknown-table":
                 raise await self._unknown(message, reader)
-            case "forbidden":
+            case "forbidden" | "policy":
                 raise QueryForbidden(message, remedy=remedy)
             case "too-large":
                 raise QueryTooLarge(message, remedy=remedy)
@@ -385,6 +423,14 @@ def share_of(reader: Reader) -> str | None:
     if reader.operator:
         return None
     return f"profile {reader.profile}" if reader.profile is not None else f"token {reader.token}"
+
+
+def _touched(answer: Frame, sources: Sequence[TableSource]) -> list[str]:
+    """Names of the tables that an answer is about."""
+    names = [source.name for source in sources]
+    if answer.op != "result" and answer.header["problem"] == "unknown-table":
+        names.append(answer.header["message"])
+    return names
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:

@@ -11,13 +11,14 @@ It refuses to know readers and versions: the daemon chose the tables. Next: `mer
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 from datafusion import DataFrame, RuntimeEnvBuilder, SessionConfig, SessionContext, SQLOptions
@@ -25,12 +26,19 @@ from datafusion.catalog import CatalogProvider, SchemaProvider, Table
 from datafusion.plan import LogicalPlan
 
 from engines.row_keys import identity_columns
+from engines.sql.barrier import CARRIED, PERMITTED, holds
 from engines.sql.describing import with_own_types
 from engines.sql.hot import HotTask, Opened, Snapshot, TooLarge, build
+from engines.sql.hot_shown import ShownTask, show
 from engines.sql.merge import check_files, open_held, open_table
+from engines.sql.placeholders import placeholders
 from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate, translated
 from engines.sql.readings import quote
+from engines.sql.restricted import refuse_explain, without_values
+from engines.sql.shown_tables import ShownTables
 from engines.sql.source import ArrowTable, LakeTable, TableSource
+
+T = TypeVar("T")
 
 KEPT_TABLES = 64
 PLANNED_AHEAD = 4
@@ -39,12 +47,6 @@ KEPT_STATEMENTS = 64
 """Statements whose names and plans are known. What is kept is what they ask, never an answer."""
 
 _READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
-_TOKENS = re.compile(
-    r"""[eE]'(?:\\.|''|[^'\\])*' | '(?:''|[^'])*' | "(?:""|[^"])*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
-    | (?<![\w$@\#])\$(?P<name>\w+)""",
-    re.DOTALL | re.VERBOSE,
-)
-
 
 BATCH_ROWS = 16 * 1024
 """Rows that operators pass on at once. Joins over a million rows gain a tenth by twice DataFusion's own; others lose nothing."""
@@ -84,6 +86,7 @@ class Session:
         self._mapped = Opened()
         self._plans: OrderedDict[tuple[str, tuple[tuple[str, int], ...]], _Planned] = OrderedDict()
         self._names = lru_cache(KEPT_STATEMENTS)(self._find_names)
+        self._shown = ShownTables(self)
 
     def names(self, sql: str) -> list[str]:
         """Every table that the statement touches, `system.` before those of that schema. Raises QueryProblem if it is none."""
@@ -103,13 +106,28 @@ class Session:
     def frame(self, sql: str, parameters: Mapping[str, pa.Scalar], sources: Sequence[TableSource]) -> Iterator[DataFrame]:
         """The planned statement, valid inside. Raises QueryProblem, also for what happens to the frame inside."""
         with translated():
-            tables = {source.name: self._open(source, identity=False) for source in sources}
-            lasting = all(isinstance(source, LakeTable) and not source.former for source in sources) and not _OF_NOW.search(sql)
-            planned = self._planned(sql, parameters, tables, keep=lasting and not parameters)
-            yield planned.planner.frame(planned.plan)
+            tables = {source.name: self.open(source) for source in sources}
+            yield self.planned(sql, parameters, sources, tables)
 
-    def _planned(self, sql: str, parameters: Mapping[str, pa.Scalar], tables: Mapping[str, Table], *, keep: bool) -> _Planned:
-        """keep: the plan is good for as long as the tables are."""
+    def planned(
+        self, sql: str, parameters: Mapping[str, pa.Scalar], sources: Sequence[TableSource], tables: Mapping[str, Table]
+    ) -> DataFrame:
+        """The statement over tables that were opened of the sources, by their names. Raises QueryProblem, and DataFusion's errors."""
+        lasting = all(isinstance(source, LakeTable) and not source.former for source in sources) and not _OF_NOW.search(sql)
+        planned = self._planned(sql, parameters, tables, sources, keep=lasting and not parameters)
+        return planned.planner.frame(planned.plan)
+
+    def _planned(
+        self,
+        sql: str,
+        parameters: Mapping[str, pa.Scalar],
+        tables: Mapping[str, Table],
+        sources: Sequence[TableSource] = (),
+        *,
+        keep: bool,
+    ) -> _Planned:
+        """sources: those of which a reader may see but a part are planned once more, with what may be moved below their barrier. keep: the
+        plan is good for as long as the tables are."""
         asked = sql, tuple((name, id(table)) for name, table in tables.items())
         known = self._plans.get(asked) if keep else None
         if known is not None:
@@ -118,7 +136,13 @@ class Session:
         check_parameters(sql, parameters)
         planner = self._planner_of_outer_joins if _OUTER.search(sql) else self._planner
         with self._showing(tables):
-            planned = _Planned(planner, planner.plan(sql, parameters), tuple(tables.values()))
+            plan = planner.plan(sql, parameters)
+        closer = self._shown.narrowed(plan, sources)
+        if closer:
+            with self._showing({**tables, **closer}):
+                plan = planner.plan(sql, parameters)
+        planner.check_locks(plan)
+        planned = _Planned(planner, plan, tuple(tables.values()), tuple(closer.values()))
         if keep:
             self._plans[asked] = planned
             if len(self._plans) > KEPT_STATEMENTS:
@@ -130,17 +154,18 @@ class Session:
         self, source: TableSource, condition: str | None, primary_key: Sequence[str], extra: Sequence[str] = ()
     ) -> Iterator[DataFrame]:
         """The identity columns, and others, of the rows that satisfy a condition: one boolean expression and nothing else."""
-        with translated(), self._showing({source.name: self._open(source, identity=True)}):
+        wanted = tuple(dict.fromkeys((*identity_columns(primary_key), *extra)))
+        with translated(), self._showing({source.name: self._open(source, identity=wanted)}):
             frame = self._planner.context.table(quote(source.name))
             if condition is not None:
-                frame = frame.filter(frame.parse_sql_expr(condition))
-            wanted = dict.fromkeys((*identity_columns(primary_key), *extra))
-            yield frame.select(*[quote(name) for name in wanted])
+                named = [quote(name) for name in frame.schema().names if not name.startswith(CARRIED)]
+                frame = frame.filter(frame.select(*named).parse_sql_expr(condition))
+            yield self._shown.carried(frame, wanted)
 
     def merge(self, source: TableSource) -> None:
         """Makes what later readings of the source need: merged for all workers, opened and planned for this one. Raises QueryProblem."""
         with translated():
-            table = self._open(source, identity=False)
+            table = self.open(source)
         if isinstance(source, LakeTable) and not source.former:
             self._plan_ahead(source.name, table)
 
@@ -159,6 +184,14 @@ class Session:
             if any(tables[one] is not held for one, held in zip(names, planned.tables, strict=True)):
                 self._plans.pop(asked, None)
 
+    def show(self, task: ShownTask) -> int:
+        """Makes what is shown of a snapshot of the hot cache. Returns its bytes. Raises QueryProblem."""
+        with translated():
+            try:
+                return show(task)
+            except TooLarge as error:
+                raise QueryProblem("too-large", f"What is shown of {task.table} has no room in the hot cache.") from error
+
     def hold(self, task: HotTask) -> Snapshot:
         """Makes a snapshot of the hot cache. Raises QueryProblem."""
         with translated():
@@ -167,6 +200,36 @@ class Session:
             except TooLarge as error:
                 message = f"{task.dataset} takes more than the {task.most} bytes that the hot cache has for it."
                 raise QueryProblem("too-large", message, "`limits.hotCacheBytes` in lakehouse.yaml is the limit.") from error
+
+    def run(self, sql: str, parameters: Mapping[str, pa.Scalar], sources: Sequence[TableSource], work: Callable[[DataFrame], T]) -> T:
+        """What `work` makes of the statement, for a reader who is no operator: nothing that is said of what fails tells a value.
+
+        A statement that fails because a policy fails on a row runs once more over copies of what is shown. Raises QueryProblem.
+        """
+        with translated():
+            tables = {source.name: self.open(source) for source in sources}
+            frame = self.planned(sql, parameters, sources, tables)
+            refuse_explain(frame.logical_plan())
+        try:
+            with translated():
+                return work(frame)
+        except QueryProblem as problem:
+            told = without_values(problem)
+            with translated(), tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+                copies = self._shown.copies(sources, Path(folder)) if problem.problem == "invalid" else {}
+                if not copies:
+                    raise told from problem
+                frame = self.planned(sql, parameters, sources, {**tables, **copies})
+                try:
+                    with translated():
+                        return work(frame)
+                except QueryProblem as again:
+                    raise without_values(again) from again
+
+    def told(self, source: TableSource, problem: QueryProblem) -> QueryProblem:
+        """What a reader who is no operator is told of a problem with rows of the source. Raises QueryProblem."""
+        with translated():
+            return self._shown.told(source, problem)
 
     @contextmanager
     def _showing(self, tables: Mapping[str, Table]) -> Iterator[None]:
@@ -178,24 +241,40 @@ class Session:
         finally:
             self._seen.tables.clear()
 
-    def _open(self, source: TableSource, *, identity: bool) -> Table:
+    def open(self, source: TableSource) -> Table:
+        """The table as the reader may see it. Raises QueryProblem, OSError."""
+        return self._open(source, identity=())
+
+    def whole(self, source: TableSource, identity: Sequence[str] = ()) -> Table:
+        """The table with all that the reader may not see. identity: see `_open`. Raises OSError."""
+        return self._open(replace(source, shown=None), identity=identity)
+
+    def _open(self, source: TableSource, *, identity: Sequence[str]) -> Table:
+        """identity: columns of which row keys are made, and others that are read beside them; () to show none."""
+        if source.shown is not None:
+            return self._shown.open(source, identity)
         if isinstance(source, ArrowTable):  # replaced with every event, and cheap to map
             return open_table(source, self._workshop)
         if source.hot is not None and (source.primary_key or not identity):  # no hidden columns are held
-            # by the document alone, which tells all: a version that is about to be is opened before anybody asks for it
-            held = self._known((source.hot, source.columns), partial(open_held, source, self._mapped), source.hot)
+            held = self.held(source.hot, source)
             if held is not None:
                 return held
             if not any(source.folders):  # nothing else is known of it
                 raise FileNotFoundError(f"What was held of {source.name} is gone")
         source = replace(source, hot=None)
         check_files(source)
-        opened = self._known((source, identity), partial(open_table, source, self._workshop, identity=identity), None)
+        opened = self.known((source, bool(identity)), partial(open_table, source, self._workshop, identity=bool(identity)), None)
         assert opened is not None
         return opened
 
-    def _known(self, description: Hashable, open_it: Callable[[], Table | None], hot: str | None) -> Table | None:
-        """hot: the document that it is read by."""
+    def held(self, document: str, source: LakeTable) -> Table | None:
+        """What the hot cache has under this document, whose rows and values are the source's as they are read; None where it is gone."""
+        # by the document alone, which tells all: a version that is about to be is opened before anybody asks for it
+        whole = replace(source, hot=document, shown=None)
+        return self.known((document, source.columns), partial(open_held, whole, self._mapped), document)
+
+    def known(self, description: Hashable, open_it: Callable[[], Table | None], hot: str | None) -> Table | None:
+        """A table that is opened once under a description, None where it is not there. hot: the document that it is read by."""
         known = self._tables.get(description)
         if known is None:
             self._let_go()
@@ -244,6 +323,15 @@ class _Planner:
             raise same_names([name for name in names if names.count(name) > 1])
         return with_own_types(frame.optimized_logical_plan())
 
+    def check_locks(self, plan: LogicalPlan) -> None:
+        """Raises QueryProblem where a barrier of an optimized plan would not be whole in the plan that is run."""
+        said = plan.display_indent()
+        if PERMITTED not in said:
+            return
+        refuse_explain(plan)
+        if not holds(said, self.frame(plan).execution_plan().display_indent()):
+            raise QueryProblem("forbidden", "The statement cannot be planned over a part of a table.", "Write it in another way.")
+
     def frame(self, plan: LogicalPlan) -> DataFrame:
         """To be run."""
         return self._running.create_dataframe_from_logical_plan(plan)
@@ -263,11 +351,12 @@ class _Planned(NamedTuple):
     planner: _Planner
     plan: LogicalPlan
     tables: tuple[Table, ...]
+    closer: tuple[Table, ...] = ()
 
 
 def check_parameters(sql: str, parameters: Mapping[str, object]) -> None:
     """Raises QueryProblem unless exactly the statement's parameters have values."""
-    used = {found["name"] for found in _TOKENS.finditer(sql) if found["name"]}
+    used = placeholders(sql)
     if missing := sorted(used - parameters.keys()):
         raise invalid(f"No value is given for the parameter ${missing[0]}.", "Give one in `params`.")
     if unused := sorted(parameters.keys() - used):

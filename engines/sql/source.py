@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from engines.sql.readings import Reading
+from engines.sql.shown import ShownAs
 
 SEQUENCE, NEWEST = "__sequence", "__newest"
 """Columns that merging adds; no table may have them."""
@@ -54,7 +55,8 @@ class LakeTable:
     need a primary key. hot: the document of the same rows in the hot cache, read instead while it is there. rescues: buckets that gave
     files in another's place. lost: rows of files that nobody has any more. former: the files that need more than their names to be read
     under these columns. placed: of a table of ledgers, whose files lie below `__sequence=<n>` as deltas do;
-    n is the instant that is their rows' `at`, in milliseconds, or 0 where that is in the file.
+    n is the instant that is their rows' `at`, in milliseconds, or 0 where that is in the file. shown: what the reader may see of it, None
+    for all; only `session.py` opens a table that has it.
     """
 
     name: str
@@ -71,6 +73,7 @@ class LakeTable:
     former: tuple[FormerFiles, ...] = ()
     hot: str | None = None
     placed: bool = False
+    shown: ShownAs | None = None
 
     @property
     def folders(self) -> tuple[Folder | None, ...]:
@@ -85,10 +88,11 @@ class LakeTable:
 
 @dataclass(frozen=True, slots=True)
 class ArrowTable:
-    """A system table: an Arrow IPC file, mapped into memory."""
+    """A system table: an Arrow IPC file, mapped into memory. shown: as of LakeTable."""
 
     name: str
     path: str
+    shown: ShownAs | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The inverse of `source_from_dict`."""
@@ -100,7 +104,8 @@ TableSource: TypeAlias = LakeTable | ArrowTable
 
 def source_from_dict(data: Mapping[str, Any]) -> TableSource:
     """Raises KeyError or TypeError for what `to_dict` did not make."""
-    fields = {name: value for name, value in data.items() if name != "kind"}
+    shown = None if data["shown"] is None else ShownAs.from_dict(data["shown"])
+    fields = {**{name: value for name, value in data.items() if name != "kind"}, "shown": shown}
     if data["kind"] == "arrow":
         return ArrowTable(**fields)
     lists = {name: tuple(fields[name]) for name in ("primary_key", "rescues")}

@@ -148,6 +148,11 @@ class CatalogTables:
             return source
         return self._hot.choose(wanted, source, present=wanted is table)
 
+    def versions(self, name: TableName, moment: Moment = None, *, schema: int | None = None) -> tuple[Table, Table] | None:
+        """A Dataset's table now, and as `resolve` reads it; None where that is as it is now. Raises as `resolve` does."""
+        table = self._table(name.name)
+        return None if table is None or (moment is None and schema is None) else (table, table_under(table_at(table, moment), schema))
+
     def pair(self, name: TableName, former: int, later: int) -> Pair | None:
         """What has to be read of two versions of a Dataset to compare them; None if there is no such table. Raises as `resolve` does."""
         table = self._table(name.name)

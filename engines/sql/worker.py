@@ -26,6 +26,7 @@ from engines.errors import EngineError
 from engines.row_keys import row_keys
 from engines.sql.diff import CHANGED, changed_keys
 from engines.sql.hot import HotTask
+from engines.sql.hot_shown import ShownTask
 from engines.sql.problems import QueryProblem
 from engines.sql.protocol import Closed, Frame, pack, receive_blocking
 from engines.sql.results import Encoded, encode
@@ -67,6 +68,8 @@ def _answer(session: Session, asked: Frame, connection: socket.socket) -> bytes 
         case "hold":
             held = session.hold(HotTask.from_dict(asked.header["task"]))
             return pack({"op": "held", "bytes": held.bytes})
+        case "show":
+            return pack({"op": "shown", "bytes": session.show(ShownTask.from_dict(asked.header["task"]))})
         case "keys":
             return _keys(session, asked)
         case "changed":
@@ -82,9 +85,15 @@ def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded
     allowed = receive_blocking(connection)
     if allowed.op == "drop":
         return None
-    sources = [source_from_dict(data) for data in allowed.header["sources"]]
-    with session.frame(sql, _parameters(asked.body), sources) as frame:
+    sources, parameters = [source_from_dict(data) for data in allowed.header["sources"]], _parameters(asked.body)
+
+    def encoded(frame: DataFrame) -> Encoded:
         return encode(frame.schema(), _batches(frame), limits["rows"], limits["bytes"], share=True)
+
+    if asked.header["restricted"]:
+        return session.run(sql, parameters, sources, encoded)
+    with session.frame(sql, parameters, sources) as frame:
+        return encoded(frame)
 
 
 def _facts(result: Encoded) -> dict[str, Any]:
@@ -95,9 +104,16 @@ def _facts(result: Encoded) -> dict[str, Any]:
 def _keys(session: Session, asked: Frame) -> Encoded:
     source, limits = source_from_dict(asked.header["source"]), asked.header["limits"]
     primary_key = source.primary_key if isinstance(source, LakeTable) else ()
-    with session.identities(source, asked.header["filter"], primary_key) as frame:
-        keys = (pa.record_batch([row_keys(batch, primary_key)], schema=KEY) for batch in _batches(frame))
-        return encode(KEY, keys, limits["rows"], limits["bytes"])
+    planned = False
+    try:
+        with session.identities(source, asked.header["filter"], primary_key) as frame:
+            planned = True
+            keys = (pa.record_batch([row_keys(batch, primary_key)], schema=KEY) for batch in _batches(frame))
+            return encode(KEY, keys, limits["rows"], limits["bytes"])
+    except QueryProblem as problem:
+        if planned and asked.header["restricted"]:
+            raise session.told(source, problem) from problem
+        raise
 
 
 def _changed(session: Session, asked: Frame) -> Encoded:

@@ -1,0 +1,16 @@
+"""The `$names` of a statement or an expression: what stands for values, which are bound and never pasted in. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_TOKENS = re.compile(
+    r"""[eE]'(?:\\.|''|[^'\\])*' | '(?:''|[^'])*' | "(?:""|[^"])*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+    | (?<![\w$@\#])\$(?P<name>\w+)""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def placeholders(sql: str) -> frozenset[str]:
+    """Names without the `$`. What stands in quotes or comments is none."""
+    return frozenset(found["name"] for found in _TOKENS.finditer(sql) if found["name"])

@@ -1,0 +1,107 @@
+"""Tables of which a reader may see a part, as a session opens them: behind a barrier, or as a copy that holds nothing else.
+
+Next: `barrier.py`; `hot_shown.py` for the copies that the hot cache keeps; `session.py`, the only user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from datafusion import DataFrame, SessionContext, column
+from datafusion.catalog import Table
+from datafusion.plan import LogicalPlan
+
+from engines.sql.arrow_files import write_arrow
+from engines.sql.barrier import HIDDEN, barrier, cannot_be_applied, carried_name, fails
+from engines.sql.careful import Careful
+from engines.sql.conjuncts import safe_condition
+from engines.sql.merge import open_arrow
+from engines.sql.problems import QueryProblem
+from engines.sql.readings import quote
+from engines.sql.restricted import without_values
+from engines.sql.source import LakeTable, TableSource
+
+
+class Opening(Protocol):
+    """A session, as far as this asks it."""
+
+    def whole(self, source: TableSource, identity: Sequence[str] = ()) -> Table:
+        """The table with all that the reader may not see."""
+
+    def held(self, document: str, source: LakeTable) -> Table | None:
+        """What the hot cache has under this document."""
+
+    def known(self, description: Hashable, open_it: Callable[[], Table | None], hot: str | None) -> Table | None:
+        """A table that is opened once under a description."""
+
+
+class ShownTables:
+    """Of one session."""
+
+    def __init__(self, session: Opening) -> None:
+        self._session = session
+
+    def open(self, source: TableSource, identity: Sequence[str] = ()) -> Table:
+        """The table as it is shown. identity: columns that are carried beside what is shown, see `carried`. Raises QueryProblem."""
+        shown = source.shown
+        assert shown is not None
+        if isinstance(source, LakeTable) and shown.held is not None and not (shown.masked | HIDDEN) & set(identity):
+            held = self._session.held(shown.held, source)
+            if held is not None:
+                return held
+        behind = partial(self._barrier, source, identity)
+        if not isinstance(source, LakeTable):
+            return behind()
+        opened = self._session.known((source, tuple(identity)), behind, source.hot)
+        assert opened is not None
+        return opened
+
+    def carried(self, frame: DataFrame, wanted: Sequence[str]) -> DataFrame:
+        """The columns that were to be carried, under their names, of a table that was opened with them."""
+        there = frozenset(frame.schema().names)
+        names = {name: carried_name(name) if carried_name(name) in there else name for name in wanted}
+        return frame.select(*(column(quote(found)).alias(name) for name, found in names.items()))
+
+    def narrowed(self, plan: LogicalPlan, sources: Sequence[TableSource]) -> Mapping[str, Table]:
+        """Of an optimized plan over the sources: the table that it reads through the one barrier, with less behind that."""
+        parts = [source for source in sources if source.shown is not None]
+        if len(parts) != 1 or parts[0].shown is None:
+            return {}
+        (source,), shown = parts, parts[0].shown
+        condition = safe_condition(plan, shown.masked)
+        return {} if condition is None else {source.name: barrier(self._session.whole(source), _called(source), shown, narrowed=condition)}
+
+    def told(self, source: TableSource, problem: QueryProblem) -> QueryProblem:
+        """What a reader is told of a problem with rows of one source, which may be its policy's."""
+        if problem.problem == "invalid" and source.shown is not None and fails(self._session.whole(source), _called(source), source.shown):
+            return cannot_be_applied(source.shown)
+        return without_values(problem)
+
+    def copies(self, sources: Iterable[TableSource], folder: Path) -> Mapping[str, Table]:
+        """Of those sources whose policies fail on a row, what is shown of them, by their names. Reads them all. folder: for Arrow files."""
+        found = {}
+        for number, source in enumerate(source for source in sources if source.shown is not None):
+            assert source.shown is not None
+            whole = self._session.whole(source)
+            if fails(whole, _called(source), source.shown):
+                found[source.name] = _copy(whole, Careful(_called(source), source.shown), folder / f"{number}.arrow")
+        return found
+
+    def _barrier(self, source: TableSource, identity: Sequence[str]) -> Table:
+        assert source.shown is not None
+        return barrier(self._session.whole(source, identity), _called(source), source.shown, identity)
+
+
+def _called(source: TableSource) -> str:
+    return source.name.rpartition(".")[2]
+
+
+def _copy(table: Table, careful: Careful, path: Path) -> Table:
+    context = SessionContext()
+    context.register_table("t", table)
+    batches = (batch.to_pyarrow() for batch in context.table("t").execute_stream())
+    write_arrow(path, table.schema, careful.rows(batches))
+    return open_arrow(path)

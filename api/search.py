@@ -13,8 +13,9 @@ import orjson
 from aiohttp import web
 from pydantic import ConfigDict, Field, JsonValue, RootModel, model_validator
 
-from api.bodies import JSON, Document, Moments, at_most, encoded, read_body
+from api.bodies import JSON, Document, Moments, at_most, encoded, read_body, read_parameters
 from api.endpoints import Endpoint
+from api.errors import FieldFault, ParametersInvalid
 from api.reader import READER
 from api.rescue import HEADERS, RESCUES, rescue_headers
 from engines.at import at_from
@@ -118,6 +119,12 @@ class SearchBody(Document):
         if self.ab is not None and (self.model is not None or self.ab[0] == self.ab[1]):
             raise ValueError("`ab` names two different models or generations, in the place of `model`.")
         return self
+
+
+class SearchParameters(Document):
+    """What may stand in the address as well."""
+
+    model: str | None = Field(None, min_length=1, description="As `model` of the body, in its place.")
 
 
 class SearchHit(Document):
@@ -224,7 +231,10 @@ class SearchRoute:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Raises what the service raises, and faults of the body."""
-        body = await read_body(request, self.body)
+        body, model = await read_body(request, self.body), read_parameters(request, SearchParameters).model
+        if model is not None and (body.ab is not None or body.model not in (None, model)):
+            raise ParametersInvalid([FieldFault("model", "is another than the body's, or goes with `ab`")])
+        body = body if model is None else body.model_copy(update={"model": model})
         content = await answered(self.service, body, request[READER])
         return encoded(orjson.dumps(content), headers=rescue_headers(rescues_of(content)))
 
@@ -312,6 +322,7 @@ def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
             SearchRoute(service, body).handle,
             {JSON: SearchReply},
             body=body,
+            parameters=SearchParameters,
             headers=HEADERS,
             problems=(400, 403, 404, 413, 415, 422, 501, 503, 504),
             readers="scoped",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import dropwhile, islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from aiohttp import web
@@ -26,11 +26,14 @@ from engines.errors import IndexUnknown
 from engines.reading import Reader
 from engines.trials.basis import basis, check_names
 from engines.trials.choice import GATE, Objective, best, front, passes
+from specs.resource import own_name
 from state.catalog.fold import ObjectState
 from state.catalog.indexes import IndexRecord
 from state.trials import STREAM, Trial, trials_of
 from state.tuning import STREAM as TUNING
 from state.tuning import Note, open_proposal
+
+_PROFILE = "Of what this Profile has of the index for itself; `evalSet` is that of the index."
 
 
 class TrialSource(Protocol):
@@ -52,6 +55,7 @@ class TrialParameters(Document):
 
     eval_set: str | None = Field(None, description="Only trials by this EvalSet.")
     model: str | None = Field(None, description="Only trials of this model's vectors.")
+    profile: str | None = Field(None, description=_PROFILE)
     limit: int = Field(100, ge=1, description="Trials on a page.")
     cursor: str | None = Field(None, description="`cursor` of the page before.")
 
@@ -63,6 +67,7 @@ class BestParameters(Document):
     gate: float = Field(GATE, ge=0, le=1, description="The least recall that counts: its lower bound, in both halves of the queries.")
     eval_set: str | None = Field(None, description="By which EvalSet; without, that of the TrialBudget, else the largest.")
     model: str | None = Field(None, description="Of which model's vectors; of the one that serves without.")
+    profile: str | None = Field(None, description=_PROFILE)
     pareto: bool = Field(False, description="Whether to tell the trials besides that no other beats in recall and objective together.")
 
 
@@ -143,12 +148,12 @@ class TrialRoutes:
 
     async def listed(self, request: web.Request) -> web.StreamResponse:
         """Raises IndexUnknown, for a hidden one as well."""
-        asked, name = read_parameters(request, self.parameters), request.match_info["index"]
+        asked, name = _named(read_parameters(request, self.parameters), request.match_info["index"])
         return encoded(await self.threads.run(lambda _: orjson.dumps(self._page(name, request[READER], asked))))
 
     async def best(self, request: web.Request) -> web.StreamResponse:
         """Raises IndexUnknown, for a hidden one as well."""
-        asked, name = read_parameters(request, BestParameters), request.match_info["index"]
+        asked, name = _named(read_parameters(request, BestParameters), request.match_info["index"])
         return encoded(await self.threads.run(lambda _: orjson.dumps(best_of(*self._trials(name, request[READER]), asked))))
 
     def _page(self, name: str, reader: Reader, asked: TrialParameters) -> dict[str, Any]:
@@ -165,6 +170,17 @@ class TrialRoutes:
         if not index_whole(reader, state):
             raise ReadRefused(f"Trials of index {name} are measured over rows that policies hide from you.")
         return trials_of(self.source.read(STREAM), name), state.index or IndexRecord(name)
+
+
+_Asked = TypeVar("_Asked", TrialParameters, BestParameters)
+
+
+def _named(asked: _Asked, index: str) -> tuple[_Asked, str]:
+    """What is asked for, and the name of its index: those of the profile, where one is named."""
+    if asked.profile is None:
+        return asked, index
+    eval_set = asked.eval_set and own_name(asked.eval_set, asked.profile)
+    return asked.model_copy(update={"eval_set": eval_set}), own_name(index, asked.profile)
 
 
 def page(trials: tuple[Trial, ...], asked: TrialParameters) -> dict[str, Any]:

@@ -29,6 +29,7 @@ NAMES = (
     "tuner",
     "tuned_serving",
     "swap",
+    "profile_switch",
     "million",
     "commit_to_ready",
     "unrelated_commit",

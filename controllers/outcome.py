@@ -48,6 +48,7 @@ class Waiting:
     blocked_by: str | None = None
     seconds: float | None = None
     detail: Detail = field(default_factory=dict)
+    also: Also = None
 
 
 @dataclass(frozen=True, slots=True)

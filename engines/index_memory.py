@@ -32,9 +32,13 @@ def heap_bytes(build: Build) -> int:
 
 
 def held_bytes(serving: Iterable[Serving], former: Iterable[asyncio.Future[Serving]]) -> int:
-    """What open builds hold beside what is mapped, those that are being opened not counted. From any thread."""
+    """What open builds hold beside what is mapped, those that are being opened not counted, files that several share once. From any
+    thread."""
     opened = [one.result() for one in list(former) if one.done() and not one.cancelled() and one.exception() is None]
-    return sum(int(one.index.describe()["memory_bytes"]) for one in [*list(serving), *opened])
+    each: dict[int, int] = {}
+    for one in [*list(serving), *opened]:
+        each[id(one.table)] = max(each.get(id(one.table), 0), int(one.index.describe()["memory_bytes"]))
+    return sum(each.values())
 
 
 def available_memory() -> int | None:

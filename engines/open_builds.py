@@ -23,7 +23,7 @@ from engines.embedding.registry import Embedder, Model
 from engines.errors import IndexNotServing
 from engines.index_memory import Room, heap_bytes, held_bytes, stand_in
 from engines.search_at import manifest_of
-from engines.serving import Files, Serving, failures_of, find_files, open_alone, open_serving, with_tail
+from engines.serving import Files, Serving, beside, failures_of, find_files, open_alone, open_serving, with_tail
 from engines.sql.tables import RESCUED_FOR
 from specs.errors import LakehouseError
 from state.catalog.indexes import Build, IndexRecord, ServingManifest
@@ -157,9 +157,20 @@ class OpenBuilds:
                 elif self._current(slot, manifest, build) is None and not self._goes(slot):
                     self._load(slot, build, manifest)
 
+    def is_open(self, index: str, build: str | None = None) -> bool:
+        """Whether a build of an index answers at once: the one of this digest, None: one that answers where none is named. From any
+        thread."""
+        held = [serving for slot, serving in list(self._held.items()) if slot.name == index and not serving.stands_in]
+        former = self._former.get(build or "")
+        opened = former is not None and former.done() and not former.cancelled() and former.exception() is None
+        return opened or any(build in (None, serving.build.digest) for serving in held)
+
     def forget(self, index: str) -> None:
         """Lets go of all that is open for an index."""
         self._served.pop(index, None)
+        record = self._records.index(index)
+        for digest in [digest for digest in self._former if record is not None and digest in record.builds]:
+            del self._former[digest]
         for slot in [slot for slot in {*self._held, *self._loading} if slot.name == index]:
             self._drop(slot)
 
@@ -247,7 +258,7 @@ class OpenBuilds:
     async def _open(self, slot: Slot, build: Build, manifest: ServingManifest) -> Serving:
         """Open, warm, and let it answer from now on, with the tail of then."""
         try:
-            if not self._is_open(slot, build):
+            if not self._is_open(slot, build) and self._twin(build) is None:
                 await self._make_room(slot, build)
             async with self._turn:
                 if slot in self._held and self._manifest_of(slot, build) is None:
@@ -336,7 +347,14 @@ class OpenBuilds:
         taken = held_bytes(held, former)
         return not taken or self._room.has(incoming, taken)
 
+    def _twin(self, build: Build) -> Serving | None:
+        """What is open of the very same files, for an index that shares them with this one."""
+        held = (one for one in self._held.values() if one.build.files == build.files)
+        return next((one for one in held if not one.stands_in and one.whole()), None)
+
     async def _alone(self, build: Build, manifest: ServingManifest) -> Serving:
+        if (twin := self._twin(build)) is not None:
+            return beside(twin, build, manifest)
         return await self._run(open_alone, build, manifest, self._files, self._open_model, self._clock())
 
     async def _open_apart(self, build: Build, manifest: ServingManifest) -> Serving:

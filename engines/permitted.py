@@ -87,6 +87,10 @@ class PermittedIndex:
     def tune(self, search: Mapping[str, Any]) -> None:
         """Nothing to tune."""
 
+    def beside(self, search: Mapping[str, Any]) -> PermittedIndex:
+        """Itself: there is nothing to tune."""
+        return self
+
     def quick(self, k: int) -> bool:
         """Never: it looks at every permitted vector."""
         return False

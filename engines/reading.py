@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from engines.policies.governed import Governed, Mask
+from specs.resource import MARK
 
 Action: TypeAlias = Literal["read", "search", "describe"]
 """read: rows of a table, objects of a bucket; describe: that it exists, its columns and figures; search: hits of an index, and of a table
@@ -166,7 +167,9 @@ def decide(reader: Reader, name: Readable, action: Action) -> Decision:
             bound = reader.binding is None or action == "search" or name.dataset in reader.binding.datasets
             return _under_policies(reader, name.dataset) if bound and not name.system else _NOTHING
         case IndexName():
-            return _ALL if reader.binding is None or name.name in reader.binding.indexes else _NOTHING
+            index, _, owner = name.name.partition(MARK)
+            theirs = owner in ("", reader.profile)  # what a profile has for itself is nobody else's
+            return _ALL if theirs and (reader.binding is None or index in reader.binding.indexes) else _NOTHING
         case BucketName():
             return _NOTHING
 

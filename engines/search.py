@@ -52,6 +52,7 @@ from engines.search_tally import Of, SearchTally
 from engines.serving import Files, Serving, without_tail
 from engines.vectors.chunk_table import Row
 from engines.vectors.engine import Ids, Mask, Vectors
+from specs.resource import own_name
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
 from state.catalog.indexes import IndexRecord, ServingManifest
@@ -179,6 +180,7 @@ class SearchService:
         Raises IndexUnknown, IndexNotServing, SearchInvalid, ModelMismatch, FilterInvalid, QueryInvalid, QueryForbidden where policies mask
         what the index is made of, and what opening a build raises.
         """
+        asked, request = request.index, replace(request, index=self._of(request.index, reader))
         started = self._clock()
         try:
             result = await self._in_force(request, reader)
@@ -186,7 +188,8 @@ class SearchService:
             self._builds.forget(request.index)  # its files went from where they were opened: the next search opens them again
             raise
         self.tally.add(Of(request.index, result.model, result.mode), self._clock() - started)
-        return result
+        own = request.index != asked
+        return replace(result, index=asked, generation=result.generation or request.index) if own else result
 
     async def _in_force(self, request: SearchRequest, reader: Reader) -> SearchResult:
         """The hits under what is in force once they are found."""
@@ -202,14 +205,14 @@ class SearchService:
     async def judged(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> Mapping[str, frozenset[str]]:
         """Keys of the rows that somebody judged relevant for the request's text, by EvalSet; none for whoever is no operator, since nobody
         says who may see what of an EvalSet. Raises as `search`."""
-        record, _ = await self._record(request.index, reader)
+        record, _ = await self._record(self._of(request.index, reader), reader)
         if request.text is None or not reader.operator:
             return {}
         return await anyio.to_thread.run_sync(self._judgments.of, record, (request.text, request.filter), limiter=self._limiter)
 
     async def queries(self, index: str, eval_set: str, reader: Reader = ANONYMOUS) -> Mapping[Query, frozenset[str]]:
         """The queries of an EvalSet of the index, each with the keys of its relevant rows. Raises SearchInvalid, and as `search`."""
-        record, _ = await self._record(index, reader)
+        record, _ = await self._record(self._of(index, reader), reader)
         truths = record.truths if reader.operator else {}
         truth = truths.get(eval_set)
         if truth is None:
@@ -294,6 +297,14 @@ class SearchService:
         answer = await anyio.to_thread.run_sync(_answer, request, serving, keys, without, limiter=self._limiter)
         return replace(answer, versions={facts.dataset: choice.table.version}, coverage=coverage)
 
+    def is_open(self, index: str, build: str | None) -> bool:
+        """Whether the build of this digest answers at once, None: whichever serves, or did so last. From any thread."""
+        return self._builds.is_open(index, build)
+
+    def let_go(self, index: str) -> None:
+        """Of all that is open of an index; who asks again opens it again. On the event loop."""
+        self._builds.forget(index)
+
     def _shows(self, reader: Reader, dataset: str, shown: Decision) -> bool:
         """Whether a reader is shown this of a Dataset now."""
         return _shown(self._current(reader), dataset) == shown
@@ -328,6 +339,12 @@ class SearchService:
     def close(self) -> None:
         """Let go of all builds, and of those that are being loaded. On the event loop, when no search runs any more."""
         self._builds.close()
+
+    def _of(self, index: str, reader: Reader) -> str:
+        """What answers for an index: what the reader's profile has of it for itself, as soon as that serves."""
+        own = index if reader.profile is None else own_name(index, reader.profile)
+        record = self._indexes.index(own)
+        return own if record is not None and record.serving is not None else index
 
     async def _record(self, name: str, reader: Reader) -> tuple[IndexRecord, ServingManifest]:
         """An index that the reader may search, and what serves it. Raises IndexUnknown, IndexNotServing."""

@@ -135,6 +135,17 @@ def open_serving(build: Build, manifest: ServingManifest, files: Files, open_mod
     return with_tail(open_alone(build, manifest, files, open_model, now), manifest, files)
 
 
+def beside(serving: Serving, build: Build, manifest: ServingManifest) -> Serving:
+    """A build of the very same files as one that is open, searched as the manifest says: nothing is read again. As `open_alone`."""
+    return replace(
+        without_tail(serving),
+        manifest=replace(manifest, tail=None, lexical=None),
+        build=build,
+        index=serving.index.beside(manifest.search),
+        lexical=None,
+    )
+
+
 def find_files(build: Build, files: Files) -> Mapping[str, Found]:
     """The files of a build, by role. Blocking: they may have to be fetched. Raises what finding them raises."""
     return {role: files.find(ref) for role, ref in build.files.items()}

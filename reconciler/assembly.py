@@ -31,6 +31,7 @@ from controllers.index.promotions import Promotions
 from controllers.index.recall import gate_of, lowered, outlived
 from controllers.index_generation.controller import IndexGenerationController
 from controllers.policy.controller import PolicyController
+from controllers.profile.controller import ProfileController
 from controllers.trial_budget.controller import TrialBudgetController
 from controllers.trial_budget.in_force import in_force
 from controllers.unsupported import Unsupported
@@ -60,6 +61,7 @@ from reconciler.status_writer import StatusWriter
 from reconciler.upkeep import Upkeep, tell
 from reconciler.world import World
 from specs.kinds.dataset import DatasetSpec
+from specs.own import tuned
 from specs.registry import KINDS
 from specs.resource import Key
 from specs.version import PARSER_VERSION
@@ -97,6 +99,7 @@ class Assembly:
     embeddings: EmbeddingCache
     recall: LiveRecall
     policy: PolicyController
+    profiles: ProfileController
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Kinds:
     trials: TrialBook
     trial_runs: TrialRuns
     policy: PolicyController
+    profiles: ProfileController
 
 
 def source_files(state: State) -> SourceFiles:
@@ -192,6 +196,7 @@ def make_kinds(
         lowered=lambda index: lowered(told(index)),
     )
     policy = PolicyController(state.catalog, policy_book(state, world), world.resource)
+    profile = ProfileController(state.catalog, world.resource)
     built: dict[str, Any] = {
         "Bucket": bucket,
         "Dataset": dataset,
@@ -200,10 +205,11 @@ def make_kinds(
         "EvalSet": eval_set,
         "TrialBudget": budget,
         "Policy": policy,
+        "Profile": profile,
     }
     unsupported = Unsupported()
     by_kind = {kind: built.get(kind, unsupported) for kind in KINDS}
-    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs, policy)
+    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs, policy, profile)
 
 
 def _keeps(state: State, world: World, bucket: str) -> bool:
@@ -270,7 +276,20 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     statuses.hear = notifier.tell
     bucket_watch = BucketWatch(world, state.buckets, queue.add, loop.call_later)
     return Assembly(
-        state, world, follower, statuses, executor, queue, driver, notifier, bucket_watch, files, embeddings, recall, kinds.policy
+        state,
+        world,
+        follower,
+        statuses,
+        executor,
+        queue,
+        driver,
+        notifier,
+        bucket_watch,
+        files,
+        embeddings,
+        recall,
+        kinds.policy,
+        kinds.profiles,
     )
 
 
@@ -284,7 +303,7 @@ def _live_recall(state: State, world: World, tuning: TuningBook, settings: Setti
 
 def _gate(state: State, world: World, tuning: TuningBook, index: str) -> float:
     """Which recall searches of an index are held against."""
-    budgets = world.of("TrialBudget", Key("Index", index))
+    budgets = [budget for budget in world.of("TrialBudget", Key("Index", index)) if tuned(budget).index == index]
     return gate_of(in_force(budgets, state.catalog, tuning, world.resource, state.clock()))
 
 

@@ -15,7 +15,7 @@ from specs.kinds.bucket import BucketSpec
 from specs.kinds.dataset import DatasetSpec
 from specs.kinds.policy import PolicySpec
 from specs.references import order
-from specs.resource import Key
+from specs.resource import MARK, Key
 from specs.suggestions import did_you_mean
 from specs.version import PARSER_VERSION
 
@@ -73,7 +73,7 @@ def warnings(world: World) -> tuple[str, ...]:
         for key, desired in sorted(world.objects.items())
         if desired.resource is not None
         for reference in desired.resource.references
-        if reference not in world.objects
+        if reference not in world.objects and MARK not in reference.name  # what a profile has for itself nobody declares
     ]
     return tuple(missing)
 

@@ -85,6 +85,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         mend, pinned = partial(_mend, assembly), partial(_pinned, assembly)
         readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall, directory))
         assembly.policy.run_cases = partial(_cases, asyncio.get_running_loop(), readers, assembly)
+        _keep_warm(assembly, readers)
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
         facts = DaemonFacts(iso(utc_now()), address(bound), os.getpid())
         app = build_app(_api(state, assembly, readers, directory, facts, settings))
@@ -104,6 +105,12 @@ async def _mend(assembly: Assembly, damage: ObjectMissing | ObjectCorrupt) -> No
     owner = owner_of(damage.key)
     if owner is not None:
         await assembly.driver.visited(owner)
+
+
+def _keep_warm(assembly: Assembly, readers: Readers) -> None:
+    """Profiles ask the readers of this process, and are visited when that has come to something."""
+    assembly.profiles.warm = readers.warming
+    readers.warming.told = lambda profile: assembly.driver.look([f"Profile/{profile}"])
 
 
 def _pinned(assembly: Assembly, dataset: str) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from controllers.controller import Controller
-from controllers.outcome import Failed, Outcome, Ready, Stalled, Waiting
+from controllers.outcome import Failed, Outcome, Stalled, Waiting
 from controllers.step import Started, Step
 from engines.errors import BuildFailed, FileError, JobError, ModelUnavailable, SourceUnavailable
 from reconciler.status_writer import StatusWriter
@@ -234,7 +234,7 @@ def with_errors(desired: Desired, outcome: Outcome) -> Outcome:
     served = f" The last good spec stays in force: {outcome.message}" if desired.key.kind != SPEC_FILE else ""
     told = _errors(desired)
     again = outcome.seconds if not isinstance(outcome, Failed) else None
-    also = outcome.also if isinstance(outcome, Ready | Stalled) else ()
+    also = outcome.also if not isinstance(outcome, Failed) else ()
     message = told + ("" if told.endswith(("?", ".")) else ".") + served
     return Stalled(reasons.INVALID_SPEC, message, detail=outcome.detail, seconds=again, also=also)
 

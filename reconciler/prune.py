@@ -3,7 +3,8 @@
 Data is retained unless its spec said otherwise, derived things go. A commit that removes more than `maxPrune` of a kind
 (and more than a single object), any dataset that a policy governs, or a policy of a dataset that does not say `policy: none`, is held until
 somebody approves exactly this plan; so is everything while a spec file cannot be read, since it may ask for what seems unwanted. Any number
-of EvalSets and TrialBudgets may go. A plan's id covers what would go, at the versions observed, and what is wanted in its stead.
+of EvalSets and TrialBudgets may go, and of what profiles have of indexes for themselves. A plan's id covers what would go, at the versions
+observed, and what is wanted in its stead.
 """
 
 from collections import Counter
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from reconciler.world import SPEC_FILE
 from specs.digests import digest
 from specs.kinds.dataset import DatasetSpec
-from specs.resource import Key, Resource
+from specs.resource import MARK, Key, Resource
 from state.catalog.fold import Approval, ObjectState
 from state.catalog.tables import Table
 
@@ -64,8 +65,9 @@ def plan_prune(
     surplus = sorted((objects[name] for name in objects if name not in ours and _is_managed(objects[name], leaving)), key=_order)
     if not surplus:
         return PrunePlan()
-    going = Counter(_kind(state) for state in surplus)
-    totals = Counter(kind for name in objects if (kind := name.partition("/")[0]) in going and _is_managed(objects[name], leaving))
+    going = Counter(_kind(state) for state in surplus if MARK not in state.object)
+    written = (name for name in objects if MARK not in name)
+    totals = Counter(kind for name in written if (kind := name.partition("/")[0]) in going and _is_managed(objects[name], leaving))
     guarded = objects.keys() - {str(key) for key in released}
     unread = min((key.name for key in wanted if key.kind == SPEC_FILE), default=None)
     approved = _approved(wanted, approvals)
@@ -96,7 +98,7 @@ def _why_held(
     governs = state.managed.about.get("dataset") if kind == "Policy" and state.managed is not None else None
     if f"Dataset/{governs}" in guarded:
         return f"it governs {governs}, and stays in force until then"
-    if kind not in _CHEAP and going[kind] > 1 and going[kind] / totals[kind] > max_prune:
+    if kind not in _CHEAP and MARK not in state.object and going[kind] > 1 and going[kind] / totals[kind] > max_prune:
         return f"{going[kind]} of {totals[kind]} {kind} objects would go, more than maxPrune {max_prune:.0%}"
     return None
 

@@ -29,6 +29,7 @@ from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.service import Mend, QueryService
 from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables
+from engines.warming import Warming
 from reconciler.directory import Directory
 from reconciler.opening import State
 from reconciler.settings import Settings, UntrustedLimits
@@ -50,7 +51,7 @@ _OF_QUERIES = 64
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """What answers reads; each leaves a row in `audit`, which writes those of others, too."""
+    """What answers reads; each leaves a row in `audit`, which writes those of others, too. warming: keeps what profiles bind ready."""
 
     queries: AuditedQueries
     searches: AuditedSearches
@@ -58,6 +59,7 @@ class Readers:
     hot: HotCache
     query_vectors: QueryCache
     tally: SearchTally
+    warming: Warming
 
 
 @asynccontextmanager
@@ -109,6 +111,7 @@ async def reading(
     )
     loop = asyncio.get_running_loop()
 
+    warming = Warming(searches, queries, hot, loop)
     following: set[asyncio.Task[None]] = set()
 
     def follow(objects: Iterable[str]) -> None:
@@ -130,10 +133,11 @@ async def reading(
         async with builds.running() if pinned is not None else nullcontext():
             rationed = RationedQueries(queries, quotas), RationedSearches(searches, quotas)
             audited = AuditedQueries(rationed[0], audit), AuditedSearches(rationed[1], audit, texts)
-            yield Readers(*audited, audit, hot, vectors, searches.tally)
+            yield Readers(*audited, audit, hot, vectors, searches.tally, warming)
     finally:
         leave()
         stay_behind()
+        warming.close()
         searches.close()
         if recall is not None:
             await asyncio.to_thread(recall.close)

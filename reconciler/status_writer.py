@@ -144,7 +144,7 @@ def _tell(event: Mapping[str, str | None]) -> None:
 def _status(desired: Desired, outcome: Outcome, before: Status | None, now: datetime) -> Status:
     ready: Truth = "True" if isinstance(outcome, Ready) else "False"
     applied = desired.revision if ready == "True" else (before.applied_revision if before else None)
-    also = None if isinstance(outcome, Failed | Waiting) else outcome.also
+    also = None if isinstance(outcome, Failed) else outcome.also
     detail = {**_facts(outcome, before), **outcome.detail}
     if isinstance(outcome, Waiting | Stalled) and outcome.blocked_by is not None:
         detail["blockedBy"] = outcome.blocked_by

@@ -2,14 +2,15 @@
 
 A document that does not parse leaves the last good one in force: the object keeps its former spec and carries the
 error. The last good one is looked up in the file's own past, so that a restart changes nothing. Two documents of one key: the first in
-path order stands, the other is an error. Nothing here looks at the world; see `reconciler.loop` for that.
+path order stands, the other is an error. What profiles have for themselves (`specs/own.py`) follows from what is written. Nothing here
+looks at the world; see `reconciler.loop` for that.
 """
 
 import logging
 import threading
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -17,6 +18,8 @@ from reconciler.blob_cache import BlobCache
 from reconciler.errors import RevisionUnknown
 from reconciler.sources.source import FileChange, Source
 from specs.digests import digest
+from specs.own import KINDS as SAYING_OWN
+from specs.own import own_resources
 from specs.parse import ParsedFile, SpecError, declared_twice, duplicates, parse_file
 from specs.resource import Key, Resource
 
@@ -88,6 +91,9 @@ class World:
         self._places: dict[Key, list[str]] = defaultdict(list)
         self._dependents: dict[Key, set[Key]] = defaultdict(set)
         self._linking = threading.Lock()
+        self._profiles: set[Key] = set()
+        self._own: dict[Key, Key] = {}
+        """What profiles have for themselves, and whose it is."""
         self.revision: str | None = None
         self.objects: dict[Key, Desired] = {}
 
@@ -98,18 +104,18 @@ class World:
         touched: set[Key] = set()
         for change in changes:
             touched |= self._replace(change.path, parsed[change.path])
-        before = {key: self.objects.get(key) for key in touched}
         objects = dict(self.objects)
         with self._linking:
             for key in touched:
                 self._settle(objects, key, revision)
+            touched |= self._settle_own(objects, touched, revision)
+        before = {key: self.objects.get(key) for key in touched}
         self.objects = objects
         self.revision = revision
         removed = {key for key, was in before.items() if was is not None and key not in self.objects}
         changed = {key for key, was in before.items() if key in self.objects and (was is None or was.digest != self.objects[key].digest)}
         self._cache.save()
-        both = [desired for key in changed | removed for desired in (before[key], self.objects.get(key)) if desired is not None]
-        referred = {reference for desired in both if desired.resource is not None for reference in desired.resource.references}
+        referred = {reference for key in changed | removed for reference in _referred(key, before[key], self.objects.get(key))}
         return WorldChange(revision, frozenset(changed), frozenset(removed), frozenset(referred & self.objects.keys()))
 
     def desired(self, key: Key) -> Desired | None:
@@ -141,9 +147,9 @@ class World:
         return self.of("IndexGeneration", index)
 
     def of(self, kind: str, key: Key) -> Iterator[Resource]:
-        """The specs in force of a kind that refer to `key`, by name."""
+        """The specs in force of a kind that refer to `key`, by name; what profiles have for themselves is of what they have so."""
         for other in sorted(self.dependents(key)):
-            resource = self.resource(other) if other.kind == kind else None
+            resource = self.resource(other) if other.kind == kind and (other not in self._own or key in self._own) else None
             if resource is not None:
                 yield resource
 
@@ -230,22 +236,51 @@ class World:
 
     def _settle(self, objects: dict[Key, Desired], key: Key, revision: str) -> None:
         """Recomputes one object from the files that speak of it."""
+        places = self._places.get(key)
+        if not places:
+            self._places.pop(key, None)
+        self._put(objects, key, self._desired(key, places, revision) if places else None)
+
+    def _put(self, objects: dict[Key, Desired], key: Key, desired: Desired | None) -> None:
         was = objects.get(key)
         if was is not None and was.resource is not None:
             for reference in was.resource.references:
                 self._dependents[reference].discard(key)
-        places = self._places.get(key)
-        if not places:
-            self._places.pop(key, None)
+        if desired is None:
             objects.pop(key, None)
             return
-        desired = self._desired(key, places, revision)
         if was is not None and was.digest == desired.digest:
             desired = replace(desired, revision=was.revision)
         objects[key] = desired
         if desired.resource is not None:
             for reference in desired.resource.references:
                 self._dependents[reference].add(key)
+
+    def _settle_own(self, objects: dict[Key, Desired], touched: Iterable[Key], revision: str) -> set[Key]:
+        """Recomputes what profiles have for themselves, if specs changed of which that follows; returns the keys of it, former ones too."""
+        kinds = {key.kind for key in touched}
+        self._profiles.update(key for key in touched if key.kind == "Profile")
+        self._profiles &= objects.keys()
+        if kinds.isdisjoint(SAYING_OWN) or not (self._profiles or self._own):
+            return set()
+        written = {key: desired.resource for key, desired in objects.items() if key not in self._own}
+
+        def of(kind: str, key: Key) -> Iterator[Resource]:
+            found = (written.get(other) for other in self._dependents.get(key, ()) if other.kind == kind)
+            return (resource for resource in found if resource is not None)
+
+        profiles = [resource for key in sorted(self._profiles) if (resource := written[key]) is not None]
+        found = {own.key: (own, profile.key) for profile in profiles for own in own_resources(profile, written.get, of)}
+        before, self._own = self._own, {key: profile for key, (_, profile) in found.items()}
+        for key in {*before, *found}:
+            resource = found[key][0] if key in found else None
+            since = resource and self._known_revision(key, resource.digest)
+            self._put(objects, key, None if resource is None else Desired(key, resource, (), since or revision))
+            if key in before:
+                self._dependents[key].discard(before[key])
+            if key in found:  # what becomes of it concerns the profile
+                self._dependents[key].add(found[key][1])
+        return {*before, *found}
 
     def _desired(self, key: Key, places: list[str], revision: str) -> Desired:
         holders = [path for path in places if key in self._files[path].in_force]
@@ -255,6 +290,12 @@ class World:
             errors += [declared_twice(self._files[path].in_force[key], resource.origin) for path in holders[1:]]
         since = self._known_revision(key, _identity(resource, tuple(errors))) or revision
         return Desired(key, resource, tuple(errors), since)
+
+
+def _referred(key: Key, was: Desired | None, is_: Desired | None) -> frozenset[Key]:
+    """What a change concerns beside its own object. A reader changes nothing about what it goes on binding."""
+    before, after = (frozenset(one.resource.references if one is not None and one.resource is not None else ()) for one in (was, is_))
+    return before ^ after if key.kind == "Profile" else before | after
 
 
 def _in_force(parsed: ParsedFile, former: Mapping[Key, Resource]) -> dict[Key, Resource]:

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     S = TypeVar("S", bound=Spec)
 
 
+MARK = "@"
+"""Stands in names of what a profile has of an index for itself, and in no name that anybody may write."""
+
+
+def own_name(name: str, profile: str) -> str:
+    """What an index, a recipe or an eval set is called that a profile has for itself; see `specs/own.py`."""
+    return f"{name}{MARK}{profile}"
+
+
+def base_name(name: str) -> str:
+    """The name that was written: the inverse of `own_name`, and the name itself of what is nobody's own."""
+    return name.partition(MARK)[0]
+
+
 class Key(NamedTuple):
     """Kind and name, the identity of a resource; written `Dataset/candidates`.
 
@@ -100,6 +114,22 @@ class Resource:
         if not isinstance(spec, model):
             raise TypeError(f"{self.key} has a {type(spec).__name__}, not a {model.__name__}")
         return spec
+
+    @classmethod
+    def of_spec(
+        cls,
+        key: Key,
+        digest: str,
+        transformation: str,
+        references: tuple[Key, ...],
+        origin: Origin,
+        document: Mapping[str, Any],
+        spec: Spec,
+    ) -> Resource:
+        """One that nobody wrote; its spec need not be what somebody may write."""
+        made = cls(key, digest, transformation, references, origin, json.dumps(document, separators=(",", ":"), allow_nan=False))
+        object.__setattr__(made, "_spec", spec)
+        return made
 
     @property
     def metadata(self) -> Metadata:

@@ -18,6 +18,9 @@ SUCCEEDED_WITH_REFUSALS = "SucceededWithRefusals"
 STALE = "Stale"
 """The data is older than `freshness` allows; it is served, and the event says when that began."""
 
+NOT_WARM = "NotWarm"
+"""What a profile binds is not kept warm: it answers, the first time more slowly."""
+
 # Waiting: will go on by itself ----------------------------------------------------------------------------------------------------
 
 PROGRESSING = "Progressing"
@@ -62,6 +65,9 @@ MIRRORING = "Mirroring"
 
 PRUNING = "Pruning"
 """What no spec wants any more is being removed."""
+
+WARMING = "Warming"
+"""What a profile binds is being opened, so that its reader's first question is as fast as any; the message names it."""
 
 QUEUED = "Queued"
 """The step waits for a free worker."""
@@ -135,6 +141,9 @@ NO_CONTROLLER = "NoController"
 
 NOT_SUPPORTED = "NotSupported"
 """A backend, engine or field of the spec is not built yet."""
+
+VERSION_GONE = "VersionGone"
+"""The version or the instant that the spec names is not kept, or never was; the message names those that are."""
 
 SOURCE_GONE = "SourceGone"
 """What a rebuild needs to read has gone; the message names it, the former state is served."""

@@ -17,7 +17,9 @@ import orjson
 from state import reasons
 
 Truth = Literal["True", "False", "Unknown"]
-ConditionType = Literal["Ready", "Reconciling", "Stalled", "Stale", "RecallBelowGate", "TestsFailing"]
+ConditionType = Literal[
+    "Ready", "Reconciling", "Stalled", "Stale", "RecallBelowGate", "TestsFailing", "TablesBound", "IndexesBound", "Warm", "ModelReady"
+]
 
 
 @dataclass(frozen=True, slots=True)

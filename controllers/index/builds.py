@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from controllers.index.following import Lag, current_tail, lag, most_told, near
+from controllers.index.sharing import Sharing
 from controllers.index.steps import Base, Candidate
 from controllers.jobs import Bounds, job_weight, run_job
 from controllers.step import Started
@@ -28,14 +29,14 @@ from engines.vectors.corpus import CorpusTask, corpus_digest
 from engines.vectors.corpus_file import read_facts
 from engines.vectors.embedding_cache import EmbeddingCache
 from engines.vectors.engine import Recipe
-from engines.vectors.recommend import recommend
+from engines.vectors.recommend import recommend, recommend_graph
 from engines.vectors.registry import open_engine
 from engines.vectors.tail import TailTask
 from specs.errors import LakehouseError
 from specs.kinds.index import IndexSpec, ModelObject, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.model import dump
-from specs.resource import Resource
+from specs.resource import MARK, Resource, base_name
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
@@ -98,13 +99,27 @@ class Builds:
         self._executor = executor
         self._cache = cache
         self._embeddings = embeddings
+        self.sharing = Sharing(catalog, self.whole)
         self._embedding: dict[str, Job] = {}
         self._far: set[tuple[str, int]] = set()
         """Corpora since which more rows have changed than these. What is far comes near again only where the table goes back to it."""
 
     def candidate(self, name: str, spec: IndexGenerationSpec, bases: Sequence[Base]) -> Candidate:
         """A generation's recipe over these corpora, one at least. Raises EngineUnsupported."""
-        return _candidate(name, recipe_of(spec), bases, declared=True)
+        return _candidate(name, self._recipe(spec, bases), bases, declared=True)
+
+    def _recipe(self, spec: IndexGenerationSpec, bases: Sequence[Base]) -> Recipe:
+        """What a profile leaves out of its graph's parameters is as the index has it that serves, or would have one."""
+        if spec.hnsw is None or MARK not in spec.index:
+            return recipe_of(spec)
+        record = self._catalog.index(base_name(spec.index))
+        serving = None if record is None else record.serving
+        build = None if record is None or serving is None else record.builds.get(serving.build)
+        usual = recommend_graph(bases[0].corpus.chunks)
+        has = {**usual.build, **usual.search}
+        if build is not None and serving is not None and build.engine == "hnsw":
+            has = {**build.parameters, **serving.search}
+        return open_engine("hnsw").recipe({**has, **spec.hnsw.model_dump(by_alias=True, exclude_unset=True)})
 
     def own(self, recipe: Recipe, bases: Sequence[Base], name: str | None = None) -> Candidate:
         """A recipe that no generation sees to. name: what it was called."""
@@ -152,6 +167,10 @@ class Builds:
         """Makes a corpus of all rows, spec: by which model, the job, then the entry. One that has begun is finished, though the table has
         moved on by then: what changes faster than it is embedded would else never be. Raises what the job raised."""
         name = str(index.key)
+        if (shared := self._shared(index, spec)) is not None:
+            why = "the index that it is of has these texts embedded"
+            self._catalog.commit((CorpusAdded(name, shared),), actor="daemon", reason=why, revision=revision)
+            return None
         job = self._embedding.get(name)
         if job is None or not self._executor.has(job.id) or not self._is_of(job, spec):
             job = self._embedding[name] = self._embed_job(index, spec)
@@ -170,8 +189,13 @@ class Builds:
         self._record(CorpusAdded(name, corpus), job, "texts were embedded", revision)
         return None
 
+    def _shared(self, index: Resource, spec: IndexSpec) -> Corpus | None:
+        """The corpus of the present rows that the index has which this one is of."""
+        table = self._catalog.table(spec.dataset)
+        return None if table is None else self.sharing.corpus(index.key.name, wanted_corpus(spec, table), spec.bucket or table.bucket)
+
     def _is_of(self, job: Job, spec: IndexSpec) -> bool:
-        return job.id == f"embed-{_digest_of(spec, job.arguments['snapshot'])}"
+        return job.id == _job_id("embed", _digest_of(spec, job.arguments["snapshot"]), job.arguments["index"])
 
     def _embed_job(self, index: Resource, spec: IndexSpec) -> Job:
         table = self._catalog.table(spec.dataset)
@@ -197,7 +221,8 @@ class Builds:
             cache=self._embeddings,
         )
         weight = job_weight(text_weight(table), task.target)
-        return Job(f"embed-{wanted_corpus(spec, table)}", "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
+        job_id = _job_id("embed", wanted_corpus(spec, table), index.key.name)
+        return Job(job_id, "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
 
     def follow(self, index: Resource, behind: Lag, manifest: ServingManifest) -> Started | ServingManifest | None:
         """What became of the rows since, embedded: the manifest with it. None where too much did, or the table moved on since: the next
@@ -234,7 +259,8 @@ class Builds:
             cache=self._embeddings,
         )
         weight = job_weight(comparison_weight(*sides), task.target)
-        job = Job(f"tail-{task.digest}", "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))
+        job_id = _job_id("tail", task.digest, index.key.name)
+        job = Job(job_id, "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))
         try:
             result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"), unit="texts")
         except EngineError as error:  # whatever cannot be compared or embedded as it was, can be embedded anew
@@ -267,6 +293,14 @@ class Builds:
         corpus = next((c for c in record.corpora.values() if _build_of(candidate, c.digest) == candidate.build), None) if record else None
         if corpus is None:
             return None
+        shared = self.sharing.build(index.key.name, candidate, corpus)
+        if isinstance(shared, Started):
+            return shared
+        if shared is not None:
+            added = BuildAdded(str(index.key), replace(shared, generation=candidate.generation))
+            why = f"the index that it is of has this {candidate.engine} build"
+            self._catalog.commit((added,), actor="daemon", reason=why, revision=revision)
+            return None
         task = BuildTask(
             corpus=corpus,
             corpus_path=str(self._objects.path(corpus.ref)),
@@ -277,7 +311,8 @@ class Builds:
             key_prefix=f"indexes/{index.key.name}/builds",
         )
         weight = job_weight(weight, task.target)
-        job = Job(f"build-{task.digest}", "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
+        job_id = _job_id("build", task.digest, index.key.name)
+        job = Job(job_id, "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
         job = job if bounds is None else bounds.around(job)
         try:
             result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}", beside=("tail", *beside))
@@ -289,7 +324,7 @@ class Builds:
             return result
         hit(_BEFORE_BUILD)
         build = Build.from_dict(result)
-        with self._discards.after(str(index.key), self._others(task, build)):
+        with self._discards.after(str(index.key), set(self._others(task, build)) - self.sharing.kept_by_others(index.key.name)):
             self._record(BuildAdded(str(index.key), build), job, f"{candidate.engine} was built", revision)
         hit(_AFTER_BUILD)
         return None
@@ -311,7 +346,8 @@ class Builds:
             key_prefix=f"indexes/{index.key.name}/lexical",
         )
         weight = job_weight(weight, task.target)
-        job = Job(f"lexical-{lexical_digest(corpus.digest)}", "lexical", "engines.lexical.job:run", task.to_dict(), weight, str(index.key))
+        job_id = _job_id("lexical", lexical_digest(corpus.digest), index.key.name)
+        job = Job(job_id, "lexical", "engines.lexical.job:run", task.to_dict(), weight, str(index.key))
         result = run_job(self._executor, job, reasons.BUILDING, "building the keyword index", beside=("tail", "build"))
         if isinstance(result, Started):
             return result
@@ -335,6 +371,12 @@ class Builds:
     def _record(self, change: Change, job: Job, why: str, revision: str) -> None:
         self._catalog.commit((change,), actor="daemon", reason=why, revision=revision)
         self._executor.forget(job.id)
+
+
+def _job_id(kind: str, inputs: str, index: str) -> str:
+    """By the digest of its inputs; what a profile makes for itself of the same inputs lies elsewhere, and is a job of its own."""
+    profile = index.partition(MARK)[2]
+    return f"{kind}-{inputs}-{profile}" if profile else f"{kind}-{inputs}"
 
 
 def recipe_of(spec: IndexGenerationSpec) -> Recipe:

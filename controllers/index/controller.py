@@ -40,7 +40,7 @@ from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend
 from specs.kinds.index import IndexSpec, ServeGeneration, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
-from specs.resource import Key, Resource
+from specs.resource import MARK, Key, Resource, base_name
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
@@ -121,7 +121,7 @@ class IndexController:
         """By one model. ways: recipes that are built; None for those that are declared, chosen or recommended."""
         table = self._catalog.table(spec.dataset)
         bucket = spec.bucket or (table.bucket if table is not None else "")
-        problem, wrong = self._problem(spec, table, record, bucket), self._not_its_own(resource)
+        problem, wrong = self._problem(spec, table, record, bucket), self._not_its_own(resource) or self._before_base(resource, spec)
         if problem is not None or planning.not_built(spec) or table is None or not table.columns:
             return Observed(table, record, None, 0, (), (), bucket, problem=wrong or problem)
         lag = self._builds.lag(spec, table, record) if record is not None else None
@@ -189,7 +189,7 @@ class IndexController:
             case Embed():
                 spec = resource.spec_as(IndexSpec)
                 by = in_force(spec, self._catalog.index(resource.key.name)) if model is None else beside(spec, model)
-                return self._builds.embed(resource, by, revision)
+                return self._made_by_base(resource, by) or self._builds.embed(resource, by, revision)
             case IndexWords(corpus=corpus, weight=weight):
                 return self._builds.index_words(resource, corpus, weight, revision)
             case BuildOwn(candidate=candidate, weight=weight):
@@ -215,7 +215,8 @@ class IndexController:
         self._builds.abandon(record.object)
         self._builds.abandon(trial_owner(record.name))
         self._builds.forget(record.name)
-        with self._discards.after(record.object, self._everything(record)):
+        going = set(self._everything(record)) - self._builds.sharing.kept_by_others(record.name)
+        with self._discards.after(record.object, going):
             self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 
     def _not_its_own(self, resource: Resource) -> Outcome | None:
@@ -227,6 +228,35 @@ class IndexController:
             return None
         message = f"`serve` names {generation.key}, which is of Index/{of}, not of {resource.key}; name one of its own"
         return Stalled(reasons.INVALID_SPEC, message)
+
+    def _before_base(self, resource: Resource, spec: IndexSpec) -> Waiting | None:
+        """What a profile has for itself comes after the index that it is of, where it can share with it."""
+        key = Key("Index", base_name(resource.key.name))
+        record = self._catalog.index(key.name)
+        if self._wanted_by_base(resource, spec) is None or (record is not None and record.serving is not None):
+            return None
+        return Waiting(reasons.DEPENDENCY_NOT_READY, f"{key} does not serve yet, with which it shares", blocked_by=str(key))
+
+    def _made_by_base(self, resource: Resource, spec: IndexSpec) -> Started | None:
+        """Whether the index that this one is of is about to embed the same texts."""
+        key, wanted = Key("Index", base_name(resource.key.name)), self._wanted_by_base(resource, spec)
+        if wanted is None or self._builds.sharing.corpus(resource.key.name, *wanted) is not None:
+            return None
+        return Started(reasons.EMBEDDING, f"{key} embeds the same texts", blocked_by=str(key))
+
+    def _wanted_by_base(self, resource: Resource, spec: IndexSpec) -> tuple[str, str] | None:
+        """The corpus that the index which this one is of is to have as well, and its bucket; None where it is another, or elsewhere."""
+        key = Key("Index", base_name(resource.key.name))
+        base = self._wanted(key) if MARK in resource.key.name else None
+        table = self._catalog.table(spec.dataset)
+        if base is None or table is None or not table.columns:
+            return None
+        theirs = in_force(base.spec_as(IndexSpec), self._catalog.index(key.name))
+        try:
+            ours, other = ((wanted_corpus(one, table), one.bucket or table.bucket) for one in (spec, theirs))
+        except EngineError:  # a model that cannot be opened
+            return None
+        return ours if ours == other else None
 
     def _problem(self, spec: IndexSpec, table: Table | None, record: IndexRecord | None, bucket: str) -> Outcome | None:
         """What stands in the way of embedding, other than that the table is still empty."""
@@ -301,13 +331,16 @@ class IndexController:
         record = self._catalog.index(resource.key.name)
         refs = _objects(record, step.corpora, step.builds) if record is not None else []
         change = Forgotten(str(resource.key), step.corpora, step.builds)
-        with self._discards.after(str(resource.key), ((ref.bucket, ref.key) for ref in refs)):
+        going = {(ref.bucket, ref.key) for ref in refs} - self._builds.sharing.kept_by_others(resource.key.name)
+        with self._discards.after(str(resource.key), going):
             self._catalog.commit((change,), actor="daemon", reason=step.why, revision=revision)
 
     def _everything(self, record: ObjectState) -> Iterator[Place]:
-        """All objects below the index's own folder, wherever it has one."""
+        """All objects below the index's own folder, wherever it has one, and those of others that it shares."""
         index = record.index
-        for bucket in {ref.bucket for ref in _objects(index, index.corpora, index.builds)} if index is not None else ():
+        refs = [] if index is None else _objects(index, index.corpora, index.builds)
+        yield from ((ref.bucket, ref.key) for ref in refs)
+        for bucket in {ref.bucket for ref in refs}:
             for info in self._buckets.store(bucket).list(f"indexes/{record.name}/"):
                 yield bucket, info.key
 

@@ -24,7 +24,7 @@ from engines.errors import BuildFailed, EngineUnsupported, JobCrashed, JobFailed
 from engines.jobs.executor import Executor
 from engines.tuning.facts import Cause as WhyFailed
 from specs.errors import LakehouseError
-from specs.kinds.trial_budget import TrialBudgetSpec
+from specs.own import tuned
 from specs.resource import Key, Resource
 from state import reasons
 from state.catalog.catalog import Catalog
@@ -126,7 +126,7 @@ class TrialBudgetController:
         self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 
     def _measure(self, resource: Resource, step: Measure, revision: str) -> Started | None:
-        spec = resource.spec_as(TrialBudgetSpec)
+        spec = tuned(resource)
         index = self._wanted(Key("Index", spec.index))
         if index is None:
             return None
@@ -156,13 +156,13 @@ class TrialBudgetController:
         self._note(resource, revision, ("Warning", reasons.TRIAL_FAILED), failed)
 
     def _party(self, resource: Resource, step: Measure) -> Party:
-        spec = resource.spec_as(TrialBudgetSpec)
+        spec = tuned(resource)
         cores = spec.limits.cpu_share * self._processors if spec.limits.cpu_share < 1 else None
         name = self._sight.name_of(resource, step.engine, step.parameters)
         return Party(str(resource.key), str(resource.key), name, Bounds(spec.limits.memory, cores))
 
     def _settle(self, resource: Resource, step: Settle, revision: str) -> None:
-        spec, better = resource.spec_as(TrialBudgetSpec), step.better
+        spec, better = tuned(resource), step.better
         index, choice = self._wanted(Key("Index", spec.index)), better.choice
         if index is None:
             return
@@ -182,7 +182,7 @@ class TrialBudgetController:
 
     def _blank(self, resource: Resource, step: StepName, message: str) -> Note:
         account = self._sight.account(resource)
-        index = resource.spec_as(TrialBudgetSpec).index
+        index = tuned(resource).index
         return Note(account.budget, index, account.spec, account.truth, step, message)
 
     def _note(self, resource: Resource, revision: str, event: tuple[str, str], note: Note, message: str | None = None) -> None:

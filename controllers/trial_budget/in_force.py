@@ -1,23 +1,17 @@
 """Which of several budgets of an index tunes it, and has the gate that its searches are held against: one does, for whoever asks.
 
 That is the one whose search began first, and while none has begun the first by name, of those that can do anything: none that is suspended,
-asks for what this version does not have, or is measured by an EvalSet that is not there or is another index's. One that has ended, whatever
-it found, goes on having the word.
+or is measured by an EvalSet that is not there or is another index's. One that has ended, whatever it found, goes on having the word.
 """
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from specs.kinds.eval_set import EvalSetSpec
-from specs.kinds.trial_budget import TrialBudgetSpec
+from specs.own import tuned
 from specs.resource import Key, Resource
 from state.catalog.catalog import Catalog
 from state.tuning import TuningBook
-
-
-def not_built(spec: TrialBudgetSpec) -> str | None:
-    """What the spec asks for and this version does not have; None if it has all."""
-    return "`profile`" if spec.profile is not None else None
 
 
 def in_force(
@@ -31,8 +25,8 @@ def in_force(
 
 
 def _can(budget: Resource, catalog: Catalog, wanted: Callable[[Key], Resource | None], now: datetime) -> bool:
-    spec, state = budget.spec_as(TrialBudgetSpec), catalog.get(str(budget.key))
-    if not_built(spec) or (state is not None and state.suspended is not None and state.suspended.holds(now)):
+    spec, state = tuned(budget), catalog.get(str(budget.key))
+    if state is not None and state.suspended is not None and state.suspended.holds(now):
         return False
     measured_by = wanted(Key("EvalSet", spec.eval_set))
     return measured_by is not None and measured_by.spec_as(EvalSetSpec).index == spec.index

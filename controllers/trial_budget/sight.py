@@ -8,7 +8,7 @@ from typing import Any
 from controllers.index.controller import IndexController
 from controllers.index.promotions import by_same_model
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
-from controllers.trial_budget.in_force import in_force, not_built
+from controllers.trial_budget.in_force import in_force
 from controllers.trial_budget.plan import Better, Observed, Spent
 from controllers.trial_budget.recall_drop import Drop, account_in_use, drop, gate_of
 from engines.trials.choice import passes
@@ -24,6 +24,7 @@ from specs.digests import digest
 from specs.kinds.eval_set import EvalSetSpec
 from specs.kinds.index import IndexSpec
 from specs.kinds.trial_budget import TrialBudgetSpec, Weighted
+from specs.own import tuned
 from specs.resource import Key, Resource
 from state import reasons
 from state.catalog.catalog import Catalog
@@ -120,7 +121,7 @@ class Sight:
 
     def _resting(self, resource: Resource, standing: Standing, past: _Past) -> Observed | None:
         """What is seen where nothing is tried: a search is to begin after a drop of recall, or none is to; None where one goes on."""
-        spec, account, notes = resource.spec_as(TrialBudgetSpec), past.account, past.notes
+        spec, account, notes = tuned(resource), past.account, past.notes
         fresh = past.moved and not notes
         found = self._dropped(resource, standing) if past.ended or (fresh and spec.on_append == "ignore") else None
         if found is not None and self._stays and found.account not in {note.account for note in past.every}:
@@ -131,7 +132,7 @@ class Sight:
 
     def _searching(self, resource: Resource, standing: Standing, past: _Past) -> Observed:
         """How far the search is, and what comes next."""
-        spec, notes, begun = resource.spec_as(TrialBudgetSpec), past.notes, past.begun
+        spec, notes, begun = tuned(resource), past.notes, past.begun
         gate, weights, corpus = gate_of(notes, spec.gate.recall_at_10), _weights(spec), standing.corpus
         seconds = (self._clock() - from_iso(begun.at)).total_seconds() if begun is not None else 0.0
         spent, left = _spent(notes, standing.trials, seconds), spec.limits.wall_clock.total_seconds() - seconds
@@ -162,7 +163,7 @@ class Sight:
         return account_in_use(self._base(resource), self._tuning.of(str(resource.key)))
 
     def _base(self, resource: Resource) -> Account:
-        spec = resource.spec_as(TrialBudgetSpec)
+        spec = tuned(resource)
         record = self._catalog.index(spec.index)
         truth = record.truths.get(spec.eval_set) if record is not None else None
         return Account(str(resource.key), resource.transformation, "" if truth is None else truth.digest)
@@ -172,15 +173,17 @@ class Sight:
         return f"{resource.key.name[:_LONGEST_NAME]}-{digest([engine, dict(parameters)])[:8]}"
 
     def _dropped(self, resource: Resource, standing: Standing) -> Drop | None:
-        spec = resource.spec_as(TrialBudgetSpec)
+        spec = tuned(resource)
         return drop(self._lowered(spec.index), standing.incumbent, standing.record, self._base(resource), spec.gate.recall_at_10)
 
     def _standing(self, resource: Resource) -> Standing | Outcome:
         """The index and what it is measured by; or why there is nothing to do."""
-        spec = resource.spec_as(TrialBudgetSpec)
+        spec = tuned(resource)
         if (refused := self._refused(resource, spec)) is not None:
             return refused
         index, eval_set = self._wanted(Key("Index", spec.index)), self._wanted(Key("EvalSet", spec.eval_set))
+        if spec.profile is not None and (index is None or eval_set is None):
+            return self._without_own(resource)
         if index is None or eval_set is None:
             key = Key("Index", spec.index) if index is None else Key("EvalSet", spec.eval_set)
             return Waiting(reasons.REFERENCE_MISSING, f"{key} is not there; declare it", blocked_by=str(key))
@@ -199,11 +202,21 @@ class Sight:
         corpus = seen.bases[0].corpus
         return Standing(index, record, truth, corpus, trials, whole, _incumbent(record, corpus, whole))
 
+    def _without_own(self, resource: Resource) -> Outcome:
+        """Why the profile that it names has nothing to be tuned."""
+        written = resource.spec_as(TrialBudgetSpec)
+        profile = Key("Profile", str(written.profile))
+        for key in (profile, Key("Index", written.index), Key("EvalSet", written.eval_set)):
+            if self._wanted(key) is None:
+                return Waiting(reasons.REFERENCE_MISSING, f"{key} is not there; declare it", blocked_by=str(key))
+        message = (
+            f"{profile} has no builds of Index/{written.index} of its own: bind it there with another `embed` or `engine`, "
+            f"or leave `profile` out, and the index's are tuned"
+        )
+        return Stalled(reasons.INVALID_SPEC, message, blocked_by=str(profile))
+
     def _refused(self, resource: Resource, spec: TrialBudgetSpec) -> Outcome | None:
-        if (missing := not_built(spec)) is not None:
-            message = f"{missing} is not built in this version; leave it out, and the index's own builds are tuned"
-            return Stalled(reasons.NOT_SUPPORTED, message)
-        budgets = (budget for budget in self._budgets() if budget.spec_as(TrialBudgetSpec).index == spec.index)
+        budgets = (budget for budget in self._budgets() if tuned(budget).index == spec.index)
         found = in_force(budgets, self._catalog, self._tuning, self._wanted, self._clock())
         if found is None or found.key == resource.key:
             return None  # none of them can: each says why
@@ -233,7 +246,7 @@ class Sight:
 
     def _better(self, resource: Resource, gate: float, standing: Standing, notes: Sequence[Note]) -> Better | str:
         """What is to serve or to be proposed; or why nothing is that does not or was not yet."""
-        spec, record = resource.spec_as(TrialBudgetSpec), standing.record
+        spec, record = tuned(resource), standing.record
         if record.serving is not None and standing.incumbent is None:
             return "what serves is not measured yet"
         trial, why = judge(standing.whole, standing.incumbent, gate, _weights(spec))

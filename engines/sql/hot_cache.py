@@ -77,8 +77,9 @@ class _Wanted:
 class _Use:
     """What is known of a Dataset.
 
-    misses: queries since it was held last; used: place in the order of uses; refused: a snapshot. kept: the newest snapshot; before: the
-    one that it was made from, which queries may still ask for. named: a table and what its view is called, not to be told again each time.
+    misses: queries since it was held last; used: place in the order of uses; refused: a snapshot; fits: whether it may be held at all.
+    kept: the newest snapshot; before: the one that it was made from, which queries may still ask for. named: a table and what its view is
+    called, not to be told again each time.
     """
 
     misses: int = 0
@@ -88,6 +89,7 @@ class _Use:
     before: Kept | None = None
     wanted: _Wanted | None = None
     refused: str = ""
+    fits: bool = True
     named: tuple[Table, str] | None = None
 
     def name(self, table: Table) -> str:
@@ -122,6 +124,8 @@ class HotCache:
         self._lock = Lock()
         self.wanted: Callable[[], None] = lambda: None
         """Told, on any thread, that there may be something to build."""
+        self.ended: Callable[[], None] = lambda: None
+        """Told, on any thread, that something was built, or could not be."""
 
     @property
     def most(self) -> int:
@@ -155,8 +159,8 @@ class HotCache:
         if present:
             with self._lock:
                 use = self._uses[table.name]
-                fits = self._most and use.refused != use.name(table) and cacheable(table)
-                use.wanted = _Wanted(table, source) if fits else None
+                use.fits = bool(self._most) and use.refused != use.name(table) and cacheable(table)
+                use.wanted = _Wanted(table, source) if use.fits else None
         return source
 
     def ahead(self, table: Table, path_of: Callable[[DataFile], str]) -> HotTask | None:
@@ -221,6 +225,7 @@ class HotCache:
                 self._keep(use, task.name, task.bucket, task.version, task.columns, task.primary_key)
             use.before = before if task.former is not None and before is not use.kept else None
             self._evict()
+        self.ended()
 
     def failed(self, task: HotTask) -> None:
         """It cannot be held: too large, or a file of it is lost. It is not tried again before the table changes."""
@@ -232,6 +237,7 @@ class HotCache:
             else:
                 use.wanted, use.refused = None, task.name
             self._evict()
+        self.ended()
 
     def held(self) -> tuple[Held, ...]:
         """What there is, by Dataset."""
@@ -242,6 +248,14 @@ class HotCache:
             for name, kept, hits in found
             if kept
         )
+
+    def settled(self, dataset: str) -> bool:
+        """Whether a Dataset is held in some version, cannot be held, or need not be: only pinned ones are before they are asked often."""
+        if not self._pinned(dataset):
+            return True
+        with self._lock:
+            use = self._uses.get(dataset)
+            return not self._most or (use is not None and (use.kept is not None or bool(use.refused) or not use.fits))
 
     def unheld(self, datasets: Iterable[str]) -> list[str]:
         """Those that are pinned and not held in any version."""

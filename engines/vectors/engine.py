@@ -46,6 +46,9 @@ class VectorIndex(Protocol):
     def tune(self, search: Mapping[str, Any]) -> None:
         """Search from now on with these parameters; those that are not named get their default. Needs no new build."""
 
+    def beside(self, search: Mapping[str, Any]) -> VectorIndex:
+        """The same build, searched with these parameters while this one goes on with its own. Nothing is read again."""
+
     def quick(self, k: int) -> bool:
         """Whether an unfiltered search for k is short enough to be done on an event loop: some 0.3 ms."""
 

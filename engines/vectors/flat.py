@@ -38,6 +38,10 @@ class FlatIndex:
     def tune(self, search: Mapping[str, Any]) -> None:
         """Nothing to tune."""
 
+    def beside(self, search: Mapping[str, Any]) -> FlatIndex:
+        """See VectorIndex.beside."""
+        return self
+
     def quick(self, k: int) -> bool:
         """See VectorIndex.quick."""
         return (self._matrix.nbytes if self._codes is None else self._codes.nbytes) <= _QUICK_BYTES

@@ -1,9 +1,10 @@
 """The approximate engine: a navigable graph by hnswlib, held in memory.
 
-What hnswlib 0.8 leaves to its caller is settled here. `ef` belongs to the whole index, so it is set when the build is opened and never by
-a search; a k beyond it raises it for that search by itself. Asking for more than can be found raises: k is cut to the size, and whatever
-still comes back short is answered exactly from the matrix. Its writer ignores a full disk: the file's size is compared with the promised
-one. It never searches while it adds, deletes or replaces: a build is immutable.
+What hnswlib 0.8 leaves to its caller is settled here. `ef` belongs to the whole graph, so it is set when the build is opened and never by
+a search; a k beyond it raises it for that search by itself. Where several are over one graph, `ef` is the least of theirs, and a search by
+a greater one asks for so many and keeps the best k, which are the same. Asking for more than can be found raises: k is cut to the size,
+and whatever still comes back short is answered exactly from the matrix. Its writer ignores a full disk: the file's size is compared with
+the promised one. It never searches while it adds, deletes or replaces: a build is immutable.
 
 A filter is no callback: `filtering.py`. Next: `matrix.py`, `builds.py`.
 """
@@ -14,7 +15,9 @@ import errno
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import hnswlib
 import numpy as np
@@ -33,38 +36,61 @@ _LOADED_AT_ONCE = 4 << 20  # bytes of a graph that hnswlib loads in some 3 ms, i
 _QUICK = 200  # results that the graph gives within 0.3 ms
 
 
+class Graph:
+    """A graph and all that is open over it, each with the breadth of its searches. Thread-safe."""
+
+    def __init__(self, graph: hnswlib.Index) -> None:
+        self.graph = graph
+        self._breadths: WeakKeyDictionary[HnswIndex, int] = WeakKeyDictionary()
+        self._lock = Lock()
+
+    def tune(self, index: HnswIndex, breadth: int) -> None:
+        with self._lock:
+            self._breadths[index] = breadth
+            self.graph.set_ef(min(self._breadths.values()))
+
+
 class HnswIndex:
     """An open graph and its matrix. Thread-safe: nothing is added to it."""
 
-    def __init__(self, graph: hnswlib.Index, matrix: Vectors, disk_bytes: int) -> None:
-        """graph: over the rows of matrix, float32 (size, dimension), labelled by row."""
-        self._graph = graph
+    def __init__(self, shared: Graph, matrix: Vectors, disk_bytes: int, search: Mapping[str, Any]) -> None:
+        """shared: a graph over the rows of matrix, float32 (size, dimension), labelled by row."""
+        self._shared = shared
+        self._graph = shared.graph
         self._matrix = matrix
         self._disk_bytes = disk_bytes
+        self._breadth = 1
+        self.tune(search)
         self._measured: Costs | None = None
         self.size, self.dimension = matrix.shape
 
     def search(self, query: Vectors, k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
         """See VectorIndex.search."""
         if allowed is not None:
-            return search_filtered(self._matrix, query, k, allowed, fetch=self.search, costs=self._costs(), breadth=self._graph.ef)
+            return search_filtered(self._matrix, query, k, allowed, fetch=self.search, costs=self._costs(), breadth=self._breadth)
         if k > self.size:
             k = self.size
         if k == 0:
             return nearest(self._matrix, query, 0)
+        wanted = k if self._breadth <= self._graph.ef else min(max(k, self._breadth), self.size)
         try:
-            labels, distances = self._graph.knn_query(query, k, 1)
-        except RuntimeError:  # fewer than k were reachable
+            labels, distances = self._graph.knn_query(query, wanted, 1)
+        except RuntimeError:  # fewer than that were reachable
             return nearest(self._matrix, query, k)
-        return labels[0].view(np.int64), 1 - distances[0]
+        return labels[0, :k].view(np.int64), 1 - distances[0, :k]
 
     def tune(self, search: Mapping[str, Any]) -> None:
         """See VectorIndex.tune: efSearch."""
-        self._graph.set_ef(read("hnsw", Hnsw, search).ef_search)
+        self._breadth = read("hnsw", Hnsw, search).ef_search
+        self._shared.tune(self, self._breadth)
+
+    def beside(self, search: Mapping[str, Any]) -> HnswIndex:
+        """See VectorIndex.beside."""
+        return HnswIndex(self._shared, self._matrix, self._disk_bytes, search)
 
     def quick(self, k: int) -> bool:
         """See VectorIndex.quick."""
-        return max(k, int(self._graph.ef)) <= _QUICK
+        return max(k, self._breadth) <= _QUICK
 
     def describe(self) -> Mapping[str, Any]:
         """See VectorIndex.describe."""
@@ -72,7 +98,7 @@ class HnswIndex:
             "engine": "hnsw",
             "size": self.size,
             "dimension": self.dimension,
-            "search": {"efSearch": self._graph.ef},
+            "search": {"efSearch": self._breadth},
             "memory_bytes": self._graph.index_file_size(),
             "disk_bytes": self._disk_bytes,
         }
@@ -80,7 +106,7 @@ class HnswIndex:
     def _costs(self) -> Costs:
         """Measured by the first search with a filter. By two at once, if they come at once: either is as good."""
         if self._measured is None:
-            self._measured = measure(self._matrix, self.search, breadth=self._graph.ef)
+            self._measured = measure(self._matrix, self.search, breadth=self._breadth)
         return self._measured
 
 
@@ -120,9 +146,7 @@ class HnswEngine:
         graph = _load(path, parts.dimension)
         if graph.element_count != parts.count:
             raise _no_graph(path, f"it has {graph.element_count} vectors, not {parts.count}")
-        index = HnswIndex(graph, matrix, path.stat().st_size + parts.matrix.stat().st_size)
-        index.tune(parts.search)
-        return index
+        return HnswIndex(Graph(graph), matrix, path.stat().st_size + parts.matrix.stat().st_size, parts.search)
 
 
 def _load(path: Path, dimension: int) -> hnswlib.Index:

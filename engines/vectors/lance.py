@@ -45,7 +45,7 @@ _NO_SPACE = f"(os error {errno.ENOSPC})"
 _REMEDY = "Reconcile the index: it is built again from its corpus."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class _Table:
     """LanceDB's table, and the session that holds its cache."""
 
@@ -80,6 +80,10 @@ class LanceIndex:
     def tune(self, search: Mapping[str, Any]) -> None:
         """See VectorIndex.tune: nprobes, refineFactor and ef."""
         self._given = read("lance", Lance, search)
+
+    def beside(self, search: Mapping[str, Any]) -> LanceIndex:
+        """See VectorIndex.beside."""
+        return LanceIndex(self._opened, self._matrix, self._disk_bytes, search)
 
     def quick(self, k: int) -> bool:
         """Never: LanceDB answers by threads of its own."""
@@ -173,7 +177,7 @@ class LanceEngine:
         disk_bytes = matrix.nbytes + sum(path.stat().st_size for path in parts.files.values())
         opened = _Table(table, session, indices[0].index_type if indices else None)
         index = LanceIndex(opened, matrix, disk_bytes, parts.search)
-        weakref.finalize(index, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(opened, shutil.rmtree, folder, ignore_errors=True)
         return index
 
     def _write(self, folder: Path, vectors: Vectors, given: Lance) -> None:

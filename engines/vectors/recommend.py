@@ -23,6 +23,11 @@ def recommend(chunks: int) -> Recipe:
     """The recipe for an index of so many chunks."""
     if chunks <= FLAT_UP_TO:
         return open_engine("flat").recipe({})
+    return recommend_graph(chunks)
+
+
+def recommend_graph(chunks: int) -> Recipe:
+    """The graph for an index of so many chunks, where it is to be one."""
     if chunks <= LARGE_FROM:
         return open_engine("hnsw").recipe({"m": 32, "efConstruction": 80, "efSearch": 100})
     return open_engine("hnsw").recipe({"m": 32, "efConstruction": 160, "efSearch": 160})

@@ -18,7 +18,7 @@ _ANSWERS: Mapping[str, frozenset[str]] = {
     "/storage/bucket-health": frozenset({"buckets"}),
     "/storage/errors": frozenset({"errors", "groups"}),
     "/catalog/datasets/": frozenset({"columns"}),
-    "/hnsw/trials/": frozenset({"trials"}),
+    "/hnsw/trials/": frozenset({"trials", "best"}),
     "/access/explain": frozenset({"allowed"}),
     "/policies/test": frozenset({"policies"}),
 }
@@ -82,7 +82,7 @@ class DaemonClient:
         if not isinstance(document, dict):
             document = {}
         slug = str(document.get("type", "")).removeprefix(PREFIX)
-        wanted = _ANSWERS.get(path) or _ANSWERS[path[: path.rindex("/") + 1]]
+        wanted = _ANSWERS.get(path) or next(members for known, members in _ANSWERS.items() if known[-1] == "/" and path.startswith(known))
         known = not wanted.isdisjoint(document) if status < 400 else document.get("type") == PREFIX + slug
         if not known:
             remedy = "Correct --url or LAKEHOUSE_URL, or leave it out to use this repository's daemon."

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from specs.kinds.index_generation import Breadth, Links
 from specs.model import Fault, Part, Spec, dump
-from specs.resource import Key
+from specs.resource import Key, own_name
 from specs.scalars import Duration, Name, Object, OneOrMany, Opt, Share, Size, Word, word_or_object
 from specs.scalars import Sequence as ListOf
 
@@ -85,11 +85,13 @@ class TrialBudgetSpec(Spec):
 
 
 def references(spec: TrialBudgetSpec) -> Iterator[Key]:
-    """Index, eval set and profile."""
+    """Index, eval set and profile, and what that has of both for itself."""
     yield Key("Index", spec.index)
     yield Key("EvalSet", spec.eval_set)
     if spec.profile is not None:
         yield Key("Profile", spec.profile)
+        yield Key("Index", own_name(spec.index, spec.profile))
+        yield Key("EvalSet", own_name(spec.eval_set, spec.profile))
 
 
 def transformation(spec: TrialBudgetSpec) -> Mapping[str, object]:

@@ -150,3 +150,20 @@ async def test_engine_errors_are_problems(client: Any, world: Any, error: errors
     problem = await response.json()
     assert (response.status, problem["type"], problem["detail"]) == (status, f"urn:lakehouse:problem:{error.slug}", str(error))
     assert ("Retry-After" in response.headers) == (status == 503)
+
+
+async def test_the_model_may_stand_in_the_address(client: Any, world: Any) -> None:
+    body = {"index": "resumes", "text": "java"}
+    assert (await client.post("/search?model=minilm", json=body)).status == 200
+    assert (await client.post("/search?model=minilm", json={**body, "model": "minilm"})).status == 200
+    assert [asked.model for asked in world.searches.asked] == ["minilm", "minilm"]
+
+
+@pytest.mark.parametrize(
+    ("query", "more"),
+    [("model=a", {"model": "b"}), ("model=a", {"ab": ["a", "b"]}), ("model=", {}), ("models=a", {}), ("model=a&model=b", {})],
+)
+async def test_a_model_in_the_address_that_contradicts_the_body_is_refused(client: Any, world: Any, query: str, more: Any) -> None:
+    response = await client.post(f"/search?{query}", json={"index": "resumes", "text": "java", **more})
+    assert response.status in (400, 422)
+    assert not world.searches.asked

@@ -151,3 +151,15 @@ async def test_what_a_budget_measures_next(ask: Any, streams: Any) -> None:
     assert (await ask("/hnsw/trials/resumes"))[1]["next"] is None, "by answers that are no more"
     book.add(Note("TrialBudget/b", "resumes", "s", "t", "failed", "it broke", trials=("soon",)))
     assert (await ask("/hnsw/trials/resumes"))[1]["next"] is None
+
+
+async def test_trials_of_a_profile_are_those_of_its_own(ask: Any, streams: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    TrialBook(streams).add([trial("mine", index="resumes@p", eval_set="e@p")])
+    record = IndexRecord("resumes@p", {"c": CORPUS}, truths={"e@p": EvalTruth("e@p", "t", "c", CORPUS.ref, 10, 500)})
+    known = {"Index/resumes@p": ObjectState("Index/resumes@p", index=record)}
+    monkeypatch.setattr(Catalog, "get", lambda self, name: known.get(name))
+    assert names((await ask("/hnsw/trials/resumes?profile=p"))[1]) == ["mine"]
+    assert names((await ask("/hnsw/trials/resumes?profile=p&evalSet=e"))[1]) == ["mine"]
+    status, best = await ask("/hnsw/trials/resumes/best?profile=p&evalSet=e")
+    assert (status, best["best"]["trial"], best["evalSet"]) == (200, "mine", "e@p")
+    assert (await ask("/hnsw/trials/resumes?profile=q"))[0] == 404

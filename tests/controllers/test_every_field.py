@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from controllers.index import plan as index
-from controllers.trial_budget import in_force as trial_budget
 from specs.parse import parse_file
 from specs.schema import FieldHelp, explain
 
@@ -18,7 +17,8 @@ JUDGES: dict[str, Any] = {
     "Index": index.not_built,
     "IndexGeneration": lambda spec: None,
     "EvalSet": lambda spec: None,
-    "TrialBudget": trial_budget.not_built,
+    "TrialBudget": lambda spec: None,
+    "Profile": lambda spec: None,
     "Policy": lambda spec: None,
 }
 
@@ -41,7 +41,11 @@ HONOURED = {
     "lance.efConstruction lance.nprobes lance.refineFactor lance.ef",
     "EvalSet": "index k queries generate.queries generate.seed",
     "TrialBudget": "index evalSet space.engine space.m space.efConstruction space.efSearch limits.trials limits.wallClock limits.memory "
-    "limits.cpuShare gate.recallAt10 objective.weighted promote onAppend",
+    "limits.cpuShare gate.recallAt10 objective.weighted promote onAppend profile",
+    "Profile": "bucket datasets indexes embed.model.builtin.dimensions embed.model.ollama engine.flat.precision engine.hnsw.m "
+    "engine.hnsw.efConstruction engine.hnsw.efSearch engine.lance.type engine.lance.partitions engine.lance.m engine.lance.efConstruction "
+    "engine.lance.nprobes engine.lance.refineFactor engine.lance.ef role at active trusted model.ollama quota.queriesPerMinute "
+    "quota.concurrent quota.rowsPerDay",
     "Policy": "dataset rows.roles rows.where columns.columns columns.sensitivity columns.roles columns.except columns.mask.constant "
     "columns.mask.expression tests.role tests.sql tests.rows tests.attributes",
 }
@@ -51,10 +55,7 @@ FOR_PEOPLE = {"Dataset": "owner description tags sensitivity columns.*.descripti
 """Fields that say something and ask for nothing."""
 
 FILES = "source: {files: a.csv}"
-NOT_BUILT = (
-    ("Index", "dataset: a, text: t, embed: {model: {ollama: x}, also: [{ollama: y}]}", "embed.model.ollama embed.also.ollama"),
-    ("TrialBudget", "index: i, evalSet: e, profile: p", "profile"),
-)
+NOT_BUILT = (("Index", "dataset: a, text: t, embed: {model: {ollama: x}, also: [{ollama: y}]}", "embed.model.ollama embed.also.ollama"),)
 """A spec of the kind, and the fields for which it is refused."""
 
 BUILT = (
@@ -86,6 +87,8 @@ BUILT = (
         "TrialBudget",
         "index: i, evalSet: e, space: {engine: [flat, lance], m: [2, 3]}, limits: {trials: 3, cpuShare: 0.2}, promote: propose",
     ),
+    ("TrialBudget", "index: i, evalSet: e, profile: p"),
+    ("Profile", "datasets: [a], indexes: [i], embed: {model: minilm}, engine: {hnsw: {efSearch: 9}}, at: 3, active: true, role: r"),
     ("TrialBudget", "index: i, evalSet: e, objective: {weighted: {memory: 1}}, gate: {recallAt10: 0.97}, onAppend: ignore"),
 )
 

@@ -17,7 +17,7 @@ import pytest
 
 from engines.errors import BuildFailed, EngineUnsupported
 from engines.vectors.engine import Parts, VectorIndex, Vectors
-from engines.vectors.hnsw import HnswIndex
+from engines.vectors.hnsw import Graph, HnswIndex
 from engines.vectors.recommend import FLAT_UP_TO, LARGE_FROM, recommend
 from engines.vectors.registry import open_engine
 
@@ -253,12 +253,15 @@ def test_where_the_graph_gives_too_few_the_matrix_answers(make: Make) -> None:
     class Broken:
         ef = 10
 
+        def set_ef(self, ef: int) -> None:
+            self.ef = ef
+
         def knn_query(self, *arguments: object) -> None:
             raise RuntimeError("Cannot return the results in a contiguous 2D array. Probably ef or M is too small")
 
     vectors = unit(50)
     query = unit(1, seed=1)[0]
-    ids, _ = HnswIndex(Broken(), vectors, 0).search(query, 5)
+    ids, _ = HnswIndex(Graph(Broken()), vectors, 0, {}).search(query, 5)
     assert ids.tolist() == exact(vectors, query, 5)
 
 
@@ -292,3 +295,28 @@ def test_the_recommended_recipe_is_by_size(chunks: int, engine: str, parameters:
 def test_engines_that_there_are_not_are_refused_by_name() -> None:
     with pytest.raises(EngineUnsupported, match="'faiss'"):
         open_engine("faiss")
+
+
+def test_one_graph_is_searched_by_several_breadths(make: Make) -> None:
+    vectors = unit(3_000)
+    alone = {ef: make("hnsw", vectors, {"m": 4, "efConstruction": 10, "efSearch": ef}) for ef in (3, 40)}
+    wide = make("hnsw", vectors, {"m": 4, "efConstruction": 10, "efSearch": 40})
+    narrow = wide.beside({"efSearch": 3})
+    assert [index.describe()["search"] for index in (wide, narrow)] == [{"efSearch": 40}, {"efSearch": 3}]
+    for query in unit(30, seed=5):
+        for index, ef in ((wide, 40), (narrow, 3)):
+            found, expected = (one.search(query, 5) for one in (index, alone[ef]))
+            assert found[0].tolist() == expected[0].tolist()
+            assert found[1].tolist() == expected[1].tolist()
+            assert found[0].shape == (5,)
+    wide.tune({"efSearch": 3})
+    assert wide.search(vectors[0], 5)[0].tolist() == narrow.search(vectors[0], 5)[0].tolist()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_each_is_opened_once_for_several(make: Make, name: str) -> None:
+    vectors = unit(300)
+    index = make(name, vectors)
+    beside = index.beside({})
+    del index
+    assert len(beside.search(vectors[7], 5)[0]) == 5

@@ -27,6 +27,7 @@ def resources(example: str) -> list[Resource]:
         ("staffing", ["Bucket", *["Dataset"] * 7, "Index", "IndexGeneration", "Policy"]),
         ("cloud-docs", ["Bucket", "Dataset", "Index"]),
         ("knowledge-base", ["Bucket", *["Dataset"] * 2, "Index"]),
+        ("two-readers", ["Bucket", *["Dataset"] * 2, *["Index"] * 2, *["Profile"] * 2]),
     ],
 )
 def test_specs_are_valid_and_complete(example: str, kinds: list[str]) -> None:
@@ -44,7 +45,7 @@ def test_what_is_beside_the_specs_fits_them() -> None:
     assert {key for resource in file.resources for key in resource.references} <= known
 
 
-@pytest.mark.parametrize("example", ["staffing", "cloud-docs", "knowledge-base"])
+@pytest.mark.parametrize("example", ["staffing", "cloud-docs", "knowledge-base", "two-readers"])
 def test_settings_are_valid(example: str) -> None:
     assert load_settings((EXAMPLES / example / "lakehouse.yaml").read_bytes(), {}).state.bucket == "primary"
 

@@ -62,7 +62,7 @@ class TestStanding:
         [
             (budget("limits: {trials: 2}", of="j"), Waiting, reasons.REFERENCE_MISSING, "Index/j is not there"),
             (budget("limits: {trials: 2}", by="f"), Waiting, reasons.REFERENCE_MISSING, "EvalSet/f is not there"),
-            (budget("profile: p"), Stalled, reasons.NOT_SUPPORTED, "`profile` is not built"),
+            (budget("profile: p"), Waiting, reasons.REFERENCE_MISSING, "Profile/p is not there"),
         ],
     )
     def test_what_is_missing(self, bench: Bench, text: str, kind: type, reason: str, message: str) -> None:

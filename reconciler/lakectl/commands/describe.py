@@ -154,6 +154,8 @@ def _conditions(status: Status, terminal: Terminal, now: datetime) -> Iterator[s
     for condition in status.conditions:
         since = age(now, condition.last_transition)
         yield f"  {condition.type:<{width}}{condition.status:<9}{since:>5}  {reason_words(condition.reason)}"
+        if condition.message and condition.message != status.message:
+            yield from terminal.wrap(condition.message, 4)
 
 
 def _details(detail: Mapping[str, Any], terminal: Terminal) -> Iterator[str]:

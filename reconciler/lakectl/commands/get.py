@@ -29,6 +29,7 @@ _DETAILS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "Index": (("CHUNKS", "chunks"), ("ROWS", "rows"), ("ENGINE", "engine"), ("GENERATION", "generation")),
     "EvalSet": (("QUERIES", "queries"), ("MEASURED", "measured")),
     "TrialBudget": (("TRIALS", "trials"), ("BEST", "bestRecipe"), ("RECALL", "recallLow")),
+    "Profile": (("TABLES", "tables"), ("INDEXES", "indexes"), ("OWN", "own"), ("AT", "at"), ("ACTIVE", "active")),
     "IndexGeneration": (("ENGINE", "engine"), ("SECONDS", "seconds"), ("SERVING", "serving")),
 }
 """Heads and the names of details that stand below them."""

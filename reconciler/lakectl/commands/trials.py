@@ -15,11 +15,12 @@ from reconciler.lakectl.session import Session
 from reconciler.lakectl.side_by_side import set_comparison
 from reconciler.lakectl.trial_plot import plot
 from reconciler.lakectl.words import number, size
+from specs.resource import own_name
 
 if TYPE_CHECKING:
     from state.trials import Trial
 
-USAGE = "INDEX [--eval NAME] [--model NAME] [--objective OBJECTIVE] [--gate SHARE] [--ab A B] [-o FORMAT]"
+USAGE = "INDEX [--profile NAME] [--eval NAME] [--model NAME] [--objective OBJECTIVE] [--gate SHARE] [--ab A B] [-o FORMAT]"
 DESCRIPTION = """
 List the trials of an index: recipes that were built and measured by an EvalSet. Recall is of ten
 hits, with its lower bound at 95 %. Of those by the newest answers a picture shows recall and time,
@@ -30,6 +31,8 @@ Trials by other queries, or of other vectors, do not compare. Those of one EvalS
 shown: the EvalSet that a TrialBudget goes by, else the one with the most queries, and the model that
 serves, if no other is named. The last line says which, and what others there are.
 
+With --profile the trials are of what that Profile has of the index for itself.
+
 With --ab two models or generations answer every query of the EvalSet that --eval names, and are
 compared: the share of rows that both find, their rank correlation, and nDCG where rows are judged.
 """
@@ -38,6 +41,7 @@ lakectl trials resumes
 lakectl trials resumes --objective memory --gate 0.97
 lakectl trials resumes --eval resumes-eval -o json
 lakectl trials resumes --eval resumes-eval --ab builtin minilm
+lakectl trials resumes --profile staffing-recruiter
 """
 _HITS = 10
 _COLUMNS = (("recipe", "string"), ("recall@10", "string"), ("p95 us", "int64"), ("qps", "int64"), ("build", "string"), ("memory", "string"))
@@ -46,6 +50,7 @@ _COLUMNS = (("recipe", "string"), ("recall@10", "string"), ("p95 us", "int64"), 
 def options(parser: Parser) -> None:
     """Whose trials, and which is best."""
     parser.add_argument("index", metavar="INDEX", help="its name, or Index/NAME")
+    parser.add_argument("--profile", dest="owner", metavar="NAME", help="of what this Profile has of the index for itself")
     parser.add_argument("--eval", metavar="NAME", help="trials by this EvalSet")
     parser.add_argument("--model", metavar="NAME", help="trials of this model's vectors")
     objectives = ("latencyP95", "buildSeconds", "memory")
@@ -60,6 +65,9 @@ def run(args: argparse.Namespace, session: Session) -> int:
     from engines.trials.choice import comparable, front
 
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session).partition("/")[2]
+    if args.owner is not None:
+        name = own_name(name, args.owner)
+        args.eval = args.eval and own_name(args.eval, args.owner)
     if args.ab is not None:
         return _compared(args, session, name)
     asked = {"objective": args.objective, "gate": str(args.gate), "evalSet": args.eval, "model": args.model}

@@ -31,6 +31,8 @@ class Mask:
 NOTHING = Mask("null")
 NO_ROW = "false"
 """The condition of rows for a role that no rule permits."""
+_EVERY_ROW = "true"
+"""That of a rule that permits all of them: it is no filter, so that what it lets pass is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Governed:
 
     def shown_to(self, role: str | None) -> Shown:
         """What a role sees."""
-        filters = [_rows(policy, role) for policy in self.policies if policy.rows]
+        filters = [rows for policy in self.policies if policy.rows and (rows := _rows(policy, role)) != _EVERY_ROW]
         masks: dict[str, set[Mask]] = {}
         for rule in (rule for policy in self.policies for rule in policy.masks if rule.holds_for(role)):
             for column in rule.columns:
@@ -96,6 +98,8 @@ class Governed:
 
 def _rows(policy: PolicyRules, role: str | None) -> str:
     permitting = [rule.where for rule in policy.rows if role in rule.roles]
+    if any(where.strip().lower() == _EVERY_ROW for where in permitting):
+        return _EVERY_ROW
     return " OR ".join(f"({where})" for where in permitting) or NO_ROW
 
 

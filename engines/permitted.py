@@ -2,9 +2,9 @@
 
 Which rows those are says the query service, through the filter of the policies, for the version that the build's texts are of and for the
 one that is asked for: a row is found where it may be seen in both. What else a search could tell of hidden rows is not there: candidates
-are compared one by one, since a graph's walk goes by all of them; words are not weighed, since their weights are of all texts; a threshold
-is judged by pairs of permitted chunks; equal scores are ordered by key, where rows have one. What is kept is which chunks are permitted,
-by the filter with its values, the versions and the build, so that it is asked for once.
+are compared one by one, since a graph's walk goes by all of them; words are weighed and a threshold is judged by permitted chunks; equal
+scores are ordered by key, where rows have one. What is kept is which chunks are permitted, by the filter with its values, the versions and
+the build, so that it is asked for once.
 
 It refuses to decide who sees what (`reading.py`), and to search (`search.py`).
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
@@ -24,6 +25,10 @@ import pyarrow.compute as pc
 from engines.at import Moment
 from engines.errors import IndexNotServing, QueryForbidden, VersionUnknown
 from engines.fusion import SAMPLED
+from engines.lexical.bm25 import LexicalIndex
+from engines.lexical.permitted_words import Lengths, PermittedWords, lengths_of
+from engines.lexical.tail_words import TailWords
+from engines.lexical.terms import terms
 from engines.reading import Decision, Reader
 from engines.serving import Serving
 from engines.vectors.chunk_table import ChunkTable
@@ -35,6 +40,8 @@ from state.catalog.tables import Table
 
 REMEMBERED = 32
 """Permits that are kept: a byte for each chunk."""
+REMEMBERED_LENGTHS = 4
+"""Corpora of which the lengths of texts are kept: four bytes for each chunk."""
 _TIES = 32
 """Equals of the last hit that are looked for at first."""
 EVERY_ROW = "true"
@@ -49,12 +56,20 @@ class Filters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Which chunks of an open build a reader may find, and those of its tail. sample: places of some of the former, evenly. missing: rows
-    of a former version that it may see and that the build lacks, or has otherwise. keyed: whether rows have keys of their own."""
+    """What of an open build a reader may find.
+
+    Args:
+        build: which of its chunks; sample: places of some of them, evenly; words: their keyword index, where the build has one.
+        tail: what of its tail; tail_words: the keyword index of that.
+        missing: rows of a former version that the reader may see and that the build lacks, or has otherwise.
+        keyed: whether rows have keys of their own.
+    """
 
     build: Mask
     sample: Ids
     tail: TailIndex | None
+    words: PermittedWords | None
+    tail_words: TailWords | None
     missing: int
     keyed: bool
 
@@ -72,17 +87,7 @@ class PermittedIndex:
     def search(self, query: Vectors, k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
         """See VectorIndex.search; equal scores by key and number, since places are other ones where other rows are hidden."""
         within = self._permitted if allowed is None else self._permitted & allowed
-        if self._table is None:
-            return nearest(self._matrix, query, k, within)
-        width = k + _TIES
-        while True:
-            ids, scores = nearest(self._matrix, query, width, within)
-            if len(ids) < width or scores[-1] < scores[k - 1]:
-                break
-            width *= 4
-        names = [row[:2] for row in self._table.rows(ids)]
-        order = sorted(range(len(ids)), key=lambda at: (-scores[at], names[at]))[:k]
-        return ids[order], scores[order]
+        return in_order(self._table, lambda width: nearest(self._matrix, query, width, within), k)
 
     def tune(self, search: Mapping[str, Any]) -> None:
         """Nothing to tune."""
@@ -100,11 +105,33 @@ class PermittedIndex:
         return {"engine": "permitted", "size": self.size, "dimension": self.dimension, "search": {}, "memory_bytes": 0, "disk_bytes": 0}
 
 
+def in_order(table: ChunkTable | None, search: Callable[[int], tuple[Ids, Vectors]], k: int) -> tuple[Ids, Vectors]:
+    """The k best of a search, equal scores by key and number; without a table as the search has them."""
+    if table is None:
+        return search(k)
+    width = k + _TIES
+    while True:
+        ids, scores = search(width)
+        if len(ids) < width or scores[-1] < scores[k - 1]:
+            break
+        width *= 4
+    names = [row[:2] for row in table.rows(ids)]
+    order = sorted(range(len(ids)), key=lambda at: (-scores[at], names[at]))[:k]
+    return ids[order], scores[order]
+
+
 def seen_through(serving: Serving, permit: Permit) -> Serving:
     """The build as if it held what is permitted alone."""
     index = PermittedIndex(serving.table if permit.keyed else None, serving.vectors, permit.build)
     return replace(
-        serving, index=index, tail=permit.tail, lexical=None, tail_words=None, judged_by=permit.sample, by_key=permit.keyed, measured={}
+        serving,
+        index=index,
+        tail=permit.tail,
+        lexical=permit.words,
+        tail_words=permit.tail_words,
+        judged_by=permit.sample,
+        by_key=permit.keyed,
+        measured={},
     )
 
 
@@ -115,6 +142,7 @@ class Permits:
         self._filters = filters
         self._held: OrderedDict[str, Permit] = OrderedDict()
         self._making: dict[str, anyio.Lock] = {}
+        self._lengths: OrderedDict[str, Lengths] = OrderedDict()
 
     async def of(
         self,
@@ -143,7 +171,7 @@ class Permits:
                 if known is None:
                     keys = [await self._keys(serving, reader, moment) for moment in moments.values()]
                     lasting = still()  # keys are those of the policies in force when they were told
-                    known = await anyio.to_thread.run_sync(_permit, serving, keys, changed, bool(table.primary_key))
+                    known = await anyio.to_thread.run_sync(self._permit, serving, keys, changed, bool(table.primary_key))
                     if lasting:
                         self._held[name] = known
                     if len(self._held) > REMEMBERED:
@@ -160,29 +188,44 @@ class Permits:
             message = f"Index {facts.index} holds version {moment} of its dataset, of which nobody can say any more what you may see."
             raise IndexNotServing(message, remedy="Ask again once it holds the present version.") from error
 
+    def _permit(self, serving: Serving, keys: Sequence[pa.Array], changed: pa.Table | None, keyed: bool) -> Permit:
+        """Blocking."""
+        seen, *others = keys
+        for other in others:
+            seen = seen.filter(pc.is_in(seen, value_set=other))
+        table, tail, missing = serving.table, serving.tail, 0
+        build = table.of_rows(seen)
+        if tail is not None:
+            build = build if tail.current is None else build & tail.current
+            tail = tail.only(seen, ordered=keyed)
+        if changed is not None:
+            build = build & ~table.of_rows(changed["key"].combine_chunks())
+            missing = pc.sum(pc.and_(changed["there"], pc.is_in(changed["key"], value_set=seen))).as_py() or 0
+        places = build.nonzero()[0]
+        even = np.linspace(0, len(places) - 1, min(SAMPLED, len(places))).astype(np.int64)
+        words = None
+        if isinstance(serving.lexical, LexicalIndex):
+            words = PermittedWords(serving.lexical, self._lengths_of(serving), build, partial(in_order, table if keyed else None))
+        tail_words = None if tail is None or words is None else TailWords([terms(text) for text in tail.texts.to_pylist()], words)
+        return Permit(build, places[even], tail, words, tail_words, missing, keyed)
+
+    def _lengths_of(self, serving: Serving) -> Lengths:
+        """Two threads may both count: they come to the same."""
+        known = self._lengths.get(serving.build.corpus)
+        if known is None:
+            assert serving.lexical is not None
+            known = self._lengths[serving.build.corpus] = lengths_of(serving.table.texts(), serving.lexical.statistics)
+            if len(self._lengths) > REMEMBERED_LENGTHS:
+                self._lengths.popitem(last=False)
+        return known
+
 
 def _of_what(serving: Serving) -> Sequence[str]:
-    tail = serving.manifest.tail if serving.tail is not None else None
+    """Names of all that is searched."""
+    tail, lexical = serving.manifest.tail if serving.tail is not None else None, serving.manifest.lexical
     files = (ref.sha256 for ref in serving.build.files.values())
-    return serving.table.facts.dataset, serving.build.digest, *files, "" if tail is None else tail.digest
-
-
-def _permit(serving: Serving, keys: Sequence[pa.Array], changed: pa.Table | None, keyed: bool) -> Permit:
-    """Blocking."""
-    seen, *others = keys
-    for other in others:
-        seen = seen.filter(pc.is_in(seen, value_set=other))
-    build, tail, missing = serving.table.of_rows(seen), serving.tail, 0
-    if tail is not None:
-        build = build if tail.current is None else build & tail.current
-        tail = tail.only(seen, ordered=keyed)
-    if changed is not None:
-        differ = changed["key"].combine_chunks()
-        build = build & ~serving.table.of_rows(differ)
-        missing = pc.sum(pc.and_(changed["there"], pc.is_in(changed["key"], value_set=seen))).as_py() or 0
-    places = build.nonzero()[0]
-    even = np.linspace(0, len(places) - 1, min(SAMPLED, len(places))).astype(np.int64)
-    return Permit(build, places[even], tail, missing, keyed)
+    names = (one.digest if one is not None else "" for one in (tail, lexical))
+    return serving.table.facts.dataset, serving.build.digest, *files, *names
 
 
 def check_masks(shown: Decision, table: Table, columns: Iterable[str]) -> None:

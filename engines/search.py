@@ -251,9 +251,6 @@ class SearchService:
         if table is None:
             raise _gone(request.index, dataset)
         check_masks(shown, table, (*serving.table.facts.text, *table.primary_key))
-        if shown.row_filter is not None and request.ranking.mode not in (None, "vector"):
-            message = f"Words are weighed by all rows, of which policies hide some from you: index {request.index} finds by vectors only."
-            raise SearchInvalid(message, remedy="Leave `mode` out.")
         if at is not None:
             result = await self._at(request, at, serving, reader, shown)
         else:

@@ -15,7 +15,7 @@ import numpy as np
 
 from engines.embedding.registry import Embedder, Model
 from engines.errors import EngineError, ModelMismatch
-from engines.lexical.bm25 import LexicalIndex, Statistics, open_lexical_index
+from engines.lexical.bm25 import LexicalIndex, Statistics, Words, open_lexical_index
 from engines.lexical.tail_words import TailWords
 from engines.lexical.terms import terms
 from engines.vectors.builds import open_build
@@ -69,7 +69,7 @@ class Serving:
     index: VectorIndex
     table: ChunkTable
     tail: TailIndex | None
-    lexical: LexicalIndex | None
+    lexical: Words | None
     tail_words: TailWords | None
     vectors: Vectors
     model: Embedder | EngineError
@@ -227,7 +227,7 @@ def _open_words(lexical: Lexical | None, found: Mapping[str, Found]) -> tuple[Le
     return index, tuple((_hold(found[role].path), ref.size) for role, ref in lexical.files.items() if ref.size)
 
 
-def _words_of(tail: TailIndex | None, lexical: LexicalIndex | None) -> TailWords | None:
+def _words_of(tail: TailIndex | None, lexical: Words | None) -> TailWords | None:
     if tail is None or lexical is None:
         return None
     return TailWords([terms(text) for text in tail.texts.to_pylist()], lexical)

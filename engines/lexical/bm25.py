@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -57,6 +57,20 @@ def write_lexical_index(texts: Iterable[Sequence[str]], paths: Mapping[str, Path
     return Statistics(len(ids), total)
 
 
+class Words(Protocol):
+    """What is searched by words. Thread-safe."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of the chunks that it is over."""
+
+    def search(self, query: Sequence[str], k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
+        """See `LexicalIndex.search`."""
+
+    def frequency(self, term: str) -> int:
+        """In how many chunks the term is."""
+
+
 class LexicalIndex:
     """Open for search. Thread-safe: it is only read."""
 
@@ -64,7 +78,12 @@ class LexicalIndex:
         """model: a bm25s.BM25 with its scores; None where no text has a term."""
         self._model = model
         self._vocabulary = vocabulary
-        self.statistics = statistics
+        self._statistics = statistics
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of the corpus."""
+        return self._statistics
 
     def search(self, query: Sequence[str], k: int, allowed: Mask | None = None) -> tuple[Ids, Vectors]:
         """The k chunks with the highest scores over 0, ties by id: ids int64 and scores float32, best first.
@@ -81,11 +100,16 @@ class LexicalIndex:
 
     def frequency(self, term: str) -> int:
         """In how many chunks the term is."""
+        return len(self.postings(term)[0])
+
+    def postings(self, term: str) -> tuple[Ids, Vectors]:
+        """The chunks that the term is in, and its score in each."""
         at = self._vocabulary.get(term)
         if at is None:
-            return 0
-        starts = self._model.scores["indptr"]
-        return int(starts[at + 1] - starts[at])
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        scores = self._model.scores
+        start, end = scores["indptr"][at], scores["indptr"][at + 1]
+        return scores["indices"][start:end], scores["data"][start:end]
 
 
 def open_lexical_index(paths: Mapping[str, Path], statistics: Statistics) -> LexicalIndex:

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.lexical.bm25 import K1, B, LexicalIndex, best
+from engines.lexical.bm25 import K1, B, Words, best
 from engines.vectors.engine import Ids, Mask, Vectors
 
 
 class TailWords:
     """Thread-safe: it is only read."""
 
-    def __init__(self, texts: Sequence[Sequence[str]], corpus: LexicalIndex) -> None:
+    def __init__(self, texts: Sequence[Sequence[str]], corpus: Words) -> None:
         """texts: of the tail's chunks, as terms."""
         self._corpus = corpus
         self._occurrences: dict[str, list[tuple[int, int]]] = {}

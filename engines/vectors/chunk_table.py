@@ -43,6 +43,10 @@ class ChunkTable:
             found.append((self._keys[batch][row].as_py(), self._numbers[batch][row].as_py(), self._texts[batch][row].as_py()))
         return found
 
+    def texts(self) -> pa.ChunkedArray:
+        """Of all chunks."""
+        return pa.chunked_array(self._texts, pa.string())
+
     def of_rows(self, keys: pa.Array) -> Mask:
         """bool (size,): True for the chunks of the source rows with one of these keys, a string array."""
         # as one column: each call makes a hash table of all keys

@@ -215,13 +215,6 @@ async def test_who_sees_no_row_finds_none(worlds: Any) -> None:
         assert (await world.service.search(SearchRequest("resumes", "java", ranking=ranking), reader)).hits == ()
 
 
-@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
-async def test_words_are_not_weighed_for_whom_rows_are_hidden(worlds: Any, mode: Any) -> None:
-    (world, _) = worlds()
-    with pytest.raises(SearchInvalid, match="by vectors only"):
-        await world.service.search(SearchRequest("resumes", "java", ranking=Ranking(mode=mode)), clerk())
-
-
 @pytest.mark.parametrize("column", ["text", "TEXT", "id"])
 async def test_a_masked_text_or_key_is_not_compared(worlds: Any, column: str) -> None:
     (world, _) = worlds()

@@ -110,7 +110,6 @@ def _all_of(filters: Iterable[str]) -> str | None:
 
 def _strictest(masks: Collection[Mask]) -> Mask:
     """The mask that tells least, of all at once, so that their order says nothing. Two that tell different parts tell more together than
-    either: then nothing is shown."""
-    most = max(_STRICTNESS[mask.kind] for mask in masks)
-    found = [mask for mask in masks if _STRICTNESS[mask.kind] == most]
-    return found[0] if len(found) == 1 else NOTHING
+    either: then nothing is shown, whatever stricter one is beside them."""
+    found = {_STRICTNESS[mask.kind]: mask for mask in masks}
+    return found[max(found)] if len(found) == len(set(masks)) else NOTHING

@@ -1,7 +1,7 @@
 """A reader and a Dataset -> its table as it may be read, at a moment. Whoever reads a table beside the query service comes through here.
 
-It passes `decide` as every query does, and refuses what cannot be shown whole: a job or command that reads a table applies no filter and no
-mask. Next: `engines/reading.py`, `engines/at.py`.
+It passes `decide` as every query does, and refuses what cannot be shown whole to a job or command that applies no filter and no mask; who
+does says so, and reads through `shown_sources.py`. Next: `engines/reading.py`, `engines/at.py`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from engines.at import Moment, table_at
-from engines.errors import EngineUnsupported, TableUnknown
-from engines.reading import Action, Decision, Reader, TableName, decide
+from engines.errors import EngineUnsupported, QueryForbidden, TableUnknown
+from engines.reading import Action, Reader, TableName, decide
 from engines.sql.tables import dataset_name, sql_name
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
@@ -28,20 +28,31 @@ class Datasets(Protocol):
         """What there is, by "Kind/name"."""
 
 
-def admitted(reader: Reader, name: TableName, action: Action = "read", decision: Decision | None = None) -> bool:
-    """Whether this reader may do this with the table. Raises EngineUnsupported where it may see but a part of it."""
-    decision = decision or decide(reader, name, action)
-    if decision.allowed and not decision.whole:
-        raise EngineUnsupported(f"Row filters and masks of `{name}` are applied to queries and searches only, so it cannot be read here.")
+def admitted(reader: Reader, name: TableName, action: Action = "read", *, part: bool = False) -> bool:
+    """Whether this reader may do this with the table. part: whether what is hidden from it will be.
+
+    Raises QueryForbidden where the table is closed to it, EngineUnsupported where it may see but a part, and nothing would be hidden.
+    """
+    decision = decide(reader, name, action)
+    if decision.closed is not None:
+        raise QueryForbidden(decision.closed)
+    if decision.allowed and not decision.whole and not part:
+        message = f"Policies hide some of `{name}` from you, which this cannot leave out."
+        raise EngineUnsupported(message, remedy="Ask for what you may see by a query or an export.")
     return decision.allowed
 
 
-def table_for(catalog: Datasets, reader: Reader, dataset: str, moment: Moment = None, action: Action = "read") -> Table:
-    """The table as it was then. dataset: by its name, or as SQL calls it. Raises TableUnknown, VersionUnknown, EngineUnsupported."""
+def table_for(
+    catalog: Datasets, reader: Reader, dataset: str, moment: Moment = None, action: Action = "read", *, part: bool = False
+) -> Table:
+    """The table as it was then. dataset: by its name, or as SQL calls it. part: as of `admitted`.
+
+    Raises TableUnknown, VersionUnknown, and as `admitted`.
+    """
     name = dataset_name(dataset)
     table = catalog.table(name)
     declared = table is not None or f"Dataset/{name}" in catalog.objects("Dataset")
-    if not declared or not admitted(reader, TableName(sql_name(name), None if table is None else table.bucket), action):
+    if not declared or not admitted(reader, TableName(sql_name(name), None if table is None else table.bucket), action, part=part):
         raise _unknown(catalog, reader, dataset)
     if table is None or not table.columns:
         raise TableUnknown(

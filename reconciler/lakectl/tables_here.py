@@ -4,7 +4,7 @@ The way in is that of every read: `engines/sql/admission.py` decides, and each r
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engines.at import Moment
     from engines.audit import Access
     from engines.audit import Action as AuditAction
-    from engines.reading import Action, Reader
+    from engines.reading import Action, Decision, Reader
     from engines.sql.source import LakeTable
     from reconciler.opening import State
     from state.catalog.tables import Table
@@ -32,11 +32,38 @@ class TablesHere:
     scratch: Path
     reader: "Reader"
 
-    def table(self, dataset: str, moment: "Moment" = None, action: "Action" = "read") -> "Table":
-        """See `table_for`."""
+    def table(self, dataset: str, moment: "Moment" = None, action: "Action" = "read", *, part: bool = False) -> "Table":
+        """See `table_for`. Raises QueryInvalid where the reader is kept to another moment."""
+        from engines.at import At, of_reader
         from engines.sql.admission import table_for
 
-        return table_for(self.state.catalog, self.reader, dataset, moment, action)
+        return table_for(self.state.catalog, self.reader, dataset, of_reader(self.reader.at, At(moment)).every, action, part=part)
+
+    def shown(self, table: "Table") -> "LakeTable":
+        """The table's files where they can be read, less what policies hide from the reader. Raises what reading an object raises."""
+        from engines.at import At
+        from engines.policies.hash_key import HashKey
+        from engines.sql.shown_sources import ShownSources
+        from engines.sql.source import LakeTable
+        from engines.sql.tables import CatalogTables, sql_name
+        from state.secrets import secrets_here
+        from state.streams.tables import SystemTables
+
+        state = self.state
+        system = SystemTables(state.streams, state.catalog, state.statuses, state.describe, self.scratch / "system")
+        tables = CatalogTables(state.catalog, state.objects, system, self.scratch / "views")
+        sources = ShownSources(tables, None, HashKey(state.store, secrets_here()))
+        source = sources.resolve(tables.named(sql_name(table.name)), self.reader, At(table.version), fresh=False)
+        assert isinstance(source, LakeTable)  # it was there, for this reader, a moment ago
+        return source
+
+    def decisions(self, table: "Table") -> "Mapping[str, Decision]":
+        """What the reader is shown of it, by its name in SQL."""
+        from engines.reading import TableName, decide
+        from engines.sql.tables import sql_name
+
+        name = TableName(sql_name(table.name), table.bucket)
+        return {name.name: decide(self.reader, name, "read")}
 
     def view(self, table: "Table") -> "LakeTable":
         """The table's files where they can be read. Raises what reading an object raises."""

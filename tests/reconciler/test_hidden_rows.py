@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from small_lake import BUCKET, Bench, dataset, index
 from api.datasets import document
 from api.search import document as search_document
 from engines.at import at_from
-from engines.errors import QueryForbidden, SearchInvalid, TableUnknown
+from engines.errors import EngineUnsupported, QueryForbidden, SearchInvalid, TableUnknown
 from engines.ranking import Ranking
 from engines.reading import Binding, Reader
 from engines.search import SearchRequest
+from engines.sql.export import export
+from reconciler.lakectl.tables_here import TablesHere
 from reconciler.reading import Readers, reading
 from reconciler.settings import Settings
 
@@ -229,6 +232,28 @@ def test_descriptions(lakes: list[Bench]) -> None:
     ]
     assert one == other
     assert one["rows"] is None
+
+
+@pytest.mark.parametrize("moment", [None, 1])
+@pytest.mark.parametrize("kept", [False, True])
+def test_exports(lakes: list[Bench], tmp_path: Path, moment: int | None, kept: bool) -> None:
+    files = []
+    for number, lake in enumerate(lakes):
+        scratch = tmp_path / str(number)
+        scratch.mkdir()
+        here = TablesHere(lake.state, scratch, reader(lake, at=moment if kept else None))
+        table = here.table("x", None if kept else moment, part=True)
+        export(here.shown(table), "csv", scratch / "x.csv", scratch)
+        files.append((scratch / "x.csv").read_text().splitlines())
+        for action in ("read", "describe"):
+            with pytest.raises(EngineUnsupported, match="Policies hide some of `x` from you"):
+                here.table("x", None if kept else moment, action)  # as files, diff and replay ask
+        with pytest.raises(TableUnknown):
+            TablesHere(lake.state, scratch, reader(lake, datasets=("y",))).table("x", part=True)
+    assert sorted(files[0]) == sorted(files[1])
+    ids = {row[0] for row in SEEN} if moment == 1 else {row[0] for row in SEEN if row[0] != 6} | {3}
+    assert {int(line.partition(",")[0]) for line in files[0][1:]} == ids
+    assert not any("0700" in line for line in files[0])
 
 
 def test_a_profile_that_is_kept_to_a_moment(lakes: list[Bench]) -> None:

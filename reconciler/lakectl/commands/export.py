@@ -60,17 +60,19 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UsageInvalid(f"lakectl export: {target} cannot be a file.", remedy="Name a file in a folder that is there.")
     with tables_here(session, "lakectl export") as here, here.audited("export", detail={"format": form}) as access:
-        table = here.table(dataset, moment_of(args.at))
+        table = here.table(dataset, moment_of(args.at), part=True)
         whole_table(access, table)
+        access.decisions = here.decisions(table)
         access.begin_blocking()
         if out:
             target = here.scratch / "export"
-        done = export(here.view(table), form, target, here.scratch)
+        shown = here.shown(table)
+        done = export(shown, form, target, here.scratch)
         access.rows, access.bytes = done.rows, done.bytes
         if out:
             session.terminal.copy(target)
     if not out:
         session.terminal.line(f"{number(done.rows, 'row')} of {table.name} version {table.version} are in {target} ({done.bytes:,} bytes)")
-    if table.lost_rows:
+    if table.lost_rows and shown.shown is None:
         session.terminal.note(f"note: {number(table.lost_rows, 'row')} are in no file any more; see `lakectl why Dataset/{table.name}`.")
     return 0

@@ -57,7 +57,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("query", "query", "run one read-only SQL statement", "either", _READ, reads=True),
     Command("policy", "policy", "run the cases beside policies", "either", _READ),
     Command("quarantine", "quarantine", "rows that a contract set aside, and why", "either", _READ),
-    Command("export", "export", "all rows of a dataset as one file", "no daemon", _READ),
+    Command("export", "export", "all rows of a dataset as one file", "no daemon", _READ, reads=True),
     Command("files", "files", "the files that a dataset consists of", "no daemon", _READ),
     Command("diff", "diff", "rows that differ between two versions", "no daemon", _READ),
     Command("replay", "replay", "is a version what the journal says?", "no daemon", _READ),

@@ -84,18 +84,19 @@ class TablesHere:
 
 @contextmanager
 def tables_here(session: Session, command: str) -> Iterator[TablesHere]:
-    """Raises UsageInvalid where an address was given, and what opening the state raises."""
+    """Raises UsageInvalid where an address was given, ProfileUnknown, and what opening the state raises."""
     if session.url is not None:
         raise UsageInvalid(
             f"{command} reads the buckets itself, not through --url.", remedy="Leave the address out, on the lake's machine."
         )
-    from engines.reading import ANONYMOUS
+    from reconciler.lakectl.readers_here import reader_here
 
     state, _ = open_here(session.here())
+    reader, _ = reader_here(session, state)
     spill = state.place.cache / "spill"
     spill.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=spill, prefix="lakectl-") as scratch:
-        yield TablesHere(state, Path(scratch), ANONYMOUS)
+        yield TablesHere(state, Path(scratch), reader)
 
 
 def whole_table(access: "Access", table: "Table") -> None:

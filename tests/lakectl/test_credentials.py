@@ -105,7 +105,7 @@ def test_whoever_others_reach_needs_tokens(secrets: Path) -> None:
 @pytest.mark.parametrize("words", [("status",), ("files", "people"), ("row", "delete", "people", "1"), ("why", "Dataset/people")])
 def test_what_only_the_operator_does_is_done_as_nobody_else(lakectl: Callable[..., Any], words: tuple[str, ...]) -> None:
     said = lakectl("--as", "recruiting", *words)
-    assert (said.code, f"lakectl {words[0]}: --as PROFILE is for describe, query, search" in said.err) == (2, True)
+    assert (said.code, f"lakectl {words[0]}: --as PROFILE is for describe, query, export, search" in said.err) == (2, True)
 
 
 SPECS = """apiVersion: lakehouse/v1

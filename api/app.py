@@ -23,6 +23,7 @@ from api import (
     health,
     hot_cache,
     metrics,
+    models,
     notifications,
     objects,
     openapi,
@@ -60,6 +61,7 @@ class Parts:
     describe: Describe
     hot: hot_cache.CacheSource
     embeddings: embedding_cache.EmbeddingCaches
+    models: models.ModelSource
     buckets: storage.BucketSource
     objects: objects.ObjectSource
     audit: Audit
@@ -115,6 +117,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *notifications.endpoints(parts.notified, bucket_names),
         *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),
         *access.endpoints(parts.events, parts.limits.page, threads.storage),
+        *models.endpoints(parts.models, threads.storage),  # after /models/{id}/audit
         *objects.endpoints(parts.objects, parts.audit, threads.storage),
         *policies.endpoints(parts.access, parts.queries, threads.storage),
         *health.endpoints(parts.missing),

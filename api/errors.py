@@ -15,6 +15,7 @@
         ├── HostRefused             403  a Host or Origin that a page of another site would send
         ├── DatasetUnknown          404
         ├── BucketNotFound          404
+        ├── ModelUnknown            404
         ├── ObjectNotFound          404
         ├── KeyRefused              400  no key that an object may have
         ├── RangeInvalid            416  no part of the object
@@ -189,6 +190,14 @@ class DatasetUnknown(ApiError):
     slug = "dataset-unknown"
     status = 404
     remedy = "GET /catalog/datasets lists the datasets."
+
+
+class ModelUnknown(ApiError):
+    """No model has this name, or none that this reader may know of."""
+
+    slug = "model-unknown"
+    status = 404
+    remedy = "GET /models lists the models."
 
 
 class BucketNotFound(ApiError):

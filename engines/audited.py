@@ -17,6 +17,7 @@ from typing import Any
 from engines.at import PRESENT, At
 from engines.audit import EVERY_COLUMN, Audit, Facts
 from engines.judgments import Query
+from engines.ollama.calls import speaking_for
 from engines.quotas import Queries, Searches
 from engines.reading import ANONYMOUS, Reader
 from engines.search import SearchRequest, SearchResult
@@ -133,7 +134,8 @@ class AuditedSearches:
             access.detail = _asked(request, self.texts)
             if request.filter is not None:
                 access.statement = shape(request.filter, "unread").text
-            result = await self.searches.search(request, reader)
+            with speaking_for(reader):
+                result = await self.searches.search(request, reader)
             (dataset,) = result.versions
             table = sql_name(dataset)
             access.tables, access.versions, access.rows = (table,), result.versions, len(result.hits)

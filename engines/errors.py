@@ -31,6 +31,13 @@
     │   ├── ModelMismatch        vectors of another model or dimension
     │   └── FilterInvalid        a filter that is no condition over the dataset's columns
     ├── ModelUnavailable         an embedder or LLM that cannot be opened or reached
+    │   ├── ServerRefused        a model server that may not be asked, or is of a version that cannot be (until settings or server change)
+    │   ├── ServerAbsent         nobody answers there (retry)
+    │   ├── ServerSlow           it did not answer in time, or has too many requests (retry)
+    │   ├── ModelMissing         it does not have this model (until somebody pulls it)
+    │   ├── ModelMemory          it has no memory for this model
+    │   ├── ModelAnswerInvalid   what it answered is of no use
+    │   └── ModelWaits           another model has the memory (retry)
     ├── BuildFailed              an index build or corpus that cannot be made from its inputs
     │   └── CorpusUnsound        a corpus holds vectors of no use (until it is embedded anew)
     ├── AuditUnavailable         a read that would leave no trace is not answered (retry)
@@ -296,6 +303,48 @@ class ModelUnavailable(EngineError):
     """An embedder or language model that cannot be opened or reached."""
 
     slug = "model-unavailable"
+
+
+class ServerRefused(ModelUnavailable):
+    """A model server that the settings do not let us ask, or whose version is too old."""
+
+    slug = "model-server-refused"
+
+
+class ServerAbsent(ModelUnavailable):
+    """Nobody answers at the model server's address, or the connection broke. Worth a retry."""
+
+    slug = "model-server-absent"
+
+
+class ServerSlow(ModelUnavailable):
+    """The model server did not answer in time, or has more requests waiting than it takes. Worth a retry."""
+
+    slug = "model-server-slow"
+
+
+class ModelMissing(ModelUnavailable):
+    """The model server does not have this model."""
+
+    slug = "model-missing"
+
+
+class ModelMemory(ModelUnavailable):
+    """The model server has no memory left for this model."""
+
+    slug = "model-memory"
+
+
+class ModelAnswerInvalid(ModelUnavailable):
+    """The model, or its server, answered what is of no use: no JSON, other fields, another number of vectors, not as the schema has it."""
+
+    slug = "model-answer-invalid"
+
+
+class ModelWaits(ModelUnavailable):
+    """The model is there and not loaded, since another one has the memory. Worth a retry."""
+
+    slug = "model-waits"
 
 
 class BuildFailed(EngineError):

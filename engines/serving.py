@@ -13,17 +13,19 @@ from typing import Protocol
 
 import numpy as np
 
-from engines.embedding.registry import Embedder, Model
+from engines.embedding.expected import ExpectedModel
+from engines.embedding.registry import Embedder, Model, by_server
 from engines.errors import EngineError, ModelMismatch
 from engines.lexical.bm25 import LexicalIndex, Statistics, Words, open_lexical_index
 from engines.lexical.tail_words import TailWords
 from engines.lexical.terms import terms
 from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
+from engines.vectors.corpus_file import Facts
 from engines.vectors.engine import Ids, VectorIndex, Vectors
 from engines.vectors.matrix import open_matrix
 from engines.vectors.tail_index import TailIndex, open_tail
-from state.catalog.indexes import Build, Lexical, ServingManifest
+from state.catalog.indexes import Build, Lexical, ServingManifest, model_of
 from state.failures import BucketFailure
 from state.objects import Found, ObjectRef
 
@@ -85,7 +87,7 @@ class Serving:
     @property
     def model_name(self) -> str:
         """Whose vectors it holds, with which their fingerprint begins."""
-        return self.table.facts.fingerprint.partition("/")[0]
+        return model_of(self.table.facts.fingerprint)
 
     @property
     def rescues(self) -> tuple[str, ...]:
@@ -156,17 +158,7 @@ def open_alone(build: Build, manifest: ServingManifest, files: Files, open_model
     found = find_files(build, files)
     paths = {role: file.path for role, file in found.items()}
     index, table = open_build(build, paths, manifest.search, files.folder)
-    facts = table.facts
-    model: Embedder | EngineError
-    try:
-        model = open_model(facts.model)
-        if model.fingerprint != facts.fingerprint:
-            model = ModelMismatch(
-                f"Index {facts.index} holds vectors of {facts.fingerprint}; the model {model.name} here is {model.fingerprint}.",
-                remedy="Reconcile the index, which embeds its texts again, or search by a vector of its own model.",
-            )
-    except EngineError as error:
-        model = error
+    model = _open_model(table.facts, open_model)
     _warm(index, table, model)
     return Serving(
         manifest=replace(manifest, tail=None, lexical=None),
@@ -183,6 +175,21 @@ def open_alone(build: Build, manifest: ServingManifest, files: Files, open_model
         failures=failures_of(found.values()),
         looked_at=now,
     )
+
+
+def _open_model(facts: Facts, open_model: Callable[[Model], Embedder]) -> Embedder | EngineError:
+    if by_server(facts.model):
+        return ExpectedModel(facts.model, facts.fingerprint, facts.dimension, open_model)
+    try:
+        model = open_model(facts.model)
+    except EngineError as error:
+        return error
+    if model.fingerprint != facts.fingerprint:
+        return ModelMismatch(
+            f"Index {facts.index} holds vectors of {facts.fingerprint}; the model {model.name} here is {model.fingerprint}.",
+            remedy="Reconcile the index, which embeds its texts again, or search by a vector of its own model.",
+        )
+    return model
 
 
 def with_tail(serving: Serving, manifest: ServingManifest, files: Files) -> Serving:
@@ -251,7 +258,7 @@ def _hold(path: Path) -> mmap.mmap:
 
 def _warm(index: VectorIndex, table: ChunkTable, model: Embedder | EngineError) -> None:
     """Two searches, so that the first of a client finds pages mapped, libraries ready, and known what a filter costs."""
-    if not isinstance(model, EngineError):
+    if not isinstance(model, EngineError | ExpectedModel):  # a server's model is not loaded for it
         model.embed(["warm"])
     probe = np.full(index.dimension, index.dimension**-0.5, dtype=np.float32)
     ids, _ = index.search(probe, 10)

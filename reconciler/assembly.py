@@ -37,6 +37,7 @@ from controllers.trial_budget.in_force import in_force
 from controllers.unsupported import Unsupported
 from engines.jobs.executor import Executor, JobLimits
 from engines.live_recall import Live, LiveRecall
+from engines.ollama.activation import ModelRuntime
 from engines.sql.ledgers import LEDGER_SCHEMAS, ledger_table
 from engines.sql.views import ViewSweep
 from engines.vectors.embedding_cache import EmbeddingCache
@@ -50,6 +51,7 @@ from reconciler.driver import Driver, Parts
 from reconciler.follow import Follower
 from reconciler.job_desk import JobDesk
 from reconciler.loop import Reconciler
+from reconciler.models import ModelService
 from reconciler.notifying import Command, Notifier
 from reconciler.opening import State
 from reconciler.operator import Chores, Operator
@@ -100,6 +102,7 @@ class Assembly:
     recall: LiveRecall
     policy: PolicyController
     profiles: ProfileController
+    models: ModelService
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +143,12 @@ def make_kinds(
     embeddings: EmbeddingCache,
     tuning: TuningBook,
     live: Callable[[str], Live | None] = lambda index: None,
+    turns: ModelRuntime | None = None,
 ) -> Kinds:
-    """Every kind's controller, and what carries out requests. live: what is told of the recall of an index's searches."""
+    """Every kind's controller, and what carries out requests. live: what is told of the recall of an index's searches.
+    turns: of models."""
     discards = Discards(state.store, state.buckets, state.catalog)
-    builds = Builds(state.catalog, state.buckets, discards, state.objects, executor, state.place.cache, embeddings)
+    builds = Builds(state.catalog, state.buckets, discards, state.objects, executor, state.place.cache, embeddings, turns)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
     keeps = partial(_keeps, state, world)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring, world.resource, keeps)
@@ -241,7 +246,8 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     embeddings.fit()
     tuning = TuningBook(state.streams)
     recall = _live_recall(state, world, tuning, settings)
-    kinds = make_kinds(state, world, statuses, executor, files, checks, embeddings, tuning, recall.of)
+    models = ModelService(settings, statuses, world, state)
+    kinds = make_kinds(state, world, statuses, executor, files, checks, embeddings, tuning, recall.of, models.runtime)
     turns = Turns()
     stop_jobs = partial(executor.keep_only, wanted=frozenset())
     remover = Remover(world, state.catalog, statuses, kinds.retiring, turns)
@@ -271,6 +277,8 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
     _wire(state, desk, driver, checks)
     kinds.trials.wake = driver.wake
+    models.wake = driver.wake
+    kinds.profiles.models = models.runtime
     recall.told = lambda index: driver.wake([f"Index/{index}"])  # and with it the budgets that refer to it
     notifier = _notifier(state, follower, statuses)
     statuses.hear = notifier.tell
@@ -290,6 +298,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
         recall,
         kinds.policy,
         kinds.profiles,
+        models,
     )
 
 

@@ -80,10 +80,11 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         assembly = await assemble(state, settings)
         stack.push_async_callback(asyncio.to_thread, assembly.notifier.close)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
+        stack.push_async_callback(asyncio.to_thread, assembly.models.close)
         stack.push_async_callback(asyncio.to_thread, assembly.files.save)
         directory = _directory(assembly, tokens)
         mend, pinned = partial(_mend, assembly), partial(_pinned, assembly)
-        readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall, directory))
+        readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall, directory, assembly.models))
         assembly.policy.run_cases = partial(_cases, asyncio.get_running_loop(), readers, assembly)
         _keep_warm(assembly, readers)
         await stack.enter_async_context(doorbell(place.socket, assembly.driver.poke))
@@ -157,6 +158,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, directory: Director
         describe=state.describe,
         hot=readers.hot,
         embeddings=EmbeddingCaches(assembly.embeddings.stats, readers.query_vectors.stats),
+        models=readers.models,
         buckets=state.buckets,
         objects=state.objects,
         audit=readers.audit,

@@ -72,6 +72,7 @@ async def apply_here(place: Place, settings: Settings, *, seconds: float, told: 
                 await driving
             return _ending(assembly, loop.time() - began)
         finally:
+            await asyncio.to_thread(assembly.models.close)
             await asyncio.to_thread(assembly.executor.shutdown)
             await asyncio.to_thread(assembly.files.save)
             await asyncio.to_thread(assembly.notifier.close)
@@ -103,7 +104,7 @@ def _held_up(assembly: Assembly, key: Key) -> bool:
     status = assembly.state.statuses.get(str(key))
     if status.reason == reasons.AWAITING_OTHERS:
         return assembly.state.statuses.get(str(status.detail.get("blockedBy"))).ready != "True"
-    return status.reason == reasons.SUSPENDED or searches(status)
+    return status.reason in (reasons.SUSPENDED, reasons.MODEL_UNAVAILABLE) or searches(status)
 
 
 def _progress(assembly: Assembly) -> Progress:

@@ -25,7 +25,7 @@ from reconciler.settings import Settings
 from state.buckets import Buckets, open_store
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
-from state.descriptions import Describe, Descriptions
+from state.descriptions import Descriptions
 from state.discards import Discards
 from state.errors import ObjectExists, StateError
 from state.failures import Failures
@@ -72,7 +72,7 @@ class State:
     requests: RequestQueue
     objects: ObjectReader
     lease: Lease | None
-    describe: Describe
+    describe: Descriptions
     clock: Callable[[], datetime] = utc_now
 
     @property

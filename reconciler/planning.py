@@ -17,6 +17,7 @@ from engines.vectors.embedding_cache import NO_CACHE
 from reconciler.assembly import make_kinds, make_world, source_files
 from reconciler.checking import errors, folders, unfit, warnings
 from reconciler.loop import failed, held, with_errors
+from reconciler.models import connected
 from reconciler.opening import open_state
 from reconciler.place import Place
 from reconciler.plan import Plan, PlannedObject, PlannedPrune, PlannedStep
@@ -39,6 +40,7 @@ def make_plan(place: Place, settings: Settings) -> Plan:
     world = make_world(state, statuses)
     revision = place.source.revision()
     world.advance(revision)
+    connected(settings)
     executor = Executor(place.cache / "jobs")
     try:
         files = source_files(state)

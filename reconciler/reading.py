@@ -13,9 +13,10 @@ from typing import Any
 from engines.audit import STREAM, Audit
 from engines.audited import AuditedQueries, AuditedSearches, Texts
 from engines.embedding.query_cache import QueryCache
-from engines.embedding.registry import open_embedder
+from engines.embedding.registry import open_asker
 from engines.index_memory import Room
 from engines.live_recall import LiveRecall
+from engines.model_list import ModelList
 from engines.policies.hash_key import HashKey
 from engines.quotas import Quotas, RationedQueries, RationedSearches
 from engines.reading import Reader
@@ -31,6 +32,7 @@ from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables
 from engines.warming import Warming
 from reconciler.directory import Directory
+from reconciler.models import AuditedCalls, ModelService, connected, recorded_models
 from reconciler.opening import State
 from reconciler.settings import Settings, UntrustedLimits
 from state.catalog.fold import tables_of
@@ -60,6 +62,7 @@ class Readers:
     query_vectors: QueryCache
     tally: SearchTally
     warming: Warming
+    models: ModelList
 
 
 @asynccontextmanager
@@ -70,16 +73,20 @@ async def reading(
     pinned: Callable[[str], bool] | None = None,
     recall: LiveRecall | None = None,
     directory: Directory | None = None,
+    models: ModelService | None = None,
 ) -> AsyncIterator[Readers]:
     """Query workers and open indexes, for as long as the block runs. mend: see `QueryService`.
 
     pinned: whether a Dataset stays in the hot cache; None where that is read, and filled by somebody else. recall: judges searches.
     directory: who readers are; None where only the operator reads.
+    models: of the Ollama server, where this process loads them in turns.
     """
     limits = settings.limits
     hot = HotCache(await asyncio.to_thread(boot_folder, state.place.cache / "hot"), limits.hot_cache_bytes, pinned or (lambda _: False))
+    served = models.models if models is not None else connected(settings)
+    listed = models.list if models is not None else ModelList(served, bound=lambda: recorded_models(state.catalog))
     system = SystemTables(state.streams, state.catalog, state.statuses, state.describe, state.place.cache / "system")
-    tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views", hot=hot)
+    tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views", hot=hot, models=listed)
     operators = int(limits.query_memory_bytes * _OF_OPERATORS)
     size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)
     pool = WorkerPool(state.place.cache / "spill", size)
@@ -103,9 +110,10 @@ async def reading(
     if state.lease is None:  # whoever has it listens for as long as the state is open
         state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
     audit, texts = Audit(state.streams), Texts(await asyncio.to_thread(_key_of_texts, state), settings.audit.texts)
+    served.calls = AuditedCalls(audit)
     quotas = Quotas(directory.quota if directory is not None else lambda _: None, partial(_audited, state), state.clock)
     vectors = QueryCache(limits.embedding_cache_bytes // _OF_QUERIES)
-    open_model, room = vectors.remembering(open_embedder), Room(settings.work.index_memory_bytes)
+    open_model, room = vectors.remembering(open_asker), Room(settings.work.index_memory_bytes)
     searches = SearchService(
         state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall, room=room, current=current
     )
@@ -133,7 +141,7 @@ async def reading(
         async with builds.running() if pinned is not None else nullcontext():
             rationed = RationedQueries(queries, quotas), RationedSearches(searches, quotas)
             audited = AuditedQueries(rationed[0], audit), AuditedSearches(rationed[1], audit, texts)
-            yield Readers(*audited, audit, hot, vectors, searches.tally, warming)
+            yield Readers(*audited, audit, hot, vectors, searches.tally, warming, listed)
     finally:
         leave()
         stay_behind()

@@ -16,9 +16,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from engines.ollama.server import URL, Server, unfit
 from reconciler.errors import SettingsInvalid
 from specs.durations import DurationInvalid, parse_duration
-from specs.model import Part, refuse
+from specs.model import Fault, Part, refuse
 from specs.scalars import Name, OneOrMany, Text
 from specs.suggestions import did_you_mean
 from specs.validation import Problem, place, validate
@@ -145,6 +146,54 @@ class WorkSettings(Part):
     cache_bytes: int = Field(default=10 << 30, gt=0, description="Local copies of remote objects at most, in bytes. Restart.")
 
 
+class OllamaSettings(Part):
+    """Which Ollama server runs models, and how it is asked."""
+
+    url: str = Field(default=URL, description="Address of the server, on this machine. Restart.")
+    remote: bool = Field(default=False, description="Whether it may be on another machine: texts are sent there. Restart.")
+    timeout: Seconds = Field(default=120.0, description="Longest wait for a batch of embeddings, or for the next words of a chat. Restart.")
+    load_timeout: Seconds = Field(default=300.0, description="Longest wait for a model to be loaded, or to be gone. Restart.")
+    keep_alive: Seconds = Field(default=1800.0, description="How long a model stays in memory that nobody asks for. Restart.")
+    context: int = Field(default=8192, ge=64, description="Tokens that a model reads at once, at most: `num_ctx`. Restart.")
+    batch: int = Field(default=64, ge=1, le=1024, description="Texts embedded by one request. Restart.")
+
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
+        """Texts stay on this machine, unless it is said that they may leave."""
+        url = given.get("url", URL)
+        why = unfit(url, remote=given.get("remote") is True) if isinstance(url, str) else None
+        if why is not None:
+            yield Fault(
+                f"`{url}` is not asked: {why}",
+                ("url",),
+                f"name one on this machine, as in {URL}, or write `remote: true` if texts may leave it",
+            )
+
+    @property
+    def server(self) -> Server:
+        """As the client takes it."""
+        return Server(
+            url=self.url, remote=self.remote, call_seconds=self.timeout, load_seconds=self.load_timeout, keep_seconds=self.keep_alive,
+            context=self.context, batch=self.batch,
+        )  # fmt: skip
+
+
+class ModelSettings(Part):
+    """Models that servers run."""
+
+    ollama: OllamaSettings = Field(default=OllamaSettings(), description="Which Ollama server runs models, and how it is asked.")
+    max_active: int = Field(
+        default=1, ge=1, description="Models in memory at once; of those that embed it is never more than one. Restart."
+    )
+    vram_bytes: int = Field(
+        default=0, ge=0, description="Bytes of a graphics card's memory that they may have together; 0 for no bound. Restart."
+    )
+    chat: str = Field(
+        default="",
+        description="Chat model, as in qwen2.5:7b, that drafts descriptions and migrations; without one templates do. Restart.",
+    )
+
+
 _Kept = Seconds | None
 
 
@@ -197,6 +246,7 @@ class Settings(Part):
     state: StateSettings = Field(default=StateSettings(), description="Where the state is kept.")
     limits: LimitSettings = Field(default=LimitSettings(), description="What one request may cost.")
     work: WorkSettings = Field(default=WorkSettings(), description="How the daemon works.")
+    models: ModelSettings = Field(default=ModelSettings(), description="Models that servers run.")
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long events are kept.")
     audit: AuditSettings = Field(default=AuditSettings(), description="What the record of reads keeps.")
     notify: NotifySettings = Field(default=NotifySettings(), description="Who is told of events.")

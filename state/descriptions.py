@@ -85,7 +85,8 @@ class Descriptions:
 
     def __init__(self, profiles: Profiles, drafter: Drafter = by_template) -> None:
         self._profiles = profiles
-        self._drafter = drafter
+        self.drafter = drafter
+        """Of descriptions that nobody wrote; another one than the template's may say something else the next time."""
         self._known: OrderedDict[str, tuple[ObjectState, TableProfile, Description]] = OrderedDict()
         self._lock = Lock()
 
@@ -95,9 +96,10 @@ class Descriptions:
         profile = self._profiles.of(state.table)
         with self._lock:
             known = self._known.get(state.object)
-        if known is not None and known[0] is state and known[1] == profile:
+        final = known is not None and (self.drafter is by_template or not known[2].drafted)
+        if known is not None and final and known[0] is state and known[1] == profile:
             return known[2]
-        told = describe(state, profile, self._drafter)
+        told = describe(state, profile, self.drafter)
         with self._lock:
             self._known[state.object] = state, profile, told
             self._known.move_to_end(state.object)
@@ -161,6 +163,7 @@ def facts(table: Table, columns: Sequence[ColumnDescription], about: Mapping[str
     return Facts(
         name=table.name, rows=table.rows, columns=[(column.name, column.type) for column in columns], key=table.primary_key,
         sources=len(table.bindings) if in_files else 1, source=word, sensitive=sensitive, merged=table.merged,
+        examples={column.name: column.examples for column in columns if column.examples},
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ class Facts:
         sources: how many files, objects or queries; `source`: the word for one of them.
         sensitive: columns by class, with the entities found in each.
         merged: whether `rows` is what a query counts, and not the most that it can.
+        examples: values by column, of those that anybody may see.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Facts:
     source: str = "file"
     sensitive: Mapping[str, Mapping[str, Sequence[str]]] | None = None
     merged: bool = True
+    examples: Mapping[str, Sequence[str]] | None = None
 
 
 class Drafter(Protocol):

@@ -125,6 +125,9 @@ JOB_FAILED = "JobFailed"
 MODEL_UNAVAILABLE = "ModelUnavailable"
 """The embedding or chat model does not answer or is not there."""
 
+MODEL_DRIFT = "ModelDrift"
+"""Another client of the model server loaded what had been let go; it is let go again a few times, and then left alone."""
+
 CONFLICT = "Conflict"
 """Another writer changed the same thing in between; it is observed again."""
 

@@ -15,6 +15,7 @@ from controllers.index.controller import IndexController
 from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
+from engines.embedding.registry import for_job
 from engines.errors import FileRefused, TableUnknown, VersionUnknown
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
@@ -184,7 +185,12 @@ class EvalSetController:
             return None
         weight = job_weight(step.weight, task.target)
         job = Job(
-            f"truth-{digest([spec.index, task.digest])}", "truth", "engines.trials.jobs:truth", task.to_dict(), weight, str(resource.key)
+            f"truth-{digest([spec.index, task.digest])}",
+            "truth",
+            "engines.trials.jobs:truth",
+            for_job(task.to_dict()),
+            weight,
+            str(resource.key),
         )
         try:
             result = run_job(self._executor, job, reasons.EVALUATING, "computing exact answers")

@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from controllers.index.following import Lag, current_tail, lag, most_told, near
+from controllers.index.model_turns import ModelTurns, Turns
 from controllers.index.sharing import Sharing
 from controllers.index.steps import Base, Candidate
 from controllers.jobs import Bounds, job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
-from engines.embedding.registry import fingerprint
-from engines.errors import CorpusUnsound, EngineError, QueryInvalid
+from engines.embedding.registry import fingerprint, for_job
+from engines.errors import CorpusUnsound, EngineError, ModelUnavailable, QueryInvalid
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.lexical.job import LexicalTask, lexical_digest
@@ -90,8 +91,9 @@ class Builds:
         executor: Executor,
         cache: Path,
         embeddings: EmbeddingCache,
+        turns: Turns | None = None,
     ) -> None:
-        """cache: a local folder for views of tables and for checkpoints of jobs. embeddings: what all indexes share."""
+        """cache: a local folder for views of tables and for checkpoints of jobs. embeddings: what all indexes share. turns: of models."""
         self._catalog = catalog
         self._buckets = buckets
         self._discards = discards
@@ -100,6 +102,7 @@ class Builds:
         self._cache = cache
         self._embeddings = embeddings
         self.sharing = Sharing(catalog, self.whole)
+        self._models = ModelTurns(turns)
         self._embedding: dict[str, Job] = {}
         self._far: set[tuple[str, int]] = set()
         """Corpora since which more rows have changed than these. What is far comes near again only where the table goes back to it."""
@@ -174,14 +177,18 @@ class Builds:
         job = self._embedding.get(name)
         if job is None or not self._executor.has(job.id) or not self._is_of(job, spec):
             job = self._embedding[name] = self._embed_job(index, spec)
+        if waits := self._models.wait(name, _model(spec), begun=self._executor.has(job.id)):
+            return waits
         try:
             result = run_job(self._executor, job, reasons.EMBEDDING, "embedding", beside=("tail",), unit="texts")
         except LakehouseError:
             del self._embedding[name]
+            self._models.let_go(name)
             raise
         if isinstance(result, Started):
             return result
         del self._embedding[name]
+        self._models.let_go(name)
         hit(_BEFORE_CORPUS)
         corpus, record = Corpus.from_dict(result), self._catalog.index(index.key.name)
         if record is not None and corpus.digest in record.corpora:  # made again: the same texts, so their keyword index stays
@@ -222,7 +229,7 @@ class Builds:
         )
         weight = job_weight(text_weight(table), task.target)
         job_id = _job_id("embed", wanted_corpus(spec, table), index.key.name)
-        return Job(job_id, "embed", "engines.vectors.jobs:embed", task.to_dict(), weight, str(index.key))
+        return Job(job_id, "embed", "engines.vectors.jobs:embed", for_job(task.to_dict()), weight, str(index.key))
 
     def follow(self, index: Resource, behind: Lag, manifest: ServingManifest) -> Started | ServingManifest | None:
         """What became of the rows since, embedded: the manifest with it. None where too much did, or the table moved on since: the next
@@ -259,16 +266,22 @@ class Builds:
             cache=self._embeddings,
         )
         weight = job_weight(comparison_weight(*sides), task.target)
-        job_id = _job_id("tail", task.digest, index.key.name)
-        job = Job(job_id, "tail", "engines.vectors.jobs:follow", task.to_dict(), weight, str(index.key))
+        name, job_id = str(index.key), _job_id("tail", task.digest, index.key.name)
+        job = Job(job_id, "tail", "engines.vectors.jobs:follow", for_job(task.to_dict()), weight, name)
+        if waits := self._models.wait(name, base.model, begun=self._executor.has(job_id)):
+            return waits
         try:
             result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"), unit="texts")
+        except ModelUnavailable:
+            self._models.let_go(name)
+            raise
         except EngineError as error:  # whatever cannot be compared or embedded as it was, can be embedded anew
             _log.warning("%s does not follow its rows beside its build: %s", index.key, error.explain())
             result = {}
         if isinstance(result, Started):
             return result
         self._executor.forget(job.id)
+        self._models.let_go(name)
         if not result:
             self._far.add((base.digest, behind.most))
             return None
@@ -359,7 +372,12 @@ class Builds:
     def abandon(self, name: str) -> None:
         """Ends the jobs of an object that nobody wants any more."""
         self._embedding.pop(name, None)
+        self._models.let_go(name)
         self._executor.keep_only(name, frozenset())
+
+    def rest(self, name: str) -> None:
+        """Nothing is embedded for this object now."""
+        self._models.let_go(name)
 
     def forget(self, index: str) -> None:
         """Removes what unfinished embedding of an index of this name has left here."""
@@ -399,10 +417,16 @@ def _build_of(candidate: Candidate, corpus: str) -> str:
 
 def unopened(model: str) -> str | None:
     """Why the model of this name cannot be opened here; None where it can."""
+    error = fault_of(model)
+    return None if error is None else error.explain()
+
+
+def fault_of(model: str) -> EngineError | None:
+    """The same as an error. A model of a server may be there in a moment."""
     try:
         fingerprint(model)
     except EngineError as error:
-        return error.explain()
+        return error
     return None
 
 

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from controllers.events import Events
 from controllers.index import plan as planning
-from controllers.index.builds import Builds, text_weight, trial_owner, unopened, wanted_corpus
+from controllers.index.builds import Builds, fault_of, text_weight, trial_owner, unopened, wanted_corpus
 from controllers.index.measured import Measured, measured
 from controllers.index.models import beside, former, in_force, kept
 from controllers.index.pointer import Cause, Pointer, cause_of
@@ -34,7 +34,7 @@ from controllers.index.steps import (
 )
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
-from engines.errors import EngineError
+from engines.errors import EngineError, ModelUnavailable
 from engines.live_recall import Live
 from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend
@@ -122,11 +122,11 @@ class IndexController:
         table = self._catalog.table(spec.dataset)
         bucket = spec.bucket or (table.bucket if table is not None else "")
         problem, wrong = self._problem(spec, table, record, bucket), self._not_its_own(resource) or self._before_base(resource, spec)
-        if problem is not None or planning.not_built(spec) or table is None or not table.columns:
+        if problem is not None or table is None or not table.columns:
             return Observed(table, record, None, 0, (), (), bucket, problem=wrong or problem)
         lag = self._builds.lag(spec, table, record) if record is not None else None
-        if why := unopened(model_name(spec.embed.model)):
-            wrong = Stalled(reasons.NOT_SUPPORTED, f"it cannot be embedded: {why}")
+        if (fault := fault_of(model_name(spec.embed.model))) is not None:
+            wrong = _unembedded(spec, fault, record)
         if wrong is not None:
             return Observed(table, record, None, 0, (), (), bucket, lag=lag, problem=wrong)
         bases = self._builds.bases(spec, table, record)
@@ -166,6 +166,7 @@ class IndexController:
 
     def conclude(self, resource: Resource, observed: Observed) -> Outcome:
         """See `plan.conclude`."""
+        self._builds.rest(str(resource.key))
         return planning.conclude(resource, observed)
 
     def act(self, resource: Resource, step: IndexStep, revision: str) -> Started | None:
@@ -348,3 +349,13 @@ class IndexController:
 def _objects(record: IndexRecord, corpora: Iterable[str], builds: Iterable[str]) -> list[ObjectRef]:
     refs = [ref for digest in corpora if digest in record.corpora for ref in record.corpora[digest].refs]
     return refs + [ref for digest in builds if digest in record.builds for ref in record.builds[digest].files.values()]
+
+
+def _unembedded(spec: IndexSpec, fault: EngineError, record: IndexRecord | None) -> Outcome:
+    """Without a model. One of a server is looked for again, and what was built before serves meanwhile."""
+    said = f"it cannot be embedded: {fault.explain()}"
+    if not planning.served(spec.embed.model) or not isinstance(fault, ModelUnavailable):
+        return Stalled(reasons.NOT_SUPPORTED, said)
+    serves = record is not None and record.serving is not None
+    message = f"{said.rstrip('.')}; what was built before goes on serving" if serves else said
+    return Waiting(reasons.MODEL_UNAVAILABLE, message, seconds=planning.LOOK_AGAIN)

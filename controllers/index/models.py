@@ -6,7 +6,7 @@ the one that served before, which follows the rows while it is the way back, and
 Each is seen as an index of its own (`IndexRecord.by_model`), and planned as one: `plan.py`.
 """
 
-from specs.kinds.index import IndexSpec, by_model, model_name, models
+from specs.kinds.index import IndexEmbedding, IndexSpec, ModelObject, by_model, model_name, models
 from state.catalog.indexes import IndexRecord
 
 
@@ -37,5 +37,9 @@ def former(spec: IndexSpec, record: IndexRecord | None) -> str | None:
 
 
 def beside(spec: IndexSpec, model: str) -> IndexSpec:
-    """The index by a model beside the one that serves: what is built for it is not the spec's word. Raises KeyError."""
-    return by_model(spec, model).model_copy(update={"serve": "auto"})
+    """The index by a model beside the one that serves: what is built for it is not the spec's word."""
+    try:
+        found = by_model(spec, model)
+    except KeyError:  # of a server that the spec does not name any more
+        found = spec.model_copy(update={"embed": IndexEmbedding(model=ModelObject(ollama=model))})
+    return found.model_copy(update={"serve": "auto"})

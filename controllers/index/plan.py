@@ -32,17 +32,22 @@ from controllers.index.steps import (
     Withdraw,
 )
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
-from specs.kinds.index import IndexSpec, ModelObject, ServeGeneration, model_name
+from specs.kinds.index import EmbeddingModel, IndexSpec, ModelObject, ServeGeneration, model_name
 from specs.resource import Resource
 from state import reasons
 from state.catalog.indexes import Build, Choice, Corpus, IndexRecord
+
+LOOK_AGAIN = 15.0
+"""Seconds until an index looks for its model again, where a server runs it and it is not there."""
+_PULLED_AGAIN = 60.0
+"""The same for one that is there: another may come to have its name."""
 
 
 def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
     """The next step, if there is one: what answers catches up with the rows, of whatever model; then what is to serve, then the models
     beside it, then what may go."""
     spec = resource.spec_as(IndexSpec)
-    if not_built(spec) or observed.problem or observed.wanted is None:
+    if observed.problem or observed.wanted is None:
         return _follow(observed)
     catching_up = _follow(observed) or _following(observed.versions) or _unchoose(spec, observed)
     return catching_up or _making(spec, observed) or _versions(spec, observed) or _forget(spec, observed)
@@ -219,9 +224,6 @@ def _superseded(spec: IndexSpec, record: IndexRecord, newest: Set[str], wanted: 
 def conclude(resource: Resource, observed: Observed) -> Outcome:
     """The ending when nothing is left to do."""
     spec = resource.spec_as(IndexSpec)
-    missing = not_built(spec)
-    if missing:
-        return Stalled(reasons.NOT_SUPPORTED, f"{missing} is not built in this version; remove it, or wait for the version that has it")
     if observed.problem is not None:
         return observed.problem
     dataset = f"Dataset/{spec.dataset}"
@@ -235,9 +237,11 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         return _waiting(spec, observed)
     detail, message = told(resource, answer, observed), said(resource, answer, observed)
     also = aspects(observed.live)
+    again = _PULLED_AGAIN if any(map(served, (spec.embed.model, *spec.embed.also))) else None
     for model, why in observed.unavailable.items():
-        return Stalled(reasons.NOT_SUPPORTED, f"{message}; {model} is to be beside it, but: {why}", detail=detail, also=also)
-    return Ready(message, detail, also=also)
+        lacks = f"{message}; {model} is to be beside it, but: {why}"
+        return Stalled(reasons.NOT_SUPPORTED, lacks, detail=detail, seconds=again, also=also)
+    return Ready(message, detail, seconds=again, also=also)
 
 
 def _lacks_rows(observed: Observed) -> bool:
@@ -262,6 +266,6 @@ def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:
     return Waiting(reasons.DEPENDENCY_NOT_READY, f"{blocker} cannot be built in this version; declare another", blocked_by=blocker)
 
 
-def not_built(spec: IndexSpec) -> str | None:
-    """The first thing asked for that this version cannot do, as written in the spec."""
-    return "`embed: {model: {ollama: …}}`" if isinstance(spec.embed.model, ModelObject) and spec.embed.model.ollama is not None else None
+def served(model: EmbeddingModel) -> bool:
+    """Whether a server runs it, which may be away, or have another model under the same name in a moment."""
+    return isinstance(model, ModelObject) and model.ollama is not None

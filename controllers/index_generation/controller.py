@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from controllers.index.builds import Builds, unopened
 from controllers.index.models import in_force
-from controllers.index.plan import not_built as index_not_built
 from controllers.index_generation import plan as planning
 from controllers.index_generation.plan import BuildGeneration, Observed
 from controllers.outcome import Outcome
@@ -38,7 +37,7 @@ class IndexGenerationController:
             return Observed(False, record, None, None)
         index_spec = in_force(index.spec_as(IndexSpec), record)
         table = self._catalog.table(index_spec.dataset)
-        opens = index_not_built(index_spec) is None and unopened(model_name(index_spec.embed.model)) is None
+        opens = unopened(model_name(index_spec.embed.model)) is None
         embeds = table is not None and table.columns and opens
         bases = self._builds.bases(index_spec, table, record) if table is not None and embeds else ()
         if not bases:

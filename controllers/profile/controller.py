@@ -8,10 +8,11 @@ from typing import Protocol
 
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.profile import plan as planning
-from controllers.profile.plan import Bound, LetGo, ModelState, Observed, ProfileStep, Warmth, WarmUp
+from controllers.profile.plan import Bound, LetGo, Observed, ProfileStep, Warmth, WarmUp
 from controllers.step import Started
 from engines.at import table_at
 from engines.errors import EngineError, VersionUnknown
+from engines.ollama.choice import ModelState
 from engines.search_at import choose
 from specs.kinds.index import IndexSpec
 from specs.kinds.profile import ProfileSpec

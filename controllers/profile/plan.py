@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from controllers.outcome import Aspect, Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
+from engines.ollama.choice import ModelState
 from specs.kinds.profile import ProfileSpec
 from specs.resource import MARK, Resource
 from state import reasons
@@ -52,14 +53,6 @@ class Bound:
     def own(self) -> bool:
         """Whether the profile has it for itself."""
         return MARK in self.answers
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """How it stands with a chat model. absent: it cannot be had, and whoever needs it is told so; nothing waits for it."""
-
-    phase: Literal["loaded", "loading", "waiting", "absent"]
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

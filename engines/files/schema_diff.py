@@ -41,7 +41,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One column. was and now: types; new_name and shared (how many of how many sampled values) of a renamed one."""
+    """One column. was and now: types; new_name and shared (how many of how many sampled values) of a renamed one; by: a model that takes it
+    for renamed, where neither names nor values say so."""
 
     kind: Kind
     name: str
@@ -49,6 +50,7 @@ class Difference:
     now: str = ""
     new_name: str = ""
     shared: tuple[int, int] = (0, 0)
+    by: str = ""
 
     @property
     def sure(self) -> bool:
@@ -65,6 +67,7 @@ class Difference:
                 return f"{self.name} is gone"
             case "renamed":
                 evidence = f"{self.shared[0]:,} of {self.shared[1]:,} sampled values are the same" if self.sure else "the names are alike"
+                evidence = f"{self.by} takes it for that" if self.by else evidence
                 return f"{self.name} seems to be called {self.new_name} now: {evidence}"
             case "widened":
                 return f"{self.name} becomes {self.now} ({self.was} before), which has room for every {self.was}"

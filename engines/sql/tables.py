@@ -16,8 +16,9 @@ from typing import Protocol
 
 from engines.at import Moment, table_at, table_under
 from engines.errors import TableUnknown
+from engines.model_list import ModelList
 from engines.reading import IndexName, TableName
-from engines.sql import cache_table
+from engines.sql import cache_table, models_table
 from engines.sql.hot_cache import HotCache
 from engines.sql.ledgers import LEDGER_TABLES, ledger_table
 from engines.sql.source import ArrowTable, LakeTable, TableSource
@@ -78,14 +79,16 @@ class CatalogTables:
         views: Path,
         clock: Callable[[], float] = time.monotonic,
         hot: HotCache | None = None,
+        models: ModelList | None = None,
     ) -> None:
-        """views: a folder for links, a cache. clock: seconds. hot: where tables may be held ready."""
+        """views: a folder for links, a cache. clock: seconds. hot: where tables may be held ready. models: of `system.models`."""
         self._catalog = catalog
         self._files = files
         self._system = system
         self._views = views
         self._clock = clock
         self._hot = hot
+        self._models = models
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._known_plans: OrderedDict[tuple[str, str], tuple[Table, LakeTable]] = OrderedDict()
         self._known_ledgers: dict[LedgerKind, tuple[int, Table]] = {}
@@ -94,7 +97,7 @@ class CatalogTables:
     def names(self) -> list[TableName]:
         """Every table there is, Datasets first."""
         datasets = sorted(sql_name(key.partition("/")[2]) for key in self._catalog.objects("Dataset"))
-        system = sorted([*(SYSTEM + name for name in self._system.names()), *LEDGER_TABLES, cache_table.NAME])
+        system = sorted([*(SYSTEM + name for name in self._system.names()), *LEDGER_TABLES, cache_table.NAME, models_table.NAME])
         return [self.named(name) for name in datasets] + [TableName(name) for name in system]
 
     def named(self, name: str) -> TableName:
@@ -125,6 +128,8 @@ class CatalogTables:
             return self._view(self._ledgers(LEDGER_TABLES[name.name]), name.name, fresh, placed=True)
         if name.name == cache_table.NAME:
             return cache_table.cache_table(self._hot, self._views.parent / "system")
+        if name.name == models_table.NAME:
+            return models_table.models_table(self._models, self._views.parent / "system")
         if name.name.startswith(SYSTEM):
             path = self._system.path(name.name.removeprefix(SYSTEM))
             return None if path is None else ArrowTable(name.name, str(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engines.embedding.registry import of_job
 from engines.trials import measure as measuring
 from engines.trials.measure import MeasureTask
 from engines.trials.truth import TruthTask, make_truth
@@ -16,7 +17,7 @@ from engines.vectors.engine import Progress
 
 def truth(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """A `TruthTask` in, an `EvalTruth` out. Raises what `make_truth` raises."""
-    return make_truth(TruthTask.from_dict(arguments), progress).to_dict()
+    return make_truth(TruthTask.from_dict(of_job(arguments)), progress).to_dict()
 
 
 def measure(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:

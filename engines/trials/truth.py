@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from engines.embedding.headings import below_headings
-from engines.embedding.registry import Embedder, open_embedder
+from engines.embedding.registry import Embedder, open_asker
 from engines.errors import FileRefused, FilterInvalid, ModelMismatch
 from engines.sql.scan import keys_where
 from engines.trials.perturbing import Source, chosen, normal, perturbed, place
@@ -115,7 +115,7 @@ def make_truth(task: TruthTask, progress: Progress, *, store: ObjectStore | None
     store = store or job_store(task.target)
     corpus = Path(task.corpus_path)
     facts = read_facts(corpus)
-    model = open_embedder(facts.model)
+    model = open_asker(facts.model)
     if model.fingerprint != facts.fingerprint:
         raise ModelMismatch(f"The model {model.name} here is {model.fingerprint}; the index was made by {facts.fingerprint}.")
     asked = task.asked

@@ -16,6 +16,7 @@ _ANSWERS: Mapping[str, frozenset[str]] = {
     "/query": frozenset({"rows"}),
     "/search": frozenset({"hits", "ab"}),
     "/storage/bucket-health": frozenset({"buckets"}),
+    "/models": frozenset({"models"}),
     "/storage/errors": frozenset({"errors", "groups"}),
     "/catalog/datasets/": frozenset({"columns"}),
     "/hnsw/trials/": frozenset({"trials", "best"}),

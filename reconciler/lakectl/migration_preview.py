@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from reconciler.opening import State
+    from reconciler.settings import Settings
 
 
 def preview_document(here: Here, name: str, file: Path | None, most: int) -> dict[str, Any]:
     """Raises UsageInvalid, TableUnknown, FileRefused, and what reading raises."""
-    state, _ = open_here(here)
+    state, settings = open_here(here)
     spec = _spec(here, name)
     table = state.catalog.table(name)
     if table is None or not table.columns:
@@ -56,13 +57,14 @@ def preview_document(here: Here, name: str, file: Path | None, most: int) -> dic
         document |= {"message": f"The spec's migration of schema {said.from_}: {words(said)}.", "next": "It fits every row: commit it."}
     else:
         source = _view(state, table)
-        found_differences = _differences(spec, table, source, file)
+        found_differences, note = _by_model(settings, _differences(spec, table, source, file))
 
         def exact(column: str, kind: str) -> bool:
             known = table.schema.column(column)
             return known is not None and widens(known.type, kind) and surely_exact(table, known, kind) and column not in table.primary_key
 
         document["differences"] = [{"words": one.words, "remark": remark(one, exact)} for one in found_differences]
+        document |= {} if note is None else {"note": note}
         text = drafted(found_differences, table.schema, exact)
         if not text:
             told = "They need no migration." if found_differences else f"{file} has the columns of Dataset/{name}: no migration is needed."
@@ -75,6 +77,28 @@ def preview_document(here: Here, name: str, file: Path | None, most: int) -> dic
             "next": f"It fits every row: add it to `migrations` of Dataset/{name}{key}, and commit.",
         }
     return document | _shown(state, table, said, most)
+
+
+def _by_model(settings: "Settings", found: tuple[Difference, ...]) -> tuple[tuple[Difference, ...], str | None]:
+    """With what the chat model of the settings takes for renamed. It is asked where it is loaded, or nothing else is: whoever loads models
+    in turns is another process."""
+    from engines.errors import EngineError
+    from engines.ollama.migrating import suggested
+    from engines.ollama.names import same
+    from reconciler.models import connected
+
+    model = settings.models.chat
+    if not model:
+        return found, None
+    try:
+        models = connected(settings)
+        loaded = models.client.loaded()
+        if loaded and not any(same(one.name, model) for one in loaded):
+            return found, f"Drafted without {model}: {loaded[0].name} is loaded."
+        models.chat_model(model)
+    except EngineError as error:
+        return found, f"Drafted without {model}: {error.explain()}"
+    return suggested(found, model, models.chats())
 
 
 def _spec(here: Here, name: str) -> DatasetSpec:

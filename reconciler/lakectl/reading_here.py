@@ -125,6 +125,21 @@ def audit_document(session: Session, parameters: Mapping[str, str | int | None])
     return answer(state.streams, AuditQuery(group=group, **given))  # type: ignore[arg-type]
 
 
+def models_document(session: Session) -> dict[str, Any]:
+    """The document of GET /models. Raises DaemonProblem, and what opening the state raises."""
+    client = daemon_of(session)
+    if client is not None:
+        told: dict[str, Any] = client.get("/models")
+        return told
+    state, settings = open_here(session.here())
+    from api.models import document
+    from engines.model_list import ModelList
+    from reconciler.models import connected, recorded_models
+
+    listed = ModelList(connected(settings), bound=lambda: recorded_models(state.catalog))
+    return {"models": [document(row) for row in listed.rows()]}
+
+
 def buckets_document(session: Session) -> dict[str, Any]:
     """The document of GET /storage/bucket-health. Raises as `query_document`."""
     client = daemon_of(session)

@@ -49,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("why", "why", "what an object waits for, down to the one blocker", "either", _LOOK),
     Command("events", "events", "what happened, and why", "either", _LOOK),
     Command("buckets", "buckets", "the buckets, and how each does when it is tried", "either", _LOOK),
+    Command("models", "models", "models, which are in memory, and who names them", "either", _LOOK),
     Command("errors", "errors", "what failed in which bucket", "either", _LOOK),
     Command("fsck", "fsck", "whether catalog and buckets agree", "no daemon", _LOOK),
     Command("wait", "wait", "until objects are ready, or gone", "either", _LOOK),

@@ -39,6 +39,13 @@ class ModelObject(Part):
     builtin: Opt[BuiltinSize] = Field(default=None, description="The built-in model, shortened.")
     ollama: Opt[Text] = Field(default=None, description="A model that an Ollama server runs, by its name there, as in nomic-embed-text.")
 
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
+        """A name is of one model."""
+        name = given.get("ollama")
+        if isinstance(name, str) and (name == "minilm" or name == BUILTIN or name.startswith(f"{BUILTIN}-")):
+            yield Fault(f"`{name}` is the name of a model that needs no server; write `ollama: {name}:latest`", ("ollama",))
+
 
 EmbeddingModel = Annotated[
     Annotated[Literal["builtin", "minilm"], Word] | Annotated[ModelObject, Object],

@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Self
+from urllib.parse import unquote
 
 from state.objects import ObjectRef
+
+
+def model_of(fingerprint: str) -> str:
+    """The model's name, with which a fingerprint begins; a slash in it is written %2F there."""
+    return unquote(fingerprint.partition("/")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class Corpus:
     @property
     def model(self) -> str:
         """The model's name, with which a fingerprint begins."""
-        return self.fingerprint.partition("/")[0]
+        return model_of(self.fingerprint)
 
     @property
     def refs(self) -> tuple[ObjectRef, ...]:

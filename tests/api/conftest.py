@@ -26,6 +26,7 @@ from engines.at import PRESENT, At
 from engines.audit import Audit
 from engines.embedding.query_cache import QueryCache
 from engines.errors import EngineError, TableUnknown
+from engines.model_list import ModelRow
 from engines.reading import Reader
 from engines.search import Hit, SearchRequest, SearchResult
 from engines.sql.hot_cache import HotCache
@@ -127,6 +128,17 @@ class Searches:
 
     async def queries(self, index: str, eval_set: str, reader: Reader) -> Mapping[tuple[str, str | None], frozenset[str]]:
         return {("java", None): frozenset(['["C-1"]']), ("kafka", "city = 'Chicago'"): frozenset()}
+
+
+class Models:
+    """One of each provider."""
+
+    def rows(self) -> tuple[ModelRow, ...]:
+        chat = ModelRow("library/qwen2.5:7b", "ollama", "chat", "d1", None, 8192, True, 5, ("Profile/staffing", "Profile/docs"), "loaded")
+        nomic = ModelRow("nomic-embed-text:latest", "ollama", "embedding", "d2", 768, 2048, False, 0, ("Index/resumes",), "ready")
+        unbound = ModelRow("other:latest", "ollama", "chat", "d3", None, 8192, False, 0, (), "ready")
+        own = ModelRow("builtin", "builtin", "embedding", "d4", 256, None, True, 0, ("Index/docs",), "loaded")
+        return own, chat, nomic, unbound
 
 
 @dataclass
@@ -251,6 +263,7 @@ def world(tmp_path: Path, streams: Streams) -> World:
         describe,
         HotCache(tmp_path / "hot", 1 << 20),
         EmbeddingCaches(EmbeddingCache(tmp_path / "embeddings", 1 << 20).stats, QueryCache(1 << 10).stats),
+        Models(),
         buckets,
         objects,
         Audit(streams),

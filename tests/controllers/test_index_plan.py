@@ -436,13 +436,6 @@ class TestEndings:
         assert index.plan(AUTO, now) == ()
         assert index.conclude(AUTO, now) is problem
 
-    def test_what_is_not_built_is_named(self) -> None:
-        resource, named = index_of(", embed: {model: {ollama: nomic}}"), "`embed: {model: {ollama: …}}`"
-        assert index.plan(resource, observed(None)) == ()
-        outcome = index.conclude(resource, observed(None))
-        assert isinstance(outcome, Stalled)
-        assert (outcome.reason, outcome.message.startswith(named)) == (reasons.NOT_SUPPORTED, True)
-
 
 class TestModels:
     spec = index_of(", embed: {also: [{builtin: {dimensions: 64}}, {builtin: {dimensions: 128}}]}")

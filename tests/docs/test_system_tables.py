@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engines.sql import cache_table, ledgers
+from engines.sql import cache_table, ledgers, models_table
 from state.streams.tables import SUMMARIES
 
 PAGE = Path(__file__).parents[2] / "docs/system-tables.md"
@@ -14,7 +14,8 @@ BEGIN, END = "<!-- system tables: begin (written by `make golden` from the table
 
 def test_the_page_lists_every_system_table(golden: Any) -> None:
     known = {f"system.{name}": summary for name, summary in {**SUMMARIES, **ledgers.SUMMARIES}.items()} | {
-        cache_table.NAME: cache_table.SUMMARY
+        cache_table.NAME: cache_table.SUMMARY,
+        models_table.NAME: models_table.SUMMARY,
     }
     table = "| table | what it holds |\n|---|---|\n" + "".join(f"| `{name}` | {known[name]} |\n" for name in sorted(known))
     text = PAGE.read_text(encoding="utf-8")

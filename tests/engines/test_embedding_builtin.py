@@ -14,7 +14,7 @@ import pytest
 
 from engines.embedding import builtin
 from engines.embedding.registry import fingerprint, open_embedder
-from engines.errors import EngineUnsupported, ModelUnavailable
+from engines.errors import EngineUnsupported, ModelUnavailable, ServerAbsent
 
 TEXTS = [
     "Java developer in Chicago",
@@ -156,6 +156,6 @@ def test_missing_files_have_no_fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_
         builtin.fingerprint()
 
 
-def test_models_to_come_are_refused_by_name() -> None:
-    with pytest.raises(EngineUnsupported, match="ollama: nomic-embed-text"):
+def test_models_of_a_server_need_one() -> None:
+    with pytest.raises(ServerAbsent, match="No model server is known"):
         open_embedder({"ollama": "nomic-embed-text"})

@@ -22,7 +22,7 @@ from reconciler.settings import load_settings
 from state import failpoints, reasons
 from state.errors import LeaseHeld
 
-SETTINGS = load_settings(b"maxPrune: 1", {})
+SETTINGS = load_settings(b"maxPrune: 1\nmodels: {ollama: {url: 'http://127.0.0.1:1'}}", {})
 
 
 class Lake:
@@ -208,7 +208,7 @@ class TestForeground:
             (dataset("items", ", bucket: missing"), "Dataset/items", reasons.REFERENCE_MISSING),
             (index("titles", "nothing"), "Index/titles", reasons.REFERENCE_MISSING),
             (generation("g1", "nothing"), "IndexGeneration/g1", reasons.REFERENCE_MISSING),
-            (index("titles", "items", more=", embed: {model: {ollama: nomic}}"), "Index/titles", reasons.NOT_SUPPORTED),
+            (index("titles", "fine", more=", embed: {model: {ollama: nomic}}"), "Index/titles", reasons.MODEL_UNAVAILABLE),
             (dataset("items").replace("source", "sauce"), "Dataset/items", reasons.INVALID_SPEC),
             (dataset("nothing"), "Dataset/nothing", reasons.SOURCE_EMPTY),
         ],

@@ -87,7 +87,12 @@ class TestIndexes:
             ("nothing", "", reasons.INVALID_SPEC, "text column `nothing` of Dataset/x does not exist; it has n, text"),
             ("n", "", reasons.INVALID_SPEC, "text column `n` of Dataset/x is int64, not string"),
             ("text", ", bucket: missing", reasons.REFERENCE_MISSING, "Bucket/missing is not there"),
-            ("text", ", embed: {model: {ollama: nomic}}", reasons.NOT_SUPPORTED, "`embed: {model: {ollama: …}}` is not built"),
+            (
+                "text",
+                ", embed: {model: {ollama: nomic}}",
+                reasons.MODEL_UNAVAILABLE,
+                "it cannot be embedded: No model server",
+            ),
         ],
     )
     def test_what_cannot_be_indexed(self, bench: Bench, text: str, more: str, reason: str, message: str) -> None:

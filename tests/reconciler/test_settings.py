@@ -49,6 +49,16 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "audit.texts": ("true", True),
     "notify.command": ("say", ("say",)),
     "notify.timeout": ("3s", 3.0),
+    "models.ollama.url": ("http://localhost:1", "http://localhost:1"),
+    "models.ollama.remote": ("true", True),
+    "models.ollama.timeout": ("4s", 4.0),
+    "models.ollama.loadTimeout": ("5s", 5.0),
+    "models.ollama.keepAlive": ("6s", 6.0),
+    "models.ollama.context": ("77", 77),
+    "models.ollama.batch": ("8", 8),
+    "models.maxActive": ("2", 2),
+    "models.vramBytes": ("9", 9),
+    "models.chat": ("qwen", "qwen"),
     "maxPrune": ("1", 1.0),
 }
 
@@ -115,6 +125,13 @@ def test_defaults(text: bytes | None) -> None:
         ),
         ("limits:\n  queryRows: many\n", {}, "lakehouse.yaml:2:14: `limits.queryRows` needs a whole number; found the text `many`"),
         ("limits: {queryRows: 0}\n", {}, "lakehouse.yaml:1:21: `limits.queryRows` must be above 0; found the number `0`"),
+        (
+            "models: {ollama: {url: 'http://10.0.0.1:11434'}}\n",
+            {},
+            "lakehouse.yaml:1:24: `models.ollama`: `http://10.0.0.1:11434` is not asked: it is not on this machine, "
+            "and texts would leave it; name one on this machine, as in http://127.0.0.1:11434, or write `remote: true` "
+            "if texts may leave it",
+        ),
         ("maxPrune: 30\n", {}, "lakehouse.yaml:1:11: `maxPrune` must be at most 1; found the number `30`"),
         ("work: {resync: 5x}\n", {}, "lakehouse.yaml:1:16: `work.resync` needs a duration; found `5x`; write it as in 30s, 10m"),
         ("work: {resync: 0s}\n", {}, "lakehouse.yaml:1:16: `work.resync` must be above 0; found `0s`"),

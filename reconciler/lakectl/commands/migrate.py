@@ -56,6 +56,8 @@ def _page(document: dict[str, Any], terminal: Terminal) -> None:
         _item(f"{one['words']}; {one['remark']}", terminal.mark("•", "-"), terminal)
     for line in terminal.wrap(document["message"], 0):
         terminal.line(line)
+    for line in terminal.wrap(document["note"], 0) if "note" in document else ():
+        terminal.line(terminal.style(line, "dim"))
     if not document["migration"]:
         return
     terminal.line()

@@ -35,7 +35,7 @@ def test_hyphens_are_underscores_and_the_rest_is_unknown(orders: Any) -> None:
     for name in ("Job_Orders", "orders", "system.nothing", "other.events", "information_schema.tables", "public.job_orders", ""):
         assert orders.resolver.resolve(TableName(name)) is None
     assert orders.resolver.names() == [
-        TableName(name) for name in ("job_orders", "system.cache", "system.events", "system.journal", "system.quarantine")
+        TableName(name) for name in ("job_orders", "system.cache", "system.events", "system.journal", "system.models", "system.quarantine")
     ]
 
 

@@ -1,0 +1,134 @@
+"""The Ollama server of the settings, as a process knows it: asked by whoever only reads, and with models loaded in turns by a writer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from engines.audit import Audit
+from engines.embedding.registry import builtin_tokens, connect, disconnect
+from engines.model_list import ModelList
+from engines.ollama.activation import ModelRuntime
+from engines.ollama.calls import Purpose, Spent
+from engines.ollama.choice import Budget
+from engines.ollama.drafting import ModelDrafter
+from engines.ollama.models import OllamaModels
+from engines.reading import Reader
+from reconciler.opening import State
+from reconciler.settings import Settings
+from reconciler.status_writer import StatusWriter
+from reconciler.world import World
+from specs.kinds.index import IndexSpec, model_name
+from specs.kinds.index import models as models_of
+from specs.kinds.profile import ProfileSpec
+from state.catalog.catalog import Catalog
+from state.errors import StateError
+
+_log = logging.getLogger(__name__)
+
+
+def connected(settings: Settings) -> OllamaModels:
+    """The server, known to this process from now on; nothing is asked yet."""
+    models = OllamaModels(settings.models.ollama.server, builtin_tokens)
+    connect(models)
+    return models
+
+
+class ModelService:
+    """The server's models, and the thread that loads them in turns. Ended by `close`."""
+
+    def __init__(self, settings: Settings, statuses: StatusWriter, world: World, state: State) -> None:
+        self.models = connected(settings)
+        self.wake: Callable[[Iterable[str]], object] = lambda _: None
+        """Told of objects whose model stands otherwise."""
+        budget = Budget(settings.models.max_active, settings.models.vram_bytes or None)
+        self._statuses = statuses
+        self.runtime = ModelRuntime(
+            self.models.client, self.models.facts, self.models.context, budget, self, standing=partial(active, world)
+        )
+        self.models.use = self.runtime.use
+        self.list = ModelList(self.models, self.runtime.ready, partial(named, world))
+        self._drafter = None
+        if settings.models.chat:
+            self._drafter = ModelDrafter(settings.models.chat, self.models.chats(), state.place.cache / "drafts.json")
+            state.describe.drafter = self._drafter
+        self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Blocking, for as long as one request to the server takes."""
+        if self._drafter is not None:
+            self._drafter.close()
+        self.runtime.close()
+        disconnect()
+        self._thread.join()
+
+    def changed(self, owners: Iterable[str]) -> None:
+        """See `activation.News`."""
+        self.wake(list(owners))
+
+    def event(self, owners: Iterable[str], reason: str, message: str) -> None:
+        """See `activation.News`."""
+        for owner in owners:
+            try:
+                self._statuses.record_event(owner, "Warning", reason, message)
+            except StateError as error:
+                _log.warning("%s: %s (not among its events: %s)", owner, message, error.explain())
+
+    def _run(self) -> None:
+        try:
+            self.runtime.run()
+        except Exception:
+            _log.exception("No model is loaded or let go any more until the daemon is started again.")
+            self.runtime.close()
+            raise
+
+
+def active(world: World) -> Mapping[str, str]:
+    """The chat models that profiles say are to be loaded, by their objects."""
+    found = ((resource.key, resource.spec_as(ProfileSpec)) for resource in world.resources("Profile"))
+    return {str(key): spec.model.ollama for key, spec in found if spec.active and spec.model is not None}
+
+
+def named(world: World) -> Mapping[str, Sequence[str]]:
+    """Objects by the models that their specs name."""
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for resource in world.resources("Index"):
+        for model in models_of(resource.spec_as(IndexSpec)):
+            owners[model].append(str(resource.key))
+    for resource in world.resources("Profile"):
+        spec = resource.spec_as(ProfileSpec)
+        if spec.model is not None:
+            owners[spec.model.ollama].append(str(resource.key))
+        if spec.embed is not None:
+            owners[model_name(spec.embed.model)].append(str(resource.key))
+    return owners
+
+
+def recorded_models(catalog: Catalog) -> Mapping[str, Sequence[str]]:
+    """Indexes by the models that answer for them, for whoever has no specs."""
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for name, state in catalog.objects("Index").items():
+        for model in state.index.answers if state.index is not None else ():
+            owners[model].append(name)
+    return owners
+
+
+class AuditedCalls:
+    """Model calls that leave a row each; see `engines.ollama.calls.Calls`."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    @contextmanager
+    def __call__(self, purpose: Purpose, model: str, reader: Reader) -> Iterator[Spent]:
+        spent = Spent()
+        with self._audit.access("model", reader, model=model, detail={"purpose": purpose}) as access:
+            try:
+                yield spent
+            finally:
+                access.tokens_in, access.tokens_out = spent.read, spent.written

@@ -1,0 +1,99 @@
+"""A daemon with an Ollama server: indexes by its models, two profiles and one place in memory, what `/models` and SQL tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness_daemon import BUCKET, Daemon, Daemons, Repository, lakectl, wait_for
+from ollama_server import Model, OllamaServer
+
+ROWS = "id,text\n1,java developer with kafka\n2,pastry chef and baker\n3,nurse on a night shift\n"
+LAKE = f"""{BUCKET}
+---
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {{name: people}}
+spec: {{source: {{files: "data/*.csv"}}, primaryKey: [id], write: upsert}}
+---
+apiVersion: lakehouse/v1
+kind: Index
+metadata: {{name: people}}
+spec: {{dataset: people, text: text, embed: {{model: {{ollama: nomic-embed-text}}}}}}
+---
+apiVersion: lakehouse/v1
+kind: Index
+metadata: {{name: others}}
+spec: {{dataset: people, text: text, embed: {{model: {{ollama: me/tiny}}}}}}
+---
+apiVersion: lakehouse/v1
+kind: Index
+metadata: {{name: plain}}
+spec: {{dataset: people, text: text}}
+"""
+
+
+@pytest.fixture
+def ollama() -> Iterator[OllamaServer]:
+    server = OllamaServer(nomic_embed_text=Model(), me__tiny=Model(dimension=16))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def lake(tmp_path: Path, ollama: OllamaServer) -> Repository:
+    repository = Repository(tmp_path / "lake")
+    # every job is a process of its own
+    repository.write("lakehouse.yaml", f"models: {{ollama: {{url: '{ollama.url}'}}}}\nwork: {{inlineBytes: 0}}\n")
+    repository.write("data/1.csv", ROWS)
+    repository.commit("all", lake=LAKE)
+    return repository
+
+
+def best(daemon: Daemon, index: str, text: str) -> str:
+    answer = daemon.search(index, text, k=1)
+    assert answer.status == 200, answer
+    return str(answer.document["hits"][0]["text"])
+
+
+def test_a_lake_by_two_models_of_a_server(lake: Repository, ollama: OllamaServer, daemons: Daemons) -> None:
+    daemon = daemons.start(lake)
+    for index in ("people", "others", "plain"):
+        daemon.wait_status(f"Index/{index}", "Succeeded")
+    for text in ("kafka", "java", "developer"):
+        assert {best(daemon, index, text) for index in ("people", "others", "plain")} == {"java developer with kafka"}
+    assert ollama.most["embedding"] == 1, "never two"
+    rows = {row["name"]: row for row in daemon.query("SELECT name, state, dimension, bound, loaded FROM system.models")}
+    assert (rows["nomic-embed-text:latest"]["dimension"], rows["me/tiny:latest"]["dimension"]) == (32, 16)
+    assert rows["me/tiny:latest"]["bound"] == '["Index/others"]'
+    assert [rows[name]["loaded"] for name in ("nomic-embed-text:latest", "me/tiny:latest")] == [False, True]
+    code, document = lakectl(lake, "models")
+    assert (code, {model["name"]: model["state"] for model in document["models"]}["me/tiny:latest"]) == (0, "loaded")
+    calls = daemon.query("SELECT model, outcome, tokens_in FROM system.audit WHERE action = 'model' AND model = 'me/tiny' ORDER BY at")
+    assert len(calls) >= 3
+    assert {call["outcome"] for call in calls} == {"done"}
+    assert all(call["tokens_in"] > 0 for call in calls)
+    answer = daemon.request("GET", "/models/me/tiny/audit").document
+    assert {row["action"] for row in answer["rows" if "rows" in answer else "audit"]} >= {"model"}
+    assert daemon.stop() == 0, daemon.said
+
+
+def test_a_lake_whose_server_comes_later(lake: Repository, ollama: OllamaServer, daemons: Daemons) -> None:
+    ollama.stop()
+    daemon = daemons.start(lake)
+    daemon.wait_status("Index/people", "ModelUnavailable", "it cannot be embedded", "ollama serve")
+    daemon.wait_status("Index/plain", "Succeeded")
+    assert best(daemon, "plain", "kafka") == "java developer with kafka"
+    assert daemon.search("people", "kafka").status == 503
+    row = daemon.request("GET", "/models/nomic-embed-text").document
+    assert (row["state"], row["bound"]) == ("absent", ["Index/people"])
+    ollama.start()
+    lakectl(lake, "reconcile", "Index/people")
+    daemon.wait_status("Index/people", "Succeeded")
+    assert best(daemon, "people", "kafka") == "java developer with kafka"
+    ollama.stop()
+    assert wait_for(lambda: daemon.search("people", "pastry").problem == "model-server-absent", "absent")
+    ollama.start()
+    wait_for(lambda: daemon.search("people", "pastry").status == 200, "back")
+    assert daemon.stop() == 0, daemon.said

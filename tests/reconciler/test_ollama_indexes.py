@@ -1,0 +1,154 @@
+"""Indexes by a model of an Ollama server: embedded and searched as by the built-in one, waiting while it is away, never of two digests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ollama_server import Model, OllamaServer
+from small_lake import BUCKET, Bench, dataset, generation, index
+from test_embedding_versions import KEYED, ROWS, Keys, record
+
+from engines.embedding import registry
+from engines.errors import ModelMismatch, ServerAbsent
+from engines.ollama.models import OllamaModels
+from engines.ollama.server import Server
+from engines.search import SearchRequest, SearchResult, SearchService
+from state import reasons
+from state.status import Status
+
+NOMIC = "nomic-embed-text"
+BY_NOMIC = f"{{model: {{ollama: {NOMIC}}}}}"
+
+
+@pytest.fixture
+def ollama() -> Iterator[OllamaServer]:
+    server = OllamaServer(nomic_embed_text=Model(), me__tiny=Model(dimension=16))
+    yield server
+    server.close()
+
+
+class Ticks:
+    """Nothing that was asked of the server holds for long."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 10
+        return self.now
+
+
+@pytest.fixture
+def lake(bench: Bench, ollama: OllamaServer) -> Iterator[Bench]:
+    bench.write("data/x/1.csv", ROWS)
+    registry.connect(OllamaModels(Server(ollama.url), registry.builtin_tokens, clock=Ticks()))
+    yield bench
+    registry.disconnect()
+
+
+def declare(bench: Bench, embed: str, *more: str, spec: str = "") -> Status:
+    bench.commit(BUCKET, dataset("x", KEYED), index("i", "x", more=f", embed: {embed}{spec}"), *more)
+    return bench.settle()["Index/i"]
+
+
+def found(bench: Bench, text: str | None = None, **given: Any) -> SearchResult:
+    async def ask() -> SearchResult:
+        service = SearchService(bench.catalog, bench.state.objects, Keys(), open_model=registry.open_asker)
+        try:
+            return await service.search(SearchRequest("i", text, **given))
+        finally:
+            service.close()
+
+    return asyncio.run(ask())
+
+
+def test_it_works_as_the_built_in_model_does(lake: Bench, ollama: OllamaServer) -> None:
+    status = declare(lake, BY_NOMIC)
+    assert (status.ready, status.detail["model"]) == ("True", NOMIC), status.message
+    (corpus,) = record(lake).corpora.values()
+    assert (corpus.dimension, corpus.model) == (32, NOMIC)
+    result = found(lake, "kafka java", k=1)
+    assert ([hit.text for hit in result.hits], result.model) == (["java developer with kafka"], NOMIC)
+    asked = [text for body in ollama.bodies("/api/embed") for text in body["input"]]
+    assert "search_document: nurse on a night shift" in asked
+    assert asked[-1] == "search_query: kafka java"
+
+
+def test_new_rows_are_embedded_alone(lake: Bench, ollama: OllamaServer) -> None:
+    declare(lake, BY_NOMIC)
+    before = len(ollama.bodies("/api/embed"))
+    lake.write("data/x/2.csv", "id,text\n4,lawyer for tenants\n")
+    lake.settle()
+    assert [body["input"] for body in ollama.bodies("/api/embed")[before:]] == [["search_document: lawyer for tenants"]]
+    assert found(lake, "lawyer", k=1).hits[0].text == "lawyer for tenants"
+
+
+def test_a_model_pulled_again_makes_a_corpus_of_its_own(lake: Bench, ollama: OllamaServer) -> None:
+    declare(lake, BY_NOMIC)
+    ((first, former),) = record(lake).corpora.items()
+    ollama.models[f"{NOMIC}:latest"] = replace(ollama.models[f"{NOMIC}:latest"], release=2)
+    with pytest.raises(ModelMismatch, match="The index holds vectors of"):
+        found(lake, "java")
+    asked = len(ollama.bodies("/api/embed"))
+    lake.settle()
+    known = record(lake)
+    assert known.serving is not None
+    serves = known.corpus_of(known.serving)
+    assert serves.digest != first
+    assert serves.fingerprint != former.fingerprint
+    assert len([text for body in ollama.bodies("/api/embed")[asked:] for text in body["input"]]) == 3, "nothing is taken from the other"
+    assert found(lake, "java", k=1).hits[0].text == "java developer with kafka"
+
+
+def test_it_waits_while_the_server_is_away_and_goes_on_by_itself(lake: Bench, ollama: OllamaServer) -> None:
+    ollama.stop()
+    status = declare(lake, BY_NOMIC)
+    assert (status.ready, status.reason) == ("False", reasons.MODEL_UNAVAILABLE)
+    assert status.message.startswith("it cannot be embedded: Ollama at http://127.0.0.1:")
+    assert "ollama serve" in status.message
+    assert lake.settle()["Dataset/x"].ready == "True", "the rest goes on"
+    ollama.start()
+    assert lake.settle()["Index/i"].ready == "True"
+
+
+def test_what_was_built_serves_while_the_server_is_away(lake: Bench, ollama: OllamaServer) -> None:
+    declare(lake, BY_NOMIC)
+    ollama.stop()
+    status = lake.settle()["Index/i"]
+    assert (status.reason, status.message.endswith("what was built before goes on serving")) == (reasons.MODEL_UNAVAILABLE, True)
+    with pytest.raises(ServerAbsent):
+        found(lake, "java")
+    assert len(found(lake, vector=[1.0] * 32).hits) == 3
+    ollama.start()
+    assert found(lake, "java", k=1).hits[0].text == "java developer with kafka"
+    assert lake.settle()["Index/i"].ready == "True"
+
+
+def test_a_model_that_is_not_pulled_says_how(lake: Bench) -> None:
+    status = declare(lake, "{model: {ollama: 'other:7b'}}")
+    assert (status.reason, "`ollama pull other:7b`" in status.message) == (reasons.MODEL_UNAVAILABLE, True)
+
+
+def test_models_of_a_server_beside_the_built_in_one(lake: Bench, ollama: OllamaServer) -> None:
+    status = declare(lake, "{also: [{ollama: me/tiny}]}", generation("g1", "i"))
+    assert (status.detail["model"], status.detail["beside"]) == ("builtin", ["me/tiny"])
+    assert found(lake, "java", model="me/tiny", k=1).model == "me/tiny"
+    status = declare(lake, "{model: {ollama: me/tiny}}", generation("g1", "i"))
+    assert status.detail["model"] == "me/tiny"
+    status = declare(lake, "{model: builtin}", generation("g1", "i"))
+    assert status.detail["model"] == "builtin"
+    assert found(lake, "java", model="me/tiny", k=1).hits[0].text == "java developer with kafka"
+    ollama.stop()
+    assert lake.settle()["Index/i"].ready == "True"
+
+
+def test_a_former_model_of_a_server_is_the_way_back(lake: Bench) -> None:
+    declare(lake, BY_NOMIC)
+    declare(lake, "{model: builtin}")
+    lake.write("data/x/2.csv", "id,text\n4,lawyer for tenants\n")
+    assert lake.settle()["Index/i"].ready == "True"
+    assert found(lake, "lawyer", model=NOMIC, k=1).hits[0].text == "lawyer for tenants"

@@ -24,7 +24,8 @@ WHOM = {
     "all": {"GET /healthz", "GET /readyz", "GET /openapi.json"},
     "scoped": {
         "POST /query", "POST /search", "GET /status", "GET /catalog/datasets", "GET /catalog/datasets/{name}",
-        "GET /hnsw/trials/{index}", "GET /hnsw/trials/{index}/best", "GET /access/audit", "GET /models", "GET /models/{id:.+}", "GET /models/{id:.+}/audit",
+        "GET /hnsw/trials/{index}", "GET /hnsw/trials/{index}/best", "GET /access/audit",
+        "GET /models", "GET /models/{id:.+}", "GET /models/{id:.+}/audit",
     },
     "operators": {
         "GET /events", "GET /metrics", "GET /catalog/cache", "GET /hnsw/cache/stats", "GET /storage/buckets", "GET /storage/bucket-health",

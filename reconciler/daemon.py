@@ -80,6 +80,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         assembly = await assemble(state, settings)
         stack.push_async_callback(asyncio.to_thread, assembly.notifier.close)
         stack.push_async_callback(asyncio.to_thread, assembly.executor.shutdown)
+        assembly.models.start()
         stack.push_async_callback(asyncio.to_thread, assembly.models.close)
         stack.push_async_callback(asyncio.to_thread, assembly.files.save)
         directory = _directory(assembly, tokens)

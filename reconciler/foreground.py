@@ -63,6 +63,7 @@ async def apply_here(place: Place, settings: Settings, *, seconds: float, told: 
     housekeeping = Housekeeping(state)
     try:
         assembly = await assemble(state, settings)
+        assembly.models.start()
         try:
             driving = asyncio.create_task(assembly.driver.run())
             try:

@@ -39,7 +39,7 @@ def connected(settings: Settings) -> OllamaModels:
 
 
 class ModelService:
-    """The server's models, and the thread that loads them in turns. Ended by `close`."""
+    """The server's models, and the thread that loads them in turns, from `start` to `close`."""
 
     def __init__(self, settings: Settings, statuses: StatusWriter, world: World, state: State) -> None:
         self.models = connected(settings)
@@ -57,10 +57,13 @@ class ModelService:
             self._drafter = ModelDrafter(settings.models.chat, self.models.chats(), state.place.cache / "drafts.json")
             state.describe.drafter = self._drafter
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+
+    def start(self) -> None:
+        """Once."""
         self._thread.start()
 
     def close(self) -> None:
-        """Blocking, for as long as one request to the server takes."""
+        """Blocking, for as long as one request to the server takes. After `start`."""
         if self._drafter is not None:
             self._drafter.close()
         self.runtime.close()

@@ -4,6 +4,7 @@ watch over event loops.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from examples.s3_server import S3Server
 # no test is a timed one: how long an example takes says something of the machine only
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+MOST_OPEN_FILES = 300
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     return Golden(request.path.parent / "golden", bool(request.config.getoption("--update-golden")))
+
+
+@pytest.fixture(autouse=True)
+def _few_open_files() -> Iterator[None]:
+    """A lake that a test leaves behind is let go of with its cycles of references, and its files with it, before `select` has too many."""
+    yield
+    if sum(1 for _ in Path("/proc/self/fd").iterdir()) > MOST_OPEN_FILES:
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

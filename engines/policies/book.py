@@ -23,6 +23,7 @@ from engines.policies.governing import Catalog, Governing, Named, Specs
 from engines.reading import Rules
 from specs.kinds.dataset import DatasetSpec
 from state.catalog.fold import ObjectState
+from state.catalog.tables import Table
 from state.catalog.view import View
 from state.descriptions import CLASSES, PUBLIC, SPEC, Describe, Description
 from state.former_columns import pasts
@@ -171,7 +172,14 @@ def columns_of(state: ObjectState, spec: DatasetSpec, description: Description) 
         words = bool(said) or column.evidence == SPEC
         found[column.name] = frozenset({*column.sensitivity, *said, *whole}) | (frozenset() if words else unknown)
     former = {name: now for now, past in pasts(state.table).items() for name in past.names if name != now}
-    return Columns({column.name: column.type for column in state.table.columns}, found, former)
+    return Columns({column.name: column.type for column in state.table.columns}, found, former, _gone(state.table))
+
+
+def _gone(table: Table) -> frozenset[str]:
+    """Columns that only former schemas have. One whose name is another column's by now is not called so."""
+    present, names = {column.id for column in table.columns}, {column.name for column in table.columns}
+    left = [column for schema in table.schemas for column in schema.columns if column.id not in present]
+    return frozenset(f"{column.name} (former)" if column.name in names else column.name for column in left)
 
 
 def _closed(dataset: str, why: str) -> Governed:

@@ -17,6 +17,7 @@ from engines.policies.governed import Governed, Mask
 from engines.policies.governing import Named
 from engines.reading import Reader, TableName, decide
 from engines.sql.policy_sql import fault
+from engines.sql.shown import shown_as
 from specs.kinds.dataset import DatasetSpec
 from specs.kinds.policy import PolicySpec
 from specs.registry import build_spec
@@ -157,6 +158,21 @@ class TestRules:
         lake.hold(table=Table("people", 2, "primary", schemas=(SCHEMA, renamed)))
         lake.policy("p", columns=[{"columns": ["mail"], "mask": "hash"}])
         assert masks(lake) == {"email": Mask("hash")}
+
+    def test_a_sensitive_column_that_is_gone_stays_hidden_where_it_was(self, lake: Lake) -> None:
+        without = Schema(2, (Column(1, "id", "int64"), Column(4, "status", "string"), Column(5, "Pay", "float64")))
+        now = Table("people", 2, "primary", schemas=(SCHEMA, without))
+        then = Table("people", 1, "primary", schemas=(without, SCHEMA))
+        lake.hold(table=now)
+        lake.policy("p", columns=[{"sensitivity": ["pii"], "except": ["admin"], "mask": {"expression": "upper(status)"}}])
+        nothing = Mask("null")
+        assert masks(lake) == {"mail": nothing, "Pay (former)": nothing}
+        decision = decide(Reader(rules=book(lake).now()), TableName("people"), "read")
+        assert not decision.whole
+        shown = shown_as(decision, (now, then))
+        assert shown is not None
+        assert shown.masked == {"mail", "Pay"}
+        assert masks(lake, "admin") == {}
 
     def test_what_the_whole_is_treated_as_counts_for_every_column(self, lake: Lake) -> None:
         lake.hold(about={"sensitivity": ["internal"]})

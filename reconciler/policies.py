@@ -8,7 +8,7 @@ from engines.policies.book import PolicyBook
 from engines.policies.governed import PolicyRules
 from engines.policies.governing import Named
 from reconciler.opening import State
-from reconciler.world import World
+from reconciler.world import SPEC_FILE, Desired, World
 from specs.kinds.dataset import DatasetSpec
 from specs.kinds.policy import PolicySpec
 from specs.kinds.profile import ProfileSpec
@@ -20,6 +20,7 @@ class WorldSpecs:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._known_faulty: tuple[object, Mapping[str, tuple[str, ...]]] | None = None
 
     @property
     def stamp(self) -> object:
@@ -30,6 +31,13 @@ class WorldSpecs:
         """See `Specs`."""
         return ((each.key.name, each.spec_as(PolicySpec)) for each in self._world.of("Policy", Key("Dataset", dataset)))
 
+    def faulty(self, dataset: str) -> Iterable[str]:
+        """See `Specs`."""
+        objects, known = self._world.objects, self._known_faulty
+        if known is None or known[0] is not objects:
+            known = self._known_faulty = objects, _faulty(objects.values())
+        return known[1].get(dataset, ())
+
     def declares(self, policy: str) -> bool:
         """See `Specs`."""
         return self._world.resource(Key("Policy", policy)) is not None
@@ -38,6 +46,16 @@ class WorldSpecs:
         """See `Specs`."""
         resource = self._world.resource(Key("Dataset", name))
         return None if resource is None else resource.spec_as(DatasetSpec)
+
+
+def _faulty(objects: Iterable[Desired]) -> Mapping[str, tuple[str, ...]]:
+    """By Dataset: Policies that their newest documents mean to govern it by, and whose spec in force, if there is one, does not."""
+    found: dict[str, tuple[str, ...]] = {}
+    for desired in (one for one in objects if one.errors and one.key.kind in ("Policy", SPEC_FILE)):
+        for dataset in dict.fromkeys(error.governs for error in desired.errors if error.governs is not None):
+            if desired.resource is None or desired.resource.spec_as(PolicySpec).dataset != dataset:
+                found[dataset] = (*found.get(dataset, ()), desired.key.name)
+    return found
 
 
 def profile_of(world: World, name: str) -> ProfileSpec | None:

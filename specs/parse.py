@@ -36,7 +36,8 @@ _NAME = re.compile(DNS_LABEL)
 
 @dataclass(frozen=True, slots=True, order=True)
 class SpecError:
-    """One thing wrong in a file. line and column are 1-based; key is the object where kind and name could be read."""
+    """One thing wrong in a file. line and column are 1-based; key is the object where kind and name could be read, governs the Dataset that
+    it would govern, of a Policy where that could be read."""
 
     path: str
     line: int
@@ -44,6 +45,7 @@ class SpecError:
     message: str
     hint: str | None = None
     key: Key | None = None
+    governs: str | None = None
 
     def __str__(self) -> str:
         about = f"{self.key}: " if self.key is not None else ""
@@ -61,7 +63,7 @@ class ParsedFile:
 
     def to_record(self) -> list[Any]:
         """A JSON-able list for caches by content."""
-        errors = [[e.line, e.column, e.message, e.hint, list(e.key) if e.key else None] for e in self.errors]
+        errors = [[e.line, e.column, e.message, e.hint, list(e.key) if e.key else None, e.governs] for e in self.errors]
         return [self.path, [resource.to_record() for resource in self.resources], errors]
 
     @classmethod
@@ -69,7 +71,7 @@ class ParsedFile:
         """The file of a record; `path` replaces the recorded one, for the same content elsewhere."""
         path = path or record[0]
         errors = tuple(
-            [SpecError(path, line, column, text, hint, Key(*key) if key else None) for line, column, text, hint, key in record[2]]
+            [SpecError(path, line, column, text, hint, Key(*key) if key else None, of) for line, column, text, hint, key, of in record[2]]
         )
         return cls(path, tuple([Resource.from_record(resource, path) for resource in record[1]]), errors)
 
@@ -123,7 +125,7 @@ def _not_utf8(path: str, text: bytes, at: int) -> SpecError:
 
 
 def _read(path: str, document: Document) -> tuple[Resource | None, list[SpecError]]:
-    key = _readable_key(document.data)
+    key, governs = _readable_key(document.data), _governs(document.data)
     wrong = {(f.line, f.column, f.message, f.hint) for f in document.faults}
     built: list[Part] = []
     if not document.broken:
@@ -131,10 +133,12 @@ def _read(path: str, document: Document) -> tuple[Resource | None, list[SpecErro
             line, column = place(document.mark, problem)
             wrong.add((line, column, problem.message, problem.hint))
     if wrong:
-        ordered = [SpecError(path, *item, key) for item in sorted(wrong, key=lambda item: (item[0], item[1], item[2]))]
+        ordered = [SpecError(path, *item, key, governs) for item in sorted(wrong, key=lambda item: (item[0], item[1], item[2]))]
         if len(ordered) > MAX_ERRORS:
             last = ordered[MAX_ERRORS]
-            more = SpecError(path, last.line, last.column, f"and {len(ordered) - MAX_ERRORS:,} more errors in this document", None, key)
+            more = SpecError(
+                path, last.line, last.column, f"and {len(ordered) - MAX_ERRORS:,} more errors in this document", None, key, governs
+            )
             ordered = [*ordered[:MAX_ERRORS], more]
         return None, ordered
     return _resource(document.data, Origin(path, document.line), built[-1]), []
@@ -152,6 +156,14 @@ def _readable_key(data: object) -> Key | None:
     match data:
         case {"kind": str(kind), "metadata": {"name": str(name)}} if kind in KINDS and _NAME.fullmatch(name):
             return Key(kind, name)
+    return None
+
+
+def _governs(data: object) -> str | None:
+    """The Dataset of what is meant to be a Policy."""
+    match data:
+        case {"kind": "Policy", "spec": {"dataset": str(dataset)}}:
+            return dataset
     return None
 
 

@@ -1,6 +1,7 @@
 """The policies in force, by Dataset: specs and catalog -> what governs it, as the `Rules` that a reader comes with.
 
-    a Policy names it                    its rules, strictest wins; closed where one cannot be applied, or the table is not described
+    a Policy names it                    its rules, strictest wins; closed where one does not parse, or cannot be applied, or the table is
+                                         not described
     none does any more, one did          closed, until the Dataset says `policy: none`
     it is made of what is governed       closed, until it has a Policy of its own, or says `policy: none`
     none of these                        not governed
@@ -52,6 +53,7 @@ class _MadeOf(NamedTuple):
 
     own: tuple[Named, ...]
     held: tuple[Named, ...]
+    faulty: tuple[str, ...]
     spec: DatasetSpec | None
     state: ObjectState | None
     description: Description | None
@@ -123,39 +125,48 @@ class PolicyBook:
 
     def _parts(self, dataset: str, view: View) -> _MadeOf:
         own, held = tuple(self._specs.policies(dataset)), self._governing.waiting().get(dataset, ())
-        spec, state = self._specs.dataset(dataset), view.peek(f"Dataset/{dataset}")
-        if not own and not held:
-            return _MadeOf(own, held, spec, state, None, self._governing.source_of(dataset))
+        faulty, spec, state = tuple(self._specs.faulty(dataset)), self._specs.dataset(dataset), view.peek(f"Dataset/{dataset}")
+        if faulty or (not own and not held):
+            return _MadeOf(own, held, faulty, spec, state, None, self._governing.source_of(dataset))
         described = state is not None and state.table is not None and bool(state.table.columns)
-        return _MadeOf(own, held, spec, state, self._describe(state) if state is not None and described else None, None)
+        return _MadeOf(own, held, (), spec, state, self._describe(state) if state is not None and described else None, None)
 
     def _made(self, dataset: str, parts: _MadeOf) -> Standing:
         held = tuple(name for name, _ in parts.held)
-        released = parts.spec is not None and parts.spec.policy == "none"
-        if not parts.own and not released:
-            if parts.source is not None:
-                return Standing(_closed(dataset, f"it is made of `{parts.source}`, which is governed, and has no Policy of its own"))
-            if parts.held or (parts.state is not None and parts.state.governed):
-                why = "it was governed, no Policy names it any more, and its spec does not say `policy: none`"
-                return Standing(_closed(dataset, why), held=held)
+        if parts.faulty:
+            faults = dict.fromkeys(parts.faulty, "its document does not parse, see `lakectl status`")
+            return Standing(_not_applied(dataset, faults), faults, held)
+        if why := _why_closed(parts):
+            return Standing(_closed(dataset, why), held=held)
         if not parts.own and not parts.held:
             return Standing(None)
-        if parts.spec is None:
-            return Standing(_closed(dataset, "no spec declares it any more"), held=held)
-        if parts.description is None or parts.state is None or parts.state.table is None:
-            return Standing(_closed(dataset, "it holds nothing yet"), held=held)
+        assert parts.spec is not None and parts.state is not None and parts.description is not None
         columns = columns_of(parts.state, parts.spec, parts.description)
-        faults: dict[str, str] = {}
+        faults = {}
         rules = tuple(sorted((compiled(name, spec, columns) for name, spec in (*parts.own, *parts.held)), key=lambda each: each.name))
         for name, spec in (*parts.own, *parts.held):
             own = next(each for each in rules if each.name == name)
             if wrong := unknown_column(spec, columns) or self._check(own, columns.types):
                 faults[name] = wrong
-        governed = Governed(rules)
-        if faults:
-            which = " and ".join(f"`{name}`" for name in sorted(faults))
-            governed = _closed(dataset, f"Policy {which} cannot be applied until it is corrected")
+        governed = _not_applied(dataset, faults) if faults else Governed(rules)
         return Standing(governed, faults, held, parts.description.complete, rules)
+
+
+def _why_closed(parts: _MadeOf) -> str | None:
+    """Why nobody but operators sees anything, whatever the rules say; None where they say what, or nothing governs."""
+    released = parts.spec is not None and parts.spec.policy == "none"
+    if not parts.own and not released:
+        if parts.source is not None:
+            return f"it is made of `{parts.source}`, which is governed, and has no Policy of its own"
+        if parts.held or (parts.state is not None and parts.state.governed):
+            return "it was governed, no Policy names it any more, and its spec does not say `policy: none`"
+    if not parts.own and not parts.held:
+        return None
+    if parts.spec is None:
+        return "no spec declares it any more"
+    if parts.description is None or parts.state is None or parts.state.table is None:
+        return "it holds nothing yet"
+    return None
 
 
 def columns_of(state: ObjectState, spec: DatasetSpec, description: Description) -> Columns:
@@ -186,9 +197,13 @@ def _closed(dataset: str, why: str) -> Governed:
     return Governed(closed=f"Nobody but operators may read `{dataset}`: {why}.")
 
 
+def _not_applied(dataset: str, faults: Mapping[str, str]) -> Governed:
+    return _closed(dataset, f"Policy {' and '.join(f'`{name}`' for name in sorted(faults))} cannot be applied until it is corrected")
+
+
 def _same(one: _MadeOf, other: _MadeOf) -> bool:
     """Whether nothing was replaced. Specs are the same object as long as they say the same."""
-    if one.source != other.source or len(one.own) != len(other.own) or len(one.held) != len(other.held):
+    if (one.source, one.faulty) != (other.source, other.faulty) or len(one.own) != len(other.own) or len(one.held) != len(other.held):
         return False
     specs = zip((*one.own, *one.held), (*other.own, *other.held), strict=True)
     if not all(name == now and spec is found for (name, spec), (now, found) in specs):

@@ -1,7 +1,7 @@
 """Whether a Dataset is governed, by specs and catalog: named by a Policy, now or before, or made of one that is.
 
     specs say `policy: none`, and no Policy names it     not governed
-    a Policy names it, or one whose removal waits        governed
+    a Policy names it, or one whose removal waits        governed, also where its document does not parse
     a Policy named it once                               governed: the catalog remembers, whatever became of it since
     its query reads what is governed                     governed, however many datasets lie between
 
@@ -35,6 +35,9 @@ class Specs(Protocol):
 
     def policies(self, dataset: str) -> Iterable[Named]:
         """Those that name a Dataset, by name."""
+
+    def faulty(self, dataset: str) -> Iterable[str]:
+        """Names of Policies that are meant to govern a Dataset and do not, since their documents do not parse."""
 
     def declares(self, policy: str) -> bool:
         """Whether there is a spec of this Policy."""
@@ -101,7 +104,8 @@ class Governing:
 
     def _look(self, dataset: str) -> tuple[bool, frozenset[str]]:
         """Whether a Dataset is governed by itself; where it is not, what it is made of."""
-        if any(True for _ in self._specs.policies(dataset)) or dataset in self.waiting():
+        named = any(True for own in (self._specs.policies(dataset), self._specs.faulty(dataset)) for _ in own)
+        if named or dataset in self.waiting():
             return True, frozenset()
         spec, state = self._specs.dataset(dataset), self._catalog.view().peek(f"Dataset/{dataset}")
         if spec is not None and spec.policy == "none":

@@ -41,6 +41,7 @@ class Lake:
 
     datasets: dict[str, DatasetSpec] = field(default_factory=dict)
     named: dict[str, PolicySpec] = field(default_factory=dict)
+    broken: dict[str, tuple[str, ...]] = field(default_factory=dict)
     states: dict[str, ObjectState] = field(default_factory=dict)
     found: dict[str, Finding] = field(default_factory=lambda: {"mail": EMAIL})
     complete: bool = True
@@ -50,6 +51,9 @@ class Lake:
 
     def policies(self, dataset: str) -> Iterable[Named]:
         return ((name, spec) for name, spec in sorted(self.named.items()) if spec.dataset == dataset)
+
+    def faulty(self, dataset: str) -> Iterable[str]:
+        return self.broken.get(dataset, ())
 
     def declares(self, policy: str) -> bool:
         return policy in self.named
@@ -260,6 +264,20 @@ class TestClosed:
         assert book(lake).standing("people").faults.keys() == {"bad"}
         reader = Reader(role="r", rules=book(lake).now())
         assert not decide(reader, TableName("people"), "read").allowed
+
+    def test_by_one_that_does_not_parse(self, lake: Lake) -> None:
+        lake.declare("copy", source={"sql": "SELECT * FROM people"}, policy="none")
+        lake.declare("other", source={"sql": "SELECT * FROM people"})
+        rules = book(lake)
+        assert rules.now().governed("people") is None
+        lake.broken, lake.stamp = {"people": ("typo",)}, object()
+        assert rules.now().governed("people") == Governed(closed=closed(lake))
+        assert closed(lake) == "Nobody but operators may read `people`: Policy `typo` cannot be applied until it is corrected."
+        assert rules.standing("people").faults.keys() == {"typo"}
+        assert rules.now().governed("copy") is None
+        assert closed(lake, "other")
+        lake.broken, lake.stamp = {}, object()
+        assert rules.now().governed("people") is None
 
     @pytest.mark.parametrize(
         "where",

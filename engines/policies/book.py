@@ -39,13 +39,14 @@ Check: TypeAlias = Callable[[PolicyRules, Mapping[str, str]], str | None]
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What governs a Dataset, and for operators why. faults: what is wrong with its policies, by name; held: those whose removal waits;
-    whole: all is known that rules go by; rules: of each policy, faulty ones among them."""
+    whole: all is known that rules go by; rules: of each policy, faulty ones among them; source: the governed Dataset that it is made of."""
 
     governed: Governed | None
     faults: Mapping[str, str] = field(default_factory=dict, hash=False)
     held: tuple[str, ...] = ()
     whole: bool = True
     rules: tuple[PolicyRules, ...] = ()
+    source: str | None = None
 
 
 class _MadeOf(NamedTuple):
@@ -137,10 +138,12 @@ class PolicyBook:
             faults = dict.fromkeys(parts.faulty, "its document does not parse, see `lakectl status`")
             return Standing(_not_applied(dataset, faults), faults, held)
         if why := _why_closed(parts):
-            return Standing(_closed(dataset, why), held=held)
+            return Standing(_closed(dataset, why), held=held, source=parts.source)
         if not parts.own and not parts.held:
             return Standing(None)
-        assert parts.spec is not None and parts.state is not None and parts.description is not None
+        assert parts.spec is not None
+        assert parts.state is not None
+        assert parts.description is not None
         columns = columns_of(parts.state, parts.spec, parts.description)
         faults = {}
         rules = tuple(sorted((compiled(name, spec, columns) for name, spec in (*parts.own, *parts.held)), key=lambda each: each.name))
@@ -157,7 +160,7 @@ def _why_closed(parts: _MadeOf) -> str | None:
     released = parts.spec is not None and parts.spec.policy == "none"
     if not parts.own and not released:
         if parts.source is not None:
-            return f"it is made of `{parts.source}`, which is governed, and has no Policy of its own"
+            return "it is made of what is governed, and has no Policy of its own"  # whose very name may be a secret
         if parts.held or (parts.state is not None and parts.state.governed):
             return "it was governed, no Policy names it any more, and its spec does not say `policy: none`"
     if not parts.own and not parts.held:

@@ -358,8 +358,12 @@ class TestLineage:
         lake.policy("p", rows=ROWS)
         self.made_of(lake, "mid-way", "people")
         self.made_of(lake, "far", "mid-way")
-        assert "made of `people`" in closed(lake, "mid-way")
-        assert "made of `mid-way`" in closed(lake, "far")
+        assert "made of what is governed" in closed(lake, "mid-way")
+        assert "people" not in closed(lake, "mid-way")
+        assert book(lake).standing("mid-way").source == "people"
+        assert "made of what is governed" in closed(lake, "far")
+        assert "mid-way" not in closed(lake, "far")
+        assert book(lake).standing("far").source == "mid-way"
 
     def test_until_it_has_a_policy_or_says_none(self, lake: Lake) -> None:
         lake.policy("p", rows=ROWS)
@@ -377,7 +381,9 @@ class TestLineage:
         lake.policy("p", rows=ROWS)
         lake.declare("copy")
         lake.hold("copy", table=Table("copy", 1, "primary", schemas=(SCHEMA,), origin=Origin(inputs={"people": 1})))
-        assert "made of `people`" in closed(lake, "copy")
+        assert "made of what is governed" in closed(lake, "copy")
+        assert "people" not in closed(lake, "copy")
+        assert book(lake).standing("copy").source == "people"
 
     def test_a_circle_ends(self, lake: Lake) -> None:
         self.made_of(lake, "one", "two")

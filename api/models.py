@@ -7,7 +7,7 @@ An operator sees all. Anybody else sees the models of its own profile and of ind
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
 from aiohttp import web
@@ -21,6 +21,8 @@ from api.reader import READER, may
 from api.threads import Threads
 from engines.model_list import ModelRow
 from engines.reading import IndexName, Reader
+
+_NOT_NOW = "It cannot be had at the moment; operators are told why."
 
 
 class ModelSource(Protocol):
@@ -43,7 +45,7 @@ class ModelAnswer(Document):
     size_vram: int = Field(description="Bytes of a graphics card's memory that it has now.")
     bound: list[str] = Field(description="Objects whose specs name it, as in Index/resumes.")
     state: Literal["ready", "loaded", "loading", "waiting", "absent"] = Field(description="`ready` is loaded when it is asked.")
-    error: str | None = Field(description="Why it cannot be had, or what it waits for.")
+    error: str | None = Field(description="Why it cannot be had, or what it waits for; to others than operators, that it is so.")
 
 
 class ModelsAnswer(Document):
@@ -77,9 +79,10 @@ class ModelRoutes:
 
 
 def seen(rows: Sequence[ModelRow], reader: Reader) -> list[ModelRow]:
-    """What a reader may know of, with the objects that it may know of."""
+    """What a reader may know of, with the objects that it may know of; why one waits names others, and the server."""
     if reader.operator and reader.bucket is None:
         return list(rows)
+    rows = [replace(row, error=row.error and _NOT_NOW) for row in rows]
     visible = ((row, tuple(owner for owner in row.bound if _visible(owner, reader))) for row in rows)
     return [row.bound_to(owners) for row, owners in visible if owners]
 

@@ -18,6 +18,7 @@ from engines.at import PRESENT, At
 from engines.audit import EVERY_COLUMN, Audit, Facts
 from engines.judgments import Query
 from engines.ollama.calls import speaking_for
+from engines.plain_errors import plainly
 from engines.quotas import Queries, Searches
 from engines.reading import ANONYMOUS, Reader
 from engines.search import SearchRequest, SearchResult
@@ -61,7 +62,8 @@ class AuditedQueries:
 
         async with self.audit.access("query", reader) as access:
             try:
-                result = await self.queries.run(sql, params, reader, at=at, max_rows=max_rows, looked_up=looked_up)
+                with plainly(reader):
+                    result = await self.queries.run(sql, params, reader, at=at, max_rows=max_rows, looked_up=looked_up)
                 await _answered(sql, result.touched, self.columns, access)
             except BaseException as error:
                 _unanswered(sql, named, access)
@@ -134,7 +136,7 @@ class AuditedSearches:
             access.detail = _asked(request, self.texts)
             if request.filter is not None:
                 access.statement = shape(request.filter, "unread").text
-            with speaking_for(reader):
+            with speaking_for(reader), plainly(reader):
                 result = await self.searches.search(request, reader)
             (dataset,) = result.versions
             table = sql_name(dataset)

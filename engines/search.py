@@ -198,7 +198,8 @@ class SearchService:
             now = self._current(reader)
             if now is reader or not self._decided_otherwise(request.index, answer.versions, reader, now):
                 (dataset,) = answer.versions
-                return replace(self._placed(answer, reader), decision=_shown(reader, dataset))
+                rescues = answer.rescues if reader.operator else ()  # which bucket has what is for operators
+                return replace(self._placed(answer, reader), decision=_shown(reader, dataset), rescues=rescues)
             reader = now
         raise QueryCancelled("Policies change while the index is searched.", remedy="Ask again in a moment.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,6 +56,16 @@ async def test_a_profile_sees_its_own_and_those_of_its_indexes(client: Any, worl
     assert (await hidden.text()).replace("other:latest", "never") == await missing.text()
     assert await names(client, **{"X-Lakehouse-Profile": "none"}) == []
     assert await names(client, **{"X-Lakehouse-Bucket": "lake"}) == []
+
+
+async def test_why_a_model_waits_is_for_operators(client: Any, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [replace(row, state="waiting", error="other:latest is loaded for Profile/secret") for row in world.parts.models.rows()]
+    monkeypatch.setattr(type(world.parts.models), "rows", lambda self: rows)
+    world.profiles["staffing"] = ProfileSpec.model_validate({"indexes": ["resumes"], "role": "r"})
+    told = await (await client.get("/models", headers={"X-Lakehouse-Profile": "staffing"})).json()
+    assert {model["state"] for model in told["models"]} == {"waiting"}
+    assert not {name for model in told["models"] for name in ("secret", "other") if name in model["error"]}
+    assert "Profile/secret" in (await (await client.get("/models/builtin")).json())["error"]
 
 
 async def test_what_is_kept_of_a_model_is_another_route(client: Any) -> None:

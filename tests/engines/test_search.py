@@ -543,6 +543,8 @@ async def test_files_of_a_rescue_bucket_are_told_each_time_and_their_own_looked_
     assert (await rescues(), world.files.told) == (("mirror",), []), "whoever found the files told of it"
     asked = len(world.files.asked)
     assert (await rescues(), world.files.told) == (("mirror",), [failure])
+    other = await world.service.search(SearchRequest("resumes", TEXTS[0]), Reader(role="clerk"))
+    assert other.rescues == (), "which buckets there are is for operators"
     assert len(world.files.asked) == asked
     world.now += RESCUED_FOR + 1
     world.files.error = ObjectCorrupt("far", "a", expected="1 byte", found="none")

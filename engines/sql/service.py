@@ -165,14 +165,12 @@ class QueryService:
         Raises QueryInvalid, QueryForbidden, QueryTimeout, QueryTooLarge, QueryMemory, QueryCancelled, TableUnknown, VersionUnknown,
         WorkerCrashed, WorkersBusy, and what reading a table's files raises.
         """
-        begun = self._clock()
-        limits = self._limits_of(reader).narrowed(rows=max_rows)
-        at = of_reader(reader.at, at)
-        self._check_length(sql, limits)
-        body = encode_parameters(params or {})
-        question = Frame({"op": "query", "sql": sql, "limits": asdict(limits), "restricted": not reader.operator}, body)
+        begun, body = self._clock(), encode_parameters(params or {})
         for _ in range(MOST_CHANGES):
-            answer, sources = await self._answered(question, limits, reader, at, looked_up)
+            limits = self._limits_of(reader).narrowed(rows=max_rows)
+            self._check_length(sql, limits)
+            question = Frame({"op": "query", "sql": sql, "limits": asdict(limits), "restricted": not reader.operator}, body)
+            answer, sources = await self._answered(question, limits, reader, of_reader(reader.at, at), looked_up)
             # what is in force once the answer is there decides about it, and about whether the statement was one
             now = self._current(reader)
             if not await self._decided_otherwise(_touched(answer, sources), reader, now):
@@ -211,9 +209,11 @@ class QueryService:
         return answer, sources
 
     async def _decided_otherwise(self, names: Sequence[str], reader: Reader, now: Reader, action: Action = "read") -> bool:
-        """Whether the reader sees another part of one of these tables now."""
+        """Whether the reader sees another part of one of these tables now, or of what is told of them."""
         if now is reader:
             return False
+        if (now.operator, now.at) != (reader.operator, reader.at):
+            return True
         if any(name.startswith(SYSTEM) for name in names):  # which asks the catalog of all there is
             return await asyncio.to_thread(self._shown.decided_otherwise, names, reader, now, action)
         return self._shown.decided_otherwise(names, reader, now, action)

@@ -141,7 +141,7 @@ class Session:
         if closer:
             with self._showing({**tables, **closer}):
                 plan = planner.plan(sql, parameters)
-        planner.check_locks(plan)
+        check_locks(plan, planner.frame(plan))
         planned = _Planned(planner, plan, tuple(tables.values()), tuple(closer.values()))
         if keep:
             self._plans[asked] = planned
@@ -160,7 +160,10 @@ class Session:
             if condition is not None:
                 named = [quote(name) for name in frame.schema().names if not name.startswith(CARRIED)]
                 frame = frame.filter(frame.select(*named).parse_sql_expr(condition))
-            yield self._shown.carried(frame, wanted)
+            chosen = self._shown.carried(frame, wanted)
+            if source.shown is not None:
+                check_locks(chosen.optimized_logical_plan(), chosen)
+            yield chosen
 
     def merge(self, source: TableSource) -> None:
         """Makes what later readings of the source need: merged for all workers, opened and planned for this one. Raises QueryProblem."""
@@ -323,15 +326,6 @@ class _Planner:
             raise same_names([name for name in names if names.count(name) > 1])
         return with_own_types(frame.optimized_logical_plan())
 
-    def check_locks(self, plan: LogicalPlan) -> None:
-        """Raises QueryProblem where a barrier of an optimized plan would not be whole in the plan that is run."""
-        said = plan.display_indent()
-        if PERMITTED not in said:
-            return
-        refuse_explain(plan)
-        if not holds(said, self.frame(plan).execution_plan().display_indent()):
-            raise QueryProblem("forbidden", "The statement cannot be planned over a part of a table.", "Write it in another way.")
-
     def frame(self, plan: LogicalPlan) -> DataFrame:
         """To be run."""
         return self._running.create_dataframe_from_logical_plan(plan)
@@ -343,6 +337,16 @@ def _rules() -> tuple[str, ...]:
     steps = SessionContext().sql("EXPLAIN VERBOSE SELECT 1").to_pydict()["plan_type"]
     prefix = "logical_plan after "
     return tuple(dict.fromkeys(step.removeprefix(prefix) for step in steps if step.startswith(prefix)))
+
+
+def check_locks(plan: LogicalPlan, frame: DataFrame) -> None:
+    """Raises QueryProblem where a barrier of an optimized plan would not be whole in the plan that is run. frame: to be run."""
+    said = plan.display_indent()
+    if PERMITTED not in said:
+        return
+    refuse_explain(plan)
+    if not holds(said, frame.execution_plan().display_indent()):
+        raise QueryProblem("forbidden", "The statement cannot be planned over a part of a table.", "Write it in another way.")
 
 
 class _Planned(NamedTuple):

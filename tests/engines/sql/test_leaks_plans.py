@@ -145,3 +145,23 @@ def test_a_plan_whose_barrier_is_gone_is_not_run(lake: Lake, monkeypatch: pytest
         session.frame("SELECT id FROM visits", {}, [sources(lake, session)["visits"]]),
     ):
         raise AssertionError
+    for name, key in (("visits", ()), ("people", ("id",))):
+        with (
+            pytest.raises(QueryProblem, match="cannot be planned"),
+            session.identities(sources(lake, session)[name], "741 / (salary - 999) = 0", key),
+        ):
+            raise AssertionError
+    with session.identities(replace(sources(lake, session)["people"], shown=None), "salary = 3", ("id",)):
+        pass
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 8])
+@pytest.mark.parametrize(("name", "key"), [("visits", ()), ("people", ("id",))])
+def test_conditions_of_searches_stay_above(lake: Lake, name: str, key: tuple[str, ...], partitions: int) -> None:
+    session = Session(partitions=partitions)
+    source = sources(lake, session)[name]
+    for condition in ("741 / (salary - 999) = 0", "cast(name AS int) > 741", "id = 'P0007' AND 741 / (salary - 999) = 0", "salary = 741"):
+        with session.identities(source, condition, key) as frame:
+            below = list(_below_locks(frame.execution_plan().display_indent()))
+        assert below
+        assert not [line for line in below if MARK in line], condition

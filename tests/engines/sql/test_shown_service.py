@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from engines.at import At
-from engines.errors import FilterInvalid, QueryForbidden, QueryInvalid
+from engines.errors import FilterInvalid, QueryForbidden, QueryInvalid, VersionUnknown
 from engines.policies.governed import Governed, Mask, MaskRule, PolicyRules, RowRule
 from engines.reading import ANONYMOUS, Decision, Reader, Rules, TableName, decide
 from engines.sql import shown_sources
@@ -191,6 +191,21 @@ async def test_a_copy_that_is_lost_is_never_replaced_by_the_whole_table(lake: La
         if path.is_file():
             path.unlink()
     assert (await queries.run(counted, reader=one)).rows() == [{"n": 40}]
+
+
+async def test_an_operator_who_is_none_any_more_when_the_answer_is_there(lake: Lake, pool: WorkerPool) -> None:
+    """Though no policy hides anything of the table from them."""
+    fill(lake)
+    queries = service(lake, pool, current=lambda one: replace(one, operator=False))
+    assert (await queries.run("SELECT count(*) AS n FROM people")).rows() == [{"n": 120}]
+    with pytest.raises(QueryForbidden, match="Plans are for operators"):
+        await queries.run("EXPLAIN SELECT id FROM people WHERE status = 'new'")
+    with pytest.raises(QueryInvalid, match="A value cannot be cast"):
+        await queries.run("SELECT cast(status AS int) FROM people")
+    version = lake.tables["people"].version
+    pinned = service(lake, pool, current=lambda one: replace(one, at=version + 7))
+    with pytest.raises(VersionUnknown):
+        await pinned.run("SELECT id FROM people", reader=reader(Book()))
 
 
 @pytest.mark.parametrize("key", [("id",), ()])

@@ -34,9 +34,9 @@ from engines.reading import Decision, Reader
 from specs.errors import LakehouseError
 from state.errors import StateError
 from state.streams.committer import Committer, Log, Written
+from state.tokens import NOBODY
 
 STREAM = "audit"
-NOBODY = "anonymous"
 EVERY_COLUMN = ("*",)
 """Of a table of which nobody knows which columns were read."""
 

@@ -26,6 +26,8 @@ from state.secrets import SecretsFile
 
 PROFILE_HEADER = "X-Lakehouse-Profile"
 """The header by which an operator looks as a profile."""
+NOBODY = "anonymous"
+"""What the audit calls whoever shows no token; no token is called so, since its holder would be told of those reads."""
 SHORTEST = 16
 _FEWEST_KINDS = 6
 _FIELDS = ("value", "profile", "role", "attributes")
@@ -103,6 +105,8 @@ class TokenFile:
         """Never repeats what is in the table but names of fields."""
         if not _NAME.fullmatch(name):
             raise self._refused(f"`tokens.{name}` is no name of a token", "Use lower-case letters, digits, hyphens and dots.")
+        if name == NOBODY:
+            raise self._refused(f"`tokens.{name}` is called as the audit calls whoever shows no token", "Give it another name.")
         here = f"`tokens.{name}`"
         for key in table:
             if key not in _FIELDS:

@@ -102,6 +102,7 @@ VALUE = f'value = "{ADA}"'
         (f'[tokens.a]\n{VALUE}\nprofile = "p"\nattributes = {{"a b" = "x"}}', "has the attribute `a b`"),
         (f'[tokens.a]\n{VALUE}\nprofile = "p"\nrole = "operator"', "`tokens.a` is the operator's and has a profile"),
         (f'[tokens."A B"]\n{VALUE}\nrole = "r"', "is no name of a token"),
+        (f'[tokens.anonymous]\n{VALUE}\nrole = "r"', "as the audit calls whoever shows no token"),
         (f'[tokens.a]\n{VALUE}\nrole = "r"\n[tokens.b]\n{VALUE}\nrole = "s"', "`tokens.a` and `tokens.b` have the same value"),
         (f"[tokens.a]\n{VALUE}\n{VALUE}", "it is no TOML"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from engines.errors import EngineError
 from engines.sql.export import ExportFormat, export
+from engines.sql.shown import ShownAs
 
 COLUMNS = {
     "id": "string", "n": "int64", "x": "float64", "ok": "bool", "day": "date", "at": "timestamp", "price": "decimal(10,2)",
@@ -50,6 +52,15 @@ def test_values_and_types_come_back(things: Any, tmp_path: Path, form: ExportFor
     table = pq.read_table(path) if form == "parquet" else pa.ipc.open_file(path).read_all()
     assert sorted(table.to_pylist(), key=lambda row: row["id"]) == ROWS
     assert [str(field.type) for field in table.schema][:2] == ["string", "int64"]
+
+
+def test_a_row_on_which_a_policy_fails_is_left_out(things: Any, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    table = replace(things, shown=ShownAs("5 / coalesce(n, 0) < 0", policies=("p",)))
+    done = export(table, "csv", tmp_path / "out", tmp_path / "scratch")
+    assert done.rows == 1
+    other = replace(things, shown=ShownAs("cast(id AS bigint) > 0", policies=("p",)))
+    assert export(other, "csv", tmp_path / "out", tmp_path / "scratch").rows == 0
 
 
 def test_a_csv_tells_null_from_an_empty_text(lake: Any, tmp_path: Path) -> None:

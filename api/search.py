@@ -23,7 +23,7 @@ from engines.comparing import compare, compare_over
 from engines.judgments import Query
 from engines.ranking import Mode, Ranking
 from engines.reading import Reader
-from engines.search import Hit, SearchRequest, SearchResult
+from engines.search_answer import Hit, SearchRequest, SearchResult
 
 MOST_DIMENSIONS = 16_384
 

@@ -24,7 +24,7 @@ from api.status import Daemon
 from bench.report import write
 from engines.at import PRESENT, At
 from engines.reading import Reader
-from engines.search import Hit, SearchRequest, SearchResult
+from engines.search_answer import Hit, SearchRequest, SearchResult
 from state.buckets import Buckets
 
 ROWS = [{"city": f"city {number}", "people": number} for number in range(10)]

@@ -31,7 +31,8 @@ from bench.report import Stopwatch, write
 from engines import search as service_module
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import open_embedder
-from engines.search import SearchRequest, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest
 from engines.vectors import builds
 from engines.vectors.builds import BuildTask, open_build
 from engines.vectors.chunk_table import ChunkTable

@@ -39,7 +39,8 @@ from bench.search import CACHE, SEED, TARGET, documentation, make_corpus_of, mak
 from controllers.index.pointer import Cause, Pointer
 from engines.embedding.registry import open_embedder
 from engines.index_memory import Room
-from engines.search import SearchRequest, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest
 from engines.vectors import builds
 from engines.vectors.builds import BuildTask, open_build
 from engines.vectors.recommend import recommend

@@ -21,7 +21,7 @@ from engines.ollama.calls import speaking_for
 from engines.plain_errors import plainly
 from engines.quotas import Queries, Searches
 from engines.reading import ANONYMOUS, Reader
-from engines.search import SearchRequest, SearchResult
+from engines.search_answer import SearchRequest, SearchResult
 from engines.sql.columns_read import ColumnsRead, parses, plain_name
 from engines.sql.service import QueryResult
 from engines.sql.statement_shape import Shape, shape

@@ -18,7 +18,7 @@ from engines.errors import SearchInvalid
 from engines.judgments import Query
 from engines.rank_agreement import ndcg, overlap, rank_correlation, ranking
 from engines.reading import ANONYMOUS, Reader
-from engines.search import SearchRequest, SearchResult
+from engines.search_answer import SearchRequest, SearchResult
 
 MOST_COMPARED = 1_000
 """Hits of each side: their ranks are compared pair by pair."""

@@ -22,7 +22,7 @@ from engines.at import PRESENT, At
 from engines.errors import QuotaExceeded
 from engines.judgments import Query
 from engines.reading import ANONYMOUS, Reader
-from engines.search import SearchRequest, SearchResult
+from engines.search_answer import SearchRequest, SearchResult
 from engines.sql.service import QueryResult
 from specs.kinds.profile import Quota
 from state.timestamps import from_iso

@@ -7,30 +7,26 @@ A short text is embedded by a quick model (0.02 ms) and a small search done (0.1
 takes 0.08 ms and a third more CPU, and two cores answer no more of them a second. Everything else, filters and long texts among it, runs in
 threads behind one limiter.
 
-It computes nothing itself: `engines/embedding` makes vectors, `engines/vectors` compares them, the query service says which rows pass a
-filter. It does not decide what serves: the catalog does.
+It computes nothing itself: `search_answer.py` asks models and engines, the query service says which rows pass a filter. It does not decide
+what serves: the catalog does.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import anyio
-import numpy as np
 import pyarrow as pa
 
 from engines.at import PRESENT, At, Moment, of_reader
-from engines.embedding.builtin import NAME as BUILTIN
-from engines.embedding.headings import headings_of
 from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import (
     BuildFailed,
-    EngineError,
     IndexNotServing,
     IndexUnknown,
     ModelMismatch,
@@ -42,82 +38,24 @@ from engines.errors import (
 from engines.hit_places import HitPlaces
 from engines.index_memory import Room
 from engines.judgments import Judgments, Query
-from engines.live_recall import LiveRecall, Sample
+from engines.live_recall import LiveRecall
 from engines.open_builds import OpenBuilds
-from engines.permitted import Permits, check_masks, numbered, seen_through
-from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, depth_of, mode_of
+from engines.permitted import Permits, check_masks, seen_through
+from engines.ranking import mode_of
 from engines.reading import ANONYMOUS, Decision, IndexName, Reader, TableName, decide
-from engines.search_at import Coverage, Versions, changes, choose, coverage_of, manifest_of, moment_in
+from engines.search_answer import SearchRequest, SearchResult, answer, check, without_keys
+from engines.search_at import Versions, changes, choose, coverage_of, manifest_of, moment_in
 from engines.search_tally import Of, SearchTally
 from engines.serving import Files, Serving, without_tail
-from engines.vectors.chunk_table import Row
-from engines.vectors.engine import Ids, Mask, Vectors
 from specs.resource import own_name
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
 from state.catalog.indexes import IndexRecord, ServingManifest
 from state.catalog.tables import Table
 
-MOST_HITS = 10_000
-LONGEST_TEXT = 1_000_000  # characters
 MOST_CHANGES = 3
 """Times that a search is begun again since policies changed meanwhile."""
 SHORT_TEXT = 2_000  # characters that a quick model embeds within 0.3 ms
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """What is looked for: exactly one of text and vector. filter: a SQL condition over the dataset's columns. model: whose vectors, where
-    not those that serve. at: a former version of the dataset. ranking: by vectors, words or both, and what becomes of candidates.
-    version: a model, or a generation that is built, by its name."""
-
-    index: str
-    text: str | None = None
-    vector: Sequence[float] | None = None
-    k: int = 10
-    filter: str | None = None
-    model: str | None = None
-    at: At | None = None
-    ranking: Ranking = PLAIN
-    version: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk: its row's key, its number within the row, its text, and its score (higher is better): the cosine with what was looked for in
-    mode vector, BM25's in mode lexical, that of the fused ranks in mode hybrid; the reranker's where there was one. headings: that its text
-    begins with, where texts are cut by structure. path, page: where a document is opened; None of other rows."""
-
-    key: str
-    chunk: int
-    text: str
-    score: float
-    headings: tuple[str, ...] = ()
-    path: str | None = None
-    page: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The hits, best first. generation: the recipe's name, None if it was recommended. versions: of the dataset that the build holds.
-    model: whose vectors were searched.
-
-    rescues: buckets that gave files of the build in another's place. coverage: of a former version, which `versions` names then.
-    mode: that answered. stages: with `explain`, of the ranking. text: the columns of the dataset whose text is searched. decision: what the
-    reader was shown of the dataset.
-    """
-
-    hits: tuple[Hit, ...]
-    index: str
-    generation: str | None
-    versions: Mapping[str, int]
-    rescues: tuple[str, ...] = ()
-    coverage: Coverage | None = None
-    mode: Mode = "vector"
-    stages: tuple[Stage, ...] | None = None
-    model: str = BUILTIN
-    text: tuple[str, ...] = ()
-    decision: Decision | None = None
 
 
 class Indexes(Protocol):
@@ -194,12 +132,12 @@ class SearchService:
     async def _in_force(self, request: SearchRequest, reader: Reader) -> SearchResult:
         """The hits under what is in force once they are found."""
         for _ in range(MOST_CHANGES):
-            answer = await self._search(request, reader)
+            result = await self._search(request, reader)
             now = self._current(reader)
-            if now is reader or not self._decided_otherwise(request.index, answer.versions, reader, now):
-                (dataset,) = answer.versions
-                rescues = answer.rescues if reader.operator else ()  # which bucket has what is for operators
-                return replace(self._placed(answer, reader), decision=_shown(reader, dataset), rescues=rescues)
+            if now is reader or not self._decided_otherwise(request.index, result.versions, reader, now):
+                (dataset,) = result.versions
+                rescues = result.rescues if reader.operator else ()  # which bucket has what is for operators
+                return replace(self._placed(result, reader), decision=_shown(reader, dataset), rescues=rescues)
             reader = now
         raise QueryCancelled("Policies change while the index is searched.", remedy="Ask again in a moment.")
 
@@ -227,7 +165,7 @@ class SearchService:
         shown = _shown(reader, dataset)
         if not shown.allowed:
             raise QueryForbidden(shown.closed or f"Index {request.index} is not for you to search.")
-        _check(request, serving)
+        check(request, serving)
         at = request.at
         if reader.at is not None:
             at = of_reader(reader.at, PRESENT if at is None else at)
@@ -238,12 +176,12 @@ class SearchService:
         recall = self._recall if self._recall is not None and self._recall.wants(request.index, serving) else None
         if request.filter is not None:
             keys = await self._filters.keys(dataset, request.filter, reader)
-            return await anyio.to_thread.run_sync(_answer, request, serving, keys, None, recall, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(answer, request, serving, keys, None, recall, limiter=self._limiter)
         plain = request.ranking.plain and mode_of(request.ranking, serving, request.text) == "vector"
         short = request.text is None or (len(request.text) <= SHORT_TEXT and serving.embeds_quickly())
         if plain and serving.quick(request.k) and short:
-            return _answer(request, serving, recall=recall)
-        return await anyio.to_thread.run_sync(_answer, request, serving, None, None, recall, limiter=self._limiter)
+            return answer(request, serving, recall=recall)
+        return await anyio.to_thread.run_sync(answer, request, serving, None, None, recall, limiter=self._limiter)
 
     async def _permitted(self, request: SearchRequest, at: At | None, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
         """The hits for a reader from whom policies hide rows or values; see `permitted.py`."""
@@ -261,8 +199,8 @@ class SearchService:
                 moments = {table.version: None} | ({held: held} if held != table.version else {})
                 serving = seen_through(serving, await self._permits.of(serving, table, shown, reader, moments, still))
             keys = None if request.filter is None else await self._filters.keys(dataset, request.filter, reader)
-            result = await anyio.to_thread.run_sync(_answer, request, serving, keys, limiter=self._limiter)
-        return result if table.primary_key else _without_keys(result)
+            result = await anyio.to_thread.run_sync(answer, request, serving, keys, limiter=self._limiter)
+        return result if table.primary_key else without_keys(result)
 
     async def _at(self, request: SearchRequest, at: At, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
         """The hits among the rows of a former version; see `search_at.py`."""
@@ -275,7 +213,7 @@ class SearchService:
         choice = choose(record, table, moment, facts.fingerprint)
         if choice.build != serving.build:
             serving = await self._builds.apart(record, choice.build)
-            _check(request, serving)
+            check(request, serving)
         if choice.tail is None:
             serving = without_tail(serving)
         elif choice.tail != serving.manifest.tail and record.serving is not None:
@@ -292,8 +230,8 @@ class SearchService:
         keys = None
         if request.filter is not None:
             keys = await self._filters.keys(facts.dataset, request.filter, reader, choice.table.version)
-        answer = await anyio.to_thread.run_sync(_answer, request, serving, keys, without, limiter=self._limiter)
-        return replace(answer, versions={facts.dataset: choice.table.version}, coverage=coverage)
+        result = await anyio.to_thread.run_sync(answer, request, serving, keys, without, limiter=self._limiter)
+        return replace(result, versions={facts.dataset: choice.table.version}, coverage=coverage)
 
     def is_open(self, index: str, build: str | None) -> bool:
         """Whether the build of this digest answers at once, None: whichever serves, or did so last. From any thread."""
@@ -406,15 +344,6 @@ def _gone(index: str, dataset: str) -> TableUnknown:
     return TableUnknown(f"Dataset {dataset}, of which index {index} is, is not there any more.")
 
 
-def _without_keys(result: SearchResult) -> SearchResult:
-    """The same hits of a table without a primary key, by names that tell of no row but those that were found."""
-    stages = result.stages or ()
-    names = numbered([*(hit.key for hit in result.hits), *(key for stage in stages for key, _, _ in stage.candidates)])
-    hits = tuple([replace(hit, key=names[hit.key]) for hit in result.hits])
-    told = [replace(stage, candidates=tuple([(names[key], chunk, score) for key, chunk, score in stage.candidates])) for stage in stages]
-    return replace(result, hits=hits, stages=None if result.stages is None else tuple(told))
-
-
 def _by_model(record: IndexRecord, model: str) -> ServingManifest:
     """What answers for a model, by its name or fingerprint. Raises ModelMismatch."""
     fingerprints = {name: record.corpus_of(manifest).fingerprint for name, manifest in record.answers.items()}
@@ -425,89 +354,3 @@ def _by_model(record: IndexRecord, model: str) -> ServingManifest:
             remedy=f"Leave `model` out, or name {' or '.join(fingerprints)}; `embed` in the Index's spec says which models it has.",
         )
     return record.answers[found]
-
-
-def _check(request: SearchRequest, serving: Serving) -> None:
-    """Raises SearchInvalid or ModelMismatch."""
-    if (request.text is None) == (request.vector is None):
-        raise SearchInvalid("A search needs exactly one of text and vector.")
-    if not 1 <= request.k <= MOST_HITS:
-        raise SearchInvalid(f"k must be from 1 to {MOST_HITS}, not {request.k}.")
-    if request.text is not None and (not request.text or request.text.isspace()):
-        raise SearchInvalid("The text to look for is empty.")
-    if request.text is not None and len(request.text) > LONGEST_TEXT:
-        raise SearchInvalid(f"The text to look for has {len(request.text)} characters; at most {LONGEST_TEXT} are taken.")
-
-
-def _answer(
-    request: SearchRequest,
-    serving: Serving,
-    keys: pa.Array | None = None,
-    without: pa.Array | None = None,
-    recall: LiveRecall | None = None,
-) -> SearchResult:
-    """Embed, search, and look the chunks up. Blocking.
-
-    keys: of the only rows to be found; without: of rows that are not. recall: gets the search, if it was one by vectors.
-    """
-    mode = mode_of(request.ranking, serving, request.text)
-    table, tail = serving.table, serving.tail
-    allowed: Mask | None = table.of_rows(keys) if keys is not None else None
-    for others in (None if without is None else ~table.of_rows(without), None if tail is None else tail.current):
-        if others is not None:
-            allowed = others if allowed is None else allowed & others
-    stages: tuple[Stage, ...] | None = None
-    ids: Ids | None
-    query = cache(lambda: _query(request, serving))
-    plain = mode == "vector" and request.ranking.plain
-    if plain:
-        ids, found = _nearest(query(), request.k, serving, allowed, keys)
-    else:
-        ranker = Ranker(serving, request.ranking, mode, request.text, query, allowed, keys)
-        found = ranker.hits(request.k)
-        ids = ranker.ids
-        stages = tuple(ranker.stages) if request.ranking.explain else None
-    if recall is not None and ids is not None:
-        k = request.k if plain else depth_of(request.k)
-        recall.offer(Sample(request.index, serving.manifest, ids, k, query(), serving.vectors, serving.mapped, serving.tail, allowed, keys))
-    capped = mode == "vector" and request.ranking.rerank is None  # rounding takes some cosines a little beyond 1
-    hits = tuple([Hit(key, number, text, min(score, 1.0) if capped else score) for (key, number, text), score in found])
-    if table.facts.by == "structure":
-        hits = tuple([replace(hit, headings=headings_of(hit.text)) for hit in hits])
-    rescues = serving.rescues
-    generation, model = serving.manifest.generation, serving.model_name
-    text = table.facts.text
-    return SearchResult(hits, request.index, generation, serving.versions, rescues, mode=mode, stages=stages, model=model, text=text)
-
-
-def _nearest(query: Vectors, k: int, serving: Serving, allowed: Mask | None, keys: pa.Array | None) -> tuple[Ids, list[tuple[Row, float]]]:
-    """What the build's index found, and the chunks with the highest cosines of the build and the tail."""
-    table, tail = serving.table, serving.tail
-    ids, scores = serving.index.search(query, k, allowed)
-    found = list(zip(table.rows(ids), scores.tolist(), strict=True))
-    if tail is not None:
-        beside, scores = tail.search(query, k, keys)
-        found += zip(tail.rows(beside), scores.tolist(), strict=True)
-        found = sorted(found, key=lambda hit: (-hit[1], hit[0][:2] if serving.by_key else ()))[:k]
-    return ids, found
-
-
-def _query(request: SearchRequest, serving: Serving) -> Vectors:
-    """float32 (dimension,), of length 1. Raises ModelMismatch, SearchInvalid, ModelUnavailable."""
-    if request.text is not None:
-        if isinstance(serving.model, EngineError):
-            raise serving.model
-        embedded: Vectors = serving.model.embed([request.text])[0]
-        if not np.isfinite(embedded).all():
-            raise SearchInvalid(f"The model {serving.model.name} has no vector of use for this text.", remedy="Ask in other words.")
-        return embedded
-    vector = np.asarray(request.vector, dtype=np.float64)
-    dimension = serving.index.dimension
-    if vector.shape != (dimension,):
-        raise ModelMismatch(
-            f"The vector has {vector.size} numbers; index {request.index} needs {dimension}, made by the model {serving.model_name}."
-        )
-    length = float(np.linalg.norm(vector))
-    if not np.isfinite(length) or length == 0:
-        raise SearchInvalid("The vector to look for must be finite and not all zero.")
-    return (vector / length).astype(np.float32)

@@ -4,7 +4,7 @@ All vectors have length 1 (or 0), so the inner product is the cosine, and that i
 id is its row in the matrix. The matrix itself is kept beside every build, as `matrix.py` writes it: it is the ground truth, what exact
 search scans, and what a filtered search falls back to; an engine adds the files that it needs beyond.
 
-No engine knows texts, keys or tables: `chunk_table.py` turns ids into chunks, `engines/search.py` asks both.
+No engine knows texts, keys or tables: `chunk_table.py` turns ids into chunks, `engines/search_answer.py` asks both.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from engines.embedding.query_cache import QueryCache
 from engines.errors import EngineError, TableUnknown
 from engines.model_list import ModelRow
 from engines.reading import Reader
-from engines.search import Hit, SearchRequest, SearchResult
+from engines.search_answer import Hit, SearchRequest, SearchResult
 from engines.sql.hot_cache import HotCache
 from engines.vectors.embedding_cache import EmbeddingCache
 from reconciler.directory import Directory

@@ -9,7 +9,7 @@ from api.search import SearchAnswer, SearchComparison, SearchSetComparison
 from engines import comparing, errors
 from engines.ranking import Ranking, Stage
 from engines.reading import Reader
-from engines.search import SearchRequest, SearchResult
+from engines.search_answer import SearchRequest, SearchResult
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from engines.audited import AuditedQueries, AuditedSearches, Texts
 from engines.errors import AuditUnavailable, QueryTimeout, TableUnknown
 from engines.policies.governed import Mask
 from engines.reading import ANONYMOUS, Decision, Reader
-from engines.search import Hit, SearchRequest, SearchResult
+from engines.search_answer import Hit, SearchRequest, SearchResult
 from engines.sql.service import QueryResult
 from engines.sql.touched import Touched
 from state.errors import DiskFull

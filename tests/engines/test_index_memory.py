@@ -19,7 +19,8 @@ from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.index_memory import Room, available_memory, heap_bytes
 from engines.open_builds import Slot
 from engines.reading import Reader
-from engines.search import SearchRequest, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest
 from engines.vectors.flat import FlatIndex
 from engines.vectors.hnsw import HnswIndex
 from state.catalog.indexes import Build, ServingManifest, Tail

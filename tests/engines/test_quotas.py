@@ -14,7 +14,7 @@ from engines.at import PRESENT, At
 from engines.errors import QueryInvalid, QuotaExceeded
 from engines.quotas import LookedUp, Quotas, RationedQueries, RationedSearches
 from engines.reading import ANONYMOUS, Reader
-from engines.search import Hit, SearchRequest, SearchResult
+from engines.search_answer import Hit, SearchRequest, SearchResult
 from engines.sql.service import QueryResult
 from specs.kinds.profile import Quota
 from state.errors import BucketUnavailable

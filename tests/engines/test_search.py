@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engines import search
+from engines import search_answer
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import open_embedder
 from engines.errors import (
@@ -38,7 +38,8 @@ from engines.live_recall import LiveRecall, Sample, judge
 from engines.open_builds import RETRY_AFTER, OpenBuilds, Slot
 from engines.ranking import Ranking
 from engines.reading import ANONYMOUS, Reader
-from engines.search import SearchRequest, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest
 from engines.serving import Serving
 from engines.sql.tables import RESCUED_FOR
 from engines.vectors import builds
@@ -232,7 +233,7 @@ async def test_the_search_blocks_nothing(
     with watch_loop():
         assert await world.find()
         assert await world.find(filter="recipe")
-        monkeypatch.setattr(search, "SHORT_TEXT", 3)
+        monkeypatch.setattr("engines.search.SHORT_TEXT", 3)
         assert await world.find()
 
 
@@ -242,9 +243,9 @@ async def test_the_search_blocks_nothing(
         ({}, SearchInvalid, "exactly one"),
         ({"text": "a", "vector": (1.0,)}, SearchInvalid, "exactly one"),
         ({"text": "a", "k": 0}, SearchInvalid, "k must be"),
-        ({"text": "a", "k": search.MOST_HITS + 1}, SearchInvalid, "k must be"),
+        ({"text": "a", "k": search_answer.MOST_HITS + 1}, SearchInvalid, "k must be"),
         ({"text": " \n"}, SearchInvalid, "empty"),
-        ({"text": "a" * (search.LONGEST_TEXT + 1)}, SearchInvalid, "at most"),
+        ({"text": "a" * (search_answer.LONGEST_TEXT + 1)}, SearchInvalid, "at most"),
         ({"vector": (1.0, 2.0)}, ModelMismatch, r"has 2 numbers; index resumes needs 256"),
         ({"vector": (0.0,) * 256}, SearchInvalid, "not all zero"),
         ({"vector": (float("nan"),) * 256}, SearchInvalid, "finite"),

@@ -15,7 +15,8 @@ from engines.at import at_from
 from engines.embedding.chunking import Chunking
 from engines.errors import FilterInvalid, SearchInvalid, VersionUnknown
 from engines.files.ingest import run
-from engines.search import SearchRequest, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest
 from engines.search_at import Coverage, choose
 from engines.sql.pool import WorkerPool
 from engines.sql.service import QueryService

@@ -20,7 +20,8 @@ from engines.permitted import PermittedIndex, check_masks
 from engines.policies.governed import Governed, Mask, MaskRule, PolicyRules, RowRule
 from engines.ranking import Ranking
 from engines.reading import ANONYMOUS, Binding, Reader, TableName, decide
-from engines.search import SearchRequest, SearchResult, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest, SearchResult
 from engines.vectors import builds
 from engines.vectors.builds import BuildTask
 from engines.vectors.corpus import CorpusTask, make_corpus

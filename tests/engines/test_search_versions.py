@@ -19,7 +19,8 @@ from engines.embedding.chunking import Chunking
 from engines.embedding.registry import fingerprint, open_embedder
 from engines.errors import BuildFailed, ModelMismatch, SearchInvalid
 from engines.reading import Reader
-from engines.search import SearchRequest, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest
 from engines.trials.truth_file import Truth, TruthFacts, write_truth
 from engines.vectors import builds
 from engines.vectors.builds import BuildTask

@@ -17,7 +17,8 @@ from engines.comparing import Compared, compare
 from engines.embedding import registry
 from engines.errors import ModelMismatch, ModelUnavailable
 from engines.reading import Reader
-from engines.search import SearchRequest, SearchResult, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest, SearchResult
 from state import reasons
 from state.catalog.indexes import IndexRecord
 from state.requests import Request

@@ -16,7 +16,7 @@ from engines.at import at_from
 from engines.errors import EngineUnsupported, QueryForbidden, SearchInvalid, TableUnknown
 from engines.ranking import Ranking
 from engines.reading import Binding, Reader
-from engines.search import SearchRequest
+from engines.search_answer import SearchRequest
 from engines.sql.export import export
 from reconciler.lakectl.tables_here import TablesHere
 from reconciler.reading import Readers, reading

@@ -15,7 +15,8 @@ from engines.at import At, Moment
 from engines.embedding import registry
 from engines.embedding.registry import Embedder, open_embedder
 from engines.reading import Reader
-from engines.search import SearchRequest, SearchResult, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest, SearchResult
 from state import reasons
 from state.catalog.indexes import IndexRecord
 from state.catalog.tables import Table

@@ -11,7 +11,8 @@ from small_lake import BUCKET, Bench, dataset, index
 from test_index_following import Keys
 
 from api.search import document
-from engines.search import Hit, SearchRequest, SearchResult, SearchService
+from engines.search import SearchService
+from engines.search_answer import Hit, SearchRequest, SearchResult
 
 BY_STRUCTURE = ", chunk: {by: structure, tokens: 64, overlap: 8}"
 GUIDE = "# Guide\n\n## Install\n\nRun pip to install the package.\n\n## Bake bread\n\nFlour, water, salt and yeast.\n"

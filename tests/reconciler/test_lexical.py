@@ -13,7 +13,8 @@ from engines.at import At, Moment
 from engines.errors import SearchInvalid
 from engines.ranking import Ranking
 from engines.reading import Reader
-from engines.search import SearchRequest, SearchResult, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest, SearchResult
 from state.catalog.indexes import Corpus, IndexRecord, Lexical
 from state.errors import StateError
 

@@ -16,7 +16,8 @@ from engines.embedding import registry
 from engines.errors import ModelMismatch, ServerAbsent
 from engines.ollama.models import OllamaModels
 from engines.ollama.server import Server
-from engines.search import SearchRequest, SearchResult, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest, SearchResult
 from state import reasons
 from state.status import Status
 

@@ -15,7 +15,8 @@ from engines.errors import IndexUnknown, ModelMismatch
 from engines.index_memory import Room, held_bytes
 from engines.open_builds import OpenBuilds
 from engines.reading import ANONYMOUS, Binding, Reader
-from engines.search import SearchRequest, SearchResult, SearchService
+from engines.search import SearchService
+from engines.search_answer import SearchRequest, SearchResult
 from engines.serving import Serving
 
 KEYED = ", primaryKey: [id], write: upsert"

@@ -21,6 +21,7 @@ _ANSWERS: Mapping[str, frozenset[str]] = {
     "/catalog/datasets/": frozenset({"columns"}),
     "/hnsw/trials/": frozenset({"trials", "best"}),
     "/access/explain": frozenset({"allowed"}),
+    "/access/audit": frozenset({"rows", "groups"}),
     "/policies/test": frozenset({"policies"}),
 }
 """What is asked for (with a slash at the end: any name below it), and members of which the answer of a daemon has one."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+import reconciler.lakectl as lakectl_package
 from reconciler.lakectl.errors import DaemonProblem, DaemonUnreachable
-from reconciler.lakectl.http import DaemonClient
+from reconciler.lakectl.http import _ANSWERS, DaemonClient
 from state import reasons
 
 if TYPE_CHECKING:
@@ -101,6 +104,34 @@ def test_documents_are_handed_on_as_they_are(daemon: Daemon, lakectl: Callable[.
     assert daemon.asked[-1] == ("/search", {"index": "resumes", "text": "java", "k": 3})
     status = lakectl("--url", daemon.url, "status", "-o", "json").document
     assert (status["revision"], status["objects"]) == (STATUS["revision"], STATUS["objects"])
+
+
+def test_the_audit_of_a_daemon_is_listed_and_counted(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    row = {
+        "id": "01", "at": "2026-03-01T11:59:58.000Z", "reader": "ada", "profile": "recruiting", "role": "recruiter", "action": "query",
+        "outcome": "done", "rows": 4, "tables": ["people"], "columns": {"people": ["phone"]}, "masks": {"people": {"phone": "lastFour"}},
+        "statement": "SELECT phone FROM people",
+    }  # fmt: skip
+    daemon.answers["/access/audit"] = {"rows": [row], "next": None}
+    said = lakectl("--url", daemon.url, "audit", "--table", "people")
+    assert (said.code, said.err) == (0, "")
+    assert daemon.asked[-1] == ("/access/audit", {"table": "people", "limit": "50"})
+    assert "ada recruiting recruiter  query  done" in said.out
+    assert "phone" in said.out
+    daemon.answers["/access/audit"] = {
+        "groups": [{"reader": "ada", "count": 2, "rows": 8, "bytes": 100, "p50Ms": 1.0, "p95Ms": 2.0, "last": row["at"]}]
+    }
+    assert "ada" in lakectl("--url", daemon.url, "audit", "--group", "reader").out
+
+
+def test_whatever_lakectl_asks_a_daemon_for_it_knows_the_answers_of() -> None:
+    asked = {
+        found[1].partition("{")[0]
+        for path in Path(lakectl_package.__file__ or "").parent.rglob("*.py")
+        for found in re.finditer(r"""client\.(?:get|post)\(f?"(/[^"]*)\"""", path.read_text())
+    }
+    assert len(asked) > 5
+    assert asked <= set(_ANSWERS)
 
 
 def test_a_rescue_is_told_beside_the_answer(daemon: Daemon, lakectl: Callable[..., Said]) -> None:

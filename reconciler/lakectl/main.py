@@ -150,7 +150,7 @@ def _run(words: Sequence[str], terminal: Terminal, environment: Environment, clo
 
     found = {**vars(given), **vars(args)}
     url = found["url"] or environment.url
-    profile = found.get("profile")
+    profile = found.get("as_profile")
     if profile is not None and not command.reads:
         others = ", ".join(each.name for each in COMMANDS if each.reads)
         raise UsageInvalid(f"lakectl {name}: --as PROFILE is for {others}.", remedy="Leave it out: everything else is the operator's.")

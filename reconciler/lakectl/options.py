@@ -135,8 +135,8 @@ def add_globals(parser: argparse.ArgumentParser, *, default: Any = None) -> None
 
 
 def add_profile(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
-    """`--as`, which every command has that reads for somebody."""
-    parser.add_argument("--as", dest="profile", metavar="PROFILE", default=default, help="ask as this Profile, and see what it sees")
+    """`--as`, which every command has that reads for somebody. It is no option `--profile` of a command, which narrows what is shown."""
+    parser.add_argument("--as", dest="as_profile", metavar="PROFILE", default=default, help="ask as this Profile, and see what it sees")
 
 
 def command_parser(command: Command, usage: str, description: str, examples: str) -> Parser:

@@ -122,6 +122,14 @@ def test_the_audit_of_a_daemon_is_listed_and_counted(daemon: Daemon, lakectl: Ca
         "groups": [{"reader": "ada", "count": 2, "rows": 8, "bytes": 100, "p50Ms": 1.0, "p95Ms": 2.0, "last": row["at"]}]
     }
     assert "ada" in lakectl("--url", daemon.url, "audit", "--group", "reader").out
+    assert lakectl("--url", daemon.url, "audit", "--profile", "recruiting", "--group", "reader").code == 0
+    assert daemon.asked[-1][1]["profile"] == "recruiting"
+    assert lakectl("--url", daemon.url, "--as", "recruiting", "audit").code == 2
+    wide = {"profile": "staffing-recruiter", "table": "candidates", "column": "candidate_id"}
+    daemon.answers["/access/audit"]["groups"][0] |= wide
+    counted = lakectl("--url", daemon.url, "audit", "--group", "profile,table,column").out.splitlines()
+    assert counted[0].split() == ["profile", "table", "column", "count", "rows", "last"]
+    assert counted[2].split()[:5] == ["staffing-recruiter", "candidates", "candidate_id", "2", "8"]
 
 
 def test_whatever_lakectl_asks_a_daemon_for_it_knows_the_answers_of() -> None:

@@ -14,7 +14,7 @@ from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import audit_document
 from reconciler.lakectl.result_table import result_table
 from reconciler.lakectl.session import Session
-from reconciler.lakectl.terminal import Terminal, one_line
+from reconciler.lakectl.terminal import Terminal, one_line, text_width
 from reconciler.lakectl.words import number
 from state.streams.chains import Head, head_document, parse_head
 from state.streams.verification import Verdict, verify
@@ -43,8 +43,11 @@ lakectl audit verify --head /mnt/elsewhere/audit.json
 STREAM = "audit"
 _MOST = 50
 _INDENT = 3
+_WHEN = len("12-31 23:59:59  ")
 _FILTERS = ("reader", "profile", "role", "action", "table", "column", "outcome", "model")
 _FIGURES = (("count", "int64"), ("rows", "int64"), ("bytes", "int64"), ("p50Ms", "float64"), ("p95Ms", "float64"), ("last", "string"))
+_FEWER = ("count", "rows", "last")
+"""Those that stay where all of them are too wide for the terminal; -o json has the others."""
 
 
 def options(parser: Parser) -> None:
@@ -88,7 +91,10 @@ def _listed(document: Mapping[str, Any], terminal: Terminal) -> None:
         who = " ".join(str(row[name]) for name in ("reader", "profile", "role") if row.get(name))
         ended = f"{row['outcome']}: {row['reason']}" if row.get("reason") else row["outcome"]
         line = one_line(f"{who}  {row['action']}  {ended}{_amount(row)}")
-        terminal.line(f"{terminal.style(row['at'][5:19].replace('T', ' '), 'dim')}  {terminal.cut(line, max(20, terminal.width - 16))}")
+        first, *more = [line] if text_width(line) + _WHEN <= terminal.width else terminal.wrap(line, _WHEN)
+        terminal.line(f"{terminal.style(row['at'][5:19].replace('T', ' '), 'dim')}  {first.strip()}")
+        for part in more:
+            terminal.line(part)
         for text in filter(None, (_touched(row), row.get("statement"))):
             for part in terminal.wrap(one_line(text), _INDENT):
                 terminal.line(terminal.style(part, "dim"))
@@ -117,8 +123,11 @@ def _counted(groups: Sequence[Mapping[str, Any]], by: Sequence[str], terminal: T
     if not groups:
         terminal.note("no reads")
         return
-    columns = [{"name": name, "type": "string"} for name in by] + [{"name": name, "type": type_} for name, type_ in _FIGURES]
     rows = [{**group, "last": group["last"][5:16].replace("T", " ")} for group in groups]
+    names = [*by, *(name for name, _ in _FIGURES)]
+    width = sum(2 + max(len(str(value)) for value in (name, *(row[name] for row in rows))) for name in names) - 2
+    figures = _FIGURES if width <= terminal.width else [figure for figure in _FIGURES if figure[0] in _FEWER]
+    columns = [{"name": name, "type": "string"} for name in by] + [{"name": name, "type": type_} for name, type_ in figures]
     result_table({"columns": columns, "rows": rows, "truncated": False, "versions": {}}, terminal)
 
 

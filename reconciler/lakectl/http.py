@@ -25,6 +25,12 @@ _ANSWERS: Mapping[str, frozenset[str]] = {
     "/policies/test": frozenset({"policies"}),
 }
 """What is asked for (with a slash at the end: any name below it), and members of which the answer of a daemon has one."""
+_REMEDIES: Mapping[str, str] = {
+    "token-refused": 'Use --token-file or LAKEHOUSE_TOKEN; or give the secrets file of this machine a token with `role = "operator"`.',
+    "reader-refused": "Leave --as out, or use an operator's token.",
+    "route-unknown": "It is for operators' tokens, or for a newer daemon.",
+}
+"""What to do about a problem with `lakectl`, where the daemon's remedy is for whoever sends requests by hand."""
 _ANSWER_SECONDS = 10.0
 _QUERY_SECONDS = 600.0
 
@@ -92,4 +98,4 @@ class DaemonClient:
         if status < 400:
             return document
         message = str(document.get("detail") or f"the daemon answered with status {status}.")
-        raise DaemonProblem(message, type=slug, status=status, remedy=document.get("remedy"))
+        raise DaemonProblem(message, type=slug, status=status, remedy=_REMEDIES.get(slug) or document.get("remedy"))

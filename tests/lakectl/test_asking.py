@@ -269,6 +269,23 @@ def test_problems_keep_sentence_and_remedy(daemon: Daemon, lakectl: Callable[...
     assert (raised.value.type, raised.value.status) == ("table-unknown", 404)
 
 
+@pytest.mark.parametrize(
+    ("slug", "status", "remedy"),
+    [
+        ("token-refused", 401, "--token-file or LAKEHOUSE_TOKEN"),
+        ("reader-refused", 403, "Leave --as out"),
+        ("route-unknown", 404, "operators' tokens"),
+    ],
+)
+def test_what_a_token_may_not_ask_is_told_in_words_of_the_command_line(
+    daemon: Daemon, lakectl: Callable[..., Said], slug: str, status: int, remedy: str
+) -> None:
+    problem = {"type": f"urn:lakehouse:problem:{slug}", "status": status, "detail": "No.", "remedy": "Send `Authorization: …`."}
+    daemon.answers["/query"] = problem
+    said = lakectl("--url", daemon.url, "query", "SELECT 1")
+    assert (said.code, remedy in said.err, "Authorization" in said.err) == (2, True, False)
+
+
 def test_something_else_at_the_address(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
     refused = {"type": "about:blank", "status": 401, "title": "who are you"}
     for answer in (b"<html>hello</html>", [], {"cluster": "green"}, refused):

@@ -40,6 +40,7 @@ from engines.sql.hot_shown import ShownForms
 from engines.sql.json_rows import json_rows, type_name
 from engines.sql.limits import MIB, Limits
 from engines.sql.merges import Merges, Pending, pending
+from engines.sql.placeholders import placeholders
 from engines.sql.pool import WorkerPool
 from engines.sql.problems import LISTING
 from engines.sql.process import WorkerProcess
@@ -244,6 +245,10 @@ class QueryService:
         """
         granted = self._limits_of(reader)
         self._check_length(filter_sql, granted)
+        if names := sorted(placeholders(filter_sql)):
+            raise FilterInvalid(
+                f"A filter has no parameters; this one names ${names[0]}.", remedy="Write the value itself, a text in quotes."
+            )
         name, at = self._tables.named(sql_name(dataset)), At(reader.at if moment is None else moment)
         for fresh in (False, True):
             source = await self._whole(partial(asyncio.to_thread, self._shown.resolve, name, reader, at, "search", fresh=fresh))

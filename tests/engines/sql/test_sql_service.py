@@ -297,6 +297,10 @@ async def test_keys_of_the_rows_that_pass(service: QueryService) -> None:
     for condition in ("nope = 1", "age", "age = 1; SELECT 1", "EXISTS (SELECT 1 FROM people)", "age = 1) OR (1 = 1", "1 / (age - age) = 1"):
         with pytest.raises(FilterInvalid):
             await service.keys("people", condition)
+    for condition in ("$city = 'Boston'", "city = $role", "age = $1"):
+        with pytest.raises(FilterInvalid, match="has no parameters"):
+            await service.keys("people", condition)
+    assert (await service.keys("people", "city = '$role'")).to_pylist() == []
     with pytest.raises(TableUnknown) as unknown:
         await service.keys("peple", "true")
     assert unknown.value.remedy == "Did you mean `people`?"

@@ -31,8 +31,9 @@ def dataset_lines(document: Document, terminal: Terminal) -> Iterator[str]:
             yield from _field(terminal, name, words)
     yield ""
     yield from _columns(document["columns"], terminal)
-    yield ""
-    yield from _sources(document, terminal)
+    if document["bindings"]:  # which are told to operators alone
+        yield ""
+        yield from _sources(document, terminal)
 
 
 def _field(terminal: Terminal, name: str, text: str) -> Iterator[str]:

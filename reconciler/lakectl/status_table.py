@@ -106,7 +106,9 @@ def _writer_line(observation: Observation, terminal: Terminal, now: datetime) ->
     writer = observation.writer
     assert writer is not None
     parts = [f"commit {short(observation.revision)}"] if observation.revision else ["no commit read yet"]
-    if writer.url:
+    if writer.url and not writer.pid:  # a reader who is no operator is told of objects alone
+        parts = [f"what this reader may know of, by the daemon at {writer.url}"]
+    elif writer.url:
         since = f", up {age(now, writer.since)}" if writer.since else ""
         parts.append(f"daemon {writer.pid} at {writer.url}{since}")
     else:

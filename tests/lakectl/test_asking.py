@@ -97,6 +97,13 @@ def test_what_a_daemon_says(daemon: Daemon, lakectl: Callable[..., Said], golden
     golden.check("daemon.txt", said.replace(daemon.url, "http://127.0.0.1:8484"))
 
 
+def test_a_reader_is_told_of_objects_and_not_of_the_daemon(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
+    daemon.answers["/status"] = {"revision": None, "objects": [ROW | {"message": ""}], "daemon": None}
+    said = lakectl("--url", daemon.url, "status")
+    assert said.out.startswith(f"what this reader may know of, by the daemon at {daemon.url}\n")
+    assert "Dataset/people" in said.out
+
+
 def test_documents_are_handed_on_as_they_are(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
     assert lakectl("--url", daemon.url, "query", "SELECT $a", "-p", "a=1", "-n", "5", "-o", "json").document == ANSWER
     assert daemon.asked[-1] == ("/query", {"sql": "SELECT $a", "params": {"a": 1}, "maxRows": 5})

@@ -57,3 +57,9 @@ def test_the_page(golden: Any) -> None:
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert [line for line in shown(width) if text_width(line) > width or not line.isprintable()] == []
+
+
+def test_files_that_are_not_told_have_no_heading() -> None:
+    lines = list(dataset_lines({**DOCUMENT, "bindings": [], "lineage": []}, Terminal(io.StringIO(), io.StringIO(), width=80)))
+    assert "sources" not in lines
+    assert lines[-1].strip()

@@ -1,14 +1,14 @@
 """`lakectl explain access`: what a role or profile sees of a dataset, and by which policies."""
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.lakectl.access_here import access_document
 from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.session import Session
-from reconciler.lakectl.terminal import Terminal
+from reconciler.lakectl.terminal import Terminal, fit, text_width
 
 
 def explain_access(args: argparse.Namespace, session: Session) -> int:
@@ -32,16 +32,16 @@ def who_of(found: Mapping[str, Any]) -> str:
 
 def page(found: Mapping[str, Any], terminal: Terminal) -> Iterator[str]:
     """The whole answer."""
-    yield f"{terminal.style(found['name'], 'bold')} for {who_of(found)}: {found['answer']}"
+    first, *more = terminal.wrap(f"{found['name']} for {who_of(found)}: {found['answer']}", 0)
+    yield first.replace(found["name"], terminal.style(found["name"], "bold"), 1)
+    yield from more
     if found["whole"] and not found["policies"]:
         yield "No policy governs it."
     if found["policies"]:
         yield ""
         rows = [("rows", found["rows"] if found["rows"] is not None else "all", ", ".join(found["rowPolicies"]))]
         rows += [(each["column"], _mask(each), ", ".join(_said(each))) for each in found["columns"]]
-        widths = [max(len(row[place]) for row in rows) for place in (0, 1)]
-        for name, shown, policies in rows:
-            yield f"  {name:<{widths[0]}}  {shown:<{widths[1]}}  {terminal.style(policies, 'dim')}".rstrip()
+        yield from _table(rows, terminal)
     if found["values"]:
         yield ""
         yield from (f"  ${name} = {value}" for name, value in sorted(found["values"].items()))
@@ -49,6 +49,20 @@ def page(found: Mapping[str, Any], terminal: Terminal) -> Iterator[str]:
         yield ""
         for sentence in found["why"]:
             yield from terminal.wrap(sentence, 0)
+
+
+def _table(rows: Sequence[tuple[str, str, str]], terminal: Terminal) -> Iterator[str]:
+    """Names, what is shown, and who says so; that on lines of its own where it does not fit beside it."""
+    names, shown, policies = (max(text_width(cell) for cell in cells) for cells in zip(*rows, strict=True))
+    fits, beside = names + shown + policies + 6 <= terminal.width, names + 4
+    for name, what, who in rows:
+        if fits:
+            yield f"  {fit(name, names)}  {fit(what, shown)}  {terminal.style(who, 'dim')}".rstrip()
+        else:
+            first, *more = terminal.wrap(what, beside)
+            yield f"  {fit(name, names)}  {first.strip()}"
+            yield from more
+            yield from (terminal.style(line, "dim") for line in terminal.wrap(who, beside) if line.strip())
 
 
 def _mask(column: Mapping[str, Any]) -> str:

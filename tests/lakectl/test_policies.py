@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness_daemon import BUCKET, Daemons, Repository
+from harness_daemon import BUCKET, Daemons, Repository, wait_for
+
+from reconciler.lakectl.access_page import page
+from reconciler.lakectl.terminal import Terminal
 
 if TYPE_CHECKING:
     from conftest import Said
@@ -98,6 +102,20 @@ def test_what_is_answered(lake: Repository, lakectl: Lakectl, golden: Any) -> No
     )
 
 
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_a_page_of_access_is_no_wider_than_the_terminal(width: int) -> None:
+    column = {"column": "salary", "mask": "expression", "value": "round(salary / 10000) * 10000", "policies": {"candidates-access": "year"}}
+    found = {
+        "name": "candidates", "profile": "staffing-recruiter", "role": "recruiter", "answer": "yes, in part: 1 column masked",
+        "whole": False, "rows": "((status <> 'do_not_call' and state = $region)) AND ((name like 'A%'))", "columns": [column], "why": [],
+        "rowPolicies": {"candidates-access": "", "second": ""}, "policies": ["candidates-access", "second"], "values": {},
+    }  # fmt: skip
+    lines = list(page(found, Terminal(io.StringIO(), io.StringIO(), width=width)))
+    assert max(map(len, lines)) <= width
+    assert " ".join(" ".join(lines).split()).count("candidates-access, second") == 1
+    assert "year" in " ".join(lines)
+
+
 def test_a_faulty_policy_closes_and_says_why(lake: Repository, lakectl: Lakectl, golden: Any) -> None:
     lake.commit(bucket=BUCKET, specs=SPECS.replace("columns: [phone], except", "columns: [fone], except"))
     golden.check("policies-closed.txt", lakectl("explain", "access", "people", "--as", "desk").all)
@@ -108,7 +126,8 @@ def test_a_daemon_answers_the_same(lake: Repository, lakectl: Lakectl, tmp_path:
     here = {name: lakectl(*CALLS[name]) for name in ("can-i-part", "can-i-no-row", "access", "test-unknown")}
     daemons = Daemons(tmp_path)
     try:
-        daemons.start(lake)
+        daemon = daemons.start(lake)
+        wait_for(lambda: daemon.request("GET", "/readyz").status == 200, "ready")  # until it has read the specs, it knows no readers
         for name, said in here.items():
             assert lakectl(*CALLS[name]) == said
         tested = lakectl("policy", "test", "-o", "json").document

@@ -36,8 +36,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if args.output != "table":
         emit(session.terminal, found, args.output)
         return 0 if found["allowed"] else 1
-    session.terminal.line(f"{found['answer']} ({who_of(found)})")
-    for sentence in found["why"]:
+    for sentence in (f"{found['answer']} ({who_of(found)})", *found["why"]):
         for line in session.terminal.wrap(sentence, 0):
             session.terminal.line(line)
     return 0 if found["allowed"] else 1

@@ -70,8 +70,8 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
     """Runs until SIGTERM or SIGINT. Raises LeaseHeld, StateBucketMissing, OSError (the address is taken), LeaseLost."""
     keep_freed_memory()
     failpoints.arm(armed_failpoints())
-    tokens = TokenFile(SecretsFile(secrets_path(os.environ)))
-    _check_listener(settings.listen, tokens)
+    tokens = TokenFile(SecretsFile(await asyncio.to_thread(secrets_path, os.environ)))
+    await asyncio.to_thread(_check_listener, settings.listen, tokens)
     async with AsyncExitStack() as stack:
         bound = stack.enter_context(listener(*split_address(settings.listen)))
         url = f"http://{address(bound)}"

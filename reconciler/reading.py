@@ -91,7 +91,7 @@ async def reading(
     size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)
     pool = WorkerPool(state.place.cache / "spill", size)
     each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
-    current, hash_key = directory.current if directory is not None else _itself, HashKey(state.store, secrets_here())
+    current, hash_key = directory.current if directory is not None else _itself, HashKey(state.store, await asyncio.to_thread(secrets_here))
     queries = QueryService(
         tables, pool, each, untrusted=_untrusted(each, limits.untrusted), mend=mend, hot=hot, current=current, hash_key=hash_key
     )

@@ -65,13 +65,13 @@ def open_embedder(model: Model = builtin.NAME) -> Embedder:
     Blocking on first use. Raises EngineUnsupported for a model that makes no vectors, ModelUnavailable for one that does not answer.
     """
     name = _local(model)
-    return server().embedder(_remote(model)) if name is None else _open(name)
+    return _open(name) if name is not None else _served(model)
 
 
 def open_asker(model: Model = builtin.NAME) -> Embedder:
     """The same for texts that are looked for, which some models want to be told. Raises as `open_embedder` does."""
     name = _local(model)
-    return server().embedder(_remote(model), asks=True) if name is None else _open(name)
+    return _open(name) if name is not None else _served(model, asks=True)
 
 
 def open_builtin() -> builtin.StaticEmbedder:
@@ -85,7 +85,8 @@ def fingerprint(model: Model = builtin.NAME) -> str:
     """What `open_embedder(model).fingerprint` is, without loading the model: for whoever only compares. Blocking; raises as that does."""
     name = _local(model)
     if name is None:
-        return server().fingerprint(_remote(model))
+        remote = _remote(model)
+        return server().fingerprint(remote)
     with _opening:
         if name not in _fingerprints:
             _fingerprints[name] = minilm.fingerprint() if name == minilm.NAME else builtin.fingerprint(name)
@@ -150,6 +151,11 @@ def _open(name: str) -> Embedder:
         if name not in _opened:
             _opened[name] = minilm.load() if name == minilm.NAME else builtin.load(name)
         return _opened[name]
+
+
+def _served(model: Model, *, asks: bool = False) -> Embedder:
+    remote = _remote(model)
+    return server().embedder(remote, asks=asks)
 
 
 def _local(model: Model) -> str | None:

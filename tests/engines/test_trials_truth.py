@@ -127,7 +127,7 @@ class TestAnswers:
             def embed(self, texts: Sequence[str]) -> np.ndarray:
                 return bare.embed(texts) * np.array([[value if text == "hm" else 1.0] for text in texts], np.float32)
 
-        monkeypatch.setattr(making, "open_embedder", lambda model: Deaf())
+        monkeypatch.setattr(making, "open_asker", lambda model: Deaf())
         with pytest.raises(FileRefused, match=rf"evals/q.jsonl:2: .*{fault}") as raised:
             made(texts(20), [{"text": "a nurse"}, {"text": "hm"}])
         assert raised.value.line == 2

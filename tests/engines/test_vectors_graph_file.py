@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hnswlib
 import numpy as np
@@ -45,11 +46,19 @@ def test_it_holds_and_finds_what_hnswlib_loads(
     for index in (graph, loaded):
         index.set_ef(50)
     k = min(count, 5)
-    for ours, theirs in zip(graph.knn_query(vectors, k, 1), loaded.knn_query(vectors, k, 1), strict=True):
+    for ours, theirs in zip(found(graph, vectors, k), found(loaded, vectors, k), strict=True):
         assert np.array_equal(ours, theirs)
     assert (graph.element_count, graph.index_file_size()) == (count, path.stat().st_size)
     graph.save_index(str(again))
     assert again.read_bytes() == path.read_bytes()
+
+
+def found(graph: hnswlib.Index, vectors: np.ndarray, k: int) -> tuple[Any, ...]:
+    """Labels and distances; nothing where the graph is too thin for that many, which hnswlib refuses to answer."""
+    try:
+        return tuple(graph.knn_query(vectors, k, 1))
+    except RuntimeError:
+        return ()
 
 
 def test_a_large_build_is_opened_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

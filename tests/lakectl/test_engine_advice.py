@@ -59,7 +59,7 @@ def test_an_index_is_explained_by_what_is_built(lakehouse: Lakehouse, lakectl: L
         (("engine", "--rows", "none"), "no whole number"),
         (("engine", "--memory", "lots"), "argument --memory"),
         (("Dataset", "--rows", "7"), "go with `lakectl explain engine`"),
-        (("Dataset", "about"), "go with `lakectl explain engine`"),
+        (("Dataset", "about"), "goes with `lakectl explain engine` and `access`"),
     ],
 )
 def test_what_cannot_be_explained(lakectl: Lakectl, words: tuple[str, ...], message: str) -> None:

@@ -3,9 +3,9 @@
     python examples/demo.py [--keep] [--s3]        (`make demo`, `make demo KEEP=1`, `make demo S3=1`)
 
 Everything happens in .demo/ beside this repository's files: specs and data of the examples, a daemon on a free port, one SQL answer, one
-search answer, one commit and one data file that are followed, and rows that change in a PostgreSQL server, which the demo starts. With
---s3 the lake is on an S3 server that it starts as well, and mirrored to a folder, which answers when the server is killed. Ends with 0
-only if all of it was as expected. A former .demo/ is replaced. Next: `demo_lakehouse.py`.
+search answer, two readers who see different things, one commit and one data file that are followed, and rows that change in a PostgreSQL
+server, which the demo starts. With --s3 the lake is on an S3 server that it starts as well, and mirrored to a folder, which answers when
+the server is killed. Ends with 0 only if all of it was as expected. A former .demo/ is replaced. Next: `demo_lakehouse.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import psutil
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from examples import demo_buckets, demo_knowledge_base
+from examples import demo_buckets, demo_knowledge_base, demo_readers
 from examples.demo_lakehouse import (
     DEMO,
     EXAMPLES,
@@ -83,6 +83,7 @@ def main() -> int:
             daemon = Daemon()
             converge(daemon, first)
             look(daemon)
+            demo_readers.meet(QUESTION)
             change(daemon)
             if knowledge is not None:
                 demo_knowledge_base.follow(daemon, knowledge)

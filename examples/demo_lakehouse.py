@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +108,37 @@ class Daemon:
 
 def show(*words: str) -> None:
     """Runs `lakectl` as it would be typed. Raises Unexpected if it does not end with 0."""
-    typed = " ".join(word if re.fullmatch("[\\w/.-]+", word) else f'"{word}"' for word in words)
-    console.print(f"\n[bold]$ lakectl {escape(typed)}[/]", soft_wrap=True)
-    console.file.flush()
+    _type(words)
     code = subprocess.run([LAKECTL, "--repo", str(DEMO), *words], env=ENVIRONMENT, check=False).returncode
     if code != 0:
         raise Unexpected(f"lakectl {words[0]} ended with {code}")
+
+
+def shown(*words: str) -> str:
+    """As `show`; returns what was shown."""
+    done = _said(words)
+    if done.returncode != 0:
+        raise Unexpected(f"lakectl {' '.join(words)} ended with {done.returncode}")
+    return done.stdout
+
+
+def refused(*words: str) -> None:
+    """As `show`, of what is to be refused. Raises Unexpected if it is not."""
+    if _said(words).returncode == 0:
+        raise Unexpected(f"lakectl {' '.join(words)} was not refused")
+
+
+def _said(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    _type(words)
+    done = subprocess.run([LAKECTL, "--repo", str(DEMO), *words], env=ENVIRONMENT, check=False, capture_output=True, text=True)
+    console.file.write(done.stdout + done.stderr)
+    return done
+
+
+def _type(words: Sequence[str]) -> None:
+    typed = " ".join(word if re.fullmatch("[\\w/.,-]+", word) else f'"{word}"' for word in words)
+    console.print(f"\n[bold]$ lakectl {escape(typed)}[/]", soft_wrap=True)
+    console.file.flush()
 
 
 def run(script: str, *arguments: str) -> str:

@@ -22,9 +22,9 @@ LAKECTL = Path(sys.executable).parent / "lakectl"
 @pytest.mark.parametrize(
     ("options", "shows"),
     [
-        ((), ("15 of 15 objects ready",)),
+        ((), ("18 of 18 objects ready",)),
         pytest.param(
-            ("--s3",), ("16 of 16 objects ready", "X-Lakehouse-Rescue-Bucket: mirror", "the server is back"), marks=pytest.mark.soak
+            ("--s3",), ("19 of 19 objects ready", "X-Lakehouse-Rescue-Bucket: mirror", "the server is back"), marks=pytest.mark.soak
         ),
     ],
 )
@@ -46,6 +46,9 @@ def test_the_demo_works_and_leaves_nothing_running(tmp_path: Path, options: tupl
         "found by its meaning after",
         "in SQL, journal and search after",
         "without user and password",
+        "There is no table `candidates`.",
+        "staffing-recruiter  candidates  done",
+        "docs-assistant      candidates  refused",
         "in good order",
     ):
         assert shown in done.stdout

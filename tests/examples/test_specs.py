@@ -24,8 +24,8 @@ def resources(example: str) -> list[Resource]:
 @pytest.mark.parametrize(
     ("example", "kinds"),
     [
-        ("staffing", ["Bucket", *["Dataset"] * 7, "Index", "IndexGeneration", "Policy"]),
-        ("cloud-docs", ["Bucket", "Dataset", "Index"]),
+        ("staffing", ["Bucket", *["Dataset"] * 7, "Index", "IndexGeneration", "Policy", "Profile"]),
+        ("cloud-docs", ["Bucket", "Dataset", "Index", "Profile"]),
         ("knowledge-base", ["Bucket", *["Dataset"] * 2, "Index"]),
         ("two-readers", ["Bucket", *["Dataset"] * 2, *["Index"] * 2, *["Profile"] * 2]),
     ],

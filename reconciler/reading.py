@@ -81,45 +81,96 @@ async def reading(
     directory: who readers are; None where only the operator reads.
     models: of the Ollama server, where this process loads them in turns.
     """
-    limits = settings.limits
-    hot = HotCache(await asyncio.to_thread(boot_folder, state.place.cache / "hot"), limits.hot_cache_bytes, pinned or (lambda _: False))
+    hot = HotCache(
+        await asyncio.to_thread(boot_folder, state.place.cache / "hot"), settings.limits.hot_cache_bytes, pinned or (lambda _: False)
+    )
     served = models.models if models is not None else connected(settings)
     listed = models.list if models is not None else ModelList(served, bound=lambda: recorded_models(state.catalog))
-    system = SystemTables(state.streams, state.catalog, state.statuses, state.describe, state.place.cache / "system")
-    tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views", hot=hot, models=listed)
-    operators = int(limits.query_memory_bytes * _OF_OPERATORS)
-    size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=operators)
-    pool = WorkerPool(state.place.cache / "spill", size)
-    each = Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
-    current, hash_key = directory.current if directory is not None else _itself, HashKey(state.store, await asyncio.to_thread(secrets_here))
-    queries = QueryService(
-        tables, pool, each, untrusted=_untrusted(each, limits.untrusted), mend=mend, hot=hot, current=current, hash_key=hash_key
-    )
-    builds = HotBuilds(
-        hot,
-        queries,
-        WorkerPool(state.place.cache / "spill", PoolSize(most=1, warm=0, memory=operators)),
-        each,
-        lambda: [name.partition("/")[2] for name in state.catalog.objects("Dataset")],
-    )
-
-    def why_not(index: str) -> str | None:
-        name = f"Index/{index}"
-        return state.statuses.get(name).message if name in state.statuses else None
-
+    current = directory.current if directory is not None else _itself
+    pool = _workers(state, settings)
+    queries = await asyncio.to_thread(_queries, state, settings, pool, hot, listed, mend, current)
+    vectors = QueryCache(settings.limits.embedding_cache_bytes // _OF_QUERIES)
+    searches = _searches(state, settings, queries, vectors, recall, current)
     if state.lease is None:  # whoever has it listens for as long as the state is open
         state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
     audit, texts = Audit(state.streams), Texts(await asyncio.to_thread(_key_of_texts, state), settings.audit.texts)
     served.calls = AuditedCalls(audit)
     quotas = Quotas(directory.quota if directory is not None else lambda _: None, partial(_audited, state), state.clock)
-    vectors = QueryCache(limits.embedding_cache_bytes // _OF_QUERIES)
+    warming = Warming(searches, queries, hot, asyncio.get_running_loop())
+    try:
+        async with _following(state, settings, hot, queries, searches, fills=pinned is not None):
+            rationed = RationedQueries(queries, quotas), RationedSearches(searches, quotas)
+            audited = AuditedQueries(rationed[0], audit), AuditedSearches(rationed[1], audit, texts)
+            yield Readers(*audited, audit, hot, vectors, searches.tally, warming, listed)
+    finally:
+        warming.close()
+        searches.close()
+        if recall is not None:
+            await asyncio.to_thread(recall.close)
+        await asyncio.shield(pool.close())
+        await asyncio.to_thread(audit.close)
+        await asyncio.to_thread(_keep_events, state)
+
+
+def _workers(state: State, settings: Settings, only: int | None = None) -> WorkerPool:
+    """only: so many workers, started when one is needed."""
+    limits = settings.limits
+    memory = int(limits.query_memory_bytes * _OF_OPERATORS)
+    size = PoolSize(most=limits.query_workers, queue=limits.waiting_queries, memory=memory)
+    return WorkerPool(state.place.cache / "spill", size if only is None else PoolSize(most=only, warm=0, memory=memory))
+
+
+def _each(settings: Settings) -> Limits:
+    """What one query may cost."""
+    limits = settings.limits
+    return Limits(limits.query_seconds, limits.query_memory_bytes, limits.query_rows, limits.query_bytes)
+
+
+def _queries(
+    state: State,
+    settings: Settings,
+    pool: WorkerPool,
+    hot: HotCache,
+    listed: ModelList,
+    mend: Mend | None,
+    current: Callable[[Reader], Reader],
+) -> QueryService:
+    """Blocking."""
+    system = SystemTables(state.streams, state.catalog, state.statuses, state.describe, state.place.cache / "system")
+    tables = CatalogTables(state.catalog, state.objects, system, state.place.cache / "views", hot=hot, models=listed)
+    each, hash_key = _each(settings), HashKey(state.store, secrets_here())
+    untrusted = _untrusted(each, settings.limits.untrusted)
+    return QueryService(tables, pool, each, untrusted=untrusted, mend=mend, hot=hot, current=current, hash_key=hash_key)
+
+
+def _searches(
+    state: State,
+    settings: Settings,
+    queries: QueryService,
+    vectors: QueryCache,
+    recall: LiveRecall | None,
+    current: Callable[[Reader], Reader],
+) -> SearchService:
+    def why_not(index: str) -> str | None:
+        name = f"Index/{index}"
+        return state.statuses.get(name).message if name in state.statuses else None
+
     open_model, room = vectors.remembering(open_asker), Room(settings.work.index_memory_bytes)
-    searches = SearchService(
+    return SearchService(
         state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall, room=room, current=current
     )
-    loop = asyncio.get_running_loop()
 
-    warming = Warming(searches, queries, hot, loop)
+
+@asynccontextmanager
+async def _following(
+    state: State, settings: Settings, hot: HotCache, queries: QueryService, searches: SearchService, *, fills: bool
+) -> AsyncIterator[None]:
+    """Searches hear of what changes in the catalog, for as long as the block runs. fills: so does the hot cache, which is filled here."""
+    datasets = partial(state.catalog.objects, "Dataset")
+    builds = HotBuilds(
+        hot, queries, _workers(state, settings, only=1), _each(settings), lambda: [name.partition("/")[2] for name in datasets()]
+    )
+    loop = asyncio.get_running_loop()
     following: set[asyncio.Task[None]] = set()
 
     def follow(objects: Iterable[str]) -> None:
@@ -128,7 +179,7 @@ async def reading(
 
     def changed(objects: frozenset[str]) -> None:
         loop.call_soon_threadsafe(searches.follow, objects)
-        if pinned is not None:
+        if fills:
             loop.call_soon_threadsafe(follow, objects)
 
     def opening(tables: Sequence[LakeTable]) -> Future[None]:
@@ -136,22 +187,13 @@ async def reading(
 
     ahead = HotAhead(hot, state.objects, opening)
     leave = state.catalog.subscribe(changed)
-    stay_behind = state.catalog.precede(lambda states: ahead.prepare(tables_of(states))) if pinned is not None else _nothing
+    stay_behind = state.catalog.precede(lambda states: ahead.prepare(tables_of(states))) if fills else _nothing
     try:
-        async with builds.running() if pinned is not None else nullcontext():
-            rationed = RationedQueries(queries, quotas), RationedSearches(searches, quotas)
-            audited = AuditedQueries(rationed[0], audit), AuditedSearches(rationed[1], audit, texts)
-            yield Readers(*audited, audit, hot, vectors, searches.tally, warming, listed)
+        async with builds.running() if fills else nullcontext():
+            yield
     finally:
         leave()
         stay_behind()
-        warming.close()
-        searches.close()
-        if recall is not None:
-            await asyncio.to_thread(recall.close)
-        await asyncio.shield(pool.close())
-        await asyncio.to_thread(audit.close)
-        await asyncio.to_thread(_keep_events, state)
 
 
 def _audited(state: State, since: datetime) -> Iterable[Mapping[str, Any]]:

@@ -20,6 +20,10 @@ Moment: TypeAlias = int | str | None
 """A version's number, an instant in ISO 8601 as `iso` writes it, or the present."""
 
 
+_LONGEST = 18
+"""Digits of a version: Python refuses to read numbers of thousands of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class At:
     """every: for whatever table `tables` does not name; tables: by Dataset; schema and schemas: the same of schemas' ids, None for the one
@@ -79,7 +83,7 @@ def _moment(value: object) -> Moment:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     if isinstance(value, str):
-        if value.isascii() and value.isdecimal() and int(value):
+        if value.isascii() and value.isdecimal() and len(value) <= _LONGEST and int(value):
             return int(value)
         try:
             return iso(from_iso(value))

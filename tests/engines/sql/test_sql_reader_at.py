@@ -28,6 +28,12 @@ def test_what_is_pinned_is_read_by_default(pinned: Any) -> None:
         assert "Leave `at` out" in refused.value.explain()
 
 
+@pytest.mark.parametrize("asked", ["9" * 5000, "0" * 5000 + "1", {"people": "9" * 5000}])
+def test_a_version_of_thousands_of_digits_is_none(asked: Any) -> None:
+    with pytest.raises(QueryInvalid, match="must be a version or an instant"):
+        at_from(asked)
+
+
 async def test_queries_and_filters_read_what_is_pinned(lake: Any, pool: WorkerPool) -> None:
     lake.create("people", {"id": "string"}, ["id"])
     lake.add("people", [{"id": "A"}])

@@ -1,7 +1,8 @@
 """GET /status: one row an object, as the loop last wrote it, and who writes.
 
 A reader who is no operator is told of the Datasets and Indexes that it sees, and of its own Profile; messages count rows and name files, so
-it has them of what it sees whole. Statuses are read from memory; nothing is observed here. Next: `state/status.py`.
+it has them of what it sees whole, and of that only where it is ready: what something waits for may be what the reader may not know of.
+Statuses are read from memory; nothing is observed here. Next: `state/status.py`.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class StatusRoute:
                 return None
         if not seen:
             return None
-        return status if whole else replace(status, message="")
+        return status if whole and status.ready == "True" else replace(status, message="")
 
 
 def endpoints(source: StatusSource, catalog: ObjectCatalog, daemon: Daemon, threads: Threads) -> tuple[Endpoint, ...]:

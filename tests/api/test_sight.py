@@ -204,6 +204,15 @@ async def test_statuses_are_those_of_what_a_reader_sees(ask: Any) -> None:
     assert (await ask(replace(BOUND, bucket="far"), "/status?kind=Dataset"))[2]["objects"] == []
 
 
+async def test_what_something_waits_for_is_for_operators(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Status(name, "False", "Waiting", "It waits for Dataset/secret.", "abc") for name in ("Dataset/job-orders", "Profile/desk")]
+    monkeypatch.setattr("tests.api.conftest.Statuses.all", lambda self, kind=None, name=None: rows)
+    told = (await ask(BOUND, "/status"))[2]["objects"]
+    assert [(row["ready"], row["reason"], row["message"]) for row in told] == [("False", "Waiting", "")] * 2
+    told = (await ask(Reader(operator=True), "/status"))[2]["objects"]
+    assert {row["message"] for row in told} == {"It waits for Dataset/secret."}
+
+
 async def test_an_answer_of_an_operator_is_given_to_no_other(ask: Any) -> None:
     assert (await ask(Reader(operator=True), "/catalog/datasets/job-orders"))[2]["files"]
     assert not (await ask(BOUND, "/catalog/datasets/job-orders"))[2]["files"]

@@ -71,7 +71,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
     keep_freed_memory()
     failpoints.arm(armed_failpoints())
     tokens = TokenFile(SecretsFile(await asyncio.to_thread(secrets_path, os.environ)))
-    await asyncio.to_thread(_check_listener, settings.listen, tokens)
+    asks = await asyncio.to_thread(_check_listener, settings.listen, tokens)
     async with AsyncExitStack() as stack:
         bound = stack.enter_context(listener(*split_address(settings.listen)))
         url = f"http://{address(bound)}"
@@ -83,7 +83,7 @@ async def run_daemon(place: Place, settings: Settings, on_up: Callable[[str], No
         assembly.models.start()
         stack.push_async_callback(asyncio.to_thread, assembly.models.close)
         stack.push_async_callback(asyncio.to_thread, assembly.files.save)
-        directory = _directory(assembly, tokens)
+        directory = _directory(assembly, tokens, asks)
         mend, pinned = partial(_mend, assembly), partial(_pinned, assembly)
         readers = await stack.enter_async_context(reading(state, settings, mend, pinned, assembly.recall, directory, assembly.models))
         assembly.policy.run_cases = partial(_cases, asyncio.get_running_loop(), readers, assembly)
@@ -122,16 +122,21 @@ def _pinned(assembly: Assembly, dataset: str) -> bool:
     return cache is not None and cache.pin
 
 
-def _check_listener(listen: str, tokens: TokenFile) -> None:
-    """Raises SettingsInvalid where others than this machine could ask and would be asked for no token, SecretsFileRefused."""
-    if len(tokens.current()) == 0 and not is_loopback(split_address(listen)[0]):
+def _check_listener(listen: str, tokens: TokenFile) -> bool:
+    """Whether tokens are asked for, from here on, whatever becomes of the file meanwhile.
+
+    Raises SettingsInvalid where others than this machine could ask and would be asked for no token, SecretsFileRefused.
+    """
+    asks = len(tokens.current()) > 0
+    if not asks and not is_loopback(split_address(listen)[0]):
         raise SettingsInvalid(
             f"`listen: {listen}` lets other machines in, and nobody is asked for a token.",
             remedy=f"Write tokens into {tokens.path}, or listen on 127.0.0.1; docs/access.md says how.",
         )
+    return asks
 
 
-def _directory(assembly: Assembly, tokens: TokenFile) -> Directory:
+def _directory(assembly: Assembly, tokens: TokenFile, asks: bool) -> Directory:
     def profile(name: str) -> ProfileSpec | None:
         resource = assembly.world.resource(Key("Profile", name))
         return None if resource is None else resource.spec_as(ProfileSpec)
@@ -142,7 +147,8 @@ def _directory(assembly: Assembly, tokens: TokenFile) -> Directory:
         else:
             assembly.statuses.mention(DAEMON, "Warning", reasons.TOKENS_REFUSED, f"Nobody is let in. {fault}")
 
-    return Directory(tokens, profile, rules=assembly.policy.book.now, in_force=lambda: assembly.world.revision is not None, told=told)
+    rules, in_force = assembly.policy.book.now, lambda: assembly.world.revision is not None
+    return Directory(tokens, profile, rules=rules, in_force=in_force, told=told, asks=asks)
 
 
 def _api(state: State, assembly: Assembly, readers: Readers, directory: Directory, facts: DaemonFacts, settings: Settings) -> ApiParts:

@@ -58,16 +58,18 @@ class Directory:
         rules: Callable[[], Rules] = lambda: NO_RULES,
         in_force: Callable[[], bool] = lambda: True,
         told: Callable[[str | None], None] = lambda _: None,
+        asks: bool = False,
     ) -> None:
         """rules: the policies in force; in_force: whether specs have been read, before which nobody is restricted rightly; told: what
-        is wrong with the file of tokens, for the operator's eyes, whenever that changes; None where nothing is any more."""
+        is wrong with the file of tokens, for the operator's eyes, whenever that changes; None where nothing is any more. asks: whether
+        tokens are asked for though none was seen here yet."""
         self._tokens = tokens
         self._profiles = profiles
         self._rules = rules
         self._in_force = in_force
         self._told = told
         self._known: dict[str, _Known] = {}
-        self._seen_tokens = False
+        self._seen_tokens = asks
         self._fault: str | None = None
 
     @property

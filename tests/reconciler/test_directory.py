@@ -93,6 +93,17 @@ class TestWithoutTokens:
         assert directory.reader_of(None, None) == ANONYMOUS
         assert directory.reader_of(None, None, "archive").bucket == "archive"
 
+    def test_a_lake_that_began_with_tokens_never_opens(self, lake: Lake) -> None:
+        """Where the file was emptied, or is being written, before the first who asks."""
+        lake.write("")
+        directory = Directory(TokenFile(SecretsFile(lake.path)), lake.profiles.get, asks=True)
+        assert not directory.open
+        for authorization, name in ((None, None), (None, "recruiting"), (bearer(OPS), None)):
+            with pytest.raises(TokenRefused):
+                directory.reader_of(authorization, name)
+        lake.write(TOKENS)
+        assert directory.reader_of(bearer(OPS), None).operator
+
     def test_the_header_makes_it_a_profile(self, lake: Lake) -> None:
         reader = lake.open().reader_of(None, "recruiting")
         binding = Binding(frozenset({"candidates", "placements"}), frozenset({"resumes"}))

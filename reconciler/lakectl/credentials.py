@@ -6,7 +6,7 @@ for this user, it is otherwise the operator's own, from the file in which that d
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +18,9 @@ from reconciler.lakectl.session import Session
 from specs.roles import OPERATOR
 from state.errors import SecretsFileRefused
 from state.tokens import PROFILE_HEADER
+
+_LISTEN = "0A"
+"""TCP_LISTEN, as the kernel's table of sockets has it."""
 
 
 def client_at(session: Session, url: str) -> DaemonClient:
@@ -62,13 +65,24 @@ def _headers(session: Session, token: str | None) -> Mapping[str, str]:
 
 
 def _is_ours(address: DaemonAddress) -> bool:
-    """Whether nobody but a process of this user on this machine can be meant: a repository may bring the word of a daemon with it."""
-    host = urlsplit(address.url).hostname or ""
+    """Whether nobody but a process of this user on this machine can be meant: a repository may bring the word of a daemon with it, of an
+    address where somebody else listens."""
     try:
-        here = ip_address(host).is_loopback or ip_address(host).is_unspecified
-        return here and Path("/proc", str(address.pid)).stat().st_uid == os.geteuid()
+        parts = urlsplit(address.url)
+        host, port = ip_address(parts.hostname or ""), parts.port
+        ours = Path("/proc", str(address.pid)).stat().st_uid == os.geteuid()
+        return ours and (host.is_loopback or host.is_unspecified) and set(_listeners(port)) == {os.geteuid()}
     except (OSError, ValueError):
         return False
+
+
+def _listeners(port: int | None) -> Iterator[int]:
+    """Whose sockets listen on a port of this machine, as users' numbers."""
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text("ascii").splitlines()[1:] if table.exists() else ():
+            _, local, _, state, _, _, _, user, *_ = line.split()
+            if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
+                yield int(user)
 
 
 def _operators_own() -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ def session(**fields: Any) -> Session:
     return Session(Terminal(StringIO(), StringIO()), **fields)
 
 
-def address(url: str = URL, pid: int | None = None) -> DaemonAddress:
+def daemon_at(url: str, pid: int | None = None) -> DaemonAddress:
     return DaemonAddress(url, os.getpid() if pid is None else pid, "state", "2026-03-01T10:00:00.000Z", "/none")
 
 
@@ -77,13 +79,32 @@ def test_a_file_that_is_none(tmp_path: Path, content: str, mode: int, message: s
         client_at(session(token="two\r\nlines"), URL)
 
 
-def test_the_operators_own_token_goes_to_a_process_of_this_user_on_this_machine_only(secrets: Path) -> None:
+@pytest.fixture
+def here() -> Iterator[str]:
+    """Where this process listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_the_operators_own_token_goes_to_where_this_user_listens_only(secrets: Path, here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever address and process a repository names."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    assert client_here(session(), daemon_at(here), 1.0)._headers == {"Authorization": f"Bearer {OPS}"}
+    assert client_here(session(), daemon_at(nobody), 1.0)._headers == {}
+    monkeypatch.setattr("reconciler.lakectl.credentials._listeners", lambda port: iter((os.geteuid(), os.geteuid() + 1)))
+    assert client_here(session(), daemon_at(here), 1.0)._headers == {}
+
+
+def test_the_operators_own_token_goes_to_a_process_of_this_user_on_this_machine_only(secrets: Path, here: str) -> None:
     own = {"Authorization": f"Bearer {OPS}"}
+    address = partial(daemon_at, here)
+    port = here.rpartition(":")[2]
     assert client_here(session(), address(), 1.0)._headers == own
-    assert client_here(session(), address("http://0.0.0.0:1"), 1.0)._headers == own
+    assert client_here(session(), daemon_at(f"http://0.0.0.0:{port}"), 1.0)._headers == own
     assert client_here(session(token=ADA), address(), 1.0)._headers == {"Authorization": f"Bearer {ADA}"}
     assert client_here(session(profile="p"), address(), 1.0)._headers == own | {PROFILE_HEADER: "p"}
-    for other in (address("http://10.0.0.1:1"), address("http://evil.example:1"), address(pid=4_194_305)):
+    for other in (daemon_at(f"http://10.0.0.1:{port}"), daemon_at(f"http://evil.example:{port}"), address(pid=4_194_305)):
         assert client_here(session(), other, 1.0)._headers == {}
     assert client_at(session(), URL)._headers == {}
     secrets.chmod(0o644)

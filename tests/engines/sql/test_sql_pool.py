@@ -76,6 +76,13 @@ async def test_a_share_leaves_one_worker_to_others(pool: WorkerPool) -> None:
     await turns.leave()
 
 
+async def test_a_worker_that_dies_leaves_no_picture_of_its_memory(pool: WorkerPool) -> None:
+    async with pool.worker(10) as worker:
+        said = await asyncio.to_thread(Path(f"/proc/{worker.pid}/limits").read_text)
+    (core,) = [line for line in said.splitlines() if line.startswith("Max core file size")]
+    assert core.split()[4:6] == ["0", "0"]
+
+
 async def test_the_operator_may_have_all(pool: WorkerPool) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(3):

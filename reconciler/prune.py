@@ -97,7 +97,7 @@ def _why_held(
         return "a policy governs it"
     governs = state.managed.about.get("dataset") if kind == "Policy" and state.managed is not None else None
     if f"Dataset/{governs}" in guarded:
-        return f"it governs {governs}, and stays in force until then"
+        return f"it governs {governs}; its rules hold until then, and while no other Policy does, nobody but operators reads {governs}"
     if kind not in _CHEAP and MARK not in state.object and going[kind] > 1 and going[kind] / totals[kind] > max_prune:
         return f"{going[kind]} of {totals[kind]} {kind} objects would go, more than maxPrune {max_prune:.0%}"
     return None

@@ -142,8 +142,8 @@ def _check(profile: str, quota: Quota, had: _Had, now: datetime) -> None:
 
 def _exceeded(profile: str, what: str, wait: timedelta) -> QuotaExceeded:
     seconds = max(ceil(wait.total_seconds()), _SOON)
-    remedy = f"Ask again in {seconds} seconds, or have `quota` of the profile raised."
-    return QuotaExceeded(f"The profile {profile} may have {what}, and has had them.", retry_after=seconds, remedy=remedy)
+    remedy = f"Ask again in {seconds} {'second' if seconds == 1 else 'seconds'}, or have `quota` of the profile raised."
+    return QuotaExceeded(f"The quota of profile {profile} is {what}, and no more is left of it.", retry_after=seconds, remedy=remedy)
 
 
 def _day(now: datetime) -> datetime:

@@ -33,6 +33,7 @@ _DOTTED = 'A column whose name has a dot is written in double quotes, as in "use
 _KNOWN: tuple[tuple[str, str, str | None], ...] = (
     ("only supports a single SQL statement", "More than one statement.", "Send one at a time."),
     ("No SQL statements", "There is no statement.", None),
+    ("RecursionLimitExceeded", "The statement is nested too deep.", "Take brackets away, or name parts of it in a WITH clause."),
     ("information_schema is enabled", "SHOW is not available here.", f"Use {LISTING}, or DESCRIBE followed by a table's name."),
     ("Dot access not supported", _NO_FIELDS, _DOTTED),
     ("Cannot access field at argument", _NO_FIELDS, _DOTTED),

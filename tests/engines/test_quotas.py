@@ -70,7 +70,7 @@ async def test_queries_of_the_last_minute(anyio_backend: str) -> None:
     await one(quotas)
     lake.now += timedelta(seconds=20)
     await one(quotas)
-    with pytest.raises(QuotaExceeded, match="The profile ada may have 2 queries a minute") as caught:
+    with pytest.raises(QuotaExceeded, match="The quota of profile ada is 2 queries a minute") as caught:
         await one(quotas)
     assert caught.value.retry_after == 40
     await one(quotas, BOB)
@@ -89,7 +89,7 @@ async def test_at_the_same_time(anyio_backend: str) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(quotas.granted(ADA))
-        with pytest.raises(QuotaExceeded, match="2 queries at the same time") as caught:
+        with pytest.raises(QuotaExceeded, match="is 2 queries at the same time") as caught:
             await one(quotas)
         assert caught.value.retry_after == 1
         await one(quotas, BOB)

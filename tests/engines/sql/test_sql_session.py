@@ -56,6 +56,7 @@ REFUSED: list[tuple[str, str, str]] = [
     ("", "invalid", "There is no statement."),
     ("SELEC 1", "invalid", "Expected: an SQL statement, found: SELEC at Line: 1, Column: 1."),
     ("SELECT 1; SELECT 2", "invalid", "More than one statement."),
+    (f"SELECT {'(' * 1000}1{')' * 1000}", "invalid", "The statement is nested too deep."),
     ("SELECT nope FROM people", "invalid", "There is no column `nope`."),
     ("SELECT id FROM people GROUP BY city", "invalid", "must appear in the GROUP BY"),
     ("SELECT foo(id) FROM people", "invalid", "Invalid function 'foo'"),

@@ -27,6 +27,7 @@ from controllers.eval_set.controller import EvalSetController
 from controllers.eval_set.trial_runs import TrialRuns
 from controllers.index.builds import Builds
 from controllers.index.controller import IndexController
+from controllers.index.model_turns import ModelTurns
 from controllers.index.promotions import Promotions
 from controllers.index.recall import gate_of, lowered, outlived
 from controllers.index_generation.controller import IndexGenerationController
@@ -35,6 +36,7 @@ from controllers.profile.controller import ProfileController
 from controllers.trial_budget.controller import TrialBudgetController
 from controllers.trial_budget.in_force import in_force
 from controllers.unsupported import Unsupported
+from engines.audit import Audit
 from engines.jobs.executor import Executor, JobLimits
 from engines.live_recall import Live, LiveRecall
 from engines.ollama.activation import ModelRuntime
@@ -51,7 +53,7 @@ from reconciler.driver import Driver, Parts
 from reconciler.follow import Follower
 from reconciler.job_desk import JobDesk
 from reconciler.loop import Reconciler
-from reconciler.models import ModelService
+from reconciler.models import AuditedJobs, ModelService
 from reconciler.notifying import Command, Notifier
 from reconciler.opening import State
 from reconciler.operator import Chores, Operator
@@ -148,7 +150,8 @@ def make_kinds(
     """Every kind's controller, and what carries out requests. live: what is told of the recall of an index's searches.
     turns: of models."""
     discards = Discards(state.store, state.buckets, state.catalog)
-    builds = Builds(state.catalog, state.buckets, discards, state.objects, executor, state.place.cache, embeddings, turns)
+    models = ModelTurns(turns, AuditedJobs(Audit(state.streams)))
+    builds = Builds(state.catalog, state.buckets, discards, state.objects, executor, state.place.cache, embeddings, models)
     mirroring = Mirroring(state.buckets, state.catalog.objects, executor, state.clock)
     keeps = partial(_keeps, state, world)
     bucket = BucketController(state.catalog, state.buckets, state.place.data_root, state.bucket, mirroring, world.resource, keeps)
@@ -183,7 +186,7 @@ def make_kinds(
     generation = IndexGenerationController(state.catalog, builds, world.resource)
     views = state.place.cache / "views"
     eval_set = EvalSetController(
-        state.catalog, state.buckets, discards, executor, state.objects, files, index, trials, views, world.resource
+        state.catalog, state.buckets, discards, executor, state.objects, files, index, trials, views, world.resource, models
     )
     runs = TrialRuns(state.catalog, state.buckets, state.objects, executor, builds, trials)
     budget = TrialBudgetController(

@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from engines.audit import Audit
 from engines.embedding.registry import builtin_tokens, connect, disconnect
+from engines.jobs.job import Job
 from engines.model_list import ModelList
 from engines.ollama.activation import ModelRuntime
-from engines.ollama.calls import Purpose, Spent
+from engines.ollama.calls import Purpose, Spent, Tally
 from engines.ollama.choice import Budget
 from engines.ollama.drafting import ModelDrafter
 from engines.ollama.models import OllamaModels
@@ -22,6 +24,7 @@ from reconciler.opening import State
 from reconciler.settings import Settings
 from reconciler.status_writer import StatusWriter
 from reconciler.world import World
+from specs.errors import LakehouseError
 from specs.kinds.index import IndexSpec, model_name
 from specs.kinds.index import models as models_of
 from specs.kinds.profile import ProfileSpec
@@ -135,3 +138,22 @@ class AuditedCalls:
                 yield spent
             finally:
                 access.tokens_in, access.tokens_out = spent.read, spent.written
+
+
+class AuditedJobs:
+    """A row for each job that called a model; see `controllers.index.model_turns.JobCalls`. Its reader is the daemon, which embeds for
+    whoever may search."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    def ended(self, job: Job, model: str, tally: Tally | None, error: LakehouseError | None) -> None:
+        """Raises AuditUnavailable."""
+        row: dict[str, Any] = {"reader": "daemon", "action": "model", "model": model, "outcome": "done" if error is None else "failed"}
+        detail: dict[str, Any] = {"purpose": "embed", "job": job.kind, "object": job.object}
+        if tally is not None:
+            row |= {"tokens_in": tally.read, "tokens_out": 0, "duration_ms": round(tally.seconds * 1000, 3)}
+            detail |= {"texts": tally.texts, "calls": tally.calls}
+        if error is not None:
+            row["reason"] = error.slug
+        self._audit.durable_blocking({**row, "detail": detail})

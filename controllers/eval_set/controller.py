@@ -4,6 +4,7 @@ What it makes is the index's: the answers lie in its folder and are recorded wit
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from controllers.dataset.files import SourceFiles
@@ -12,6 +13,7 @@ from controllers.eval_set.measuring import Wanted, measure_job, trials_from
 from controllers.eval_set.plan import EvalSetStep, ForgetTruth, MakeTruth, Measure, Observed, Unmeasured
 from controllers.index import steps as index_steps
 from controllers.index.controller import IndexController
+from controllers.index.model_turns import ModelTurns
 from controllers.jobs import job_weight, run_job
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.step import Started
@@ -53,6 +55,7 @@ class EvalSetController:
         index: what builds there are, and over what.
         files: lists and hashes the files of queries. views: a folder for views of tables.
         wanted: the spec in force of an object, None if nobody wants it.
+        models: whose turn it is to have one in memory, by which queries are embedded.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class EvalSetController:
         trials: TrialBook,
         views: Path,
         wanted: Callable[[Key], Resource | None],
+        models: ModelTurns,
     ) -> None:
         self._catalog = catalog
         self._buckets = buckets
@@ -78,6 +82,7 @@ class EvalSetController:
         self._trials = trials
         self._views = views
         self._wanted = wanted
+        self._models = models
         self._refused: dict[str, tuple[str, FileRefused]] = {}
         """Queries that were found to be none, by object, with the name of the answers that they were for: not tried again before that is
         another one. Forgotten by a restart, after which they are tried once more."""
@@ -117,6 +122,7 @@ class EvalSetController:
 
     def conclude(self, resource: Resource, observed: Observed) -> Outcome:
         """See `plan.conclude`."""
+        self._models.let_go(str(resource.key))
         return planning.conclude(resource, observed)
 
     def act(self, resource: Resource, step: EvalSetStep, revision: str) -> Started | None:
@@ -136,6 +142,7 @@ class EvalSetController:
 
     def remove(self, record: ObjectState, revision: str) -> None:
         """Ends its jobs, lets go of its answers."""
+        self._models.let_go(record.object)
         self._executor.keep_only(record.object, frozenset())
         self._refused.pop(record.object, None)
         self._forget(record.name, tuple(name for name, _ in self._measured_by(record.name)), "no spec asks for it", revision)
@@ -192,8 +199,9 @@ class EvalSetController:
             weight,
             str(resource.key),
         )
+        run = partial(run_job, self._executor, job, reasons.EVALUATING, "computing exact answers")
         try:
-            result = run_job(self._executor, job, reasons.EVALUATING, "computing exact answers")
+            result = self._models.run(job, task.corpus.model, run, begun=self._executor.has(job.id))
         except FileRefused as error:
             self._refused[str(resource.key)] = (step.truth, error)
             return None

@@ -7,17 +7,18 @@ import logging
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from controllers.index.following import Lag, current_tail, lag, most_told, near
-from controllers.index.model_turns import ModelTurns, Turns
+from controllers.index.model_turns import ModelTurns
 from controllers.index.sharing import Sharing
 from controllers.index.steps import Base, Candidate
 from controllers.jobs import Bounds, job_weight, run_job
 from controllers.step import Started
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import fingerprint, for_job
-from engines.errors import CorpusUnsound, EngineError, ModelUnavailable, QueryInvalid
+from engines.errors import AuditUnavailable, CorpusUnsound, EngineError, ModelUnavailable, QueryInvalid
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
 from engines.lexical.job import LexicalTask, lexical_digest
@@ -91,9 +92,10 @@ class Builds:
         executor: Executor,
         cache: Path,
         embeddings: EmbeddingCache,
-        turns: Turns | None = None,
+        models: ModelTurns,
     ) -> None:
-        """cache: a local folder for views of tables and for checkpoints of jobs. embeddings: what all indexes share. turns: of models."""
+        """cache: a local folder for views of tables and for checkpoints of jobs. embeddings: what all indexes share.
+        models: whose turn it is to have one in memory."""
         self._catalog = catalog
         self._buckets = buckets
         self._discards = discards
@@ -102,7 +104,7 @@ class Builds:
         self._cache = cache
         self._embeddings = embeddings
         self.sharing = Sharing(catalog, self.whole)
-        self._models = ModelTurns(turns)
+        self._models = models
         self._embedding: dict[str, Job] = {}
         self._far: set[tuple[str, int]] = set()
         """Corpora since which more rows have changed than these. What is far comes near again only where the table goes back to it."""
@@ -177,18 +179,15 @@ class Builds:
         job = self._embedding.get(name)
         if job is None or not self._executor.has(job.id) or not self._is_of(job, spec):
             job = self._embedding[name] = self._embed_job(index, spec)
-        if waits := self._models.wait(name, _model(spec), begun=self._executor.has(job.id)):
-            return waits
+        run = partial(run_job, self._executor, job, reasons.EMBEDDING, "embedding", beside=("tail",), unit="texts")
         try:
-            result = run_job(self._executor, job, reasons.EMBEDDING, "embedding", beside=("tail",), unit="texts")
+            result = self._models.run(job, _model(spec), run, begun=self._executor.has(job.id))
         except LakehouseError:
             del self._embedding[name]
-            self._models.let_go(name)
             raise
         if isinstance(result, Started):
             return result
         del self._embedding[name]
-        self._models.let_go(name)
         hit(_BEFORE_CORPUS)
         corpus, record = Corpus.from_dict(result), self._catalog.index(index.key.name)
         if record is not None and corpus.digest in record.corpora:  # made again: the same texts, so their keyword index stays
@@ -266,14 +265,13 @@ class Builds:
             cache=self._embeddings,
         )
         weight = job_weight(comparison_weight(*sides), task.target)
-        name, job_id = str(index.key), _job_id("tail", task.digest, index.key.name)
-        job = Job(job_id, "tail", "engines.vectors.jobs:follow", for_job(task.to_dict()), weight, name)
-        if waits := self._models.wait(name, base.model, begun=self._executor.has(job_id)):
-            return waits
+        job_id = _job_id("tail", task.digest, index.key.name)
+        job = Job(job_id, "tail", "engines.vectors.jobs:follow", for_job(task.to_dict()), weight, str(index.key))
+        doing, beside = "embedding what changed", ("embed", "build")
+        run = partial(run_job, self._executor, job, reasons.EMBEDDING, doing, beside=beside, unit="texts")
         try:
-            result = run_job(self._executor, job, reasons.EMBEDDING, "embedding what changed", beside=("embed", "build"), unit="texts")
-        except ModelUnavailable:
-            self._models.let_go(name)
+            result = self._models.run(job, base.model, run, begun=self._executor.has(job_id))
+        except (ModelUnavailable, AuditUnavailable):
             raise
         except EngineError as error:  # whatever cannot be compared or embedded as it was, can be embedded anew
             _log.warning("%s does not follow its rows beside its build: %s", index.key, error.explain())
@@ -281,7 +279,6 @@ class Builds:
         if isinstance(result, Started):
             return result
         self._executor.forget(job.id)
-        self._models.let_go(name)
         if not result:
             self._far.add((base.digest, behind.most))
             return None

@@ -1,15 +1,20 @@
-"""An index whose model a server runs waits until that model is in memory, and lets it go once its job has ended.
+"""A job that embeds by a model of a server waits until that model is in memory, and lets it go once it has ended.
 
-Few models are in memory at once, and never two that embed; who is first is not decided here (`engines/ollama/choice.py`).
+Few models are in memory at once, and never two that embed; who is first is not decided here (`engines/ollama/choice.py`). What a job called
+is told when it has ended, before anybody uses what it made.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from controllers.step import Started
 from engines.embedding.registry import Model, by_server, model_name
+from engines.jobs.job import Job
+from engines.ollama.calls import Tally, taken
 from engines.ollama.choice import ModelState
+from specs.errors import LakehouseError
 from state import reasons
 
 _SECONDS = 15.0
@@ -26,13 +31,43 @@ class Turns(Protocol):
         """No longer."""
 
 
+class JobCalls(Protocol):
+    """Keeps a record of what jobs called. Blocking."""
+
+    def ended(self, job: Job, model: str, tally: Tally | None, error: LakehouseError | None) -> None:
+        """One that has ended, and why it failed, if it did: then nobody knows how many calls it made. What it raises is raised in place of
+        the job's result."""
+
+
 class ModelTurns:
     """turns: None where nobody sees to it: then a job asks, and the server loads what it is asked for."""
 
-    def __init__(self, turns: Turns | None) -> None:
+    def __init__(self, turns: Turns | None, calls: JobCalls) -> None:
         self._turns = turns
+        self._calls = calls
 
-    def wait(self, owner: str, model: Model, *, begun: bool) -> Started | None:
+    def run(self, job: Job, model: Model, run: Callable[[], Started | Mapping[str, Any]], *, begun: bool) -> Started | Mapping[str, Any]:
+        """The result of a job that embeds by this model, as `run` gives it; or that it runs, or waits for its turn. Raises what `run`
+        does."""
+        owner = job.object
+        if waits := self._wait(owner, model, begun=begun):
+            return waits
+        try:
+            found = run()
+        except LakehouseError as error:
+            self.let_go(owner)
+            if by_server(model):
+                self._calls.ended(job, model_name(model), None, error)
+            raise
+        if isinstance(found, Started):
+            return found
+        self.let_go(owner)
+        result, tally = taken(found)
+        if tally is not None:
+            self._calls.ended(job, model_name(model), tally, None)
+        return result
+
+    def _wait(self, owner: str, model: Model, *, begun: bool) -> Started | None:
         """What a job for this object waits for; None where it may begin. begun: it has, and is not held up."""
         if self._turns is None or not by_server(model):
             self.let_go(owner)

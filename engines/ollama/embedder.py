@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engines.embedding.chunking import Chunking, spans
 from engines.errors import ModelAnswerInvalid, ModelMismatch
-from engines.ollama.calls import Calls, reader
+from engines.ollama.calls import Calls, counted, reader
 from engines.ollama.chat import Use
 from engines.ollama.client import OllamaClient
 from engines.ollama.errors import TextTooLong
@@ -75,7 +75,8 @@ class OllamaEmbedder:
         rows = [row for row, text in enumerate(texts) if text.strip()]
         if not rows:
             return found
-        with self._use(self.name), self._calls("embed", self.name, reader()) as spent:
+        with self._use(self.name), counted(self._calls)("embed", self.name, reader()) as spent:
+            spent.texts = len(rows)
             prefixed = [self._prefix + texts[row] for row in rows]
             lengths = [len(self.offsets(text)) for text in prefixed]
             sure = [at for at, length in enumerate(lengths) if length * _SURE <= self.context]

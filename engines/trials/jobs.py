@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.embedding.registry import of_job
+from engines.ollama.calls import counting
 from engines.trials import measure as measuring
 from engines.trials.measure import MeasureTask
 from engines.trials.truth import TruthTask, make_truth
 from engines.vectors.engine import Progress
 
 
+@counting
 def truth(arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """A `TruthTask` in, an `EvalTruth` out. Raises what `make_truth` raises."""
     return make_truth(TruthTask.from_dict(of_job(arguments)), progress).to_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -65,6 +66,44 @@ def found(bench: Bench, text: str | None = None, **given: Any) -> SearchResult:
             service.close()
 
     return asyncio.run(ask())
+
+
+def calls(bench: Bench) -> list[dict[str, Any]]:
+    """What jobs called, as the audit has it."""
+    rows = (row for row in bench.streams.read("audit") if row["action"] == "model")
+    return [{**row, "detail": json.loads(row["detail"])} for row in rows]
+
+
+def test_each_job_that_asks_a_model_leaves_one_row(lake: Bench, ollama: OllamaServer) -> None:
+    declare(lake, BY_NOMIC)
+    (row,) = calls(lake)
+    assert (row["reader"], row["model"], row["outcome"]) == ("daemon", NOMIC, "done")
+    assert row["detail"] == {"purpose": "embed", "job": "embed", "object": "Index/i", "texts": 3, "calls": 1}
+    assert row["tokens_in"] >= 9
+    lake.settle()
+    assert len(calls(lake)) == 1, "nothing was asked"
+    lake.write("data/x/2.csv", "id,text\n4,lawyer for tenants\n")
+    lake.settle()
+    assert [(one["detail"]["job"], one["detail"]["texts"]) for one in calls(lake)] == [("embed", 3), ("tail", 1)]
+
+
+def test_a_job_that_failed_leaves_a_row_too(lake: Bench, ollama: OllamaServer) -> None:
+    ollama.faults["/api/embed"] = "garbage"
+    assert declare(lake, BY_NOMIC).ready == "False"
+    assert {(row["outcome"], row["reason"]) for row in calls(lake)} == {("failed", "model-answer-invalid")}
+
+
+def test_what_is_embedded_without_a_server_leaves_none(lake: Bench) -> None:
+    declare(lake, "{model: builtin}")
+    assert calls(lake) == []
+
+
+def test_answers_of_an_eval_set_are_told_too(lake: Bench) -> None:
+    lake.write("evals/q.ndjson", '{"text": "somebody who bakes"}\n{"text": "who cares for the sick at night"}\n')
+    evals = "apiVersion: lakehouse/v1\nkind: EvalSet\nmetadata: {name: e}\nspec: {index: i, queries: evals/q.ndjson, k: 1}\n"
+    declare(lake, BY_NOMIC, evals)
+    assert lake.settle()["EvalSet/e"].reason != "Failed"
+    assert [(row["detail"]["job"], row["detail"]["object"]) for row in calls(lake)] == [("embed", "Index/i"), ("truth", "EvalSet/e")]
 
 
 def test_it_works_as_the_built_in_model_does(lake: Bench, ollama: OllamaServer) -> None:

@@ -6,12 +6,13 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from engines.audit import Audit
-from engines.embedding.registry import builtin_tokens, connect, disconnect
+from engines.embedding.registry import builtin_tokens, by_server, connect, disconnect
+from engines.errors import EngineError
 from engines.jobs.job import Job
 from engines.model_list import ModelList
 from engines.ollama.activation import ModelRuntime
@@ -30,6 +31,9 @@ from specs.kinds.index import models as models_of
 from specs.kinds.profile import ProfileSpec
 from state.catalog.catalog import Catalog
 from state.errors import StateError
+
+_PULLED = 30.0
+"""Seconds between two looks at what the server has, where nobody asks it for anything."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,24 +58,31 @@ class ModelService:
             self.models.client, self.models.facts, self.models.context, budget, self, standing=partial(active, world)
         )
         self.models.use = self.runtime.use
+        self.models.changed = self._pulled_anew
+        self._world = world
+        self._ends = threading.Event()
         self.list = ModelList(self.models, self.runtime.ready, partial(named, world))
         self._drafter = None
         if settings.models.chat:
             self._drafter = ModelDrafter(settings.models.chat, self.models.chats(), state.place.cache / "drafts.json")
             state.describe.drafter = self._drafter
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+        self._watch = threading.Thread(target=self._look_at_pulls, name="pulls", daemon=True)
 
     def start(self) -> None:
         """Once."""
         self._thread.start()
+        self._watch.start()
 
     def close(self) -> None:
         """Blocking, for as long as one request to the server takes. After `start`."""
         if self._drafter is not None:
             self._drafter.close()
         self.runtime.close()
+        self._ends.set()
         disconnect()
         self._thread.join()
+        self._watch.join()
 
     def changed(self, owners: Iterable[str]) -> None:
         """See `activation.News`."""
@@ -84,6 +95,17 @@ class ModelService:
                 self._statuses.record_event(owner, "Warning", reason, message)
             except StateError as error:
                 _log.warning("%s: %s (not among its events: %s)", owner, message, error.explain())
+
+    def _pulled_anew(self) -> None:
+        """A model that was pulled again makes a corpus of its own: whoever names one looks again, though nothing of its own has changed."""
+        self.wake([owner for model, owners in named(self._world).items() if by_server(model) for owner in owners])
+
+    def _look_at_pulls(self) -> None:
+        """Now and then, in the place of all objects that name a model."""
+        while not self._ends.wait(_PULLED):
+            if any(map(by_server, named(self._world))):
+                with suppress(EngineError):  # which whoever needs the server says
+                    self.models.pulled()
 
     def _run(self) -> None:
         try:

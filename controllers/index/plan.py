@@ -38,9 +38,8 @@ from state import reasons
 from state.catalog.indexes import Build, Choice, Corpus, IndexRecord
 
 LOOK_AGAIN = 15.0
-"""Seconds until an index looks for its model again, where a server runs it and it is not there."""
-_PULLED_AGAIN = 60.0
-"""The same for one that is there: another may come to have its name."""
+"""Seconds until an index looks for its model again, where a server runs it and it is not there. One that is there is looked at for all
+indexes together (`reconciler/models.py`): another may come to have its name."""
 
 
 def plan(resource: Resource, observed: Observed) -> tuple[IndexStep, ...]:
@@ -237,11 +236,11 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         return _waiting(spec, observed)
     detail, message = told(resource, answer, observed), said(resource, answer, observed)
     also = aspects(observed.live)
-    again = _PULLED_AGAIN if any(map(served, (spec.embed.model, *spec.embed.also))) else None
     for model, why in observed.unavailable.items():
         lacks = f"{message}; {model} is to be beside it, but: {why}"
+        again = LOOK_AGAIN if any(map(served, spec.embed.also)) else None
         return Stalled(reasons.NOT_SUPPORTED, lacks, detail=detail, seconds=again, also=also)
-    return Ready(message, detail, seconds=again, also=also)
+    return Ready(message, detail, also=also)
 
 
 def _lacks_rows(observed: Observed) -> bool:

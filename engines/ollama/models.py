@@ -54,6 +54,9 @@ class OllamaModels:
         self._clock = clock
         self.client = client or OllamaClient(server)
         self._lock = threading.Lock()
+        self.changed: Callable[[], object] = _nobody
+        """Told, from any thread, when the server has other models than it had when it was asked last, or does not answer, or does again."""
+        self._had: Mapping[str, str] | str | None = None
         self._pulled: tuple[float, tuple[Pulled, ...] | EngineError] | None = None
         self._shown: dict[tuple[str, str], ModelFacts] = {}
         self._dimensions: dict[str, int] = {}
@@ -62,19 +65,27 @@ class OllamaModels:
     def pulled(self) -> tuple[Pulled, ...]:
         """The models that the server has."""
         with self._lock:
-            now = self._clock()
-            if self._pulled is not None:
-                at, found = self._pulled
-                if now - at < (_AWAY if isinstance(found, EngineError) else _FRESH):
-                    return _given(found)
-            try:
-                if self._version is None:
-                    self._version = self.client.version()
-                found = self.client.pulled()
-            except EngineError as error:
-                found, self._version = error, None
-            self._pulled = self._clock(), found
-            return _given(found)
+            found, other = self._look()
+        if other:
+            self.changed()
+        return _given(found)
+
+    def _look(self) -> tuple[tuple[Pulled, ...] | EngineError, bool]:
+        """What it has, and whether that is otherwise than it was known. Holds the lock."""
+        now = self._clock()
+        if self._pulled is not None:
+            at, found = self._pulled
+            if now - at < (_AWAY if isinstance(found, EngineError) else _FRESH):
+                return found, False
+        try:
+            if self._version is None:
+                self._version = self.client.version()
+            found = self.client.pulled()
+        except EngineError as error:
+            found, self._version = error, None
+        self._pulled = self._clock(), found
+        before, self._had = self._had, found.slug if isinstance(found, EngineError) else {model.name: model.digest for model in found}
+        return found, before is not None and before != self._had
 
     def version(self) -> str | None:
         """Of the server, once it answered."""
@@ -150,6 +161,10 @@ class OllamaModels:
     def of_job(cls, told: Mapping[str, Any], tokens: Callable[[str], Sequence[tuple[int, int]]]) -> OllamaModels:
         """The inverse of `to_dict`, in a job's process."""
         return cls(Server.from_dict(told), tokens)
+
+
+def _nobody() -> None:
+    """Nobody asks."""
 
 
 def _given(found: tuple[Pulled, ...] | EngineError) -> tuple[Pulled, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,12 @@ kind: Index
 metadata: {{name: plain}}
 spec: {{dataset: people, text: text}}
 """
+EVALS = """---
+apiVersion: lakehouse/v1
+kind: EvalSet
+metadata: {{name: of-{index}}}
+spec: {{index: {index}, queries: evals/q.ndjson, k: 1}}
+"""
 
 
 @pytest.fixture
@@ -61,6 +68,7 @@ def test_a_lake_by_two_models_of_a_server(lake: Repository, ollama: OllamaServer
     daemon = daemons.start(lake)
     for index in ("people", "others", "plain"):
         daemon.wait_status(f"Index/{index}", "Succeeded")
+    daemon.wait_settled()
     for text in ("kafka", "java", "developer"):
         assert {best(daemon, index, text) for index in ("people", "others", "plain")} == {"java developer with kafka"}
     assert ollama.most["embedding"] == 1, "never two"
@@ -96,4 +104,21 @@ def test_a_lake_whose_server_comes_later(lake: Repository, ollama: OllamaServer,
     assert wait_for(lambda: daemon.search("people", "pastry").problem == "model-server-absent", "absent")
     ollama.start()
     wait_for(lambda: daemon.search("people", "pastry").status == 200, "back")
+    assert daemon.stop() == 0, daemon.said
+
+
+def test_answers_of_eval_sets_are_embedded_in_turns(lake: Repository, ollama: OllamaServer, daemons: Daemons) -> None:
+    lake.write("evals/q.ndjson", '{"text": "somebody who bakes"}\n')
+    evals = [EVALS.format(index=index) for index in ("people", "others")]
+    lake.commit("all", lake=LAKE + "".join(evals))
+    daemon = daemons.start(lake)
+    for index in ("people", "others"):
+        daemon.wait_status(f"EvalSet/of-{index}", "Succeeded")
+    assert ollama.most["embedding"] == 1, "never two"
+    told = daemon.query("SELECT model, reader, detail FROM system.audit WHERE action = 'model' AND reader = 'daemon'")
+    assert {row["model"] for row in told} == {"nomic-embed-text", "me/tiny"}
+    assert sorted(json.loads(row["detail"])["object"] for row in told) == [
+        "EvalSet/of-others", "EvalSet/of-people", "Index/others", "Index/people"
+    ]  # fmt: skip
+    daemon.wait_settled()
     assert daemon.stop() == 0, daemon.said

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from ollama_server import DOCUMENTED, GB, Model, OllamaServer
 
 from engines import errors
+from engines.embedding import registry
 from engines.errors import (
     EngineError,
     ModelAnswerInvalid,
@@ -21,7 +24,7 @@ from engines.errors import (
 from engines.ollama.calls import untold
 from engines.ollama.chat import Chats
 from engines.ollama.client import OllamaClient, numbers
-from engines.ollama.models import anyhow
+from engines.ollama.models import OllamaModels, anyhow
 from engines.ollama.names import same
 from engines.ollama.prefixes import prefixes
 from engines.ollama.server import Server
@@ -218,3 +221,27 @@ def test_names_and_prefixes() -> None:
 def test_errors_of_models_are_one_branch() -> None:
     for name in ("ServerRefused", "ServerAbsent", "ServerSlow", "ModelMissing", "ModelMemory", "ModelAnswerInvalid", "ModelWaits"):
         assert issubclass(getattr(errors, name), errors.ModelUnavailable)
+
+
+def test_whoever_looks_hears_that_the_server_has_other_models(ollama: OllamaServer) -> None:
+    ticks = iter(range(0, 10**6, 10))
+    told: list[None] = []
+    models = OllamaModels(Server(ollama.url), registry.builtin_tokens, clock=lambda: float(next(ticks)))
+
+    def look() -> int:
+        before = len(told)
+        with suppress(ServerAbsent):
+            models.pulled()
+        return len(told) - before
+
+    models.changed = lambda: told.append(None)
+    assert (look(), look()) == (0, 0), "the first look tells what there is"
+    name = next(iter(ollama.models))
+    ollama.models[name] = replace(ollama.models[name], release=2)
+    assert (look(), look()) == (1, 0), "pulled again"
+    ollama.stop()
+    assert (look(), look()) == (1, 0), "away"
+    ollama.start()
+    assert (look(), look()) == (1, 0), "back"
+    del ollama.models[name]
+    assert (look(), look()) == (1, 0), "removed"

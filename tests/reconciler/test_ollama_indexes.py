@@ -13,6 +13,7 @@ from ollama_server import Model, OllamaServer
 from small_lake import BUCKET, Bench, dataset, generation, index
 from test_embedding_versions import KEYED, ROWS, Keys, record
 
+from controllers.outcome import Ready
 from engines.embedding import registry
 from engines.errors import ModelMismatch, ServerAbsent
 from engines.ollama.models import OllamaModels
@@ -111,6 +112,9 @@ def test_it_works_as_the_built_in_model_does(lake: Bench, ollama: OllamaServer) 
     assert (status.ready, status.detail["model"]) == ("True", NOMIC), status.message
     (corpus,) = record(lake).corpora.values()
     assert (corpus.dimension, corpus.model) == (32, NOMIC)
+    outcome = lake.finish("Index/i")
+    assert isinstance(outcome, Ready)
+    assert outcome.seconds is None, "nothing is looked at again by itself"
     result = found(lake, "kafka java", k=1)
     assert ([hit.text for hit in result.hits], result.model) == (["java developer with kafka"], NOMIC)
     asked = [text for body in ollama.bodies("/api/embed") for text in body["input"]]

@@ -18,6 +18,7 @@ from engines.embedding import registry
 from engines.errors import ModelMismatch, ServerAbsent
 from engines.ollama.models import OllamaModels
 from engines.ollama.server import Server
+from engines.reading import ANONYMOUS, Binding, Reader
 from engines.search import SearchService
 from engines.search_answer import SearchRequest, SearchResult
 from state import reasons
@@ -58,11 +59,11 @@ def declare(bench: Bench, embed: str, *more: str, spec: str = "") -> Status:
     return bench.settle()["Index/i"]
 
 
-def found(bench: Bench, text: str | None = None, **given: Any) -> SearchResult:
+def found(bench: Bench, text: str | None = None, reader: Reader = ANONYMOUS, **given: Any) -> SearchResult:
     async def ask() -> SearchResult:
         service = SearchService(bench.catalog, bench.state.objects, Keys(), open_model=registry.open_asker)
         try:
-            return await service.search(SearchRequest("i", text, **given))
+            return await service.search(SearchRequest("i", text, **given), reader)
         finally:
             service.close()
 
@@ -196,3 +197,23 @@ def test_a_former_model_of_a_server_is_the_way_back(lake: Bench) -> None:
     lake.write("data/x/2.csv", "id,text\n4,lawyer for tenants\n")
     assert lake.settle()["Index/i"].ready == "True"
     assert found(lake, "lawyer", model=NOMIC, k=1).hits[0].text == "lawyer for tenants"
+
+
+def test_a_profile_with_a_model_of_a_server_has_vectors_of_its_own(lake: Bench, ollama: OllamaServer) -> None:
+    profile = "apiVersion: lakehouse/v1\nkind: Profile\nmetadata: {name: p}\nspec: {datasets: [x], indexes: [i], embed: %s}\n"
+    declare(lake, "{model: builtin}", profile % BY_NOMIC)
+    statuses = lake.settle()
+    assert (statuses["Index/i@p"].ready, statuses["Profile/p"].ready) == ("True", "True"), statuses["Index/i@p"].message
+    own = lake.catalog.index("i@p")
+    assert own is not None
+    assert [(corpus.model, corpus.dimension) for corpus in own.corpora.values()] == [(NOMIC, 32)]
+    reader = Reader(profile="p", bucket="primary", binding=Binding(frozenset({"x"}), frozenset({"i"})))
+    result = found(lake, "kafka java", reader, k=1)
+    assert ([hit.text for hit in result.hits], result.model, result.generation is not None) == (["java developer with kafka"], NOMIC, True)
+    assert found(lake, "kafka java", k=1).model == "builtin"
+    assert [row["detail"]["object"] for row in calls(lake)] == ["Index/i@p"]
+    ollama.stop()
+    assert lake.settle()["Index/i@p"].reason == reasons.MODEL_UNAVAILABLE
+    assert lake.by_object()["Index/i"].ready == "True"
+    with pytest.raises(ServerAbsent):
+        found(lake, "java", reader)

@@ -126,7 +126,7 @@ class Directory:
             raise ProfileUnknown(f"There is no profile {name!r}.")
         known = self._known.get(name)
         if known is None or known.spec is not spec or known.rules is not rules:
-            known = self._known[name] = _Known(spec, rules, _reader(name, spec, rules))
+            known = self._known[name] = _Known(spec, rules, reader_of(name, spec, rules))
         return known.reader
 
     def quota(self, name: str) -> Quota | None:
@@ -171,7 +171,8 @@ class Directory:
             self._told(fault)
 
 
-def _reader(name: str, spec: ProfileSpec, rules: Rules) -> Reader:
+def reader_of(name: str, spec: ProfileSpec, rules: Rules) -> Reader:
+    """The reader that a profile is by its spec."""
     binding = Binding(frozenset(spec.datasets), frozenset(spec.indexes))
     at = None if spec.at == LATEST else at_from(spec.at).every
     return Reader(profile=name, role=spec.role, binding=binding, rules=rules, at=at, trusted=spec.trusted)

@@ -20,7 +20,8 @@ from engines.ollama.calls import Purpose, Spent, Tally
 from engines.ollama.choice import Budget
 from engines.ollama.drafting import ModelDrafter
 from engines.ollama.models import OllamaModels
-from engines.reading import Reader
+from engines.reading import Reader, Rules
+from reconciler.chat_models import ChatModels
 from reconciler.opening import State
 from reconciler.settings import Settings
 from reconciler.status_writer import StatusWriter
@@ -62,12 +63,16 @@ class ModelService:
         self._world = world
         self._ends = threading.Event()
         self.list = ModelList(self.models, self.runtime.ready, partial(named, world))
-        self._drafter = None
-        if settings.models.chat:
-            self._drafter = ModelDrafter(settings.models.chat, self.models.chats(), state.place.cache / "drafts.json")
-            state.describe.drafter = self._drafter
+        self._settings, self._state = settings, state
+        self._drafter: ModelDrafter | None = None
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self._watch = threading.Thread(target=self._look_at_pulls, name="pulls", daemon=True)
+
+    def draft(self, rules: Callable[[], Rules]) -> None:
+        """Once, from here on: descriptions by the settings' chat model, or by those of profiles under these policies."""
+        choice = ChatModels(self._settings.models.chat, self._world, self._state.catalog.table, rules)
+        self._drafter = ModelDrafter(choice, self.models.chats(), self._state.place.cache / "drafts.json")
+        self._state.describe.drafter, self._state.describe.drafted_by = self._drafter, choice.named
 
     def start(self) -> None:
         """Once."""

@@ -86,8 +86,10 @@ class Descriptions:
     def __init__(self, profiles: Profiles, drafter: Drafter = by_template) -> None:
         self._profiles = profiles
         self.drafter = drafter
-        """Of descriptions that nobody wrote; another one than the template's may say something else the next time."""
-        self._known: OrderedDict[str, tuple[ObjectState, TableProfile, Description]] = OrderedDict()
+        """Of descriptions that nobody wrote."""
+        self.drafted_by: Callable[[str], Sequence[str]] = lambda dataset: ()
+        """The models that the drafter may ask about a dataset: where there are any, it may say something else the next time."""
+        self._known: OrderedDict[str, tuple[ObjectState, TableProfile, Sequence[str], Description]] = OrderedDict()
         self._lock = Lock()
 
     def __call__(self, state: ObjectState) -> Description:
@@ -96,12 +98,12 @@ class Descriptions:
         profile = self._profiles.of(state.table)
         with self._lock:
             known = self._known.get(state.object)
-        final = known is not None and (self.drafter is by_template or not known[2].drafted)
-        if known is not None and final and known[0] is state and known[1] == profile:
-            return known[2]
+        by = self.drafted_by(state.table.name)
+        if known is not None and known[0] is state and known[1] == profile and (known[2] == by == () or not known[3].drafted):
+            return known[3]
         told = describe(state, profile, self.drafter)
         with self._lock:
-            self._known[state.object] = state, profile, told
+            self._known[state.object] = state, profile, by, told
             self._known.move_to_end(state.object)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Descriptions of datasets drafted by a chat model, where the settings name one; see `state/drafting.py`.
+"""Descriptions of datasets drafted by a chat model, where the settings or a profile name one; see `state/drafting.py`.
 
 Nobody waits for it: what the template says is told until the model has answered, in a thread of its own, and again where it does not
 answer, with the reason. The model reads names, types and the examples that anybody may see: never a value of a column that is or may be
@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from engines.errors import EngineError
+from engines.ollama.calls import speaking_for
+from engines.reading import Reader
 from specs.digests import digest
+from specs.errors import LakehouseError
 from state.drafting import Facts, by_template
 
 SCHEMA: Mapping[str, Any] = {
@@ -45,18 +47,28 @@ class Asked(Protocol):
         """Raises EngineError."""
 
 
+class Choice(Protocol):
+    """Which model is asked about a dataset."""
+
+    def named(self, dataset: str) -> Sequence[str]:
+        """Those that come into question, in order; none where nobody is to be asked. At once."""
+
+    def chosen(self, dataset: str) -> tuple[str, Reader] | None:
+        """The one of them, and the reader for whom it is asked; None where none may read of the dataset. Blocking."""
+
+
 class ModelDrafter:
     """A `Drafter`. Thread-safe; ended by `close`."""
 
-    def __init__(self, model: str, chats: Asked, kept: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, models: Choice, chats: Asked, kept: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """kept: a local file. clock: seconds."""
-        self._model = model
+        self._models = models
         self._chats = chats
         self._kept = kept
         self._clock = clock
         self._lock = threading.Lock()
         self._drafts: dict[str, str] = _read(kept)
-        self._faults: dict[str, tuple[float, str]] = {}
+        self._faults: dict[str, tuple[float | None, str]] = {}
         self._waiting: queue.SimpleQueue[tuple[str, Facts] | None] = queue.SimpleQueue()
         self._queued: set[str] = set()
         self.thread = threading.Thread(target=self._run, name="drafts", daemon=True)
@@ -64,17 +76,18 @@ class ModelDrafter:
 
     def __call__(self, facts: Facts) -> str:
         """Returns at once."""
-        if not facts.columns:
+        named = self._models.named(facts.name) if facts.columns else ()
+        if not named:
             return by_template(facts)
-        name = digest({"model": self._model, "asked": question(facts)})
+        name = digest({"models": list(named), "asked": question(facts)})
         with self._lock:
             if name in self._drafts:
                 return self._drafts[name]
-            at, why = self._faults.get(name, (0.0, ""))
-            if name not in self._queued and (not why or self._clock() - at >= _AGAIN):
+            at, why = self._faults.get(name, (None, ""))
+            if name not in self._queued and (at is None or self._clock() - at >= _AGAIN):
                 self._queued.add(name)
                 self._waiting.put((name, facts))
-        return f"{by_template(facts)} (drafted without {self._model}: {why})" if why else by_template(facts)
+        return f"{by_template(facts)} (drafted without {why})" if why else by_template(facts)
 
     def close(self) -> None:
         """What is asked for goes on until the server answers; nobody waits for it."""
@@ -83,19 +96,29 @@ class ModelDrafter:
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
             name, facts = item
-            try:
-                answer = self._chats.structured(self._model, messages(facts), SCHEMA)
-            except EngineError as error:
-                _log.info("%s is described by the template: %s", facts.name, error)
-                with self._lock:
-                    self._faults[name] = self._clock(), str(error).rstrip(".")
-                    self._queued.discard(name)
-                continue
+            text, why = self._asked(facts)
             with self._lock:
-                self._drafts[name] = answer["description"]
-                self._faults.pop(name, None)
                 self._queued.discard(name)
+                if text is None:
+                    self._faults[name] = self._clock(), why
+                    continue
+                self._drafts[name] = text
+                self._faults.pop(name, None)
                 _write(self._kept, self._drafts)
+
+    def _asked(self, facts: Facts) -> tuple[str | None, str]:
+        """What the model says; else, if there is one, without which and why."""
+        model = ""
+        try:
+            found = self._models.chosen(facts.name)
+            if found is None:
+                return None, ""
+            model, reader = found
+            with speaking_for(reader):
+                return self._chats.structured(model, messages(facts), SCHEMA)["description"], ""
+        except LakehouseError as error:
+            _log.info("%s is described by the template: %s", facts.name, error)
+            return None, f"{model}: {str(error).rstrip('.')}" if model else ""
 
 
 def question(facts: Facts) -> Mapping[str, Any]:

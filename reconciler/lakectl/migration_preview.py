@@ -57,7 +57,7 @@ def preview_document(here: Here, name: str, file: Path | None, most: int) -> dic
         document |= {"message": f"The spec's migration of schema {said.from_}: {words(said)}.", "next": "It fits every row: commit it."}
     else:
         source = _view(state, table)
-        found_differences, note = _by_model(settings, _differences(spec, table, source, file))
+        found_differences, note = _by_model(state, settings, name, _differences(spec, table, source, file))
 
         def exact(column: str, kind: str) -> bool:
             known = table.schema.column(column)
@@ -79,17 +79,21 @@ def preview_document(here: Here, name: str, file: Path | None, most: int) -> dic
     return document | _shown(state, table, said, most)
 
 
-def _by_model(settings: "Settings", found: tuple[Difference, ...]) -> tuple[tuple[Difference, ...], str | None]:
-    """With what the chat model of the settings takes for renamed. It is asked where it is loaded, or nothing else is: whoever loads models
-    in turns is another process."""
+def _by_model(state: "State", settings: "Settings", name: str, found: tuple[Difference, ...]) -> tuple[tuple[Difference, ...], str | None]:
+    """With what the chat model of the settings, or of a profile at HEAD, takes for renamed. It is asked where it is loaded, or nothing else
+    is: whoever loads models in turns is another process."""
     from engines.errors import EngineError
     from engines.ollama.migrating import suggested
     from engines.ollama.names import same
+    from reconciler.chat_models import ChatModels
+    from reconciler.lakectl.readers_here import directory_here
     from reconciler.models import connected
 
-    model = settings.models.chat
-    if not model:
+    world, book, _ = directory_here(state)
+    chosen = ChatModels(settings.models.chat, world, state.catalog.table, book.now).chosen(name)
+    if chosen is None:
         return found, None
+    model, _ = chosen
     try:
         models = connected(settings)
         loaded = models.client.loaded()

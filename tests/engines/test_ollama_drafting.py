@@ -16,6 +16,7 @@ from engines.ollama.drafting import ModelDrafter, messages, question
 from engines.ollama.migrating import suggested
 from engines.ollama.models import OllamaModels
 from engines.ollama.server import Server
+from engines.reading import Reader
 from state.catalog.schemas import Column, Schema
 from state.drafting import Facts, by_template
 
@@ -34,6 +35,18 @@ def ollama() -> Iterator[OllamaServer]:
     server.close()
 
 
+class Qwen:
+    """The one model. allowed: whether it may read of the dataset; for: whom it is asked."""
+
+    allowed = True
+
+    def named(self, dataset: str) -> tuple[str, ...]:
+        return ("qwen",) if dataset == FACTS.name else ()
+
+    def chosen(self, dataset: str) -> tuple[str, Reader] | None:
+        return ("qwen", Reader(profile="p")) if self.allowed else None
+
+
 class Clock:
     now = 0.0
 
@@ -50,7 +63,7 @@ def make(ollama: OllamaServer, tmp_path: Path) -> Iterator[Callable[[], tuple[Mo
         clock = Clock()
         clock.now = 1000.0 * (1 + len(made))
         chats = OllamaModels(Server(ollama.url), registry.builtin_tokens, clock=lambda: float(next(ticks))).chats()
-        made.append(ModelDrafter("qwen", chats, tmp_path / "cache/drafts.json", clock))
+        made.append(ModelDrafter(Qwen(), chats, tmp_path / "cache/drafts.json", clock))
         return made[-1], clock
 
     yield drafter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from ollama_server import Model, OllamaServer
 
 from specs.parse import parse_file
 
@@ -144,3 +146,24 @@ def test_mistakes(people: Path, lakectl: Lakectl, words: list[str], said: str) -
     found = lakectl("migrate", "preview", *words)
     assert found.code == 2
     assert said in found.err
+
+
+def test_a_profiles_chat_model_says_what_was_renamed(people: Path, lakectl: Lakectl) -> None:
+    answer = json.dumps({"renamed": {"city": "email"}})
+    ollama = OllamaServer(qwen=Model(kind="chat", context=4096, answers=[answer]))
+    try:
+        (people / "specs/p.yaml").write_text(
+            "apiVersion: lakehouse/v1\nkind: Profile\nmetadata: {name: p}\nspec: {datasets: [people], model: {ollama: qwen}}\n"
+        )
+        with (people / "lakehouse.yaml").open("a") as settings:
+            settings.write(f"\nmodels: {{ollama: {{url: '{ollama.url}'}}}}\n")
+        subprocess.run(["git", "add", "specs", "lakehouse.yaml"], check=True)
+        subprocess.run(["git", "commit", "-q", "--no-verify", "-m", "People"], check=True)
+        assert lakectl("apply").code == 0
+        said = lakectl("migrate", "preview", "people", "later.csv")
+        assert "qwen takes city for email now." in said.all
+        ((asked, *_),) = [body["messages"][1:] for body in ollama.bodies("/api/chat") if "lost" in body["messages"][1]["content"]]
+        assert json.loads(asked["content"])["lost"] == {"city": "string"}
+        assert "Ulm" not in asked["content"]
+    finally:
+        ollama.close()

@@ -105,7 +105,7 @@ def _held_up(assembly: Assembly, key: Key) -> bool:
     status = assembly.state.statuses.get(str(key))
     if status.reason == reasons.AWAITING_OTHERS:
         return assembly.state.statuses.get(str(status.detail.get("blockedBy"))).ready != "True"
-    return status.reason in (reasons.SUSPENDED, reasons.MODEL_UNAVAILABLE) or searches(status)
+    return status.reason in (reasons.SUSPENDED, reasons.MODEL_UNAVAILABLE, reasons.MODEL_DRIFT) or searches(status)
 
 
 def _progress(assembly: Assembly) -> Progress:

@@ -190,7 +190,7 @@ class ModelSettings(Part):
     )
     chat: str = Field(
         default="",
-        description="Chat model, as in qwen2.5:7b, that drafts descriptions and migrations; without one templates do. Restart.",
+        description="Chat model, as in qwen2.5:7b, that drafts descriptions and migrations; else a profile's, or templates. Restart.",
     )
 
 

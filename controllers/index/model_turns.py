@@ -78,6 +78,8 @@ class ModelTurns:
                 return None
             case _ if begun:
                 return None
+            case _ if state.drift:
+                return Started(reasons.MODEL_DRIFT, f"{model_name(model)} is not loaded yet: {state.drift}", seconds=_SECONDS)
             case "loading":
                 return Started(reasons.EMBEDDING, f"{model_name(model)} is being loaded", seconds=_SECONDS)
             case _:

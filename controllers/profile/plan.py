@@ -183,8 +183,10 @@ def _aspects(spec: ProfileSpec, observed: Observed) -> Iterator[Aspect]:
         yield Aspect("Warm", warm, "Succeeded" if warm else reasons.NOT_WARM, said)
     if spec.model is not None:
         model = observed.model
-        loaded = model is not None and model.phase == "loaded"
-        yield Aspect("ModelReady", loaded, "Succeeded" if loaded else reasons.MODEL_UNAVAILABLE, _model_message(spec, model))
+        drifts = model is not None and bool(model.drift)
+        loaded = model is not None and model.phase == "loaded" and not drifts
+        why = reasons.MODEL_DRIFT if drifts else reasons.MODEL_UNAVAILABLE
+        yield Aspect("ModelReady", loaded, "Succeeded" if loaded else why, _model_message(spec, model))
 
 
 def _bound_aspect(kind: Literal["TablesBound", "IndexesBound"], bound: Sequence[Bound], words: Sequence[str]) -> Aspect:
@@ -205,7 +207,8 @@ def _model_message(spec: ProfileSpec, model: ModelState | None) -> str:
     if model is None:
         return f"{name} is not loaded: {'`active: true` loads it' if not spec.active else 'this process runs no chat models'}"
     told = {"loaded": "is loaded", "loading": "is being loaded", "waiting": "waits", "absent": "cannot be had, and what needs it says so"}
-    return f"{name} {told[model.phase]}{f': {model.reason}' if model.reason else ''}"
+    why = model.reason or model.drift
+    return f"{name} {told[model.phase]}{f': {why}' if why and model.phase != 'loaded' else f', but {why}' if why else ''}"
 
 
 def _detail(spec: ProfileSpec, observed: Observed) -> Mapping[str, object]:

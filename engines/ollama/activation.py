@@ -99,6 +99,8 @@ class ModelRuntime:
         self._sizes: dict[str, int] = {}
         self._gone: set[str] = set()
         """Models that we let go, and saw gone: one that is there again was loaded by somebody else."""
+        self._drifted: set[str] = set()
+        """Those of them that are there again, and nobody of ours wants."""
         self._again: dict[str, _Again] = {}
         self._failed: dict[str, tuple[_Again, str]] = {}
         self._numbers = count(1)
@@ -145,7 +147,7 @@ class ModelRuntime:
         try:
             with self._turn:
                 self._wants[owner] = Want(owner, name)
-                if self._states.get(name) != _LOADED or self._clock() - self._looked_at > _FRESH:
+                if not self._is_loaded(name) or self._clock() - self._looked_at > _FRESH:
                     self._states.pop(name, None)
                     self._poke()
                     self._await(name)
@@ -160,7 +162,8 @@ class ModelRuntime:
     def _await(self, model: str) -> None:
         """Until it is loaded. Holds the lock between looks."""
         until = self._clock() + self._client.server.load_seconds
-        while (state := self._states.get(model)) != _LOADED:
+        while not self._is_loaded(model):
+            state = self._states.get(model)
             if state is not None and state.phase == "absent":
                 raise ModelUnavailable(f"{model} cannot be loaded: {state.reason}.", remedy="`lakectl models` tells what there is.")
             if state is not None and state.phase == "waiting":
@@ -168,6 +171,10 @@ class ModelRuntime:
             if self._closed or self._clock() >= until:
                 raise ModelWaits(f"{model} was not loaded in time.", remedy="Ask again later.")
             self._turn.wait(_LONGEST_POLL)
+
+    def _is_loaded(self, model: str) -> bool:
+        state = self._states.get(model)
+        return state is not None and state.phase == "loaded"
 
     # -- the loop
 
@@ -204,7 +211,7 @@ class ModelRuntime:
                 self._wants[owner] = replace(want, granted=want.model in chosen.targets and (want.granted or want in wants))
         action = next_action(chosen, seen, self._budget)
         blocked = self._held_back(action)
-        self._tell(_states(chosen, seen, blocked, action), wants)
+        self._tell(_states(chosen, seen, blocked, action, self._drift(action, blocked)), wants)
         if action is None or blocked is not None:
             return _LOOK if blocked is None else max(_POLL, min(_LOOK, self._until(action)))
         return self._act(action, seen, chosen)
@@ -243,11 +250,19 @@ class ModelRuntime:
     def _returned(self, loaded: Iterable[Loaded], wants: Iterable[Want]) -> None:
         """Tells of models that somebody else loaded after we had let them go."""
         wanted = {want.model for want in wants}
+        self._drifted &= {model.name for model in loaded} - wanted
         for model in loaded:
             if model.name in self._gone and model.name not in wanted:
                 self._gone.discard(model.name)
+                self._drifted.add(model.name)
                 owners = [want.owner for want in wants if not want.owner.startswith("call ")]
                 self._news.event(owners, reasons.MODEL_DRIFT, f"another client loaded {model.name}, which had been let go")
+
+    def _drift(self, action: Action, blocked: str | None) -> str:
+        """What of another client's is let go of next, in words."""
+        if not isinstance(action, Unload) or action.model not in self._drifted:
+            return ""
+        return blocked or f"another client loaded {action.model}, which is let go of again"
 
     def _held_back(self, action: Action) -> str | None:
         """Why an action is not done now: it was tried, and is tried again later, or not any more."""
@@ -324,7 +339,7 @@ class ModelRuntime:
         self._turn.notify_all()
 
 
-def _states(chosen: Chosen, seen: Seen, blocked: str | None, action: Action) -> dict[str, ModelState]:
+def _states(chosen: Chosen, seen: Seen, blocked: str | None, action: Action, drift: str) -> dict[str, ModelState]:
     found = {model: ModelState("absent" if model in seen.missing else "waiting", why) for model, why in chosen.waits.items()}
     for model in chosen.targets:
         if model in seen.names:
@@ -333,7 +348,7 @@ def _states(chosen: Chosen, seen: Seen, blocked: str | None, action: Action) -> 
             found[model] = ModelState("loading")
         else:
             found[model] = ModelState("absent" if isinstance(action, Load) and action.model == model else "waiting", blocked)
-    return found
+    return {model: replace(state, drift=drift) if model in chosen.targets else state for model, state in found.items()}
 
 
 def _later(again: _Again, now: float) -> _Again:

@@ -93,11 +93,13 @@ State: TypeAlias = Literal["loaded", "loading", "waiting", "absent"]
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """How it stands with a model. reason: in words, for waiting and absent. idle: it waits since nobody wants it."""
+    """How it stands with a model. reason: in words, for waiting and absent. idle: it waits since nobody wants it.
+    drift: what another client loaded that has to go for it, in words; empty where nothing has."""
 
     phase: State
     reason: str = ""
     idle: bool = False
+    drift: str = ""
 
 
 def choose(wants: Sequence[Want], seen: Seen, budget: Budget) -> Chosen:

@@ -21,7 +21,7 @@ WAITING = frozenset({
 FAILED = frozenset({
     reasons.FAILED, reasons.INTERNAL_ERROR, reasons.NOT_CONVERGING, reasons.BUCKET_UNAVAILABLE, reasons.BUCKET_DEGRADED,
     reasons.CATALOG_LOST, reasons.DISK_FULL, reasons.SOURCE_UNAVAILABLE, reasons.SECRET_MISSING, reasons.INGEST_FAILED,
-    reasons.EMBED_FAILED, reasons.BUILD_FAILED, reasons.JOB_FAILED, reasons.MODEL_UNAVAILABLE, reasons.CONFLICT,
+    reasons.EMBED_FAILED, reasons.BUILD_FAILED, reasons.JOB_FAILED, reasons.MODEL_UNAVAILABLE, reasons.MODEL_DRIFT, reasons.CONFLICT,
 })  # fmt: skip
 HELD = frozenset({reasons.SUSPENDED, reasons.PRUNE_HELD, reasons.AWAITING_APPROVAL})
 

@@ -59,6 +59,8 @@ def run(world: World, model: Any, result: Started | Mapping[str, Any] | Lakehous
             reasons.MODEL_UNAVAILABLE,
             "nomic is not loaded: other is loaded for Index/a",
         ),
+        (ModelState("waiting", "b came", drift="b came"), reasons.MODEL_DRIFT, "nomic is not loaded yet: b came"),
+        (ModelState("loading", drift="b came"), reasons.MODEL_DRIFT, "nomic is not loaded yet: b came"),
         (ModelState("absent", "nobody answers"), reasons.MODEL_UNAVAILABLE, "nomic is not loaded: nobody answers"),
     ],
 )

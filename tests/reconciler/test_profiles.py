@@ -183,6 +183,8 @@ def test_without_a_daemon_it_says_who_would_keep_it_warm(lake: Bench) -> None:
         ),
         (ModelState("loading"), "False", "False", "q:7b is being loaded"),
         (ModelState("waiting", "another is active"), "False", "False", "q:7b waits: another is active"),
+        (ModelState("loading", drift="another client loaded b"), "False", "ModelDrift", "q:7b is being loaded: another client loaded b"),
+        (ModelState("loaded", drift="another client loaded b"), "True", "ModelDrift", "q:7b is loaded, but another client loaded b"),
     ],
 )
 def test_a_chat_model_is_waited_for_unless_it_cannot_be_had(
@@ -192,8 +194,15 @@ def test_a_chat_model_is_waited_for_unless_it_cannot_be_had(
     lake.kinds.profiles.models = None if state is None else Models(state)
     status = settle(lake, profile("p", ", active: true, model: {ollama: 'q:7b'}"))
     assert status.ready == ready
-    assert condition(status, "ModelReady")[0] == said
+    assert (condition(status, "ModelReady")[0] == "True") == (said == "True")
     assert words in condition(status, "ModelReady")[1]
+    told = status.condition("ModelReady")
+    assert told is not None
+    assert (told.reason == "ModelDrift") == (said == "ModelDrift")
+    if state is not None and state.drift:
+        lake.kinds.profiles.models = Models(ModelState("loaded"))
+        lake.settle()
+        assert condition(lake.by_object()["Profile/p"], "ModelReady") == ("True", "q:7b is loaded"), "it is over"
 
 
 def test_a_switch_has_only_profiles_visited(lake: Bench) -> None:

@@ -2,7 +2,8 @@
 
 The tables are those that the query's session looked up. A name without a table counts for every table of its scope that has such a column;
 a star for all columns of the tables that it stands over, even where a query around it keeps few: rather too many than too few. Where the
-text is not understood, or a table does not turn up in it, nothing is known, and whoever asks says "all columns".
+text is not understood, or a table does not turn up in it, nothing is known, and whoever asks says "all columns". A statement that is
+explained or described reads what it would read, and a table that is described all of its columns.
 
 sqlglot is Python, and recursive: what is long or deep is not shown to it. It takes a few hundred microseconds for a statement of a line,
 and at most some tens of milliseconds; statements that differ in their literals only are looked at once. Next: `engines/audited.py`.
@@ -11,6 +12,7 @@ and at most some tens of milliseconds; statements that differ in their literals 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,6 +26,9 @@ MOST_TOKENS = 2_000
 DEEPEST = 40
 """Brackets in brackets. sqlglot takes some twenty calls for each, of the thousand that Python allows."""
 _KEPT = 2_000
+
+_EXPLAIN = re.compile(r"\s*EXPLAIN(?:\s+(?:ANALYZE|VERBOSE|FORMAT\s+\w+))*\s", re.IGNORECASE)
+"""What stands before a statement that is explained. One behind a comment is not looked for: comments nest."""
 
 Schemas: TypeAlias = Mapping[str, tuple[str, ...] | None]
 """Columns by table, as SQL calls them; None where any name may be one."""
@@ -87,14 +92,21 @@ def _parsed(sql: str, said: Shape) -> exp.Expr:
     import sqlglot
     from sqlglot import exp
 
+    explains = _EXPLAIN.match(sql)
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)  # it would quote statements
     try:
-        found = sqlglot.parse(sql, read="postgres")
+        found = sqlglot.parse(sql[explains.end() :] if explains else sql, read="postgres")
     except Exception as error:
         raise Unclear from error
-    if len(found) != 1 or not isinstance(found[0], exp.Query):
-        raise Unclear
-    return found[0]
+    match found:
+        case [exp.Query() as query]:
+            return query
+        case [exp.Describe(this=exp.Query() as query)]:
+            return query
+        case [exp.Describe(this=exp.Table() as table)]:  # of each column its name and type
+            return exp.select("*").from_(table)
+        case _:
+            raise Unclear
 
 
 def _read(statement: exp.Expr, tables: Schemas) -> Read:

@@ -84,8 +84,10 @@ def test_the_engine_reads_no_other(sql: str, expected: dict[str, list[str]]) -> 
     "sql",
     [
         "SELECT name FROM people NATURAL JOIN jobs",
-        "EXPLAIN SELECT name FROM people",
-        "DESCRIBE people",
+        "/* */ EXPLAIN SELECT name FROM people",
+        "EXPLAIN (FORMAT TREE) SELECT name FROM people",
+        "EXPLAIN COPY people TO '/tmp/x'",
+        "DESCRIBE other",
         "SELECT name FROM people; SELECT 1",
         "SELECT " + "(" * 60 + "name" + ")" * 60 + " FROM people",
         "SELECT " + "+".join(["1"] * 2_000) + ", name FROM people",
@@ -97,6 +99,20 @@ def test_the_engine_reads_no_other(sql: str, expected: dict[str, list[str]]) -> 
 )
 def test_what_does_not_tell(sql: str) -> None:
     assert read(sql, "people") is None
+
+
+@pytest.mark.parametrize("about", ["EXPLAIN ", "explain analyze verbose\n", "EXPLAIN FORMAT TREE ", "DESCRIBE "])
+def test_a_statement_that_is_explained_reads_what_it_would(about: str) -> None:
+    assert read(f"{about}SELECT name FROM people WHERE phone = '5'", "people") == {"people": ["name", "phone"]}
+
+
+def test_comments_nest() -> None:
+    assert read("/* /* */ EXPLAIN SELECT name FROM people -- */ SELECT phone FROM people", "people") == {"people": ["phone"]}
+
+
+@pytest.mark.parametrize("sql", ["DESCRIBE people", "desc People", 'DESCRIBE "people"'])
+def test_a_table_that_is_described_is_read_whole(sql: str) -> None:
+    assert read(sql, "people") == {"people": sorted(PEOPLE)}
 
 
 def test_a_condition_over_columns_that_nobody_knows() -> None:

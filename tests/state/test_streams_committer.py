@@ -69,6 +69,16 @@ async def test_what_is_no_event_is_told_at_once(streams: Streams) -> None:
     await asyncio.to_thread(committer.close)
 
 
+async def test_what_waits_is_written_before_it_is_closed(streams: Streams) -> None:
+    committer = Committer(streams)
+    added = [committer.append("audit", ROW)[0] for _ in range(100)]
+    await asyncio.to_thread(committer.close)
+    assert [row["id"] for row in streams.read("audit")] == added
+    await asyncio.to_thread(committer.close)
+    with pytest.raises(StateError, match="closed"):
+        committer.append("audit", ROW)
+
+
 def test_a_key_is_made_once(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "state")
     assert kept_key(store, "texts", create=False) is None

@@ -185,7 +185,7 @@ class QueryService:
         self._count(tables)
         versions = {dataset_name(table.name): table.version for table in tables if not table.name.startswith(SYSTEM)}
         header, took = answer.header, self._clock() - begun
-        read = tuple([touched(source, decide(reader, self._tables.named(source.name), "read")) for source in sources])
+        read = await self._read(sources, reader)
         rescues: tuple[str, ...] = ()
         lost: dict[str, int] = {}
         if reader.operator:  # others are told neither of buckets nor of rows that they might not see
@@ -208,6 +208,15 @@ class QueryService:
             if answer.op == "result" or answer.header["problem"] != "storage":
                 break
         return answer, sources
+
+    async def _read(self, sources: Sequence[TableSource], reader: Reader) -> tuple[Touched, ...]:
+        """What was read, and how much of it was shown."""
+        names = [source.name for source in sources]
+        if not reader.operator and any(name.startswith(SYSTEM) for name in names):  # which asks the catalog of all there is
+            decisions = await asyncio.to_thread(self._shown.decisions, names, reader)
+        else:
+            decisions = self._shown.decisions(names, reader)
+        return tuple([touched(source, decision) for source, decision in zip(sources, decisions, strict=True)])
 
     async def _decided_otherwise(self, names: Sequence[str], reader: Reader, now: Reader, action: Action = "read") -> bool:
         """Whether the reader sees another part of one of these tables now, or of what is told of them."""

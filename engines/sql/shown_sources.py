@@ -70,8 +70,11 @@ class ShownSources:
 
     def decided_otherwise(self, names: Sequence[str], reader: Reader, now: Reader, action: Action = "read") -> bool:
         """Whether two readers see different parts of one of the tables. From memory, but blocking for those of `system.*`."""
-        known = [self._tables.named(name) for name in names]
-        return any(self._decision(reader, name, action) != self._decision(now, name, action) for name in known)
+        return self.decisions(names, reader, action) != self.decisions(names, now, action)
+
+    def decisions(self, names: Sequence[str], reader: Reader, action: Action = "read") -> list[Decision]:
+        """What the reader is shown of each of the tables. Blocks as `decided_otherwise` does."""
+        return [self._decision(reader, self._tables.named(name), action) for name in names]
 
     def _decision(self, reader: Reader, name: TableName, action: Action) -> Decision:
         return decision_of(reader, name, self._tables) if action == "read" else decide(reader, name, action)

@@ -250,6 +250,8 @@ async def test_a_system_table_is_shown_in_part(lake: Lake, pool: WorkerPool, mon
     monkeypatch.setattr(shown_sources, "decision_of", decided)
     result = await service(lake, pool).run("SELECT * FROM system.events", reader=reader(Book()))
     assert result.rows() == [{"object": "Dataset/people", "message": "[redacted]"}]
+    (events,) = result.touched
+    assert (events.decision.row_filter, events.decision.policies) == ("object = 'Dataset/people'", ("system",)), "as it was shown"
 
 
 async def test_a_former_version_keeps_its_masks_under_its_names(lake: Lake, pool: WorkerPool) -> None:

@@ -125,7 +125,8 @@ def guard(listener: Listener, directory: Directory, buckets: Callable[[], Contai
             reader = request[READER] = authenticate(request, directory, buckets)
         except ReaderRefused as error:
             resource = request.match_info.route.resource
-            asked = {"method": request.method, "route": None if resource is None else resource.canonical}
+            route = None if resource is None else resource.canonical
+            asked = {"method": request.method, "route": route, "address": request.remote}
             await audit.refused("request", NOBODY, error, detail=asked)
             raise
         try:

@@ -2,7 +2,7 @@
 
 A row is durable before its answer is given; where it cannot be, there is no answer (AuditUnavailable), not even that a read was refused.
 What is given piece by piece has a row before its first piece (`begin`), of outcome `begun`, and one at its end whose `request` names that.
-Whoever was cancelled gets no answer, so nobody waits for that row.
+Whoever was cancelled gets no answer, so nobody waits for that row. Refusals that come in floods share rows (`refusal_floods.py`).
 
 Requests on an event loop share syncs and wait for none (`async with`); a command waits (`with`). What a row holds is declared in
 `state/streams/schemas.py`: no value of data, parameter or result is in it, nor a token. Who may read is not decided here (`reading.py`).
@@ -11,6 +11,7 @@ Next: `audited.py`, which fills rows of queries and searches in.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +26,14 @@ from engines.errors import (
     QueryForbidden,
     QueryInvalid,
     QueryTooLarge,
+    QuotaExceeded,
     ReaderRefused,
     SearchInvalid,
     TableUnknown,
     VersionUnknown,
 )
 from engines.reading import Decision, Reader
+from engines.refusal_floods import RefusalFloods
 from specs.errors import LakehouseError
 from state.errors import StateError
 from state.streams.committer import Committer, Log, Written
@@ -106,6 +109,7 @@ class Audit:
         self._journal = journal
         self.clock = clock
         self._committer = Committer(journal)
+        self._floods = RefusalFloods(self._count)
 
     def access(self, action: Action, reader: Reader, *, refusals: tuple[type[LakehouseError], ...] = REFUSALS, **asked: Any) -> Access:
         """One read, from the beginning of the block to its end, by value or error. asked: columns that are known before.
@@ -115,8 +119,15 @@ class Audit:
         return Access(self, _who(action, reader), refusals, asked)
 
     async def refused(self, action: Action, reader: Reader, error: LakehouseError, **asked: Any) -> None:
-        """A read that ended before it began; on the disk at the end. Raises AuditUnavailable."""
-        await self.durable({**_who(action, reader), **asked, "outcome": "refused", "reason": error.slug})
+        """A read that ended before it began; on the disk at the end, or counted with one that is. Raises AuditUnavailable."""
+        kind = {**_who(action, reader), **asked, "reason": error.slug}
+        await self.counted(kind, {**kind, "outcome": "refused"})
+
+    async def counted(self, kind: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+        """As `durable`, of a refusal; those of one kind and second share one row and a count. Raises AuditUnavailable."""
+        fault = await asyncio.shield(self._floods.join(_plain(kind), lambda: self._append(row)[1]))  # one who leaves is not the only one
+        if fault is not None:
+            raise _unavailable(fault) from fault
 
     async def durable(self, row: Mapping[str, Any]) -> str:
         """The id of a row that is on the disk; the event loop goes on meanwhile. Raises AuditUnavailable."""
@@ -140,6 +151,19 @@ class Audit:
     def close(self) -> None:
         """Waits for rows that nobody waits for. Blocking."""
         self._committer.close()
+        for row in self._floods.left():
+            try:
+                self.durable_blocking(row)
+            except AuditUnavailable as unwritten:
+                _uncounted(row, unwritten)
+
+    def _count(self, row: Mapping[str, Any]) -> None:
+        try:
+            written = self._append(row)[1]
+        except AuditUnavailable as unwritten:
+            _uncounted(row, unwritten)
+        else:
+            written.add_done_callback(lambda written: _uncounted(row, fault) if (fault := written.result()) is not None else None)
 
     def _append(self, row: Mapping[str, Any]) -> tuple[str, Written]:
         try:
@@ -190,6 +214,8 @@ class Access(Facts):
         try:
             if row["outcome"] == "cancelled":
                 self._audit.later(row)
+            elif row.get("reason") == QuotaExceeded.slug:
+                await self._audit.counted({**self._who, "reason": QuotaExceeded.slug}, row)
             else:
                 await self._audit.durable(row)
         except AuditUnavailable as unwritten:
@@ -236,6 +262,11 @@ def _who(action: Action, reader: Reader) -> dict[str, Any]:
     return {
         "reader": reader.token or NOBODY, "profile": reader.profile, "role": reader.role, "action": action, "bucket": reader.bucket,
     }  # fmt: skip
+
+
+def _uncounted(row: Mapping[str, Any], fault: Exception) -> None:
+    detail = row["detail"]
+    _log.warning("%s by %s: what was refused (%s) is not in the audit: %s", row["action"], row["reader"], detail, fault)
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

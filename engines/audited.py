@@ -16,6 +16,7 @@ from typing import Any
 
 from engines.at import PRESENT, At
 from engines.audit import EVERY_COLUMN, Audit, Facts
+from engines.errors import QuotaExceeded
 from engines.judgments import Query
 from engines.ollama.calls import speaking_for
 from engines.plain_errors import plainly
@@ -55,6 +56,9 @@ class AuditedQueries:
     ) -> QueryResult:
         """See `QueryService.run`. Raises AuditUnavailable besides."""
         named: Sequence[str] = ()
+        looked_at: list[Shape] = []
+        # while a worker has the statement: afterwards somebody would wait for it
+        glance = asyncio.get_running_loop().call_soon(lambda: looked_at.append(shape(sql, "answered")))
 
         def looked_up(names: Sequence[str]) -> None:
             nonlocal named
@@ -64,18 +68,21 @@ class AuditedQueries:
             try:
                 with plainly(reader):
                     result = await self.queries.run(sql, params, reader, at=at, max_rows=max_rows, looked_up=looked_up)
-                await _answered(sql, result.touched, self.columns, access)
+                said = looked_at[0] if looked_at else shape(sql, "answered")
+                await _answered(sql, said, result.touched, self.columns, access)
             except BaseException as error:
                 _unanswered(sql, named, access)
-                if isinstance(error, LakehouseError) and await asyncio.to_thread(parses, sql):
+                told = isinstance(error, LakehouseError) and not isinstance(error, QuotaExceeded)  # which may come in floods
+                if told and await asyncio.to_thread(parses, sql):
                     access.statement = shape(sql, "parsed").text
                 raise
+            finally:
+                glance.cancel()
             access.versions, access.rows, access.bytes = result.versions, result.count, len(result.ipc)
             return result
 
 
-async def _answered(sql: str, read: Sequence[Touched], columns: ColumnsRead, facts: Facts) -> None:
-    said = shape(sql, "answered")
+async def _answered(sql: str, said: Shape, read: Sequence[Touched], columns: ColumnsRead, facts: Facts) -> None:
     facts.statement = said.text
     tables = {plain_name(table.name): table for table in read}
     facts.tables = list(tables)

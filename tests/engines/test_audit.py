@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
+from engines import refusal_floods
 from engines.at import PRESENT, At
 from engines.audit import Audit
 from engines.audited import AuditedQueries, AuditedSearches, Texts
-from engines.errors import AuditUnavailable, QueryTimeout, TableUnknown
+from engines.errors import AuditUnavailable, QueryTimeout, QuotaExceeded, TableUnknown
 from engines.policies.governed import Mask
 from engines.reading import ANONYMOUS, Decision, Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
@@ -105,6 +106,62 @@ async def test_how_it_ended(audit: Audit, journal: Journal, error: BaseException
 async def test_a_refusal_before_anything_was_looked_at(audit: Audit, journal: Journal) -> None:
     await audit.refused("request", Reader(), TableUnknown("no"), key="/query")
     assert journal.rows == [{"reader": "anonymous", "action": "request", "key": "/query", "outcome": "refused", "reason": "table-unknown"}]
+
+
+class TestFloods:
+    REFUSED = TableUnknown("no")
+
+    async def test_one_row_and_one_that_counts(self, audit: Audit, journal: Journal) -> None:
+        for address in ("10.0.0.1", "10.0.0.2"):
+            for _ in range(500):
+                await audit.refused("request", Reader(), self.REFUSED, detail={"address": address})
+        assert [row["detail"] for row in journal.rows] == [{"address": "10.0.0.1"}, {"address": "10.0.0.2"}]
+        assert journal.syncs == 2
+        await asyncio.to_thread(audit.close)
+        assert [row["detail"] for row in journal.rows[2:]] == [{"address": f"10.0.0.{n}", "repeated": 499} for n in (1, 2)]
+        assert {(row["reader"], row["outcome"], row["reason"]) for row in journal.rows} == {("anonymous", "refused", "table-unknown")}
+
+    async def test_the_second_ends(self, audit: Audit, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(refusal_floods, "SECONDS", 0)
+        await asyncio.gather(*[audit.refused("request", Reader(), self.REFUSED) for _ in range(3)])
+        await audit.refused("request", CLERK, self.REFUSED)  # behind the row that counts
+        assert [row.get("detail") for row in journal.rows] == [None, {"repeated": 2}, None]
+
+    async def test_very_many_kinds(self, audit: Audit, journal: Journal) -> None:
+        for number in range(1_000):
+            await audit.refused("request", Reader(), self.REFUSED, detail={"address": str(number)})
+        assert len(journal.rows) == refusal_floods.MOST_KINDS + 1
+        await asyncio.to_thread(audit.close)
+        assert journal.rows[-1]["detail"] == {"repeated": 1_000 - refusal_floods.MOST_KINDS - 1}
+
+    async def test_none_is_told_before_the_first_is_on_the_disk(self, audit: Audit, journal: Journal) -> None:
+        journal.gate.clear()
+        waiting = [asyncio.create_task(audit.refused("request", Reader(), self.REFUSED)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()  # is not the only one
+        await asyncio.sleep(0)
+        assert not waiting[1].done()
+        journal.gate.set()
+        await asyncio.gather(*waiting[1:])
+        assert len(journal.rows) == 1
+
+    async def test_nor_where_it_cannot_be(self, audit: Audit, journal: Journal) -> None:
+        journal.full = True
+        ended = await asyncio.gather(*[audit.refused("request", Reader(), self.REFUSED) for _ in range(3)], return_exceptions=True)
+        assert [type(error) for error in ended] == [AuditUnavailable] * 3
+        journal.full = False
+        await audit.refused("request", Reader(), self.REFUSED)
+        await asyncio.to_thread(audit.close)
+        assert [row.get("detail") for row in journal.rows] == [None]
+
+    async def test_a_count_that_cannot_be_written_is_in_the_log(
+        self, audit: Audit, journal: Journal, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(3):
+            await audit.refused("request", Reader(), self.REFUSED)
+        journal.full = True
+        await asyncio.to_thread(audit.close)
+        assert "request by anonymous: what was refused ({'repeated': 2}) is not in the audit" in caplog.text
 
 
 async def ended(audit: Audit, error: Exception | None = None) -> None:
@@ -286,6 +343,21 @@ class TestQueries:
     async def test_what_is_no_sql(self, audit: Audit, journal: Journal) -> None:
         row = await self.asked(audit, journal, Queries(error=QueryTimeout("no")), "Dear Bob, your PIN is 1234 from now on")
         assert row["statement"] == "? ?, … ? is ? from ? on"
+
+    async def test_queries_over_a_quota_are_not_looked_at(self, audit: Audit, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("engines.audited.parses", lambda sql: pytest.fail("parsed"))
+        queries = Queries(error=QuotaExceeded("no", retry_after=1))
+        audited = AuditedQueries(queries, audit)  # type: ignore[arg-type]
+        for number in range(100):
+            with pytest.raises(QuotaExceeded):
+                await audited.run(f'SELECT {number} FROM "Bob"', {}, CLERK)
+        assert journal.syncs == 1
+        await asyncio.to_thread(audit.close)
+        first, others = journal.rows
+        assert (first["statement"], first["reason"], first["profile"]) == ("SELECT ? FROM ?", "quota-exceeded", "desk")
+        assert (others["action"], others["reason"], others["profile"], others["detail"]) == (
+            "query", "quota-exceeded", "desk", {"repeated": 99},
+        )  # fmt: skip
 
     async def test_a_client_that_leaves(self, audit: Audit, journal: Journal) -> None:
         row = await self.asked(audit, journal, Queries(error=asyncio.CancelledError(), named=["people"]), "SELECT name FROM people")

@@ -24,7 +24,7 @@ from engines.quotas import Queries, Searches
 from engines.reading import ANONYMOUS, Reader
 from engines.search_answer import SearchRequest, SearchResult
 from engines.sql.columns_read import ColumnsRead, parses, plain_name
-from engines.sql.service import QueryResult
+from engines.sql.query_result import QueryResult
 from engines.sql.statement_shape import Shape, shape
 from engines.sql.tables import sql_name
 from engines.sql.touched import Touched

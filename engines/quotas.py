@@ -23,7 +23,7 @@ from engines.errors import QuotaExceeded
 from engines.judgments import Query
 from engines.reading import ANONYMOUS, Reader
 from engines.search_answer import SearchRequest, SearchResult
-from engines.sql.service import QueryResult
+from engines.sql.query_result import QueryResult
 from specs.kinds.profile import Quota
 from state.timestamps import from_iso
 

@@ -18,7 +18,7 @@ from typing import Protocol
 from engines.at import At, Moment
 from engines.reading import ANONYMOUS, Reader
 from engines.search_answer import SearchRequest, SearchResult
-from engines.sql.service import QueryResult
+from engines.sql.query_result import QueryResult
 from engines.sql.tables import sql_name
 from specs.errors import LakehouseError
 

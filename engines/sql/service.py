@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
@@ -23,36 +23,31 @@ from engines.at import PRESENT, At, Moment, of_reader
 from engines.errors import (
     FilterInvalid,
     QueryCancelled,
-    QueryError,
-    QueryForbidden,
     QueryInvalid,
-    QueryMemory,
     QueryTimeout,
     QueryTooLarge,
     TableUnknown,
     WorkerCrashed,
 )
-from engines.policies.system_tables import SHOWN
 from engines.reading import ANONYMOUS, Action, Reader, TableName, decide
 from engines.sql.admission import admitted
 from engines.sql.hot_cache import HotCache
 from engines.sql.hot_shown import ShownForms
-from engines.sql.json_rows import json_rows, type_name
 from engines.sql.limits import MIB, Limits
 from engines.sql.merges import Merges, Pending, pending
 from engines.sql.placeholders import placeholders
 from engines.sql.pool import WorkerPool
-from engines.sql.problems import LISTING
 from engines.sql.process import WorkerProcess
 from engines.sql.protocol import Closed, Frame
+from engines.sql.query_result import QueryResult
+from engines.sql.refusals import refusal, too_much_memory, unknown
 from engines.sql.shown_sources import Resolving, ShownSources
 from engines.sql.source import LakeTable, TableSource
 from engines.sql.tables import SYSTEM, dataset_name, sql_name
-from engines.sql.touched import Touched, touched
+from engines.sql.touched import touched
 from engines.sql.version_pair import Pair
 from specs.errors import LakehouseError
-from specs.suggestions import nearest
-from state.errors import DiskFull, ObjectCorrupt, ObjectMissing
+from state.errors import ObjectCorrupt, ObjectMissing
 
 MOST_KEYS = 20_000_000
 MOST_KEY_BYTES = 512 * MIB
@@ -62,8 +57,6 @@ MOST_CHANGES = 4
 PATIENCE = 10.0
 """Seconds for which a query waits for a damaged table to be mended."""
 ASK_AGAIN = "It is made again where its source is there: ask again in a moment, or see `lakectl status`."
-DATASETS = TableName("system.datasets")
-SCHEMA_LISTING = f"`{LISTING}` lists the tables, `SELECT dataset, name, type FROM system.columns` their columns."
 
 
 Mend: TypeAlias = Callable[[ObjectMissing | ObjectCorrupt], Awaitable[None]]
@@ -77,40 +70,6 @@ class Tables(Resolving, Protocol):
 
     def pair(self, name: TableName, former: int, later: int) -> Pair | None:
         """Two versions of a Dataset, to be compared; None if there is no such table. Raises LakehouseError."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueryResult:
-    """What answered. ipc: an Arrow IPC stream; count: of its rows; text: about how many bytes they are as JSON; truncated: there were
-    more; versions: of each Dataset that was read; rescues: buckets that gave files in another's place; touched: every table that was read;
-    lost: rows that are in no file any more, of each Dataset that has such."""
-
-    ipc: bytes | memoryview
-    count: int
-    text: int
-    truncated: bool
-    versions: Mapping[str, int]
-    seconds: float
-    rescues: tuple[str, ...] = ()
-    touched: tuple[Touched, ...] = ()
-    lost: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Arrow's schema."""
-        return pa.ipc.open_stream(self.ipc).schema
-
-    def table(self) -> pa.Table:
-        """The rows, without a copy."""
-        return pa.ipc.open_stream(self.ipc).read_all()
-
-    def columns(self) -> list[dict[str, str]]:
-        """name and type of each column, in order."""
-        return [{"name": field.name, "type": type_name(field.type)} for field in self.schema]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows as JSON values, see `json_rows.py`. CPU."""
-        return json_rows(self.table())
 
 
 def _nobody(names: Sequence[str]) -> None:
@@ -337,7 +296,7 @@ class QueryService:
                 raise QueryTimeout(f"The query took more than {limits.seconds:g} seconds and was stopped.", remedy=remedy) from error
             except Closed as error:
                 if worker.ended == "memory":
-                    raise _too_much_memory(limits.memory) from error
+                    raise too_much_memory(limits.memory) from error
                 cause = await self._pool.dig(worker)
                 message = f"The process that ran the query died of it ({cause})."
                 raise WorkerCrashed(message, remedy="Write the query in another way: very long expressions are a known cause.") from error
@@ -397,39 +356,12 @@ class QueryService:
             raise QueryTooLarge(message, remedy="Pass long lists as parameters: `= ANY($names)`.")
 
     async def _refuse(self, answer: Frame, reader: Reader) -> NoReturn:
-        message, remedy = answer.header["message"], answer.header["remedy"]
-        match answer.header["problem"]:
-            case "unknown-table":
-                raise await self._unknown(message, reader)
-            case "forbidden" | "policy":
-                raise QueryForbidden(message, remedy=remedy)
-            case "too-large":
-                raise QueryTooLarge(message, remedy=remedy)
-            case "memory":
-                raise _too_much_memory(self._limits_of(reader).memory)
-            case "disk":
-                raise DiskFull("", "the query's scratch files")
-            case "storage":
-                remedy = "`lakectl status` tells whether a dataset is damaged."
-                raise QueryError(f"A file of a table cannot be read: {message}", remedy=remedy)
-            case _:
-                raise QueryInvalid(message, remedy=remedy)
+        if answer.header["problem"] == "unknown-table":
+            raise await self._unknown(answer.header["message"], reader)
+        raise refusal(answer.header, self._limits_of(reader).memory)
 
     async def _unknown(self, name: str, reader: Reader) -> TableUnknown:
-        if name.partition(".")[0] == "information_schema":
-            return TableUnknown("There is no information_schema here.", remedy=SCHEMA_LISTING)
-        names = await asyncio.to_thread(self._tables.names)
-        visible = [str(known) for known in names if self._may_name(reader, known)]
-        near = nearest_names(name, visible)
-        remedy = f"`{LISTING}` lists the tables." if self._may_name(reader, DATASETS) else None
-        if near:
-            remedy = f"Did you mean {' or '.join(f'`{known}`' for known in near)}?"
-        return TableUnknown(f"There is no table `{name}`.", remedy=remedy)
-
-    def _may_name(self, reader: Reader, name: TableName) -> bool:
-        if name.system and not reader.operator:
-            return name.name in SHOWN
-        return decide(reader, name, "read").allowed
+        return await asyncio.to_thread(lambda: unknown(name, self._tables.names(), reader))
 
 
 def share_of(reader: Reader) -> str | None:
@@ -445,21 +377,6 @@ def _touched(answer: Frame, sources: Sequence[TableSource]) -> list[str]:
     if answer.op != "result" and answer.header["problem"] == "unknown-table":
         names.append(answer.header["message"])
     return names
-
-
-def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The closest names, closest first; one in another schema counts as close when its last part is."""
-    left = set(known)
-    found: list[str] = []
-    while len(found) < most:
-        near = nearest(name, left) or nearest(name, {entry for entry in left if entry.rpartition(".")[2] == name})
-        tail = {entry.rpartition(".")[2]: entry for entry in left if "." in entry}
-        near = near or tail.get(nearest(name.rpartition(".")[2], tail) or "")
-        if near is None:
-            break
-        found.append(near)
-        left.discard(near)
-    return found
 
 
 def encode_parameters(params: Mapping[str, Any]) -> bytes:
@@ -480,8 +397,3 @@ def encode_parameters(params: Mapping[str, Any]) -> bytes:
     with pa.ipc.new_stream(sink, row.schema) as writer:
         writer.write_batch(row)
     return bytes(sink.getvalue().to_pybytes())
-
-
-def _too_much_memory(limit: int) -> QueryMemory:
-    message = f"The query needs more memory than it may have ({limit // MIB} MiB)."
-    return QueryMemory(message, remedy="Select fewer rows or columns, or aggregate.")

@@ -19,7 +19,7 @@ from engines.errors import AuditUnavailable, QueryTimeout, QuotaExceeded, TableU
 from engines.policies.governed import Mask
 from engines.reading import ANONYMOUS, Decision, Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
-from engines.sql.service import QueryResult
+from engines.sql.query_result import QueryResult
 from engines.sql.touched import Touched
 from state.errors import DiskFull
 from state.streams.schemas import AUDIT

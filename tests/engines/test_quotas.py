@@ -15,7 +15,7 @@ from engines.errors import QueryInvalid, QuotaExceeded
 from engines.quotas import LookedUp, Quotas, RationedQueries, RationedSearches
 from engines.reading import ANONYMOUS, Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
-from engines.sql.service import QueryResult
+from engines.sql.query_result import QueryResult
 from specs.kinds.profile import Quota
 from state.errors import BucketUnavailable
 from state.timestamps import iso

@@ -29,7 +29,7 @@ from engines.errors import (
     TableUnknown,
     WorkerCrashed,
 )
-from engines.reading import ANONYMOUS, Action, Reader, TableName, decide
+from engines.reading import ANONYMOUS, Action, Reader, TableName
 from engines.sql.admission import admitted
 from engines.sql.hot_cache import HotCache
 from engines.sql.hot_shown import ShownForms
@@ -44,7 +44,7 @@ from engines.sql.refusals import refusal, too_much_memory, unknown
 from engines.sql.shown_sources import Resolving, ShownSources
 from engines.sql.source import LakeTable, TableSource
 from engines.sql.tables import SYSTEM, dataset_name, sql_name
-from engines.sql.touched import touched
+from engines.sql.touched import Touched, touched
 from engines.sql.version_pair import Pair
 from specs.errors import LakehouseError
 from state.errors import ObjectCorrupt, ObjectMissing

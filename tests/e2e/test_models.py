@@ -94,8 +94,12 @@ def test_a_lake_whose_server_comes_later(lake: Repository, ollama: OllamaServer,
     daemon.wait_status("Index/plain", "Succeeded")
     assert best(daemon, "plain", "kafka") == "java developer with kafka"
     assert daemon.search("people", "kafka").status == 503
-    row = daemon.request("GET", "/models/nomic-embed-text").document
-    assert (row["state"], row["bound"]) == ("absent", ["Index/people"])
+
+    def model() -> tuple[str, list[str]]:
+        row = daemon.request("GET", "/models/nomic-embed-text").document
+        return row["state"], row["bound"]
+
+    wait_for(lambda: model() == ("absent", ["Index/people"]), "the model is told to be absent")
     ollama.start()
     lakectl(lake, "reconcile", "Index/people")
     daemon.wait_status("Index/people", "Succeeded")
@@ -115,10 +119,13 @@ def test_answers_of_eval_sets_are_embedded_in_turns(lake: Repository, ollama: Ol
     for index in ("people", "others"):
         daemon.wait_status(f"EvalSet/of-{index}", "Succeeded")
     assert ollama.most["embedding"] == 1, "never two"
-    told = daemon.query("SELECT model, reader, detail FROM system.audit WHERE action = 'model' AND reader = 'daemon'")
-    assert {row["model"] for row in told} == {"nomic-embed-text", "me/tiny"}
-    assert sorted(json.loads(row["detail"])["object"] for row in told) == [
-        "EvalSet/of-others", "EvalSet/of-people", "Index/others", "Index/people"
-    ]  # fmt: skip
+
+    def told() -> list[tuple[str, str]]:
+        rows = daemon.query("SELECT model, detail FROM system.audit WHERE action = 'model' AND reader = 'daemon'")
+        return sorted((row["model"], json.loads(row["detail"])["object"]) for row in rows)
+
+    others, people = "me/tiny", "nomic-embed-text"
+    expected = [(others, "EvalSet/of-others"), (others, "Index/others"), (people, "EvalSet/of-people"), (people, "Index/people")]
+    wait_for(lambda: told() == expected, "each job is in the audit")
     daemon.wait_settled()
     assert daemon.stop() == 0, daemon.said

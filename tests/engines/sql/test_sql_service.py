@@ -30,7 +30,6 @@ from engines.errors import (
 )
 from engines.reading import Decision, Reader
 from engines.sql import refusals, shown_sources, system_sight
-from engines.sql import service as service_module
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.refusals import nearest_names
@@ -371,7 +370,7 @@ async def test_what_a_reader_may_not_see_is_unknown_to_it(service: QueryService,
         asked.append((reader.role, name.name, action))
         return Decision(name.name != "people", row_filter="false" if name.name == "system.events" else None)
 
-    for module in (service_module, refusals, shown_sources, system_sight):
+    for module in (refusals, shown_sources, system_sight):
         monkeypatch.setattr(module, "decide", decide)
     with pytest.raises(TableUnknown) as unknown:
         await service.run("SELECT 1 FROM job_orders WHERE EXISTS (SELECT 1 FROM people)", reader=Reader(role="guest"))

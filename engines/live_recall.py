@@ -55,7 +55,7 @@ class Sample:
     """A search that was answered, and what is needed to answer it again; not the index, which may be to go.
 
     Args:
-        manifest: that it was answered by.
+        manifest: that it was answered by. model: by whose vectors, by its name.
         ids: int64, of the build's chunks that its index found, best first. k: candidates that were asked for.
         query: float32 (dimension,), of length 1.
         vectors: float32 (chunks of the build, dimension), mapped; mapped: the files that are.
@@ -64,6 +64,7 @@ class Sample:
 
     index: str
     manifest: ServingManifest
+    model: str
     ids: Ids
     k: int
     query: Vectors
@@ -89,6 +90,7 @@ class _Window:
     """The newest searches by one way to answer: right hits, and how many there were to find."""
 
     way: bytes
+    model: str
     counts: tuple[tuple[int, int], ...] = ()
     estimate: Interval | None = None
     told: Live | None = None
@@ -132,7 +134,7 @@ class LiveRecall:
         self._busy = False
         self._next = float("-inf")
         self._windows: dict[str, _Window] = {}
-        self._counted: Counter[tuple[str, str]] = Counter()
+        self._counted: Counter[tuple[str, str, str]] = Counter()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live-recall")
         self._judging: Future[None] | None = None
         self.told: Callable[[str], None] = _nobody
@@ -146,14 +148,14 @@ class LiveRecall:
         with self._lock:
             free = not self._busy and self._clock() >= self._next
             if not free:
-                self._counted[index, "dropped"] += 1
+                self._counted[index, serving.model_name, "dropped"] += 1
         return free
 
     def offer(self, sample: Sample) -> None:
         """Judge it, if nothing is being judged. Returns at once."""
         with self._lock:
             if self._busy:
-                self._counted[sample.index, "dropped"] += 1
+                self._counted[sample.index, sample.model, "dropped"] += 1
                 return
             self._busy = True
         try:
@@ -171,13 +173,13 @@ class LiveRecall:
             return None
         return window.told if self._is_of(window, index) else Live(None, 0, self._gate(index), below=False)
 
-    def figures(self) -> tuple[dict[str, Interval], dict[tuple[str, str], int]]:
-        """The estimates by index, as they are now; and searches by index and what became of them: judged or dropped."""
+    def figures(self) -> tuple[dict[tuple[str, str], Interval], dict[tuple[str, str, str], int]]:
+        """The estimates by index and model, as they are now; and searches by both and what became of them: judged or dropped."""
         with self._lock:
             windows, counted = dict(self._windows), dict(self._counted)
-        there = {name for name in {*windows, *(name for name, _ in counted)} if self._serves(name) is not None}
+        there = {name for name in {*windows, *(name for name, *_ in counted)} if self._serves(name) is not None}
         return (
-            {name: one.estimate for name, one in windows.items() if one.estimate is not None and self._is_of(one, name)},
+            {(name, one.model): one.estimate for name, one in windows.items() if one.estimate is not None and self._is_of(one, name)},
             {key: count for key, count in counted.items() if key[0] in there},
         )
 
@@ -198,7 +200,7 @@ class LiveRecall:
             judged = judge(sample) if self._current(sample) and uncut(sample.mapped) else None
             if judged is None or not self._current(sample):
                 with self._lock:
-                    self._counted[sample.index, "dropped"] += 1
+                    self._counted[sample.index, sample.model, "dropped"] += 1
             else:
                 told = self._add(sample, judged)
         finally:  # all that takes time is counted
@@ -217,13 +219,13 @@ class LiveRecall:
         window, gate = former, self._gate(sample.index)
         if window is None or window.way != way:
             known = None if former is None or former.told is None else Live(None, 0, gate, below=False)
-            window = _Window(way, told=known)
+            window = _Window(way, sample.model, told=known)
         counts = [*window.counts, judged] if judged[1] else [*window.counts]
         estimate = recall(*np.array(counts, dtype=np.int64).T) if len(counts) >= LEAST else None
         told = window.told if estimate is None else _to_tell(window.told, estimate, len(counts), gate)
         with self._lock:
-            self._counted[sample.index, "judged"] += 1
-            self._windows[sample.index] = _Window(way, tuple(counts[-WINDOW:]), estimate, told)
+            self._counted[sample.index, sample.model, "judged"] += 1
+            self._windows[sample.index] = _Window(way, sample.model, tuple(counts[-WINDOW:]), estimate, told)
         return told is not (None if former is None else former.told)
 
 

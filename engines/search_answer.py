@@ -127,7 +127,8 @@ def answer(
         stages = tuple(ranker.stages) if request.ranking.explain else None
     if recall is not None and ids is not None:
         k = request.k if plain else depth_of(request.k)
-        recall.offer(Sample(request.index, serving.manifest, ids, k, query(), serving.vectors, serving.mapped, serving.tail, allowed, keys))
+        of = (serving.vectors, serving.mapped, serving.tail)
+        recall.offer(Sample(request.index, serving.manifest, serving.model_name, ids, k, query(), *of, allowed, keys))
     capped = mode == "vector" and request.ranking.rerank is None  # rounding takes some cosines a little beyond 1
     hits = tuple([Hit(key, number, text, min(score, 1.0) if capped else score) for (key, number, text), score in found])
     if table.facts.by == "structure":

@@ -52,7 +52,7 @@ def watch_loop(registry: CollectorRegistry, assembly: Assembly) -> None:
 
 
 class RecallCollector(Collector):
-    """Recall of searches that were repeated exactly, by index: there are as many series as specs name indexes."""
+    """Recall of searches that were repeated exactly, by index and model: there are as many series as specs name of both."""
 
     def __init__(self, recall: LiveRecall) -> None:
         self._recall = recall
@@ -61,14 +61,14 @@ class RecallCollector(Collector):
         """See prometheus_client."""
         estimates, counted = self._recall.figures()
         gauge = GaugeMetricFamily(
-            "lakehouse_live_recall", "Recall at 10 of the last searches, and the bounds of its interval of 95 %.", labels=("index", "bound")
+            "lakehouse_live_recall", "Recall at 10 of the last searches, and the bounds of its interval of 95 %.", labels=("index", "model", "bound")
         )
-        for index, estimate in estimates.items():
+        for of, estimate in estimates.items():
             for bound, number in estimate._asdict().items():
-                gauge.add_metric((index, bound), number)
+                gauge.add_metric((*of, bound), number)
         yield gauge
         samples = CounterMetricFamily(
-            "lakehouse_live_recall_searches", "Searches chosen to be repeated exactly, by what became of them.", labels=("index", "outcome")
+            "lakehouse_live_recall_searches", "Searches chosen to be repeated exactly, by what became of them.", labels=("index", "model", "outcome")
         )
         for label, count in counted.items():
             samples.add_metric(label, count)

@@ -50,7 +50,7 @@ def tail(vectors: Vectors) -> Tail:
 
 def serving(manifest: ServingManifest, engine: str = "hnsw") -> Serving:
     build = SimpleNamespace(engine=engine)
-    return cast(Serving, SimpleNamespace(manifest=manifest, build=build, stands_in=engine == "none"))
+    return cast(Serving, SimpleNamespace(manifest=manifest, model_name="builtin", build=build, stands_in=engine == "none"))
 
 
 @dataclass
@@ -79,7 +79,7 @@ class World:
         query = unit(1, seed)[0]
         ids = nearest(self.matrix, query, k + self.misses, allowed)[0][self.misses :]
         beside: Any = tail or self.tail
-        return Sample("i", self.manifest, ids, k, query, self.matrix, (), beside, allowed, None)
+        return Sample("i", self.manifest, "builtin", ids, k, query, self.matrix, (), beside, allowed, None)
 
     def search(self, times: int = 1) -> None:
         """Searches that are judged, one after the other."""
@@ -146,7 +146,7 @@ def test_nothing_is_told_of_a_few_and_then_what_is_known(world: World) -> None:
     assert (live.estimate.value, live.samples, live.below, world.told) == (1.0, LEAST, False, ["i"])
     world.search(20)
     assert world.told == ["i"], "the same again is no news"
-    assert world.recall.figures()[1] == {("i", "judged"): LEAST + 20}
+    assert world.recall.figures()[1] == {("i", "builtin", "judged"): LEAST + 20}
 
 
 def test_a_drop_is_told_and_so_is_its_end(world: World) -> None:
@@ -198,7 +198,7 @@ def test_a_search_of_what_serves_no_more_says_nothing(world: World) -> None:
     world.manifest = ServingManifest("b2", "g2")
     world.tail.gate.set()
     world.settle()
-    assert world.recall.figures()[1] == {("i", "dropped"): 1}
+    assert world.recall.figures()[1] == {("i", "builtin", "dropped"): 1}
     world.manifest = None
     assert world.recall.figures() == ({}, {}), "of an index that is gone nothing is told"
 
@@ -213,7 +213,7 @@ def test_one_at_a_time_and_a_rest_after_it(world: World) -> None:
     world.now += 2
     world.tail.gate.set()
     world.settle()
-    assert world.recall.figures()[1] == {("i", "judged"): 1, ("i", "dropped"): 2}
+    assert world.recall.figures()[1] == {("i", "builtin", "judged"): 1, ("i", "builtin", "dropped"): 2}
     assert not world.recall.wants("i", world.serving)
     world.now += 2 * REST
     assert world.recall.wants("i", world.serving)
@@ -227,7 +227,7 @@ def test_what_nobody_foresaw_is_logged_and_the_next_search_is_judged(world: Worl
     assert "by what?" in caplog.text
     world.tail.error = None
     world.search()
-    assert world.recall.figures()[1] == {("i", "judged"): 1}
+    assert world.recall.figures()[1] == {("i", "builtin", "judged"): 1}
 
 
 @pytest.mark.parametrize("now", [ServingManifest("b2", "g2"), ServingManifest("b1", "g", {"efSearch": 200}), None])

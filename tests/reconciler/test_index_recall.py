@@ -175,12 +175,13 @@ def test_what_is_told_has_the_index_and_its_budgets_looked_at(tmp_path: Path) ->
 
 def test_what_is_measured_can_be_scraped() -> None:
     class Recall:
-        def figures(self) -> tuple[dict[str, Interval], dict[tuple[str, str], int]]:
-            return {"i": Interval(0.9, 0.8, 1.0)}, {("i", "judged"): 7, ("i", "dropped"): 2}
+        def figures(self) -> tuple[dict[tuple[str, str], Interval], dict[tuple[str, str, str], int]]:
+            return {("i", "minilm"): Interval(0.9, 0.8, 1.0)}, {("i", "minilm", "judged"): 7, ("i", "builtin", "dropped"): 2}
 
     registry = CollectorRegistry()
     watch_recall(registry, Recall())  # type: ignore[arg-type]
     lines = generate_latest(registry).decode().splitlines()
-    assert 'lakehouse_live_recall{bound="low",index="i"} 0.8' in lines
-    assert 'lakehouse_live_recall{bound="value",index="i"} 0.9' in lines
-    assert 'lakehouse_live_recall_searches_total{index="i",outcome="judged"} 7.0' in lines
+    assert 'lakehouse_live_recall{bound="low",index="i",model="minilm"} 0.8' in lines
+    assert 'lakehouse_live_recall{bound="value",index="i",model="minilm"} 0.9' in lines
+    assert 'lakehouse_live_recall_searches_total{index="i",model="minilm",outcome="judged"} 7.0' in lines
+    assert 'lakehouse_live_recall_searches_total{index="i",model="builtin",outcome="dropped"} 2.0' in lines

@@ -2,7 +2,7 @@
 
 Rows are those of `system.trials`, under the same names, the newest row of each trial; they are read from the stream, in a thread. Trials
 compare while they are by the same answers; `engines/trials/choice.py` says what is best, for whoever promotes as well, and
-`basis.py` by which EvalSet and model where none is named.
+`basis.py` by which EvalSets and model where none is named.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import dropwhile, islice
+from math import inf, isfinite
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -25,7 +26,7 @@ from api.threads import Threads
 from engines.errors import IndexUnknown
 from engines.reading import Reader
 from engines.trials.basis import basis, check_names
-from engines.trials.choice import GATE, Objective, best, front, passes
+from engines.trials.choice import GATE, Objective, best, front
 from specs.resource import own_name
 from state.catalog.fold import ObjectState
 from state.catalog.indexes import IndexRecord
@@ -65,7 +66,7 @@ class BestParameters(Document):
 
     objective: Objective = Field("latencyP95", description="What is made small.")
     gate: float = Field(GATE, ge=0, le=1, description="The least recall that counts: its lower bound, in both halves of the queries.")
-    eval_set: str | None = Field(None, description="By which EvalSet; without, that of the TrialBudget, else the largest.")
+    eval_set: str | None = Field(None, description="By which EvalSet; without, that of the TrialBudget, else all: the worst word counts.")
     model: str | None = Field(None, description="Of which model's vectors; of the one that serves without.")
     profile: str | None = Field(None, description=_PROFILE)
     pareto: bool = Field(False, description="Whether to tell the trials besides that no other beats in recall and objective together.")
@@ -125,15 +126,17 @@ class TrialsAnswer(Document):
 
 
 class BestAnswer(Document):
-    """The cheapest trial above the gate."""
+    """The cheapest way to search above the gate. Of several EvalSets a row is that of the one that found the least."""
 
     best: TrialRow | None = Field(description="null where none is above the gate.")
+    recall_low: float | None = Field(description="Of the best, what all EvalSets stand for: the least bound, of half the queries too.")
+    cost: float | None = Field(description="Of the best, by the objective: the greatest that an EvalSet measured.")
     front: list[TrialRow] | None = Field(description="With `pareto`: cheapest first.")
     objective: Objective
     gate: float
-    eval_set: str | None = Field(description="By whose queries; null where nothing was measured.")
+    eval_sets: list[str] = Field(description="By whose queries, all of them; empty where nothing was measured.")
     model: str | None = Field(description="Of whose vectors; null where nothing was measured, and serves.")
-    compared: int = Field(description="How many trials there are by both, at full fidelity and by the newest answers.")
+    compared: int = Field(description="How many ways to search all of them have measured, at full fidelity and by the newest answers.")
     above: int = Field(description="How many of them are above the gate.")
 
 
@@ -204,17 +207,19 @@ def proposal(note: Note) -> dict[str, Any]:
 def best_of(trials: tuple[Trial, ...], record: IndexRecord, asked: BestParameters) -> dict[str, Any]:
     """The document of the best. Raises SearchInvalid, ModelMismatch for names that are none."""
     by = basis(trials, record, asked.eval_set, asked.model)
-    compared = by.trials
-    found = best(compared, asked.objective, asked.gate)
+    found = best(by.words, asked.objective, asked.gate)
+    cost = inf if found is None else found.cost(asked.objective)
     return {
-        "best": None if found is None else row(found),
-        "front": [row(trial) for trial in front(compared, asked.objective)] if asked.pareto else None,
+        "best": None if found is None else row(found.weakest),
+        "recallLow": None if found is None else found.sure_recall,
+        "cost": cost if isfinite(cost) else None,
+        "front": [row(word.weakest) for word in front(by.words, asked.objective)] if asked.pareto else None,
         "objective": asked.objective,
         "gate": asked.gate,
-        "evalSet": by.eval_set,
+        "evalSets": list(by.eval_sets),
         "model": by.model,
-        "compared": len(compared),
-        "above": sum(passes(trial, asked.gate) for trial in compared),
+        "compared": len(by.words),
+        "above": sum(word.sure_recall >= asked.gate for word in by.words),
     }
 
 

@@ -61,14 +61,18 @@ class RecallCollector(Collector):
         """See prometheus_client."""
         estimates, counted = self._recall.figures()
         gauge = GaugeMetricFamily(
-            "lakehouse_live_recall", "Recall at 10 of the last searches, and the bounds of its interval of 95 %.", labels=("index", "model", "bound")
+            "lakehouse_live_recall",
+            "Recall at 10 of the last searches, and the bounds of its interval of 95 %.",
+            labels=("index", "model", "bound"),
         )
         for of, estimate in estimates.items():
             for bound, number in estimate._asdict().items():
                 gauge.add_metric((*of, bound), number)
         yield gauge
         samples = CounterMetricFamily(
-            "lakehouse_live_recall_searches", "Searches chosen to be repeated exactly, by what became of them.", labels=("index", "model", "outcome")
+            "lakehouse_live_recall_searches",
+            "Searches chosen to be repeated exactly, by what became of them.",
+            labels=("index", "model", "outcome"),
         )
         for label, count in counted.items():
             samples.add_metric(label, count)

@@ -1,8 +1,8 @@
 """What status tells of what answers: for programs, and as a sentence; pure."""
 
-from controllers.index.measured import way
 from controllers.index.recall import figures
 from controllers.index.steps import Answer, Observed
+from engines.trials.choice import way
 from specs.kinds.index import IndexSpec
 from specs.resource import Resource
 from state.catalog.indexes import Aside

@@ -1,7 +1,7 @@
 """What trials say of the builds that may serve; pure.
 
-With several eval sets for an index, a build counts as measured once all of them have measured it, and is as good as the worst of them says:
-recall by the lower bound that both halves of the queries stand for, time by the 95th percentile.
+With several eval sets for an index the worst of them counts, once all have measured a build (`engines/trials/choice.py`): recall by the
+lower bound that both halves of the queries stand for, time by the 95th percentile.
 
 What serves goes on while it is not measured yet, and while no other is faster by a tenth: two measurements of one build differ by less, and
 a change costs every searcher something.
@@ -10,8 +10,7 @@ a change costs every searcher something.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from engines.trials.choice import FASTER, GATE, sure_recall
-from specs.digests import canonical_json
+from engines.trials.choice import FASTER, GATE, way_of, words
 from state.catalog.indexes import Build, EvalTruth
 from state.trials import Trial
 
@@ -23,29 +22,17 @@ class Measured(NamedTuple):
     p95_us: float
 
 
-def way(build: str, search: Mapping[str, object]) -> str:
-    """A build and how it is searched, as one word."""
-    return f"{build} {canonical_json(dict(search)).decode()}"
-
-
 def measured(trials: Iterable[Trial], truths: Iterable[EvalTruth], builds: Mapping[str, Build]) -> dict[str, Measured]:
     """What is known of each build, by `way`."""
-    by_truth: dict[str, dict[str, Measured]] = {}
-    for trial in trials:
-        if trial.fidelity >= 1 and "build" in trial.detail:
-            found = Measured(sure_recall(trial.recall_low, trial.detail), trial.p95_us)
-            by_truth.setdefault(trial.detail["truth"], {})[way(trial.detail["build"], trial.detail["search"])] = found
-    of_corpus: dict[str, list[str]] = {}
+    of_corpus: dict[str, set[str]] = {}
     for truth in truths:
-        of_corpus.setdefault(truth.corpus, []).append(truth.digest)
-    found_ways: dict[str, Measured] = {}
-    for name in {name for ways in by_truth.values() for name in ways}:
-        build = builds.get(name.partition(" ")[0])
-        wanted = of_corpus.get(build.corpus, []) if build is not None else []
-        said = [by_truth[truth][name] for truth in wanted if name in by_truth.get(truth, {})]
-        if said and len(said) == len(wanted):
-            found_ways[name] = Measured(min(one.recall for one in said), max(one.p95_us for one in said))
-    return found_ways
+        of_corpus.setdefault(truth.corpus, set()).add(truth.digest)
+    over: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if (build := builds.get(trial.detail.get("build", ""))) is not None:
+            over.setdefault(build.corpus, []).append(trial)
+    said = [word for corpus, digests in of_corpus.items() for word in words(over.get(corpus, ()), digests)]
+    return {way_of(word.weakest): Measured(word.sure_recall, word.cost("latencyP95")) for word in said}
 
 
 def preferred(known: Mapping[str, Measured], ways: Iterable[str], serving: str | None) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from controllers.index.answering import said, told
-from controllers.index.measured import preferred, way
+from controllers.index.measured import preferred
 from controllers.index.models import beside
 from controllers.index.recall import aspects
 from controllers.index.steps import (
@@ -32,6 +32,7 @@ from controllers.index.steps import (
     Withdraw,
 )
 from controllers.outcome import Outcome, Ready, Stalled, Waiting
+from engines.trials.choice import way
 from specs.kinds.index import EmbeddingModel, IndexSpec, ModelObject, ServeGeneration, model_name
 from specs.resource import Resource
 from state import reasons

@@ -84,7 +84,7 @@ class Observed:
         damaged: digests of corpora, builds and keyword indexes whose objects are missing.
         problem: why the dataset, its columns, the bucket or the model cannot be used; None if they can.
         unbuilt: generations whose recipe cannot be built in this version.
-        measured: what trials say of builds, by `way`.
+        measured: what trials say of builds, by `engines.trials.choice.way`.
         versions: by the models beside the one that is to serve.
         unavailable: models that the spec names and that cannot be opened, with the reason.
         held: builds that budgets still need.

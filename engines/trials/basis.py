@@ -1,14 +1,15 @@
-"""By which EvalSet and model the trials of an index compare, where nobody names them; pure.
+"""By which EvalSets and model the trials of an index compare, where nobody names them; pure.
 
-The model is the one that serves. Of its EvalSets it is the one that a TrialBudget went by last, else the one with the most queries of those
-that the index has answers of. Without answers, as after the last EvalSet was removed, it is that of the newest trial.
+The model is the one that serves. Of its EvalSets it is the one that a TrialBudget went by last, since that decides what serves; else all
+that the index has answers of, of which the worst counts, as it does for what serves. Without answers, as after the last EvalSet was
+removed, it is that of the newest trial.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from engines.errors import ModelMismatch, SearchInvalid
-from engines.trials.choice import comparable
+from engines.trials.choice import Word, newest_words
 from state.catalog.indexes import IndexRecord
 from state.trials import Trial
 
@@ -16,11 +17,11 @@ _BUDGET = "TrialBudget/"
 
 
 class Basis(NamedTuple):
-    """What trials compare by; None where nothing was measured. trials: by the newest answers of both, at full fidelity."""
+    """What trials compare by; empty and None where nothing was measured. words: by the newest answers of all, at full fidelity."""
 
-    eval_set: str | None
+    eval_sets: Sequence[str]
     model: str | None
-    trials: Sequence[Trial]
+    words: Sequence[Word]
 
 
 def basis(trials: Sequence[Trial], record: IndexRecord, eval_set: str | None = None, model: str | None = None) -> Basis:
@@ -29,8 +30,8 @@ def basis(trials: Sequence[Trial], record: IndexRecord, eval_set: str | None = N
     check_names(trials, record, eval_set, model)
     model = model or next(iter(record.answers), None) or (whole[-1].model if whole else None)
     own = [trial for trial in whole if model is None or trial.model in (None, model)]
-    eval_set = eval_set or _eval_set(own, record)
-    return Basis(eval_set, model, comparable(own, eval_set))
+    eval_sets = [eval_set] if eval_set is not None else _eval_sets(own, record)
+    return Basis(eval_sets, model, newest_words(own, eval_sets))
 
 
 def models_of(trials: Iterable[Trial]) -> list[str]:
@@ -50,11 +51,11 @@ def check_names(trials: Sequence[Trial], record: IndexRecord, eval_set: str | No
         raise ModelMismatch(f"Nothing of index {record.name} is measured by a model {model!r}.", remedy=there)
 
 
-def _eval_set(own: Sequence[Trial], record: IndexRecord) -> str | None:
+def _eval_sets(own: Sequence[Trial], record: IndexRecord) -> list[str]:
     names = {trial.eval_set for trial in own}
-    current = {name: truth.queries for name, truth in record.truths.items() if name in names}
+    current = sorted(name for name in record.truths if name in names)
     budget = (trial.eval_set for trial in reversed(own) if trial.proposed_by.startswith(_BUDGET))
     named = next((name for name in budget if name in current), None)
-    if named is not None or current:
-        return named or max(sorted(current), key=current.__getitem__)
-    return own[-1].eval_set if own else None
+    if named is not None:
+        return [named]
+    return current or [trial.eval_set for trial in own[-1:]]

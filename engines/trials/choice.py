@@ -1,15 +1,17 @@
 """Which trial is best: pure, the same for whoever promotes, shows or proposes.
 
-Trials compare while they are by the same answers: of one eval set, over one corpus, at full fidelity. The gate is recall's lower bound. A
-winner is chosen by one half of the queries and confirmed by the other, since the luckiest of many looks better than it is: both halves
-have to be above the gate, each by its own lower bound.
+Trials compare while they are by the same answers, over one corpus, at full fidelity. Where several eval sets measure an index, a build that
+is searched in one way counts once all of them have measured it, and is as good as the worst of them says (`Word`). The gate is recall's
+lower bound. A winner is chosen by one half of the queries and confirmed by the other, since the luckiest of many looks better than it is:
+both halves have to be above the gate, each by its own lower bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
+from specs.digests import canonical_json
 from state.trials import Trial
 
 Objective = Literal["latencyP95", "buildSeconds", "memory"]
@@ -39,22 +41,66 @@ def passes(trial: Trial, gate: float = GATE) -> bool:
     return sure_recall(trial.recall_low, trial.detail) >= gate
 
 
-def comparable(trials: Sequence[Trial], eval_set: str | None = None) -> list[Trial]:
-    """Those at full fidelity that are by the same answers as the newest one. eval_set: by which; None for the newest one's."""
-    whole = [trial for trial in trials if trial.fidelity >= 1 and eval_set in (None, trial.eval_set)]
-    newest = whole[-1].detail.get("truth") if whole else None
-    return [trial for trial in whole if trial.detail.get("truth") == newest]
+class Word(NamedTuple):
+    """What eval sets say together of one build, searched in one way. trials: of each eval set one; the worst counts."""
+
+    trials: tuple[Trial, ...]
+
+    @property
+    def weakest(self) -> Trial:
+        """The one with the least recall to rely on."""
+        return min(self.trials, key=lambda trial: sure_recall(trial.recall_low, trial.detail))
+
+    @property
+    def sure_recall(self) -> float:
+        """The recall that all of them stand for."""
+        return sure_recall(self.weakest.recall_low, self.weakest.detail)
+
+    @property
+    def recall_at_10(self) -> float:
+        """The least that was found."""
+        return min(trial.recall_at_10 for trial in self.trials)
+
+    def cost(self, objective: Objective) -> float:
+        """The greatest that was found; infinite where one of them did not measure it."""
+        return max(cost(trial, objective) for trial in self.trials)
 
 
-def best(trials: Iterable[Trial], objective: Objective = "latencyP95", gate: float = GATE) -> Trial | None:
-    """Of comparable trials the cheapest that passes the gate; None where none does."""
-    return min((trial for trial in trials if passes(trial, gate)), key=lambda trial: cost(trial, objective), default=None)
+def way(build: str, search: Mapping[str, object]) -> str:
+    """A build and how it is searched, as one word."""
+    return f"{build} {canonical_json(dict(search)).decode()}"
 
 
-def front(trials: Iterable[Trial], objective: Objective = "latencyP95") -> list[Trial]:
-    """Of comparable trials those that no other beats in recall and cost together, cheapest first."""
-    found: list[Trial] = []
-    for trial in sorted(trials, key=lambda trial: (cost(trial, objective), -trial.recall_at_10)):
-        if not found or trial.recall_at_10 > found[-1].recall_at_10:
-            found.append(trial)
+def way_of(trial: Trial) -> str:
+    """What it measured; by its own name where its row does not say which build that was."""
+    return way(trial.detail["build"], trial.detail["search"]) if "build" in trial.detail else trial.trial
+
+
+def words(trials: Iterable[Trial], truths: Collection[str | None]) -> list[Word]:
+    """Of each way that was measured by all of these answers, at full fidelity. truths: by digest."""
+    said: dict[str, dict[str | None, Trial]] = {}
+    for trial in trials:
+        truth = trial.detail.get("truth")
+        if trial.fidelity >= 1 and truth in truths:
+            said.setdefault(way_of(trial), {})[truth] = trial
+    return [Word(tuple(by.values())) for by in said.values() if len(by) == len(truths)]
+
+
+def newest_words(trials: Sequence[Trial], eval_sets: Collection[str]) -> list[Word]:
+    """By the newest answers of each of these eval sets that measured anything. trials: in the order in which they were measured."""
+    newest = {trial.eval_set: trial.detail.get("truth") for trial in trials if trial.fidelity >= 1 and trial.eval_set in eval_sets}
+    return words(trials, set(newest.values()))
+
+
+def best(said: Iterable[Word], objective: Objective = "latencyP95", gate: float = GATE) -> Word | None:
+    """The cheapest that passes the gate; None where none does."""
+    return min((word for word in said if word.sure_recall >= gate), key=lambda word: word.cost(objective), default=None)
+
+
+def front(said: Iterable[Word], objective: Objective = "latencyP95") -> list[Word]:
+    """Those that no other beats in recall and cost together, cheapest first."""
+    found: list[Word] = []
+    for word in sorted(said, key=lambda word: (word.cost(objective), -word.recall_at_10)):
+        if not found or word.recall_at_10 > found[-1].recall_at_10:
+            found.append(word)
     return found

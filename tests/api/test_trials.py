@@ -106,8 +106,8 @@ async def test_the_best(ask: Any, parameters: str, best: str | None, front: list
 
 async def test_the_best_says_by_what(ask: Any) -> None:
     _, content = await ask("/hnsw/trials/resumes/best")
-    assert {name: content[name] for name in ("evalSet", "model", "compared", "above")} == {
-        "evalSet": "e", "model": None, "compared": 4, "above": 3,
+    assert {name: content[name] for name in ("evalSets", "model", "compared", "above")} == {
+        "evalSets": ["e"], "model": None, "compared": 4, "above": 3,
     }  # fmt: skip
 
 
@@ -161,5 +161,5 @@ async def test_trials_of_a_profile_are_those_of_its_own(ask: Any, streams: Any, 
     assert names((await ask("/hnsw/trials/resumes?profile=p"))[1]) == ["mine"]
     assert names((await ask("/hnsw/trials/resumes?profile=p&evalSet=e"))[1]) == ["mine"]
     status, best = await ask("/hnsw/trials/resumes/best?profile=p&evalSet=e")
-    assert (status, best["best"]["trial"], best["evalSet"]) == (200, "mine", "e@p")
+    assert (status, best["best"]["trial"], best["evalSets"]) == (200, "mine", ["e@p"])
     assert (await ask("/hnsw/trials/resumes?profile=q"))[0] == 404

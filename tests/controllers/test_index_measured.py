@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from controllers.index.measured import Measured, measured, preferred, way
+from controllers.index.measured import Measured, measured, preferred
+from engines.trials.choice import way
 from state.catalog.indexes import Build, EvalTruth
 from state.objects import ObjectRef
 from state.trials import Trial

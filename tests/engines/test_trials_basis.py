@@ -1,4 +1,4 @@
-"""By which EvalSet and model trials compare."""
+"""By which EvalSets and model trials compare."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from engines.errors import ModelMismatch, SearchInvalid
 from engines.trials.basis import basis
+from engines.trials.choice import Word
 from state.catalog.indexes import Build, Corpus, EvalTruth, IndexRecord, ServingManifest
 from state.objects import ObjectRef
 from state.trials import Trial
@@ -33,34 +34,36 @@ def record(**queries: int) -> IndexRecord:
 
 LARGE, SMALL, OTHER = trial("large", "large"), trial("small", "small"), trial("other", "large", "minilm")
 TUNED = trial("tuned", "small", proposed_by="TrialBudget/t")
+BY_LARGE = trial("by-large", "large", detail={"truth": "large builtin", "build": "b", "search": {}})
+BY_SMALL = trial("by-small", "small", detail={"truth": "small builtin", "build": "b", "search": {}}, recall_low=0.9)
 
 
 @pytest.mark.parametrize(
     ("trials", "queries", "found"),
     [
-        ([LARGE, SMALL], {"large": 500, "small": 6}, ("large", ["large"])),
-        ([LARGE, SMALL], {"large": 500, "small": 501}, ("small", ["small"])),
-        ([LARGE, SMALL], {"small": 6}, ("small", ["small"])),
-        ([LARGE, SMALL], {}, ("small", ["small"])),
-        ([SMALL, TUNED, LARGE], {"large": 500, "small": 6}, ("small", ["small", "tuned"])),
-        ([LARGE, TUNED], {"large": 500}, ("large", ["large"])),
-        ([SMALL], {"large": 500, "small": 6}, ("small", ["small"])),
-        ([LARGE, OTHER], {"large": 500}, ("large", ["large"])),
-        ([trial("share", "large", fidelity=0.1)], {"large": 500}, (None, [])),
-        ([], {}, (None, [])),
+        ([LARGE, SMALL], {"large": 500, "small": 6}, (["large", "small"], [])),
+        ([BY_LARGE, BY_SMALL, LARGE], {"large": 500, "small": 6}, (["large", "small"], ["by-small"])),
+        ([LARGE, SMALL], {"small": 6}, (["small"], ["small"])),
+        ([LARGE, SMALL], {}, (["small"], ["small"])),
+        ([SMALL, TUNED, LARGE], {"large": 500, "small": 6}, (["small"], ["small", "tuned"])),
+        ([LARGE, TUNED], {"large": 500}, (["large"], ["large"])),
+        ([SMALL], {"large": 500, "small": 6}, (["small"], ["small"])),
+        ([LARGE, OTHER], {"large": 500}, (["large"], ["large"])),
+        ([trial("share", "large", fidelity=0.1)], {"large": 500}, ([], [])),
+        ([], {}, ([], [])),
     ],
 )
-def test_nobody_names_any(trials: list[Trial], queries: dict[str, int], found: tuple[str | None, list[str]]) -> None:
+def test_nobody_names_any(trials: list[Trial], queries: dict[str, int], found: tuple[list[str], list[str]]) -> None:
     by = basis(trials, record(**queries))
-    assert (by.eval_set, [one.trial for one in by.trials]) == found
+    assert (by.eval_sets, [word.weakest.trial for word in by.words]) == found
     assert by.model == "builtin", "which serves"
 
 
 def test_they_are_named() -> None:
     by = basis([LARGE, OTHER, SMALL], record(large=500, small=6), "large", "minilm")
-    assert by == ("large", "minilm", [OTHER])
+    assert by == (["large"], "minilm", [Word((OTHER,))])
     assert basis([LARGE, OTHER], IndexRecord("i")).model == "minilm", "of the newest, where nothing serves"
-    assert basis([trial("old", "large", None)], record(large=1)).trials, "of before models were told"
+    assert basis([trial("old", "large", None)], record(large=1)).words, "of before models were told"
 
 
 def test_names_that_are_none() -> None:

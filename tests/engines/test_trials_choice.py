@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from engines.trials.choice import best, comparable, front, passes, sure_recall
+from engines.trials.choice import Word, best, front, newest_words, passes, sure_recall, words
 from state.trials import Trial
 
 
@@ -20,23 +21,33 @@ def trial(name: str, recall: float, p95: float, *, low: float | None = None, tru
     return Trial(trial=name, index="i", recall_at_10=recall, recall_low=bound, p95_us=p95, detail=detail, **{**values, **more})
 
 
-def names(trials: list[Trial]) -> list[str]:
-    return [one.trial for one in trials]
+def alone(*trials: Trial) -> list[Word]:
+    """Of one eval set."""
+    return [Word((one,)) for one in trials]
+
+
+def names(words: list[Word]) -> list[str]:
+    return [one.weakest.trial for one in words]
 
 
 FAST, GOOD, SLOW, BAD = trial("fast", 0.92, 50), trial("good", 0.97, 100), trial("slow", 0.96, 200), trial("bad", 0.6, 10)
-ALL = [FAST, GOOD, SLOW, BAD]
+ALL = alone(FAST, GOOD, SLOW, BAD)
 
 
-def test_the_cheapest_above_the_gate() -> None:
-    assert best(ALL) == FAST
-    assert best(ALL, gate=0.95) == GOOD
-    assert best(ALL, gate=0.99) is None
-    assert best([trial("a", 0.95, 9, build_cpu_seconds=9.0), trial("b", 0.95, 10, build_cpu_seconds=2.0)], "buildSeconds") == trial(
-        "b", 0.95, 10, build_cpu_seconds=2.0
-    )
-    assert best([trial("a", 0.95, 9, memory_bytes=9), trial("b", 0.95, 10, memory_bytes=2)], "memory").trial == "b"  # type: ignore[union-attr]
-    assert best([trial("a", 0.95, 9, build_cpu_seconds=None), trial("b", 0.95, 10)], "buildSeconds").trial == "b"  # type: ignore[union-attr]
+@pytest.mark.parametrize(
+    ("trials", "objective", "gate", "name"),
+    [
+        ([FAST, GOOD, SLOW, BAD], "latencyP95", 0.9, "fast"),
+        ([FAST, GOOD, SLOW, BAD], "latencyP95", 0.95, "good"),
+        ([FAST, GOOD, SLOW, BAD], "latencyP95", 0.99, None),
+        ([trial("a", 0.95, 9, build_cpu_seconds=9.0), trial("b", 0.95, 10, build_cpu_seconds=2.0)], "buildSeconds", 0.9, "b"),
+        ([trial("a", 0.95, 9, memory_bytes=9), trial("b", 0.95, 10, memory_bytes=2)], "memory", 0.9, "b"),
+        ([trial("a", 0.95, 9, build_cpu_seconds=None), trial("b", 0.95, 10)], "buildSeconds", 0.9, "b"),
+    ],
+)
+def test_the_cheapest_above_the_gate(trials: list[Trial], objective: Any, gate: float, name: str | None) -> None:
+    found = best(alone(*trials), objective, gate)
+    assert (found and found.weakest.trial) == name
 
 
 @pytest.mark.parametrize(
@@ -56,13 +67,33 @@ def test_both_halves_stand_for_it(halves: list[Any], sure: float) -> None:
 def test_the_front_is_what_nobody_beats() -> None:
     assert names(front(ALL)) == ["bad", "fast", "good"]
     assert front([]) == []
-    assert names(front([trial("a", 0.9, 5), trial("b", 0.9, 5), trial("c", 0.9, 6)])) == ["a"]
+    assert names(front(alone(trial("a", 0.9, 5), trial("b", 0.9, 5), trial("c", 0.9, 6)))) == ["a"]
+
+
+def by(eval_set: str, build: str, recall: float, p95: float, **more: Any) -> Trial:
+    made = trial(f"{build} {eval_set}", recall, p95, eval_set=eval_set, truth=eval_set, **more)
+    return replace(made, detail={**made.detail, "build": build, "search": {}})
+
+
+def test_of_several_eval_sets_the_worst_counts_and_all_have_to_speak() -> None:
+    fast, good = (by("e", "fast", 0.97, 50), by("f", "fast", 0.85, 40)), (by("e", "good", 0.96, 100), by("f", "good", 0.98, 120))
+    said = words([*fast, *good, by("e", "half", 0.99, 1), by("f", "share", 0.99, 1, fidelity=0.1)], {"e", "f"})
+    assert [word.trials for word in said] == [fast, good]
+    assert [(word.weakest.trial, word.recall_at_10, word.cost("latencyP95")) for word in said] == [
+        ("fast f", 0.85, 50),
+        ("good e", 0.96, 120),
+    ]
+    assert best(said) == Word(good)
+    assert names(front(said)) == ["fast f", "good e"]
+    assert words([*fast, *good], set()) == []
+    assert Word((by("e", "b", 0.99, 1), by("f", "b", 0.99, 1, build_cpu_seconds=None))).cost("buildSeconds") == float("inf")
 
 
 def test_what_compares() -> None:
     old, share = trial("old", 0.99, 1, truth="u"), trial("share", 0.99, 1, fidelity=0.1)
     other = trial("other", 0.9, 1, truth="v", eval_set="f")
-    assert names(comparable([old, FAST, share, GOOD])) == ["fast", "good"]
-    assert names(comparable([FAST, GOOD, other])) == ["other"]
-    assert names(comparable([FAST, GOOD, other], "e")) == ["fast", "good"]
-    assert comparable([share]) == []
+    assert names(newest_words([old, FAST, share, GOOD, other], ["e"])) == ["fast", "good"]
+    assert names(newest_words([FAST, GOOD, other], ["f"])) == ["other"]
+    assert newest_words([FAST, GOOD, other], ["e", "f"]) == [], "nothing was measured by both"
+    assert names(newest_words([FAST, GOOD], ["e", "f"])) == ["fast", "good"], "f has measured nothing yet"
+    assert newest_words([share], ["e"]) == []

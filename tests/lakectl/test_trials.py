@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.lakectl.trial_plot import plot
 from state.catalog.catalog import Catalog
-from state.catalog.index_changes import CorpusAdded
-from state.catalog.indexes import Corpus
+from state.catalog.index_changes import CorpusAdded, TruthMade
+from state.catalog.indexes import Corpus, EvalTruth
 from state.catalog.log import WriterId
 from state.objects import ObjectRef
 from state.trials import Trial, TrialBook
@@ -71,7 +71,7 @@ def test_as_documents(measured: Lakehouse, lakectl: Lakectl) -> None:
     document = lakectl("trials", "Index/about", "-o", "json").document
     assert [row["trial"] for row in document["trials"]] == ["share", "a", "b", "c", "d", "exact"]
     assert document["best"] == "b"
-    assert (document["evalSet"], document["model"]) == ("e", None)
+    assert (document["evalSets"], document["model"]) == (["e"], None)
 
 
 def test_trials_by_other_queries_and_of_other_vectors_are_told_apart(here: Lakehouse, lakectl: Lakectl) -> None:
@@ -89,6 +89,28 @@ def test_trials_by_other_queries_and_of_other_vectors_are_told_apart(here: Lakeh
     assert "more with --eval small or --model minilm" in footer
     assert lakectl("trials", "about", "--eval", "small", "-o", "json").document["best"] == "few"
     assert lakectl("trials", "about", "--eval", "e", "--model", "minilm", "-o", "json").document["best"] == "b"
+
+
+def test_of_several_eval_sets_the_worst_counts(here: Lakehouse, lakectl: Lakectl) -> None:
+    catalog = Catalog.open(here.store, writer=WriterId("w", 3), clock=here.clock)
+    truths = [TruthMade("Index/about", EvalTruth(name, name, "c", CORPUS.ref, 10, 500)) for name in ("large", "small")]
+    catalog.commit(truths, actor="a", reason="r")
+
+    def said(name: str, by: str, recall: float, p95: float, engine: str) -> Trial:
+        detail = {"truth": by, "build": name, "search": {}}
+        return trial(f"{name} {by}", recall, p95, engine=engine, params={}, eval_set=by, detail=detail)
+
+    TrialBook(here.streams_).add([
+        said("a", "large", 0.99, 10.0, "lance"), said("b", "large", 0.97, 60.0, "flat"), said("c", "large", 0.99, 1.0, "hnsw"),
+        said("a", "small", 0.70, 12.0, "lance"), said("b", "small", 0.96, 66.0, "flat"),
+    ])  # fmt: skip
+    document = lakectl("trials", "about", "-o", "json").document
+    assert (document["evalSets"], document["best"]) == (["large", "small"], "b small")
+    shown = " ".join(lakectl("trials", "about").out.split())
+    assert "1 trial of 2 by the newest answers of large and small above 0.9; best: flat, p95 66 us" in shown, (
+        "hnsw is not measured by small"
+    )
+    assert lakectl("trials", "about", "--eval", "large", "-o", "json").document["best"] == "c large"
 
 
 @pytest.mark.parametrize(

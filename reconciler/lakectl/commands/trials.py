@@ -18,6 +18,7 @@ from reconciler.lakectl.words import number, size
 from specs.resource import own_name
 
 if TYPE_CHECKING:
+    from engines.trials.choice import Word
     from state.trials import Trial
 
 USAGE = "INDEX [--profile NAME] [--eval NAME] [--model NAME] [--objective OBJECTIVE] [--gate SHARE] [--ab A B] [-o FORMAT]"
@@ -27,9 +28,10 @@ hits, with its lower bound at 95 %. Of those by the newest answers a picture sho
 and the best is named: the one with the least time (or build time, or memory) whose recall is above
 the gate in both halves of the queries. All of them are in SQL as system.trials.
 
-Trials by other queries, or of other vectors, do not compare. Those of one EvalSet and one model are
-shown: the EvalSet that a TrialBudget goes by, else the one with the most queries, and the model that
-serves, if no other is named. The last line says which, and what others there are.
+Trials by other queries, or of other vectors, do not compare. Those of the model that serves are
+shown, by the EvalSet that a TrialBudget goes by, else by all, if no other is named. Of several the
+worst word counts, as it does for what serves, once all have measured a build. The last line says
+which they are, and what others there are.
 
 With --profile the trials are of what that Profile has of the index for itself.
 
@@ -62,7 +64,7 @@ def options(parser: Parser) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """0, whatever there is. Raises UsageInvalid, EngineError, DaemonProblem, and what opening the state raises."""
-    from engines.trials.choice import comparable, front
+    from engines.trials.choice import front, newest_words
 
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session).partition("/")[2]
     if args.owner is not None:
@@ -79,12 +81,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if not every:
         terminal.note("no trials")
         return 0
-    found = [trial for trial in every if trial.eval_set == answer["evalSet"] and trial.model in (None, answer["model"])]
-    rows_table({"columns": [{"name": name, "type": kind} for name, kind in _COLUMNS], "rows": [_row(trial) for trial in found]}, terminal)
-    compared = comparable(found)
-    on_front = {trial.trial for trial in front(compared)}
+    found = [trial for trial in every if trial.eval_set in answer["evalSets"] and trial.model in (None, answer["model"])]
+    columns = (*_COLUMNS, ("by", "string")) if len(answer["evalSets"]) > 1 else _COLUMNS
+    rows_table({"columns": [{"name": name, "type": kind} for name, kind in columns], "rows": [_row(trial) for trial in found]}, terminal)
+    compared = newest_words(found, answer["evalSets"])
+    on_front = {word.trials for word in front(compared)}
     terminal.line()
-    points = [(trial.p95_us, trial.recall_at_10, trial.promoted, trial.trial in on_front) for trial in compared]
+    points = [(word.cost("latencyP95"), word.recall_at_10, word.weakest.promoted, word.trials in on_front) for word in compared]
     for line in plot(points, terminal):
         terminal.line(line)
     for line in terminal.wrap(_footer(args, answer, every, compared), 0):
@@ -93,38 +96,38 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
 
 def _documents(args: argparse.Namespace, answer: Mapping[str, Any], every: "Sequence[Trial]") -> dict[str, Any]:
-    """All trials but where some are named; the best is by the EvalSet and the model that are told."""
+    """All trials but where some are named; the best is by the EvalSets and the model that are told."""
     found = [trial for trial in every if args.eval in (None, trial.eval_set) and args.model in (None, trial.model)]
     best = answer["best"]
-    about = {"best": None if best is None else best["trial"], "evalSet": answer["evalSet"], "model": answer["model"]}
+    about = {"best": None if best is None else best["trial"], "evalSets": answer["evalSets"], "model": answer["model"]}
     return {"trials": [_document(trial) for trial in found], **about}
 
 
-def _footer(args: argparse.Namespace, answer: Mapping[str, Any], every: "Sequence[Trial]", compared: "Sequence[Trial]") -> str:
+def _footer(args: argparse.Namespace, answer: Mapping[str, Any], every: "Sequence[Trial]", compared: "Sequence[Word]") -> str:
     """How many are above the gate, by what, the best of them, and by what else something was measured."""
     from engines.trials.basis import models_of
     from state.trials import Trial
 
     models, best = models_of(every), answer["best"]
     of_model = f" with {answer['model']}" if len(models) > 1 else ""
-    by = f"the newest answers of {answer['evalSet']}{of_model}"
+    by = f"the newest answers of {' and '.join(answer['evalSets'])}{of_model}"
     said = f"{number(answer['above'], 'trial')} of {answer['compared']} by {by} above {args.gate:g}"
     if best is not None:
-        said += f"; best: {_recipe(Trial.from_row(best))}, p95 {best['p95_us']:,.0f} us"
+        own = (trial for word in compared if word.weakest.trial == best["trial"] for trial in word.trials)
+        p95 = max((trial.p95_us for trial in own), default=best["p95_us"])
+        said += f"; best: {_recipe(Trial.from_row(best))}, p95 {p95:,.0f} us"
     elif compared:
         said += f"; {_nearest(compared)}"
-    others = [name for name in sorted({trial.eval_set for trial in every}) if name != answer["evalSet"]]
+    others = [name for name in sorted({trial.eval_set for trial in every}) if name not in answer["evalSets"]]
     more = [f"--eval {name}" for name in others] + [f"--model {name}" for name in models if name != answer["model"]]
     return said + (f"; more with {' or '.join(more)}" if more else "")
 
 
-def _nearest(compared: "Sequence[Trial]") -> str:
-    """What the surest of the trials lacks, where none is above the gate."""
-    from engines.trials.choice import sure_recall
-
-    trial = max(compared, key=lambda trial: sure_recall(trial.recall_low, trial.detail))
+def _nearest(compared: "Sequence[Word]") -> str:
+    """What the surest of them lacks, where none is above the gate."""
+    word = max(compared, key=lambda word: word.sure_recall)
+    trial, low = word.weakest, word.sure_recall
     halves = [0.0 if half is None else half["low"] for half in trial.detail.get("halves", ())]
-    low = sure_recall(trial.recall_low, trial.detail)
     where = f" in the {('first', 'second')[halves.index(low)]} half of the queries" if low in halves and low < trial.recall_low else ""
     return f"none is above the gate in both halves of the queries: {_recipe(trial)} has {trial.recall_at_10:.3f}, at least {low:.3f}{where}"
 
@@ -153,6 +156,7 @@ def _row(trial: "Trial") -> Mapping[str, Any]:
         "qps": None if trial.qps is None else round(trial.qps),
         "build": None if trial.build_seconds is None else f"{trial.build_seconds:.1f} s",
         "memory": size(trial.memory_bytes),
+        "by": trial.eval_set,
     }
 
 

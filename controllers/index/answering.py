@@ -11,7 +11,7 @@ from state.catalog.indexes import Aside
 def told(resource: Resource, answer: Answer, observed: Observed) -> dict[str, object]:
     """What status tells of what answers."""
     chosen, corpus, tail = answer.candidate, answer.base.corpus, answer.base.tail
-    chunks, rows, aside = _counts(answer)
+    chunks, rows, aside, textless = _counts(answer)
     detail: dict[str, object] = {
         "chunks": chunks,
         "rows": rows,
@@ -25,6 +25,7 @@ def told(resource: Resource, answer: Answer, observed: Observed) -> dict[str, ob
         "lexical": resource.spec_as(IndexSpec).lexical,
         "model": corpus.model,
         **({} if aside is None else {"quarantine": aside.rows}),
+        **({"rowsWithoutText": textless} if textless else {}),
     }
     if observed.versions:
         detail["beside"] = sorted(observed.record.beside) if observed.record is not None else []
@@ -37,9 +38,10 @@ def told(resource: Resource, answer: Answer, observed: Observed) -> dict[str, ob
 def said(resource: Resource, answer: Answer, observed: Observed) -> str:
     """The same as a sentence."""
     chosen, by_hand = answer.candidate, _by_hand(answer, observed)
-    chunks, rows, aside = _counts(answer)
+    chunks, rows, aside, textless = _counts(answer)
     name = chosen.generation or f"the {'chosen' if chosen.chosen else 'recommended'} {chosen.engine} build"
     held = f", {aside.rows:,} in quarantine" if aside is not None else ""
+    held = (f", {textless:,} without text" if textless else "") + held
     choice = f", {chosen.choice}" if chosen.chosen else ", chosen by hand" if by_hand else ""
     if by_hand and not chosen.chooser:
         choice += f"; `lakectl promote {resource.key.name} --auto` ends that"
@@ -54,9 +56,9 @@ def _by_hand(answer: Answer, observed: Observed) -> bool:
     return answer.candidate.chosen or (choice is not None and bool(choice.model))
 
 
-def _counts(answer: Answer) -> tuple[int, int, Aside | None]:
-    """Chunks and rows that answer, and rows whose texts are set aside."""
+def _counts(answer: Answer) -> tuple[int, int, Aside | None, int]:
+    """Chunks and rows that answer, chunks that are set aside, and rows that have no text."""
     corpus, tail = answer.base.corpus, answer.base.tail
     if tail is None:
-        return corpus.chunks, corpus.rows, corpus.aside
-    return corpus.chunks - tail.hidden + tail.chunks, tail.rows, tail.aside
+        return corpus.chunks, corpus.rows, corpus.aside, corpus.textless
+    return corpus.chunks - tail.hidden + tail.chunks, tail.rows, tail.aside, tail.textless

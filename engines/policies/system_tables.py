@@ -55,7 +55,7 @@ _FIGURES: Mapping[str, frozenset[str]] = {
 
 _OF_INDEXES: Mapping[str, frozenset[str]] = {
     "system.indexes": frozenset({"count", "tail_rows", "tail_chunks"}),
-    "system.index_models": frozenset({"chunks", "rows", "changed_since"}),
+    "system.index_models": frozenset({"chunks", "rows", "rows_without_text", "changed_since"}),
 }
 """The same of Indexes, of which it is not asked whose rows they hold."""
 

@@ -5,8 +5,8 @@ order is that of the scan, by row key. No text is embedded twice by one model: v
 killed runs left (`checkpoints.py`), from an equal text earlier in this run, or from what any index has had embedded
 (`embedding_cache.py`); only what is left goes to the model.
 
-It does not judge rows: a null or blank text gives no chunk. A chunk that has no vector of use is set aside (`set_aside.py`), and embedded
-again with the next corpus. It does not record anything: the caller puts the Corpus into the catalog.
+It does not judge rows: a null or blank text gives no chunk, and such rows are counted. A chunk that has no vector of use is set aside
+(`set_aside.py`), and embedded again with the next corpus. It does not record anything: the caller puts the Corpus into the catalog.
 Next: `corpus_file.py` for the form, `vector_memory.py` for what is known, `builds.py` for what comes of it.
 """
 
@@ -34,7 +34,7 @@ from engines.vectors.corpus_file import (
 from engines.vectors.embedding_cache import NO_CACHE, EmbeddingCache
 from engines.vectors.engine import Progress
 from engines.vectors.publication import publish, storing
-from engines.vectors.set_aside import FAULT, bad, good, ledger_rows, publish_ledger
+from engines.vectors.set_aside import FAULT, bad, first_pieces, good, ledger_rows, publish_ledger
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
 from state.buckets import job_store
@@ -149,6 +149,7 @@ def make_corpus(
     finally:
         staged.unlink(missing_ok=True)
     hit(STORED)
+    with_text = sum(map(first_pieces, checkpoints.batches()))
     checkpoints.remove()
     return Corpus(
         digest=facts.digest,
@@ -161,6 +162,7 @@ def make_corpus(
         dimension=facts.dimension,
         table_at=task.table_at,
         aside=aside,
+        textless=total - with_text,
     )
 
 

@@ -25,6 +25,7 @@ from state.objects import ObjectStore
 
 FAULT = "fault"
 LEDGER = SCHEMA.append(pa.field("key", pa.string()))
+_PIECE = "The vector of piece {} of row "
 _REASONS: Mapping[str, str] = {
     NOT_FINITE: "has a number that is not finite",
     ZERO: "has length 0",
@@ -51,6 +52,16 @@ def good(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 def bad(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The others."""
     return batch.filter(batch.column(FAULT).is_valid())
+
+
+def first_pieces(chunks: pa.RecordBatch) -> int:
+    """How many rows begin in these entries of a corpus: each that has a text has one first piece."""
+    return pc.sum(pc.equal(chunks.column("number"), 0)).as_py() or 0
+
+
+def first_pieces_told(ledger: pa.RecordBatch) -> int:
+    """The same of a ledger's rows, which tell the number in words alone."""
+    return pc.sum(pc.starts_with(ledger.column("reason"), _PIECE.format(0))).as_py() or 0
 
 
 def ledger_rows(chunks: pa.RecordBatch, facts: Facts, at: datetime) -> pa.RecordBatch:
@@ -91,4 +102,4 @@ def publish_ledger(store: ObjectStore, key: str, rows: Iterable[pa.RecordBatch])
 
 
 def _reason(key: str, number: int, fault: str, facts: Facts) -> str:
-    return f"The vector of piece {number} of row {key} {_REASONS[fault]}; the model is {facts.fingerprint}."
+    return f"{_PIECE.format(number)}{key} {_REASONS[fault]}; the model is {facts.fingerprint}."

@@ -30,7 +30,16 @@ from engines.vectors.corpus_file import HASH_BYTES, Facts, read_corpus_file, rea
 from engines.vectors.embedding_cache import NO_CACHE, EmbeddingCache
 from engines.vectors.engine import Progress
 from engines.vectors.publication import publish, storing
-from engines.vectors.set_aside import all_good, bad, good, ledger_rows, publish_ledger, still_told
+from engines.vectors.set_aside import (
+    all_good,
+    bad,
+    first_pieces,
+    first_pieces_told,
+    good,
+    ledger_rows,
+    publish_ledger,
+    still_told,
+)
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
 from state.buckets import job_store
@@ -132,12 +141,13 @@ def make_tail(
         try:
             write_corpus_file(staged, facts, entries)
             reference = publish(store, f"{task.key_prefix}/{task.digest}.parquet", staged)
-            told = _told(task, facts, made, rows, clock())
+            told = list(_told(task, facts, made, rows, clock()))
             aside = publish_ledger(store, f"{task.key_prefix}/{task.digest}.quarantine.parquet", told)
         finally:
             staged.unlink(missing_ok=True)
     hit(STORED)
-    return replace(_tail(task, reference, rows, entries), aside=aside)
+    tail = _tail(task, reference, rows, entries)
+    return replace(tail, aside=aside, textless=tail.textless - sum(map(first_pieces_told, told)))
 
 
 def _told(
@@ -203,10 +213,15 @@ def _gone(keys: pa.Array, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _tail(task: TailTask, reference: ObjectRef, rows: Iterable[pa.RecordBatch], entries: Iterable[pa.RecordBatch]) -> Tail:
+def _tail(task: TailTask, reference: ObjectRef, rows: Iterable[pa.RecordBatch], entries: Sequence[pa.RecordBatch]) -> Tail:
+    """Without what is set aside: those rows are among the textless."""
     keys = pc.unique(_keys(entries))
-    hidden = (_count(pc.is_in(batch.column("key"), value_set=keys)) for batch in read_corpus_file(Path(task.base_path), ["key"]))
+    hidden, begun = 0, sum(map(first_pieces, entries))
+    for batch in read_corpus_file(Path(task.base_path), ["key", "number"]):
+        shown = batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=keys)))
+        hidden, begun = hidden + len(batch) - len(shown), begun + first_pieces(shown)
     more = sum(_count(batch.column(IS)) - _count(batch.column(WAS)) for batch in rows)
+    total = more + (task.base.rows if task.former is None else task.former.rows)
     return Tail(
         digest=task.digest,
         ref=reference,
@@ -216,8 +231,9 @@ def _tail(task: TailTask, reference: ObjectRef, rows: Iterable[pa.RecordBatch], 
         table_at=task.table_at,
         changed=len(keys),
         chunks=sum(_chunks(batch).num_rows for batch in entries),
-        hidden=sum(hidden),
-        rows=more + (task.base.rows if task.former is None else task.former.rows),
+        hidden=hidden,
+        rows=total,
+        textless=total - begun,
     )
 
 

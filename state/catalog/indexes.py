@@ -56,6 +56,7 @@ class Corpus:
 
     `table_at` is when the table's version was committed: with `table_version` it says which version that was, whatever became of the
     table since; "" where it is not known. `lexical` is its keyword index, where one was asked for. `aside` are chunks that it lacks.
+    `textless` of the rows have no text: null or blank in all text columns; 0 as well where nobody counted them.
     """
 
     digest: str
@@ -69,6 +70,7 @@ class Corpus:
     table_at: str = ""
     lexical: Lexical | None = None
     aside: Aside | None = None
+    textless: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -83,6 +85,7 @@ class Corpus:
             "table_at": self.table_at,
             **({} if self.lexical is None else {"lexical": self.lexical.to_dict()}),
             **({} if self.aside is None else {"aside": self.aside.to_dict()}),
+            **({"textless": self.textless} if self.textless else {}),
         }
 
     @classmethod
@@ -114,7 +117,7 @@ class Tail:
 
     `changed` rows it tells of, `chunks` it holds, `hidden` chunks of the base that do not count any more, `rows` of the table that are
     indexed by both together. `snapshot`, `table_version` and `table_at` are those of the table that it leads to. `aside` are the chunks
-    that both together lack.
+    that both together lack, `textless` the rows that have no text; 0 as well where nobody counted them.
     """
 
     digest: str
@@ -128,6 +131,7 @@ class Tail:
     hidden: int
     rows: int
     aside: Aside | None = None
+    textless: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -142,6 +146,7 @@ class Tail:
             "hidden": self.hidden,
             "rows": self.rows,
             **({} if self.aside is None else {"aside": self.aside.to_dict()}),
+            **({"textless": self.textless} if self.textless else {}),
         }
 
     @classmethod

@@ -224,6 +224,7 @@ def _index_models(state: ObjectState) -> Iterator[Row]:
                 manifest.build,
                 build.count - (tail.hidden - tail.chunks if tail else 0),
                 tail.rows if tail else corpus.rows,
+                tail.textless if tail else corpus.textless,
                 tail.table_version if tail else corpus.table_version,
                 tail.changed if tail else 0,
             )
@@ -325,7 +326,8 @@ CATALOG_TABLES: Mapping[str, CatalogTable] = {
             "index_models",
             "The models that answer for each index: the one that serves, and those beside it.",
             "Index",
-            """index model serving:bool fingerprint dimension:int64 generation engine build chunks:int64 rows:int64 table_version:int64
+            """index model serving:bool fingerprint dimension:int64 generation engine build chunks:int64 rows:int64
+            rows_without_text:int64 table_version:int64
             changed_since:int64""",
             _index_models,
         ),

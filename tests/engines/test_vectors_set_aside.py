@@ -106,6 +106,16 @@ def test_chunks_without_a_vector_of_use_are_told_of_and_the_others_are_found(tas
     assert [row[2] for row in table.rows(ids)] == ["a baker", "a nurse"]
 
 
+def test_rows_without_text_are_counted_and_are_not_told(task: CorpusTask, model: FaultyEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "CHECKPOINT", 2)
+    record = make(task, ["", "a nurse", "a nanny", "  ", "a baker", "\n"])
+    assert (record.rows, record.chunks, record.aside and record.aside.rows, record.textless) == (6, 2, 1, 3)
+    document = record.to_dict()
+    assert Corpus.from_dict(json.loads(json.dumps(document))) == record
+    del document["textless"]
+    assert Corpus.from_dict(document) == replace(record, textless=0), "of before they were counted"
+
+
 def test_nothing_is_told_where_nothing_is_wrong(task: CorpusTask, model: FaultyEmbedder) -> None:
     record = make(task, ["a nurse"])
     assert record.aside is None

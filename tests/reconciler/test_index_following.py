@@ -91,7 +91,7 @@ def test_the_next_tail_goes_on_from_the_one_before(served: Bench) -> None:
     served.write("data/x/2.csv", "id,gone,text\n1,,java developer with spark\n2,,pastry chef in paris\n")
     served.settle()
     served.write("data/x/3.csv", "id,gone,text\n1,true,\n5,,\n")
-    assert served.settle()["Index/i"].message.endswith("serves 2 chunks of 3 rows")
+    assert served.settle()["Index/i"].message.endswith("serves 2 chunks of 3 rows, 1 without text")
     tail = record(served).serving
     assert tail is not None
     assert tail.tail is not None
@@ -202,7 +202,7 @@ def test_other_text_columns_are_another_corpus(served: Bench) -> None:
     served.write("data/x/2.csv", "id,gone,text,more\n4,,lawyer,for tenants\n")
     served.settle()
     served.commit(BUCKET, dataset("x", KEYED), index("i", "x", "more"))
-    assert served.settle()["Index/i"].message.endswith("serves 1 chunks of 4 rows")
+    assert served.settle()["Index/i"].message.endswith("serves 1 chunks of 4 rows, 3 without text")
     assert texts(served, "tenants", k=9) == ["for tenants"]
 
 

@@ -19,6 +19,7 @@ from engines.sql.tables import CatalogTables
 from engines.vectors import soundness
 from state.catalog.indexes import IndexRecord
 from state.references import references
+from state.streams.catalog_tables import CATALOG_TABLES
 
 KEYED = ", primaryKey: [id], write: upsert, tombstone: gone"
 ROWS = "id,gone,text\n1,,java developer\n2,,a cursed chef\n3,,night nurse\n4,,a cursed baker\n"
@@ -95,6 +96,28 @@ def test_a_text_that_changes_heals_and_others_stay_told(served: Bench) -> None:
     assert status.message == "the recommended flat build serves 4 chunks of 4 rows"
     assert "quarantine" not in status.detail
     assert aside(served) == []
+
+
+def test_rows_without_text_are_counted_beside_those_in_quarantine(served: Bench) -> None:
+    def said() -> tuple[str, object]:
+        status = served.settle()["Index/i"]
+        table, state = CATALOG_TABLES["index_models"], served.catalog.get("Index/i")
+        assert state is not None
+        (row,) = table.rows(state, served.state.describe)
+        assert dict(zip([column.name for column in table.columns], row, strict=True))["rows_without_text"] == status.detail.get(
+            "rowsWithoutText", 0
+        )
+        return status.message.rpartition("serves ")[2], status.detail.get("rowsWithoutText")
+
+    assert said() == ("2 chunks of 4 rows, 2 in quarantine", None)
+    served.write("data/x/2.csv", 'id,gone,text\n1,,\n5,,"  "\n6,,a cursed clerk\n')
+    assert said() == ("1 chunks of 6 rows, 2 without text, 3 in quarantine", 2)
+    served.write("data/x/3.csv", "id,gone,text\n2,,\n5,true,\n6,,a quick clerk\n")
+    assert said() == ("2 chunks of 5 rows, 2 without text, 1 in quarantine", 2)
+    served.commit(BUCKET, dataset("x", KEYED), index("i", "x", more=", chunk: {tokens: 64}"))
+    assert said() == ("2 chunks of 5 rows, 2 without text, 1 in quarantine", 2), "a corpus counts them as tails do"
+    served.write("data/x/4.csv", "id,gone,text\n1,,java\n2,,chef\n")
+    assert said() == ("4 chunks of 5 rows, 1 in quarantine", None)
 
 
 def test_a_corpus_of_before_vectors_were_checked_is_embedded_anew(tmp_path: Path, model: Cursed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,13 +110,14 @@ class Assembly:
 @dataclass(frozen=True, slots=True)
 class Kinds:
     """How each kind is reconciled, how its objects end; who changes rows of a Dataset, or what serves an Index, by hand; who knows objects
-    that are sources; what was measured, and who measures on request; what policies are in force."""
+    that are sources; who builds, what was measured, and who measures on request; what policies are in force."""
 
     controllers: Mapping[str, Controller[Any, Any]]
     retiring: Mapping[str, Retiring]
     edits: Edits
     promotions: Promotions
     objects: SourceObjects
+    builds: Builds
     trials: TrialBook
     trial_runs: TrialRuns
     policy: PolicyController
@@ -217,7 +218,7 @@ def make_kinds(
     }
     unsupported = Unsupported()
     by_kind = {kind: built.get(kind, unsupported) for kind in KINDS}
-    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, trials, runs, policy, profile)
+    return Kinds(by_kind, built, dataset.edits, index.promotions, objects, builds, trials, runs, policy, profile)
 
 
 def _keeps(state: State, world: World, bucket: str) -> bool:
@@ -280,6 +281,7 @@ def _assemble(state: State, settings: Settings, loop: asyncio.AbstractEventLoop)
     )
     driver = Driver(parts, loop, reconcilers=settings.work.reconcilers)
     _wire(state, desk, driver, checks)
+    kinds.builds.wake = driver.wake
     kinds.trials.wake = driver.wake
     models.wake = driver.wake
     kinds.profiles.models = models.runtime

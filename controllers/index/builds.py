@@ -5,7 +5,7 @@ Shared by Index, which embeds and may build the recommended recipe, and IndexGen
 
 import logging
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from specs.errors import LakehouseError
 from specs.kinds.index import IndexSpec, ModelObject, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.model import dump
-from specs.resource import MARK, Resource, base_name
+from specs.resource import MARK, Key, Resource, base_name
 from state import reasons
 from state.buckets import Buckets
 from state.catalog.catalog import Catalog
@@ -68,6 +68,10 @@ def wanted_corpus(spec: IndexSpec, table: Table) -> str:
 
 def _digest_of(spec: IndexSpec, snapshot: str) -> str:
     return corpus_digest(spec.dataset, snapshot, spec.text, _chunking(spec), fingerprint(_model(spec)))
+
+
+def _nobody(_: Sequence[str]) -> None:
+    return None
 
 
 def trial_owner(index: str) -> str:
@@ -108,6 +112,18 @@ class Builds:
         self._embedding: dict[str, Job] = {}
         self._far: set[tuple[str, int]] = set()
         """Corpora since which more rows have changed than these. What is far comes near again only where the table goes back to it."""
+        self.failed: frozenset[str] = frozenset()
+        """Builds, by digest, whose last attempt failed in this process: nobody waits for them."""
+        self.wake: Callable[[Sequence[str]], None] = _nobody
+        """Called with the Index ("Index/name") that one of its builds failed of."""
+
+    def tell(self, index: Key, build: str, *, failed: bool) -> None:
+        """How an attempt ended that a generation made."""
+        if failed and build not in self.failed:
+            self.failed |= {build}
+            self.wake([str(index)])
+        elif not failed:
+            self.failed -= {build}
 
     def candidate(self, name: str, spec: IndexGenerationSpec, bases: Sequence[Base]) -> Candidate:
         """A generation's recipe over these corpora, one at least. Raises EngineUnsupported."""

@@ -150,6 +150,7 @@ class IndexController:
             unbuilt=unbuilt,
             measured=self._measured(record) if record is not None else {},
             held=self._tuning.held(resource.key.name),
+            given_up=self._builds.failed | self._suspended(candidates),
             live=self._live(resource.key.name),
         )
 
@@ -306,6 +307,11 @@ class IndexController:
         if not (found or unbuilt):
             found.append(self._builds.own(recommend(bases[0].corpus.chunks), bases))
         return tuple(found), tuple(unbuilt)
+
+    def _suspended(self, candidates: Iterable[Candidate]) -> frozenset[str]:
+        """Builds that a generation sees to which somebody suspended."""
+        states = {one.build: self._catalog.get(f"IndexGeneration/{one.generation}") for one in candidates if one.declared}
+        return frozenset(build for build, state in states.items() if state is not None and state.suspended is not None)
 
     def _measured(self, record: IndexRecord) -> dict[str, Measured]:
         """Nothing is read for an index that no EvalSet measures."""

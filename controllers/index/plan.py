@@ -3,7 +3,7 @@
 What serves goes on serving until its successor is there, and rows that come meanwhile are found in its tail (`following.py`). With
 `serve: auto` the choice among generations is that of trials where an EvalSet measures them (`measured.py`), else it follows a rule: exact
 search while the corpus is small, else the graph with the most links, then the broadest construction; without any generation the recommended
-recipe for the size is built.
+recipe for the size is built. By that rule the pointer moves once: while a better generation's build is still to come, what serves goes on.
 """
 
 from collections.abc import Sequence, Set
@@ -116,16 +116,23 @@ def _forget(spec: IndexSpec, observed: Observed) -> tuple[Forget, ...]:
 
 
 def choose(spec: IndexSpec, observed: Observed) -> Answer | None:
-    """The best candidate that is built, over the newest rows that it is built over; None while the one that is to serve is not."""
-    builds = observed.record.builds if observed.record is not None else {}
-    sound = builds.keys() - observed.damaged
-    answers = [answer for candidate in observed.candidates if (answer := _answer(candidate, observed.bases, sound)) is not None]
+    """The best candidate that is built, over the newest rows that it is built over, or what serves while a better one is to come; None
+    while the one that is to serve is not built."""
+    answers = _answers(observed)
     if isinstance(spec.serve, ServeGeneration):
         named = (a for a in answers if a.candidate.generation == spec.serve.generation and a.candidate.declared)
         return next(named, None)
     if any(candidate.chosen for candidate in observed.candidates):
         return next((answer for answer in answers if answer.candidate.chosen), None)
-    return _by_trials(answers, observed) or max(answers, key=lambda answer: _merit(answer.candidate), default=None)
+    if (answer := _by_trials(answers, observed)) is not None:
+        return answer
+    return max(answers, key=lambda answer: _merit(answer.candidate), default=None) if _coming(observed) is None else _as_it_is(observed)
+
+
+def _answers(observed: Observed) -> list[Answer]:
+    """All that is built."""
+    sound = (observed.record.builds.keys() if observed.record is not None else set()) - observed.damaged
+    return [answer for candidate in observed.candidates if (answer := _answer(candidate, observed.bases, sound)) is not None]
 
 
 def _by_trials(answers: list[Answer], observed: Observed) -> Answer | None:
@@ -138,6 +145,27 @@ def _by_trials(answers: list[Answer], observed: Observed) -> Answer | None:
     same = (name for name, answer in by_way.items() if serving is not None and record.same_way(answer.manifest, serving))
     chosen = preferred(observed.measured, by_way, next(same, None))
     return None if chosen is None else by_way[chosen]
+
+
+def _coming(observed: Observed) -> Candidate | None:
+    """What is better by the rule than all that is built, and is to be built; None where there is nothing, or nothing serves meanwhile."""
+    serving = observed.record.serving if observed.record is not None else None
+    if serving is None or serving.build in observed.damaged:
+        return None
+    built = {answer.candidate.build for answer in _answers(observed)}
+    able = (one for one in observed.candidates if one.build in built or (one.declared and one.build not in observed.given_up))
+    best = max(able, key=_merit, default=None)
+    return None if best is None or best.build in built else best
+
+
+def _as_it_is(observed: Observed) -> Answer | None:
+    """What serves; None where it is of other rows or another model, or nobody declares it any more."""
+    record = observed.record
+    serving = record.serving if record is not None else None
+    if record is None or serving is None:
+        return None
+    own = (answer for answer in _answers(observed) if answer.build == serving.build)
+    return next((answer for answer in own if record.same_way(answer.manifest, serving)), None)
 
 
 def _why_serve(spec: IndexSpec, answer: Answer, observed: Observed) -> str:
@@ -258,6 +286,11 @@ def _waiting(spec: IndexSpec, observed: Observed) -> Outcome:
             message = f"{name} is to serve but is not there; declare it"
             return Waiting(reasons.REFERENCE_MISSING, message, blocked_by=name)
         return Waiting(reasons.DEPENDENCY_NOT_READY, f"{name} has no build of the present rows yet", blocked_by=name)
+    better = _coming(observed)
+    if better is not None and _answers(observed):
+        name = f"IndexGeneration/{better.generation}"
+        message = f"{name}, the best by the rule, has no build of the present rows yet; what was built before goes on serving"
+        return Waiting(reasons.DEPENDENCY_NOT_READY, message, blocked_by=name)
     named = sorted(c.generation for c in observed.candidates if c.generation is not None)
     if named or not observed.unbuilt:
         blocker = f"IndexGeneration/{named[0]}" if named else None

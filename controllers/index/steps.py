@@ -88,6 +88,7 @@ class Observed:
         versions: by the models beside the one that is to serve.
         unavailable: models that the spec names and that cannot be opened, with the reason.
         held: builds that budgets still need.
+        given_up: builds that nobody waits for: their last attempt failed, or their generation is suspended.
         live: what is told of the recall of searches; None where nobody has looked.
     """
 
@@ -106,6 +107,7 @@ class Observed:
     versions: tuple["Version", ...] = ()
     unavailable: Mapping[str, str] = field(default_factory=dict, hash=False)
     held: frozenset[str] = frozenset()
+    given_up: frozenset[str] = frozenset()
     live: Live | None = None
 
 

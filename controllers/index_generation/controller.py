@@ -8,6 +8,7 @@ from controllers.index_generation import plan as planning
 from controllers.index_generation.plan import BuildGeneration, Observed
 from controllers.outcome import Outcome
 from controllers.step import Started
+from specs.errors import LakehouseError
 from specs.kinds.index import IndexSpec, model_name
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.resource import Key, Resource
@@ -64,7 +65,15 @@ class IndexGenerationController:
         index = self._wanted(Key("Index", resource.spec_as(IndexGenerationSpec).index))
         if index is None:
             return None
-        return self._builds.build(index, step.candidate, step.weight, str(resource.key), revision)
+        build = step.candidate.build
+        try:
+            started = self._builds.build(index, step.candidate, step.weight, str(resource.key), revision)
+        except LakehouseError:
+            self._builds.tell(index.key, build, failed=True)
+            raise
+        if started is None:
+            self._builds.tell(index.key, build, failed=False)
+        return started
 
     def retire(self, record: ObjectState) -> str:
         """A recipe owns nothing: its builds are the index's, which lets go of them in time."""

@@ -350,6 +350,67 @@ class TestChoice:
         assert chosen(PINNED.spec_as(IndexSpec), observed(known, G1, other)) is None
 
 
+class TestMovesOnce:
+    """g3 is better than g2 by the rule, g2 than g1."""
+
+    g1, g2, g3 = (candidate(f"g{n}", "c1", parameters={"m": 8 * n}) for n in (1, 2, 3))
+    old = candidate("g1", "c0", parameters={"m": 8})
+
+    @pytest.mark.parametrize(
+        ("built", "serving", "facts", "step"),
+        [
+            ("g1", "g1", {}, None),
+            ("g1 g2", "g1", {}, None),
+            ("g1 g2 g3", "g1", {}, "g3"),
+            ("g1 g3", "g1", {}, "g3"),
+            ("g1 g2 g3", "g3", {}, None),
+            ("g1 g2", "g1", {"given_up": "g3"}, "g2"),
+            ("g1 g3", "g1", {"given_up": "g2"}, "g3"),
+            ("g1", "g1", {"given_up": "g2 g3"}, None),
+            ("g1 g2", "g1", {"damaged": "g1"}, "g2"),
+            ("g1", None, {}, "g1"),
+            ("g1 g2", None, {}, "g2"),
+            ("", "old", {}, None),
+            ("g1", "old", {}, None),
+            ("g2", "old", {}, None),
+            ("g2", "old", {"given_up": "g3"}, "g2"),
+            ("g1", "old", {"given_up": "g2 g3"}, "g1"),
+            ("g2 g3", "old", {}, "g3"),
+        ],
+    )
+    def test_to_the_best_that_can_come(self, built: str, serving: str | None, facts: dict[str, str], step: str | None) -> None:
+        known = {"g1": self.g1, "g2": self.g2, "g3": self.g3, "old": self.old}
+        builds = tuple((known[name], "c1") for name in built.split())
+        known_record = record("c0 c1", (*builds, (self.old, "c0")), None if serving is None else known[serving])
+        named = {fact: frozenset(known[name].build for name in names.split()) for fact, names in facts.items()}
+        now = observed(known_record, self.g1, self.g2, self.g3, **named)
+        steps = [one for one in index.plan(AUTO, now) if isinstance(one, Serve)]
+        assert [one.manifest for one in steps] == ([] if step is None else [manifest(known[step])])
+
+    def test_what_waits_names_what_it_waits_for(self) -> None:
+        known = record("c0 c1", ((self.g1, "c1"), (self.old, "c0")), self.old)
+        outcome = index.conclude(AUTO, observed(known, self.g1, self.g2, self.g3))
+        assert isinstance(outcome, Waiting)
+        assert outcome.blocked_by == "IndexGeneration/g3"
+        assert outcome.message.endswith("what was built before goes on serving")
+        known = record("c1", ((self.g1, "c1"),), self.g1)
+        outcome = index.conclude(AUTO, observed(known, self.g1, self.g3))
+        assert isinstance(outcome, Ready), "it answers, and by the present rows"
+
+    def test_other_search_parameters_wait_with_it(self) -> None:
+        known, wider = record("c1", ((self.g1, "c1"),), self.g1), replace(self.g1, search={"efSearch": 200})
+        assert index.plan(AUTO, observed(known, wider, self.g3)) == ()
+        (step,) = index.plan(AUTO, observed(known, wider, self.g3, given_up=frozenset({self.g3.build})))
+        assert isinstance(step, Serve)
+
+    def test_a_recipe_that_nobody_builds_is_not_waited_for(self) -> None:
+        own = replace(self.g3, declared=False)
+        known = record("c1", ((self.g1, "c1"), (self.g2, "c1")), self.g1)
+        (step,) = index.plan(AUTO, observed(known, self.g1, self.g2, own))
+        assert isinstance(step, Serve)
+        assert step.manifest == manifest(self.g2)
+
+
 class TestForgetting:
     def history(self, length: int, keep: int) -> tuple[IndexRecord, Observed, Resource]:
         """`length` corpora, one after another, each built and served."""

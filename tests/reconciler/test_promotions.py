@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from small_lake import BUCKET, Bench, dataset, generation, index
 
+from engines.errors import BuildFailed
+from engines.vectors import jobs
+from specs.resource import Key
 from state import reasons
+from state.catalog.entry import Suspended
 from state.catalog.indexes import IndexRecord
 from state.requests import Request
 
@@ -46,6 +50,55 @@ def two(bench: Bench) -> Bench:
     bench.settle()
     assert serving(bench)[0] == "g2"
     return bench
+
+
+def moves(bench: Bench) -> list[str]:
+    """What was promoted, in order, by what each event begins with."""
+    return [event["message"].split(" (")[0] for event in bench.events(reasons.PROMOTED)]
+
+
+def visit(bench: Bench, *keys: str) -> None:
+    for key in keys:
+        bench.reconciler.visit(Key.of(key))
+
+
+def test_better_generations_come_one_by_one_and_the_pointer_moves_once(two: Bench) -> None:
+    before = moves(two)
+    g3, g4 = (generation(f"g{n}", "i", f"hnsw: {{m: {8 * n}}}") for n in (3, 4))
+    two.commit(BUCKET, dataset("x", KEYED), index("i", "x"), G1, G2, g3, g4)
+    visit(two, "Index/i", "IndexGeneration/g3", "Index/i")
+    assert serving(two)[0] == "g2"
+    visit(two, "IndexGeneration/g4", "Index/i")
+    assert serving(two)[0] == "g4"
+    assert len(moves(two)) == len(before) + 1
+
+
+@pytest.mark.parametrize("how", ["failed", "suspended"])
+def test_a_better_generation_that_cannot_come_holds_up_nobody(two: Bench, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    bare, woken = jobs.build, list[str]()
+
+    def failing(task: dict[str, Any], progress: Any) -> Any:
+        if task["parameters"]["m"] == 32:
+            raise BuildFailed("It does not fit.")
+        return bare(task, progress)
+
+    monkeypatch.setattr(jobs, "build", failing)
+    two.kinds.builds.wake = woken.extend
+    g3, g4 = (generation(f"g{n}", "i", f"hnsw: {{m: {8 * n}}}") for n in (3, 4))
+    two.commit(BUCKET, dataset("x", KEYED), index("i", "x"), G1, G2, g3, g4)
+    visit(two, "Index/i", "IndexGeneration/g3", "Index/i")
+    assert serving(two)[0] == "g2"
+    if how == "failed":
+        visit(two, "IndexGeneration/g4", "IndexGeneration/g4")
+        assert woken == ["Index/i"], "once"
+    else:
+        two.catalog.commit((Suspended("IndexGeneration/g4", "ann", "a test"),), actor="ann", reason="a test")
+    visit(two, "Index/i")
+    assert serving(two)[0] == "g3"
+    monkeypatch.setattr(jobs, "build", bare)
+    if how == "failed":
+        visit(two, "IndexGeneration/g4", "Index/i")
+        assert serving(two)[0] == "g4", "it came after all"
 
 
 def test_a_generation_is_promoted_and_stays(two: Bench) -> None:

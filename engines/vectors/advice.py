@@ -13,7 +13,8 @@ results. From the nearest line of a recipe, by vectors times numbers, others are
 | memory, hnsw             | nothing to estimate: vectors and links, as hnswlib lays them out                   |
 | memory, lance; disk      | vectors times numbers                                                              |
 
-Recall is not extrapolated: it falls as data grows at equal parameters, and differs by data. That is what an EvalSet measures.
+Recall is not extrapolated: it falls as data grows at equal parameters, and differs by data. That is what an EvalSet measures. What no
+benchmark measured of a line is None, at its size and at every other.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ _FLOAT = 4
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a recipe took: CPU seconds to build, milliseconds of one query at a time, bytes beside what is mapped. source: of the line."""
+    """What a recipe took: CPU seconds to build, None where nobody measured them, milliseconds of one query at a time, bytes beside what is
+    mapped. source: of the line."""
 
     engine: str
     recipe: str
     vectors: int
     dimension: int
     recall: float
-    build_seconds: float
+    build_seconds: float | None
     query_ms: float
     memory_bytes: int
     disk_bytes: int
@@ -53,7 +55,7 @@ _DOCUMENTATION = "101 809 chunks of documentation (docs/vectors.md)"
 _EXACT = "100 000 synthetic vectors (bench/results/exact_search.json)"
 MEASURED = (
     Measured("flat", "flat: {}", 101_809, 256, 1.0, 0.5, 3.0, 0, 99 * _MIB, _DOCUMENTATION),
-    Measured("flat", "flat: {}", 100_000, 768, 1.0, 1.5, 9.2, 0, 293 * _MIB, _EXACT),
+    Measured("flat", "flat: {}", 100_000, 768, 1.0, None, 8.3, 0, 293 * _MIB, _EXACT),
     Measured("flat", "flat: {precision: int8}", 101_809, 256, 1.0, 0.6, 1.5, 0, 125 * _MIB, _DOCUMENTATION),
     Measured("hnsw", _GRAPH, 101_809, 256, 0.980, 34, 0.11, 126 * _MIB, 225 * _MIB, _DOCUMENTATION),
     Measured("lance", "lance: {type: IVF_HNSW_SQ}", 101_809, 256, 0.980, 20, 2.0, 47 * _MIB, 239 * _MIB, _DOCUMENTATION),
@@ -63,10 +65,11 @@ MEASURED = (
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a recipe takes at a size. measured: whether it was run at about this size; else extrapolated from `source`."""
+    """What a recipe takes at a size. build_seconds: None where nobody measured them. measured: whether it was run at about this size; else
+    extrapolated from `source`."""
 
     recipe: str
-    build_seconds: float
+    build_seconds: float | None
     query_ms: float
     memory_bytes: int
     disk_bytes: int
@@ -111,7 +114,7 @@ def predict(line: Measured, vectors: int, dimension: int) -> Prediction:
     near = dimension == line.dimension and 1 / NEAR <= more <= NEAR
     return Prediction(
         recipe=line.recipe,
-        build_seconds=line.build_seconds * build,
+        build_seconds=None if line.build_seconds is None else line.build_seconds * build,
         query_ms=line.query_ms * query,
         memory_bytes=round(memory),
         disk_bytes=round(line.disk_bytes * more * wider) if line.engine != "hnsw" else round(memory + vectors * dimension * _FLOAT),

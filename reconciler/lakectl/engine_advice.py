@@ -69,5 +69,7 @@ def _size_of(index: str, session: Session) -> tuple[int, int]:
     return int(found[0]["count"]), int(found[0]["dimension"])
 
 
-def _seconds(seconds: float) -> str:
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:,.0f} min"

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
-from datafusion import DataFrame, Expr, SessionContext, SQLOptions, column, lit, udf
+from datafusion import DataFrame, Expr, SessionConfig, SessionContext, SQLOptions, column, lit, udf
 from datafusion.catalog import Table
 
 from engines.files.types import arrow_type
@@ -52,7 +52,7 @@ _KEPT = re.compile(rf"FilterExec: {PERMITTED}@\d+(, projection=\[[^\]]*\])?(, fe
 
 
 def cannot_be_applied(shown: ShownAs) -> QueryProblem:
-    """Of a policy that does not plan over the table, or fails on too many of its rows. Says nothing of what it says."""
+    """Of a policy that does not plan over the table. Says nothing of what it says."""
     names = " and ".join(f"`{name}`" for name in shown.policies) or "of this table"
     which = "policies" if len(shown.policies) > 1 else "policy"
     return QueryProblem("policy", f"The {which} {names} cannot be evaluated, so nothing is shown.", "Tell whoever wrote it.")
@@ -67,10 +67,8 @@ def barrier(table: Table, name: str, shown: ShownAs, carried: Sequence[str] = ()
     """
     with guarded(shown):
         rows = permitted(table if narrowed is None else _narrowed(table, narrowed), name, shown)
-        visible = pa.schema([one for one in table.schema if one.name not in HIDDEN])
-        columns = shown_columns(visible, shown)
-        columns += [_there(one, shown).alias(carried_name(one)) for one in carried]
-        frame = _locked(rows, columns, [*visible.names, *map(carried_name, carried)]) if needs_lock(shown) else rows.select(*columns)
+        columns = visible_columns(table.schema, shown, carried)
+        frame = _locked(rows, columns, visible_schema(table.schema, carried).names) if needs_lock(shown) else rows.select(*columns)
         frame.optimized_logical_plan()  # constants of a policy are computed here, not in the reader's statement
         return Table(frame)
 
@@ -115,9 +113,10 @@ def holds(logical: str, physical: str) -> bool:
     return len(LOCK.findall(logical)) == len(_KEPT.findall(physical))
 
 
-def permitted(table: Table, name: str, shown: ShownAs) -> DataFrame:
-    """The rows that satisfy the policy's filter, with what its expressions give in further columns. Raises DataFusion's errors."""
-    context = SessionContext()
+def permitted(table: Table, name: str, shown: ShownAs, partitions: int | None = None) -> DataFrame:
+    """The rows that satisfy the policy's filter, with what its expressions give in further columns. partitions: at least, where it is run
+    as it is; None for one a core. Raises DataFusion's errors."""
+    context = SessionContext(SessionConfig() if partitions is None else SessionConfig().with_target_partitions(partitions))
     context.register_table("t", table)
     context.register_table(quote(name), Table(context.table("t").select(*_columns_of_now(table.schema, shown))))
     known = context.table(quote(name))
@@ -130,6 +129,18 @@ def permitted(table: Table, name: str, shown: ShownAs) -> DataFrame:
     given = dict(shown.values)
     values = {one: pa.scalar(given.get(one), pa.string()) for one in placeholders(sql)}
     return context.sql_with_options(sql, _READ_ONLY, param_values=values)
+
+
+def visible_columns(schema: pa.Schema, shown: ShownAs, carried: Sequence[str] = ()) -> list[Expr]:
+    """As `shown_columns`, without those of files that no table shows, and with those that are carried."""
+    visible = pa.schema([one for one in schema if one.name not in HIDDEN])
+    return [*shown_columns(visible, shown), *(_there(one, shown).alias(carried_name(one)) for one in carried)]
+
+
+def visible_schema(schema: pa.Schema, carried: Sequence[str] = ()) -> pa.Schema:
+    """Of `visible_columns`."""
+    visible = [one for one in schema if one.name not in HIDDEN]
+    return pa.schema([*visible, *(schema.field(name).with_name(carried_name(name)) for name in carried)])
 
 
 def shown_columns(schema: pa.Schema, shown: ShownAs) -> list[Expr]:

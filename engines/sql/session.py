@@ -11,7 +11,6 @@ It refuses to know readers and versions: the daemon chose the tables. Next: `mer
 from __future__ import annotations
 
 import re
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,7 +33,7 @@ from engines.sql.merge import check_files, open_held, open_table
 from engines.sql.placeholders import placeholders
 from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate, translated
 from engines.sql.readings import quote
-from engines.sql.restricted import refuse_explain, without_values
+from engines.sql.restricted import refuse_explain
 from engines.sql.shown_tables import ShownTables
 from engines.sql.source import ArrowTable, LakeTable, TableSource
 
@@ -155,7 +154,11 @@ class Session:
     ) -> Iterator[DataFrame]:
         """The identity columns, and others, of the rows that satisfy a condition: one boolean expression and nothing else."""
         wanted = tuple(dict.fromkeys((*identity_columns(primary_key), *extra)))
-        with translated(), self._showing({source.name: self._open(source, identity=wanted)}):
+        with translated():
+            yield self._identities(source, self._open(source, identity=wanted), condition, wanted)
+
+    def _identities(self, source: TableSource, table: Table, condition: str | None, wanted: Sequence[str]) -> DataFrame:
+        with self._showing({source.name: table}):
             frame = self._planner.context.table(quote(source.name))
             if condition is not None:
                 named = [quote(name) for name in frame.schema().names if not name.startswith(CARRIED)]
@@ -163,7 +166,7 @@ class Session:
             chosen = self._shown.carried(frame, wanted)
             if source.shown is not None:
                 check_locks(chosen.optimized_logical_plan(), chosen)
-            yield chosen
+            return chosen
 
     def merge(self, source: TableSource) -> None:
         """Makes what later readings of the source need: merged for all workers, opened and planned for this one. Raises QueryProblem."""
@@ -217,22 +220,26 @@ class Session:
             with translated():
                 return work(frame)
         except QueryProblem as problem:
-            told = without_values(problem)
-            with translated(), tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-                copies = self._shown.copies(sources, Path(folder)) if problem.problem == "invalid" else {}
-                if not copies:
-                    raise told from problem
-                frame = self.planned(sql, parameters, sources, {**tables, **copies})
-                try:
-                    with translated():
-                        return work(frame)
-                except QueryProblem as again:
-                    raise without_values(again) from again
+            return self._shown.over_copies(
+                problem, sources, self.scratch, lambda copies: work(self.planned(sql, parameters, sources, {**tables, **copies}))
+            )
 
-    def told(self, source: TableSource, problem: QueryProblem) -> QueryProblem:
-        """What a reader who is no operator is told of a problem with rows of the source. Raises QueryProblem."""
-        with translated():
-            return self._shown.told(source, problem)
+    def keys(self, source: TableSource, condition: str, primary_key: Sequence[str], work: Callable[[DataFrame], T]) -> T:
+        """What `work` makes of `identities`, for a reader who is no operator: as `run`."""
+        planned = False
+        try:
+            with self.identities(source, condition, primary_key) as frame:
+                planned = True
+                return work(frame)
+        except QueryProblem as problem:
+            if not planned:
+                raise
+            wanted = identity_columns(primary_key)
+
+            def again(copies: Mapping[str, Table]) -> T:
+                return work(self._identities(source, copies[source.name], condition, wanted))
+
+            return self._shown.over_copies(problem, [source], self.scratch, again, wanted)
 
     @contextmanager
     def _showing(self, tables: Mapping[str, Table]) -> Iterator[None]:

@@ -5,24 +5,28 @@ Next: `barrier.py`; `hot_shown.py` for the copies that the hot cache keeps; `ses
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import pyarrow as pa
 from datafusion import DataFrame, SessionContext, column
 from datafusion.catalog import Table
 from datafusion.plan import LogicalPlan
 
 from engines.sql.arrow_files import write_arrow
-from engines.sql.barrier import HIDDEN, barrier, cannot_be_applied, carried_name, fails
+from engines.sql.barrier import HIDDEN, barrier, carried_name, fails, visible_schema
 from engines.sql.careful import Careful
 from engines.sql.conjuncts import safe_condition
 from engines.sql.merge import open_arrow
-from engines.sql.problems import QueryProblem
+from engines.sql.problems import QueryProblem, translated
 from engines.sql.readings import quote
 from engines.sql.restricted import without_values
 from engines.sql.source import LakeTable, TableSource
+
+T = TypeVar("T")
 
 
 class Opening(Protocol):
@@ -74,20 +78,36 @@ class ShownTables:
         condition = safe_condition(plan, shown.masked)
         return {} if condition is None else {source.name: barrier(self._session.whole(source), _called(source), shown, narrowed=condition)}
 
-    def told(self, source: TableSource, problem: QueryProblem) -> QueryProblem:
-        """What a reader is told of a problem with rows of one source, which may be its policy's."""
-        if problem.problem == "invalid" and source.shown is not None and fails(self._session.whole(source), _called(source), source.shown):
-            return cannot_be_applied(source.shown)
-        return without_values(problem)
+    def over_copies(
+        self,
+        problem: QueryProblem,
+        sources: Sequence[TableSource],
+        scratch: Path | None,
+        work: Callable[[Mapping[str, Table]], T],
+        identity: Sequence[str] = (),
+    ) -> T:
+        """What `work` makes of copies of what is shown, by names, after a problem with rows that may be one of policies. scratch: a folder
+        for them. identity: as of `open`. Raises QueryProblem without a value: the first where no policy is at fault."""
+        told = without_values(problem)
+        with translated(), tempfile.TemporaryDirectory(dir=scratch) as folder:
+            copies = self._copies(sources, Path(folder), identity) if problem.problem == "invalid" else {}
+            if not copies:
+                raise told from problem
+            try:
+                with translated():
+                    return work(copies)
+            except QueryProblem as again:
+                raise without_values(again) from again
 
-    def copies(self, sources: Iterable[TableSource], folder: Path) -> Mapping[str, Table]:
-        """Of those sources whose policies fail on a row, what is shown of them, by their names. Reads them all. folder: for Arrow files."""
+    def _copies(self, sources: Iterable[TableSource], folder: Path, identity: Sequence[str]) -> Mapping[str, Table]:
+        """Of those sources whose policies fail on a row, what is shown of them. Reads them all. folder: for Arrow files."""
         found = {}
         for number, source in enumerate(source for source in sources if source.shown is not None):
             assert source.shown is not None
-            whole = self._session.whole(source)
+            whole = self._session.whole(source, identity)
             if fails(whole, _called(source), source.shown):
-                found[source.name] = _copy(whole, Careful(_called(source), source.shown), folder / f"{number}.arrow")
+                careful = Careful(_called(source), source.shown, identity)
+                found[source.name] = _copy(whole, visible_schema(whole.schema, identity), careful, folder / f"{number}.arrow")
         return found
 
     def _barrier(self, source: TableSource, identity: Sequence[str]) -> Table:
@@ -99,9 +119,9 @@ def _called(source: TableSource) -> str:
     return source.name.rpartition(".")[2]
 
 
-def _copy(table: Table, careful: Careful, path: Path) -> Table:
+def _copy(table: Table, schema: pa.Schema, careful: Careful, path: Path) -> Table:
     context = SessionContext()
     context.register_table("t", table)
     batches = (batch.to_pyarrow() for batch in context.table("t").execute_stream())
-    write_arrow(path, table.schema, careful.rows(batches))
+    write_arrow(path, schema, careful.rows(batches))
     return open_arrow(path)

@@ -105,16 +105,15 @@ def _facts(result: Encoded) -> dict[str, Any]:
 def _keys(session: Session, asked: Frame) -> Encoded:
     source, limits = source_from_dict(asked.header["source"]), asked.header["limits"]
     primary_key = source.primary_key if isinstance(source, LakeTable) else ()
-    planned = False
-    try:
-        with session.identities(source, asked.header["filter"], primary_key) as frame:
-            planned = True
-            keys = (pa.record_batch([row_keys(batch, primary_key)], schema=KEY) for batch in _batches(frame))
-            return encode(KEY, keys, limits["rows"], limits["bytes"])
-    except QueryProblem as problem:
-        if planned and asked.header["restricted"]:
-            raise session.told(source, problem) from problem
-        raise
+
+    def encoded(frame: DataFrame) -> Encoded:
+        keys = (pa.record_batch([row_keys(batch, primary_key)], schema=KEY) for batch in _batches(frame))
+        return encode(KEY, keys, limits["rows"], limits["bytes"])
+
+    if asked.header["restricted"]:
+        return session.keys(source, asked.header["filter"], primary_key, encoded)
+    with session.identities(source, asked.header["filter"], primary_key) as frame:
+        return encoded(frame)
 
 
 def _changed(session: Session, asked: Frame) -> Encoded:

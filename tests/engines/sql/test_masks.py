@@ -15,7 +15,6 @@ import pytest
 from datafusion import SessionContext
 
 from engines.policies.governed import MaskKind
-from engines.sql import careful
 from engines.sql.barrier import barrier
 from engines.sql.careful import Careful, table_of
 from engines.sql.problems import QueryProblem
@@ -112,13 +111,6 @@ def test_where_a_policy_fails_the_row_is_hidden_and_the_value_null() -> None:
         {"number": 3, "text": None, "flag": None},
         {"number": 5, "text": "5", "flag": None},
     ]
-
-
-def test_a_policy_that_fails_too_often_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(careful, "MOST_FAILURES", 3)
-    with pytest.raises(QueryProblem) as given_up:
-        list(Careful("people", ShownAs("cast(text AS int) > 0", policies=("one", "two"))).rows([batch()]))
-    assert given_up.value.message == "The policies `one` and `two` cannot be evaluated, so nothing is shown."
 
 
 def test_what_is_shown_crosses_to_a_worker_whole() -> None:

@@ -224,6 +224,26 @@ async def test_keys_of_rows_that_are_shown(lake: Lake, pool: WorkerPool, key: Se
     assert len(found) == len(await queries.keys("people", "true"))
 
 
+@pytest.mark.parametrize("key", [("id",), ()])
+@pytest.mark.parametrize("hidden", [0, 1, 120])
+async def test_filters_under_a_policy_that_fails_on_rows(lake: Lake, pool: WorkerPool, key: Sequence[str], hidden: int) -> None:
+    """On none, on one or on many that are hidden: keys, numbers of rows and errors are the same."""
+    fill(lake, key)
+    secret = [{"id": f"H{n:03d}", "phone": f"x{n:04d}", "status": "do_not_call", "region": "north"} for n in range(hidden)]
+    if secret:
+        lake.add("people", secret)
+    where = "cast(replace(phone, '-', '') AS int) > 0 AND status <> 'do_not_call'"
+    policy = PolicyRules("failing", (RowRule(ROLE, where),), (MaskRule(frozenset({"phone"}), Mask("lastFour"), ROLE),))
+    queries, one = service(lake, pool), reader(Book(policy))
+    for condition, count in (("true", 80), ("phone = '0004'", 0), ("phone LIKE '%0005'", 1), ("id LIKE 'H%'", 0), ("id < 'P003'", 2)):
+        assert len(await queries.keys("people", condition, one)) == count, condition
+    assert (await queries.run("SELECT count(*) AS n FROM people", reader=one)).rows() == [{"n": 80}]
+    with pytest.raises(FilterInvalid, match="The statement divides by zero"):
+        await queries.keys("people", "1 / (length(phone) - 4) > 0", one)
+    with pytest.raises(FilterInvalid, match="There is no column `_file`"):
+        await queries.keys("people", "_file = 'x'", one)
+
+
 async def test_errors_tell_no_value(lake: Lake, pool: WorkerPool) -> None:
     fill(lake)
     queries, one = service(lake, pool), reader(Book(POLICY))

@@ -2,7 +2,7 @@
 
 A column is the same one as long as it has its id, whatever it is called: it is masked there as it is now. What is there no more is hidden
 from whoever has any column masked: of what a policy cannot name, nobody said that it may be seen. A row filter names columns as they are
-called now; one that a version lacks is null in it.
+called now; one that a version lacks has no value there to be judged by (`engines/sql/shown.py`).
 """
 
 from __future__ import annotations

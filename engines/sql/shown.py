@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from engines.policies.former import columns_then, masks_then
-from engines.policies.governed import MaskKind
+from engines.policies.governed import NO_ROW, NOTHING, MaskKind
 from engines.reading import Decision
 from engines.sql.placeholders import placeholders
 from specs.digests import digest
+from specs.sql_names import words_of
 from state.catalog.tables import Table
 
 HASH: MaskKind = "hash"
@@ -70,17 +71,24 @@ class ShownAs:
 
 def shown_as(decision: Decision, versions: tuple[Table, Table] | None = None, key: str | None = None) -> ShownAs | None:
     """What a decision leaves of a table; None for all of it. versions: the table now and as it is read, None where that is as it is now.
-    key: of hashes."""
+    key: of hashes.
+
+    A filter that names a column which the version lacks shows no row of it, an expression nothing: null there, it could let pass
+    (`x IS NULL OR …`) what has a value now.
+    """
     if decision.whole:
         return None
     decided = decision.masks if versions is None else masks_then(decision.masks, *versions)
-    masks = tuple(Masked(column, mask.kind, mask.argument) for column, mask in sorted(decided.items()))
-    said = [decision.row_filter or "", *(mask.argument or "" for mask in masks if mask.kind == "expression")]
-    used = sorted({name for sql in said for name in placeholders(sql)} & decision.values.keys())
     called = {} if versions is None else columns_then(*versions)
     types = {} if versions is None else {column.name: column.type for column in versions[0].columns}
+    lacking = frozenset(now for now, then in called.items() if then is None)
+    row_filter = NO_ROW if _names(decision.row_filter, lacking) else decision.row_filter
+    known = {column: NOTHING if _names(mask.argument, lacking) else mask for column, mask in decided.items()}
+    masks = tuple(Masked(column, mask.kind, mask.argument) for column, mask in sorted(known.items()))
+    said = [row_filter or "", *(mask.argument or "" for mask in masks if mask.kind == "expression")]
+    used = sorted({name for sql in said for name in placeholders(sql)} & decision.values.keys())
     return ShownAs(
-        row_filter=decision.row_filter,
+        row_filter=row_filter,
         masks=masks,
         values=tuple((name, decision.values[name]) for name in used),
         policies=decision.policies,
@@ -88,3 +96,9 @@ def shown_as(decision: Decision, versions: tuple[Table, Table] | None = None, ke
         absent=tuple((now, types[now]) for now, then in called.items() if then is None),
         key=key if any(mask.kind == HASH for mask in masks) else None,
     )
+
+
+def _names(sql: str | None, columns: frozenset[str]) -> bool:
+    """Whether an expression may name one of the columns: rather a sign too many."""
+    words = {word.lower() for word in words_of(sql)} if sql is not None and columns else set()
+    return any(name.lower() in words or (not name.isascii() and name.lower() in (sql or "").lower()) for name in columns)

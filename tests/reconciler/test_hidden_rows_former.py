@@ -30,7 +30,9 @@ POLICIES = {
     "first": "rows: [{roles: [clerk], where: \"first <> 'Mallory'\"}]",
     "not-first": "rows: [{roles: [clerk], where: \"first IS NULL OR first <> 'Mallory'\"}]",
     "rest": "rows: [{roles: [clerk], where: \"status = 'open'\"}]\n  columns: [{columns: [rest, phone], roles: [clerk], mask: 'null'}]",
-    "masks": "columns: [{columns: [level, age, phone], roles: [clerk], mask: redact}, {columns: [first, rest], roles: [clerk], mask: 'null'}]",
+    "masks": (
+        "columns: [{columns: [level, age, phone], roles: [clerk], mask: redact}, {columns: [first, rest], roles: [clerk], mask: 'null'}]"
+    ),
 }
 """A hidden row is hidden by each of those of rows."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -118,7 +118,9 @@ class ModelRuntime:
             if owner not in self._wants or self._wants[owner].model != name:
                 self._wants[owner] = Want(owner, name)
                 self._poke()
-        return self.ready(model)
+            if self._is_loaded(name):  # whoever is told so begins at once, and the model is nobody else's place from here on
+                self._wants[owner] = replace(self._wants[owner], granted=True)
+            return self.ready(model)
 
     def let_go(self, owner: str) -> None:
         """It is loaded no longer than until somebody else wants another."""
@@ -203,15 +205,19 @@ class ModelRuntime:
         try:
             seen = self._look(wants)
         except ModelUnavailable as error:
-            self._tell({want.model: ModelState("absent", _plain(error)) for want in wants}, wants)
+            self._tell(self._stand({want.model: ModelState("absent", _plain(error)) for want in wants}), wants)
             return _LOOK
         chosen = choose(wants, seen, self._budget)
-        with self._turn:
-            for owner, want in self._wants.items():
-                self._wants[owner] = replace(want, granted=want.model in chosen.targets and (want.granted or want in wants))
         action = next_action(chosen, seen, self._budget)
         blocked = self._held_back(action)
-        self._tell(_states(chosen, seen, blocked, action, self._drift(action, blocked)), wants)
+        states = _states(chosen, seen, blocked, action, self._drift(action, blocked))
+        with self._turn:
+            if any(want.granted and want not in wants for want in self._wants.values()):
+                return 0.0  # somebody was told that a model is loaded since these were asked, which may be the one to go
+            for owner, want in self._wants.items():
+                self._wants[owner] = replace(want, granted=want.model in chosen.targets and (want.granted or want in wants))
+            otherwise = self._stand(states)
+        self._tell(otherwise, wants)
         if action is None or blocked is not None:
             return _LOOK if blocked is None else max(_POLL, min(_LOOK, self._until(action)))
         return self._act(action, seen, chosen)
@@ -325,11 +331,15 @@ class ModelRuntime:
         self._failed.pop(model, None)
         self._again.pop(model, None)
 
-    def _tell(self, states: Mapping[str, ModelState], wants: Iterable[Want]) -> None:
+    def _stand(self, states: Mapping[str, ModelState]) -> set[str]:
+        """From now on models stand so; gives those that stand otherwise than before."""
         with self._turn:
             otherwise = {name for name in states.keys() | self._states.keys() if states.get(name) != self._states.get(name)}
             self._states = dict(states)
             self._turn.notify_all()
+        return otherwise
+
+    def _tell(self, otherwise: Collection[str], wants: Iterable[Want]) -> None:
         owners = sorted(want.owner for want in wants if want.model in otherwise and not want.owner.startswith("call "))
         if owners:
             self._news.changed(owners)

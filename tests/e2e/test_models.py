@@ -102,7 +102,9 @@ def test_a_lake_whose_server_comes_later(lake: Repository, ollama: OllamaServer,
     wait_for(lambda: model() == ("absent", ["Index/people"]), "the model is told to be absent")
     ollama.start()
     lakectl(lake, "reconcile", "Index/people")
-    daemon.wait_status("Index/people", "Succeeded")
+    for index in ("people", "others"):
+        daemon.wait_status(f"Index/{index}", "Succeeded")
+    daemon.wait_settled()
     assert best(daemon, "people", "kafka") == "java developer with kafka"
     ollama.stop()
     assert wait_for(lambda: daemon.search("people", "pastry").problem == "model-server-absent", "absent")

@@ -211,6 +211,38 @@ def test_never_two_embedding_models(ollama: OllamaServer) -> None:
     assert ollama.most["embedding"] == 1
 
 
+def test_whoever_was_told_that_a_model_is_loaded_keeps_it(ollama: OllamaServer) -> None:
+    world = World(ollama, Budget(most=4))
+    world.runtime.want("Index/z", "e")
+    world.settle()
+    world.runtime.let_go("Index/z")
+    assert world.runtime.want("Index/z", "e") == LOADED, "it was not asked for meanwhile"
+    world.runtime.want("Index/a", "f")  # by name it would be first
+    world.settle()
+    assert world.states("e", "f") == ["loaded", "waiting"]
+
+
+def test_nor_is_it_taken_from_one_who_came_while_the_server_was_looked_at(ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(ollama, Budget(most=4))
+    world.runtime.want("Index/z", "e")
+    world.settle()
+    world.runtime.let_go("Index/z")
+    world.runtime.want("Index/a", "f")
+    looked = world.models.client.loaded
+    answers: list[ModelState] = []
+
+    def looking() -> object:
+        if not answers:
+            answers.append(world.runtime.want("Index/z", "e"))
+        return looked()
+
+    monkeypatch.setattr(world.models.client, "loaded", looking)
+    world.settle()
+    assert answers == [LOADED]
+    assert world.states("e", "f") == ["loaded", "waiting"]
+    assert ollama.most["embedding"] == 1
+
+
 def test_what_is_stopping_is_waited_for(ollama: OllamaServer) -> None:
     world = World(ollama)
     world.runtime.want("Profile/x", "a")
@@ -285,6 +317,8 @@ def test_another_client_that_loads_again_is_told_of_and_not_fought(ollama: Ollam
     assert world.runtime.ready("b") == LOADED
 
 
+# a connection that the killed server had half accepted is closed by the collector, which says so
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_server_killed_in_the_middle_of_a_swap(ollama: OllamaServer) -> None:
     world = World(ollama)
     world.runtime.want("Profile/x", "a")

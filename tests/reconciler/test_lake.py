@@ -91,7 +91,7 @@ class TestIndexes:
                 "text",
                 ", embed: {model: {ollama: nomic}}",
                 reasons.MODEL_UNAVAILABLE,
-                "it cannot be embedded: No model server",
+                "it cannot be embedded: ",
             ),
         ],
     )

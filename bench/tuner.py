@@ -66,7 +66,9 @@ class Lab:
         wanted = Wanted("docs", self.truth, self.corpus, graph.engine, recipes[0].build, searches, "bench", build, None, fidelity)
         corpus_path = str(_path(self.corpus.ref.key)) if build is None else ""
         paths = None if build is None else {role: str(_path(ref.key)) for role, ref in build.files.items()}
-        task = MeasureTask(str(_path(self.truth.ref.key)), graph.engine, recipes[0].build, searches, TARGET, build, paths, corpus_path, fidelity)
+        task = MeasureTask(
+            str(_path(self.truth.ref.key)), graph.engine, recipes[0].build, searches, TARGET, build, paths, corpus_path, fidelity
+        )
         found = trials_from(wanted, {"measured": measure.run(task, _nobody)}, None)
         self.trials += found
         return found

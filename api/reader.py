@@ -10,7 +10,7 @@ next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol
@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from api.errors import BucketNotFound, DatasetUnknown, HostRefused, ReadRefused
 from engines.audit import Audit
-from engines.errors import IndexUnknown, ReaderRefused, TableUnknown
+from engines.errors import IndexUnknown, ProfileUnknown, ReaderRefused, TableUnknown
 from engines.reading import Action, Binding, BucketName, Readable, Reader, decide
 from state.tokens import PROFILE_HEADER
 
@@ -88,6 +88,23 @@ class Directory(Protocol):
     def reader_of(self, authorization: str | None, profile: str | None, bucket: str | None = None) -> Reader:
         """Who a request with these headers speaks for. From memory, or nearly so. Raises ReaderRefused."""
 
+    @property
+    def caught_up(self) -> Callable[[], Awaitable[bool]]:
+        """Waits until the newest commit is in force; whether that may have changed who readers are. Raises ReaderRefused."""
+
+
+async def known(request: web.Request, directory: Directory, buckets: Callable[[], Container[str]]) -> Reader:
+    """As `authenticate`, under the newest commit for all from whom something may be hidden."""
+    try:
+        reader = authenticate(request, directory, buckets)
+    except ProfileUnknown:  # it may have come just now
+        if not await directory.caught_up():
+            raise
+    else:
+        if reader.operator or reader is NOBODY or not await directory.caught_up():
+            return reader
+    return authenticate(request, directory, buckets)
+
 
 def authenticate(request: web.Request, directory: Directory, buckets: Callable[[], Container[str]]) -> Reader:
     """The reader that a request speaks for. Raises ReaderRefused, and BucketNotFound if an operator is to keep to a bucket that is none."""
@@ -122,7 +139,7 @@ def guard(listener: Listener, directory: Directory, buckets: Callable[[], Contai
         if origin is not None and origin.partition("://")[2] != authority:
             raise HostRefused(f"A page of {origin} may not read from {authority}.", remedy="Ask from a program, without an Origin header.")
         try:
-            reader = request[READER] = authenticate(request, directory, buckets)
+            reader = request[READER] = await known(request, directory, buckets)
         except ReaderRefused as error:
             resource = request.match_info.route.resource
             route = None if resource is None else resource.canonical

@@ -34,6 +34,7 @@ from reconciler.driver import Driver
 from reconciler.errors import SettingsInvalid
 from reconciler.footprint import DaemonAddress, remove_daemon, write_daemon
 from reconciler.metrics import watch_loop, watch_recall, watch_searches
+from reconciler.newest import Newest
 from reconciler.opening import Housekeeping, State, open_state, utc_now
 from reconciler.place import Place
 from reconciler.reading import Readers, StatusView, reading
@@ -148,7 +149,8 @@ def _directory(assembly: Assembly, tokens: TokenFile, asks: bool) -> Directory:
             assembly.statuses.mention(DAEMON, "Warning", reasons.TOKENS_REFUSED, f"Nobody is let in. {fault}")
 
     rules, in_force = assembly.policy.book.now, lambda: assembly.world.revision is not None
-    return Directory(tokens, profile, rules=rules, in_force=in_force, told=told, asks=asks)
+    newest = Newest(assembly.state.place.source.head, lambda: assembly.world.revision, assembly.driver.followed)
+    return Directory(tokens, profile, rules=rules, in_force=in_force, told=told, asks=asks, caught_up=newest.caught_up)
 
 
 def _api(state: State, assembly: Assembly, readers: Readers, directory: Directory, facts: DaemonFacts, settings: Settings) -> ApiParts:

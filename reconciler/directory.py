@@ -10,7 +10,7 @@ decide what a reader may see (`engines/reading.py`). Next: `state/tokens.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -38,6 +38,10 @@ Profiles = Callable[[str], ProfileSpec | None]
 """The spec in force of a profile; None where there is none. From memory."""
 
 
+async def _abreast() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A reader that was made of a profile, and of what."""
@@ -59,10 +63,11 @@ class Directory:
         in_force: Callable[[], bool] = lambda: True,
         told: Callable[[str | None], None] = lambda _: None,
         asks: bool = False,
+        caught_up: Callable[[], Awaitable[bool]] = _abreast,
     ) -> None:
         """rules: the policies in force; in_force: whether specs have been read, before which nobody is restricted rightly; told: what
         is wrong with the file of tokens, for the operator's eyes, whenever that changes; None where nothing is any more. asks: whether
-        tokens are asked for though none was seen here yet."""
+        tokens are asked for though none was seen here yet. caught_up: see `newest.py`."""
         self._tokens = tokens
         self._profiles = profiles
         self._rules = rules
@@ -70,6 +75,7 @@ class Directory:
         self._told = told
         self._known: dict[str, _Known] = {}
         self._seen_tokens = asks
+        self.caught_up = caught_up
         self._fault: str | None = None
 
     @property

@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from reconciler.loop import Reconciler, Visit
 from reconciler.operator import Operator
 from reconciler.queue import WorkQueue
 from reconciler.sources.source import Source
+from reconciler.visit_tally import VisitTally
 from reconciler.watch import Aim, FolderWatch, source_folders
 from reconciler.world import World
 from specs.errors import LakehouseError
@@ -64,20 +64,6 @@ class Parts:
     clock: Callable[[], datetime]
 
 
-@dataclass(slots=True)
-class Tally:
-    """Visits so far, and their seconds, by kind and ending. Written on the event loop, read by whoever wants figures."""
-
-    visits: Counter[tuple[str, str]] = field(default_factory=Counter)
-    seconds: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def count(self, kind: str, outcome: Outcome, seconds: float) -> None:
-        """One visit."""
-        label = (kind, type(outcome).__name__.lower())
-        self.visits[label] += 1
-        self.seconds[label] += seconds  # type: ignore[assignment]  # a Counter adds floats as well
-
-
 class Driver:
     """Runs until stopped, on one event loop; `wake` may be called from any thread."""
 
@@ -96,9 +82,10 @@ class Driver:
         self._refused: dict[Callable[[], Coroutine[Any, Any, None]], str] = {}
         self._unvisited: set[Key] = set()
         self._awaited: dict[Key, list[asyncio.Future[None]]] = {}
+        self._behind: list[asyncio.Future[None]] = []
         self.ready: set[Key] = set()
         self.stalled: set[Key] = set()
-        self.tally = Tally()
+        self.tally = VisitTally()
         self.first_pass = asyncio.Event()
         self.looked = asyncio.Event()
         """Set once every object of the first pass was visited."""
@@ -162,6 +149,13 @@ class Driver:
             self._awaited.setdefault(key, []).append(done)
             self._parts.queue.add(key)
             await done
+
+    async def followed(self) -> None:
+        """Has the ref looked at now, and returns when that was done, whatever came of it. On the event loop."""
+        done = self._loop.create_future()
+        self._behind.append(done)
+        self._look.set()
+        await done
 
     def enqueue(self, keys: Iterable[Key], *, resync: bool = False) -> None:
         """Asks for visits. From the event loop only."""
@@ -273,7 +267,11 @@ class Driver:
         """A commit was announced, or might have been missed."""
         while True:
             self._look.clear()
+            behind, self._behind = self._behind, []
             await self._despite_storage(self.advance)
+            for done in behind:
+                if not done.done():  # else whoever waited for it gave up
+                    done.set_result(None)
             await self._wait(self._look, self._parts.follower.settings.work.relist)
 
     async def _obey(self) -> None:

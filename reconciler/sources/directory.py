@@ -52,6 +52,10 @@ class DirectorySource:
             self._forget(there)
         return revision
 
+    def head(self) -> str | None:
+        """Nothing: all files would have to be looked at."""
+        return None
+
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
         """See `Source.changes`."""
         with self._lock:

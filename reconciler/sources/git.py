@@ -51,6 +51,10 @@ class GitSource:
         """The commit that the watched ref points at."""
         return self.resolve(self._ref)
 
+    def head(self) -> str | None:
+        """See `Source.head`."""
+        return self.revision()
+
     def resolve(self, name: str) -> str:
         """The full id of the commit that a ref, a short id or an expression like `HEAD~1` names.
 

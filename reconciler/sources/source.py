@@ -46,6 +46,10 @@ class Source(Protocol):
         """The revision the watched ref points at. Raises SourceUnavailable."""
         ...
 
+    def head(self) -> str | None:
+        """What `revision` would say, where one look at the ref tells; None where it takes more. Raises as that does."""
+        ...
+
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
         """Spec files that differ, in path order; all files of `new` where `old` is None.
 

@@ -38,6 +38,10 @@ class StagedSource:
         """A name that no commit has."""
         return "staged"
 
+    def head(self) -> str | None:
+        """Nothing: what is staged moves with no ref."""
+        return None
+
     def changes(self, old: str | None, new: str) -> tuple[FileChange, ...]:
         """Every staged spec file."""
         found = [FileChange(shown_path(entry.path), str(entry.id)) for entry in self._index if is_spec(entry.path) and entry.mode in FILES]

@@ -119,3 +119,20 @@ async def test_no_token_is_repeated(client: Any, guarded: Any, caplog: pytest.Lo
         assert value not in await response.text()
     assert "0123456789abcdef" not in caplog.text
     assert "0123456789abcdef" not in repr(guarded.queries.asked)
+
+
+async def test_readers_are_known_by_the_newest_commit(client: Any, guarded: Any) -> None:
+    narrower = ProfileSpec(role="recruiter")
+
+    async def caught_up() -> bool:
+        moved = guarded.profiles.get("recruiting") is not narrower
+        guarded.profiles["recruiting"] = narrower
+        return moved
+
+    guarded.parts.directory.caught_up = caught_up
+    assert (await client.post("/query", json=QUERY, headers=bearer(OPS))).status == 200
+    assert guarded.profiles["recruiting"] is not narrower, "from an operator nothing is hidden"
+    assert (await client.post("/query", json=QUERY, headers=bearer(ADA))).status == 200
+    assert guarded.queries.asked[-1].reader.binding == Binding()
+    del guarded.profiles["recruiting"]
+    assert (await client.post("/query", json=QUERY, headers=bearer(OPS, **{PROFILE_HEADER: "recruiting"}))).status == 200

@@ -11,6 +11,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,9 +66,10 @@ class Notifier:
     def close(self) -> None:
         """Tells what waits, for as long as one command may take, and ends."""
         if self._thread is not None:
-            with suppress(queue.Full):
-                self._waiting.put_nowait(None)
-            self._thread.join(self._command().seconds)
+            until = time.monotonic() + self._command().seconds
+            with suppress(queue.Full):  # the end waits for its place among what waits
+                self._waiting.put(None, timeout=self._command().seconds)
+            self._thread.join(max(until - time.monotonic(), 0.0))
 
     def _run(self) -> None:
         while (event := self._waiting.get()) is not None:

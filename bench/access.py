@@ -3,8 +3,8 @@
     python -m bench.access [--rounds 20000] [--tokens 100]
 
 One round is what a request of a profile's token passes: the file of tokens is looked at, the value compared with all of them, the reader
-made of its profile, its quota taken and given back, and a table's policies looked up and decided. Of the disk only the state of that file
-is asked for.
+made of its profile, the ref looked at for a newer commit, its quota taken and given back, and a table's policies looked up and decided. Of
+the disk the state of that file is asked for, and the ref read, in a thread.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pygit2
+
 from bench.bars import Bar
 from bench.percentiles import milliseconds
 from bench.report import write
@@ -25,6 +27,8 @@ from engines.policies.governed import Governed, Mask, MaskRule, PolicyRules, Row
 from engines.quotas import Quotas
 from engines.reading import TableName, decide
 from reconciler.directory import Directory
+from reconciler.newest import Newest
+from reconciler.sources.git import GitSource
 from specs.kinds.profile import ProfileSpec
 from state.secrets import SecretsFile
 from state.tokens import TokenFile
@@ -49,6 +53,18 @@ class Policies:
         return self._governed if dataset == "candidates" else None
 
 
+def committed(folder: Path) -> GitSource:
+    """A repository with one commit."""
+    repository = pygit2.init_repository(folder, initial_head="main")
+    author = pygit2.Signature("Bench", "bench@localhost")
+    repository.create_commit("HEAD", author, author, "Nothing", repository.index.write_tree(), [])
+    return GitSource(folder)
+
+
+async def nowhere() -> None:
+    """No commit comes."""
+
+
 async def measure(folder: Path, rounds: int, tokens: int) -> dict[str, Any]:
     """Milliseconds of a round, and of its parts."""
     path, values = folder / "secrets.toml", [secrets.token_hex(32) for _ in range(tokens)]
@@ -56,20 +72,27 @@ async def measure(folder: Path, rounds: int, tokens: int) -> dict[str, Any]:
     path.write_text("".join(f'[tokens.t{n}]\nvalue = "{value}"\nprofile = "recruiting"\n' for n, value in enumerate(values)))
     fields = {"datasets": ["candidates"], "role": "recruiter", "quota": {"queriesPerMinute": 100_000_000, "concurrent": 4}}
     profile, rules = ProfileSpec.model_validate(fields), Policies()
-    directory = Directory(TokenFile(SecretsFile(path)), {"recruiting": profile}.get, rules=lambda: rules)
+    source = committed(folder / "repository")
+    revision = source.revision()
+    newest = Newest(source.head, lambda: revision, nowhere)
+    directory = Directory(TokenFile(SecretsFile(path)), {"recruiting": profile}.get, rules=lambda: rules, caught_up=newest.caught_up)
     quotas = Quotas(directory.quota, lambda since: (), lambda: datetime.now(UTC))
-    took: dict[str, list[float]] = {"reader": [], "quota": [], "decision": [], "together": []}
+    took: dict[str, list[float]] = {"reader": [], "newest": [], "quota": [], "decision": [], "together": []}
     header = f"Bearer {values[-1]}"
     for _ in range(rounds):
         began = time.perf_counter()
         reader = directory.reader_of(header, None)
         known = time.perf_counter()
+        assert not await directory.caught_up()
+        newer = time.perf_counter()
         async with quotas.granted(reader):
             taken = time.perf_counter()
             assert decide(reader, TABLE, "read").row_filter
             decided = time.perf_counter()
         ended = time.perf_counter()
-        for name, seconds in zip(took, (known - began, taken - known + ended - decided, decided - taken, ended - began), strict=True):
+        for name, seconds in zip(
+            took, (known - began, newer - known, taken - newer + ended - decided, decided - taken, ended - began), strict=True
+        ):
             took[name].append(seconds)
     return {name: milliseconds(seconds) for name, seconds in took.items()}
 
@@ -84,8 +107,8 @@ def main() -> None:
         figures = asyncio.run(measure(Path(folder), options.rounds, options.tokens))
     together = figures["together"]
     bars = [
-        Bar("token, quota and policies of a request, p50", "us", together["p50_ms"] * 1e3, 200.0, scale="loop_cpu_seconds"),
-        Bar("token, quota and policies of a request, p99", "us", together["p99_ms"] * 1e3),
+        Bar("token, newest commit, quota and policies of a request, p50", "us", together["p50_ms"] * 1e3, 200.0, scale="loop_cpu_seconds"),
+        Bar("token, newest commit, quota and policies of a request, p99", "us", together["p99_ms"] * 1e3),
     ]
     write("access", figures, bars=bars, data=f"{options.tokens} tokens, 3 policies of a table", threads=1)
 

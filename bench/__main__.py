@@ -28,6 +28,7 @@ NAMES = (
     "exact_search",
     "tuner",
     "tuned_serving",
+    "unattended",
     "swap",
     "profile_switch",
     "million",

@@ -90,6 +90,7 @@ class TestedPolicy(Document):
     policy: str
     dataset: str
     cases: list[TestedCase]
+    warnings: list[str] = Field(description="Masks that show nothing of their column's type, and what helps.")
 
 
 class TestsAnswer(Document):

@@ -16,10 +16,10 @@ Detail = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Aspect:
-    """A condition beside those that an ending makes by itself, and whether it holds."""
+    """A condition beside those that an ending makes by itself, and whether it holds; None where that is not known."""
 
     type: ConditionType
-    holds: bool
+    holds: bool | None
     reason: str
     message: str
 

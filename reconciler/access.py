@@ -56,7 +56,8 @@ class Access:
                 spec = resource.spec_as(PolicySpec)
                 results = await run_cases(spec, self._book.now(), queries)
                 told = [each.to_dict() for each in results]
-                tested.append({"policy": resource.key.name, "dataset": spec.dataset, "cases": told})
+                warnings = [each.said for each in self._book.standing(spec.dataset).unfit.get(resource.key.name, ())]
+                tested.append({"policy": resource.key.name, "dataset": spec.dataset, "cases": told, "warnings": warnings})
                 cases += told
         return {"policies": tested, "cases": len(cases), "failed": sum(not case["passed"] for case in cases)}
 

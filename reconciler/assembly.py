@@ -204,8 +204,8 @@ def make_kinds(
         stays=state.lease is None or bool(state.lease.holder.address),
         lowered=lambda index: lowered(told(index)),
     )
-    policy = PolicyController(state.catalog, policy_book(state, world), world.resource)
-    profile = ProfileController(state.catalog, world.resource)
+    book = policy_book(state, world)
+    policy, profile = PolicyController(state.catalog, book, world.resource), ProfileController(state.catalog, world.resource, book)
     built: dict[str, Any] = {
         "Bucket": bucket,
         "Dataset": dataset,

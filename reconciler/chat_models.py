@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from engines.profile_reader import LATEST, reader_of
 from engines.reading import ANONYMOUS, Reader, Rules, TableName, decide
 from engines.sql.tables import sql_name
-from reconciler.directory import LATEST, reader_of
 from reconciler.world import World
 from specs.kinds.profile import ProfileSpec
 from specs.resource import Key

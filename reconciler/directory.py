@@ -14,17 +14,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from engines.at import at_from
 from engines.errors import ProfileUnknown, ReaderRefused, ReadersClosed, TokenRefused
-from engines.reading import ANONYMOUS, NO_RULES, Binding, Reader, Rules
+from engines.profile_reader import reader_of
+from engines.reading import ANONYMOUS, NO_RULES, Reader, Rules
 from specs.kinds.profile import ProfileSpec, Quota
 from state.errors import SecretsFileRefused
 from state.tokens import PROFILE_HEADER, Token, Tokens
 
-LATEST = "latest"
-_BEARER = "bearer"
 _HOW = "Send `Authorization: Bearer …` with a token of this lake."
 _CLOSED = "Nobody is let in: the file of tokens is refused."
+_BEARER = "bearer"
 
 
 class TokenSource(Protocol):
@@ -175,13 +174,6 @@ class Directory:
         if fault != self._fault:
             self._fault = fault
             self._told(fault)
-
-
-def reader_of(name: str, spec: ProfileSpec, rules: Rules) -> Reader:
-    """The reader that a profile is by its spec."""
-    binding = Binding(frozenset(spec.datasets), frozenset(spec.indexes))
-    at = None if spec.at == LATEST else at_from(spec.at).every
-    return Reader(profile=name, role=spec.role, binding=binding, rules=rules, at=at, trusted=spec.trusted)
 
 
 def _value(authorization: str) -> str:

@@ -115,8 +115,10 @@ class Follower:
             self.prune()
         if self._first:
             return self._all(self._globs(self._world.objects))
-        dependents = {key for touched in change.changed | change.removed for key in self._world.dependents(touched)}
-        quiet = tuple(sorted(change.referred - change.changed - dependents))
+        touched = change.changed | change.removed
+        dependents = {key for each in touched for key in self._world.dependents(each)}
+        governed = change.referred if any(key.kind == "Policy" for key in touched) else ()
+        quiet = tuple(sorted((change.referred | self._readers(governed)) - change.changed - dependents))
         return Pending(self._ordered(change.changed | dependents), quiet, self._globs(change.changed | change.removed))
 
     def relist(self) -> tuple[Key, ...]:
@@ -185,6 +187,14 @@ class Follower:
                 found.add(key)
                 waiting += [other for other in self._world.dependents(key) if other.kind == "Dataset"]
         return frozenset(found)
+
+    def _readers(self, datasets: Iterable[Key]) -> frozenset[Key]:
+        """Whoever tells what policies of these come to: the policies, and profiles that bind them, or what is made of them."""
+        found: set[Key] = set()
+        for dataset in self._with_derived(datasets):
+            for key in self._world.dependents(dataset):
+                found |= {key, *(self._world.dependents(key) if key.kind == "Index" else ())}
+        return frozenset(key for key in found if key.kind in ("Policy", "Profile"))
 
     def _drop_unmanaged(self, removed: Iterable[Key]) -> None:
         """A spec file that became readable again, or a document that never got anywhere, leaves no status behind."""

@@ -4,7 +4,7 @@ Reads only; needs neither a daemon nor the lease. What an object waits for is to
 over a dataset that is yet to be read has nothing to plan until then.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from controllers.controller import Controller
 from controllers.dataset.checks import FileChecks
 from controllers.step import Step
 from engines.jobs.executor import Executor
+from engines.policies.book import PolicyBook
 from engines.vectors.embedding_cache import NO_CACHE
 from reconciler.assembly import make_kinds, make_world, source_files
 from reconciler.checking import errors, folders, unfit, warnings
@@ -26,6 +27,7 @@ from reconciler.settings import Settings
 from reconciler.status_writer import StatusWriter
 from reconciler.world import Desired, World
 from specs.errors import LakehouseError
+from specs.kinds.policy import PolicySpec
 from specs.references import order
 from specs.resource import Key, Resource
 from state import reasons
@@ -52,7 +54,8 @@ def make_plan(place: Place, settings: Settings) -> Plan:
         going = [PlannedPrune(item.object, _becomes(kinds.retiring, item), None) for item in pruned.objects]
         held = [PlannedPrune(name, _waits(kinds.retiring, state.catalog, name, pruned.id), why) for name, why in pruned.held.items()]
         faults = errors(world) + _unfit(objects, world)
-        return Plan(revision, objects, (*going, *held), faults, warnings(world), folders(world, place.data_root))
+        warned = (*warnings(world), *_unfit_masks(world, kinds.policy.book))
+        return Plan(revision, objects, (*going, *held), faults, warned, folders(world, place.data_root))
     finally:
         executor.shutdown()
 
@@ -94,6 +97,13 @@ def _unfit(objects: Iterable[PlannedObject], world: World) -> tuple[str, ...]:
     """Specs that parse and yet ask for what cannot be, as what is there shows: an index of a column that its dataset does not have."""
     unfit_ones = (planned for planned in objects if planned.reason == reasons.INVALID_SPEC)
     return tuple(line for planned in unfit_ones for line in unfit(world.objects[Key.of(planned.object)], planned.message))
+
+
+def _unfit_masks(world: World, book: PolicyBook) -> Iterator[str]:
+    """Masks that show nothing of their column's type: allowed, since nothing is what somebody may mean."""
+    for policy in sorted(world.resources("Policy"), key=lambda each: each.key):
+        for each in book.standing(policy.spec_as(PolicySpec).dataset).unfit.get(policy.key.name, ()):
+            yield f"{policy.origin.path}:{policy.origin.line}: {policy.key}: {each.said}"
 
 
 def _becomes(retiring: Mapping[str, Any], record: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from engines.policies.book import PolicyBook
-from engines.policies.governed import PolicyRules
+from engines.policies.governed import Checked, PolicyRules
 from engines.policies.governing import Named
 from reconciler.opening import State
 from reconciler.world import SPEC_FILE, Desired, World
@@ -69,7 +69,7 @@ def policy_book(state: State, world: World) -> PolicyBook:
     return PolicyBook(WorldSpecs(world), state.catalog, state.describe, _check)
 
 
-def _check(rules: PolicyRules, columns: Mapping[str, str]) -> str | None:
-    from engines.sql.policy_sql import fault  # where nothing is governed, nobody waits for DataFusion
+def _check(rules: PolicyRules, columns: Mapping[str, str]) -> Checked:
+    from engines.sql.policy_sql import check  # where nothing is governed, nobody waits for DataFusion
 
-    return fault(rules, columns)
+    return check(rules, columns)

@@ -29,6 +29,8 @@ _TURNS: Mapping[ConditionType, tuple[str, str, str]] = {
     "RecallBelowGate": (reasons.RECALL_BELOW_GATE, reasons.RECALL_RECOVERED, "recall is not measured any more"),
 }
 """Conditions that somebody should hear of: the reasons by which they begin and end, and what to say where they are told of no more."""
+_HOLDS: Mapping[Truth, bool | None] = {"True": True, "False": False, "Unknown": None}
+_TRUTHS: Mapping[bool | None, Truth] = {holds: truth for truth, holds in _HOLDS.items()}
 _OWN = 3
 """Conditions that every ending makes."""
 
@@ -176,7 +178,7 @@ def _facts(outcome: Outcome, before: Status | None) -> dict[str, object]:
 def _besides(before: Status | None) -> tuple[Aspect, ...]:
     """The conditions of before that no ending makes by itself."""
     others = before.conditions[_OWN:] if before is not None else ()
-    return tuple(Aspect(each.type, each.status == "True", each.reason, each.message) for each in others)
+    return tuple(Aspect(each.type, _HOLDS[each.status], each.reason, each.message) for each in others)
 
 
 def _conditions(
@@ -191,7 +193,7 @@ def _conditions(
         condition("Ready", ready),
         condition("Reconciling", "True" if reconciling else "False"),
         condition("Stalled", "True" if stalled else "False"),
-        *(Condition(each.type, "True" if each.holds else "False", each.reason, each.message, "", digest, revision) for each in also),
+        *(Condition(each.type, _TRUTHS[each.holds], each.reason, each.message, "", digest, revision) for each in also),
     )
 
 

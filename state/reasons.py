@@ -201,6 +201,12 @@ RELEASED = "Released"
 POLICY_FAULTY = "PolicyFaulty"
 """A policy names a column that its dataset does not have, or its SQL cannot be planned; the dataset is closed to all but operators."""
 
+MASK_UNFIT = "MaskUnfit"
+"""A mask has nothing to show of its column's type, so that whom it masks for sees no value; the message names both, and what helps."""
+
+CLOSED_TO_ROLE = "ClosedToRole"
+"""Policies leave a profile's role nothing of what the profile binds; the message names what, and the policy."""
+
 TESTS_FAILED = "TestsFailed"
 """Cases that are written beside a policy return other rows than they say; the policy is in force."""
 

@@ -18,7 +18,18 @@ from state import reasons
 
 Truth = Literal["True", "False", "Unknown"]
 ConditionType = Literal[
-    "Ready", "Reconciling", "Stalled", "Stale", "RecallBelowGate", "TestsFailing", "TablesBound", "IndexesBound", "Warm", "ModelReady"
+    "Ready",
+    "Reconciling",
+    "Stalled",
+    "Stale",
+    "RecallBelowGate",
+    "MasksUnfit",
+    "TestsFailing",
+    "TablesBound",
+    "IndexesBound",
+    "Readable",
+    "Warm",
+    "ModelReady",
 ]
 
 

@@ -1,11 +1,13 @@
 """What there is to do about a Policy, and what is said of it; pure. It is in force by being there: what remains is to try its cases.
 
-A faulty one is Stalled, and its dataset closed to all but operators. Cases that fail are a condition beside Ready: the policy is in force.
+A faulty one is Stalled, and its dataset closed to all but operators. Cases that fail, and masks that show nothing of their column's type,
+are conditions beside Ready: the policy is in force.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from controllers.outcome import Also, Aspect, Outcome, Ready, Stalled, Waiting
+from controllers.outcome import Aspect, Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
 from engines.policies.governed import PolicyRules
 from specs.kinds.policy import PolicySpec
@@ -36,6 +38,7 @@ class Observed:
         others: policies that govern the dataset besides; `closed`: why nobody but operators may read it.
         tried: how the cases ended last, in this process; `of`: what they would be run against now, None where nobody can run them.
         now: seconds of a clock.
+        unfit: masks that show nothing of their column's type, a sentence each.
     """
 
     wanted: bool
@@ -47,6 +50,7 @@ class Observed:
     tried: Tried | None = None
     of: tuple[object, ...] | None = None
     now: float = 0.0
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +100,30 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     detail: dict[str, object] = {"dataset": spec.dataset, "roles": roles, "masked": masked, "others": list(observed.others)}
     waits = observed.tried is not None and observed.of is not None and observed.tried.of != observed.of
     seconds = max(1.0, PAUSE - (observed.now - observed.tried.at)) if waits and observed.tried is not None else None
-    message = f"{rows} of {spec.dataset}, {len(masked)} of its columns masked{beside}"
-    return Ready(message, detail, seconds=seconds, also=_tests(resource.key.name, spec, observed.tried))
+    warned = f"; {_first(observed.unfit)}" if observed.unfit else ""
+    message = f"{rows} of {spec.dataset}, {len(masked)} of its columns masked{beside}{warned}"
+    also = (*_masks(observed), *_tests(resource.key.name, spec, observed.tried))
+    return Ready(message, detail, seconds=seconds, also=also)
 
 
-def _tests(name: str, spec: PolicySpec, tried: Tried | None) -> Also:
+def _masks(observed: Observed) -> Iterator[Aspect]:
+    if observed.unfit:
+        yield Aspect("MasksUnfit", True, reasons.MASK_UNFIT, "; ".join(observed.unfit))
+
+
+def _tests(name: str, spec: PolicySpec, tried: Tried | None) -> Iterator[Aspect]:
     if not spec.tests:
-        return ()
+        return
     if tried is None:
-        return None
+        yield Aspect("TestsFailing", None, reasons.NOT_OBSERVED, f"a daemon runs the cases, and `lakectl policy test {name}`")
+        return
     if not tried.failed:
-        return (Aspect("TestsFailing", False, reasons.TESTS_PASSED, f"{tried.cases} of {tried.cases} cases pass"),)
-    first, *more = tried.failed
-    rest = f", and {len(more)} more" if more else ""
-    message = f"the policy is in force, and {first}{rest}: `lakectl policy test {name}` shows what came"
-    return (Aspect("TestsFailing", True, reasons.TESTS_FAILED, message),)
+        yield Aspect("TestsFailing", False, reasons.TESTS_PASSED, f"{tried.cases} of {tried.cases} cases pass")
+        return
+    message = f"the policy is in force, and {_first(tried.failed)}: `lakectl policy test {name}` shows what came"
+    yield Aspect("TestsFailing", True, reasons.TESTS_FAILED, message)
+
+
+def _first(said: Sequence[str]) -> str:
+    first, *more = said
+    return first + (f", and {len(more)} more" if more else "")

@@ -4,7 +4,8 @@ It refuses to decide what a reader may see: that is `engines/reading.py`, by the
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from controllers.outcome import Outcome, Stalled, Waiting
 from controllers.profile import plan as planning
@@ -13,7 +14,12 @@ from controllers.step import Started
 from engines.at import table_at
 from engines.errors import EngineError, VersionUnknown
 from engines.ollama.choice import ModelState
+from engines.policies.book import PolicyBook
+from engines.policies.explaining import of_index, of_table
+from engines.profile_reader import reader_of
+from engines.reading import IndexName, Reader, TableName
 from engines.search_at import choose
+from engines.sql.tables import sql_name
 from specs.kinds.index import IndexSpec
 from specs.kinds.profile import ProfileSpec
 from specs.resource import Key, Resource, own_name
@@ -53,11 +59,13 @@ class ProfileController:
 
     Args:
         wanted: the spec in force of an object, None if nobody wants it.
+        book: the policies.
     """
 
-    def __init__(self, catalog: Catalog, wanted: Callable[[Key], Resource | None]) -> None:
+    def __init__(self, catalog: Catalog, wanted: Callable[[Key], Resource | None], book: PolicyBook) -> None:
         self._catalog = catalog
         self._wanted = wanted
+        self._book = book
         self.warm: Warm | None = None
         """Set by a process that answers readers."""
         self.models: ModelRuntime | None = None
@@ -66,8 +74,9 @@ class ProfileController:
     def observe(self, resource: Resource) -> Observed:
         """Tables and indexes that it binds, and how warm they are."""
         spec, name = resource.spec_as(ProfileSpec), resource.key.name
-        tables = tuple(self._table(each, spec) for each in spec.datasets)
-        indexes = tuple(self._index(each, name, spec) for each in spec.indexes)
+        reader = reader_of(name, spec, self._book.now())
+        tables = tuple(self._read(self._table(each, spec), reader) for each in spec.datasets)
+        indexes = tuple(self._searched(self._index(each, name, spec), reader) for each in spec.indexes)
         seen = Observed(tables, indexes)
         warm, there = self.warm, spec.active and seen.problem is None
         cold = None if warm is None else warm.cold(name, planning.warmth(spec, seen)) if there else {}
@@ -107,6 +116,23 @@ class ProfileController:
             self.warm.let_go(record.name)
         self._catalog.commit((Dropped(record.object),), actor="daemon", reason="no spec asks for it", revision=revision)
 
+    def _read(self, bound: Bound, reader: Reader) -> Bound:
+        """A table, with why policies leave the reader nothing of it."""
+        if bound.problem is not None:
+            return bound
+        return _closed(bound, of_table(reader, TableName(sql_name(bound.name)), "read", self._book.standing(bound.name)))
+
+    def _searched(self, bound: Bound, reader: Reader) -> Bound:
+        """The same of an index."""
+        index = self._wanted(Key("Index", bound.name))
+        if bound.problem is not None or index is None:
+            return bound
+        spec = index.spec_as(IndexSpec)
+        table, standing = self._catalog.table(spec.dataset), self._book.standing(spec.dataset)
+        made_of = (*spec.text, *(table.primary_key if table is not None else ()))
+        found = of_index(reader, IndexName(bound.name), made_of, TableName(sql_name(spec.dataset)), standing)
+        return _closed(bound, found)
+
     def _table(self, name: str, spec: ProfileSpec) -> Bound:
         key, table = Key("Dataset", name), self._catalog.table(name)
         if self._wanted(key) is None and table is None:
@@ -138,6 +164,10 @@ class ProfileController:
             problem = Waiting(reasons.DEPENDENCY_NOT_READY, f"the dataset of {key} is not there", blocked_by=str(key))
             return Bound(name, problem, answers=answers.name)
         return _at(Bound(name, answers=answers.name), record, table, spec)
+
+
+def _closed(bound: Bound, access: Mapping[str, Any]) -> Bound:
+    return bound if access["allowed"] else replace(bound, closed=" ".join(access["why"]))
 
 
 def _at(bound: Bound, record: IndexRecord, table: Table, spec: ProfileSpec) -> Bound:

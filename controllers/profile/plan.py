@@ -5,7 +5,7 @@ Another moment (`at`) is another version to read, for which no job runs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from controllers.outcome import Aspect, Outcome, Ready, Stalled, Waiting
@@ -39,6 +39,7 @@ class Bound:
         version: of the table that is read; since: when it was committed.
         answers: name of what is searched: the index, or what the profile has of it for itself. generation: that serves, in words.
         build: its digest, where the profile reads at another moment than the present one.
+        closed: why policies leave its reader nothing of it, in sentences for operators; "" where they leave something.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Bound:
     answers: str = ""
     generation: str = ""
     build: str | None = None
+    closed: str = ""
 
     @property
     def own(self) -> bool:
@@ -78,9 +80,24 @@ class Observed:
 
     @property
     def problem(self) -> Waiting | Stalled | None:
-        """The first thing in the way: what only another spec mends goes before what comes by itself."""
+        """What is in the way: what only another spec mends goes before what comes by itself, and a declaration that is missing before
+        what is not ready. All of that sort are named, by the first one's reason."""
         problems = [bound.problem for bound in self.bound if bound.problem is not None]
-        return next((problem for problem in problems if isinstance(problem, Stalled)), next(iter(problems), None))
+        if not problems:
+            return None
+        return _together([one for one in problems if _urgency(one) == _urgency(min(problems, key=_urgency))])
+
+
+def _urgency(problem: Waiting | Stalled) -> int:
+    return 0 if isinstance(problem, Stalled) else 1 if problem.reason == reasons.REFERENCE_MISSING else 2
+
+
+def _together(problems: Sequence[Waiting | Stalled]) -> Waiting | Stalled:
+    """The first, with the words of all."""
+    first, missing = problems[0], list(dict.fromkeys(str(one.blocked_by) for one in problems))
+    if first.reason == reasons.REFERENCE_MISSING and len(missing) > 1:
+        return replace(first, message=f"{', '.join(missing[:-1])} and {missing[-1]} are not there; declare them")
+    return replace(first, message="; ".join(dict.fromkeys(one.message for one in problems)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +174,14 @@ def _message(spec: ProfileSpec, observed: Observed) -> str:
     own = [bound.name for bound in observed.indexes if bound.own]
     said += f", builds of its own for {_names(own)}" if own else ""
     said += f", at {spec.at}" if spec.at != "latest" else ""
-    return said + ("; warm" if spec.active and observed.cold is not None else "")
+    said += "; warm" if spec.active and observed.cold is not None else ""
+    closed = [bound.name for bound in observed.bound if bound.closed]
+    return said + (f"; closed to {role_words(spec)} by policy: {_names(closed)}" if closed else "")
+
+
+def role_words(spec: ProfileSpec) -> str:
+    """By which policies know it."""
+    return f"role {spec.role}" if spec.role is not None else "a reader without role"
 
 
 def _of(bound: Sequence[Bound], one: str) -> str:
@@ -174,6 +198,7 @@ def _names(names: Sequence[str]) -> str:
 def _aspects(spec: ProfileSpec, observed: Observed) -> Iterator[Aspect]:
     yield _bound_aspect("TablesBound", observed.tables, [f"{one.name} at version {one.version} of {one.since}" for one in observed.tables])
     yield _bound_aspect("IndexesBound", observed.indexes, [_index_words(one) for one in observed.indexes])
+    yield _readable(spec, observed)
     if observed.cold is None:
         yield Aspect("Warm", False, reasons.NOT_WARM, "a daemon keeps it warm" if spec.active else "`active: true` keeps it warm")
     else:
@@ -189,8 +214,16 @@ def _aspects(spec: ProfileSpec, observed: Observed) -> Iterator[Aspect]:
         yield Aspect("ModelReady", loaded, "Succeeded" if loaded else why, _model_message(spec, model))
 
 
+def _readable(spec: ProfileSpec, observed: Observed) -> Aspect:
+    """Whether policies leave its reader anything of each thing that is there."""
+    closed = [f"{bound.name} is closed to {role_words(spec)}: {bound.closed}" for bound in observed.bound if bound.closed]
+    if closed:
+        return Aspect("Readable", False, reasons.CLOSED_TO_ROLE, " ".join(closed))
+    return Aspect("Readable", True, "Succeeded", "policies close nothing of what it binds to it")
+
+
 def _bound_aspect(kind: Literal["TablesBound", "IndexesBound"], bound: Sequence[Bound], words: Sequence[str]) -> Aspect:
-    problem = next((one.problem for one in bound if one.problem is not None), None)
+    problem = Observed(tuple(bound)).problem
     if problem is not None:
         return Aspect(kind, False, problem.reason, problem.message)
     return Aspect(kind, True, "Succeeded", "; ".join(words) or "none, and so none is seen")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from engines.policies.compiling import Columns, compiled, unknown_column
-from engines.policies.governed import Governed, PolicyRules
+from engines.policies.governed import Checked, Governed, PolicyRules, Unfit
 from engines.policies.governing import Catalog, Governing, Named, Specs
 from engines.reading import Rules
 from specs.kinds.dataset import DatasetSpec
@@ -32,14 +32,15 @@ from state.former_columns import pasts
 _LOOK_AGAIN = 5.0
 """Seconds after which a table is described again of which not all was known: until then, more is masked."""
 
-Check: TypeAlias = Callable[[PolicyRules, Mapping[str, str]], str | None]
-"""The first fault of a policy's SQL over columns, our types by name."""
+Check: TypeAlias = Callable[[PolicyRules, Mapping[str, str]], Checked]
+"""What is wrong with a policy over columns, our types by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What governs a Dataset, and for operators why. faults: what is wrong with its policies, by name; held: those whose removal waits;
-    whole: all is known that rules go by; rules: of each policy, faulty ones among them; source: the governed Dataset that it is made of."""
+    whole: all is known that rules go by; rules: of each policy, faulty ones among them; source: the governed Dataset that it is made of;
+    unfit: masks that show nothing, by policy."""
 
     governed: Governed | None
     faults: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -47,6 +48,7 @@ class Standing:
     whole: bool = True
     rules: tuple[PolicyRules, ...] = ()
     source: str | None = None
+    unfit: Mapping[str, tuple[Unfit, ...]] = field(default_factory=dict, hash=False)
 
 
 class _MadeOf(NamedTuple):
@@ -145,14 +147,18 @@ class PolicyBook:
         assert parts.state is not None
         assert parts.description is not None
         columns = columns_of(parts.state, parts.spec, parts.description)
-        faults = {}
+        faults, unfit = {}, {}
         rules = tuple(sorted((compiled(name, spec, columns) for name, spec in (*parts.own, *parts.held)), key=lambda each: each.name))
         for name, spec in (*parts.own, *parts.held):
             own = next(each for each in rules if each.name == name)
-            if wrong := unknown_column(spec, columns) or self._check(own, columns.types):
-                faults[name] = wrong
+            unknown = unknown_column(spec, columns)
+            checked = Checked(unknown) if unknown is not None else self._check(own, columns.types)
+            if checked.fault is not None:
+                faults[name] = checked.fault
+            elif checked.unfit:
+                unfit[name] = checked.unfit
         governed = _not_applied(dataset, faults) if faults else Governed(rules)
-        return Standing(governed, faults, held, parts.description.complete, rules)
+        return Standing(governed, faults, held, parts.description.complete, rules, unfit=unfit)
 
 
 def _why_closed(parts: _MadeOf) -> str | None:

@@ -22,6 +22,8 @@ def of_table(reader: Reader, table: TableName, action: Action, standing: Standin
     why = [] if decision.allowed else [_why_not(reader, table, decision)]
     why += [f"No rule of Policy `{name}` permits {_role(reader)} a row." for name in barring]
     why += [f"Policy `{name}` is faulty: {fault}" + ("" if fault.endswith("?") else ".") for name, fault in sorted(standing.faults.items())]
+    unfit = ((name, each) for name, found in sorted(standing.unfit.items()) for each in found if each.column in decision.masks)
+    why += [f"Policy `{name}`: {each.said}." for name, each in unfit]
     if standing.source is not None:
         why.append(f"It is made of `{standing.source}`.")
     if standing.held:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 MaskKind: TypeAlias = Literal["null", "constant", "redact", "hash", "expression", "year", "firstFour", "lastFour"]
 
@@ -66,6 +66,20 @@ class PolicyRules:
     name: str
     rows: tuple[RowRule, ...] = ()
     masks: tuple[MaskRule, ...] = ()
+
+
+class Unfit(NamedTuple):
+    """A column whose mask has nothing to show of its type, and for operators why, with what helps."""
+
+    column: str
+    said: str
+
+
+class Checked(NamedTuple):
+    """What was found in a policy over the columns of its table. fault: why it cannot be applied; unfit: of one that can."""
+
+    fault: str | None = None
+    unfit: tuple[Unfit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from typing import assert_never
 
 import orjson
 import pyarrow as pa
 from datafusion import Expr, ScalarUDF, lit, udf
 from datafusion import functions as f
 
-from engines.policies.governed import MaskKind
+from engines.policies.governed import Mask, MaskKind
 from engines.sql.shown import Masked
 
 REDACTED = "[redacted]"
@@ -40,21 +41,42 @@ def null(kind: pa.DataType) -> Expr:
     return lit(None).cast(kind)
 
 
+def shows(mask: Mask, kind: pa.DataType) -> bool:
+    """Whether a mask has anything to show of a type; else all its values are null.
+
+    Raises ValueError for a constant that is no JSON.
+    """
+    match mask.kind:
+        case "null":
+            return False
+        case "expression":
+            return True
+        case "constant":
+            return _constant(orjson.loads(mask.argument or "null"), kind) is not None
+        case "year":
+            return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+        case "redact" | "hash" | "firstFour" | "lastFour":
+            return is_text(kind)
+        case _:
+            assert_never(mask.kind)
+
+
 def _shown(mask: Masked, kind: pa.DataType, value: Expr, computed: Expr | None, key: str | None) -> Expr | None:
     """None where the mask shows nothing of this type."""
-    text = is_text(kind)
+    if not shows(Mask(mask.kind, mask.argument), kind):
+        return None
     match mask.kind:
-        case "redact" if text:
+        case "redact":
             return lit(REDACTED).cast(kind)
         case "constant":
             return _constant(orjson.loads(mask.argument or "null"), kind)
-        case "lastFour" if text:
+        case "lastFour":
             return _part(value, f.right(value, lit(SHOWN))).cast(kind)
-        case "firstFour" if text:
+        case "firstFour":
             return _part(value, f.left(value, lit(SHOWN))).cast(kind)
-        case "year" if pa.types.is_date(kind) or pa.types.is_timestamp(kind):  # truncated, they would go through nanoseconds
+        case "year":  # truncated, they would go through nanoseconds
             return f.make_date(f.date_part("year", value).cast(pa.int32()), lit(1), lit(1)).cast(kind)
-        case "hash" if text:
+        case "hash":
             if not key:
                 raise ValueError("a hash needs a key")
             return _hashed(key)(value.cast(pa.string())).cast(kind)

@@ -7,7 +7,7 @@ aggregates, windows, and functions that answer differently each time. Next: `row
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import pyarrow as pa
@@ -16,7 +16,8 @@ from datafusion import DataFrame, Expr, SessionConfig, SessionContext
 from engines.errors import QueryInvalid
 from engines.files.types import arrow_type
 from engines.policies.compiling import mask_of
-from engines.policies.governed import PolicyRules
+from engines.policies.governed import Checked, Mask, PolicyRules, Unfit
+from engines.sql.masks import shows
 from engines.sql.problems import CATALOG, translate
 from engines.sql.row_checks import FICKLE
 from specs.kinds.policy import PolicySpec
@@ -40,6 +41,31 @@ def fault(rules: PolicyRules, columns: Mapping[str, str]) -> str | None:
             if wrong := _wrong(masks.mask.argument or "", shape, columns[name]):
                 return f"`expression` {wrong}"
     return None
+
+
+def check(rules: PolicyRules, columns: Mapping[str, str]) -> Checked:
+    """All there is to say of a policy over columns, our types by name."""
+    found = fault(rules, columns)
+    return Checked(found) if found is not None else Checked(None, tuple(_unfit(rules, columns)))
+
+
+def _unfit(rules: PolicyRules, columns: Mapping[str, str]) -> Iterator[Unfit]:
+    """Of what `null` and `redact` hide nothing is expected."""
+    for masks in rules.masks:
+        mask = masks.mask
+        for name in sorted(masks.columns & columns.keys()) if mask.kind not in ("null", "redact") else ():
+            kind = columns[name]
+            if not shows(mask, arrow_type(kind)):
+                yield Unfit(name, f"mask {mask.kind} shows nothing of `{name}`, which is {kind}: {_ways(mask, name, kind)}")
+
+
+def _ways(mask: Mask, name: str, kind: str) -> str:
+    """What helps, for each intention that there may be."""
+    if mask.kind == "constant":
+        return f"give a constant that {kind} can be, or write `mask: 'null'` if that is meant"
+    wanted = "a date or timestamp" if mask.kind == "year" else "text"
+    typed = f"columns: {{{name}: {{type: {'date' if mask.kind == 'year' else 'string'}}}}}"
+    return f"it is for {wanted}, as which the Dataset may declare it (`{typed}`); else use {{expression: …}}, or 'null' if that is meant"
 
 
 def fault_alone(spec: PolicySpec) -> str | None:

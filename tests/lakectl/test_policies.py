@@ -122,6 +122,14 @@ def test_a_faulty_policy_closes_and_says_why(lake: Repository, lakectl: Lakectl,
     assert lakectl("can-i", "query", "people", "--as", "admin").code == 1
 
 
+def test_a_mask_that_shows_nothing_is_warned_of(lake: Repository, lakectl: Lakectl, golden: Any) -> None:
+    lake.commit(bucket=BUCKET, specs=SPECS.replace("columns: [phone], roles: [clerk], mask: redact", "columns: [city], mask: year"))
+    planned, tested = lakectl("plan"), lakectl("policy", "test", "stricter")
+    assert "mask year shows nothing of `city`, which is string" in " ".join(planned.all.split())
+    golden.check("policies-mask-unfit.txt", tested.all)
+    assert "mask year shows nothing" in " ".join(lakectl("explain", "access", "people", "--as", "desk").all.split())
+
+
 def test_a_daemon_answers_the_same(lake: Repository, lakectl: Lakectl, tmp_path: Path) -> None:
     here = {name: lakectl(*CALLS[name]) for name in ("can-i-part", "can-i-no-row", "access", "test-unknown")}
     daemons = Daemons(tmp_path)

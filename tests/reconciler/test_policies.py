@@ -92,6 +92,23 @@ class TestStatus:
         assert statuses["Policy/empty"].reason == reasons.DEPENDENCY_NOT_READY
         assert closed(lake, "later")
 
+    def test_a_mask_that_shows_nothing_is_a_condition(self, lake: Bench) -> None:
+        lake.commit(BUCKET, dataset("x"), policy(spec="columns: [{columns: [city, mail], mask: year}]"))
+        status = lake.settle()["Policy/p"]
+        condition = status.condition("MasksUnfit")
+        assert condition is not None
+        assert (status.ready, condition.status, condition.reason) == ("True", "True", reasons.MASK_UNFIT)
+        assert "mask year shows nothing of `city`, which is string" in status.message
+        assert "nothing of `mail`" in condition.message
+        lake.commit(BUCKET, dataset("x"), policy(spec="columns: [{columns: [city, mail], mask: hash}]"))
+        assert lake.settle()["Policy/p"].condition("MasksUnfit") is None
+
+    def test_cases_that_nobody_can_run_are_not_known(self, lake: Bench) -> None:
+        lake.commit(BUCKET, dataset("x"), policy(spec=f'{ROWS}, tests: [{{role: clerk, sql: "SELECT 1", rows: [[1]]}}]'))
+        condition = lake.settle()["Policy/p"].condition("TestsFailing")
+        assert condition is not None
+        assert (condition.status, condition.reason) == ("Unknown", reasons.NOT_OBSERVED)
+
     def test_cases_that_fail_are_a_condition(self, lake: Bench) -> None:
         asked: list[PolicySpec] = []
 

@@ -11,6 +11,9 @@ from test_profile_indexes import KEYED, MINE, ROWS, profile
 
 from controllers.outcome import Outcome
 from controllers.profile.plan import ModelState, Warmth
+from engines.profile_reader import reader_of
+from reconciler.access import Access
+from specs.kinds.profile import ProfileSpec
 from specs.resource import Key
 from state import reasons
 from state.status import ConditionType, Status
@@ -95,6 +98,8 @@ def test_an_empty_binding_is_ready_and_means_nothing(lake: Bench) -> None:
     [
         ("{datasets: [y]}", reasons.REFERENCE_MISSING, "Dataset/y is not there; declare it"),
         ("{datasets: [x], indexes: [j]}", reasons.REFERENCE_MISSING, "Index/j is not there; declare it"),
+        ("{datasets: [empty, y, x], indexes: [j, i]}", reasons.REFERENCE_MISSING, "Dataset/y and Index/j are not there; declare them"),
+        ("{datasets: [empty], indexes: [none]}", reasons.DEPENDENCY_NOT_READY, "no rows yet; Index/none does not serve yet"),
         ("{datasets: [empty]}", reasons.DEPENDENCY_NOT_READY, "Dataset/empty has no rows yet"),
         ("{indexes: [none]}", reasons.DEPENDENCY_NOT_READY, "Index/none does not serve yet"),
         ("{datasets: [x], bucket: mine}", reasons.INVALID_SPEC, "Dataset/x is kept in Bucket/primary, and `bucket` lets this profile see"),
@@ -105,6 +110,44 @@ def test_what_is_missing_is_named(lake: Bench, spec: str, reason: str, words: st
     status = settle(lake, MINE, dataset("empty"), index("none", "empty"), text)
     assert (status.ready, status.reason) == ("False", reason)
     assert words in status.message
+
+
+POLICY = "apiVersion: lakehouse/v1\nkind: Policy\nmetadata: {name: rules}\nspec: {dataset: x, rows: [{roles: [%s], where: %s}]%s}\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "closed"),
+    [
+        (POLICY % ("recruiter", '"id > 1"', ""), ""),
+        (POLICY % ("admin", '"true"', ""), "x, i"),
+        (POLICY % ("recruiter", '"nothing > 1"', ""), "x, i"),
+        (POLICY % ("recruiter", '"true"', ", columns: [{columns: text, mask: hash}]"), "i"),
+    ],
+)
+def test_what_policies_close_to_its_role_is_told_as_access_is_explained(lake: Bench, policy: str, closed: str) -> None:
+    status = settle(lake, profile("p", ", role: recruiter"), policy)
+    readable = status.condition("Readable")
+    assert readable is not None
+    assert status.ready == "True"
+    assert status.message == "binds 1 table (x) and 1 index (i)" + (f"; closed to role recruiter by policy: {closed}" if closed else "")
+    assert (readable.status, readable.reason) == (("False", reasons.CLOSED_TO_ROLE) if closed else ("True", reasons.SUCCEEDED))
+    book, of = lake.kinds.policy.book, lake.world.resource(Key("Profile", "p"))
+    assert of is not None
+    reader = reader_of("p", of.spec_as(ProfileSpec), book.now())
+    access = Access(lake.world, lake.catalog, book, lambda _: reader)
+    for verb, name in (("query", "x"), ("search", "i")):
+        found = access.explain(verb, name, "p")  # type: ignore[arg-type]
+        assert found["allowed"] == (name not in closed.split(", "))
+        assert found["allowed"] or " ".join(found["why"]) in readable.message
+
+
+def test_a_policy_that_changes_has_profiles_visited(lake: Bench) -> None:
+    rules = POLICY % ("recruiter", '"true"', "")
+    searches = "apiVersion: lakehouse/v1\nkind: Profile\nmetadata: {name: q}\nspec: {indexes: [i]}\n"
+    profiles = profile("p", ", role: recruiter"), searches
+    settle(lake, *profiles, rules)
+    pending = lake.commit(BUCKET, dataset("x", KEYED), index("i", "x"), *profiles, rules.replace("recruiter", "admin"))
+    assert {Key("Profile", "p"), Key("Profile", "q")} <= set(pending.quiet)
 
 
 def test_the_moment_is_a_field_for_which_no_job_runs(lake: Bench) -> None:

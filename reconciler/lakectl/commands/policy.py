@@ -51,6 +51,8 @@ def _page(found: Mapping[str, Any], terminal: Terminal) -> Iterator[str]:
         yield f"{terminal.style(policy['policy'], 'bold')} of {policy['dataset']}: {said}"
         for case in failed:
             yield from _case(case)
+        for warning in policy["warnings"]:
+            yield from (terminal.style(line, "yellow") for line in terminal.wrap(f"warning: {warning}", 2))
     if not found["policies"]:
         yield "There is no Policy."
 

@@ -16,7 +16,7 @@ from engines.policies.book import PolicyBook
 from engines.policies.governed import Governed, Mask
 from engines.policies.governing import Named
 from engines.reading import Reader, TableName, decide
-from engines.sql.policy_sql import fault
+from engines.sql.policy_sql import check
 from engines.sql.shown import shown_as
 from specs.kinds.dataset import DatasetSpec
 from specs.kinds.policy import PolicySpec
@@ -106,7 +106,7 @@ def lake() -> Lake:
 
 
 def book(lake: Lake, clock: Callable[[], float] = time.monotonic) -> PolicyBook:
-    return PolicyBook(lake, lake, lake, fault, clock)
+    return PolicyBook(lake, lake, lake, check, clock)
 
 
 def masks(lake: Lake, role: str | None = None) -> Mapping[str, Mask]:
@@ -215,7 +215,7 @@ class TestAtOnce:
         lake.stamp = object()
         state = lake.view().get("Dataset/people")
         described: dict[ObjectState, Description] = {}
-        again = PolicyBook(lake, lake, lambda of: described.setdefault(of, describe(of, TableProfile({}, complete=True))), fault)
+        again = PolicyBook(lake, lake, lambda of: described.setdefault(of, describe(of, TableProfile({}, complete=True))), check)
         first = again.now().governed("people")
         lake.know(ObjectState("Dataset/third"))
         assert again.now().governed("people") is first

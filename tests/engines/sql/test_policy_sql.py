@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engines.policies.compiling import Columns, compiled
-from engines.sql.policy_sql import fault, fault_alone
+from engines.sql.policy_sql import check, fault, fault_alone
 from specs.kinds.policy import PolicySpec
 
 COLUMNS = {"id": "int64", "name": "string", "Pay": "decimal(10,2)", "born": "date", "tags": "list<string>", "raw": "binary"}
@@ -74,3 +74,26 @@ def test_an_expression_of_another_kind() -> None:
     found = told(spec_of(None, "make_array(1)", "born"))
     assert found is not None
     assert found.startswith("`expression` `make_array(1)` cannot be planned")
+
+
+@pytest.mark.parametrize(
+    ("column", "mask", "said"),
+    [
+        ("name", "year", "mask year shows nothing of `name`, which is string: it is for a date or timestamp"),
+        ("id", "lastFour", "mask lastFour shows nothing of `id`, which is int64: it is for text, as which the Dataset may declare it"),
+        ("Pay", "hash", "`columns: {Pay: {type: string}}`"),
+        ("id", {"constant": "unknown"}, "mask constant shows nothing of `id`, which is int64: give a constant that int64 can be"),
+        ("born", "year", None),
+        ("name", "lastFour", None),
+        ("id", {"constant": 0}, None),
+        ("id", {"expression": "id % 10"}, None),
+        ("id", "null", None),
+        ("id", "redact", None),
+    ],
+)
+def test_masks_that_show_nothing_of_a_type(column: str, mask: Any, said: str | None) -> None:
+    spec = PolicySpec.model_validate({"dataset": "people", "columns": [{"columns": column, "mask": mask}]})
+    found = check(compiled("p", spec, Columns(COLUMNS)), COLUMNS)
+    assert found.fault is None
+    assert [each.column for each in found.unfit] == ([] if said is None else [column])
+    assert said is None or said in found.unfit[0].said

@@ -20,7 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from api.errors import BucketNotFound, DatasetUnknown, HostRefused, ReadRefused
 from engines.audit import Audit
-from engines.errors import IndexUnknown, ProfileUnknown, ReaderRefused, TableUnknown
+from engines.errors import IndexUnknown, ProfileUnknown, ReaderRefused, TableUnknown, TokenRefused
 from engines.reading import Action, Binding, BucketName, Readable, Reader, decide
 from state.tokens import PROFILE_HEADER
 
@@ -94,11 +94,13 @@ class Directory(Protocol):
 
 
 async def known(request: web.Request, directory: Directory, buckets: Callable[[], Container[str]]) -> Reader:
-    """As `authenticate`, under the newest commit for all from whom something may be hidden."""
+    """As `authenticate`, under the newest commit for all from whom something may be hidden, and for those whose profile may have come with
+    it. A token that is none waits for nothing."""
     try:
         reader = authenticate(request, directory, buckets)
-    except ProfileUnknown:  # it may have come just now
-        if not await directory.caught_up():
+    except (ProfileUnknown, TokenRefused) as error:
+        unknown = isinstance(error, ProfileUnknown) or error.profile_unknown
+        if not unknown or not await directory.caught_up():
             raise
     else:
         if reader.operator or reader is NOBODY or not await directory.caught_up():

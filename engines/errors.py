@@ -212,9 +212,16 @@ class ReaderRefused(EngineError):
 
 
 class TokenRefused(ReaderRefused):
-    """A request without a token where one is needed, or with one that stands for nobody. It is not said which."""
+    """A request without a token where one is needed, or with one that stands for nobody. It is not said which.
+
+    profile_unknown: whether only the profile of a token that is known is none, which may have come just now; clients are not told.
+    """
 
     slug = "token-refused"
+
+    def __init__(self, message: str, *, profile_unknown: bool = False, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.profile_unknown = profile_unknown
 
 
 class ProfileUnknown(ReaderRefused):

@@ -151,7 +151,7 @@ class Directory:
         try:
             of_profile = self.profile(token.profile)
         except ProfileUnknown as error:
-            raise TokenRefused("A token that is known here is needed.", remedy=_HOW) from error
+            raise TokenRefused("A token that is known here is needed.", profile_unknown=True, remedy=_HOW) from error
         return replace(of_profile, token=token.name, role=token.role or of_profile.role, attributes=token.attributes)
 
     def _in_force_rules(self) -> Rules:

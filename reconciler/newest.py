@@ -1,4 +1,4 @@
-"""Whether the specs in force are those of the newest commit: asked for every reader from whom something may be hidden.
+"""Whether the specs in force are those of the newest commit: asked for every reader from whom something may be hidden, or who is none yet.
 
 A commit is seen within milliseconds by itself; who asks sooner must not be answered by policies that it took back. So the ref is looked at,
 one small read in a thread, and where it has moved the request waits until it was followed. Where that takes long nobody is answered. A
@@ -30,14 +30,15 @@ class Newest:
 
     async def caught_up(self) -> bool:
         """Whether other specs may be in force now than before this was asked. Raises ReadersClosed where that is not known in time."""
-        if self._in_force() is None:
+        before = self._in_force()
+        if before is None:
             return False  # nobody is let in but operators until specs were read
         try:
             head = await asyncio.to_thread(self._head)
         except (SourceUnavailable, RevisionUnknown):
             return False
         if head is None or head == self._in_force():
-            return False
+            return self._in_force() != before  # it may have been followed while it was looked at
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._follow()

@@ -136,3 +136,27 @@ async def test_readers_are_known_by_the_newest_commit(client: Any, guarded: Any)
     assert guarded.queries.asked[-1].reader.binding == Binding()
     del guarded.profiles["recruiting"]
     assert (await client.post("/query", json=QUERY, headers=bearer(OPS, **{PROFILE_HEADER: "recruiting"}))).status == 200
+
+
+async def test_a_token_whose_profile_comes_with_the_newest_commit_waits_for_it(client: Any, guarded: Any) -> None:
+    recruiting, looks = guarded.profiles.pop("recruiting"), []
+
+    async def caught_up() -> bool:
+        looks.append("ref")
+        guarded.profiles["recruiting"] = recruiting
+        return True
+
+    guarded.parts.directory.caught_up = caught_up
+    for headers in ({}, bearer("wrong-0123456789abcdef"), {"Authorization": f"Basic {ADA}"}):
+        assert await problem(await client.post("/query", json=QUERY, headers=headers)) == (401, "token-refused")
+    assert not looks, "what is no token waits for nothing"
+    assert (await client.post("/query", json=QUERY, headers=bearer(ADA))).status == 200
+    assert guarded.queries.asked[-1].reader.profile == "recruiting"
+
+
+async def test_a_token_whose_profile_is_none_by_the_newest_commit_is_as_one_that_is_none(client: Any, guarded: Any) -> None:
+    del guarded.profiles["recruiting"]
+    answers = [await client.post("/query", json=QUERY, headers=bearer(value)) for value in (ADA, "wrong-0123456789abcdef")]
+    first, second = [(response.status, await response.json()) for response in answers]
+    assert first == second
+    assert first[0] == 401

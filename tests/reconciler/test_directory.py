@@ -176,7 +176,7 @@ class TestWithTokens:
         for name in (None, "recruiting"):
             with pytest.raises(TokenRefused) as caught:
                 guarded.open().reader_of(given, name)
-            assert str(caught.value) == "A token that is known here is needed."
+            assert (str(caught.value), caught.value.profile_unknown) == ("A token that is known here is needed.", False)
 
     def test_the_scheme_is_read_in_any_case(self, guarded: Lake) -> None:
         assert guarded.open().reader_of(f"bearer {ADA}", None).token == "ada"
@@ -234,8 +234,9 @@ class TestChanges:
         directory = guarded.open()
         ada, looking = directory.reader_of(bearer(ADA), None), directory.reader_of(bearer(OPS), "recruiting")
         del guarded.profiles["recruiting"]
-        with pytest.raises(TokenRefused):
+        with pytest.raises(TokenRefused) as refused:
             directory.reader_of(bearer(ADA), None)
+        assert refused.value.profile_unknown
         with pytest.raises(TokenRefused):
             directory.current(ada)
         with pytest.raises(ProfileUnknown):

@@ -51,6 +51,17 @@ async def test_a_commit_is_followed_first() -> None:
     assert not await lake.newest().caught_up()
 
 
+async def test_a_commit_that_is_followed_while_the_ref_is_looked_at_counts() -> None:
+    lake = Lake("b", "a")
+
+    def head() -> str | None:
+        lake.revision = lake.head
+        return lake.head
+
+    assert await Newest(head, lambda: lake.revision, lake.follow).caught_up()
+    assert lake.followed == 0
+
+
 async def test_where_it_cannot_be_followed_in_time_nobody_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newest, "PATIENCE", 0.01)
     lake = Lake("b", "a")

@@ -22,8 +22,9 @@ from api.csv_text import csv_text
 from api.endpoints import Endpoint
 from api.reader import READER
 from api.rescue import HEADERS, LOST_HEADERS, RESCUES, lost_headers, rescue_headers
-from engines.at import PRESENT, At, at_from
+from engines.at import at_from
 from engines.reading import Reader
+from engines.sql.query_request import QueryRequest
 
 ARROW = "application/vnd.apache.arrow.stream"
 CSV = "text/csv"
@@ -71,9 +72,7 @@ class QueryResult(Protocol):
 class QueryService(Protocol):
     """Runs SQL for a reader. Raises EngineError."""
 
-    async def run(
-        self, sql: str, params: Mapping[str, Any], reader: Reader, *, at: At = PRESENT, max_rows: int | None = None
-    ) -> QueryResult:
+    async def run(self, request: QueryRequest, reader: Reader) -> QueryResult:
         """The result of one read-only statement."""
 
 
@@ -136,7 +135,8 @@ class QueryRoute:
         media_type = preferred(request, (JSON, ARROW, CSV))
         body = await read_body(request, QueryBody)
         most = self.most_rows if body.max_rows is None else min(body.max_rows, self.most_rows)
-        result = await self.service.run(body.sql, body.params, request[READER], at=at_from(body.at, body.schema_), max_rows=most)
+        asked = QueryRequest(body.sql, body.params, at=at_from(body.at, body.schema_), max_rows=most)
+        result = await self.service.run(asked, request[READER])
         rescues = rescue_headers(result.rescues) | lost_headers(result.lost)
         if media_type == ARROW:
             ipc = result.ipc if isinstance(result.ipc, bytes) else await to_thread.run_sync(bytes, result.ipc)

@@ -27,6 +27,7 @@ from bench.query import AGGREGATE, POINT, Lake
 from bench.report import write
 from engines.row_keys import FILE_COLUMN, ROW_COLUMN
 from engines.sql.pool import WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables
 from examples.s3_server import REGION, S3Server
@@ -103,7 +104,7 @@ def bare(server: S3Server, name: str, sql: str) -> float:
 async def ours(service: QueryService, sql: str) -> float:
     """Seconds of one query of ours."""
     began = time.perf_counter()
-    await service.run(sql)
+    await service.run(QueryRequest(sql))
     return time.perf_counter() - began
 
 

@@ -27,6 +27,7 @@ from engines.sql.hot_builds import HotBuilds
 from engines.sql.hot_cache import HotCache
 from engines.sql.limits import Limits
 from engines.sql.pool import PoolSize, WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.results import encode
 from engines.sql.service import QueryService
 from engines.sql.session import Session
@@ -131,7 +132,7 @@ def whole(service: QueryService) -> Side:
     """The service's side of a statement."""
 
     async def run(sql: str) -> pa.Table:
-        return (await service.run(sql)).table()
+        return (await service.run(QueryRequest(sql))).table()
 
     return run
 

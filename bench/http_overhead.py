@@ -22,9 +22,9 @@ from aiohttp import web
 from api.app import Parts, build_app
 from api.status import Daemon
 from bench.report import write
-from engines.at import PRESENT, At
 from engines.reading import Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
+from engines.sql.query_request import QueryRequest
 from state.buckets import Buckets
 
 ROWS = [{"city": f"city {number}", "people": number} for number in range(10)]
@@ -60,7 +60,7 @@ class Result:
 class Instant:
     """Both services; they answer at once."""
 
-    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, at: At = PRESENT, max_rows: int | None = None) -> Result:
+    async def run(self, request: QueryRequest, reader: Reader) -> Result:
         return Result()
 
     async def search(self, request: SearchRequest, reader: Reader) -> SearchResult:

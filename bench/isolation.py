@@ -26,6 +26,7 @@ from bench.report import write
 from engines.reading import TableName
 from engines.sql.limits import Limits
 from engines.sql.pool import PoolSize, WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.results import encode
 from engines.sql.service import QueryService
 from engines.sql.session import Session
@@ -60,7 +61,10 @@ async def measure(folder: Path, rounds: int, rows: int) -> dict[str, Any]:
         for turn in range(turns + WARM):
             for place, seconds in took.items():
                 began = time.perf_counter()
-                table = (await service.run(sql)).table() if place == "worker" else here(session, lake, name, sql, bare=place == "bare")
+                if place == "worker":
+                    table = (await service.run(QueryRequest(sql))).table()
+                else:
+                    table = here(session, lake, name, sql, bare=place == "bare")
                 if turn >= WARM:
                     seconds.append(time.perf_counter() - began)
                 found[f"{name}_bytes"] = table.nbytes

@@ -27,6 +27,7 @@ from bench.report import write
 from bench.repository import BUCKET, Repository, dataset
 from engines.policies.governed import Governed, Mask, MaskRule, PolicyRules, RowRule
 from engines.reading import ANONYMOUS, Binding, Reader
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 
 SEED = 7
@@ -83,7 +84,7 @@ def side(service: QueryService, reader: Reader, *, by_hand: bool) -> Side:
     words = {"where": f"WHERE {FILTER}", "also": f"AND {FILTER}"} if by_hand else {"where": "", "also": ""}
 
     async def run(sql: str) -> pa.Table:
-        return (await service.run(sql.format(**words), reader=reader)).table()
+        return (await service.run(QueryRequest(sql.format(**words)), reader)).table()
 
     return run
 
@@ -91,9 +92,9 @@ def side(service: QueryService, reader: Reader, *, by_hand: bool) -> Side:
 async def compared(made: Lake, queries: Mapping[str, str], rounds: int, *, hot: bool) -> tuple[dict[str, Any], float]:
     """Median milliseconds of both sides, and seconds of the reader's first query."""
     async with made.service(hot=hot) as service:
-        await service.run("SELECT count(*) FROM candidates")
+        await service.run(QueryRequest("SELECT count(*) FROM candidates"))
         began = time.perf_counter()
-        await service.run("SELECT count(*) FROM candidates", reader=READER)
+        await service.run(QueryRequest("SELECT count(*) FROM candidates"), READER)
         first = time.perf_counter() - began
         sides = {"hand": side(service, ANONYMOUS, by_hand=True), "policy": side(service, READER, by_hand=False)}
         return await turns(sides, queries, rounds, SEED), first

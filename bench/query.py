@@ -31,6 +31,7 @@ from bench.report import write
 from engines.reading import TableName
 from engines.row_keys import FILE_COLUMN, ROW_COLUMN
 from engines.sql.pool import PoolSize, WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 from engines.sql.source import LakeTable
 from engines.sql.tables import CatalogTables
@@ -151,7 +152,7 @@ def ours_of(service: QueryService) -> Callable[[str], Callable[[], Any]]:
     """The service's side of a statement."""
 
     async def run(statement: str) -> Any:
-        return (await service.run(statement)).rows()
+        return (await service.run(QueryRequest(statement))).rows()
 
     return lambda statement: lambda: run(statement)
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engines.at import PRESENT, At
 from engines.audit import EVERY_COLUMN, Audit, Facts
 from engines.errors import QuotaExceeded
 from engines.judgments import Query
@@ -24,6 +23,7 @@ from engines.quotas import Queries, Searches
 from engines.reading import ANONYMOUS, Reader
 from engines.search_answer import SearchRequest, SearchResult
 from engines.sql.columns_read import ColumnsRead, parses, plain_name
+from engines.sql.query_request import QueryRequest
 from engines.sql.query_result import QueryResult
 from engines.sql.statement_shape import Shape, shape
 from engines.sql.tables import sql_name
@@ -45,29 +45,22 @@ class AuditedQueries:
     audit: Audit
     columns: ColumnsRead = field(default_factory=ColumnsRead)
 
-    async def run(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | None = None,
-        reader: Reader = ANONYMOUS,
-        *,
-        at: At = PRESENT,
-        max_rows: int | None = None,
-    ) -> QueryResult:
+    async def run(self, request: QueryRequest, reader: Reader = ANONYMOUS) -> QueryResult:
         """See `QueryService.run`. Raises AuditUnavailable besides."""
-        named: Sequence[str] = ()
+        sql = request.sql
+        named: list[str] = []
         looked_at: list[Shape] = []
         # while a worker has the statement: afterwards somebody would wait for it
         glance = asyncio.get_running_loop().call_soon(lambda: looked_at.append(shape(sql, "answered")))
 
         def looked_up(names: Sequence[str]) -> None:
-            nonlocal named
-            named = names
+            named[:] = names
+            request.looked_up(names)
 
         async with self.audit.access("query", reader) as access:
             try:
                 with plainly(reader):
-                    result = await self.queries.run(sql, params, reader, at=at, max_rows=max_rows, looked_up=looked_up)
+                    result = await self.queries.run(replace(request, looked_up=looked_up), reader)
                 said = looked_at[0] if looked_at else shape(sql, "answered")
                 await _answered(sql, said, result.touched, self.columns, access)
             except BaseException as error:

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Any, Protocol
 
-from engines.at import PRESENT, At
 from engines.errors import QuotaExceeded
 from engines.judgments import Query
 from engines.reading import ANONYMOUS, Reader
 from engines.search_answer import SearchRequest, SearchResult
+from engines.sql.query_request import QueryRequest
 from engines.sql.query_result import QueryResult
 from specs.kinds.profile import Quota
 from state.timestamps import from_iso
@@ -150,27 +150,10 @@ def _day(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-LookedUp = Callable[[Sequence[str]], None]
-"""Hears of the tables that a statement names."""
-
-
-def _nobody(names: Sequence[str]) -> None:
-    """Nobody hears."""
-
-
 class Queries(Protocol):
     """See `QueryService`."""
 
-    async def run(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | None = None,
-        reader: Reader = ANONYMOUS,
-        *,
-        at: At = PRESENT,
-        max_rows: int | None = None,
-        looked_up: LookedUp = _nobody,
-    ) -> QueryResult:
+    async def run(self, request: QueryRequest, reader: Reader = ANONYMOUS) -> QueryResult:
         """See `QueryService.run`."""
 
 
@@ -194,19 +177,10 @@ class RationedQueries:
     inner: Queries
     quotas: Quotas
 
-    async def run(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | None = None,
-        reader: Reader = ANONYMOUS,
-        *,
-        at: At = PRESENT,
-        max_rows: int | None = None,
-        looked_up: LookedUp = _nobody,
-    ) -> QueryResult:
+    async def run(self, request: QueryRequest, reader: Reader = ANONYMOUS) -> QueryResult:
         """See `QueryService.run`. Raises QuotaExceeded besides."""
         async with self.quotas.granted(reader) as use:
-            result = await self.inner.run(sql, params, reader, at=at, max_rows=max_rows, looked_up=looked_up)
+            result = await self.inner.run(request, reader)
             use.rows = result.count
             return result
 

@@ -18,6 +18,7 @@ from typing import Protocol
 from engines.at import At, Moment
 from engines.reading import ANONYMOUS, Reader
 from engines.search_answer import SearchRequest, SearchResult
+from engines.sql.query_request import QueryRequest
 from engines.sql.query_result import QueryResult
 from engines.sql.tables import sql_name
 from specs.errors import LakehouseError
@@ -66,7 +67,7 @@ class Searches(Protocol):
 class Queries(Protocol):
     """The queries, as far as this needs them."""
 
-    async def run(self, sql: str, params: Mapping[str, object] | None, reader: Reader, *, at: At) -> QueryResult:
+    async def run(self, request: QueryRequest, reader: Reader) -> QueryResult:
         """Raises LakehouseError."""
 
 
@@ -193,7 +194,7 @@ class Warming:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
                     await self._until_held(name)
-        await self._queries.run(look, None, ANONYMOUS, at=At(at))
+        await self._queries.run(QueryRequest(look, at=At(at)), ANONYMOUS)
         self._asked[name, at] = self._settled(name, at)
 
     def _settled(self, name: str, at: Moment) -> bool:

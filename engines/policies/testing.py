@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
 
-from engines.at import PRESENT, At
 from engines.reading import Reader, Rules
+from engines.sql.query_request import QueryRequest
 from specs.errors import LakehouseError
 from specs.kinds.policy import PolicySpec, PolicyTest
 
@@ -30,7 +30,7 @@ class Answer(Protocol):
 class Queries(Protocol):
     """The query service."""
 
-    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, at: At = PRESENT, max_rows: int | None = None) -> Answer:
+    async def run(self, request: QueryRequest, reader: Reader) -> Answer:
         """Raises LakehouseError."""
 
 
@@ -66,7 +66,8 @@ async def run_cases(spec: PolicySpec, rules: Rules, queries: Queries) -> tuple[C
     for number, case in enumerate(spec.tests, start=1):
         got, error = None, None
         try:
-            answer = await queries.run(case.sql, {}, reader_of(case, rules), max_rows=len(case.rows) + _MORE)
+            request = QueryRequest(case.sql, max_rows=len(case.rows) + _MORE)
+            answer = await queries.run(request, reader_of(case, rules))
             got = [list(row.values()) for row in answer.rows()]
         except LakehouseError as refused:
             error = refused.explain()

@@ -13,13 +13,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from engines.at import PRESENT, At, Moment, of_reader
+from engines.at import At, Moment, of_reader
 from engines.errors import (
     FilterInvalid,
     QueryCancelled,
@@ -39,6 +39,7 @@ from engines.sql.placeholders import placeholders
 from engines.sql.pool import WorkerPool
 from engines.sql.process import WorkerProcess
 from engines.sql.protocol import Closed, Frame
+from engines.sql.query_request import LookedUp, QueryRequest
 from engines.sql.query_result import QueryResult
 from engines.sql.refusals import refusal, too_much_memory, unknown
 from engines.sql.shown_sources import Resolving, ShownSources
@@ -72,8 +73,15 @@ class Tables(Resolving, Protocol):
         """Two versions of a Dataset, to be compared; None if there is no such table. Raises LakehouseError."""
 
 
-def _nobody(names: Sequence[str]) -> None:
-    """Hears of them."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What workers are asked. frame: how it is put to each. at: with what the reader is kept to. looked_up: hears of the tables."""
+
+    frame: Frame
+    limits: Limits
+    reader: Reader
+    at: At
+    looked_up: LookedUp
 
 
 class QueryService:
@@ -109,28 +117,15 @@ class QueryService:
         self._shown = ShownSources(tables, forms, hash_key)
         self._merges = Merges(partial(self._conversation, replace(limits, seconds=MERGE_SECONDS)), hot, forms)
 
-    async def run(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | None = None,
-        reader: Reader = ANONYMOUS,
-        *,
-        at: At = PRESENT,
-        max_rows: int | None = None,
-        looked_up: Callable[[Sequence[str]], None] = _nobody,
-    ) -> QueryResult:
-        """The result of one read-only statement. params: scalars and lists of scalars, by the names of the statement's `$name`. at: which
-        versions of its tables are read, under which schemas. looked_up: hears of the tables that the statement names, however it ends.
+    async def run(self, request: QueryRequest, reader: Reader = ANONYMOUS) -> QueryResult:
+        """The result of one read-only statement.
 
         Raises QueryInvalid, QueryForbidden, QueryTimeout, QueryTooLarge, QueryMemory, QueryCancelled, TableUnknown, VersionUnknown,
         WorkerCrashed, WorkersBusy, and what reading a table's files raises.
         """
-        begun, body = self._clock(), encode_parameters(params or {})
+        begun, body = self._clock(), encode_parameters(request.params)
         for _ in range(MOST_CHANGES):
-            limits = self._limits_of(reader).narrowed(rows=max_rows)
-            self._check_length(sql, limits)
-            question = Frame({"op": "query", "sql": sql, "limits": asdict(limits), "restricted": not reader.operator}, body)
-            answer, sources = await self._answered(question, limits, reader, of_reader(reader.at, at), looked_up)
+            answer, sources = await self._answered(self._question(request, body, reader))
             # what is in force once the answer is there decides about it, and about whether the statement was one
             now = self._current(reader)
             if not await self._decided_otherwise(_touched(answer, sources), reader, now):
@@ -152,16 +147,21 @@ class QueryService:
             lost = {dataset_name(table.name): table.lost for table in tables if table.lost}
         return QueryResult(answer.body, header["rows"], header["text"], header["truncated"], versions, took, rescues, read, lost)
 
-    async def _answered(
-        self, question: Frame, limits: Limits, reader: Reader, at: At, looked_up: Callable[[Sequence[str]], None]
-    ) -> tuple[Frame, Sequence[TableSource]]:
+    def _question(self, request: QueryRequest, params: bytes, reader: Reader) -> _Question:
+        """params: those of the request, encoded. Raises QueryTooLarge, QueryInvalid."""
+        limits = self._limits_of(reader).narrowed(rows=request.max_rows)
+        self._check_length(request.sql, limits)
+        asked = {"op": "query", "sql": request.sql, "limits": asdict(limits), "restricted": not reader.operator}
+        return _Question(Frame(asked, params), limits, reader, of_reader(reader.at, request.at), request.looked_up)
+
+    async def _answered(self, question: _Question) -> tuple[Frame, Sequence[TableSource]]:
         """A worker's last word, and what it read."""
         for fresh in (False, True):
-            ask = partial(self._ask, question, limits, reader, at, looked_up)
+            ask = partial(self._ask, question)
             answer, sources, waits_for = await self._whole(partial(ask, fresh=fresh))
             for last in (False, True):  # what is shown of a snapshot is made after the snapshot
                 if waits_for:
-                    await self._merges.wait(waits_for, limits.seconds)
+                    await self._merges.wait(waits_for, question.limits.seconds)
                     # a table that was changed again meanwhile is merged by the query itself, lest it waits for ever
                     answer, sources, waits_for = await ask(merge=True, show=not last)
             if answer.op == "result" or answer.header["problem"] != "storage":
@@ -302,25 +302,16 @@ class QueryService:
                 raise WorkerCrashed(message, remedy="Write the query in another way: very long expressions are a known cause.") from error
 
     async def _ask(
-        self,
-        question: Frame,
-        limits: Limits,
-        reader: Reader,
-        at: At,
-        looked_up: Callable[[Sequence[str]], None],
-        *,
-        fresh: bool = False,
-        merge: bool = False,
-        show: bool = True,
+        self, question: _Question, *, fresh: bool = False, merge: bool = False, show: bool = True
     ) -> tuple[Frame, Sequence[TableSource], Sequence[Pending]]:
         """A worker's answer, what it read, and what has to be made first: then there is no answer. merge: the worker merges tables by
         itself; show: whether what is shown of a snapshot is made first."""
-        async with self._conversation(limits, share_of(reader)) as worker:
-            answer = await worker.ask(*question)
+        async with self._conversation(question.limits, share_of(question.reader)) as worker:
+            answer = await worker.ask(*question.frame)
             sources: list[TableSource] = []
             if answer.op == "names":
-                looked_up(answer.header["names"])
-                sources = await self._sources(answer.header["names"], reader, at, worker, fresh=fresh)
+                question.looked_up(answer.header["names"])
+                sources = await self._sources(answer.header["names"], question, worker, fresh=fresh)
                 held = all(isinstance(source, LakeTable) and source.hot is not None for source in sources)
                 waits_for = [] if merge or held else await asyncio.to_thread(pending, sources, self._hot)
                 waits_for = [*waits_for, *(self._shown.missing(sources) if show else ())]
@@ -331,11 +322,11 @@ class QueryService:
             worker.finish()
         return answer, sources, ()
 
-    async def _sources(self, names: Sequence[str], reader: Reader, at: At, worker: WorkerProcess, *, fresh: bool) -> list[TableSource]:
-        if not names and not at.named:
+    async def _sources(self, names: Sequence[str], question: _Question, worker: WorkerProcess, *, fresh: bool) -> list[TableSource]:
+        if not names and not question.at.named:
             return []
         try:
-            return await asyncio.to_thread(self._resolve_all, names, reader, at, fresh=fresh)
+            return await asyncio.to_thread(self._resolve_all, names, question.reader, question.at, fresh=fresh)
         except LakehouseError:
             worker.drop()
             raise

@@ -28,6 +28,7 @@ def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
 
     async def ask() -> dict[str, Any]:
         from engines.at import at_from
+        from engines.sql.query_request import QueryRequest
         from reconciler.lakectl.readers_here import reader_here
         from reconciler.reading import reading
 
@@ -36,7 +37,8 @@ def query_document(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
         async with reading(state, settings, directory=directory) as readers:
             most = body.get("maxRows")
             limit = settings.limits.query_rows if most is None else min(most, settings.limits.query_rows)
-            result = await readers.queries.run(body["sql"], body["params"], reader, at=at, max_rows=limit)
+            request = QueryRequest(body["sql"], body["params"], at=at, max_rows=limit)
+            result = await readers.queries.run(request, reader)
             rows = [dict(row) for row in result.rows()]
             columns = [dict(column) for column in result.columns()]
             document = {"columns": columns, "rows": rows, "truncated": result.truncated, "versions": dict(result.versions)}

@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -22,7 +21,6 @@ from api.app import Parts, build_app
 from api.embedding_cache import EmbeddingCaches
 from api.server import runner_of
 from api.status import Daemon
-from engines.at import PRESENT, At
 from engines.audit import Audit
 from engines.embedding.query_cache import QueryCache
 from engines.errors import EngineError, TableUnknown
@@ -30,6 +28,7 @@ from engines.model_list import ModelRow
 from engines.reading import Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
 from engines.sql.hot_cache import HotCache
+from engines.sql.query_request import QueryRequest
 from engines.vectors.embedding_cache import EmbeddingCache
 from reconciler.directory import Directory
 from specs.kinds.profile import ProfileSpec
@@ -90,12 +89,14 @@ class Queries:
     result: Result = field(default_factory=lambda: Result(PEOPLE))
     error: Exception | None = None
     gate: asyncio.Event | None = None
-    asked: list[SimpleNamespace] = field(default_factory=list)
+    asked: list[QueryRequest] = field(default_factory=list)
+    readers: list[Reader] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self, sql: str, params: Mapping[str, Any], reader: Reader, *, at: At = PRESENT, max_rows: int | None = None) -> Result:
-        self.asked.append(SimpleNamespace(sql=sql, params=params, reader=reader, max_rows=max_rows))
+    async def run(self, request: QueryRequest, reader: Reader) -> Result:
+        self.asked.append(request)
+        self.readers.append(reader)
         self.begun.set()
         if self.gate is not None:
             try:

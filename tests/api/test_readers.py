@@ -60,7 +60,7 @@ async def test_a_token_names_its_reader(client: Any, guarded: Any) -> None:
     assert (await client.post("/query", json=QUERY, headers=bearer(ADA))).status == 200
     assert (await client.post("/query", json=QUERY, headers=bearer(OPS))).status == 200
     assert (await client.post("/query", json=QUERY, headers=bearer(OPS, **{PROFILE_HEADER: "recruiting"}))).status == 200
-    seen = [asked.reader for asked in guarded.queries.asked]
+    seen = guarded.queries.readers
     assert [(reader.token, reader.profile, reader.operator) for reader in seen] == [
         ("ada", "recruiting", False), ("ops", None, True), ("ops", "recruiting", False),
     ]  # fmt: skip
@@ -70,7 +70,7 @@ async def test_a_token_names_its_reader(client: Any, guarded: Any) -> None:
 async def test_a_profile_by_the_header_where_no_token_is_asked_for(client: Any, world: Any) -> None:
     world.profiles["recruiting"] = ProfileSpec.model_validate({"datasets": ["job-orders"]})
     assert (await client.post("/query", json=QUERY, headers={PROFILE_HEADER: "recruiting"})).status == 200
-    assert world.queries.asked[0].reader.profile == "recruiting"
+    assert world.queries.readers[0].profile == "recruiting"
     refused = await client.post("/query", json=QUERY, headers={PROFILE_HEADER: "hr"})
     assert await problem(refused) == (404, "profile-unknown")
     assert (await refused.json())["detail"] == "There is no profile 'hr'."
@@ -118,7 +118,7 @@ async def test_no_token_is_repeated(client: Any, guarded: Any, caplog: pytest.Lo
         response = await client.post("/query", json=QUERY, headers=bearer(value))
         assert value not in await response.text()
     assert "0123456789abcdef" not in caplog.text
-    assert "0123456789abcdef" not in repr(guarded.queries.asked)
+    assert "0123456789abcdef" not in repr([guarded.queries.asked, guarded.queries.readers])
 
 
 async def test_readers_are_known_by_the_newest_commit(client: Any, guarded: Any) -> None:
@@ -133,7 +133,7 @@ async def test_readers_are_known_by_the_newest_commit(client: Any, guarded: Any)
     assert (await client.post("/query", json=QUERY, headers=bearer(OPS))).status == 200
     assert guarded.profiles["recruiting"] is not narrower, "from an operator nothing is hidden"
     assert (await client.post("/query", json=QUERY, headers=bearer(ADA))).status == 200
-    assert guarded.queries.asked[-1].reader.binding == Binding()
+    assert guarded.queries.readers[-1].binding == Binding()
     del guarded.profiles["recruiting"]
     assert (await client.post("/query", json=QUERY, headers=bearer(OPS, **{PROFILE_HEADER: "recruiting"}))).status == 200
 

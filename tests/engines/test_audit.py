@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Event
 from typing import Any
@@ -12,13 +12,13 @@ import orjson
 import pytest
 
 from engines import refusal_floods
-from engines.at import PRESENT, At
 from engines.audit import Audit
 from engines.audited import AuditedQueries, AuditedSearches, Texts
 from engines.errors import AuditUnavailable, QueryTimeout, QuotaExceeded, TableUnknown
 from engines.policies.governed import Mask
 from engines.reading import ANONYMOUS, Decision, Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
+from engines.sql.query_request import QueryRequest
 from engines.sql.query_result import QueryResult
 from engines.sql.touched import Touched
 from state.errors import DiskFull
@@ -273,17 +273,8 @@ class Queries:
         self.error = error
         self.named = named
 
-    async def run(
-        self,
-        sql: str,
-        params: object = None,
-        reader: Reader = ANONYMOUS,
-        *,
-        at: At = PRESENT,
-        max_rows: int | None = None,
-        looked_up: Callable[[Sequence[str]], None],
-    ) -> QueryResult:
-        looked_up(self.named)
+    async def run(self, request: QueryRequest, reader: Reader = ANONYMOUS) -> QueryResult:
+        request.looked_up(self.named)
         if self.error is not None:
             raise self.error
         return self.result
@@ -292,7 +283,7 @@ class Queries:
 class TestQueries:
     async def asked(self, audit: Audit, journal: Journal, queries: Queries, sql: str, reader: Reader = ANONYMOUS) -> dict[str, Any]:
         try:
-            await AuditedQueries(queries, audit).run(sql, {"city": "Chicago"}, reader)  # type: ignore[arg-type]
+            await AuditedQueries(queries, audit).run(QueryRequest(sql, {"city": "Chicago"}), reader)  # type: ignore[arg-type]
         except BaseException as error:
             if error is not queries.error:
                 raise
@@ -350,7 +341,7 @@ class TestQueries:
         audited = AuditedQueries(queries, audit)  # type: ignore[arg-type]
         for number in range(100):
             with pytest.raises(QuotaExceeded):
-                await audited.run(f'SELECT {number} FROM "Bob"', {}, CLERK)
+                await audited.run(QueryRequest(f'SELECT {number} FROM "Bob"'), CLERK)
         assert journal.syncs == 1
         await asyncio.to_thread(audit.close)
         first, others = journal.rows

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from engines.at import PRESENT, At
 from engines.errors import QueryInvalid, QuotaExceeded
-from engines.quotas import LookedUp, Quotas, RationedQueries, RationedSearches
+from engines.quotas import Quotas, RationedQueries, RationedSearches
 from engines.reading import ANONYMOUS, Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
+from engines.sql.query_request import QueryRequest
 from engines.sql.query_result import QueryResult
 from specs.kinds.profile import Quota
 from state.errors import BucketUnavailable
@@ -191,17 +191,8 @@ async def test_a_past_that_cannot_be_read_grants_nothing_and_is_read_again(anyio
 
 
 class Answering:
-    async def run(
-        self,
-        sql: str,
-        params: object = None,
-        reader: Reader = ANONYMOUS,
-        *,
-        at: At = PRESENT,
-        max_rows: int | None = None,
-        looked_up: LookedUp = lambda names: None,
-    ) -> QueryResult:
-        looked_up(["people"])
+    async def run(self, request: QueryRequest, reader: Reader = ANONYMOUS) -> QueryResult:
+        request.looked_up(["people"])
         return QueryResult(b"", 3, 10, False, {}, 0.1)
 
     async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
@@ -219,9 +210,9 @@ async def test_queries_and_searches_share_a_quota(anyio_backend: str) -> None:
     quotas = Lake(ada=quota(rowsPerDay=5)).open()
     queries = RationedQueries(Answering(), quotas)
     searches = RationedSearches(Answering(), quotas)
-    await queries.run("SELECT 1", {}, ADA)
+    await queries.run(QueryRequest("SELECT 1"), ADA)
     await searches.search(SearchRequest(index="resumes", text="java", k=2), ADA)
-    for ask in (queries.run("SELECT 1", {}, ADA), searches.search(SearchRequest(index="resumes", text="java", k=2), ADA)):
+    for ask in (queries.run(QueryRequest("SELECT 1"), ADA), searches.search(SearchRequest(index="resumes", text="java", k=2), ADA)):
         with pytest.raises(QuotaExceeded):
             await ask
     assert await searches.judged(SearchRequest(index="resumes", text="java", k=2), ADA) == {}

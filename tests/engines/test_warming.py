@@ -12,6 +12,7 @@ import pytest
 from engines import warming
 from engines.at import Moment
 from engines.errors import IndexNotServing
+from engines.sql.query_request import QueryRequest
 from engines.warming import Warming
 
 pytestmark = pytest.mark.anyio
@@ -49,8 +50,8 @@ class Searches:
 class Queries:
     asked: list[tuple[str, Moment]] = field(default_factory=list)
 
-    async def run(self, sql: str, params: Any, reader: Any, *, at: Any) -> Any:
-        self.asked.append((sql, at.every))
+    async def run(self, request: QueryRequest, reader: Any) -> Any:
+        self.asked.append((request.sql, request.at.every))
 
 
 def nothing() -> None:

@@ -18,6 +18,7 @@ from engines.ranking import Ranking
 from engines.reading import Binding, Reader
 from engines.search_answer import SearchRequest
 from engines.sql.export import export
+from engines.sql.query_request import QueryRequest
 from reconciler.lakectl.tables_here import TablesHere
 from reconciler.reading import Readers, reading
 from reconciler.settings import Settings
@@ -164,7 +165,7 @@ def test_an_index_of_a_dataset_that_is_not_bound(lakes: list[Bench]) -> None:
         request = SearchRequest("i", "java developer in city 0", k=60, filter="phone LIKE '%0008'")
         found = search_document(await readers.searches.search(request, who))
         with pytest.raises(TableUnknown):
-            await readers.queries.run("SELECT * FROM x", reader=who)
+            await readers.queries.run(QueryRequest("SELECT * FROM x"), who)
         return found
 
     assert [hit["key"] for hit in alike(lakes, ask)["hits"]] == ["[8]"]
@@ -187,7 +188,7 @@ def test_system_tables(lakes: list[Bench], table: str) -> None:
         found = {}
         for role in ("clerk", "stranger"):
             for sql in (f"SELECT * FROM system.{table}", f"DESCRIBE system.{table}", f"SELECT count(*) AS n FROM system.{table}"):
-                result = await readers.queries.run(sql, reader=reader(lake, role))
+                result = await readers.queries.run(QueryRequest(sql), reader(lake, role))
                 found[role, sql] = result.columns(), sorted(map(_comparable, result.rows()), key=str)
         return found
 
@@ -206,9 +207,9 @@ def _comparable(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def test_other_system_tables_are_not_there(lakes: list[Bench], table: str) -> None:
     async def ask(lake: Bench, readers: Readers) -> Any:
         with pytest.raises(TableUnknown) as nothing:
-            await readers.queries.run("SELECT * FROM system.qqqqqqqq", reader=reader(lake))
+            await readers.queries.run(QueryRequest("SELECT * FROM system.qqqqqqqq"), reader(lake))
         with pytest.raises(TableUnknown) as found:
-            await readers.queries.run(f"SELECT * FROM system.{table}", reader=reader(lake))
+            await readers.queries.run(QueryRequest(f"SELECT * FROM system.{table}"), reader(lake))
         assert found.value.explain().partition("`.")[0] == nothing.value.explain().partition("`.")[0].replace("qqqqqqqq", table)
         return found.value.explain()
 
@@ -217,7 +218,7 @@ def test_other_system_tables_are_not_there(lakes: list[Bench], table: str) -> No
 
 def test_the_journal_keeps_masked_values(lakes: list[Bench]) -> None:
     async def ask(lake: Bench, readers: Readers) -> Any:
-        found = await readers.queries.run("SELECT dataset, field, old, new FROM system.journal", reader=reader(lake))
+        found = await readers.queries.run(QueryRequest("SELECT dataset, field, old, new FROM system.journal"), reader(lake))
         return sorted({row["dataset"] for row in found.rows()})
 
     assert alike(lakes, ask) == ["y"]
@@ -259,7 +260,7 @@ def test_exports(lakes: list[Bench], tmp_path: Path, moment: int | None, kept: b
 def test_a_profile_that_is_kept_to_a_moment(lakes: list[Bench]) -> None:
     async def ask(lake: Bench, readers: Readers) -> Any:
         who = reader(lake, at=1)
-        rows = (await readers.queries.run("SELECT id, status FROM x ORDER BY id", reader=who)).rows()
+        rows = (await readers.queries.run(QueryRequest("SELECT id, status FROM x ORDER BY id"), who)).rows()
         hits = search_document(await readers.searches.search(SearchRequest("i", "java", k=60), who))
         return rows, sorted(hit["key"] for hit in hits["hits"]), hits["versions"]
 

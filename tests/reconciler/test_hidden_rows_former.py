@@ -15,6 +15,7 @@ from small_lake import BUCKET, Bench, dataset
 from engines.at import At
 from engines.errors import LakehouseError
 from engines.reading import Binding, Reader
+from engines.sql.query_request import QueryRequest
 from reconciler.reading import reading
 from reconciler.settings import Settings
 from state import reasons
@@ -84,7 +85,7 @@ class Lakes:
             async with reading(bench.state, Settings()) as readers:
                 for sql, at in asked:
                     try:
-                        answer = await readers.queries.run(sql, reader=who, at=at)
+                        answer = await readers.queries.run(QueryRequest(sql, at=at), who)
                         found.append((answer.columns(), sorted(map(str, answer.rows()))))
                     except LakehouseError as error:
                         found.append((type(error).__name__, error.explain()))

@@ -12,6 +12,7 @@ from engines.errors import QueryError, QueryForbidden, QueryInvalid, TableUnknow
 from engines.policies.governed import Governed
 from engines.reading import Binding, Reader
 from engines.sql.pool import WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 from tests.engines.sql.conftest import Lake
 from tests.engines.sql.harness_leaks import CASES, fill
@@ -37,7 +38,7 @@ def lake(tmp_path: Path) -> Lake:
 
 async def refusal(lake: Lake, pool: WorkerPool, sql: str, params: Mapping[str, Any] | None = None) -> QueryError | TableUnknown:
     with pytest.raises((QueryError, TableUnknown)) as refused:
-        await QueryService(lake.resolver, pool).run(sql, params, READER)
+        await QueryService(lake.resolver, pool).run(QueryRequest(sql, params), READER)
     return refused.value
 
 
@@ -102,7 +103,7 @@ async def test_names_that_are_no_tables_of_the_reader(lake: Lake, pool: WorkerPo
 async def test_values_that_look_like_sql_are_values(lake: Lake, pool: WorkerPool, value: str) -> None:
     queries = QueryService(lake.resolver, pool)
     sql = "SELECT count(*) AS n FROM people WHERE name = $v OR status = $v"
-    assert (await queries.run(sql, {"v": value}, READER)).rows() == [{"n": 0}]
+    assert (await queries.run(QueryRequest(sql, {"v": value}), READER)).rows() == [{"n": 0}]
 
 
 @pytest.mark.parametrize(
@@ -119,17 +120,17 @@ async def test_values_that_look_like_sql_are_values(lake: Lake, pool: WorkerPool
 )
 async def test_attacks_that_views_fall_to(lake: Lake, pool: WorkerPool, sql: str) -> None:
     """No error, and no row, of those that are hidden."""
-    found = (await QueryService(lake.resolver, pool).run(sql, reader=READER)).rows()
+    found = (await QueryService(lake.resolver, pool).run(QueryRequest(sql), READER)).rows()
     assert "secret" not in str(found)
     assert not [row for row in found if str(row.get("id", "")).startswith("H")]
 
 
 async def test_what_is_masked_has_its_own_type_and_no_statistics(lake: Lake, pool: WorkerPool) -> None:
     queries = QueryService(lake.resolver, pool)
-    described = (await queries.run("DESCRIBE people", reader=READER)).rows()
+    described = (await queries.run(QueryRequest("DESCRIBE people"), READER)).rows()
     assert {row["column_name"]: row["data_type"] for row in described}["salary"] == "int64"
     bounds = "SELECT min(id) AS low, max(id) AS high, max(salary) AS most, count(*) AS n FROM people"
-    (told,) = (await queries.run(bounds, reader=READER)).rows()
+    (told,) = (await queries.run(QueryRequest(bounds), READER)).rows()
     assert told["low"].startswith("P")
     assert told["most"] <= 41
     assert told["n"] < 60

@@ -14,11 +14,12 @@ import pytest
 from engines.at import At
 from engines.errors import FilterInvalid, QueryForbidden, QueryInvalid, VersionUnknown
 from engines.policies.governed import Governed, Mask, MaskRule, PolicyRules, RowRule
-from engines.reading import ANONYMOUS, Decision, Reader, Rules, TableName, decide
+from engines.reading import Decision, Reader, Rules, TableName, decide
 from engines.sql import shown_sources
 from engines.sql.hot import build
 from engines.sql.hot_cache import HotCache
 from engines.sql.pool import WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 from engines.sql.session import Session
 from engines.sql.shown import ShownAs, shown_as
@@ -88,18 +89,19 @@ def hold(lake: Lake, hot: HotCache) -> None:
 async def test_rows_and_values_of_a_policy(lake: Lake, pool: WorkerPool) -> None:
     fill(lake)
     queries = service(lake, pool)
-    result = await queries.run("SELECT * FROM people ORDER BY id LIMIT 2", reader=reader(Book(POLICY)))
+    result = await queries.run(QueryRequest("SELECT * FROM people ORDER BY id LIMIT 2"), reader(Book(POLICY)))
     assert result.rows() == [
         {"id": "P000", "phone": "0000", "status": "active", "region": "north"},
         {"id": "P002", "phone": "0002", "status": "new", "region": "north"},
     ]
     counted = "SELECT count(*) AS n FROM people"
-    assert (await queries.run(counted)).rows() == [{"n": 120}]
-    assert (await queries.run(counted, reader=reader(Book(POLICY)))).rows() == [{"n": 40}]
-    assert (await queries.run(counted, reader=reader(Book(POLICY), other="x"))).rows() == [{"n": 0}]  # a value that is missing is null
+    assert (await queries.run(QueryRequest(counted))).rows() == [{"n": 120}]
+    assert (await queries.run(QueryRequest(counted), reader(Book(POLICY)))).rows() == [{"n": 40}]
+    lacking = reader(Book(POLICY), other="x")  # a value that is missing is null
+    assert (await queries.run(QueryRequest(counted), lacking)).rows() == [{"n": 0}]
     injected = reader(Book(POLICY), region="x' OR 'a' = 'a")
-    assert (await queries.run(counted, reader=injected)).rows() == [{"n": 0}]
-    assert (await queries.run(counted, reader=replace(reader(Book(POLICY)), role="temp"))).rows() == [{"n": 0}]
+    assert (await queries.run(QueryRequest(counted), injected)).rows() == [{"n": 0}]
+    assert (await queries.run(QueryRequest(counted), replace(reader(Book(POLICY)), role="temp"))).rows() == [{"n": 0}]
 
 
 async def test_what_is_closed_is_said_to_be_so(lake: Lake, pool: WorkerPool) -> None:
@@ -107,10 +109,10 @@ async def test_what_is_closed_is_said_to_be_so(lake: Lake, pool: WorkerPool) -> 
     queries = service(lake, pool)
     shut = reader(Book(closed="`people` had a policy and has none now."))
     with pytest.raises(QueryForbidden, match="had a policy"):
-        await queries.run("SELECT 1 FROM people", reader=shut)
+        await queries.run(QueryRequest("SELECT 1 FROM people"), shut)
     with pytest.raises(QueryForbidden, match="had a policy"):
         await queries.keys("people", "true", shut)
-    assert (await queries.run("SELECT count(*) AS n FROM people")).rows() == [{"n": 120}]
+    assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"))).rows() == [{"n": 120}]
 
 
 @pytest.mark.parametrize("where", ["nothing = 1", "id", "true; SELECT 1", "id IN (SELECT id FROM people)", "cast('x' AS int) = 1", ""])
@@ -118,7 +120,7 @@ async def test_a_policy_that_cannot_be_shows_nothing_and_tells_nothing(lake: Lak
     fill(lake)
     policy = PolicyRules("broken", (RowRule(ROLE, where),))
     with pytest.raises(QueryForbidden) as refused:
-        await service(lake, pool).run("SELECT count(*) FROM people", reader=reader(Book(policy)))
+        await service(lake, pool).run(QueryRequest("SELECT count(*) FROM people"), reader(Book(policy)))
     assert str(refused.value) == "The policy `broken` cannot be evaluated, so nothing is shown."
 
 
@@ -128,11 +130,11 @@ async def test_a_policy_that_is_tightened_while_a_query_runs(lake: Lake, pool: W
     before = reader(Frozen(None))
     queries = service(lake, pool, current=lambda one: replace(one, rules=Frozen(book.now)))
     book.now = Governed((POLICY,))  # since the request came
-    assert (await queries.run("SELECT count(*) AS n FROM people", reader=before)).rows() == [{"n": 40}]
+    assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"), before)).rows() == [{"n": 40}]
     assert len(await queries.keys("people", "true", before)) == 40
     book.now = Governed(closed="Nothing of it.")
     with pytest.raises(QueryForbidden, match="Nothing of it"):
-        await queries.run("SELECT count(*) AS n FROM people", reader=before)
+        await queries.run(QueryRequest("SELECT count(*) AS n FROM people"), before)
 
 
 async def test_what_is_shown_of_a_hot_table_is_made_once(lake: Lake, pool: WorkerPool, cache: HotCache, tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ async def test_what_is_shown_of_a_hot_table_is_made_once(lake: Lake, pool: Worke
     hold(lake, cache)
     queries, one = service(lake, pool, cache), reader(Book(POLICY))
     sql = "SELECT count(*) AS n, max(length(phone)) AS p FROM people"
-    both = await asyncio.gather(queries.run(sql, reader=one), queries.run(sql, reader=one))
+    both = await asyncio.gather(queries.run(QueryRequest(sql), one), queries.run(QueryRequest(sql), one))
     assert [result.rows() for result in both] == [[{"n": 40, "p": 4}]] * 2
     (made,) = (tmp_path / "hot" / "shown").iterdir()
     held = pa.concat_tables(pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in made.glob("*.arrow"))
@@ -148,10 +150,10 @@ async def test_what_is_shown_of_a_hot_table_is_made_once(lake: Lake, pool: Worke
     assert "do_not_call" not in held["status"].to_pylist()
     assert not [phone for phone in held["phone"].to_pylist() if len(phone) > 4]
     other = replace(one, attributes={"region": "south", "shoe": "44"})
-    assert (await queries.run(sql, reader=other)).rows() == [{"n": 40, "p": 4}]
-    assert (await queries.run(sql, reader=replace(other, attributes={"region": "south"}))).rows() == [{"n": 40, "p": 4}]
+    assert (await queries.run(QueryRequest(sql), other)).rows() == [{"n": 40, "p": 4}]
+    assert (await queries.run(QueryRequest(sql), replace(other, attributes={"region": "south"}))).rows() == [{"n": 40, "p": 4}]
     assert len(list((tmp_path / "hot" / "shown").iterdir())) == 2  # of the attributes, only what the filter uses tells them apart
-    assert (await queries.run("SELECT count(*) AS n FROM people")).rows() == [{"n": 120}]
+    assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"))).rows() == [{"n": 120}]
 
 
 async def test_what_is_shown_goes_with_its_snapshot(lake: Lake, pool: WorkerPool, cache: HotCache, tmp_path: Path) -> None:
@@ -159,11 +161,11 @@ async def test_what_is_shown_goes_with_its_snapshot(lake: Lake, pool: WorkerPool
     hold(lake, cache)
     queries, one = service(lake, pool, cache), reader(Book(POLICY))
     counted = "SELECT count(*) AS n FROM people"
-    await queries.run(counted, reader=one)
+    await queries.run(QueryRequest(counted), one)
     (first,) = (tmp_path / "hot" / "shown").iterdir()
     for number in range(3):
         lake.add("people", [{"id": f"N{number}", "phone": "1", "status": "new", "region": "north"}], "delta")
-        assert (await queries.run(counted, reader=one)).rows() == [{"n": 41 + number}]
+        assert (await queries.run(QueryRequest(counted), one)).rows() == [{"n": 41 + number}]
     left = {path.name.partition("-")[0] for path in (tmp_path / "hot" / "shown").iterdir()}
     assert first.name.partition("-")[0] not in left
     assert left <= {path.stem for path in (tmp_path / "hot").glob("*.json")}
@@ -175,7 +177,7 @@ async def test_without_room_the_barrier_serves(lake: Lake, pool: WorkerPool, tmp
     hold(lake, small)
     tight = HotCache(tmp_path / "hot", small.bytes + 10, lambda dataset: True)
     queries = service(lake, pool, tight)
-    assert (await queries.run("SELECT count(*) AS n FROM people", reader=reader(Book(POLICY)))).rows() == [{"n": 40}]
+    assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"), reader(Book(POLICY)))).rows() == [{"n": 40}]
     assert not [path for path in (tmp_path / "hot" / "shown").glob("*") if not path.name.startswith(".")]
 
 
@@ -184,28 +186,28 @@ async def test_a_copy_that_is_lost_is_never_replaced_by_the_whole_table(lake: La
     hold(lake, cache)
     queries, one = service(lake, pool, cache), reader(Book(POLICY))
     counted = "SELECT count(*) AS n FROM people"
-    await queries.run(counted, reader=one)
+    await queries.run(QueryRequest(counted), one)
     tables = shown_sources.ShownSources(CatalogTables(lake, lake.reader, lake, lake.views, hot=cache), None, None)
     assert tables.resolve(lake.resolver.named("people"), one, At(), fresh=False).shown is not None  # type: ignore[union-attr]
     for path in (cache._folder / "shown").rglob("*"):
         if path.is_file():
             path.unlink()
-    assert (await queries.run(counted, reader=one)).rows() == [{"n": 40}]
+    assert (await queries.run(QueryRequest(counted), one)).rows() == [{"n": 40}]
 
 
 async def test_an_operator_who_is_none_any_more_when_the_answer_is_there(lake: Lake, pool: WorkerPool) -> None:
     """Though no policy hides anything of the table from them."""
     fill(lake)
     queries = service(lake, pool, current=lambda one: replace(one, operator=False))
-    assert (await queries.run("SELECT count(*) AS n FROM people")).rows() == [{"n": 120}]
+    assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"))).rows() == [{"n": 120}]
     with pytest.raises(QueryForbidden, match="Plans are for operators"):
-        await queries.run("EXPLAIN SELECT id FROM people WHERE status = 'new'")
+        await queries.run(QueryRequest("EXPLAIN SELECT id FROM people WHERE status = 'new'"))
     with pytest.raises(QueryInvalid, match="A value cannot be cast"):
-        await queries.run("SELECT cast(status AS int) FROM people")
+        await queries.run(QueryRequest("SELECT cast(status AS int) FROM people"))
     version = lake.tables["people"].version
     pinned = service(lake, pool, current=lambda one: replace(one, at=version + 7))
     with pytest.raises(VersionUnknown):
-        await pinned.run("SELECT id FROM people", reader=reader(Book()))
+        await pinned.run(QueryRequest("SELECT id FROM people"), reader(Book()))
 
 
 @pytest.mark.parametrize("key", [("id",), ()])
@@ -237,7 +239,7 @@ async def test_filters_under_a_policy_that_fails_on_rows(lake: Lake, pool: Worke
     queries, one = service(lake, pool), reader(Book(policy))
     for condition, count in (("true", 80), ("phone = '0004'", 0), ("phone LIKE '%0005'", 1), ("id LIKE 'H%'", 0), ("id < 'P003'", 2)):
         assert len(await queries.keys("people", condition, one)) == count, condition
-    assert (await queries.run("SELECT count(*) AS n FROM people", reader=one)).rows() == [{"n": 80}]
+    assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"), one)).rows() == [{"n": 80}]
     with pytest.raises(FilterInvalid, match="The statement divides by zero"):
         await queries.keys("people", "1 / (length(phone) - 4) > 0", one)
     with pytest.raises(FilterInvalid, match="There is no column `_file`"):
@@ -252,12 +254,12 @@ async def test_errors_tell_no_value(lake: Lake, pool: WorkerPool) -> None:
         ("SELECT 1 / (length(id) - 4) FROM people", "The statement divides by zero."),
     ):
         with pytest.raises(QueryInvalid) as failed:
-            await queries.run(sql, reader=one)
+            await queries.run(QueryRequest(sql), one)
         assert str(failed.value) == said
     with pytest.raises(QueryInvalid, match="There is no column `phon`"):
-        await queries.run("SELECT phon FROM people", reader=one)
+        await queries.run(QueryRequest("SELECT phon FROM people"), one)
     with pytest.raises(QueryInvalid, match="Cannot cast string 'active'"):
-        await queries.run("SELECT cast(status AS int) FROM people", reader=ANONYMOUS)
+        await queries.run(QueryRequest("SELECT cast(status AS int) FROM people"))
 
 
 async def test_a_system_table_is_shown_in_part(lake: Lake, pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +270,7 @@ async def test_a_system_table_is_shown_in_part(lake: Lake, pool: WorkerPool, mon
         return Decision(True, "object = 'Dataset/people'", {"message": Mask("redact")}, policies=("system",))
 
     monkeypatch.setattr(shown_sources, "decision_of", decided)
-    result = await service(lake, pool).run("SELECT * FROM system.events", reader=reader(Book()))
+    result = await service(lake, pool).run(QueryRequest("SELECT * FROM system.events"), reader(Book()))
     assert result.rows() == [{"object": "Dataset/people", "message": "[redacted]"}]
     (events,) = result.touched
     assert (events.decision.row_filter, events.decision.policies) == ("object = 'Dataset/people'", ("system",)), "as it was shown"

@@ -15,6 +15,7 @@ from engines.sql.hot_builds import HotBuilds
 from engines.sql.hot_cache import HotCache, boot_folder
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import PoolSize, WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 from engines.sql.session import Session
 from engines.sql.source import LakeTable
@@ -194,11 +195,11 @@ async def test_a_query_finds_what_was_built_beside_it_and_a_change_at_once(
     sql = "SELECT sum(v) AS s FROM things"
     async with builds.running():
         await builds.follow(["Dataset/things"])
-        assert (await service.run(sql)).rows() == [{"s": sum(range(20_000))}]
+        assert (await service.run(QueryRequest(sql))).rows() == [{"s": sum(range(20_000))}]
         while not cache.held():
-            await service.run(sql)
+            await service.run(QueryRequest(sql))
         lake.add("things", [{"k": "K-000000", "v": 5}], "delta")
-        assert (await service.run(sql)).rows() == [{"s": sum(range(20_000)) + 5}]
+        assert (await service.run(QueryRequest(sql))).rows() == [{"s": sum(range(20_000)) + 5}]
         assert [one.version for one in cache.held()] == [3]
         assert cache.held()[0].hits
 

@@ -20,6 +20,7 @@ from engines.sql.hot_cache import AHEAD_ROWS, HotCache, boot_folder
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import WorkerPool
 from engines.sql.problems import QueryProblem
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 from engines.sql.session import Session
 from engines.sql.source import LakeTable
@@ -276,7 +277,7 @@ async def test_workers_open_it_before_a_query_asks_and_read_parquet_once_it_is_g
     tables = CatalogTables(lake, lake.reader, lake, lake.views, hot=cache)
     service = QueryService(tables, pool, Limits(seconds=20, memory=400 * MIB), hot=cache)
     loop, sql = asyncio.get_running_loop(), "SELECT sum(v) AS s FROM things"
-    assert (await service.run(sql)).rows() == [{"s": sum(range(ROWS))}]
+    assert (await service.run(QueryRequest(sql))).rows() == [{"s": sum(range(ROWS))}]
 
     def opening(held: Sequence[LakeTable]) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(service.expect(held), loop)
@@ -286,7 +287,7 @@ async def test_workers_open_it_before_a_query_asks_and_read_parquet_once_it_is_g
         after = change(lake, number)
         await asyncio.to_thread(lambda table: ahead.prepare([table])(), after)
         lake.tables["things"] = after
-    assert (await service.run(sql)).rows() == [{"s": sum(range(ROWS)) + 9 * 6}]
+    assert (await service.run(QueryRequest(sql))).rows() == [{"s": sum(range(ROWS)) + 9 * 6}]
     after = change(lake, 4)
     await asyncio.to_thread(lambda table: ahead.prepare([table]), after)
     lake.tables["things"] = after
@@ -297,7 +298,7 @@ async def test_workers_open_it_before_a_query_asks_and_read_parquet_once_it_is_g
     fresh = WorkerPool(lake.root / "spill")  # one that has nothing open
     try:
         asked = QueryService(Remembering(tables, source), fresh, Limits(seconds=20, memory=400 * MIB), hot=cache)
-        assert (await asked.run(sql)).rows() == [{"s": sum(range(ROWS)) + 9 * 10}]
+        assert (await asked.run(QueryRequest(sql))).rows() == [{"s": sum(range(ROWS)) + 9 * 10}]
     finally:
         await fresh.close()
 

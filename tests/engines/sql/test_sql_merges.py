@@ -15,6 +15,7 @@ from engines.sql.limits import Limits
 from engines.sql.merges import Merges, pending
 from engines.sql.pool import WorkerPool
 from engines.sql.protocol import Frame
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 from engines.sql.source import LakeTable
 from engines.sql.views import ViewSweep
@@ -82,12 +83,12 @@ async def test_queries_and_filters_find_their_tables_merged(new_lake: Any, tmp_p
     lake.create("things", {"k": "int64", "v": "string"}, ["k"])
     lake.add("things", [{"k": 1, "v": "old"}])
     service = QueryService(lake.resolver, pool, Limits())
-    for number, ask in enumerate([service.run("SELECT v FROM things"), service.keys("things", "v <> 'old'")]):
+    for number, ask in enumerate([service.run(QueryRequest("SELECT v FROM things")), service.keys("things", "v <> 'old'")]):
         lake.add("things", [{"k": 1, "v": f"new {number}"}], "delta")
         (waits,) = pending([lake.source("things")])
         await ask
         assert pending([waits]) == []
-    assert (await service.run("SELECT v FROM things")).rows() == [{"v": "new 1"}]
+    assert (await service.run(QueryRequest("SELECT v FROM things"))).rows() == [{"v": "new 1"}]
 
 
 def test_what_a_killed_merge_left_is_removed_after_a_while(lake: Any) -> None:

@@ -14,6 +14,7 @@ from engines.errors import QueryInvalid, QueryMemory, QueryTimeout, QueryTooLarg
 from engines.reading import ANONYMOUS, Reader
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import PoolSize, WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService, share_of
 
 pytestmark = pytest.mark.anyio
@@ -160,10 +161,10 @@ async def service(tmp_path: Path, city_lake: Any) -> AsyncIterator[QueryService]
 
 
 async def test_a_flood_of_cross_joins_is_in_nobodys_way(service: QueryService) -> None:
-    flood = [asyncio.create_task(service.run(FLOOD, {}, BAD)) for _ in range(4)]
+    flood = [asyncio.create_task(service.run(QueryRequest(FLOOD), BAD)) for _ in range(4)]
     await until(lambda: service._pool.idle == 1)
     for _ in range(3):
-        assert (await service.run("SELECT count(*) AS n FROM people", {}, Reader(profile="good"))).rows() == [{"n": 300}]
+        assert (await service.run(QueryRequest("SELECT count(*) AS n FROM people"), Reader(profile="good"))).rows() == [{"n": 300}]
     ended = await asyncio.gather(*flood, return_exceptions=True)
     assert {type(end) for end in ended} == {QueryTimeout}
     await until(lambda: all(worker.alive for worker in service._pool._live))
@@ -184,22 +185,22 @@ async def test_a_flood_of_cross_joins_is_in_nobodys_way(service: QueryService) -
 )
 async def test_what_an_untrusted_reader_may_not_cost(service: QueryService, sql: str) -> None:
     with pytest.raises((QueryTimeout, QueryMemory, QueryTooLarge, QueryInvalid, WorkerCrashed)):
-        await service.run(sql, {}, BAD)
+        await service.run(QueryRequest(sql), BAD)
     await until(lambda: all(not worker.busy and worker.memory() < UNTRUSTED.memory for worker in service._pool._live))
-    assert (await service.run("SELECT count(*) AS n FROM people", {}, BAD)).rows() == [{"n": 300}]
+    assert (await service.run(QueryRequest("SELECT count(*) AS n FROM people"), BAD)).rows() == [{"n": 300}]
 
 
 async def test_results_of_an_untrusted_reader_are_cut_sooner(service: QueryService) -> None:
     sql = "SELECT value FROM generate_series(1, 5000)"
-    assert (await service.run(sql, {}, BAD)).count == 100
-    assert (await service.run(sql, {}, Reader(profile="good", trusted=True))).count == 5000
-    assert (await service.run(sql, {}, ANONYMOUS)).count == 5000
+    assert (await service.run(QueryRequest(sql), BAD)).count == 100
+    assert (await service.run(QueryRequest(sql), Reader(profile="good", trusted=True))).count == 5000
+    assert (await service.run(QueryRequest(sql))).count == 5000
 
 
 async def test_a_large_result_is_mapped_and_outlives_its_worker(service: QueryService) -> None:
     sql = "SELECT value, repeat('x', 40) AS text FROM generate_series(1, 50000)"
-    results = [await service.run(sql, {}, ANONYMOUS, max_rows=50_000) for _ in range(2)]
-    await service.run("SELECT 1", {}, ANONYMOUS)
+    results = [await service.run(QueryRequest(sql, max_rows=50_000)) for _ in range(2)]
+    await service.run(QueryRequest("SELECT 1"))
     await service._pool.close()
     for result in results:
         assert isinstance(result.ipc, memoryview)

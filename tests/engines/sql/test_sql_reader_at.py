@@ -11,6 +11,7 @@ from engines.at import PRESENT, At, at_from, of_reader
 from engines.errors import QueryInvalid, VersionUnknown
 from engines.reading import ANONYMOUS
 from engines.sql.pool import WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.service import QueryService
 
 pytestmark = pytest.mark.anyio
@@ -40,14 +41,14 @@ async def test_queries_and_filters_read_what_is_pinned(lake: Any, pool: WorkerPo
     service = QueryService(lake.resolver, pool)
     now = lake.tables["people"].version
     reader = replace(ANONYMOUS, at=now)
-    assert (await service.run("SELECT id FROM people", reader=reader)).rows() == [{"id": "A"}]
+    assert (await service.run(QueryRequest("SELECT id FROM people"), reader)).rows() == [{"id": "A"}]
     assert (await service.keys("people", "true", reader)).to_pylist() == ['["A"]']
     gone = replace(ANONYMOUS, at=now + 7)
     with pytest.raises(VersionUnknown):
-        await service.run("SELECT id FROM people", reader=gone)
+        await service.run(QueryRequest("SELECT id FROM people"), gone)
     with pytest.raises(VersionUnknown):
         await service.keys("people", "true", gone)
     assert (await service.keys("people", "true", gone, now)).to_pylist() == ['["A"]']  # a search says itself which version it holds
     with pytest.raises(QueryInvalid):
-        await service.run("SELECT id FROM people", reader=reader, at=At(now))
-    assert (await service.run("SELECT 1 AS x", reader=gone)).rows() == [{"x": 1}]
+        await service.run(QueryRequest("SELECT id FROM people", at=At(now)), reader)
+    assert (await service.run(QueryRequest("SELECT 1 AS x"), gone)).rows() == [{"x": 1}]

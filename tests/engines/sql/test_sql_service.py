@@ -32,6 +32,7 @@ from engines.reading import Decision, Reader
 from engines.sql import refusals, shown_sources, system_sight
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import PoolSize, WorkerPool
+from engines.sql.query_request import QueryRequest
 from engines.sql.refusals import nearest_names
 from engines.sql.service import ASK_AGAIN, QueryService
 from state.errors import ObjectCorrupt, ObjectMissing
@@ -56,10 +57,8 @@ async def lone(tmp_path: Path) -> AsyncIterator[WorkerPool]:
 
 
 async def test_an_answer_says_what_answered(service: QueryService) -> None:
-    result = await service.run(
-        "SELECT city, count(*) AS n FROM people WHERE age >= $low AND id <> ALL($not) GROUP BY city ORDER BY n, city NULLS LAST",
-        {"low": 10, "not": ["P-299"]},
-    )
+    sql = "SELECT city, count(*) AS n FROM people WHERE age >= $low AND id <> ALL($not) GROUP BY city ORDER BY n, city NULLS LAST"
+    result = await service.run(QueryRequest(sql, {"low": 10, "not": ["P-299"]}))
     assert result.columns() == [{"name": "city", "type": "string"}, {"name": "n", "type": "int64"}]
     assert result.rows() == [{"city": None, "n": 96}, {"city": "Boston", "n": 97}, {"city": "Chicago", "n": 96}] or result.count == 3
     assert (result.count, result.truncated, result.versions) == (3, False, {"people": 2})
@@ -68,7 +67,7 @@ async def test_an_answer_says_what_answered(service: QueryService) -> None:
 
 async def test_it_says_what_it_touched_and_looked_up(service: QueryService) -> None:
     looked_up: list[str] = []
-    result = await service.run("SELECT 1 FROM people WHERE EXISTS (SELECT 1 FROM system.events)", looked_up=looked_up.extend)
+    result = await service.run(QueryRequest("SELECT 1 FROM people WHERE EXISTS (SELECT 1 FROM system.events)", looked_up=looked_up.extend))
     found = {table.name: table for table in result.touched}
     assert set(found) == set(looked_up) == {"people", "system.events"}
     assert {"id", "city", "age"} <= set(found["people"].columns)
@@ -76,15 +75,16 @@ async def test_it_says_what_it_touched_and_looked_up(service: QueryService) -> N
     assert all(table.decision.whole for table in result.touched)
     looked_up.clear()
     with pytest.raises(TableUnknown):
-        await service.run("SELECT 1 FROM people, nothing", looked_up=looked_up.extend)
+        await service.run(QueryRequest("SELECT 1 FROM people, nothing", looked_up=looked_up.extend))
     assert set(looked_up) == {"people", "nothing"}
     looked_up.clear()
-    (hyphened,) = (await service.run('SELECT title FROM "job-orders"', looked_up=looked_up.extend)).touched
+    (hyphened,) = (await service.run(QueryRequest('SELECT title FROM "job-orders"', looked_up=looked_up.extend))).touched
     assert (hyphened.name, looked_up) == ("job-orders", ["job-orders"])
 
 
 async def test_every_kind_of_table(service: QueryService) -> None:
-    result = await service.run('SELECT o.*, e.reason FROM job_orders o, system.events e, "job-orders" q WHERE o.title = q.title')
+    sql = 'SELECT o.*, e.reason FROM job_orders o, system.events e, "job-orders" q WHERE o.title = q.title'
+    result = await service.run(QueryRequest(sql))
     assert result.columns()[0] == {"name": "title", "type": "string"}
     assert result.count == 40
     assert result.versions == {"job-orders": 2}
@@ -93,46 +93,46 @@ async def test_every_kind_of_table(service: QueryService) -> None:
 async def test_parameters_keep_their_types(service: QueryService) -> None:
     params = {"d": date(2024, 1, 31), "m": Decimal("1.50"), "b": b"x", "n": None, "t": True, "l": [1, 2], "e": []}
     sql = "SELECT $d AS d, $m AS m, $b AS b, $n AS n, $t AS t, $l AS l, array_length($e) AS e"
-    row = (await service.run(sql, params)).rows()[0]
+    row = (await service.run(QueryRequest(sql, params))).rows()[0]
     assert row == {"d": "2024-01-31", "m": "1.50", "b": "eA==", "n": None, "t": True, "l": [1, 2], "e": row["e"]}
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, [[1]], ["a", 1], 2**70, object()], ids=["object", "nested", "mixed", "large", "nothing"])
 async def test_other_parameters_are_refused(service: QueryService, value: Any) -> None:
     with pytest.raises(QueryInvalid, match="parameter \\$p"):
-        await service.run("SELECT $p", {"p": value})
+        await service.run(QueryRequest("SELECT $p", {"p": value}))
 
 
 async def test_rows_and_bytes_are_cut(service: QueryService) -> None:
-    result = await service.run("SELECT id FROM people", max_rows=7)
+    result = await service.run(QueryRequest("SELECT id FROM people", max_rows=7))
     assert (result.count, result.truncated) == (7, True)
     assert len(result.rows()) == 7
-    wide = await service.run("SELECT repeat('x', 10000) || id AS x FROM people")
+    wide = await service.run(QueryRequest("SELECT repeat('x', 10000) || id AS x FROM people"))
     assert wide.truncated
     assert 50 < wide.count < 110
-    assert (await service.run("SELECT value FROM generate_series(1, 5000)", max_rows=99_999)).count == 1000  # only ever less
+    assert (await service.run(QueryRequest("SELECT value FROM generate_series(1, 5000)", max_rows=99_999))).count == 1000  # only ever less
     with pytest.raises(QueryTooLarge, match="first row"):
-        await service.run("SELECT repeat('x', 2000000) AS x")
+        await service.run(QueryRequest("SELECT repeat('x', 2000000) AS x"))
 
 
 async def test_errors_name_the_way_out(service: QueryService, pool: WorkerPool) -> None:
     before = pool.pids
     with pytest.raises(TableUnknown) as unknown:
-        await service.run("SELECT * FROM peoples")
+        await service.run(QueryRequest("SELECT * FROM peoples"))
     assert unknown.value.explain() == "There is no table `peoples`. Did you mean `people`?"
     with pytest.raises(TableUnknown, match="/etc/passwd"):
-        await service.run("SELECT * FROM '/etc/passwd'")
+        await service.run(QueryRequest("SELECT * FROM '/etc/passwd'"))
     with pytest.raises(TableUnknown, match=r"There is no information_schema here\.") as schema:
-        await service.run("SELECT table_name FROM information_schema.tables")
+        await service.run(QueryRequest("SELECT table_name FROM information_schema.tables"))
     assert "system.columns" in (schema.value.remedy or "")
     with pytest.raises(TableUnknown, match="holds nothing yet"):
-        await service.run("SELECT * FROM nothing_yet")
+        await service.run(QueryRequest("SELECT * FROM nothing_yet"))
     with pytest.raises(QueryInvalid, match="no column `ag`"):
-        await service.run("SELECT ag FROM people")
+        await service.run(QueryRequest("SELECT ag FROM people"))
     with pytest.raises(QueryForbidden):
-        await service.run("DROP TABLE people")
+        await service.run(QueryRequest("DROP TABLE people"))
     with pytest.raises(QueryTooLarge, match="characters"):
-        await service.run("SELECT '" + "x" * 70_000 + "'")
+        await service.run(QueryRequest("SELECT '" + "x" * 70_000 + "'"))
     assert pool.pids == before
 
 
@@ -140,38 +140,38 @@ async def test_time_counts_planning(city_lake: Any, pool: WorkerPool, watched_lo
     service = QueryService(city_lake.resolver, pool, Limits(seconds=0.3))
     before = set(pool.pids)
     with pytest.raises(QueryTimeout, match=r"0\.3 seconds"):
-        await service.run("SELECT " + "+".join("1" * 4096))
+        await service.run(QueryRequest("SELECT " + "+".join("1" * 4096)))
     with pytest.raises(QueryTimeout):
-        await service.run(ENDLESS)
+        await service.run(QueryRequest(ENDLESS))
     ample = QueryService(city_lake.resolver, pool)
-    assert (await ample.run("SELECT 1 AS x")).rows() == [{"x": 1}]
+    assert (await ample.run(QueryRequest("SELECT 1 AS x"))).rows() == [{"x": 1}]
     assert not before & set(pool.pids)
 
 
 async def test_a_statement_that_kills_its_worker_kills_nothing_else(service: QueryService) -> None:
     with pytest.raises(WorkerCrashed, match="signal 11"):
-        await service.run("SELECT " + "+".join("1" * 20_480))
-    assert (await service.run("SELECT 1 AS x")).rows() == [{"x": 1}]
+        await service.run(QueryRequest("SELECT " + "+".join("1" * 20_480)))
+    assert (await service.run(QueryRequest("SELECT 1 AS x"))).rows() == [{"x": 1}]
 
 
 async def test_memory_is_watched(service: QueryService) -> None:
     with pytest.raises(QueryMemory, match="400 MiB"):
-        await service.run("SELECT length(repeat('x', 2000000000))")
-    assert (await service.run("SELECT 1 AS x")).rows() == [{"x": 1}]
+        await service.run(QueryRequest("SELECT length(repeat('x', 2000000000))"))
+    assert (await service.run(QueryRequest("SELECT 1 AS x"))).rows() == [{"x": 1}]
 
 
 async def test_a_worker_killed_from_outside_is_replaced(service: QueryService, pool: WorkerPool) -> None:
     """While it runs a query, the query fails; while idle, nobody notices."""
-    await service.run("SELECT 1")
-    running = asyncio.create_task(service.run(ENDLESS))
+    await service.run(QueryRequest("SELECT 1"))
+    running = asyncio.create_task(service.run(QueryRequest(ENDLESS)))
     await until(lambda: pool.idle < len(pool.pids))
     gone = await _kill_all(pool)
     with pytest.raises(WorkerCrashed, match="signal 9"):
         await running
-    assert (await service.run("SELECT 1 AS x")).rows() == [{"x": 1}]
+    assert (await service.run(QueryRequest("SELECT 1 AS x"))).rows() == [{"x": 1}]
     await until(lambda: pool.idle == len(pool.pids) > 0)
     assert not set(gone) & set(await _kill_all(pool))
-    assert (await service.run("SELECT 1 AS x")).rows() == [{"x": 1}]
+    assert (await service.run(QueryRequest("SELECT 1 AS x"))).rows() == [{"x": 1}]
 
 
 async def _kill_all(pool: WorkerPool) -> tuple[int, ...]:
@@ -194,36 +194,36 @@ def _environment(pid: int) -> bytes:
 
 
 async def test_a_caller_that_leaves_takes_the_query_along(service: QueryService, pool: WorkerPool) -> None:
-    running = asyncio.create_task(service.run(ENDLESS))
+    running = asyncio.create_task(service.run(QueryRequest(ENDLESS)))
     await until(lambda: pool.idle < len(pool.pids))
     before = set(pool.pids)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     await until(lambda: set(pool.pids) != before)
-    assert (await service.run("SELECT 1 AS x")).rows() == [{"x": 1}]
+    assert (await service.run(QueryRequest("SELECT 1 AS x"))).rows() == [{"x": 1}]
 
 
 async def test_who_cannot_be_served_is_told(city_lake: Any, lone: WorkerPool, watched_loop: None) -> None:
     service = QueryService(city_lake.resolver, lone, Limits(waiting=30))
-    running = asyncio.create_task(service.run(ENDLESS))
+    running = asyncio.create_task(service.run(QueryRequest(ENDLESS)))
     await until(lambda: bool(lone.pids) and not lone.waiting)
-    waiting = asyncio.create_task(service.run("SELECT 1 AS x"))
+    waiting = asyncio.create_task(service.run(QueryRequest("SELECT 1 AS x")))
     await until(lambda: lone.waiting == 1)
     with pytest.raises(WorkersBusy, match="1 queries wait"):
-        await service.run("SELECT 1")
+        await service.run(QueryRequest("SELECT 1"))
     impatient = QueryService(city_lake.resolver, lone, Limits(waiting=0.01))
     waiting.cancel()
     await until(lambda: lone.waiting == 0)
     with pytest.raises(WorkersBusy, match=r"within 0\.01 seconds"):
-        await impatient.run("SELECT 1")
-    patient = asyncio.create_task(service.run("SELECT 1 AS x"))
+        await impatient.run(QueryRequest("SELECT 1"))
+    patient = asyncio.create_task(service.run(QueryRequest("SELECT 1 AS x")))
     await until(lambda: lone.waiting == 1)
     running.cancel()
     assert (await patient).rows() == [{"x": 1}]
-    running = asyncio.create_task(service.run(ENDLESS))
+    running = asyncio.create_task(service.run(QueryRequest(ENDLESS)))
     await until(lambda: not lone.idle)
-    left = asyncio.create_task(service.run("SELECT 1"))
+    left = asyncio.create_task(service.run(QueryRequest("SELECT 1")))
     await until(lambda: lone.waiting == 1)
     await lone.close()
     with pytest.raises(QueryCancelled):
@@ -232,11 +232,11 @@ async def test_who_cannot_be_served_is_told(city_lake: Any, lone: WorkerPool, wa
         await running
     assert not lone.pids
     with pytest.raises(QueryCancelled):
-        await service.run("SELECT 1")
+        await service.run(QueryRequest("SELECT 1"))
 
 
 async def test_concurrent_queries_share_the_workers(service: QueryService, pool: WorkerPool) -> None:
-    results = await asyncio.gather(*(service.run("SELECT $n AS n", {"n": number}) for number in range(4)))
+    results = await asyncio.gather(*(service.run(QueryRequest("SELECT $n AS n", {"n": number})) for number in range(4)))
     assert [result.rows() for result in results] == [[{"n": number}] for number in range(4)]
     assert len(pool.pids) <= 2
 
@@ -244,11 +244,11 @@ async def test_concurrent_queries_share_the_workers(service: QueryService, pool:
 async def test_workers_beyond_the_warm_ones_and_grown_ones_are_let_go(tmp_path: Path, city_lake: Any) -> None:
     pool = WorkerPool(tmp_path, PoolSize(most=2, warm=1, idle=0.01))
     service = QueryService(city_lake.resolver, pool)
-    await asyncio.gather(service.run("SELECT 1"), service.run("SELECT 2"))
+    await asyncio.gather(service.run(QueryRequest("SELECT 1")), service.run(QueryRequest("SELECT 2")))
     await until(lambda: len(pool.pids) == 1)
     await pool.close()
     grown = WorkerPool(tmp_path, PoolSize(most=1, warm=0, retire=1))
-    await QueryService(city_lake.resolver, grown).run("SELECT 1")
+    await QueryService(city_lake.resolver, grown).run(QueryRequest("SELECT 1"))
     await until(lambda: not grown.pids)
     await grown.close()
     assert os.listdir(tmp_path) == []  # noqa: PTH208
@@ -284,7 +284,7 @@ async def test_a_pool_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("engines.sql.process._ROOT", tmp_path)
     pool = WorkerPool(tmp_path / "scratch", PoolSize(most=1))
     with pytest.raises(WorkerCrashed, match="broken on purpose"):
-        await QueryService(city_lake.resolver, pool).run("SELECT 1")
+        await QueryService(city_lake.resolver, pool).run(QueryRequest("SELECT 1"))
     with pytest.raises(WorkerCrashed, match="broken on purpose"):
         await pool.start()
     await pool.close()
@@ -314,12 +314,12 @@ async def test_a_lost_link_is_mended_and_a_lost_file_is_named(new_lake: Any, tmp
     lake.add("things", [{"k": 1, "v": "y"}], "delta")
     service = QueryService(lake.resolver, pool)
     sql = "SELECT count(*) AS n, max(v) AS v FROM things"
-    assert (await service.run(sql)).rows() == [{"n": 3, "v": "y"}]
+    assert (await service.run(QueryRequest(sql))).rows() == [{"n": 3, "v": "y"}]
     next(lake.views.rglob("base/*.parquet")).unlink()
-    assert (await service.run(sql)).rows() == [{"n": 3, "v": "y"}]
+    assert (await service.run(QueryRequest(sql))).rows() == [{"n": 3, "v": "y"}]
     next(lake.views.rglob("base/*.parquet")).resolve().unlink()
     with pytest.raises(ObjectMissing):
-        await service.run(sql)
+        await service.run(QueryRequest(sql))
     with pytest.raises(ObjectMissing):
         await service.keys("things", "true")
 
@@ -340,11 +340,11 @@ async def test_a_table_that_is_mended_or_does_without_a_lost_file_answers_at_onc
     service = QueryService(lake.resolver, pool, mend=mend)
     for lost in ({}, {"things": 1}):
         lake.store.delete(files[0].key)
-        result = await service.run("SELECT count(*) AS n FROM things")
+        result = await service.run(QueryRequest("SELECT count(*) AS n FROM things"))
         assert (result.rows(), result.lost) == ([{"n": 1 if lost else 2}], lost)
     lake.store.delete(files[1].key)
     with pytest.raises(ObjectMissing) as missing:
-        await service.run("SELECT count(*) FROM things")
+        await service.run(QueryRequest("SELECT count(*) FROM things"))
     assert missing.value.remedy == ASK_AGAIN
     with pytest.raises(ObjectMissing):
         await service.keys("things", "true")
@@ -360,7 +360,7 @@ async def test_a_file_that_is_no_parquet_is_an_error_and_not_an_answer(new_lake:
     bad = type(file.ref).of("primary", "bad.parquet", b"nothing of the sort")
     lake.replace("things", files=(replace(file, ref=bad),))
     with pytest.raises(QueryError, match="cannot be read"):
-        await QueryService(lake.resolver, pool).run("SELECT k FROM things")
+        await QueryService(lake.resolver, pool).run(QueryRequest("SELECT k FROM things"))
 
 
 async def test_what_a_reader_may_not_see_is_unknown_to_it(service: QueryService, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,13 +373,13 @@ async def test_what_a_reader_may_not_see_is_unknown_to_it(service: QueryService,
     for module in (refusals, shown_sources, system_sight):
         monkeypatch.setattr(module, "decide", decide)
     with pytest.raises(TableUnknown) as unknown:
-        await service.run("SELECT 1 FROM job_orders WHERE EXISTS (SELECT 1 FROM people)", reader=Reader(role="guest"))
+        await service.run(QueryRequest("SELECT 1 FROM job_orders WHERE EXISTS (SELECT 1 FROM people)"), Reader(role="guest"))
     assert "Did you mean" not in unknown.value.explain()
     assert {("guest", "people", "read"), ("guest", "job_orders", "read")} <= set(asked)
     with pytest.raises(TableUnknown):
         await service.keys("people", "true")
-    assert (await service.run("SELECT count(*) AS n FROM system.events")).rows() == [{"n": 0}]
-    assert (await service.run("WITH people AS (SELECT 1 AS x) SELECT x FROM people")).rows() == [{"x": 1}]
+    assert (await service.run(QueryRequest("SELECT count(*) AS n FROM system.events"))).rows() == [{"n": 0}]
+    assert (await service.run(QueryRequest("WITH people AS (SELECT 1 AS x) SELECT x FROM people"))).rows() == [{"x": 1}]
 
 
 def test_names_that_are_near() -> None:

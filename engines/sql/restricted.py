@@ -36,10 +36,10 @@ def refuse_explain(plan: LogicalPlan) -> None:
 
 
 def without_values(problem: QueryProblem) -> QueryProblem:
-    """The same problem of rows, by its kind."""
+    """The same problem of rows, by its kind; another exception than the one that is given, to be raised from it."""
     if problem.problem == "storage":
         return QueryProblem("storage", "it is missing or damaged")
     if problem.problem != "invalid":
-        return problem
+        return QueryProblem(problem.problem, problem.message, problem.remedy)
     found = next(((message, remedy) for words, message, remedy in _KINDS if words.search(problem.message)), (_FAILED, None))
     return invalid(*found)

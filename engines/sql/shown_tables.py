@@ -88,11 +88,11 @@ class ShownTables:
     ) -> T:
         """What `work` makes of copies of what is shown, by names, after a problem with rows that may be one of policies. scratch: a folder
         for them. identity: as of `open`. Raises QueryProblem without a value: the first where no policy is at fault."""
-        told = without_values(problem)
         with translated(), tempfile.TemporaryDirectory(dir=scratch) as folder:
             copies = self._copies(sources, Path(folder), identity) if problem.problem == "invalid" else {}
             if not copies:
-                raise told from problem
+                # by no name of this frame, which its traceback holds: in a circle nothing is let go of that the statement had
+                raise without_values(problem) from problem
             try:
                 with translated():
                     return work(copies)

@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,8 @@ def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded
     sources, parameters = [source_from_dict(data) for data in allowed.header["sources"]], _parameters(asked.body)
 
     def encoded(frame: DataFrame) -> Encoded:
-        return encode(frame.schema(), _batches(frame), limits["rows"], limits["bytes"], share=True)
+        with contextlib.closing(_batches(frame)) as batches:
+            return encode(frame.schema(), batches, limits["rows"], limits["bytes"], share=True)
 
     if asked.header["restricted"]:
         return session.run(sql, parameters, sources, encoded)
@@ -107,8 +108,9 @@ def _keys(session: Session, asked: Frame) -> Encoded:
     primary_key = source.primary_key if isinstance(source, LakeTable) else ()
 
     def encoded(frame: DataFrame) -> Encoded:
-        keys = (pa.record_batch([row_keys(batch, primary_key)], schema=KEY) for batch in _batches(frame))
-        return encode(KEY, keys, limits["rows"], limits["bytes"])
+        with contextlib.closing(_batches(frame)) as batches:
+            keys = (pa.record_batch([row_keys(batch, primary_key)], schema=KEY) for batch in batches)
+            return encode(KEY, keys, limits["rows"], limits["bytes"])
 
     if asked.header["restricted"]:
         return session.keys(source, asked.header["filter"], primary_key, encoded)
@@ -126,8 +128,14 @@ def _changed(session: Session, asked: Frame) -> Encoded:
             raise QueryProblem("storage", str(error), error.remedy) from error
 
 
-def _batches(frame: DataFrame) -> Iterable[pa.RecordBatch]:
-    return (batch.to_pyarrow() for batch in frame.execute_stream())
+def _batches(frame: DataFrame) -> Generator[pa.RecordBatch]:
+    """What the frame gives. It is computed for as long as this is open, and no longer."""
+    stream = frame.execute_stream()
+    try:
+        for batch in stream:
+            yield batch.to_pyarrow()
+    finally:
+        del stream  # which the traceback of an error would hold, and the threads that compute it would go on
 
 
 def _parameters(body: bytes | memoryview) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +151,7 @@ def test_shares() -> None:
 
 
 UNTRUSTED = Limits(seconds=0.5, memory=220 * MIB, rows=100, bytes=1 * MIB)
-BAD = Reader(profile="bad")
+BAD, GOOD = Reader(profile="bad"), Reader(profile="good", trusted=True)
 Run = Callable[[str], Awaitable[Any]]
 
 
@@ -172,22 +174,94 @@ async def test_a_flood_of_cross_joins_is_in_nobodys_way(service: QueryService) -
         assert not worker.busy
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value % 7 = 8",
-        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
-        "SELECT length(repeat('x', 2000000000)) + length(repeat('y', 2000000000))",
-        "SELECT " + "(" * 10_000 + "1" + ")" * 10_000,
-        "SELECT " + "+".join("1" * 16_000),
-        "SELECT '" + "x" * 5_000_000 + "'",
-    ],
-)
-async def test_what_an_untrusted_reader_may_not_cost(service: QueryService, sql: str) -> None:
-    with pytest.raises((QueryTimeout, QueryMemory, QueryTooLarge, QueryInvalid, WorkerCrashed)):
-        await service.run(QueryRequest(sql), BAD)
-    await until(lambda: all(not worker.busy and worker.memory() < UNTRUSTED.memory for worker in service._pool._live))
-    assert (await service.run(QueryRequest("SELECT count(*) AS n FROM people"), BAD)).rows() == [{"n": 300}]
+TICKS = os.sysconf("SC_CLK_TCK")
+MOST_AFTERWARDS = 1.5
+"""Seconds of CPU that workers may take after an answer: to replace one that was killed takes half a second. What goes on takes more."""
+
+
+class Rest:
+    """Whether no thread of a pool's workers has run, or was about to, for a while."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self.pool = pool
+        self.begun = self.taken = self._taken()[0]
+        self.since = time.monotonic()
+
+    def __call__(self) -> bool:
+        taken, running = self._taken()
+        if running or taken != self.taken:
+            self.taken, self.since = taken, time.monotonic()
+        afterwards = sum(taken.values()) - sum(self.begun.get(pid, 0.0) for pid in taken)
+        assert afterwards < MOST_AFTERWARDS, (self.begun, taken)
+        return time.monotonic() - self.since > 0.1
+
+    def _taken(self) -> tuple[dict[int, float], bool]:
+        """Seconds of CPU by process, and whether a thread of one wants more."""
+        threads = {worker.pid: threads_of(worker.pid) for worker in self.pool._live if worker.alive}
+        taken = {pid: sum(int(each[11]) + int(each[12]) for each in found) / TICKS for pid, found in threads.items()}
+        return taken, any(each[0] == "R" for found in threads.values() for each in found)
+
+
+def threads_of(pid: int) -> list[list[str]]:
+    """What the kernel says of each, from its state on."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            found.append(path.read_text().rpartition(")")[2].split())
+    return found
+
+
+async def rests(pool: WorkerPool, before: tuple[int, ...]) -> None:
+    """Nothing of a statement goes on or is held. before: the workers when it came."""
+    rest = Rest(pool)
+    await until(lambda: all(worker.alive and not worker.busy and worker.memory() < UNTRUSTED.memory for worker in pool._live))
+    await until(lambda: all(pid in pool.pids or not Path("/proc", str(pid)).exists() for pid in before))
+    await until(rest)
+
+
+_CROSSED = ", ".join(f"c{n + 1} AS (SELECT a.v FROM c{n} a CROSS JOIN c{n} b)" for n in range(9))
+TOO_MUCH = {
+    "series": "SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value % 7 = 8",
+    "sort": "SELECT value FROM generate_series(1, 1000000000) ORDER BY value % 17 DESC",
+    "recursive": "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
+    "cross joins": f"WITH c0 AS (SELECT value AS v FROM range(9)), {_CROSSED} SELECT count(*) FROM c9",
+    "memory": "SELECT length(repeat('x', 2000000000)) + length(repeat('y', 2000000000))",
+    "one value": "SELECT levenshtein(repeat('ab', 300000), repeat('ba', 300000))",
+    "brackets": "SELECT " + "(" * 10_000 + "1" + ")" * 10_000,
+    "long sum": "SELECT " + "+".join("1" * 16_000),
+    "long text": "SELECT '" + "x" * 5_000_000 + "'",
+}
+
+
+async def test_what_an_untrusted_reader_may_not_cost(service: QueryService) -> None:
+    await service._pool.start()
+    for sql in TOO_MUCH.values():
+        before = service._pool.pids
+        with pytest.raises((QueryTimeout, QueryMemory, QueryTooLarge, QueryInvalid, WorkerCrashed)):
+            await service.run(QueryRequest(sql), BAD)
+        await rests(service._pool, before)
+        assert (await service.run(QueryRequest("SELECT count(*) AS n FROM people"), GOOD)).rows() == [{"n": 300}]
+
+
+CUT = {
+    "series": "SELECT value FROM generate_series(1, 1000000000000)",
+    "cross join": "SELECT a.value FROM generate_series(1, 1000000000) a, generate_series(1, 10000) b LIMIT 500",
+    "union": "SELECT value FROM range(1000000000) UNION ALL SELECT value FROM range(1000000000) WHERE value % 2 = 3",
+    "recursive": "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT n FROM r",
+}
+
+
+async def test_what_was_answered_in_part_goes_on_no_further(service: QueryService) -> None:
+    await service._pool.start()
+    for name, sql in CUT.items():
+        before = service._pool.pids
+        result = await service.run(QueryRequest(sql, max_rows=100), GOOD)
+        assert (result.count, result.truncated) == (100, True), name
+        await rests(service._pool, before)
+        assert set(before) <= set(service._pool.pids), "no worker had to end for it"
+    with pytest.raises(QueryInvalid, match="divides by zero"):
+        await service.run(QueryRequest("SELECT max(1 / (value - 90000)) FROM generate_series(1, 1000000000000)"), GOOD)
+    await rests(service._pool, before)
 
 
 async def test_results_of_an_untrusted_reader_are_cut_sooner(service: QueryService) -> None:

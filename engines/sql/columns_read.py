@@ -5,8 +5,9 @@ a star for all columns of the tables that it stands over, even where a query aro
 text is not understood, or a table does not turn up in it, nothing is known, and whoever asks says "all columns". A statement that is
 explained or described reads what it would read, and a table that is described all of its columns.
 
-sqlglot is Python, and recursive: what is long or deep is not shown to it. It takes a few hundred microseconds for a statement of a line,
-and at most some tens of milliseconds; statements that differ in their literals only are looked at once. Next: `engines/audited.py`.
+sqlglot is Python, and recursive: what is long or deep is not shown to it, and what it goes over again and again it gives up. It takes a few
+hundred microseconds for a statement of a line, and at most some tens of milliseconds; statements that differ in their literals only are
+looked at once. Next: `bounded_parser.py`; `engines/audited.py`, which asks.
 """
 
 from __future__ import annotations
@@ -89,13 +90,14 @@ def _parsed(sql: str, said: Shape) -> exp.Expr:
     """Raises Unclear."""
     if said.cut or said.tokens > MOST_TOKENS or said.depth > DEEPEST:
         raise Unclear
-    import sqlglot
     from sqlglot import exp
+
+    from engines.sql.bounded_parser import parse
 
     explains = _EXPLAIN.match(sql)
     logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)  # it would quote statements
     try:
-        found = sqlglot.parse(sql[explains.end() :] if explains else sql, read="postgres")
+        found = parse(sql[explains.end() :] if explains else sql)
     except Exception as error:
         raise Unclear from error
     match found:

@@ -106,9 +106,16 @@ async def test_a_faulty_file_lets_nobody_in_and_probes_say_so(client: Any, guard
     assert (await client.get("/healthz")).status == 200
 
 
-async def test_hosts_and_origins_are_looked_at_before_tokens(client: Any, guarded: Any) -> None:
-    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
-        assert await problem(await client.get("/status", headers=bearer(OPS) | headers)) == (403, "host-refused")
+async def test_hosts_and_origins_are_looked_at_on_every_route_and_before_tokens(client: Any, guarded: Any) -> None:
+    threads = RequestThreads()
+    routes = [(endpoint.method, endpoint.path.replace("{", "").replace("}", "")) for endpoint in endpoints(guarded.parts, threads)]
+    for method, path in [*routes, ("HEAD", "/status"), ("OPTIONS", "/query"), ("GET", "/nothing")]:
+        for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+            response = await client.request(method, path, headers=bearer(OPS) | headers)
+            assert response.status == 403, (method, path, headers)
+            assert method == "HEAD" or await problem(response) == (403, "host-refused")
+    await threads.close()
+    assert not guarded.queries.asked
 
 
 async def test_no_token_is_repeated(client: Any, guarded: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -101,6 +101,15 @@ def test_what_does_not_tell(sql: str) -> None:
     assert read(sql, "people") is None
 
 
+@pytest.mark.parametrize(("before", "after"), [("ARRAY[", "]"), ("date (", ")")])
+def test_what_is_gone_over_again_and_again_is_given_up(before: str, after: str) -> None:
+    """Each of these doubles the parser's work: forty would take years."""
+    assert read("SELECT " + before * 3 + "name" + after * 3 + " FROM people", "people") == {"people": ["name"]}
+    sql = "SELECT " + before * 40 + "name" + after * 40 + " FROM people"
+    assert read(sql, "people") is None
+    assert not parses(sql)
+
+
 @pytest.mark.parametrize("about", ["EXPLAIN ", "explain analyze verbose\n", "EXPLAIN FORMAT TREE ", "DESCRIBE "])
 def test_a_statement_that_is_explained_reads_what_it_would(about: str) -> None:
     assert read(f"{about}SELECT name FROM people WHERE phone = '5'", "people") == {"people": ["name", "phone"]}

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from api.bodies import JSON, Document, at_most, encoded, read_parameters
 from api.endpoints import Endpoint
@@ -26,7 +26,8 @@ from api.threads import Threads
 from engines.errors import IndexUnknown
 from engines.reading import Reader
 from engines.trials.basis import basis, check_names
-from engines.trials.choice import GATE, Objective, best, front
+from engines.trials.choice import GATE, best, front
+from engines.trials.objective import weights_of
 from specs.resource import own_name
 from state.catalog.fold import ObjectState
 from state.catalog.indexes import IndexRecord
@@ -35,6 +36,8 @@ from state.tuning import STREAM as TUNING
 from state.tuning import Note, open_proposal
 
 _PROFILE = "Of what this Profile has of the index for itself; `evalSet` is that of the index."
+
+_OBJECTIVE = "latencyP95, buildSeconds (CPU seconds) or memory; several by weights, as in latencyP95:3,memory:1"
 
 
 class TrialSource(Protocol):
@@ -64,12 +67,18 @@ class TrialParameters(Document):
 class BestParameters(Document):
     """Which trial is best."""
 
-    objective: Objective = Field("latencyP95", description="What is made small.")
+    objective: str = Field("latencyP95", description=f"What is made small: {_OBJECTIVE}.")
     gate: float = Field(GATE, ge=0, le=1, description="The least recall that counts: its lower bound, in both halves of the queries.")
     eval_set: str | None = Field(None, description="By which EvalSet; without, that of the TrialBudget, else all: the worst word counts.")
     model: str | None = Field(None, description="Of which model's vectors; of the one that serves without.")
     profile: str | None = Field(None, description=_PROFILE)
     pareto: bool = Field(False, description="Whether to tell the trials besides that no other beats in recall and objective together.")
+
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        weights_of(value)
+        return value
 
 
 class TrialRow(Document):
@@ -130,9 +139,11 @@ class BestAnswer(Document):
 
     best: TrialRow | None = Field(description="null where none is above the gate.")
     recall_low: float | None = Field(description="Of the best, what all EvalSets stand for: the least bound, of half the queries too.")
-    cost: float | None = Field(description="Of the best, by the objective: the greatest that an EvalSet measured.")
+    cost: float | None = Field(
+        description="Of the best, by the objective: the greatest that an EvalSet measured; of several measures, their geometric mean."
+    )
     front: list[TrialRow] | None = Field(description="With `pareto`: cheapest first.")
-    objective: Objective
+    objective: str
     gate: float
     eval_sets: list[str] = Field(description="By whose queries, all of them; empty where nothing was measured.")
     model: str | None = Field(description="Of whose vectors; null where nothing was measured, and serves.")
@@ -207,13 +218,14 @@ def proposal(note: Note) -> dict[str, Any]:
 def best_of(trials: tuple[Trial, ...], record: IndexRecord, asked: BestParameters) -> dict[str, Any]:
     """The document of the best. Raises SearchInvalid, ModelMismatch for names that are none."""
     by = basis(trials, record, asked.eval_set, asked.model)
-    found = best(by.words, asked.objective, asked.gate)
-    cost = inf if found is None else found.cost(asked.objective)
+    weights = weights_of(asked.objective)
+    found = best(by.words, weights, asked.gate)
+    cost = inf if found is None else found.cost(weights)
     return {
         "best": None if found is None else row(found.weakest),
         "recallLow": None if found is None else found.sure_recall,
         "cost": cost if isfinite(cost) else None,
-        "front": [row(word.weakest) for word in front(by.words, asked.objective)] if asked.pareto else None,
+        "front": [row(word.weakest) for word in front(by.words, weights)] if asked.pareto else None,
         "objective": asked.objective,
         "gate": asked.gate,
         "evalSets": list(by.eval_sets),

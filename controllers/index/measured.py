@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from engines.trials.choice import FASTER, GATE, way_of, words
+from engines.trials.objective import LATENCY
 from state.catalog.indexes import Build, EvalTruth
 from state.trials import Trial
 
@@ -32,7 +33,7 @@ def measured(trials: Iterable[Trial], truths: Iterable[EvalTruth], builds: Mappi
         if (build := builds.get(trial.detail.get("build", ""))) is not None:
             over.setdefault(build.corpus, []).append(trial)
     said = [word for corpus, digests in of_corpus.items() for word in words(over.get(corpus, ()), digests)]
-    return {way_of(word.weakest): Measured(word.sure_recall, word.cost("latencyP95")) for word in said}
+    return {way_of(word.weakest): Measured(word.sure_recall, word.cost(LATENCY)) for word in said}
 
 
 def preferred(known: Mapping[str, Measured], ways: Iterable[str], serving: str | None) -> str | None:

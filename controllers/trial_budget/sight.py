@@ -13,8 +13,8 @@ from controllers.trial_budget.plan import Better, Observed, Spent
 from controllers.trial_budget.recall_drop import Drop, account_in_use, drop, gate_of
 from engines.trials.choice import passes
 from engines.trials.intervals import fewest_queries
+from engines.trials.objective import Weights, score
 from engines.tuning.facts import Attempt, Cause, Decision, Done, Facts
-from engines.tuning.objective import Weights, score
 from engines.tuning.prediction import Size
 from engines.tuning.promotion import judge
 from engines.tuning.sampler import suggest
@@ -44,7 +44,8 @@ _ELSEWHERE = Waiting(reasons.TUNING, "recipes are tried while a daemon runs: `la
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The index, what it is measured by, and over what. trials: by this eval set; whole: those that compare. incumbent: of what serves."""
+    """The index, what it is measured by, and over what. trials: all of it, by whichever eval set; whole: those that compare. incumbent: of
+    what serves."""
 
     index: Resource
     record: IndexRecord
@@ -197,7 +198,7 @@ class Sight:
             return Waiting(reasons.DEPENDENCY_NOT_READY, message, blocked_by=str(eval_set.key))
         if (few := _too_few(spec, truth)) is not None:
             return few
-        trials = tuple(trial for trial in self._trials.of(spec.index) if trial.eval_set == spec.eval_set)
+        trials = self._trials.of(spec.index)
         whole = tuple(trial for trial in trials if trial.fidelity >= 1 and trial.detail.get("truth") == truth.digest)
         corpus = seen.bases[0].corpus
         return Standing(index, record, truth, corpus, trials, whole, _incumbent(record, corpus, whole))

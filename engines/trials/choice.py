@@ -9,25 +9,16 @@ both halves have to be above the gate, each by its own lower bound.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from engines.trials.objective import LATENCY, Weights, score
 from specs.digests import canonical_json
 from state.trials import Trial
 
-Objective = Literal["latencyP95", "buildSeconds", "memory"]
-OBJECTIVES: Mapping[Objective, str] = {"latencyP95": "p95_us", "buildSeconds": "build_cpu_seconds", "memory": "memory_bytes"}
-"""What is made small, and the column that has it. Of a build its CPU seconds count: one that is kept to a share of the processors, or is
-built beside others, takes longer and costs the same."""
 GATE = 0.9
 FASTER = 0.9
 """What another may cost beside what serves, at most: two measurements of one build differ by less, and a change costs every searcher
 something."""
-
-
-def cost(trial: Trial, objective: Objective) -> float:
-    """The smaller the better; infinite where it was not measured."""
-    value = getattr(trial, OBJECTIVES[objective])
-    return float("inf") if value is None else float(value)
 
 
 def sure_recall(recall_low: float, detail: Mapping[str, Any]) -> float:
@@ -61,9 +52,9 @@ class Word(NamedTuple):
         """The least that was found."""
         return min(trial.recall_at_10 for trial in self.trials)
 
-    def cost(self, objective: Objective) -> float:
+    def cost(self, weights: Weights) -> float:
         """The greatest that was found; infinite where one of them did not measure it."""
-        return max(cost(trial, objective) for trial in self.trials)
+        return max(score(trial, weights) for trial in self.trials)
 
 
 def way(build: str, search: Mapping[str, object]) -> str:
@@ -92,15 +83,15 @@ def newest_words(trials: Sequence[Trial], eval_sets: Collection[str]) -> list[Wo
     return words(trials, set(newest.values()))
 
 
-def best(said: Iterable[Word], objective: Objective = "latencyP95", gate: float = GATE) -> Word | None:
+def best(said: Iterable[Word], weights: Weights = LATENCY, gate: float = GATE) -> Word | None:
     """The cheapest that passes the gate; None where none does."""
-    return min((word for word in said if word.sure_recall >= gate), key=lambda word: word.cost(objective), default=None)
+    return min((word for word in said if word.sure_recall >= gate), key=lambda word: word.cost(weights), default=None)
 
 
-def front(said: Iterable[Word], objective: Objective = "latencyP95") -> list[Word]:
+def front(said: Iterable[Word], weights: Weights = LATENCY) -> list[Word]:
     """Those that no other beats in recall and cost together, cheapest first."""
     found: list[Word] = []
-    for word in sorted(said, key=lambda word: (word.cost(objective), -word.recall_at_10)):
+    for word in sorted(said, key=lambda word: (word.cost(weights), -word.recall_at_10)):
         if not found or word.recall_at_10 > found[-1].recall_at_10:
             found.append(word)
     return found

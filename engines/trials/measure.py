@@ -50,7 +50,8 @@ AT = 10
 ROUNDS = 3
 _TIMED = 1000  # queries at most
 _BAD = 0.5  # a query is in the tail where so much of it is found, or less
-_MOST_HITS = 2_000  # queries whose hits are told one by one, to compare two trials by
+_MOST_HITS = 2_000  # queries whose hits are told one by one, to compare two trials by; of more, so many at random, for every trial the same
+_SEED = 1
 _THREADS = max(2, min(8, os.cpu_count() or 1))
 Clock = Callable[[], float]
 
@@ -164,7 +165,7 @@ def _measured(opened: _Opened, clock: Clock) -> dict[str, Any]:
     allowed = [None if name is None else truth.allowed[name] for name in truth.filters]
     k = truth.facts.k
     found = [index.search(vector, k, mask)[0] for vector, mask in zip(truth.vectors, allowed, strict=True)]
-    at_k = _hits(opened, found, k)
+    at_k, by_id = _hits(opened, found, k), _by_id(truth, found)
     at_10 = at_k
     if k != AT:
         found_10 = [index.search(vector, AT, mask)[0] for vector, mask in zip(truth.vectors, allowed, strict=True)]
@@ -174,10 +175,10 @@ def _measured(opened: _Opened, clock: Clock) -> dict[str, Any]:
     return {
         "memory_bytes": int(described["memory_bytes"]),
         "disk_bytes": int(described["disk_bytes"]),
-        **_recalls(opened, found, at_k, at_10),
+        **_recalls(opened, found, at_k, at_10, by_id),
         **{f"p{share}_us": float(np.percentile(alone, share)) for share in (50, 95, 99)},
         **_together(index, truth.vectors, allowed, k, clock),
-        "filters": _by_filter(truth, at_k, alone),
+        "filters": _by_filter(truth, at_k, by_id, alone),
     }
 
 
@@ -191,29 +192,58 @@ def _hits(opened: _Opened, found: Sequence[Ids], k: int) -> Counts:
     return np.array(hits, dtype=np.int64)
 
 
-def _recalls(opened: _Opened, found: Sequence[Ids], at_k: Counts, at_10: Counts) -> dict[str, Any]:
-    truth, k = opened.truth, opened.truth.facts.k
-    widths, widths_10 = truth.widths(k), truth.widths(AT)
+def _by_id(truth: Truth, found: Sequence[Ids]) -> Counts:
+    """int64 (queries,): hits among the first k that are the very answers."""
+    k = truth.facts.k
+    return np.array([len(np.intersect1d(ids, right[:k])) for ids, right in zip(found, truth.ids, strict=True)], dtype=np.int64)
+
+
+def _recalls(opened: _Opened, found: Sequence[Ids], at_k: Counts, at_10: Counts, by_id: Counts) -> dict[str, Any]:
+    truth = opened.truth
+    widths, widths_10 = truth.widths(truth.facts.k), truth.widths(AT)
     first = _hits(opened, found, 1)
     answered = widths > 0
-    by_id = np.array([len(np.intersect1d(ids, right[:k])) for ids, right in zip(found, truth.ids, strict=True)], dtype=np.int64)
     bounds, at_first = recall(at_10, widths_10), wilson(int(first[answered].sum()), int(answered.sum()))
     halves = [_half(at_10, widths_10, truth.half == number) for number in (0, 1)]
-    bad = at_k[answered] <= _BAD * widths[answered]
+    told = _told(len(at_10))
     return {
         "recall_at_1": at_first.value,
         "recall_at_10": bounds.value,
         "recall_low": bounds.low,
         "recall_high": bounds.high,
         "recall_at_1_low": at_first.low,
-        "recall_at_k": recall(at_k, widths).value,
-        "recall_by_id": recall(by_id, widths).value,
-        "tail": float(bad.mean()),
+        **_at_k("recall_at_k", at_k, by_id, widths),
         "halves": halves,
         "queries": len(truth.texts),
-        "hits": at_10.tolist() if len(at_10) <= _MOST_HITS else None,
-        "widths": widths_10.tolist() if len(at_10) <= _MOST_HITS and (widths_10 != AT).any() else None,
+        "hits": at_10[told].tolist(),
+        "widths": widths_10[told].tolist() if (widths_10[told] != AT).any() else None,
         **_judged(opened, found),
+    }
+
+
+def _told(queries: int) -> Ids:
+    """int64: of which queries the hits are told one by one, ascending."""
+    if queries <= _MOST_HITS:
+        return np.arange(queries)
+    return np.sort(np.random.default_rng(_SEED).choice(queries, _MOST_HITS, replace=False))
+
+
+def _at_k(name: str, at_k: Counts, by_id: Counts, widths: Counts) -> dict[str, float | None]:
+    """Recall at the k of the eval set, ties included, under this name, and by id; and the share of queries of which half or less is found.
+
+    Nothing but None where no query has an answer.
+    """
+    if not (widths > 0).any():
+        return {name: None}
+    near, exact, answered = recall(at_k, widths), recall(by_id, widths), widths > 0
+    return {
+        name: near.value,
+        f"{name}_low": near.low,
+        f"{name}_high": near.high,
+        "recall_by_id": exact.value,
+        "recall_by_id_low": exact.low,
+        "recall_by_id_high": exact.high,
+        "tail": float((at_k[answered] <= _BAD * widths[answered]).mean()),
     }
 
 
@@ -270,7 +300,7 @@ def _together(index: VectorIndex, vectors: Vectors, allowed: Sequence[Mask | Non
     return {"qps": len(asked) / seconds if seconds else None, "concurrent": {"threads": _THREADS, **shares}}
 
 
-def _by_filter(truth: Truth, hits: Counts, alone: NDArray[np.float64]) -> list[dict[str, Any]]:
+def _by_filter(truth: Truth, at_k: Counts, by_id: Counts, alone: NDArray[np.float64]) -> list[dict[str, Any]]:
     """Recall and time for each filter, by the share of chunks that it passes; of queries without one as well, where others have one."""
     if not truth.allowed:
         return []
@@ -284,7 +314,7 @@ def _by_filter(truth: Truth, hits: Counts, alone: NDArray[np.float64]) -> list[d
                 "filter": name,
                 "selectivity": 1.0 if name is None else float(truth.allowed[name].mean()),
                 "queries": int(of.sum()),
-                "recall": recall(hits[of], widths[of]).value if (widths[of] > 0).any() else None,
+                **_at_k("recall", at_k[of], by_id[of], widths[of]),
                 "p50_us": float(np.percentile(times, 50)) if len(times) else None,
             }
         )

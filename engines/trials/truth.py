@@ -185,10 +185,10 @@ class _Pass:
         leaked: queries that are texts of the corpus, normalised. present: relevant keys that are there. size: chunks so far.
     """
 
-    def __init__(self, queries: Sequence[Query], vectors: Vectors, allowed: Mapping[str, Mask], width: int) -> None:
-        """allowed: of all chunks those that each filter passes."""
+    def __init__(self, queries: Sequence[Query], vectors: Vectors, allowed: Mapping[str, Mask], width: int, *, structured: bool) -> None:
+        """allowed: of all chunks those that each filter passes. structured: whether the corpus was cut by structure."""
         self._texts = {normal(query.text) for query in queries}
-        self._whole = WholeRows(self._texts)
+        self._whole = WholeRows(self._texts, structured=structured)
         self._wanted = {form for query in queries for written in query.relevant for form in key_forms(written)}
         self._allowed = allowed
         self._of: dict[str | None, list[int]] = {}
@@ -227,7 +227,7 @@ def _answered(task: TruthTask, queries: Sequence[Query], model: Embedder, corpus
     vectors = model.embed([query.text for query in queries])
     width = max(task.k, AT_10)
     allowed = _allowed(task, queries, corpus)
-    scan = _Pass(queries, vectors, allowed, width)
+    scan = _Pass(queries, vectors, allowed, width, structured=read_facts(corpus).by == "structure")
     for batch in read_corpus_file(corpus, ["key", "number", "start", "text", "vector"]):
         scan.read(batch)
         progress(scan.size, task.corpus.chunks)

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from engines.tuning.objective import Weights
+from engines.trials.objective import Weights
 from engines.tuning.prediction import Size
 from engines.tuning.space import Graph, Space
 from state.trials import Trial

@@ -16,7 +16,7 @@ import numpy as np
 from engines.trials.choice import FASTER, passes, sure_recall
 from engines.trials.intervals import paired
 from engines.trials.measure import AT
-from engines.tuning.objective import Weights, score
+from engines.trials.objective import LEAST, Weights, score
 from state.trials import Trial
 
 
@@ -37,9 +37,9 @@ def judge(trials: Sequence[Trial], incumbent: Trial | None, gate: float, weights
     if not passes(incumbent, gate):
         low = sure_recall(incumbent.recall_low, incumbent.detail)
         return Verdict(passing[0], f"what serves is below the gate of {gate:g} ({low:.3f}); {_recall(passing[0])}")
-    now, refused = score(incumbent, weights), ""
+    now, refused = max(LEAST, score(incumbent, weights)), ""
     for trial in passing:
-        if trial.trial == incumbent.trial or score(trial, weights) > FASTER * now:
+        if trial.trial == incumbent.trial or max(LEAST, score(trial, weights)) > FASTER * now:
             break
         gain = _gain(trial, incumbent)
         if gain is None or incumbent.recall_at_10 + gain >= gate:
@@ -49,11 +49,13 @@ def judge(trials: Sequence[Trial], incumbent: Trial | None, gate: float, weights
 
 
 def _gain(trial: Trial, incumbent: Trial) -> float | None:
-    """The least that the recall of one is above the other's; None where the hits of each query were not told."""
+    """The least that the recall of one is above the other's; None where the hits of queries were not told, or of none with an answer."""
     ours, theirs = trial.detail.get("hits"), incumbent.detail.get("hits")
     if not ours or not theirs or len(ours) != len(theirs):
         return None
     widths = trial.detail.get("widths") or [AT] * len(ours)
+    if not any(widths):
+        return None
     return paired(np.array(ours, dtype=np.int64), np.array(theirs, dtype=np.int64), np.array(widths, dtype=np.int64)).low
 
 

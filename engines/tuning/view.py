@@ -10,10 +10,10 @@ from statistics import median
 from typing import Any
 
 from engines.trials.choice import passes, sure_recall
+from engines.trials.objective import LEAST, depends_on_breadth, score
 from engines.tuning import curve
 from engines.tuning.curve import Point, least_passing, reaches
 from engines.tuning.facts import Facts
-from engines.tuning.objective import depends_on_breadth, score
 from engines.tuning.prediction import Predictor
 from engines.tuning.space import Graph, between, graph_of
 from engines.tuning.surface import surface
@@ -200,7 +200,7 @@ class View:
         return dict(found)
 
     def _point(self, trial: Trial, breadth: int) -> Point:
-        return Point(breadth, sure_recall(trial.recall_low, trial.detail), score(trial, self._facts.weights))
+        return Point(breadth, sure_recall(trial.recall_low, trial.detail), max(LEAST, score(trial, self._facts.weights)))
 
     def _failed_wholly(self, graph: Graph) -> bool:
         high = self._bounds(graph)[1]

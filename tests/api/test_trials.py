@@ -22,7 +22,14 @@ CORPUS = Corpus("c", ObjectRef("lake", "k", 1, "0" * 64), 1, 1, "s", 1, "f", 4)
 def trial(name: str, recall: float = 0.95, p95: float = 100.0, **more: Any) -> Trial:
     values: dict[str, Any] = {"index": "resumes", "generation": None, "engine": "hnsw", "params": {"m": 8}, "fidelity": 1.0}
     values |= {"eval_set": "e", "snapshot": "s", "recall_at_1": recall, "recall_low": recall - 0.01, "p50_us": 1.0, "p99_us": 3.0}
-    values |= {"qps": None, "build_seconds": 1.0, "build_cpu_seconds": None, "load_seconds": 0.1, "memory_bytes": 10, "disk_bytes": 20}
+    values |= {
+        "qps": None,
+        "build_seconds": 1.0,
+        "build_cpu_seconds": None,
+        "load_seconds": 0.1,
+        "memory_bytes": 10 << 20,
+        "disk_bytes": 20,
+    }
     values |= {"proposed_by": "spec", "detail": {"truth": "t"}}
     return Trial(trial=name, recall_at_10=recall, p95_us=p95, **{**values, **more})
 
@@ -47,7 +54,7 @@ def ask(opened: Any, streams: Any) -> Any:
         [
             trial("bad", 0.5, 10.0),
             trial("fast", 0.92, 50.0),
-            trial("good", 0.98, 100.0, memory_bytes=5),
+            trial("good", 0.98, 100.0, memory_bytes=5 << 20),
             trial("slow", 0.97, 200.0),
             trial("share", 0.99, 1.0, fidelity=0.1),
             trial("other", 0.99, 1.0, index="other"),
@@ -93,6 +100,8 @@ async def test_pages(ask: Any) -> None:
         ("gate=0.95", "good", None),
         ("gate=1", None, None),
         ("objective=memory", "good", None),
+        ("objective=latencyP95:1,memory:2", "good", None),
+        ("objective=latencyP95:3,memory:1", "fast", None),
         ("pareto=true", "fast", ["bad", "fast", "good"]),
         ("evalSet=e", "fast", None),
     ],
@@ -131,7 +140,7 @@ async def test_a_hidden_index_is_none(ask: Any) -> None:
     assert (hidden[0], shown[0]) == (404, 200)
 
 
-@pytest.mark.parametrize("parameters", ["objective=speed", "gate=2", "pareto=maybe", "limit=0", "gat=1"])
+@pytest.mark.parametrize("parameters", ["objective=speed", "objective=memory:0", "gate=2", "pareto=maybe", "limit=0", "gat=1"])
 async def test_parameters_that_do_not_fit(ask: Any, parameters: str) -> None:
     path = "/hnsw/trials/resumes" + ("" if parameters.startswith("limit") else "/best")
     status, problem = await ask(f"{path}?{parameters}")

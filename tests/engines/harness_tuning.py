@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engines.trials.objective import Weights
 from engines.tuning.facts import Attempt, Decision, Done, Facts, Refused, Try
-from engines.tuning.objective import Weights
 from engines.tuning.prediction import Size
 from engines.tuning.space import Graph, Space, graph_named
 from engines.tuning.strategy import decide

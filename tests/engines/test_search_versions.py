@@ -18,6 +18,8 @@ from engines.comparing import compare, compare_over
 from engines.embedding.chunking import Chunking
 from engines.embedding.registry import fingerprint, open_embedder
 from engines.errors import BuildFailed, ModelMismatch, SearchInvalid
+from engines.fusion import unrelated_cosine
+from engines.ranking import Ranking
 from engines.reading import Reader
 from engines.search import SearchService
 from engines.search_answer import SearchRequest
@@ -159,6 +161,15 @@ async def test_a_vector_of_another_model_is_refused(service: SearchService) -> N
 async def test_a_filter_holds_for_every_model(service: SearchService) -> None:
     for model in MODELS:
         assert {hit.key for hit in (await find(service, model=model, filter="recipe")).hits} == {"[2]", "[3]"}
+
+
+async def test_a_threshold_as_a_share_is_measured_in_each_build(service: SearchService) -> None:
+    for model in MODELS:
+        result = await find(service, model=model, ranking=Ranking(beats=0.5, explain=True))
+        cosine = unrelated_cosine(open_embedder(model).embed(TEXTS), 0.5)
+        assert result.stages[-1].facts["cosine"] == pytest.approx(cosine, abs=1e-5)
+        assert all(hit.score >= cosine - 1e-5 for hit in result.hits)
+    assert len({unrelated_cosine(open_embedder(model).embed(TEXTS), 0.5) for model in MODELS}) == 2
 
 
 async def test_what_was_open_beside_takes_over_without_a_load(service: SearchService, world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engines.trials.choice import Word, best, front, newest_words, passes, sure_recall, words
+from engines.trials.objective import LATENCY, weights_of
 from state.trials import Trial
 
 
@@ -43,10 +44,12 @@ ALL = alone(FAST, GOOD, SLOW, BAD)
         ([trial("a", 0.95, 9, build_cpu_seconds=9.0), trial("b", 0.95, 10, build_cpu_seconds=2.0)], "buildSeconds", 0.9, "b"),
         ([trial("a", 0.95, 9, memory_bytes=9), trial("b", 0.95, 10, memory_bytes=2)], "memory", 0.9, "b"),
         ([trial("a", 0.95, 9, build_cpu_seconds=None), trial("b", 0.95, 10)], "buildSeconds", 0.9, "b"),
+        ([trial("a", 0.95, 10, memory_bytes=30 << 20), trial("b", 0.95, 20, memory_bytes=10 << 20)], "latencyP95:1,memory:1", 0.9, "b"),
+        ([trial("a", 0.95, 10, memory_bytes=30 << 20), trial("b", 0.95, 20, memory_bytes=10 << 20)], "latencyP95:3,memory", 0.9, "a"),
     ],
 )
 def test_the_cheapest_above_the_gate(trials: list[Trial], objective: Any, gate: float, name: str | None) -> None:
-    found = best(alone(*trials), objective, gate)
+    found = best(alone(*trials), weights_of(objective), gate)
     assert (found and found.weakest.trial) == name
 
 
@@ -79,14 +82,14 @@ def test_of_several_eval_sets_the_worst_counts_and_all_have_to_speak() -> None:
     fast, good = (by("e", "fast", 0.97, 50), by("f", "fast", 0.85, 40)), (by("e", "good", 0.96, 100), by("f", "good", 0.98, 120))
     said = words([*fast, *good, by("e", "half", 0.99, 1), by("f", "share", 0.99, 1, fidelity=0.1)], {"e", "f"})
     assert [word.trials for word in said] == [fast, good]
-    assert [(word.weakest.trial, word.recall_at_10, word.cost("latencyP95")) for word in said] == [
+    assert [(word.weakest.trial, word.recall_at_10, word.cost(LATENCY)) for word in said] == [
         ("fast f", 0.85, 50),
         ("good e", 0.96, 120),
     ]
     assert best(said) == Word(good)
     assert names(front(said)) == ["fast f", "good e"]
     assert words([*fast, *good], set()) == []
-    assert Word((by("e", "b", 0.99, 1), by("f", "b", 0.99, 1, build_cpu_seconds=None))).cost("buildSeconds") == float("inf")
+    assert Word((by("e", "b", 0.99, 1), by("f", "b", 0.99, 1, build_cpu_seconds=None))).cost({"buildSeconds": 1}) == float("inf")
 
 
 def test_what_compares() -> None:
@@ -97,3 +100,19 @@ def test_what_compares() -> None:
     assert newest_words([FAST, GOOD, other], ["e", "f"]) == [], "nothing was measured by both"
     assert names(newest_words([FAST, GOOD], ["e", "f"])) == ["fast", "good"], "f has measured nothing yet"
     assert newest_words([share], ["e"]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("latency", "none of latencyP95, buildSeconds, memory; did you mean `latencyP95`"),
+        ("memory:0", "`0` is no weight"),
+        ("memory:x", "`x` is no weight"),
+        ("memory:nan", "`nan` is no weight"),
+        ("memory,memory:2", "`memory` has two weights"),
+        ("", "`` is none of"),
+    ],
+)
+def test_an_objective_that_is_none(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        weights_of(text)

@@ -99,6 +99,22 @@ def test_another_k_measures_ten_hits_as_well() -> None:
     matrix = unit(CHUNKS, 1)
     found = measured(Flawed(matrix, lambda k: {0} if k == 5 else set()), truth_of(matrix, k=5))
     assert (found["recall_at_k"], found["recall_at_10"]) == (0.8, 1)
+    assert found["recall_at_k_low"] < 0.8 < found["recall_at_k_high"]
+    assert found["recall_by_id_low"] < found["recall_by_id"] == 0.8 < found["recall_by_id_high"]
+
+
+def test_of_many_queries_the_hits_of_some_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trials by one eval set tell those of the same queries, however many it has."""
+    matrix = unit(CHUNKS, 1)
+    few = np.arange(CHUNKS) < 4
+    truth = truth_of(matrix, filters=("few", None) * (QUERIES // 2), few=few)
+    whole = measured(Flawed(matrix, lambda k: {0}), truth)
+    assert (whole["hits"], whole["widths"]) == ([3, 9] * 20, [4, 10] * 20)
+    monkeypatch.setattr(measure, "_MOST_HITS", 15)
+    found, again = (measured(Flawed(matrix, lambda k: {0}), truth) for _ in range(2))
+    assert len(found["hits"]) == 15
+    assert {*zip(found["hits"], found["widths"], strict=True)} == {(3, 4), (9, 10)}
+    assert (found["hits"], found["widths"]) == (again["hits"], again["widths"])
 
 
 def test_ties_are_hits() -> None:
@@ -115,6 +131,10 @@ def test_filters_are_told_apart() -> None:
     truth = truth_of(matrix, filters=filters, few=few, none=none)
     found = measured(Flawed(matrix, lambda k: {0}), truth)
     told = [(one["filter"], one["selectivity"], one["queries"], one["recall"]) for one in found["filters"]]
+    low, high = ([one.get(name) for one in found["filters"]] for name in ("recall_low", "recall_high"))
+    assert low[1] < 0.75 < high[1]
+    assert (low[2], high[2]) == (None, None)
+    assert [(one.get("recall_by_id"), one.get("tail")) for one in found["filters"]] == [(0.9, 0), (0.75, 0), (None, None)]
     assert told == [(None, 1.0, 25, 0.9), ("few", 0.02, 10, 0.75), ("none", 0.0, 5, None)]
     assert found["recall_at_10"] == pytest.approx((25 * 0.9 + 10 * 0.75) / 35), "a filter that passes nothing has no answer"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engines.embedding.chunking import Chunking
+from engines.embedding.chunking import By, Chunking
 from engines.embedding.registry import open_embedder
 from engines.errors import BuildFailed, FileChanged, FileRefused
 from engines.trials import truth as making
@@ -47,9 +47,9 @@ def lake(tmp_path: Path) -> BucketConfig:
     return BucketConfig("primary", "local", str(tmp_path / "lake"))
 
 
-def corpus_of(found: Sequence[str], lake: BucketConfig, tmp_path: Path, snapshot: str = "s1") -> tuple[Corpus, Path]:
+def corpus_of(found: Sequence[str], lake: BucketConfig, tmp_path: Path, by: By = "tokens") -> tuple[Corpus, Path]:
     task = CorpusTask(
-        index="i", dataset="d", source={}, snapshot=snapshot, table_version=1, rows=len(found), text=("text",), chunk=Chunking(64, 8),
+        index="i", dataset="d", source={}, snapshot="s1", table_version=1, rows=len(found), text=("text",), chunk=Chunking(64, 8, by),
         model="builtin", target=lake, key_prefix="indexes/i/corpora", work=str(tmp_path / "work"),
     )  # fmt: skip
     batch = pa.RecordBatch.from_pylist([{"key": json.dumps([at]), "text": text} for at, text in enumerate(found)])
@@ -62,8 +62,10 @@ def corpus_of(found: Sequence[str], lake: BucketConfig, tmp_path: Path, snapshot
 def made(lake: BucketConfig, tmp_path: Path) -> Made:
     """The truth of these texts, by a generated eval set unless queries are given as lines."""
 
-    def make(found: Sequence[str], lines: Sequence[dict[str, Any]] | None = None, k: int = 10, **asked: int) -> tuple[EvalTruth, Truth]:
-        record, path = corpus_of(found, lake, tmp_path)
+    def make(
+        found: Sequence[str], lines: Sequence[dict[str, Any]] | None = None, k: int = 10, by: By = "tokens", **asked: int
+    ) -> tuple[EvalTruth, Truth]:
+        record, path = corpus_of(found, lake, tmp_path, by)
         if lines is None:
             given = Asked(queries=asked.get("queries", 30), seed=asked.get("seed", 7))
         else:
@@ -140,11 +142,21 @@ class TestAnswers:
     @pytest.mark.parametrize("at", [0, 20])
     def test_a_row_of_several_chunks_has_leaked_as_well(self, made: Made, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("engines.vectors.corpus_file.ROW_GROUP", 7)  # a row is in two of them
-        long = ".\n\n  ".join(texts(20, seed=3))
+        long = "\n  " + ".\n\n  ".join(texts(20, seed=3))
         rows = [*texts(at), long, *texts(20, seed=2)]
         with pytest.raises(FileRefused, match=r"evals/q.jsonl:2: .*text of the dataset itself"):
             made(rows, [{"text": "a nurse"}, {"text": long.upper().replace("\n", " ")}])
         _, truth = made(rows, [{"text": "a nurse"}, {"text": long + " and more"}, {"text": long[:-7]}])
+        assert len(truth.texts) == 3
+
+    def test_a_document_that_was_cut_by_its_structure_has_leaked_as_well(self, made: Made) -> None:
+        one, two, three, four = (".\n\n".join(texts(9, seed=seed)) for seed in range(4))
+        guide = f"# Guide\n\n{one}\n\n## Install\n\n{two}\n\n# Reference\n## Of all\n\n{three}\n\n## Last\n### Of them\n\n{four}\n"
+        rows = [*texts(20, seed=8), f"before\n\n{guide}", guide]
+        for leaked in (guide.upper(), f"before {guide}"):
+            with pytest.raises(FileRefused, match=r"evals/q.jsonl:2: .*text of the dataset itself"):
+                made(rows, [{"text": "a nurse"}, {"text": leaked}], by="structure")
+        _, truth = made(rows, [{"text": "a nurse"}, {"text": guide[:-7]}, {"text": guide.replace("# Last", "# First")}], by="structure")
         assert len(truth.texts) == 3
 
     def test_a_file_that_is_none(self, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from harness_tuning import WIDE, World, made
 
-from engines.tuning.objective import depends_on_breadth, score
+from engines.trials.objective import depends_on_breadth, score
 from engines.tuning.prediction import PROCESS_BYTES, Predictor, Size
 from engines.tuning.promotion import judge
 from engines.tuning.sampler import suggest
@@ -112,10 +112,17 @@ class TestObjective:
 
     def test_a_tenth_of_one_counts_as_a_tenth_of_another(self) -> None:
         weights: Any = {"latencyP95": 3, "memory": 1}
-        one = made("flat", {}, {}, 1.0, 100.0, memory_bytes=1000)
-        assert score(made("flat", {}, {}, 1.0, 90.0, memory_bytes=1000), weights) < score(one, weights)
-        assert score(made("flat", {}, {}, 1.0, 90.0, memory_bytes=1300), weights) < score(one, weights)
-        assert score(made("flat", {}, {}, 1.0, 90.0, memory_bytes=1400), weights) > score(one, weights)
+        one = made("flat", {}, {}, 1.0, 100.0, memory_bytes=1000 << 20)
+        assert score(made("flat", {}, {}, 1.0, 90.0, memory_bytes=1000 << 20), weights) < score(one, weights)
+        assert score(made("flat", {}, {}, 1.0, 90.0, memory_bytes=1300 << 20), weights) < score(one, weights)
+        assert score(made("flat", {}, {}, 1.0, 90.0, memory_bytes=1400 << 20), weights) > score(one, weights)
+
+    def test_what_holds_nothing_of_its_own_is_no_better_by_any_factor(self) -> None:
+        """As exact search, whose vectors are mapped."""
+        weights: Any = {"latencyP95": 3, "memory": 1}
+        exact = made("flat", {}, {}, 1.0, 3000.0, memory_bytes=0)
+        assert score(made("hnsw", {}, {}, 1.0, 100.0, memory_bytes=126 << 20), weights) < score(exact, weights)
+        assert score(exact, weights) == score(made("flat", {}, {}, 1.0, 3000.0, memory_bytes=1 << 20), weights)
 
     def test_what_was_not_measured_is_the_worst(self) -> None:
         trial = made("flat", {}, {}, 1.0, 1.0, build_cpu_seconds=None)
@@ -204,6 +211,14 @@ class TestJudgement:
         serves = self.trial(100, 0.95, [2] * 50)
         same = self.trial(50, 0.95, [2] * 50, widths=[2] * 50)
         assert judge([same], serves, 0.9, P95).trial == same
+
+    def test_queries_without_an_answer_tell_nothing(self) -> None:
+        serves, same = (self.trial(p95, 0.95, [0] * 5, widths=[0] * 5) for p95 in (100, 50))
+        assert judge([same], serves, 0.9, P95).trial == same
+
+    def test_what_costs_nothing_is_not_changed_for_what_costs_nothing(self) -> None:
+        serves, other = (made("flat", {"precision": name}, {}, 1.0, 100.0, memory_bytes=0) for name in ("float32", "int8"))
+        assert judge([other], serves, 0.9, {"memory": 1.0}).trial is None
 
     def test_what_serves_is_not_changed_for_itself(self) -> None:
         serves = self.trial(100, 0.95)

@@ -314,6 +314,18 @@ def test_one_graph_is_searched_by_several_breadths(make: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
+def test_it_answers_to_its_last_reader_whatever_becomes_of_its_files(built: Built, name: str) -> None:
+    vectors, (query,) = unit(300), unit(1, seed=1)
+    parts = built(name, vectors)
+    index = open_engine(RECIPES[name][0]).open(parts)
+    for path in (parts.matrix, *parts.files.values()):
+        path.unlink()
+    allowed = np.arange(300) % 2 == 0
+    assert index.search(query, 10)[0].tolist() == exact(vectors, query, 10)
+    assert index.search(query, 10, allowed)[0].tolist() == exact(vectors, query, 10, allowed)
+
+
+@pytest.mark.parametrize("name", ENGINES)
 def test_each_is_opened_once_for_several(make: Make, name: str) -> None:
     vectors = unit(300)
     index = make(name, vectors)

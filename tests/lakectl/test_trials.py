@@ -72,6 +72,10 @@ def test_as_documents(measured: Lakehouse, lakectl: Lakectl) -> None:
     assert [row["trial"] for row in document["trials"]] == ["share", "a", "b", "c", "d", "exact"]
     assert document["best"] == "b"
     assert (document["evalSets"], document["model"]) == (["e"], None)
+    assert lakectl("trials", "about", "--objective", "latencyP95:3,memory:1", "-o", "json").document["best"] == "b"
+    assert lakectl("trials", "about", "--objective", "latencyP95,memory:2", "-o", "json").document["best"] == "exact"
+    said = lakectl("trials", "about", "--objective", "latencyP95:3,memry")
+    assert (said.code, "did you mean `memory`?" in said.err) == (2, True)
 
 
 def test_trials_by_other_queries_and_of_other_vectors_are_told_apart(here: Lakehouse, lakectl: Lakectl) -> None:

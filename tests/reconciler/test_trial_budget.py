@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from harness_tuning import World
 from measured_lake import FLAT, record, rows, trials
 from small_lake import Bench, generation
 from tuned_lake import budget, notes, params, proposed, restart, specs, spend, tuned, visit
@@ -12,12 +13,16 @@ from tuned_lake import budget, notes, params, proposed, restart, specs, spend, t
 from controllers.outcome import Ready, Stalled, Waiting
 from engines.errors import BuildFailed
 from engines.trials.choice import passes
+from engines.tuning.prediction import Predictor, Size
+from engines.tuning.space import Graph
 from engines.vectors.hnsw import HnswEngine
 from specs.resource import Key
 from state import failpoints, reasons
-from state.trials import Trial, folded
+from state.trials import Trial, TrialBook, folded
 
 HOPELESS = "space: {m: [2, 2], efConstruction: [2, 2], efSearch: [1, 2]}, limits: {trials: 12}, gate: {recallAt10: 0.98}"
+
+GRAPH = Graph("hnsw", 16, 80)
 
 
 def best_of(bench: Bench) -> Trial:
@@ -173,6 +178,15 @@ class TestLimits:
         assert proposed(bench) == []
         assert notes(bench, "refused")
         assert bench.events(reasons.TRIAL_REFUSED)
+        assert "does not fit" in outcome.message
+
+    def test_what_was_measured_by_another_eval_set_is_known(self, bench: Bench) -> None:
+        """Here that a graph took a hundred times the memory that it should."""
+        peak = 100 * Predictor([], Size(600, 256)).memory(GRAPH)
+        known = World(600).trial(GRAPH, 40, 1.0, truth="other", eval_set="other", proposed_by="ann", detail={"peak_bytes": peak})
+        TrialBook(bench.streams).add([known])
+        outcome = tuned(bench, budget("limits: {memory: 2GiB}"))
+        assert proposed(bench) == []
         assert "does not fit" in outcome.message
 
     def test_other_limits_open_another_account_that_knows_all(self, bench: Bench) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from state.local_store import LocalStore
+from state.streams.compaction import Compaction
 from state.streams.stream import Streams
-from state.trials import Trial, TrialBook, folded, trial_id, trials_of
+from state.trials import STREAM, Trial, TrialBook, folded, trial_id, trials_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TRIAL = Trial(
@@ -32,13 +33,17 @@ def book(streams: Streams) -> TrialBook:
     return TrialBook(streams)
 
 
-@pytest.mark.parametrize("flushed", [False, True])
-def test_what_is_added_is_read(book: TrialBook, streams: Streams, flushed: bool) -> None:
+@pytest.mark.parametrize("where", ["in the write-ahead file", "in segments", "folded into Parquet"])
+def test_what_is_added_is_read(book: TrialBook, streams: Streams, where: str) -> None:
     book.add([TRIAL, replace(TRIAL, trial="t2", index="j")])
-    if flushed:
+    if where != "in the write-ahead file":
         streams.flush()
+    book.promoted("i", "b1", {"efSearch": 40})
+    if where == "folded into Parquet":
+        streams.flush()
+        assert Compaction(streams, lambda: None).run(STREAM)
     (found,) = TrialBook(streams).of("i")
-    assert replace(found, at="") == TRIAL
+    assert replace(found, at="") == replace(TRIAL, promoted=True)
     assert found.at == "2026-01-01T00:00:00.000Z"
     assert trials_of(streams.read("trials"), "i") == (found,)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from state.local_store import LocalStore
+from state.streams.compaction import Compaction
 from state.streams.schemas import STREAMS
 from state.streams.stream import Streams
 from state.tuning import STREAM, Note, TuningBook, open_proposal, unanswered
@@ -36,6 +37,12 @@ def test_a_note_is_a_row_of_the_stream(streams: Any) -> None:
     assert found.at == row["at"]
     assert (found.params, found.searches, found.trials) == (given.params, given.searches, given.trials)
     assert TuningBook(streams).of("TrialBudget/b") == book.of("TrialBudget/b") == (found,)
+    streams.flush()
+    book.add(note("refused"))
+    streams.flush()
+    assert Compaction(streams, lambda: None).run(STREAM)
+    assert TuningBook(streams).of("TrialBudget/b") == book.of("TrialBudget/b")
+    assert book.of("TrialBudget/b")[0] == found
     assert book.of("TrialBudget/c") == ()
 
 

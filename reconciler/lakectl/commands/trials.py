@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.lakectl.errors import UsageInvalid
 from reconciler.lakectl.names import find_object
-from reconciler.lakectl.options import Parser, add_output, one_of, share
+from reconciler.lakectl.options import Parser, add_output, share
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import best_trial_document, search_document, trials_of_index
 from reconciler.lakectl.result_table import rows_table
@@ -25,8 +25,8 @@ USAGE = "INDEX [--profile NAME] [--eval NAME] [--model NAME] [--objective OBJECT
 DESCRIPTION = """
 List the trials of an index: recipes that were built and measured by an EvalSet. Recall is of ten
 hits, with its lower bound at 95 %. Of those by the newest answers a picture shows recall and time,
-and the best is named: the one with the least time (or build time, or memory) whose recall is above
-the gate in both halves of the queries. All of them are in SQL as system.trials.
+and the best is named: the one with the least time (or build time, or memory, or several of them by
+weights) whose recall is above the gate in both halves of the queries. All of them are in SQL as system.trials.
 
 Trials by other queries, or of other vectors, do not compare. Those of the model that serves are
 shown, by the EvalSet that a TrialBudget goes by, else by all, if no other is named. Of several the
@@ -41,6 +41,7 @@ compared: the share of rows that both find, their rank correlation, and nDCG whe
 EXAMPLES = """
 lakectl trials resumes
 lakectl trials resumes --objective memory --gate 0.97
+lakectl trials resumes --objective latencyP95:3,memory:1
 lakectl trials resumes --eval resumes-eval -o json
 lakectl trials resumes --eval resumes-eval --ab builtin minilm
 lakectl trials resumes --profile staffing-recruiter
@@ -55,8 +56,8 @@ def options(parser: Parser) -> None:
     parser.add_argument("--profile", dest="owner", metavar="NAME", help="of what this Profile has of the index for itself")
     parser.add_argument("--eval", metavar="NAME", help="trials by this EvalSet")
     parser.add_argument("--model", metavar="NAME", help="trials of this model's vectors")
-    objectives = ("latencyP95", "buildSeconds", "memory")
-    parser.add_argument("--objective", metavar="OBJECTIVE", type=one_of(*objectives), default="latencyP95", help=", ".join(objectives))
+    objectives = "latencyP95, buildSeconds or memory, or several by weights, as in latencyP95:3,memory:1"
+    parser.add_argument("--objective", metavar="OBJECTIVE", type=_objective, default="latencyP95", help=objectives)
     parser.add_argument("--gate", metavar="SHARE", type=share, default=0.9, help="the least recall of the best (default: 0.9)")
     parser.add_argument("--ab", metavar=("A", "B"), nargs=2, help="compare two models or generations by the queries of --eval")
     add_output(parser)
@@ -65,6 +66,7 @@ def options(parser: Parser) -> None:
 def run(args: argparse.Namespace, session: Session) -> int:
     """0, whatever there is. Raises UsageInvalid, EngineError, DaemonProblem, and what opening the state raises."""
     from engines.trials.choice import front, newest_words
+    from engines.trials.objective import LATENCY
 
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session).partition("/")[2]
     if args.owner is not None:
@@ -87,12 +89,23 @@ def run(args: argparse.Namespace, session: Session) -> int:
     compared = newest_words(found, answer["evalSets"])
     on_front = {word.trials for word in front(compared)}
     terminal.line()
-    points = [(word.cost("latencyP95"), word.recall_at_10, word.weakest.promoted, word.trials in on_front) for word in compared]
+    points = [(word.cost(LATENCY), word.recall_at_10, word.weakest.promoted, word.trials in on_front) for word in compared]
     for line in plot(points, terminal):
         terminal.line(line)
     for line in terminal.wrap(_footer(args, answer, every, compared), 0):
         terminal.line(terminal.style(line, "dim"))
     return 0
+
+
+def _objective(text: str) -> str:
+    """An argument's type: what is made small, in words."""
+    from engines.trials.objective import weights_of
+
+    try:
+        weights_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _documents(args: argparse.Namespace, answer: Mapping[str, Any], every: "Sequence[Trial]") -> dict[str, Any]:

@@ -89,11 +89,18 @@ class Driver:
         self.first_pass = asyncio.Event()
         self.looked = asyncio.Event()
         """Set once every object of the first pass was visited."""
+        self._obeyed = False
+        self._woken_later = 0
 
     @property
     def unvisited(self) -> int:
         """Objects of the first pass that no worker has looked at yet."""
         return len(self._unvisited)
+
+    @property
+    def obeyed(self) -> bool:
+        """Whether requests that waited when this began were looked at, and all that they concern is queued or visited."""
+        return self._obeyed and not self._woken_later
 
     def failures(self, key: Key) -> int:
         """Failed visits of an object in a row."""
@@ -130,7 +137,15 @@ class Driver:
         later = keys if getattr(self._visiting, "answering", False) else []
         self._loop.call_soon_threadsafe(self._wake, [key for key in keys if key != own and key not in later], keys)
         if later:
-            self._loop.call_soon_threadsafe(self._loop.call_later, _AFTER_ANSWER, self._wake, later, [])
+            self._loop.call_soon_threadsafe(self._wake_later, later)
+
+    def _wake_later(self, keys: list[Key]) -> None:
+        self._woken_later += 1
+        self._loop.call_later(_AFTER_ANSWER, self._wake_at_last, keys)
+
+    def _wake_at_last(self, keys: list[Key]) -> None:
+        self._woken_later -= 1
+        self._wake(keys, [])
 
     def look(self, names: Iterable[str]) -> None:
         """Objects that somebody found damaged. From any thread; whoever visits one meanwhile sees it by itself."""
@@ -280,6 +295,7 @@ class Driver:
         while True:
             self._asked.clear()
             await self._despite_storage(self._answer)
+            self._obeyed = True
             await self._wait(self._asked, _REQUESTS_EVERY)
 
     async def _answer(self) -> None:

@@ -1,8 +1,8 @@
 """`lakectl apply`: a writer in the foreground that ends when the world matches, or cannot.
 
-Converged means: every object was visited for this revision, nothing waits, no job runs, and all is Ready. What waits for
-something that nobody is making, what is Stalled, and what failed three times in a row ends the wait as a problem. A TrialBudget tries
-recipes for as long as it may, which nothing waits for: it is told as `searching`.
+Converged means: every object was visited for this revision, requests that waited are answered, nothing waits, no job runs, and all is
+Ready. What waits for something that nobody is making, what is Stalled, and what failed three times in a row ends the wait as a problem. A
+TrialBudget tries recipes for as long as it may, which nothing waits for: it is told as `searching`.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ async def _until_quiet(assembly: Assembly, driving: "asyncio.Task[None]", deadli
     while loop.time() < deadline and not driving.done():
         await asyncio.wait((driving,), timeout=_LOOK_EVERY)
         told(_progress(assembly))
-        if assembly.driver.first_pass.is_set() and _quiet(assembly):
+        if assembly.driver.obeyed and _quiet(assembly):
             return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from harness_loop import watched_loop
 from measured_lake import eval_set, rows
 from small_lake import BUCKET, Repository, dataset, documents, generation, index
+from ulid import ULID
 
 from reconciler.checking import check_offline
 from reconciler.foreground import Convergence, Progress, apply_here
@@ -21,6 +23,8 @@ from reconciler.planning import make_plan
 from reconciler.settings import load_settings
 from state import failpoints, reasons
 from state.errors import LeaseHeld
+from state.local_store import LocalStore
+from state.requests import Request, RequestQueue
 
 SETTINGS = load_settings(b"maxPrune: 1\nmodels: {ollama: {url: 'http://127.0.0.1:1'}}", {})
 
@@ -40,12 +44,12 @@ class Lake:
         """These documents as the one spec file; nothing is held back from pruning."""
         return self.repository.commit({"specs/all.yaml": documents(*specs), "lakehouse.yaml": "maxPrune: 1\n"})
 
-    def apply(self, seconds: float = 60) -> Convergence:
+    def apply(self, seconds: float = 60, told: Callable[[Progress], None] | None = None) -> Convergence:
         place = self.place
 
         async def scenario() -> Convergence:
             with watched_loop("reconciler", "controllers", "engines", "state"):
-                return await apply_here(place, SETTINGS, seconds=seconds, told=self.told.append)
+                return await apply_here(place, SETTINGS, seconds=seconds, told=told or self.told.append)
 
         return asyncio.run(scenario())
 
@@ -116,6 +120,28 @@ def test_a_search_is_no_matter_of_an_apply(lake: Lake) -> None:
     assert (status.object, status.reason) == ("TrialBudget/t", reasons.TUNING)
     assert "lakectl daemon" in status.message
     assert lake.plan().changes, "a daemon would begin"
+
+
+def test_it_ends_after_what_was_asked_is_answered(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the bucket takes to say what was asked, and though all is ready meanwhile."""
+    lake.repository.write("data/items/1.csv", CSV)
+    lake.commit(*WHOLE[:2])
+    assert lake.apply().converged
+    store = LocalStore(lake.repository.folder / "lake", "primary")
+    RequestQueue(store).submit(Request(str(ULID()), "suspend", "Dataset/items", "ada", "it is repaired"))
+    listed, all_ready = LocalStore.list, threading.Event()
+
+    def slowly(self: LocalStore, prefix: str = "", *more: Any) -> Any:
+        assert prefix != "requests/" or all_ready.wait(60)
+        return listed(self, prefix, *more)
+
+    def told(progress: Progress) -> None:
+        if progress.done == progress.total > 0:
+            all_ready.set()
+
+    monkeypatch.setattr(LocalStore, "list", slowly)
+    ended = lake.apply(told=told)
+    assert [(status.object, status.reason) for status in ended.problems] == [("Dataset/items", reasons.SUSPENDED)]
 
 
 class TestThePlanIsTheRun:

@@ -192,8 +192,9 @@ def _end(resource: Resource, observed: Observed, done: Done) -> End:
     if observed.best is None:
         spec = resource.spec_as(TrialBudgetSpec)
         wanted = spec.gate.recall_at_10 if observed.gate is None else observed.gate
-        gate = f"no recipe passes the gate of {wanted:g}"
-        return End(done.why if done.hopeless else f"{gate}: {done.why}", reasons.GATE_NOT_MET)
+        said = done.why if done.hopeless else f"no recipe passes the gate of {wanted:g}: {done.why}"
+        failed = next((note.message.rstrip(".") for note in reversed(observed.notes) if note.step == "failed"), None)
+        return End(said if failed is None else f"{said}; what failed last is {failed}", reasons.GATE_NOT_MET)
     why = f"{done.why}; {observed.kept}" if observed.kept else done.why
     return End(why, reasons.BUDGET_SPENT if done.spent else "Succeeded")
 

@@ -59,6 +59,13 @@ class Weighted(Part):
         description="A weight for each measure, as in {latencyP95: 3, memory: 1}.", min_length=1
     )
 
+    @classmethod
+    def rules(cls, given: Mapping[str, Any]) -> Iterator[Fault]:
+        """Something has to be made small."""
+        weights = given.get("weighted")
+        if isinstance(weights, Mapping) and weights and all(weight == 0 for weight in weights.values()):
+            yield Fault("`weighted` needs a weight over 0", ("weighted",))
+
 
 Objective = Annotated[
     Annotated[Metric, Word] | Annotated[Weighted, Object],

@@ -103,6 +103,15 @@ def test_it_ends(done: Done, best: Trial | None, reason: str, message: str) -> N
     assert plan(RESOURCE, replace(BEGUN, best=best, decision=Decision(done))) == (End(message, reason),)
 
 
+def test_where_nothing_passes_the_end_says_what_failed() -> None:
+    failed = note("failed", "lance: The engine `lance` needs LanceDB, which is not installed.")
+    (end,) = plan(RESOURCE, replace(BEGUN, notes=(*BEGUN.notes, failed), best=None, decision=Decision(Done("no more"))))
+    assert end == End(
+        "no recipe passes the gate of 0.9: no more; what failed last is lance: The engine `lance` needs LanceDB, which is not installed",
+        reasons.GATE_NOT_MET,
+    )
+
+
 @pytest.mark.parametrize("seen", [BEGUN, replace(BEGUN, decision=Decision(TRY)), replace(BEGUN, notes=(*BEGUN.notes, note("ended")))])
 def test_what_is_better_goes_first(seen: Observed) -> None:
     (step,) = plan(RESOURCE, replace(seen, better=BETTER))

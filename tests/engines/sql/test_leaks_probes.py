@@ -8,7 +8,7 @@ import pytest
 
 from engines.sql.session import Session
 from tests.engines.sql.conftest import Lake
-from tests.engines.sql.harness_leaks import CASES, Case, asked, by_name, fill, held, parts, statements
+from tests.engines.sql.harness_leaks import CASES, COLUMNS, Case, asked, by_name, fill, held, hidden, parts, row, statements
 
 _IDS = [case.name for case in CASES]
 _EACH = 20
@@ -43,6 +43,33 @@ def test_a_copy_has_what_the_barrier_shows(lakes: tuple[Lake, Lake], case: Case,
     for name in behind:
         sql = f"SELECT * FROM {name} ORDER BY id"
         assert asked(session, sql, [behind[name]], ordered=True) == asked(session, sql, [copied[name]], ordered=True)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 / (salary - 3) AS x, cast(name AS int) AS y FROM visits",
+        "SELECT max(1 / (salary - 3)) AS x, max(cast(name AS int)) AS y FROM visits",
+        "SELECT cast(name AS int) AS y FROM visits WHERE 1 / (salary - 3) < 9",
+    ],
+)
+def test_of_two_rows_that_fail_nobody_learns_which_came_first(lakes: tuple[Lake, Lake], sql: str, tmp_path: Path) -> None:
+    """Within one batch of rows a division comes before a cast; whether both rows are in one depends on how many are hidden between them."""
+    sides = []
+    for lake, between in zip(lakes, (0, 40_000), strict=True):
+        lake.create("visits", COLUMNS, [])
+        rows = [
+            row(1, name="x", salary=9),
+            *([row(5, name="1", salary=7)] * 9_000),
+            *([hidden(2, 0)] * between),
+            row(2, name="5", salary=3),
+        ]
+        lake.add("visits", rows)
+        sides.append(parts(lake, CASES[0].decision))
+    session = Session(tmp_path, partitions=1)
+    one, other = (asked(session, sql, side, ordered=True) for side in sides)
+    assert one == other
+    assert one.problem is not None
 
 
 def _compare(case: Case, one: dict, other: dict, session: Session, seed: int) -> None:  # type: ignore[type-arg]

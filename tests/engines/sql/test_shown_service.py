@@ -202,7 +202,7 @@ async def test_an_operator_who_is_none_any_more_when_the_answer_is_there(lake: L
     assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"))).rows() == [{"n": 120}]
     with pytest.raises(QueryForbidden, match="Plans are for operators"):
         await queries.run(QueryRequest("EXPLAIN SELECT id FROM people WHERE status = 'new'"))
-    with pytest.raises(QueryInvalid, match="A value cannot be cast"):
+    with pytest.raises(QueryInvalid, match="The statement fails on a row"):
         await queries.run(QueryRequest("SELECT cast(status AS int) FROM people"))
     version = lake.tables["people"].version
     pinned = service(lake, pool, current=lambda one: replace(one, at=version + 7))
@@ -240,7 +240,7 @@ async def test_filters_under_a_policy_that_fails_on_rows(lake: Lake, pool: Worke
     for condition, count in (("true", 80), ("phone = '0004'", 0), ("phone LIKE '%0005'", 1), ("id LIKE 'H%'", 0), ("id < 'P003'", 2)):
         assert len(await queries.keys("people", condition, one)) == count, condition
     assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"), one)).rows() == [{"n": 80}]
-    with pytest.raises(FilterInvalid, match="The statement divides by zero"):
+    with pytest.raises(FilterInvalid, match="The statement fails on a row that it reads"):
         await queries.keys("people", "1 / (length(phone) - 4) > 0", one)
     with pytest.raises(FilterInvalid, match="There is no column `_file`"):
         await queries.keys("people", "_file = 'x'", one)
@@ -249,13 +249,9 @@ async def test_filters_under_a_policy_that_fails_on_rows(lake: Lake, pool: Worke
 async def test_errors_tell_no_value(lake: Lake, pool: WorkerPool) -> None:
     fill(lake)
     queries, one = service(lake, pool), reader(Book(POLICY))
-    for sql, said in (
-        ("SELECT cast(status AS int) FROM people", "A value cannot be cast to the type that is asked for."),
-        ("SELECT 1 / (length(id) - 4) FROM people", "The statement divides by zero."),
-    ):
-        with pytest.raises(QueryInvalid) as failed:
+    for sql in ("SELECT cast(status AS int) FROM people", "SELECT 1 / (length(id) - 4) FROM people"):
+        with pytest.raises(QueryInvalid, match=r"^The statement fails on a row that it reads: [\w ,]+\.$"):
             await queries.run(QueryRequest(sql), one)
-        assert str(failed.value) == said
     with pytest.raises(QueryInvalid, match="There is no column `phon`"):
         await queries.run(QueryRequest("SELECT phon FROM people"), one)
     with pytest.raises(QueryInvalid, match="Cannot cast string 'active'"):

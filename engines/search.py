@@ -24,6 +24,7 @@ import anyio
 import pyarrow as pa
 
 from engines.at import PRESENT, At, Moment, of_reader
+from engines.embedding.query_cache import QueryCache
 from engines.embedding.registry import Embedder, Model, open_embedder
 from engines.errors import (
     BuildFailed,
@@ -90,18 +91,20 @@ class SearchService:
         why_not: Callable[[str], str | None] = lambda index: None,
         open_model: Callable[[Model], Embedder] = open_embedder,
         clock: Callable[[], float] = time.monotonic,
+        vectors: QueryCache | None = None,
         recall: LiveRecall | None = None,
         room: Room | None = None,
         current: Callable[[Reader], Reader] = lambda reader: reader,
     ) -> None:
         """why_not: a sentence on what an index waits for, or None for one that nobody declared. open_model: blocking. clock: seconds.
 
-        recall: judges some of the searches afterwards. room: for builds in memory; left out, what the system has. current: the same reader
-        under the policies in force now; from memory.
+        vectors: of texts that were looked for; left out, none is kept. recall: judges some of the searches afterwards. room: for builds in
+        memory; left out, what the system has. current: the same reader under the policies in force now; from memory.
         """
         self._indexes = indexes
         self._filters = filters
         self._permits = Permits(filters)
+        self._vectors = vectors or QueryCache(0)
         self._why_not = why_not
         self._builds = OpenBuilds(indexes, files, open_model, clock, room or Room())
         self._judgments = Judgments(files)
@@ -176,12 +179,12 @@ class SearchService:
         recall = self._recall if self._recall is not None and self._recall.wants(request.index, serving) else None
         if request.filter is not None:
             keys = await self._filters.keys(dataset, request.filter, reader)
-            return await anyio.to_thread.run_sync(answer, request, serving, keys, None, recall, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(self._answer(reader), request, serving, keys, None, recall, limiter=self._limiter)
         plain = request.ranking.plain and mode_of(request.ranking, serving, request.text) == "vector"
         short = request.text is None or (len(request.text) <= SHORT_TEXT and serving.embeds_quickly())
         if plain and serving.quick(request.k) and short:
-            return answer(request, serving, recall=recall)
-        return await anyio.to_thread.run_sync(answer, request, serving, None, None, recall, limiter=self._limiter)
+            return self._answer(reader)(request, serving, recall=recall)
+        return await anyio.to_thread.run_sync(self._answer(reader), request, serving, None, None, recall, limiter=self._limiter)
 
     async def _permitted(self, request: SearchRequest, at: At | None, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
         """The hits for a reader from whom policies hide rows or values; see `permitted.py`."""
@@ -199,7 +202,7 @@ class SearchService:
                 moments = {table.version: None} | ({held: held} if held != table.version else {})
                 serving = seen_through(serving, await self._permits.of(serving, table, shown, reader, moments, still))
             keys = None if request.filter is None else await self._filters.keys(dataset, request.filter, reader)
-            result = await anyio.to_thread.run_sync(answer, request, serving, keys, limiter=self._limiter)
+            result = await anyio.to_thread.run_sync(self._answer(reader), request, serving, keys, limiter=self._limiter)
         return result if table.primary_key else without_keys(result)
 
     async def _at(self, request: SearchRequest, at: At, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
@@ -230,8 +233,12 @@ class SearchService:
         keys = None
         if request.filter is not None:
             keys = await self._filters.keys(facts.dataset, request.filter, reader, choice.table.version)
-        result = await anyio.to_thread.run_sync(answer, request, serving, keys, without, limiter=self._limiter)
+        result = await anyio.to_thread.run_sync(self._answer(reader), request, serving, keys, without, limiter=self._limiter)
         return replace(result, versions={facts.dataset: choice.table.version}, coverage=coverage)
+
+    def _answer(self, reader: Reader) -> Callable[..., SearchResult]:
+        """See `answer`; texts that this reader looked for lately have their vectors."""
+        return partial(answer, vector_of=partial(self._vectors.vector, (reader.token, reader.profile)))
 
     def is_open(self, index: str, build: str | None) -> bool:
         """Whether the build of this digest answers at once, None: whichever serves, or did so last. From any thread."""

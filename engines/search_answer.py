@@ -6,7 +6,7 @@ decided before. Next: `ranking.py`, where a search wants more than the nearest v
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 from engines.at import At
 from engines.embedding.builtin import NAME as BUILTIN
 from engines.embedding.headings import headings_of
+from engines.embedding.registry import Embedder
 from engines.errors import EngineError, ModelMismatch, SearchInvalid
 from engines.live_recall import LiveRecall, Sample
 from engines.permitted import numbered
@@ -103,10 +104,13 @@ def answer(
     keys: pa.Array | None = None,
     without: pa.Array | None = None,
     recall: LiveRecall | None = None,
+    *,
+    vector_of: Callable[[Embedder, str], Vectors],
 ) -> SearchResult:
     """Embed, search, and look the chunks up. Blocking.
 
-    keys: of the only rows to be found; without: of rows that are not. recall: gets the search, if it was one by vectors.
+    keys: of the only rows to be found; without: of rows that are not. recall: gets the search, if it was one by vectors. vector_of: float32
+    (1, dimension) of a text by a model.
     """
     mode = mode_of(request.ranking, serving, request.text)
     table, tail = serving.table, serving.tail
@@ -116,7 +120,7 @@ def answer(
             allowed = others if allowed is None else allowed & others
     stages: tuple[Stage, ...] | None = None
     ids: Ids | None
-    query = cache(lambda: _query(request, serving))
+    query = cache(lambda: _query(request, serving, vector_of))
     plain = mode == "vector" and request.ranking.plain
     if plain:
         ids, found = _nearest(query(), request.k, serving, allowed, keys)
@@ -151,12 +155,12 @@ def _nearest(query: Vectors, k: int, serving: Serving, allowed: Mask | None, key
     return ids, found
 
 
-def _query(request: SearchRequest, serving: Serving) -> Vectors:
+def _query(request: SearchRequest, serving: Serving, vector_of: Callable[[Embedder, str], Vectors]) -> Vectors:
     """float32 (dimension,), of length 1. Raises ModelMismatch, SearchInvalid, ModelUnavailable."""
     if request.text is not None:
         if isinstance(serving.model, EngineError):
             raise serving.model
-        embedded: Vectors = serving.model.embed([request.text])[0]
+        embedded: Vectors = vector_of(serving.model, request.text)[0]
         if not np.isfinite(embedded).all():
             raise SearchInvalid(f"The model {serving.model.name} has no vector of use for this text.", remedy="Ask in other words.")
         return embedded

@@ -155,10 +155,11 @@ def _searches(
         name = f"Index/{index}"
         return state.statuses.get(name).message if name in state.statuses else None
 
-    open_model, room = vectors.remembering(open_asker), Room(settings.work.index_memory_bytes)
+    room = Room(settings.work.index_memory_bytes)
     return SearchService(
-        state.catalog, state.objects, queries, why_not=why_not, open_model=open_model, recall=recall, room=room, current=current
-    )
+        state.catalog, state.objects, queries, why_not=why_not, open_model=open_asker, vectors=vectors, recall=recall, room=room,
+        current=current,
+    )  # fmt: skip
 
 
 @asynccontextmanager

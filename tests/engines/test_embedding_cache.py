@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.embedding.cache_stats import CacheStats
 from engines.embedding.query_cache import QueryCache
-from engines.embedding.registry import Embedder, Model, open_embedder
+from engines.embedding.registry import open_embedder
 from engines.vectors import embedding_cache
 from engines.vectors.corpus_file import text_hashes
 from engines.vectors.embedding_cache import NO_CACHE, EmbeddingCache
@@ -214,39 +214,40 @@ class Counting:
         return self._bare.embed(texts)
 
 
-def remembering(cache: QueryCache, model: Counting) -> Embedder:
-    def open_model(name: Model) -> Embedder:
-        return model
-
-    return cache.remembering(open_model)("builtin")
+ADA, BOB = ("ada", "desk"), ("bob", "desk")
 
 
 def test_a_query_that_is_asked_again_is_not_embedded_again() -> None:
     cache, model = QueryCache(1 << 20), Counting()
-    embedder = remembering(cache, model)
-    first, second = embedder.embed(["java"]), embedder.embed(["java"])
+    first, second = cache.vector(ADA, model, "java"), cache.vector(ADA, model, "java")
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(first, open_embedder().embed(["java"]))
     assert model.asked == ["java"]
     assert not second.flags.writeable
-    assert embedder.embed(["java", "kafka"]).shape == (2, 256)
     told = cache.stats()
     assert (told.entries, told.hits, told.misses, told.evictions) == (1, 1, 1, 0)
     another = Counting()
     another.fingerprint = "another"
-    remembering(cache, another).embed(["java"])
+    cache.vector(ADA, another, "java")
     assert another.asked == ["java"]
+
+
+def test_what_another_reader_asked_for_is_embedded_again() -> None:
+    """Else the time that a search takes would tell who looks for what."""
+    cache, model = QueryCache(1 << 20), Counting()
+    for who in (ADA, BOB, (None, "desk"), (None, None), BOB):
+        cache.vector(who, model, "java")
+    assert model.asked == ["java"] * 4
 
 
 def test_queries_are_bounded_and_the_least_recent_goes_first() -> None:
     cache, model = QueryCache(3_000), Counting()
-    embedder = remembering(cache, model)
     for text in ("a", "b", "a", "c", "a", "b"):
-        embedder.embed([text])
+        cache.vector(ADA, model, text)
     assert model.asked == ["a", "b", "c", "b"]
     told = cache.stats()
     assert (told.entries, told.evictions) == (2, 2)
     assert told.bytes <= 3_000
-    embedder.embed(["x" * 3_000])
+    cache.vector(ADA, model, "x" * 3_000)
     assert cache.stats().entries == 2, "what is larger than all the room is not kept"
     assert QueryCache(0).stats().entries == 0

@@ -49,12 +49,16 @@ class WorldSpecs:
 
 
 def _faulty(objects: Iterable[Desired]) -> Mapping[str, tuple[str, ...]]:
-    """By Dataset: Policies that their newest documents mean to govern it by, and whose spec in force, if there is one, does not."""
+    """By Dataset: Policies, or files of documents without a name, whose newest text means to govern it, and whose spec in force, if there
+    is one, does not."""
     found: dict[str, tuple[str, ...]] = {}
-    for desired in (one for one in objects if one.errors and one.key.kind in ("Policy", SPEC_FILE)):
-        for dataset in dict.fromkeys(error.governs for error in desired.errors if error.governs is not None):
-            if desired.resource is None or desired.resource.spec_as(PolicySpec).dataset != dataset:
-                found[dataset] = (*found.get(dataset, ()), desired.key.name)
+    wrong = [one for one in objects if one.errors and one.key.kind in ("Policy", SPEC_FILE)]
+    governed = {(error, one.resource.spec_as(PolicySpec).dataset) for one in wrong if one.resource is not None for error in one.errors}
+    for desired in wrong:
+        # an error without a name is told of its file, and of each policy that holds only because its document is not to be found
+        own = [error for error in desired.errors if (error.key is None) == (desired.key.kind == SPEC_FILE)]
+        for dataset in dict.fromkeys(dataset for error in own for dataset in error.governs if (error, dataset) not in governed):
+            found[dataset] = (*found.get(dataset, ()), desired.key.name)
     return found
 
 

@@ -20,7 +20,7 @@ from reconciler.sources.source import FileChange, Source
 from specs.digests import digest
 from specs.own import KINDS as SAYING_OWN
 from specs.own import own_resources
-from specs.parse import ParsedFile, SpecError, declared_twice, duplicates, parse_file
+from specs.parse import ParsedFile, SpecError, declared_twice, duplicates, parse_file, policies_meant
 from specs.resource import Key, Resource
 
 _log = logging.getLogger(__name__)
@@ -202,7 +202,9 @@ class World:
     def _parsed(self, path: str, blob: str) -> ParsedFile:
         known = self._cache.get(path, blob)
         if known is None and path.endswith(".yml"):
-            return ParsedFile(path, (), (SpecError(path, 1, 1, "spec files end in .yaml, this one would be ignored", "rename it"),))
+            meant = policies_meant(self._source.read(blob).decode("utf-8", "replace"))
+            error = SpecError(path, 1, 1, "spec files end in .yaml, this one would be ignored", "rename it", governs=meant)
+            return ParsedFile(path, (), (error,))
         if known is None:
             known = parse_file(path, self._source.read(blob))
             self._cache.put(blob, known)

@@ -19,7 +19,7 @@ from specs.model import Part, Spec
 from specs.registry import API_VERSION, KINDS, digest_of, references_of, transformation_of
 from specs.resource import Key, Origin, Resource
 from specs.scalars import DNS_LABEL
-from specs.suggestions import did_you_mean
+from specs.suggestions import did_you_mean, nearest
 from specs.validation import Problem, place, problems_under, validate
 from specs.wording import found, quoted
 from specs.yaml_source import MAX_CHARACTERS, MAX_FAULTS, Document, read_documents
@@ -32,12 +32,13 @@ MAX_FILE_ERRORS = 1_000
 """Errors kept of one file; the rest is counted, so that no file of broken documents fills the memory."""
 _FIELDS = ("apiVersion", "kind", "metadata", "spec")
 _NAME = re.compile(DNS_LABEL)
+_KIND, _DATASET = (re.compile(rf"\b{word}[\"']?[ \t]*:[ \t]*[\"']?([\w-]+)") for word in ("kind", "dataset"))
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SpecError:
-    """One thing wrong in a file. line and column are 1-based; key is the object where kind and name could be read, governs the Dataset that
-    it would govern, of a Policy where that could be read."""
+    """One thing wrong in a file. line and column are 1-based; key is the object where kind and name could be read; governs are the Datasets
+    that it would govern, of what looks like a Policy, however little of it can be read."""
 
     path: str
     line: int
@@ -45,7 +46,7 @@ class SpecError:
     message: str
     hint: str | None = None
     key: Key | None = None
-    governs: str | None = None
+    governs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         about = f"{self.key}: " if self.key is not None else ""
@@ -63,7 +64,7 @@ class ParsedFile:
 
     def to_record(self) -> list[Any]:
         """A JSON-able list for caches by content."""
-        errors = [[e.line, e.column, e.message, e.hint, list(e.key) if e.key else None, e.governs] for e in self.errors]
+        errors = [[e.line, e.column, e.message, e.hint, list(e.key) if e.key else None, list(e.governs)] for e in self.errors]
         return [self.path, [resource.to_record() for resource in self.resources], errors]
 
     @classmethod
@@ -71,7 +72,10 @@ class ParsedFile:
         """The file of a record; `path` replaces the recorded one, for the same content elsewhere."""
         path = path or record[0]
         errors = tuple(
-            [SpecError(path, line, column, text, hint, Key(*key) if key else None, of) for line, column, text, hint, key, of in record[2]]
+            [
+                SpecError(path, line, column, text, hint, Key(*key) if key else None, tuple(of))
+                for line, column, text, hint, key, of in record[2]
+            ]
         )
         return cls(path, tuple([Resource.from_record(resource, path) for resource in record[1]]), errors)
 
@@ -80,7 +84,8 @@ def parse_file(path: str, text: bytes) -> ParsedFile:
     """The resources and errors of one file. `path` is only named, never opened."""
     if len(text) > MAX_FILE_BYTES:
         message = f"the file has {len(text):,} bytes; at most {MAX_FILE_BYTES:,} are read"
-        return ParsedFile(path, (), (SpecError(path, 1, 1, message, "split it into several files"),))
+        meant = policies_meant(text.decode("utf-8", "replace"))
+        return ParsedFile(path, (), (SpecError(path, 1, 1, message, "split it into several files", governs=meant),))
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -121,11 +126,12 @@ def declared_twice(resource: Resource, stands: Origin) -> SpecError:
 def _not_utf8(path: str, text: bytes, at: int) -> SpecError:
     before = text[:at].decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return SpecError(path, line, column, f"the byte {text[at]:#04x} is not UTF-8", "save the file as UTF-8")
+    meant = policies_meant(text.decode("utf-8", "replace"))
+    return SpecError(path, line, column, f"the byte {text[at]:#04x} is not UTF-8", "save the file as UTF-8", governs=meant)
 
 
 def _read(path: str, document: Document) -> tuple[Resource | None, list[SpecError]]:
-    key, governs = _readable_key(document.data), _governs(document.data)
+    key, governs = _readable_key(document.data), _governs(document)
     wrong = {(f.line, f.column, f.message, f.hint) for f in document.faults}
     built: list[Part] = []
     if not document.broken:
@@ -159,12 +165,30 @@ def _readable_key(data: object) -> Key | None:
     return None
 
 
-def _governs(data: object) -> str | None:
-    """The Dataset of what is meant to be a Policy."""
-    match data:
-        case {"kind": "Policy", "spec": {"dataset": str(dataset)}}:
-            return dataset
-    return None
+def _governs(document: Document) -> tuple[str, ...]:
+    """The Datasets of what is meant to be a Policy. Where the syntax ends a document early, by its text as well."""
+    match document.data:
+        case {"kind": str(kind), "spec": {"dataset": str(dataset)}} | {"kind": str(kind), "dataset": str(dataset)} if _is_policy(kind):
+            return (_dataset(dataset),)
+    return policies_meant(document.text) if document.broken else ()
+
+
+def policies_meant(text: str) -> tuple[str, ...]:
+    """The Datasets that a text names which cannot be read as YAML and seems to hold Policies: rather one too many, since what nobody can
+    read governs nothing, and would leave them open."""
+    if not any(_is_policy(found[1]) for found in _KIND.finditer(text)):
+        return ()
+    return tuple(dict.fromkeys(_dataset(found[1]) for found in _DATASET.finditer(text)))
+
+
+def _is_policy(kind: str) -> bool:
+    """Whether it is what the kind is called, or was to be."""
+    return kind == "Policy" or (kind not in KINDS and nearest(kind, KINDS) == "Policy")
+
+
+def _dataset(name: str) -> str:
+    """As a Dataset can be called: SQL's name of it, or one with capitals, is meant for the same."""
+    return name.strip().lower().replace("_", "-")
 
 
 def _problems(document: Document, built: list[Part]) -> Iterator[Problem]:

@@ -76,13 +76,15 @@ class YamlFault:
 
 @dataclass(slots=True)
 class Document:
-    """One document: its data as far as they could be read, their marks, and the faults. `broken`: the syntax ended it early."""
+    """One document: its data as far as they could be read, their marks, and the faults. `broken`: the syntax ended it early; `text` is then
+    what stands there."""
 
     line: int
     data: Any = None
     mark: Mark = field(default_factory=lambda: Mark(1, 1))
     faults: list[YamlFault] = field(default_factory=list)
     broken: bool = False
+    text: str = ""
 
 
 class YamlInvalid(SpecInvalid):
@@ -126,7 +128,7 @@ def read_documents(text: str, max_characters: int) -> Iterator[Document]:
 def _read_chunk(chunk: str, line: int, max_characters: int) -> Iterator[Document]:
     refused = _refused_at_once(chunk, line, max_characters)
     if refused is not None:
-        yield Document(line, faults=[refused], broken=True)
+        yield Document(line, faults=[refused], broken=True, text=chunk)
         return
     builder = _Builder(line)
     try:
@@ -143,7 +145,7 @@ def _read_chunk(chunk: str, line: int, max_characters: int) -> Iterator[Document
         builder.document.faults.append(YamlFault(line, 1, f"YAML: {str(error).splitlines()[0]}"))
     else:
         return
-    builder.document.broken = True
+    builder.document.broken, builder.document.text = True, chunk
     yield builder.document
 
 

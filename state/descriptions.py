@@ -1,9 +1,9 @@
 """What a dataset says about itself: the spec's words, what was found in its rows, and what may be shown of them.
 
-A spec's word about a column overrides what was found there; its word about the whole dataset is added to it, but for `public`, which says
-that nothing in it is sensitive. Values (least, greatest, examples) are told of columns that are not sensitive only, of none where a policy
-governs the dataset, and of none while a profile cannot be read: descriptions are open to readers from whom rows are hidden. A sketch of
-distinct values never leaves this room.
+A spec's word about a column overrides what was found there, now or in a former version that is kept; its word about the whole dataset is
+added to it, but for `public`, which says that nothing in it is sensitive. Values (least, greatest, examples) are told of columns that are
+not sensitive only, of none where a policy governs the dataset, and of none while a profile cannot be read: descriptions are open to readers
+from whom rows are hidden. A sketch of distinct values never leaves this room.
 
 Pure, but for `Descriptions`, which reads profiles. Next: `profiles.py`, `drafting.py`.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from threading import Lock
 from typing import Any, TypeAlias, get_args
@@ -24,7 +24,7 @@ from state.catalog.schemas import Column
 from state.catalog.tables import Table
 from state.drafting import Drafter, Facts, by_template
 from state.former_columns import Past, pasts, stats_of
-from state.profiles import EXAMPLES, ColumnProfile, Profiles, TableProfile
+from state.profiles import EXAMPLES, ColumnProfile, Finding, Profiles, TableProfile
 
 CLASSES: tuple[str, ...] = get_args(Sensitivity)
 """In the order in which they are told."""
@@ -117,7 +117,7 @@ def describe(state: ObjectState, profile: TableProfile, drafter: Drafter = by_te
     whole, said = tuple(about.get("sensitivity", ())), about.get("columns", {})
     shown = profile.complete and not state.governed
     stats = _statistics(table)
-    known = {name: _profile(past, profile.columns) for name, past in pasts(table).items()}
+    known = {name: _profile(past, profile) for name, past in pasts(table).items()}
     columns = tuple(
         _column(column, said.get(column.name, {}), whole, known[column.name], stats.get(column.name), table.rows, shown=shown)
         for column in table.columns
@@ -135,10 +135,13 @@ def describe(state: ObjectState, profile: TableProfile, drafter: Drafter = by_te
     )
 
 
-def _profile(past: Past, profiles: Mapping[str, ColumnProfile]) -> ColumnProfile | None:
-    """Of a column under all of its names, with what was found in those that it was computed from."""
+def _profile(past: Past, whole: TableProfile) -> ColumnProfile | None:
+    """Of a column under all of its names, with what was found in those that it was computed from, and in former versions: what they hold
+    can still be read, under the masks of now."""
+    profiles, names = whole.columns, sorted(past.names | past.sources)
     own = [profiles[name] for name in sorted(past.names) if name in profiles]
-    found = [profiles[name].findings for name in sorted(past.names | past.sources) if name in profiles]
+    former = ({entity: _then(finding) for entity, finding in whole.former.get(name, {}).items()} for name in names)
+    found = [*former, *(profiles[name].findings for name in names if name in profiles)]
     findings = {entity: finding for each in found for entity, finding in each.items()}
     if len(own) == 1 and own[0].findings == findings:
         return own[0]
@@ -147,6 +150,10 @@ def _profile(past: Past, profiles: Mapping[str, ColumnProfile]) -> ColumnProfile
     examples = tuple(dict.fromkeys(example for each in own for example in each.examples))[:EXAMPLES] if not findings else ()
     distinct = own[0].distinct if len(own) == 1 else None
     return ColumnProfile(sum(each.rows for each in own), sum(each.nulls for each in own), distinct, examples, findings)
+
+
+def _then(finding: Finding) -> Finding:
+    return replace(finding, evidence=f"in a former version, {finding.evidence}")
 
 
 def _ordered(classes: Iterable[str]) -> tuple[str, ...]:

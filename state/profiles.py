@@ -2,7 +2,8 @@
 
 Each content's profile is a small JSON object that its ingest wrote (the ledger `profile`). Merged are rows, nulls, the sketch of distinct
 values (a bottom-k sketch: the k smallest hashes of all are those of the union), examples, and findings of sensitive data: what any content
-holds, the column holds. A profile that cannot be read now says nothing; the rest is told without it.
+holds, the column holds. Of contents that only former versions have, which can still be read, findings alone are told. A profile that cannot
+be read now says nothing; the rest is told without it.
 
 It refuses to decide what may be shown to whom. Next: `descriptions.py`, which does; `engines/files/profiling.py`, which writes.
 """
@@ -18,12 +19,12 @@ from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby, islice
 from threading import Lock
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar
 
 import orjson
 
 from specs.scalars import Sensitivity
-from state.catalog.data_files import COMPACTION
+from state.catalog.data_files import COMPACTION, is_content
 from state.catalog.tables import Table
 from state.errors import StateError
 from state.objects import ObjectRef
@@ -107,13 +108,18 @@ def _together(one: Finding, other: Finding) -> Finding:
     return Finding(clearer.entity, clearer.sensitivity, round(share, 4), sampled, clearer.evidence)
 
 
+Findings: TypeAlias = Mapping[str, Mapping[str, Finding]]
+"""By column and entity."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableProfile:
     """Columns by name; one that no readable profile knows is not there. complete: each content that the table is bound to was looked at,
-    or what it was folded into."""
+    or what it was folded into, and each that former versions have. former: what was found in these and is not in the table any more."""
 
     columns: Mapping[str, ColumnProfile] = field(default_factory=dict)
     complete: bool = False
+    former: Findings = field(default_factory=dict)
 
 
 def parse(document: bytes) -> Mapping[str, Sketched]:
@@ -178,7 +184,16 @@ def _complete(table: Table) -> bool:
     profiled = {ledger.source for ledger in table.ledgers if ledger.kind == "profile"}
     wanted = {binding.digest for binding in table.bindings.values()} - table.folded.keys()
     wanted |= {file.source for file in table.files if file.source.startswith(COMPACTION)}
+    removed = (file.source for step in table.former for file in step.removed if not file.lost)
+    wanted |= {source for source in removed if is_content(source) or source.startswith(COMPACTION)}
     return bool(profiled) and wanted <= profiled
+
+
+def _gone(table: Table) -> frozenset[str]:
+    """The contents that only former versions have."""
+    removed = {file.source for step in table.former for file in step.removed}
+    bound = {binding.digest for binding in table.bindings.values()} - table.folded.keys()
+    return frozenset(removed - {file.source for file in table.files} - bound)
 
 
 class Profiles:
@@ -188,24 +203,45 @@ class Profiles:
         self._objects = objects
         self._told: _Newest[Mapping[str, ColumnProfile]] = _Newest(_REMEMBERED)
         self._growing: _Newest[Mapping[str, Sketched]] = _Newest(_GROWING)
+        self._former: _Newest[Mapping[str, Findings]] = _Newest(_REMEMBERED)
         self._lock = Lock()
 
     def of(self, table: Table) -> TableProfile:
         """The table's columns as far as its profiles can be read."""
-        refs = {ledger.ref.sha256: ledger.ref for ledger in table.ledgers if ledger.kind == "profile"}
+        ledgers, gone = [ledger for ledger in table.ledgers if ledger.kind == "profile"], _gone(table)
+        columns, whole = self._columns(table.name, {one.ref.sha256: one.ref for one in ledgers if one.source not in gone})
+        former, known = self._found_before(table.name, {one.ref.sha256: one.ref for one in ledgers if one.source in gone})
+        return TableProfile(columns, whole and known and _complete(table), former)
+
+    def _columns(self, name: str, refs: Mapping[str, ObjectRef]) -> tuple[Mapping[str, ColumnProfile], bool]:
+        """Of all contents together, and whether all could be read. refs: by their SHA-256."""
         with self._lock:
-            told, growing = self._told.get(table.name), self._growing.get(table.name)
+            told, growing = self._told.get(name), self._growing.get(name)
         if told is not None and told[0] == refs.keys():
-            return TableProfile(told[1], _complete(table))
+            return told[1], True
         contents, merged = growing if growing is not None and growing[0] <= refs.keys() else (frozenset[str](), {})
         read = dict(self._read(ref for sha256, ref in refs.items() if sha256 not in contents))
         sketched = merge_all([merged, *read.values()])
-        columns = {name: column.summary() for name, column in sketched.items()}
+        columns = {column: found.summary() for column, found in sketched.items()}
         known = contents | read.keys()
         with self._lock:
-            self._growing.put(table.name, known, sketched)
-            self._told.put(table.name, known, columns)
-        return TableProfile(columns, known == refs.keys() and _complete(table))
+            self._growing.put(name, known, sketched)
+            self._told.put(name, known, columns)
+        return columns, known == refs.keys()
+
+    def _found_before(self, name: str, refs: Mapping[str, ObjectRef]) -> tuple[Findings, bool]:
+        """What was found in any of these contents, and whether all could be read. refs: by their SHA-256."""
+        with self._lock:
+            known = self._former.get(name)
+        each = {sha256: found for sha256, found in known[1].items() if sha256 in refs} if known is not None else {}
+        for sha256, columns in self._read(ref for sha256, ref in refs.items() if sha256 not in each):
+            each[sha256] = {column: told.findings for column, told in columns.items() if told.findings}
+        with self._lock:
+            self._former.put(name, frozenset(each), each)
+        found: dict[str, dict[str, Finding]] = {}
+        for column, findings in (one for content in each.values() for one in content.items()):
+            found.setdefault(column, {}).update(findings)
+        return found, each.keys() == refs.keys()
 
     def _read(self, refs: Iterable[ObjectRef]) -> Iterator[tuple[str, Mapping[str, Sketched]]]:
         for ref in refs:

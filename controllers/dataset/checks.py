@@ -71,7 +71,9 @@ class FileChecks:
             self._seen.add(table.name)
         # a profile is made again from its file, like a data file; nothing else is read for its sake
         remade = table.origin is None or not table.origin.reads
-        profiles = {one.ref.key: one.ref for one in table.ledgers if one.kind in ("profile", "said") and remade and is_content(one.source)}
+        held = {file.source for file in table.files} | {binding.digest for binding in table.bindings.values()} if remade else set()
+        told = (one for one in table.ledgers if one.kind in ("profile", "said") and is_content(one.source))
+        profiles = {one.ref.key: one.ref for one in told if one.source in held}
         besides = table.past if past else tuple(profiles.values())
         lacking = self._objects.lacking((*(file.ref for file in table.files), *besides))
         damaged: set[str] = set()

@@ -125,8 +125,10 @@ def test_profiles_come_and_go_with_their_contents() -> None:
     )
     assert [ledger.ref.key for ledger in first.ledgers] == ["pa", "pb"]
     without = committed(first, change(remove=("a.parquet", "b.parquet")))
-    assert [ledger.ref.key for ledger in without.ledgers] == ["pa"], "a path is still bound to the content of the other"
-    assert committed(without, change(unbind=("a.csv",))).ledgers == ()
+    assert [ledger.ref.key for ledger in without.ledgers] == ["pa", "pb"], "a version that is kept has both"
+    forgotten = committed(without, change(forget=2))
+    assert [ledger.ref.key for ledger in forgotten.ledgers] == ["pa"], "a path is still bound to the content of the other"
+    assert committed(forgotten, change(unbind=("a.csv",))).ledgers == ()
 
 
 def test_a_profile_that_is_written_anew_takes_the_former_ones_place() -> None:

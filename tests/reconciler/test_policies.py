@@ -55,6 +55,20 @@ def approve(lake: Bench) -> None:
     assert not lake.follower.prune().held
 
 
+def test_what_only_a_former_version_holds_is_masked_there(lake: Bench) -> None:
+    """A rule by sensitivity goes by what is found in any version that can be read."""
+    lake.commit(BUCKET, dataset("x"), policy(spec="columns: [{sensitivity: pii, except: [admin], mask: redact}]"))
+    lake.settle()
+    lake.write("data/x/a.csv", "id,city,mail\n1,Bern,none\n2,Basel,none\n")
+    lake.settle()
+    table = lake.catalog.table("x")
+    assert table is not None
+    assert table.former
+    found = governed(lake)
+    assert found is not None
+    assert found.shown_to("clerk").masks == {"mail": Mask("redact")}
+
+
 class TestStatus:
     def test_what_it_governs(self, lake: Bench) -> None:
         lake.commit(BUCKET, dataset("x"), policy(spec=f"{ROWS}, columns: [{{sensitivity: pii, mask: redact}}]"))

@@ -15,7 +15,7 @@ from state.catalog.data_files import ColumnStats, DataFile
 from state.catalog.fold import Inventory, ObjectState
 from state.catalog.indexes import Build, Corpus, IndexRecord, ServingManifest
 from state.catalog.schemas import Column, Schema
-from state.catalog.tables import Binding, Ledger, Table
+from state.catalog.tables import Binding, Former, Ledger, Table
 from state.descriptions import Description, Descriptions, describe
 from state.drafting import Facts, by_template
 from state.errors import ObjectMissing
@@ -190,6 +190,21 @@ def test_what_cannot_be_read_says_nothing_and_is_tried_again() -> None:
     objects.kept["b"] = content
     assert (profiles.of(table).columns["mail"].distinct, profiles.of(table).complete) == (2, True)
     assert not profiles.of(replace(table, bindings=bound | {"c": Binding("c", "c", 1, 1)})).complete
+
+
+def test_what_only_a_former_version_holds_is_found_in_its_column_as_long_as_that_is_kept() -> None:
+    objects = Objects()
+    ledgers = objects.add("content1", (1,)), objects.add("content2", (2,)), objects.add("gone", (3,), share=1.0, sampled=4)
+    removed = replace(part(9), source="gone", columns={})
+    then = Former(2, "2026-02-01T00:00:00.000Z", 1, ("id",), removed=(removed,))
+    profiles, table = Profiles(objects), replace(TABLE, ledgers=ledgers, former=(then,))
+    told = profiles.of(table)
+    assert (told.columns["mail"].distinct, told.columns["mail"].findings, told.complete) == (2, {}, True)
+    mail = describe(ObjectState("Dataset/people", table=table), told).columns[1]
+    assert (mail.sensitivity, mail.evidence, mail.distinct, mail.low) == (("pii",), "in a former version, gone", 2, None)
+    assert not profiles.of(replace(table, ledgers=ledgers[:2])).complete, "nobody knows what it held"
+    kept = profiles.of(replace(table, ledgers=ledgers[:2], former=()))
+    assert (kept.former, kept.complete) == ({}, True)
 
 
 def test_what_is_known_is_not_made_up_again_until_it_changes() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_lake import BUCKET, Bench, dataset, index
+from small_lake import BUCKET, Bench, dataset, generation, index
 
 from api.datasets import document
+from api.search import SearchBody, answered
 from api.search import document as search_document
 from engines.at import at_from
-from engines.errors import EngineUnsupported, QueryForbidden, SearchInvalid, TableUnknown
+from engines.errors import EngineUnsupported, LakehouseError, QueryForbidden, SearchInvalid, TableUnknown
 from engines.ranking import Ranking
 from engines.reading import Binding, Reader
 from engines.search_answer import SearchRequest
@@ -40,13 +42,33 @@ spec:
   dataset: y
   columns: [{columns: phone, roles: [clerk, stranger], mask: redact}, {columns: note, roles: [typist], mask: 'null'}]
 """
+MADE_OF = """\
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: z}
+spec: {source: {sql: "SELECT id, status, phone, upper(note) AS note FROM x WHERE id < 100"}, primaryKey: [id]}
+---
+apiVersion: lakehouse/v1
+kind: Policy
+metadata: {name: r}
+spec: {dataset: z, rows: [{roles: [clerk], where: "status = 'open'"}], columns: [{columns: phone, roles: [clerk], mask: lastFour}]}
+---
+apiVersion: lakehouse/v1
+kind: Dataset
+metadata: {name: w}
+spec: {source: {sql: "SELECT status, count(*) AS n FROM z GROUP BY status"}}
+"""
+"""Of x, with a policy of its own; and of that, with none, which is closed."""
+
 SPECS = (
     BUCKET,
     dataset("x", KEYED),
     dataset("y", KEYED),
     index("i", "x", "note", ", lexical: true"),
     index("j", "y", "note"),
+    generation("g", "i"),
     POLICY,
+    MADE_OF,
 )
 SEEN = [(n, "open", f"0700{n:04}", f"java developer in city {n % 5}") for n in range(0, 40, 2)]
 HIDDEN = (
@@ -76,14 +98,10 @@ def lakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Bench]]:
         made.append(bench)
         bench.write("data/x/a.csv", rows(hidden))
         bench.write("data/y/a.csv", masked(at))
-        bench.commit(
-            BUCKET, dataset("x", KEYED), dataset("y", KEYED), index("i", "x", "note", ", lexical: true"), index("j", "y", "note"), POLICY
-        )
+        bench.commit(*SPECS)
         bench.settle()
         bench.write("data/x/b.csv", LATER[at])
-        bench.commit(
-            BUCKET, dataset("x", KEYED), dataset("y", KEYED), index("i", "x", "note", ", lexical: true"), index("j", "y", "note"), POLICY
-        )
+        bench.commit(*SPECS)
         bench.settle()
     yield made
     for bench in made:
@@ -91,7 +109,7 @@ def lakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Bench]]:
 
 
 def reader(
-    lake: Bench, role: str = "clerk", datasets: Sequence[str] = ("x", "y"), indexes: Sequence[str] = ("i", "j"), **more: Any
+    lake: Bench, role: str = "clerk", datasets: Sequence[str] = ("x", "y", "z", "w"), indexes: Sequence[str] = ("i", "j"), **more: Any
 ) -> Reader:
     binding = Binding(frozenset(datasets), frozenset(indexes))
     return Reader(profile="desk", role=role, binding=binding, rules=lake.kinds.policy.book.now(), **more)
@@ -157,6 +175,107 @@ def test_searches(lakes: list[Bench]) -> None:
     assert all(answer["hits"] for condition, way, answer in answers if way and condition is None)
     modes = {way.get("mode"): answer["mode"] for _, way, answer in answers if "mode" in answer}
     assert modes == {None: "hybrid", "vector": "vector", "hybrid": "hybrid", "lexical": "lexical"}
+
+
+WORDS = ("java", "developer", "city", "secret", "no more", "nurse", "bread", "cake", "closed", "4", "qqq")
+MODELS = ("builtin", "g", "no-such")
+CONDITIONS = (
+    *FILTERS[1:],
+    *(
+        "note IS NULL",
+        "status <> phone",
+        "cast(note AS int) = 1",
+        "phone > 'x'",
+        "id IN (1, 2, 4)",
+        "length(note) > 24 OR status = 'closed'",
+    ),
+    *("nobody = 1", "id IN (SELECT id FROM x)", "true", "100 / (id - 3) > 0 AND status = 'open'", "phone = '0711'", "id % 4 = 2"),
+)
+
+
+def bodies(seed: int, count: int) -> Iterator[SearchBody]:
+    """What may be sent to /search; what no answer has, at times."""
+    rng = random.Random(seed)
+
+    def maybe(share: float, value: Any) -> Any:
+        return value if rng.random() < share else None
+
+    for _ in range(count):
+        found: dict[str, Any] = {"index": rng.choice(("i", "i", "i", "j")), "k": rng.choice((1, 2, 5, 60, 20_000))}
+        if rng.random() < 0.15:
+            found["vector"] = [rng.gauss(0, 1) for _ in range(rng.choice((256, 256, 8)))]
+        else:
+            found["text"] = " ".join(rng.choices(WORDS, k=rng.randint(1, 5)))
+        one, other = rng.sample(MODELS, 2)
+        kind = rng.random()
+        more = {"ab": [one, other]} if kind < 0.2 else {"model": one} if kind < 0.4 else {}
+        if kind > 0.95:
+            found, more = {"index": "i", "k": 5, "evalSet": "no-such"}, {"ab": [one, other]}
+        else:
+            found["filter"] = maybe(0.5, rng.choice(CONDITIONS))
+        threshold = rng.choice((0.0, 0.3, 0.8, {"beats": 0.5}, {"beats": 0.95}))
+        ways = {
+            "mode": maybe(0.6, rng.choice(("vector", "lexical", "hybrid"))),
+            "weights": maybe(0.2, {"vector": rng.random(), "lexical": rng.choice((0, 1, 2))}), "threshold": maybe(0.3, threshold),
+            "groupBy": maybe(0.2, "row"), "diversity": rng.choice((0, 0, 0.3, 1)), "rerank": maybe(0.2, "builtin"),
+            "explain": rng.random() < 0.5, "at": maybe(0.2, rng.choice((1, 2, 9))),
+        }  # fmt: skip
+        yield SearchBody.model_validate({name: value for name, value in {**found, **more, **ways}.items() if value is not None})
+
+
+async def compared(lake: Bench, readers: Readers, seed: int, count: int) -> list[Any]:
+    found: list[Any] = []
+    for body in bodies(seed, count):
+        for who in (reader(lake), reader(lake, datasets=(), at=1)):
+            try:
+                answer: Any = await answered(readers.searches, body, who)
+            except LakehouseError as error:
+                answer = type(error).__name__, error.explain()
+            found.append((body.model_dump(exclude_defaults=True), who.role, answer))
+    return found
+
+
+def test_requests_made_up_at_random(lakes: list[Bench]) -> None:
+    found = alike(lakes, lambda lake, readers: compared(lake, readers, 5, 24))
+    hits = [answer for _, _, answer in found if isinstance(answer, dict) and answer.get("hits")]
+    assert len(hits) > len(found) // 8, "most requests find nothing, which probes little"
+    assert not any("secret java" in str(answer) or "bread and cake" in str(answer) for _, _, answer in found)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20, 28))
+def test_many_more_of_them(lakes: list[Bench], seed: int) -> None:
+    alike(lakes, lambda lake, readers: compared(lake, readers, seed, 300))
+
+
+DERIVED = (
+    *("SELECT * FROM z", "DESCRIBE z", "SELECT count(*) AS n, min(note) AS a, max(phone) AS b FROM z", "SELECT 1 / (id - 3) AS n FROM z"),
+    *(
+        "SELECT id FROM z WHERE phone LIKE '0711%' OR note LIKE '%SECRET%'",
+        "SELECT z.id FROM z JOIN x ON x.id = z.id WHERE x.status <> 'a'",
+    ),
+    *("SELECT id, lag(cast(right(note, 1) AS int)) OVER (ORDER BY id) AS n FROM z", "SELECT id FROM z ORDER BY phone, id OFFSET 12"),
+    *("SELECT id FROM x EXCEPT SELECT id FROM z", "SELECT * FROM w", "DESCRIBE w", "SELECT n FROM w JOIN z ON z.status = w.status"),
+    *("SELECT * FROM qqq", "SELECT name, rows, snapshot FROM system.datasets WHERE name IN ('w', 'z')"),
+)
+
+
+def test_datasets_that_are_made_of_governed_ones(lakes: list[Bench]) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        found: dict[Any, Any] = {}
+        for sql in DERIVED:
+            for role, at in (("clerk", None), ("clerk", 1), ("stranger", None)):
+                try:
+                    result = await readers.queries.run(QueryRequest(sql), reader(lake, role, at=at))
+                    found[sql, role, at] = result.columns(), sorted(map(str, result.rows()))
+                except LakehouseError as error:
+                    found[sql, role, at] = type(error).__name__, error.explain()
+        return found
+
+    found = alike(lakes, ask)
+    assert len(found["SELECT * FROM z", "clerk", None][1]) == len(SEEN)
+    assert found["SELECT * FROM z", "stranger", None][1] == []
+    assert {found["SELECT * FROM w", role, None][0] for role in ("clerk", "stranger")} == {"QueryForbidden"}
 
 
 def test_an_index_of_a_dataset_that_is_not_bound(lakes: list[Bench]) -> None:

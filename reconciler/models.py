@@ -161,6 +161,8 @@ class AuditedCalls:
     def __call__(self, purpose: Purpose, model: str, reader: Reader) -> Iterator[Spent]:
         spent = Spent()
         with self._audit.access("model", reader, model=model, detail={"purpose": purpose}) as access:
+            if purpose == "chat":  # it takes long, and its answer comes in pieces
+                access.begin_blocking()
             try:
                 yield spent
             finally:
@@ -168,19 +170,28 @@ class AuditedCalls:
 
 
 class AuditedJobs:
-    """A row for each job that called a model; see `controllers.index.model_turns.JobCalls`. Its reader is the daemon, which embeds for
-    whoever may search."""
+    """Two rows for each job that may call a model; see `controllers.index.model_turns.JobCalls`. Their reader is the daemon, which embeds
+    for whoever may search."""
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
 
-    def ended(self, job: Job, model: str, tally: Tally | None, error: LakehouseError | None) -> None:
+    def begun(self, job: Job, model: str) -> str:
         """Raises AuditUnavailable."""
-        row: dict[str, Any] = {"reader": "daemon", "action": "model", "model": model, "outcome": "done" if error is None else "failed"}
-        detail: dict[str, Any] = {"purpose": "embed", "job": job.kind, "object": job.object}
+        return self._audit.durable_blocking(_of_job(job, model) | {"outcome": "begun"})
+
+    def ended(self, job: Job, model: str, begun: str | None, tally: Tally | None, error: LakehouseError | None) -> None:
+        """Raises AuditUnavailable."""
+        row = _of_job(job, model) | {"outcome": "done" if error is None else "failed", "request": begun}
+        detail = row["detail"]
         if tally is not None:
             row |= {"tokens_in": tally.read, "tokens_out": 0, "duration_ms": round(tally.seconds * 1000, 3)}
             detail |= {"texts": tally.texts, "calls": tally.calls}
         if error is not None:
             row["reason"] = error.slug
-        self._audit.durable_blocking({**row, "detail": detail})
+        self._audit.durable_blocking(row)
+
+
+def _of_job(job: Job, model: str) -> dict[str, Any]:
+    detail = {"purpose": "embed", "job": job.kind, "object": job.object}
+    return {"reader": "daemon", "action": "model", "model": model, "detail": detail}

@@ -1,7 +1,7 @@
 """A job that embeds by a model of a server waits until that model is in memory, and lets it go once it has ended.
 
-Few models are in memory at once, and never two that embed; who is first is not decided here (`engines/ollama/choice.py`). What a job called
-is told when it has ended, before anybody uses what it made.
+Few models are in memory at once, and never two that embed; who is first is not decided here (`engines/ollama/choice.py`). A job that may
+call one is told of before it begins, so that one that is killed is known; what it called, when it has ended, before what it made is used.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ class Turns(Protocol):
 class JobCalls(Protocol):
     """Keeps a record of what jobs called. Blocking."""
 
-    def ended(self, job: Job, model: str, tally: Tally | None, error: LakehouseError | None) -> None:
-        """One that has ended, and why it failed, if it did: then nobody knows how many calls it made. What it raises is raised in place of
-        the job's result."""
+    def begun(self, job: Job, model: str) -> str:
+        """One that is about to begin; the record's id. What it raises is raised in place of the job."""
+
+    def ended(self, job: Job, model: str, begun: str | None, tally: Tally | None, error: LakehouseError | None) -> None:
+        """One that has ended, and why it failed, if it did: then nobody knows how many calls it made, and tally is None. begun: the record
+        of its beginning. What it raises is raised in place of the job's result."""
 
 
 class ModelTurns:
@@ -45,6 +48,8 @@ class ModelTurns:
     def __init__(self, turns: Turns | None, calls: JobCalls) -> None:
         self._turns = turns
         self._calls = calls
+        self._begun: dict[tuple[str, str], str] = {}
+        """The record of the beginning of the last job of each object and kind."""
 
     def run(self, job: Job, model: Model, run: Callable[[], Started | Mapping[str, Any]], *, begun: bool) -> Started | Mapping[str, Any]:
         """The result of a job that embeds by this model, as `run` gives it; or that it runs, or waits for its turn. Raises what `run`
@@ -52,20 +57,32 @@ class ModelTurns:
         owner = job.object
         if waits := self._wait(owner, model, begun=begun):
             return waits
+        if not begun:
+            self._begin(job, model)
         try:
             found = run()
         except LakehouseError as error:
-            self.let_go(owner)
-            if by_server(model):
-                self._calls.ended(job, model_name(model), None, error)
+            self._end(job, model, None, error)
             raise
         if isinstance(found, Started):
             return found
-        self.let_go(owner)
         result, tally = taken(found)
-        if tally is not None:
-            self._calls.ended(job, model_name(model), tally, None)
+        self._end(job, model, tally or Tally(), None)
         return result
+
+    def _begin(self, job: Job, model: Model) -> None:
+        if not by_server(model):
+            return
+        try:
+            self._begun[job.object, job.kind] = self._calls.begun(job, model_name(model))
+        except LakehouseError:
+            self.let_go(job.object)
+            raise
+
+    def _end(self, job: Job, model: Model, tally: Tally | None, error: LakehouseError | None) -> None:
+        self.let_go(job.object)
+        if by_server(model):
+            self._calls.ended(job, model_name(model), self._begun.pop((job.object, job.kind), None), tally, error)
 
     def _wait(self, owner: str, model: Model, *, begun: bool) -> Started | None:
         """What a job for this object waits for; None where it may begin. begun: it has, and is not held up."""

@@ -9,7 +9,7 @@ import pytest
 
 from controllers.index.model_turns import ModelTurns
 from controllers.step import Started
-from engines.errors import ServerAbsent
+from engines.errors import AuditUnavailable, ServerAbsent
 from engines.jobs.job import Job
 from engines.ollama.calls import Tally
 from engines.ollama.choice import ModelState
@@ -28,7 +28,9 @@ class World:
     def __init__(self, state: ModelState) -> None:
         self.state = state
         self.holds: dict[str, str] = {}
-        self.told: list[tuple[str, str, Tally | None, LakehouseError | None]] = []
+        self.began: list[tuple[str, str]] = []
+        self.told: list[tuple[str, str, str | None, Tally | None, LakehouseError | None]] = []
+        self.full: LakehouseError | None = None
 
     def want(self, owner: str, model: str) -> ModelState:
         self.holds[owner] = model
@@ -37,17 +39,26 @@ class World:
     def let_go(self, owner: str) -> None:
         self.holds.pop(owner, None)
 
-    def ended(self, job: Job, model: str, tally: Tally | None, error: LakehouseError | None) -> None:
-        self.told.append((job.id, model, tally, error))
+    def begun(self, job: Job, model: str) -> str:
+        if self.full is not None:
+            raise self.full
+        self.began.append((job.id, model))
+        return f"row-{len(self.began)}"
+
+    def ended(self, job: Job, model: str, begun: str | None, tally: Tally | None, error: LakehouseError | None) -> None:
+        self.told.append((job.id, model, begun, tally, error))
 
 
-def run(world: World, model: Any, result: Started | Mapping[str, Any] | LakehouseError, *, begun: bool = False) -> Any:
+Result = Started | Mapping[str, Any] | LakehouseError
+
+
+def run(world: World, model: Any, result: Result, *, begun: bool = False, turns: ModelTurns | None = None) -> Any:
     def job() -> Started | Mapping[str, Any]:
         if isinstance(result, LakehouseError):
             raise result
         return result
 
-    return ModelTurns(world, world).run(JOB, model, job, begun=begun)
+    return (turns or ModelTurns(world, world)).run(JOB, model, job, begun=begun)
 
 
 @pytest.mark.parametrize(
@@ -68,23 +79,33 @@ def test_a_job_waits_until_its_model_is_loaded(state: ModelState, reason: str, w
     world = World(state)
     found = run(world, NOMIC, AssertionError("it must not begin"))  # type: ignore[arg-type]
     assert (found.reason, found.message) == (reason, words)
-    assert world.holds == {"EvalSet/e": "nomic"}
+    assert (world.holds, world.began) == ({"EvalSet/e": "nomic"}, [])
     assert run(world, NOMIC, RUNS, begun=True) == RUNS, "what has begun is not held up"
 
 
-def test_it_holds_its_model_while_it_runs_and_tells_once_it_has_ended() -> None:
+def test_it_holds_its_model_while_it_runs_and_is_told_of_before_it_begins_and_once_it_has_ended() -> None:
     world = World(ModelState("loaded"))
-    assert run(world, NOMIC, RUNS) == RUNS
-    assert (world.holds, world.told) == ({"EvalSet/e": "nomic"}, [])
-    assert run(world, NOMIC, {"digest": "d", **CALLED}) == {"digest": "d"}
-    assert (world.holds, world.told) == ({}, [("j", "nomic", Tally(2, 9, 40, 0.5), None)])
+    turns = ModelTurns(world, world)
+    assert run(world, NOMIC, RUNS, turns=turns) == RUNS
+    assert run(world, NOMIC, RUNS, turns=turns, begun=True) == RUNS
+    assert (world.holds, world.began, world.told) == ({"EvalSet/e": "nomic"}, [("j", "nomic")], [])
+    assert run(world, NOMIC, {"digest": "d", **CALLED}, turns=turns, begun=True) == {"digest": "d"}
+    assert (world.holds, world.told) == ({}, [("j", "nomic", "row-1", Tally(2, 9, 40, 0.5), None)])
 
 
 def test_a_failure_lets_go_and_is_told() -> None:
     world, error = World(ModelState("loaded")), ServerAbsent("gone", remedy="start it")
     with pytest.raises(ServerAbsent):
         run(world, NOMIC, error)
-    assert (world.holds, world.told) == ({}, [("j", "nomic", None, error)])
+    assert (world.holds, world.told) == ({}, [("j", "nomic", "row-1", None, error)])
+
+
+def test_a_job_whose_beginning_cannot_be_told_does_not_begin() -> None:
+    world = World(ModelState("loaded"))
+    world.full = AuditUnavailable("the disk is full")
+    with pytest.raises(AuditUnavailable):
+        run(world, NOMIC, AssertionError("it must not begin"))  # type: ignore[arg-type]
+    assert (world.holds, world.told) == ({}, [])
 
 
 def test_what_this_process_embeds_itself_waits_for_nobody_and_tells_nothing() -> None:
@@ -92,10 +113,10 @@ def test_what_this_process_embeds_itself_waits_for_nobody_and_tells_nothing() ->
     assert run(world, "builtin", {"digest": "d"}) == {"digest": "d"}
     with pytest.raises(ServerAbsent):
         run(world, "builtin", ServerAbsent("gone", remedy="start it"))
-    assert (world.holds, world.told) == ({}, [])
+    assert (world.holds, world.began, world.told) == ({}, [], [])
 
 
-def test_a_job_that_asked_nothing_is_not_told_of() -> None:
+def test_a_job_that_asked_nothing_says_so() -> None:
     world = World(ModelState("loaded"))
     assert run(world, NOMIC, {}) == {}
-    assert world.told == []
+    assert world.told == [("j", "nomic", "row-1", Tally(), None)]

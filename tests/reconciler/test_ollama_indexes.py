@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +16,21 @@ from ollama_server import Model, OllamaServer
 from small_lake import BUCKET, Bench, dataset, generation, index
 from test_embedding_versions import KEYED, ROWS, Keys, record
 
+from controllers.index.model_turns import ModelTurns
+from controllers.jobs import run_job
 from controllers.outcome import Ready
+from controllers.step import Started
+from engines.audit import Audit
 from engines.embedding import registry
-from engines.errors import ModelMismatch, ServerAbsent
+from engines.errors import JobCrashed, ModelMismatch, ServerAbsent
+from engines.jobs.executor import Executor, JobLimits
+from engines.jobs.job import Job
 from engines.ollama.models import OllamaModels
 from engines.ollama.server import Server
 from engines.reading import ANONYMOUS, Binding, Reader
 from engines.search import SearchService
 from engines.search_answer import SearchRequest, SearchResult
+from reconciler.models import AuditedJobs
 from state import reasons
 from state.status import Status
 
@@ -70,15 +80,22 @@ def found(bench: Bench, text: str | None = None, reader: Reader = ANONYMOUS, **g
     return asyncio.run(ask())
 
 
+def rows(bench: Bench) -> list[dict[str, Any]]:
+    """What jobs did with models, as the audit has it."""
+    return [{**row, "detail": json.loads(row["detail"])} for row in bench.streams.read("audit") if row["action"] == "model"]
+
+
 def calls(bench: Bench) -> list[dict[str, Any]]:
-    """What jobs called, as the audit has it."""
-    rows = (row for row in bench.streams.read("audit") if row["action"] == "model")
-    return [{**row, "detail": json.loads(row["detail"])} for row in rows]
+    """Of jobs that have ended."""
+    return [row for row in rows(bench) if row["outcome"] != "begun"]
 
 
-def test_each_job_that_asks_a_model_leaves_one_row(lake: Bench, ollama: OllamaServer) -> None:
+def test_each_job_that_asks_a_model_is_told_of_before_and_after(lake: Bench, ollama: OllamaServer) -> None:
     declare(lake, BY_NOMIC)
-    (row,) = calls(lake)
+    begun, row = rows(lake)
+    assert (begun["reader"], begun["model"], begun["outcome"]) == ("daemon", NOMIC, "begun")
+    assert begun["detail"] == {"purpose": "embed", "job": "embed", "object": "Index/i"}
+    assert row["request"] == begun["id"]
     assert (row["reader"], row["model"], row["outcome"]) == ("daemon", NOMIC, "done")
     assert row["detail"] == {"purpose": "embed", "job": "embed", "object": "Index/i", "texts": 3, "calls": 1}
     assert row["tokens_in"] >= 9
@@ -93,6 +110,29 @@ def test_a_job_that_failed_leaves_a_row_too(lake: Bench, ollama: OllamaServer) -
     ollama.faults["/api/embed"] = "garbage"
     assert declare(lake, BY_NOMIC).ready == "False"
     assert {(row["outcome"], row["reason"]) for row in calls(lake)} == {("failed", "model-answer-invalid")}
+
+
+def test_a_job_whose_process_is_killed_was_told_of_before(bench: Bench, tmp_path: Path) -> None:
+    ended = threading.Event()
+    executor = Executor(tmp_path / "jobs", JobLimits(workers=1), lambda _: ended.set())
+    turns = ModelTurns(None, AuditedJobs(Audit(bench.streams)))
+    dies = {"log": str(tmp_path / "log"), "deaths": 1}
+    job = Job("j", "embed", "jobs_under_test:die", dies, 1, "Index/i", apart=True)
+
+    def visit() -> Any:
+        run = partial(run_job, executor, job, reasons.EMBEDDING, "embedding")
+        return turns.run(job, {"ollama": NOMIC}, run, begun=executor.has(job.id))
+
+    try:
+        assert isinstance(visit(), Started)
+        (begun,) = rows(bench)
+        assert (begun["outcome"], begun["model"], begun["detail"]["object"]) == ("begun", NOMIC, "Index/i")
+        assert ended.wait(60)
+        with pytest.raises(JobCrashed):
+            visit()
+    finally:
+        executor.shutdown()
+    assert [(row["outcome"], row.get("request")) for row in rows(bench)] == [("begun", None), ("failed", begun["id"])]
 
 
 def test_what_is_embedded_without_a_server_leaves_none(lake: Bench) -> None:

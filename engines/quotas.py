@@ -1,8 +1,9 @@
-"""Quotas of profiles: queries and searches a minute, at the same time, and rows a day. What is over is refused at once, never queued.
+"""Quotas of profiles, and of tokens that have none: queries and searches a minute, at the same time, and rows a day. What is over is
+refused at once, never queued.
 
 There is no book of it beside the audit: what a profile had before this process began is read from the rows of the audit, once, when the
 first one asks, and counted on in memory from there. A minute is the last sixty seconds; a day is one of UTC. A query that is under way when
-the rows of a day are reached is answered; the next one is refused. Who has no profile has no quota, nor has the operator.
+the rows of a day are reached is answered; the next one is refused. The operator has no quota.
 
 It refuses to know who asks (`reading.py`) and what a profile may ask for (its spec). Next: `audit.py`.
 """
@@ -26,18 +27,20 @@ from engines.sql.query_request import QueryRequest
 from engines.sql.query_result import QueryResult
 from specs.kinds.profile import Quota
 from state.timestamps import from_iso
+from state.tokens import NOBODY
 
 MINUTE = timedelta(seconds=60)
 _COUNTED = frozenset({"query", "search"})
 _SOON = 1
 
 Past = Callable[[datetime], Iterable[Mapping[str, Any]]]
-"""Rows of the audit from an instant on, in any order: profile, action, at, duration_ms, rows, reason. Blocking; raises StateError."""
+"""Rows of the audit from an instant on, in any order: profile, reader, action, at, duration_ms, rows, reason. Blocking. Raises StateError.
+"""
 
 
 @dataclass(slots=True)
 class _Had:
-    """What a profile had. begun: when its queries of the last minute began, in order; rows: of `day`."""
+    """What a profile or a token had. begun: when its queries of the last minute began, in order; rows: of `day`."""
 
     begun: deque[datetime] = field(default_factory=deque)
     running: int = 0
@@ -55,9 +58,13 @@ class Use:
 class Quotas:
     """Used on one event loop; costs some microseconds a query."""
 
-    def __init__(self, quota: Callable[[str], Quota | None], past: Past, clock: Callable[[], datetime]) -> None:
-        """quota: of a profile, as its spec has it now; past: what was had before; clock: the present, with its time zone."""
+    def __init__(
+        self, quota: Callable[[str], Quota | None], past: Past, clock: Callable[[], datetime], of_tokens: Quota | None = None
+    ) -> None:
+        """quota: of a profile, as its spec has it now; past: what was had before; clock: the present, with its time zone; of_tokens: the
+        quota of each token without a profile."""
         self._quota = quota
+        self._of_tokens = of_tokens
         self._past = past
         self._clock = clock
         self._had: defaultdict[str, _Had] = defaultdict(_Had)
@@ -67,15 +74,16 @@ class Quotas:
     async def granted(self, reader: Reader) -> AsyncIterator[Use]:
         """One query or search, from here to the end of the block. Raises QuotaExceeded, and StateError where the past cannot be read."""
         use = Use()
-        if reader.operator or reader.profile is None:
+        holder = None if reader.operator else _holder(reader.profile, reader.token)
+        if holder is None:
             yield use
             return
         await self._know_the_past()
-        had, now = self._had[reader.profile], self._clock()
+        had, now = self._had[holder], self._clock()
         self._forget(had, now)
-        quota = self._quota(reader.profile)
+        quota = self._of_tokens if reader.profile is None else self._quota(reader.profile)
         if quota is not None:
-            _check(reader.profile, quota, had, now)
+            _check(holder, quota, had, now)
         had.begun.append(now)
         had.running += 1
         try:
@@ -99,10 +107,10 @@ class Quotas:
     async def _read(self) -> None:
         now = self._clock()
         begun, rows = await asyncio.to_thread(_sums, self._past, now)
-        for profile, instants in begun.items():
-            self._had[profile].begun.extend(sorted(instants))
-        for profile, count in rows.items():
-            self._had[profile].rows, self._had[profile].day = count, _day(now)
+        for holder, instants in begun.items():
+            self._had[holder].begun.extend(sorted(instants))
+        for holder, count in rows.items():
+            self._had[holder].rows, self._had[holder].day = count, _day(now)
 
     def _forget(self, had: _Had, now: datetime) -> None:
         while had.begun and had.begun[0] <= now - MINUTE:
@@ -111,39 +119,46 @@ class Quotas:
             had.rows, had.day = 0, _day(now)
 
 
+def _holder(profile: str | None, token: str | None) -> str | None:
+    """Whose quota it is, in words; all tokens of a profile share one. None for whoever has neither."""
+    if profile is not None:
+        return f"profile {profile}"
+    return None if token in (None, NOBODY) else f"token {token}"
+
+
 def _sums(past: Past, now: datetime) -> tuple[Mapping[str, list[datetime]], Mapping[str, int]]:
-    """When the queries of the last minute began, and the rows of this day, by profile."""
+    """When the queries of the last minute began, and the rows of this day, by holder."""
     begun: defaultdict[str, list[datetime]] = defaultdict(list)
     rows: Counter[str] = Counter()
     day = _day(now)
     for row in past(min(day, now - MINUTE)):
-        profile = row.get("profile")
-        if profile is None or row.get("action") not in _COUNTED or row.get("reason") == QuotaExceeded.slug:
+        holder = _holder(row.get("profile"), row.get("reader"))
+        if holder is None or row.get("action") not in _COUNTED or row.get("reason") == QuotaExceeded.slug:
             continue
         ended = from_iso(row["at"])
         if ended >= day:
-            rows[profile] += row.get("rows") or 0
+            rows[holder] += row.get("rows") or 0
         since = ended - timedelta(milliseconds=row.get("duration_ms") or 0)
         if since > now - MINUTE:
-            begun[profile].append(since)
+            begun[holder].append(since)
     return begun, rows
 
 
-def _check(profile: str, quota: Quota, had: _Had, now: datetime) -> None:
+def _check(holder: str, quota: Quota, had: _Had, now: datetime) -> None:
     """Raises QuotaExceeded."""
     if quota.rows_per_day is not None and had.rows >= quota.rows_per_day:
         tomorrow = _day(now) + timedelta(days=1)
-        raise _exceeded(profile, f"{quota.rows_per_day} rows a day", tomorrow - now)
+        raise _exceeded(holder, f"{quota.rows_per_day} rows a day", tomorrow - now)
     if quota.queries_per_minute is not None and len(had.begun) >= quota.queries_per_minute:
-        raise _exceeded(profile, f"{quota.queries_per_minute} queries a minute", had.begun[-quota.queries_per_minute] + MINUTE - now)
+        raise _exceeded(holder, f"{quota.queries_per_minute} queries a minute", had.begun[-quota.queries_per_minute] + MINUTE - now)
     if quota.concurrent is not None and had.running >= quota.concurrent:
-        raise _exceeded(profile, f"{quota.concurrent} queries at the same time", timedelta(seconds=_SOON))
+        raise _exceeded(holder, f"{quota.concurrent} queries at the same time", timedelta(seconds=_SOON))
 
 
-def _exceeded(profile: str, what: str, wait: timedelta) -> QuotaExceeded:
+def _exceeded(holder: str, what: str, wait: timedelta) -> QuotaExceeded:
     seconds = max(ceil(wait.total_seconds()), _SOON)
-    remedy = f"Ask again in {seconds} {'second' if seconds == 1 else 'seconds'}, or have `quota` of the profile raised."
-    return QuotaExceeded(f"The quota of profile {profile} is {what}, and no more is left of it.", retry_after=seconds, remedy=remedy)
+    remedy = f"Ask again in {seconds} {'second' if seconds == 1 else 'seconds'}, or have that quota raised: docs/access.md says where."
+    return QuotaExceeded(f"The quota of {holder} is {what}, and no more is left of it.", retry_after=seconds, remedy=remedy)
 
 
 def _day(now: datetime) -> datetime:

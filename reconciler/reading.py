@@ -35,6 +35,7 @@ from reconciler.directory import Directory
 from reconciler.models import AuditedCalls, ModelService, connected, recorded_models
 from reconciler.opening import State
 from reconciler.settings import Settings, UntrustedLimits
+from specs.kinds.profile import Quota
 from state.catalog.fold import tables_of
 from state.errors import StateError
 from state.kept_keys import kept_key
@@ -95,7 +96,8 @@ async def reading(
         state.buckets.failures.listen(lambda failure: state.streams.append_lazy("errors", failure.to_row()))
     audit, texts = Audit(state.streams), Texts(await asyncio.to_thread(_key_of_texts, state), settings.audit.texts)
     served.calls = AuditedCalls(audit)
-    quotas = Quotas(directory.quota if directory is not None else lambda _: None, partial(_audited, state), state.clock)
+    of_profiles, of_tokens = directory.quota if directory is not None else lambda _: None, _of_tokens(settings.limits.untrusted)
+    quotas = Quotas(of_profiles, partial(_audited, state), state.clock, of_tokens)
     warming = Warming(searches, queries, hot, asyncio.get_running_loop())
     try:
         async with _following(state, settings, hot, queries, searches, fills=pinned is not None):
@@ -203,6 +205,11 @@ def _audited(state: State, since: datetime) -> Iterable[Mapping[str, Any]]:
 
 def _untrusted(each: Limits, given: UntrustedLimits) -> Limits:
     return each.narrowed(rows=given.rows, seconds=given.seconds, memory=given.memory_bytes, bytes=given.bytes)
+
+
+def _of_tokens(given: UntrustedLimits) -> Quota:
+    """Of tokens without a profile."""
+    return Quota.model_validate(given.model_dump(by_alias=True, include={"queries_per_minute", "concurrent", "rows_per_day"}))
 
 
 def _itself(reader: Reader) -> Reader:

@@ -36,13 +36,14 @@ class Lake:
 
     def __init__(self, **quotas: Quota) -> None:
         self.quotas = quotas
+        self.of_tokens: Quota | None = None
         self.now = NOON
         self.rows: list[Mapping[str, Any]] = []
         self.asked: list[datetime] = []
         self.broken = False
 
     def open(self) -> Quotas:
-        return Quotas(self.quotas.get, self.past, lambda: self.now)
+        return Quotas(self.quotas.get, self.past, lambda: self.now, self.of_tokens)
 
     def past(self, since: datetime) -> Iterable[Mapping[str, Any]]:
         self.asked.append(since)
@@ -125,11 +126,29 @@ async def test_rows_of_a_day(anyio_backend: str) -> None:
 async def test_who_has_no_quota_is_asked_for_none(anyio_backend: str) -> None:
     lake = Lake()
     quotas = lake.open()
-    for reader in (ANONYMOUS, Reader("t", role="clerk"), Reader("ops", profile="ada", operator=True)):
+    for reader in (ANONYMOUS, Reader(role="case"), Reader("ops", profile="ada", operator=True)):
         await one(quotas, reader)
     assert lake.asked == []
     for _ in range(100):
         await one(quotas, BOB)
+
+
+async def test_each_token_without_a_profile_has_the_quota_of_such_tokens(anyio_backend: str) -> None:
+    lake, clerk = Lake(), Reader("t", role="clerk")
+    lake.of_tokens = quota(queriesPerMinute=3)
+    lake.had(20, profile=None, reader="t")
+    lake.had(20, profile=None, reader="anonymous")
+    lake.had(20, reader="t")
+    quotas = lake.open()
+    for _ in range(2):
+        await one(quotas, clerk)
+    with pytest.raises(QuotaExceeded, match="The quota of token t is 3 queries a minute") as caught:
+        await one(quotas, clerk)
+    assert caught.value.retry_after == 40
+    for _ in range(3):
+        await one(quotas, Reader("u", role="clerk"))
+        await one(quotas, Reader("ops", operator=True))
+        await one(quotas, ADA)
 
 
 async def test_what_was_had_before_this_process(anyio_backend: str) -> None:

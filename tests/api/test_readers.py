@@ -158,7 +158,7 @@ async def test_a_token_whose_profile_comes_with_the_newest_commit_waits_for_it(c
         assert await problem(await client.post("/query", json=QUERY, headers=headers)) == (401, "token-refused")
     assert not looks, "what is no token waits for nothing"
     assert (await client.post("/query", json=QUERY, headers=bearer(ADA))).status == 200
-    assert guarded.queries.asked[-1].reader.profile == "recruiting"
+    assert guarded.queries.readers[-1].profile == "recruiting"
 
 
 async def test_a_token_whose_profile_is_none_by_the_newest_commit_is_as_one_that_is_none(client: Any, guarded: Any) -> None:

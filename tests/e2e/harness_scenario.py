@@ -1,7 +1,7 @@
 """The life of a small lakehouse, from nothing, through changed data, a changed spec, requests, kills and restarts.
 
 Every act is a change and what can be seen once it was followed. `live` plays all acts; a daemon that dies of its failpoint is started
-again without it, and the act goes on. So the end must be the same whatever the failpoint was.
+again with the next one, after the last without, and the act goes on. So the end must be the same whatever the failpoints were.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,24 +115,28 @@ ASKED = tuple(f"{skill} near {place}" for skill in SKILLS for place in PLACES[:3
 class Life:
     """One lakehouse and the daemon that happens to run it.
 
-    failpoint: armed until a daemon has died of it. died: whether one has.
+    failpoints: each armed until a daemon has died of it, one after the other. deaths: how many have.
     """
 
     repository: Repository
     daemons: Daemons
-    failpoint: str = ""
-    died: bool = False
+    failpoints: Sequence[str] = ()
+    deaths: int = 0
     daemon: Daemon = field(init=False)
 
+    @property
+    def armed(self) -> str:
+        """What the daemon is to die of, "" after the last death."""
+        return self.failpoints[self.deaths] if self.deaths < len(self.failpoints) else ""
+
     def start(self) -> None:
-        armed = "" if self.died else self.failpoint
-        self.daemon = self.daemons.begin(self.repository, armed)
+        self.daemon = self.daemons.begin(self.repository, self.armed)
         try:
             self.daemon.up()
         except Gone as gone:
-            if not armed or gone.code != -signal.SIGKILL:
+            if not self.armed or gone.code != -signal.SIGKILL:
                 raise
-            self.died = True
+            self.deaths += 1
             self.start()
 
     def wait(self, sees: Callable[[Daemon], Any], what: str) -> Any:
@@ -151,10 +155,9 @@ class Life:
 
     def mourn(self) -> None:
         code = self.daemon.wait()
-        assert not self.died, f"{what_happened(self.daemon)}: a second death, by {code}"
-        assert self.failpoint, f"{what_happened(self.daemon)}: died of nothing, by {code}"
+        assert self.armed, f"{what_happened(self.daemon)}: died of nothing, by {code}"
         assert code == -signal.SIGKILL, f"{what_happened(self.daemon)}: ended with {code}"
-        self.died = True
+        self.deaths += 1
         self.start()
 
     def settle(self, sees: Callable[[Daemon], Any], what: str) -> None:
@@ -163,12 +166,10 @@ class Life:
 
     def stop(self) -> None:
         """In good order, unless it dies of that."""
-        code = self.daemon.stop()
-        if code == -signal.SIGKILL and self.failpoint and not self.died:
-            self.died = True
+        while (code := self.daemon.stop()) == -signal.SIGKILL and self.armed:
+            self.deaths += 1
             self.start()
             self.wait(Daemon.settled, "settled after a death while stopping")
-            code = self.daemon.stop()
         assert code == 0, f"{what_happened(self.daemon)}: ended with {code}"
 
     def kill(self) -> None:
@@ -203,7 +204,7 @@ def live(life: Life, *, long: bool = True, inline: bool = True) -> dict[str, Any
         repository.write("data/calls/3.csv", calls(60, 70))
         life.settle(lambda daemon: counts(daemon) == (330, 70, 20), "a file after a kill")
     # also what a worker wrote that outlived its daemon, and the daemon after it, is cleared away by the next
-    for _ in range(4 if long else life.died):
+    for _ in range(4 if long else bool(life.deaths)):
         life.stop()
         life.start()
         life.wait(Daemon.settled, "settled after a restart")

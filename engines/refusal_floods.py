@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from state.audit_query import REPEATED
 from state.streams.committer import Written
 
 SECONDS = 1.0
 MOST_KINDS = 32
-REPEATED = "repeated"
-"""In the detail of a row that counts: how many there were beside the first one."""
 
 
 @dataclass(slots=True)

@@ -29,6 +29,8 @@ ACTIONS = ("query", "search", "object", "export", "diff", "replay", "model", "re
 OUTCOMES = ("begun", "done", "refused", "failed", "cancelled")
 _EXACT = ("reader", "profile", "role", "action", "outcome", "model")
 _ANY = "*"
+REPEATED = "repeated"
+"""In the detail of a row that counts refusals: how many there were beside the first one."""
 _MOST_GROUPS = 100_000
 """In memory while they are counted."""
 
@@ -169,7 +171,7 @@ class _Group:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """The newest come first."""
-        self.count += 1
+        self.count += _times(row)
         self.rows += row.get("rows") or 0
         self.bytes += row.get("bytes") or 0
         self.first, self.last = row["at"], self.last or row["at"]
@@ -182,6 +184,12 @@ class _Group:
         p50, p95 = (ordered[math.ceil(share * len(ordered)) - 1] if ordered else None for share in (0.5, 0.95))
         facts = {"count": self.count, "rows": self.rows, "bytes": self.bytes, "p50Ms": p50, "p95Ms": p95}
         return facts | {"first": self.first, "last": self.last}
+
+
+def _times(row: Mapping[str, Any]) -> int:
+    """Reads that a row stands for: of refusals that came in a flood one row counts the rest."""
+    detail = _json(row, "detail") if row.get("outcome") == "refused" else None
+    return int(detail.get(REPEATED, 1)) if isinstance(detail, dict) else 1
 
 
 def _groups(found: Iterator[Mapping[str, Any]], query: AuditQuery) -> dict[str, Any]:

@@ -90,6 +90,13 @@ def test_a_profiles_reader_is_answered_by_its_own(lake: Bench) -> None:
     assert ask(lake, ANONYMOUS).model == "builtin"
     with pytest.raises(ModelMismatch, match=r"Index i@p answers by builtin-64, not by builtin\."):
         ask(lake, reader_of("p", "mine"), model="builtin")
+    for other in ("q", "r"):  # a model that only another profile has of the index is as one that nobody has
+        told = []
+        for model in ("builtin-64", "builtin-32"):
+            with pytest.raises(ModelMismatch) as error:
+                ask(lake, reader_of(other), model=model)
+            told.append(str(error.value))
+        assert told[0].replace("builtin-64", "builtin-32") == told[1]
 
 
 @pytest.mark.parametrize("name", ["i@p", "i@q", "i@", "@p", "i@p@p", "I@P"])

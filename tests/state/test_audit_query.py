@@ -136,6 +136,14 @@ class TestCounted:
         assert counts == {"query": 3, "search": 1, "object": 1}
         assert answer(streams, AuditQuery(group=("action",), outcome="begun"))["groups"][0]["count"] == 1
 
+    def test_refusals_that_share_a_row(self, streams: Streams) -> None:
+        refused = {"reader": "eve", "action": "request", "outcome": "refused", "reason": "token-refused"}
+        streams.append_many(
+            "audit", [{**refused, "detail": {"route": "/query"}}, {**refused, "detail": {"route": "/query", "repeated": 41}}]
+        )
+        (group,) = answer(streams, AuditQuery(group=("reader", "reason"), reader="eve"))["groups"]
+        assert group["count"] == 42
+
     def test_most_frequent_first_and_no_more_than_asked_for(self, streams: Streams) -> None:
         assert [group["action"] for group in answer(streams, AuditQuery(group=("action",), limit=1))["groups"]] == ["query"]
 

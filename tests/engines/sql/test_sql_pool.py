@@ -264,6 +264,16 @@ async def test_what_was_answered_in_part_goes_on_no_further(service: QueryServic
     await rests(service._pool, before)
 
 
+async def test_what_nobody_waits_for_any_more_goes_on_no_further(service: QueryService) -> None:
+    await service._pool.start()
+    before = service._pool.pids
+    asking = asyncio.create_task(service.run(QueryRequest(TOO_MUCH["series"]), GOOD))
+    await until(lambda: any(worker.busy for worker in service._pool._live))
+    asking.cancel()
+    assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], asyncio.CancelledError)
+    await rests(service._pool, before)
+
+
 async def test_results_of_an_untrusted_reader_are_cut_sooner(service: QueryService) -> None:
     sql = "SELECT value FROM generate_series(1, 5000)"
     assert (await service.run(QueryRequest(sql), BAD)).count == 100

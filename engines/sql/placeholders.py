@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 _TOKENS = re.compile(
-    r"""[eE]'(?:\\.|''|[^'\\])*' | '(?:''|[^'])*' | "(?:""|[^"])*" | --[^\n]* | /\*.*?\*/ | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
-    | (?<![\w$@\#])\$(?P<name>\w+)""",
+    r"""[eE]'(?:\\.|''|[^'\\])*(?:'|\\?\Z) | '(?:''|[^'])*(?:'|\Z) | "(?:""|[^"])*(?:"|\Z) | --[^\n]* | /\*.*?(?:\*/|\Z)
+    | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z) | (?<![\w$@\#])\$(?P<name>\w+)""",
     re.DOTALL | re.VERBOSE,
 )
+"""What has no end reaches to that of the text: to look for it again from each sign that may begin it took seconds of a long text."""
 
 
 def placeholders(sql: str) -> frozenset[str]:

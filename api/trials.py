@@ -28,7 +28,7 @@ from engines.reading import Reader
 from engines.trials.basis import basis, check_names
 from engines.trials.choice import GATE, best, front
 from engines.trials.objective import weights_of
-from specs.resource import own_name
+from specs.resource import MARK, own_name
 from state.catalog.fold import ObjectState
 from state.catalog.indexes import IndexRecord
 from state.trials import STREAM, Trial, trials_of
@@ -180,7 +180,7 @@ class TrialRoutes:
     def _trials(self, name: str, reader: Reader) -> tuple[tuple[Trial, ...], IndexRecord]:
         state = self.catalog.get(f"Index/{name}")
         if state is None or state.gone or not index_seen(reader, state):
-            raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+            raise _unknown(name)
         if not index_whole(reader, state):
             raise ReadRefused(f"Trials of index {name} are measured over rows that policies hide from you.")
         return trials_of(self.source.read(STREAM), name), state.index or IndexRecord(name)
@@ -195,6 +195,15 @@ def _named(asked: _Asked, index: str) -> tuple[_Asked, str]:
         return asked, index
     eval_set = asked.eval_set and own_name(asked.eval_set, asked.profile)
     return asked.model_copy(update={"eval_set": eval_set}), own_name(index, asked.profile)
+
+
+def _unknown(name: str) -> IndexUnknown:
+    """The same for a profile that is none, one that has nothing of the index for itself, and one that is another reader's."""
+    index, owned, owner = name.partition(MARK)
+    if not owned:
+        return IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+    remedy = "One that asks for no other model, engine or bucket shares the index's builds, whose trials are there without `profile`."
+    return IndexUnknown(f"Profile {owner!r} has nothing of an index {index!r} for itself.", remedy=remedy)
 
 
 def page(trials: tuple[Trial, ...], asked: TrialParameters) -> dict[str, Any]:

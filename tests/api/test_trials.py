@@ -135,6 +135,13 @@ async def test_there_is_no_such_index(ask: Any, path: str) -> None:
     assert (status, problem["type"]) == (404, "urn:lakehouse:problem:index-unknown")
 
 
+async def test_a_profile_that_has_none_of_its_own_is_answered_as_one_that_is_none(ask: Any) -> None:
+    for path in ("/hnsw/trials/resumes?profile=nobody", "/hnsw/trials/resumes/best?profile=nobody"):
+        status, problem = await ask(path)
+        assert (status, problem["detail"]) == (404, "Profile 'nobody' has nothing of an index 'resumes' for itself.")
+        assert "without `profile`" in problem["remedy"]
+
+
 async def test_a_hidden_index_is_none(ask: Any) -> None:
     hidden, shown = [await ask("/hnsw/trials/resumes", **{"X-Lakehouse-Bucket": name}) for name in ("far", "lake")]
     assert (hidden[0], shown[0]) == (404, 200)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.lakectl.trial_plot import plot
+from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.index_changes import CorpusAdded, TruthMade
 from state.catalog.indexes import Corpus, EvalTruth
@@ -159,6 +160,20 @@ def test_every_point_is_inside(lakectl: Lakectl) -> None:
     lines = plot(points, terminal)
     assert max(map(len, lines)) <= 60
     assert plot([], terminal) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "said"),
+    [
+        ("desk", "Profile/desk has no builds of Index/about of its own: it shares the index's."),
+        ("dsek", "nothing is known of Profile/dsek; did you mean `Profile/desk`?"),
+    ],
+)
+def test_a_profile_that_has_none_of_its_own(here: Lakehouse, lakectl: Lakectl, owner: str, said: str) -> None:
+    for name in ("Index/about", "Profile/desk"):
+        here.put(name, reasons.SUCCEEDED, "there")
+    found = lakectl("trials", "about", "--profile", owner)
+    assert (found.code, said in found.err) == (2, True)
 
 
 def test_a_request_is_left(here: Lakehouse, lakectl: Lakectl) -> None:

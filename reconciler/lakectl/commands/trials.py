@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from reconciler.lakectl.errors import UsageInvalid
-from reconciler.lakectl.names import find_object
+from reconciler.lakectl.errors import ObjectUnknown, UsageInvalid
+from reconciler.lakectl.names import find_object, unknown_object
+from reconciler.lakectl.observation import observer
 from reconciler.lakectl.options import Parser, add_output, share
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import best_trial_document, search_document, trials_of_index
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
 
     name = find_object(args.index if "/" in args.index else f"Index/{args.index}", session).partition("/")[2]
     if args.owner is not None:
+        _check_own(name, args.owner, session)
         name = own_name(name, args.owner)
         args.eval = args.eval and own_name(args.eval, args.owner)
     if args.ab is not None:
@@ -106,6 +108,18 @@ def _objective(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def _check_own(index: str, owner: str, session: Session) -> None:
+    """Raises ObjectUnknown where the profile has nothing of the index for itself, with why."""
+    known = [status.object for status in observer(session).look().statuses]
+    if f"Index/{own_name(index, owner)}" in known:
+        return
+    for name in (f"Index/{index}", f"Profile/{owner}"):
+        if name not in known:
+            raise unknown_object(name, known)
+    remedy = f"`lakectl trials {index}` shows what was measured of them; another model, engine or bucket in the Profile gives it its own."
+    raise ObjectUnknown(f"Profile/{owner} has no builds of Index/{index} of its own: it shares the index's.", remedy=remedy)
 
 
 def _documents(args: argparse.Namespace, answer: Mapping[str, Any], every: "Sequence[Trial]") -> dict[str, Any]:

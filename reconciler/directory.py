@@ -23,6 +23,7 @@ from state.tokens import PROFILE_HEADER, Token, Tokens
 
 _HOW = "Send `Authorization: Bearer …` with a token of this lake."
 _CLOSED = "Nobody is let in: the file of tokens is refused."
+_WHERE = "On its machine `lakectl status` says what is wrong with it, and where; so do the daemon's log and events."
 _BEARER = "bearer"
 
 
@@ -165,7 +166,7 @@ class Directory:
             tokens = self._tokens.current()
         except SecretsFileRefused as error:
             self._note(error.explain())
-            raise ReadersClosed(_CLOSED, remedy="The daemon's log and events say why.") from None
+            raise ReadersClosed(_CLOSED, remedy=_WHERE) from None
         self._note(None)
         self._seen_tokens = self._seen_tokens or len(tokens) > 0
         return tokens

@@ -153,7 +153,8 @@ class SecretsFile:
             document = tomllib.loads(content.decode())
         except tomllib.TOMLDecodeError as error:
             # its message names a place and never repeats the text; its context would
-            raise self._refused(f"it is no TOML: {error}", "Correct the file.") from None
+            told = str(error).replace("(at end of document)", f"(at line {len(content.splitlines())}, where it ends)")
+            raise self._refused(f"it is no TOML: {told}", "Correct the file.") from None
         except UnicodeDecodeError:
             raise self._refused("it is not UTF-8", "Correct the file.") from None
         tokens = document.pop(_TOKENS, {})

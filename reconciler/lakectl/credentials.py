@@ -30,10 +30,10 @@ def client_at(session: Session, url: str) -> DaemonClient:
 
 def client_here(session: Session, address: DaemonAddress, timeout: float) -> DaemonClient:
     """A client of the daemon of this repository. Raises UsageInvalid."""
-    token = given_token(session)
-    if token is None and _is_ours(address):
+    token, ours = given_token(session), _is_ours(address)
+    if token is None and ours:
         token = _operators_own()
-    return DaemonClient(address.url, timeout, _headers(session, token))
+    return DaemonClient(address.url, timeout, _headers(session, token), _refused if ours else _untold)
 
 
 def given_token(session: Session) -> str | None:
@@ -83,6 +83,22 @@ def _listeners(port: int | None) -> Iterator[int]:
             _, local, _, state, _, _, _, user, *_ = line.split()
             if state == _LISTEN and int(local.rpartition(":")[2], 16) == port:
                 yield int(user)
+
+
+def _untold() -> None:
+    """What a daemon of somebody else, or of another machine, refuses is not looked into."""
+
+
+def _refused() -> str | None:
+    """What is wrong with the file of secrets, for its owner's eyes; None where nothing is."""
+    from state.secrets import SecretsFile, secrets_path
+    from state.tokens import TokenFile
+
+    try:
+        TokenFile(SecretsFile(secrets_path(os.environ))).current()
+    except SecretsFileRefused as error:
+        return error.explain()
+    return None
 
 
 def _operators_own() -> str | None:

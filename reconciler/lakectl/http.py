@@ -1,7 +1,7 @@
 """Talking to a daemon by the standard library: JSON in, JSON out, and problem documents as errors."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from types import MappingProxyType
 from typing import Any
@@ -38,8 +38,15 @@ _QUERY_SECONDS = 600.0
 class DaemonClient:
     """One daemon. Blocking; a connection a request, since there are few."""
 
-    def __init__(self, url: str, timeout: float = _ANSWER_SECONDS, headers: Mapping[str, str] = MappingProxyType({})) -> None:
-        """headers: of every request. Raises UsageInvalid for what is no http address."""
+    def __init__(
+        self,
+        url: str,
+        timeout: float = _ANSWER_SECONDS,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        closed: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """headers: of every request; closed: what helps where the daemon lets nobody in, if that is known here. Raises UsageInvalid for
+        what is no http address."""
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             host, port = parts.hostname, parts.port
@@ -56,6 +63,7 @@ class DaemonClient:
         self._path = parts.path.rstrip("/")
         self._timeout = timeout
         self._headers = dict(headers)
+        self._closed = closed
 
     def get(self, path: str, parameters: Mapping[str, str | int | None] | None = None) -> Any:
         """The document at a path; parameters that are None are left out. Raises DaemonUnreachable, DaemonProblem."""
@@ -98,4 +106,5 @@ class DaemonClient:
         if status < 400:
             return document
         message = str(document.get("detail") or f"the daemon answered with status {status}.")
-        raise DaemonProblem(message, type=slug, status=status, remedy=_REMEDIES.get(slug) or document.get("remedy"))
+        known_here = self._closed() if slug == "readers-closed" else None
+        raise DaemonProblem(message, type=slug, status=status, remedy=known_here or _REMEDIES.get(slug) or document.get("remedy"))

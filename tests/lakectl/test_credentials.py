@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from reconciler.daemon import _check_listener
 from reconciler.errors import SettingsInvalid
 from reconciler.footprint import DaemonAddress
 from reconciler.lakectl.credentials import client_at, client_here, given_token
-from reconciler.lakectl.errors import UsageInvalid
+from reconciler.lakectl.errors import DaemonProblem, UsageInvalid
+from reconciler.lakectl.http import DaemonClient
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.terminal import Terminal
 from state.secrets import SecretsFile
@@ -109,6 +111,25 @@ def test_the_operators_own_token_goes_to_a_process_of_this_user_on_this_machine_
     assert client_at(session(), URL)._headers == {}
     secrets.chmod(0o644)
     assert client_here(session(), address(), 1.0)._headers == {}
+
+
+def test_a_daemon_that_lets_nobody_in_has_its_owner_told_what_is_wrong_with_the_file(secrets: Path, here: str) -> None:
+    problem = json.dumps({"type": "urn:lakehouse:problem:readers-closed", "detail": "Nobody is let in.", "remedy": "Look there."}).encode()
+
+    def told(client: DaemonClient) -> str:
+        with pytest.raises(DaemonProblem) as caught:
+            client._read("/status", 503, problem)
+        return caught.value.explain()
+
+    ours, others = client_here(session(), daemon_at(here), 1.0), client_here(session(), daemon_at(here, pid=4_194_305), 1.0)
+    assert told(ours) == "Nobody is let in. Look there."
+    secrets.write_text(f'{TOKENS}[tokens.b]\nvalue = "{ADA}"')
+    assert f"The secrets file {secrets} is refused: `tokens.b` has neither profile nor role" in told(ours)
+    secrets.write_text(f'{TOKENS}value = "{ADA}')
+    assert "it is no TOML" in told(ours)
+    assert "at line 7" in told(ours)
+    assert ADA not in told(ours)
+    assert told(others) == "Nobody is let in. Look there."
 
 
 def test_whoever_others_reach_needs_tokens(secrets: Path) -> None:

@@ -49,7 +49,7 @@ class PolicyController:
         closed = standing.governed.closed if standing.governed is not None else None
         of = (resource.digest, standing.governed, table.snapshot) if self.run_cases is not None else None
         tried = self._tried.get(name)
-        unfit = tuple(each.said for each in standing.unfit.get(name, ()))
+        unfit = standing.unfit.get(name, ())
         return Observed(True, True, rules, standing.faults.get(name), others, closed, tried, of, self._clock(), unfit)
 
     def drift(self, observed: Observed) -> tuple[str, ...]:

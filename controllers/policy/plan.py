@@ -4,12 +4,12 @@ A faulty one is Stalled, and its dataset closed to all but operators. Cases that
 are conditions beside Ready: the policy is in force.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controllers.outcome import Aspect, Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
-from engines.policies.governed import PolicyRules
+from engines.policies.governed import PolicyRules, Unfit
 from specs.kinds.policy import PolicySpec
 from specs.resource import Resource
 from state import reasons
@@ -38,7 +38,7 @@ class Observed:
         others: policies that govern the dataset besides; `closed`: why nobody but operators may read it.
         tried: how the cases ended last, in this process; `of`: what they would be run against now, None where nobody can run them.
         now: seconds of a clock.
-        unfit: masks that show nothing of their column's type, a sentence each.
+        unfit: masks that show nothing of their column's type.
     """
 
     wanted: bool
@@ -50,7 +50,7 @@ class Observed:
     tried: Tried | None = None
     of: tuple[object, ...] | None = None
     now: float = 0.0
-    unfit: tuple[str, ...] = ()
+    unfit: tuple[Unfit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
     detail: dict[str, object] = {"dataset": spec.dataset, "roles": roles, "masked": masked, "others": list(observed.others)}
     waits = observed.tried is not None and observed.of is not None and observed.tried.of != observed.of
     seconds = max(1.0, PAUSE - (observed.now - observed.tried.at)) if waits and observed.tried is not None else None
-    warned = f"; {_first(observed.unfit)}" if observed.unfit else ""
+    warned = f"; masks that show nothing of their types: {', '.join(each.column for each in observed.unfit)}" if observed.unfit else ""
     message = f"{rows} of {spec.dataset}, {len(masked)} of its columns masked{beside}{warned}"
     also = (*_masks(observed), *_tests(resource.key.name, spec, observed.tried))
     return Ready(message, detail, seconds=seconds, also=also)
@@ -108,7 +108,7 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
 
 def _masks(observed: Observed) -> Iterator[Aspect]:
     if observed.unfit:
-        yield Aspect("MasksUnfit", True, reasons.MASK_UNFIT, "; ".join(observed.unfit))
+        yield Aspect("MasksUnfit", True, reasons.MASK_UNFIT, ". ".join(each.said for each in observed.unfit))
 
 
 def _tests(name: str, spec: PolicySpec, tried: Tried | None) -> Iterator[Aspect]:
@@ -120,10 +120,7 @@ def _tests(name: str, spec: PolicySpec, tried: Tried | None) -> Iterator[Aspect]
     if not tried.failed:
         yield Aspect("TestsFailing", False, reasons.TESTS_PASSED, f"{tried.cases} of {tried.cases} cases pass")
         return
-    message = f"the policy is in force, and {_first(tried.failed)}: `lakectl policy test {name}` shows what came"
+    first, *more = tried.failed
+    rest = f", and {len(more)} more" if more else ""
+    message = f"the policy is in force, and {first}{rest}: `lakectl policy test {name}` shows what came"
     yield Aspect("TestsFailing", True, reasons.TESTS_FAILED, message)
-
-
-def _first(said: Sequence[str]) -> str:
-    first, *more = said
-    return first + (f", and {len(more)} more" if more else "")

@@ -12,6 +12,7 @@ from typing import Any
 from engines.policies.book import Standing
 from engines.policies.governed import NO_ROW, Governed, Mask
 from engines.reading import Action, Decision, IndexName, Reader, TableName, decide
+from specs.sql_names import parameters_of
 
 
 def of_table(reader: Reader, table: TableName, action: Action, standing: Standing) -> dict[str, Any]:
@@ -22,6 +23,10 @@ def of_table(reader: Reader, table: TableName, action: Action, standing: Standin
     why = [] if decision.allowed else [_why_not(reader, table, decision)]
     why += [f"No rule of Policy `{name}` permits {_role(reader)} a row." for name in barring]
     why += [f"Policy `{name}` is faulty: {fault}" + ("" if fault.endswith("?") else ".") for name, fault in sorted(standing.faults.items())]
+    named = parameters_of(decision.row_filter) if decision.row_filter is not None else ()
+    if missing := sorted({f"`${name}`" for name in named} - {f"`${name}`" for name in decision.values}):
+        verb = "is" if len(missing) == 1 else "are"
+        why.append(f"{', '.join(missing)} {verb} null here, and a comparison with null holds for no row: attributes are those of a token.")
     unfit = ((name, each) for name, found in sorted(standing.unfit.items()) for each in found if each.column in decision.masks)
     why += [f"Policy `{name}`: {each.said}." for name, each in unfit]
     if standing.source is not None:

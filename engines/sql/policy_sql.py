@@ -63,9 +63,9 @@ def _ways(mask: Mask, name: str, kind: str) -> str:
     """What helps, for each intention that there may be."""
     if mask.kind == "constant":
         return f"give a constant that {kind} can be, or write `mask: 'null'` if that is meant"
-    wanted = "a date or timestamp" if mask.kind == "year" else "text"
-    typed = f"columns: {{{name}: {{type: {'date' if mask.kind == 'year' else 'string'}}}}}"
-    return f"it is for {wanted}, as which the Dataset may declare it (`{typed}`); else use {{expression: …}}, or 'null' if that is meant"
+    wanted, declared = ("dates and timestamps", "date") if mask.kind == "year" else ("text", "string")
+    typed = f"`columns: {{{name}: {{type: {declared}}}}}` in the Dataset makes it so; else " if "string" in (kind, declared) else ""
+    return f"it is for {wanted}; {typed}use {{expression: …}}, or 'null' if that is meant"
 
 
 def fault_alone(spec: PolicySpec) -> str | None:

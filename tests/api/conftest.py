@@ -163,7 +163,7 @@ class Access:
         return facts | {"rows": None, "rowPolicies": {}, "columns": [], "policies": [], "values": {}, "why": ["closed"]}
 
     async def test(self, policy: str | None, queries: Any) -> Mapping[str, Any]:
-        return {"policies": [{"policy": policy or "all", "dataset": "people", "cases": []}], "cases": 0, "failed": 0}
+        return {"policies": [{"policy": policy or "all", "dataset": "people", "cases": [], "warnings": []}], "cases": 0, "failed": 0}
 
 
 @dataclass

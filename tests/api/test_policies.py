@@ -18,7 +18,7 @@ async def test_an_operator_is_told(client: Any) -> None:
     found = await answered.json()
     assert (found["verb"], found["role"], found["allowed"]) == ("query", "clerk", False)
     tested = await client.post("/policies/test", json={"policy": "p"})
-    assert (await tested.json())["policies"] == [{"policy": "p", "dataset": "people", "cases": []}]
+    assert (await tested.json())["policies"] == [{"policy": "p", "dataset": "people", "cases": [], "warnings": []}]
     assert (await (await client.post("/policies/test", json={})).json())["failed"] == 0
 
 

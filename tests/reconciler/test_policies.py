@@ -112,7 +112,8 @@ class TestStatus:
         condition = status.condition("MasksUnfit")
         assert condition is not None
         assert (status.ready, condition.status, condition.reason) == ("True", "True", reasons.MASK_UNFIT)
-        assert "mask year shows nothing of `city`, which is string" in status.message
+        assert status.message.endswith("; masks that show nothing of their types: city, mail")
+        assert "mask year shows nothing of `city`, which is string" in condition.message
         assert "nothing of `mail`" in condition.message
         lake.commit(BUCKET, dataset("x"), policy(spec="columns: [{columns: [city, mail], mask: hash}]"))
         assert lake.settle()["Policy/p"].condition("MasksUnfit") is None

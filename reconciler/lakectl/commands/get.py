@@ -30,6 +30,7 @@ _DETAILS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "EvalSet": (("QUERIES", "queries"), ("MEASURED", "measured")),
     "TrialBudget": (("TRIALS", "trials"), ("BEST", "bestRecipe"), ("RECALL", "recallLow")),
     "Profile": (("TABLES", "tables"), ("INDEXES", "indexes"), ("OWN", "own"), ("AT", "at"), ("ACTIVE", "active")),
+    "Policy": (("DATASET", "dataset"), ("ROLES", "roles")),
     "IndexGeneration": (("ENGINE", "engine"), ("SECONDS", "seconds"), ("SERVING", "serving")),
 }
 """Heads and the names of details that stand below them."""
@@ -147,5 +148,7 @@ def figure(value: Any) -> str:
             return f"{value:,}"
         case float():
             return f"{value:.1f}"
+        case list():
+            return ", ".join(map(str, value)) or "-"
         case _:
             return str(value)

@@ -148,9 +148,9 @@ def _listed(title: str, lines: tuple[str, ...], color: str, terminal: Terminal) 
         return
     yield terminal.style(title, color, "bold")
     for line in lines:
-        first, *rest = terminal.wrap(line, 2)
-        yield first
-        yield from (f"  {more}" for more in rest)
+        first, *rest = terminal.wrap(line, 4)
+        yield first[2:]
+        yield from rest
     yield ""
 
 

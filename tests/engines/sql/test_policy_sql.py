@@ -79,10 +79,19 @@ def test_an_expression_of_another_kind() -> None:
 @pytest.mark.parametrize(
     ("column", "mask", "said"),
     [
-        ("name", "year", "mask year shows nothing of `name`, which is string: it is for a date or timestamp"),
-        ("id", "lastFour", "mask lastFour shows nothing of `id`, which is int64: it is for text, as which the Dataset may declare it"),
+        (
+            "name",
+            "year",
+            "nothing of `name`, which is string: it is for dates and timestamps; `columns: {name: {type: date}}`",
+        ),
+        (
+            "id",
+            "lastFour",
+            "nothing of `id`, which is int64: it is for text; `columns: {id: {type: string}}` in the Dataset",
+        ),
         ("Pay", "hash", "`columns: {Pay: {type: string}}`"),
         ("id", {"constant": "unknown"}, "mask constant shows nothing of `id`, which is int64: give a constant that int64 can be"),
+        ("id", "year", "which is int64: it is for dates and timestamps; use {expression: …}, or 'null' if that is meant"),
         ("born", "year", None),
         ("name", "lastFour", None),
         ("id", {"constant": 0}, None),

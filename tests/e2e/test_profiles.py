@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
 from pathlib import Path
@@ -34,13 +33,7 @@ def daemon(repository: Repository, daemons: Daemons) -> Daemon:
 
 
 def ask(daemon: Daemon, profile: str, path: str, body: Any) -> Answer:
-    connection = http.client.HTTPConnection(daemon.url.removeprefix("http://"), timeout=60)
-    try:
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json", PROFILE_HEADER: profile})
-        response = connection.getresponse()
-        return Answer(response.status, json.loads(response.read()))
-    finally:
-        connection.close()
+    return daemon.request("POST", path, body, **{PROFILE_HEADER: profile})
 
 
 def search(daemon: Daemon, profile: str, index: str, text: str, **more: Any) -> Answer:

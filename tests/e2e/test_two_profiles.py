@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -45,16 +45,23 @@ C-3,resting,555-0103,java developer on leave
 OPERATORS = ("/events", "/metrics", "/storage/buckets", "/storage/bucket-health", "/storage/errors", "/catalog/cache", "/hnsw/cache/stats")
 
 
-@pytest.fixture
-def daemon(tmp_path: Path, daemons: Daemons) -> Daemon:
-    repository = Repository(tmp_path / "repository")
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One for all tests: whoever changes a policy puts it back."""
+    folder = tmp_path_factory.mktemp("two-profiles")
+    repository = Repository(folder / "repository")
     repository.write("data/candidates/a.csv", ROWS)
     repository.write("data/doc-pages/a.csv", "id,text\nP-1,how to run java on kafka\n")
     repository.commit(bucket=BUCKET, candidates=CANDIDATES, pages=PAGES, policy=POLICY, profiles=PROFILES)
-    started = daemons.start(repository)
-    for name in ("Index/resumes", "Index/pages", "Policy/candidates-access"):
-        wait_for(lambda name=name: started.status(name).get("ready") == "True", f"{name} is ready")
-    return started
+    daemons = Daemons(folder)
+    try:
+        started = daemons.start(repository)
+        for name in ("Index/resumes", "Index/pages", "Policy/candidates-access"):
+            wait_for(lambda name=name: started.status(name).get("ready") == "True", f"{name} is ready")
+        yield started
+        assert started.stop() == 0, started.said
+    finally:
+        daemons.end()
 
 
 def ask(daemon: Daemon, profile: str, sql: str, **more: Any) -> Answer:
@@ -125,3 +132,5 @@ def test_a_policy_that_a_commit_changes_is_in_force_for_the_next_search(daemon: 
     refused = daemon.request("POST", "/search", {"index": "resumes", "text": "java"}, X_Lakehouse_Profile="recruiting")
     assert (refused.status, refused.problem) == (403, "query-forbidden")
     assert "java" not in str(refused.document)
+    daemon.repository.commit(policy=POLICY)
+    assert found(daemon, "recruiting", "resumes") == ['["C-1"]', '["C-3"]']

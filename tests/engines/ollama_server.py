@@ -26,6 +26,17 @@ from aiohttp import web
 GB = 10**9
 
 
+class Ticks:
+    """A clock for `OllamaModels`: each look is ten seconds after the one before, so that nothing that was asked of the server holds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 10
+        return self.now
+
+
 @dataclass(frozen=True)
 class Documented:
     """An endpoint. errors: statuses with their texts."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ollama_server import Model, OllamaServer
+from ollama_server import Model, OllamaServer, Ticks
 
 from engines.embedding import registry
 from engines.embedding.expected import ExpectedModel
@@ -25,17 +25,6 @@ def ollama() -> Iterator[OllamaServer]:
     server = OllamaServer(nomic_embed_text=Model(), me__tiny=Model(context=32), qwen=Model(kind="chat"))
     yield server
     server.close()
-
-
-class Ticks:
-    """Each look is ten seconds after the one before: nothing that was asked holds."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 10
-        return self.now
 
 
 @pytest.fixture

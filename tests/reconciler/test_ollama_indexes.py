@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ollama_server import Model, OllamaServer
+from ollama_server import Model, OllamaServer, Ticks
 from small_lake import BUCKET, Bench, dataset, generation, index
 from test_embedding_versions import KEYED, ROWS, Keys, record
 
@@ -43,17 +43,6 @@ def ollama() -> Iterator[OllamaServer]:
     server = OllamaServer(nomic_embed_text=Model(), me__tiny=Model(dimension=16))
     yield server
     server.close()
-
-
-class Ticks:
-    """Nothing that was asked of the server holds for long."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 10
-        return self.now
 
 
 @pytest.fixture

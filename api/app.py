@@ -112,7 +112,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *hot_cache.endpoints(parts.hot),
         *embedding_cache.endpoints(parts.embeddings, parts.registry, threads.storage),
         *trials.endpoints(parts.events, parts.catalog, parts.limits.page, threads.storage),
-        *datasets.endpoints(parts.catalog, parts.describe, threads.storage),
+        *datasets.endpoints(parts.catalog, parts.describe, parts.audit, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
         *notifications.endpoints(parts.notified, bucket_names),
         *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),

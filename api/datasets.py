@@ -20,10 +20,12 @@ from pydantic import Field
 
 from api.bodies import JSON, Document, encoded, read_parameters
 from api.endpoints import Endpoint
-from api.errors import DatasetUnknown
+from api.errors import ApiError, DatasetUnknown
 from api.reader import READER
 from api.sight import dataset_seen, dataset_whole
 from api.threads import Threads, Wanted
+from engines.audit import Audit, Facts
+from engines.audited import LONGEST_NAME
 from engines.reading import Reader
 from engines.sql.tables import sql_name
 from state.catalog.fold import ObjectState
@@ -189,6 +191,7 @@ class DatasetRoutes:
 
     catalog: DatasetCatalog
     describe: Describe
+    audit: Audit
     threads: Threads
     answers: _Answers = field(default_factory=lambda: _Answers())
 
@@ -198,24 +201,27 @@ class DatasetRoutes:
         return encoded(await self.threads.run(lambda wanted: self.all(request[READER], wanted)))
 
     async def handle_one(self, request: web.Request) -> web.StreamResponse:
-        """Raises DatasetUnknown, for a forbidden one as well: its very name may be a secret."""
+        """Raises DatasetUnknown, for a forbidden one as well: its very name may be a secret; AuditUnavailable."""
         read_parameters(request, NoParameters)
-        name = request.match_info["name"]
-        return encoded(await self.threads.run(lambda wanted: self.one(name, request[READER])))
+        name, reader = request.match_info["name"], request[READER]
+        async with self.audit.access("describe", reader, refusals=(ApiError,)) as access:
+            access.tables = (sql_name(name)[:LONGEST_NAME],)
+            return encoded(await self.threads.run(lambda wanted: self.one(name, reader, access)))
 
     def all(self, reader: Reader, wanted: Wanted) -> bytes:
         """The list as JSON, cut short once it is not wanted. Blocking."""
         states = takewhile(lambda _: wanted(), self.catalog.objects("Dataset").values())
-        seen = ((state.table, self.describe(state), _sight(reader, state)) for state in states if _visible(reader, state))
+        seen = ((state.table, self.describe(state), sight_of(reader, state)) for state in states if _visible(reader, state))
         rows = [_short(table, told, sight) for table, told, sight in seen if table is not None]
         return orjson.dumps({"datasets": sorted(rows, key=lambda row: str(row["name"]))})
 
-    def one(self, name: str, reader: Reader) -> bytes:
-        """One dataset as JSON. Blocking. Raises DatasetUnknown."""
+    def one(self, name: str, reader: Reader, access: Facts) -> bytes:
+        """One dataset as JSON; access: takes what it gives. Blocking. Raises DatasetUnknown."""
         state = self.catalog.get(f"Dataset/{name}")
-        if state is None or not _visible(reader, state):
+        if state is None or state.table is None or not _visible(reader, state):
             raise DatasetUnknown(f"There is no dataset {name!r}, or nothing was ingested into it yet.")
-        told, sight = self.describe(state), _sight(reader, state)
+        told, sight = self.describe(state), sight_of(reader, state)
+        note_values(state.table, told, sight, access)
         answer = self.answers.get(state, told, sight)
         if answer is None:
             answer = orjson.dumps(document(state, told, reader))
@@ -253,7 +259,8 @@ def _visible(reader: Reader, state: ObjectState) -> bool:
     return state.table is not None and dataset_seen(reader, state.name, state)
 
 
-def _sight(reader: Reader, state: ObjectState) -> Sight:
+def sight_of(reader: Reader, state: ObjectState) -> Sight:
+    """How much the reader sees of a dataset that it may know of."""
     if reader.operator:
         return "operator"
     return "whole" if dataset_whole(reader, state.name, state) else "part"
@@ -283,9 +290,17 @@ def _short(table: Table, told: Description, sight: Sight) -> dict[str, Any]:
     }
 
 
+def note_values(table: Table, told: Description, sight: Sight, access: Facts) -> None:
+    """For the audit: of which columns the document of a dataset gives values."""
+    name = sql_name(table.name)
+    given = [column.name for column in told.columns if sight != "part" and (column.examples or column.low is not None)]
+    access.tables, access.versions = (name,), {table.name: table.version}
+    access.columns, access.columns_known = {name: given}, True
+
+
 def document(state: ObjectState, told: Description, reader: Reader) -> dict[str, Any]:
     """The answer for one dataset, which has a table, as this reader may see it."""
-    table, sight = state.table, _sight(reader, state)
+    table, sight = state.table, sight_of(reader, state)
     assert table is not None
     columns = zip(table.columns, told.columns, strict=True)
     return (
@@ -354,12 +369,12 @@ def _columns(schema: Schema) -> list[dict[str, Any]]:
     return [{"id": column.id, "name": column.name, "type": column.type} for column in schema.columns]
 
 
-def endpoints(catalog: DatasetCatalog, describe: Describe, threads: Threads) -> tuple[Endpoint, ...]:
+def endpoints(catalog: DatasetCatalog, describe: Describe, audit: Audit, threads: Threads) -> tuple[Endpoint, ...]:
     """The routes of the catalog."""
-    routes = DatasetRoutes(catalog, describe, threads)
+    routes = DatasetRoutes(catalog, describe, audit, threads)
     path, summary = "/catalog/datasets", "Every dataset with its figures"
     one, detail = "/catalog/datasets/{name}", "One dataset: description, columns with their profile, files, sources, lineage"
     return (
         Endpoint("GET", path, summary, routes.handle_all, {JSON: DatasetsAnswer}, problems=(400,), readers="scoped"),
-        Endpoint("GET", one, detail, routes.handle_one, {JSON: DatasetAnswer}, problems=(400, 404), readers="scoped"),
+        Endpoint("GET", one, detail, routes.handle_one, {JSON: DatasetAnswer}, problems=(400, 404, 503), readers="scoped", audited=True),
     )

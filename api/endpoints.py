@@ -1,7 +1,7 @@
 """What a route is: one value that router and OpenAPI document are both made of, so that neither knows a route the other does not.
 
-Route modules return these from `endpoints(…)`, and say whom each answers; one that does not say answers operators alone. Next: `app.py`,
-which collects them.
+Route modules return these from `endpoints(…)`, and say whom each answers; one that does not say answers operators alone. One that
+gives rows, values or bytes says that the audit has a row of each answer. Next: `app.py`, which collects them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Endpoint:
 
     answers: the media types of a 200, the default first, each with its model (None: described by the media type alone).
     headers: of a 200, each with a sentence. problems: the statuses it may end as, besides those that any route may. readers: None where
-    nobody said, which is as operators.
+    nobody said, which is as operators. audited: whether each answer leaves a row of the audit, to which the route or what is behind it
+    sees.
     """
 
     method: Literal["GET", "POST"]
@@ -42,6 +43,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
     readers: Readers | None = None
+    audited: bool = False
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """What `handle` answers, for whom it may; else as if nothing were there."""

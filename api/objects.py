@@ -165,5 +165,15 @@ def endpoints(objects: ObjectSource, audit: Audit, threads: Threads) -> tuple[En
     path, summary = "/storage/buckets/{bucket}/objects/{key:.+}", "An object's bytes, whole or a range of them"
     handle = ObjectRoute(objects, audit, threads).handle
     return (
-        Endpoint("GET", path, summary, handle, {OCTETS: None}, headers=headers, problems=(400, 403, 404, 416, 503), readers="operators"),
+        Endpoint(
+            "GET",
+            path,
+            summary,
+            handle,
+            {OCTETS: None},
+            headers=headers,
+            problems=(400, 403, 404, 416, 503),
+            readers="operators",
+            audited=True,
+        ),
     )

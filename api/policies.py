@@ -130,6 +130,6 @@ def endpoints(access: AccessSource, queries: Queries, threads: Threads) -> tuple
         ),
         Endpoint(
             "POST", "/policies/test", "Run the cases beside policies", routes.test, {JSON: TestsAnswer},
-            body=TestBody, problems=(400, 404, 413, 415, 422, 503), readers="operators",
+            body=TestBody, problems=(400, 404, 413, 415, 422, 503), readers="operators", audited=True,
         ),
     )  # fmt: skip

@@ -180,5 +180,6 @@ def endpoints(service: QueryService, most_rows: int) -> tuple[Endpoint, ...]:
             headers=headers,
             problems=(400, 403, 404, 406, 413, 415, 422, 503, 504),
             readers="scoped",
+            audited=True,
         ),
     )

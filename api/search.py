@@ -326,5 +326,6 @@ def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
             headers=HEADERS,
             problems=(400, 403, 404, 413, 415, 422, 501, 503, 504),
             readers="scoped",
+            audited=True,
         ),
     )

@@ -43,7 +43,7 @@ STREAM = "audit"
 EVERY_COLUMN = ("*",)
 """Of a table of which nobody knows which columns were read."""
 
-Action: TypeAlias = Literal["query", "search", "object", "export", "diff", "replay", "model", "request"]
+Action: TypeAlias = Literal["query", "search", "object", "export", "describe", "diff", "replay", "model", "request"]
 """request: one that was refused before anybody looked at what it asks for."""
 Outcome: TypeAlias = Literal["begun", "done", "refused", "failed", "cancelled"]
 

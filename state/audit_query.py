@@ -25,7 +25,7 @@ STREAM = "audit"
 Column = Literal["reader", "profile", "role", "action", "outcome", "reason", "model", "index", "bucket", "table", "column"]
 COLUMNS: tuple[Column, ...] = get_args(Column)
 """What reads can be counted by; one of several tables or columns counts for each of them."""
-ACTIONS = ("query", "search", "object", "export", "diff", "replay", "model", "request")
+ACTIONS = ("query", "search", "object", "export", "describe", "diff", "replay", "model", "request")
 OUTCOMES = ("begun", "done", "refused", "failed", "cancelled")
 _EXACT = ("reader", "profile", "role", "action", "outcome", "model")
 _ANY = "*"

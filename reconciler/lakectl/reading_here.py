@@ -84,7 +84,8 @@ def dataset_document(session: Session, name: str) -> dict[str, Any] | None:
                 return None
             raise
         return answered
-    from api.datasets import document
+    from api.datasets import document, note_values, sight_of
+    from engines.audit import Audit
     from engines.reading import TableName, decide
     from engines.sql.tables import sql_name
     from reconciler.lakectl.readers_here import reader_here
@@ -94,7 +95,11 @@ def dataset_document(session: Session, name: str) -> dict[str, Any] | None:
     record = state.catalog.get(f"Dataset/{name}")
     if record is None or record.table is None or not decide(reader, TableName(sql_name(name), record.table.bucket), "describe").allowed:
         return None
-    plain: dict[str, Any] = json.loads(json.dumps(document(record, state.describe(record), reader)))
+    told = state.describe(record)
+    with Audit(state.streams).access("describe", reader) as access:
+        note_values(record.table, told, sight_of(reader, record), access)
+        plain: dict[str, Any] = json.loads(json.dumps(document(record, told, reader)))
+    state.streams.sync()  # for the head of the chain
     return plain
 
 

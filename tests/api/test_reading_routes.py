@@ -13,6 +13,7 @@ from blockbuster import BlockingError
 from api.datasets import DatasetRoutes
 from api.events import EventParameters, EventRoute
 from api.threads import Threads
+from engines.audit import Facts
 from engines.reading import ANONYMOUS
 
 pytestmark = pytest.mark.anyio
@@ -119,12 +120,13 @@ async def test_a_dataset_is_shown_in_full(client: Any) -> None:
 def test_an_answer_is_kept_for_the_state_that_it_is_of(world: Any) -> None:
     states = dict(world.catalog.objects("Dataset"))
     threads: Any = None  # `one` runs in the caller's
-    routes = DatasetRoutes(Stated(states), world.parts.describe, threads)
-    first = routes.one("job-orders", ANONYMOUS)
-    assert routes.one("job-orders", ANONYMOUS) is first
+    routes, read = DatasetRoutes(Stated(states), world.parts.describe, world.parts.audit, threads), Facts()
+    first = routes.one("job-orders", ANONYMOUS, read)
+    assert routes.one("job-orders", ANONYMOUS, read) is first
     state = states["Dataset/job-orders"]
     states["Dataset/job-orders"] = replace(state, table=replace(state.table, version=5))
-    assert [json.loads(answer)["version"] for answer in (first, routes.one("job-orders", ANONYMOUS))] == [4, 5]
+    assert [json.loads(answer)["version"] for answer in (first, routes.one("job-orders", ANONYMOUS, read))] == [4, 5]
+    assert (read.tables, read.versions) == (("job_orders",), {"job-orders": 5})
 
 
 @dataclass

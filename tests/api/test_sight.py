@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +14,11 @@ from prometheus_client import CollectorRegistry
 from api import reader as api_reader
 from api.app import endpoints
 from api.threads import RequestThreads
+from engines.audited import AuditedQueries, AuditedSearches
+from engines.errors import QueryInvalid, SearchInvalid
 from engines.policies.governed import Governed, Mask, MaskRule, PolicyRules, RowRule
 from engines.reading import Binding, Reader
+from engines.sql.query_request import QueryRequest
 from state.catalog.fold import Inventory, ObjectState
 from state.catalog.indexes import IndexRecord
 from state.status import Status
@@ -34,6 +39,11 @@ WHOM = {
     },
 }  # fmt: skip
 """Each route by what it answers a reader from whom something may be hidden. A new one belongs here, with tests of what it hides."""
+GIVES = {
+    "POST /query", "POST /search", "GET /catalog/datasets/{name}", "GET /storage/buckets/{bucket}/objects/{key:.+}", "POST /policies/test",
+}  # fmt: skip
+"""Routes that give rows, values or bytes."""
+BODIES = {"/query": {"sql": "SELECT 1"}, "/search": {"index": "jobs", "text": "java"}, "/policies/test": {}}
 
 STRANGE = ("*", "%25", "..%2F..%2Fjob-orders", "%22job-orders%22", "JOB-ORDERS", "job_orders", "job-orders%20", "%00", "job-orders%2F")
 PART = Governed((PolicyRules("kept", (RowRule(frozenset({"clerk"}), "rate < 9"),)),))
@@ -104,6 +114,38 @@ def test_every_route_says_whom_it_answers(world: Any) -> None:
         said.setdefault(endpoint.readers, set()).add(f"{endpoint.method} {endpoint.path}")
     assert None not in said, f"say whom these answer, `readers` of Endpoint: {said[None]}"
     assert said == WHOM
+
+
+class Cases:
+    """One case, which asks."""
+
+    async def test(self, policy: str | None, queries: Any) -> Mapping[str, Any]:
+        with contextlib.suppress(QueryInvalid):
+            await queries.run(QueryRequest("SELECT 1"), Reader(role="clerk"))
+        return {"policies": [], "cases": 1, "failed": 0}
+
+
+async def test_every_route_that_gives_data_leaves_a_row_of_the_audit(opened: Any, world: Any) -> None:
+    world.queries.error, world.searches.error = QueryInvalid("no"), SearchInvalid("no")
+    audit = world.parts.audit
+    queries, searches = AuditedQueries(world.queries, audit), AuditedSearches(world.searches, audit)
+    changes = {"queries": queries, "searches": searches, "access": Cases(), "registry": CollectorRegistry()}
+    described = endpoints(replace(world.parts, registry=CollectorRegistry()), RequestThreads())
+    assert {f"{one.method} {one.path}" for one in described if one.audited} == GIVES
+
+    def rows() -> int:
+        return len(list(world.streams.read("audit")))
+
+    async with opened(**changes) as client:
+        for endpoint in described:
+            path = endpoint.path
+            for name, value in (("{bucket}", "lake"), ("{key:.+}", "a/b"), ("{name}", "job-orders"), ("{index}", "jobs"), ("{id:.+}", "m")):
+                path = path.replace(name, value)
+            before = await asyncio.to_thread(rows)
+            response = await client.request(endpoint.method, path, json=BODIES.get(path))
+            assert response.status != 401
+            after = await asyncio.to_thread(rows)
+            assert (after > before) == endpoint.audited, path
 
 
 @pytest.mark.parametrize("route", sorted(WHOM["operators"]))

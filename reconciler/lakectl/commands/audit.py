@@ -57,7 +57,8 @@ def options(parser: Parser) -> None:
     parser.add_argument("--reader", metavar="TOKEN", help="only with this token, by its name; anonymous for those without")
     parser.add_argument("--profile", metavar="P", help="only of this profile")
     parser.add_argument("--role", metavar="R", help="only in this role")
-    parser.add_argument("--action", metavar="A", help="only of this kind: query, search, object, export, diff, replay, model, request")
+    kinds = "query, search, object, export, describe, diff, replay, model, request"
+    parser.add_argument("--action", metavar="A", help=f"only of this kind: {kinds}")
     parser.add_argument("--table", metavar="T", help="only of this table, as SQL calls it")
     parser.add_argument("--column", metavar="C", help="only of this column, or where nobody knows which")
     parser.add_argument("--outcome", metavar="O", help="only those that ended so: done, refused, failed, cancelled; or have begun")

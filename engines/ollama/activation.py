@@ -169,7 +169,7 @@ class ModelRuntime:
             if state is not None and state.phase == "absent":
                 raise ModelUnavailable(f"{model} cannot be loaded: {state.reason}.", remedy="`lakectl models` tells what there is.")
             if state is not None and state.phase == "waiting":
-                raise ModelWaits(f"{model} is not loaded: {state.reason}.", remedy="Ask again later, or raise `models.maxActive`.")
+                raise ModelWaits(f"{model} is not loaded: {state.reason}.", remedy="Ask again later; docs/models.md says why.")
             if self._closed or self._clock() >= until:
                 raise ModelWaits(f"{model} was not loaded in time.", remedy="Ask again later.")
             self._turn.wait(_LONGEST_POLL)

@@ -52,7 +52,8 @@ async def life(repository: Repository) -> None:
     if daemon.done():
         daemon.result()
     async with ClientSession(up.result()) as client:
-        asked = asyncio.gather(*(keeps_asking(client) for _ in range(4)), keeps_changing(repository, client))
+        changes = asyncio.create_task(keeps_changing(repository, client))
+        asked = asyncio.gather(*(keeps_asking(client, changes) for _ in range(4)), changes)
         await asyncio.wait((daemon, asked), return_when=asyncio.FIRST_COMPLETED)
         if daemon.done():
             asked.cancel()
@@ -62,9 +63,10 @@ async def life(repository: Repository) -> None:
     await asyncio.wait_for(daemon, PATIENCE)
 
 
-async def keeps_asking(client: ClientSession) -> None:
+async def keeps_asking(client: ClientSession, changes: asyncio.Task[None]) -> None:
+    """For as long as something changes."""
     await until(lambda: searches(client), "the index answers")
-    for _ in range(20):
+    while not changes.done():
         for sql in ("SELECT * FROM items", "SELECT count(*) AS n FROM system.status", "SELECT count(*) AS n FROM system.events"):
             assert await ask(client, "/query", {"sql": sql}) is not None
         assert await ask(client, "/search", {"index": "titles", "text": "chair", "filter": "id < 3"}) is not None

@@ -96,16 +96,16 @@ _OF_LISTS = (
 )  # fmt: skip
 _OF_VALUES = (
     "named_struct('a', {c}, 'b', {l})['b']", "coalesce({c}, {c})", "cast({c} AS varchar)", "cast(cast({c} AS varchar) AS int)",
-    "{c} IS NULL",
-    "nullif({c}, {c})", "length(cast({c} AS varchar))", "md5(cast({c} AS varchar))", "1 / (n - 999)", "1 / (length(doc) - 3)",
-    "CASE WHEN {c} IS NULL THEN 1 ELSE cast(word AS int) END", "make_array({c})[1]", "map(['k'], [{c}])['k']", "paid + 1", "ratio * 2",
+    "{c} IS NULL", "nullif({c}, {c})", "length(cast({c} AS varchar))", "md5(cast({c} AS varchar))", "1 / (n - 999)", "paid + 1",
+    "CASE WHEN {c} IS NULL THEN 1 ELSE cast(word AS int) END", "make_array({c})[1]", "map(['k'], [{c}])['k']", "1 / (length(doc) - 3)",
+    "ratio * 2",
 )  # fmt: skip
 _SHAPES = (
     "SELECT {e} AS x, id FROM {t}", "SELECT {e} AS x, count(*) AS n FROM {t} GROUP BY 1", "SELECT count(DISTINCT {e}) AS n FROM {t}",
     "SELECT id FROM {t} WHERE cast({e} AS varchar) LIKE '%1%'", "SELECT count(*) AS n FROM {t} WHERE {e} IS NOT NULL",
     "SELECT id, unnest({l}) AS x FROM {t}", "SELECT unnest(array_agg({l})) AS x FROM {t}",
-    "SELECT {l} AS x, count(*) AS n FROM {t} GROUP BY {l}",
-    "SELECT id, row_number() OVER (ORDER BY {e}, id) AS n FROM {t}", "SELECT min({c}) AS a, max({c}) AS b, count({c}) AS c FROM {t}",
+    "SELECT {l} AS x, count(*) AS n FROM {t} GROUP BY {l}", "SELECT id, row_number() OVER (ORDER BY {e}, id) AS n FROM {t}",
+    "SELECT min({c}) AS a, max({c}) AS b, count({c}) AS c FROM {t}",
     "SELECT a.id FROM {t} a JOIN {o} b ON a.{l} = b.{l} AND a.id < b.id", "SELECT id FROM {t} ORDER BY {c}, id LIMIT 7 OFFSET {k}",
     "SELECT id FROM {t} WHERE {c} IN (SELECT {c} FROM {o} WHERE cast({e} AS varchar) > '1')", "DESCRIBE {t}", "SELECT * FROM {t}",
     "SELECT array_agg({e} ORDER BY id) AS x FROM {t}", "SELECT {l} AS x FROM {t} EXCEPT SELECT {l} FROM {o} WHERE n > 3",
@@ -124,40 +124,43 @@ def _decided(rules: _Rules, role: str | None) -> Decision:
     return decide(Reader(profile="p", role=role, rules=rules), TableName("things"), "read")
 
 
-def _compare(kind: MaskKind, root: Path, seed: int, combinations: int | None, count: int) -> None:
-    """combinations: of what differs, a filter and a role, as many as are tried with `count` statements each; None for all."""
+def _hiding(kind: MaskKind) -> Iterator[tuple[bool, bool, Decision]]:
+    """Whether lakes differ in hidden rows, and in masked values, and what hides all of that."""
+    for (rows, masks), name, role in product(((True, True), (True, False), (False, True)), FILTERS, ROLES):
+        decision = _decided(_Rules(kind, FILTERS[name], rows=rows or name != "a column"), role)
+        if (decision.row_filter is not None or not rows) and (decision.masks or not masks):
+            yield rows, masks, decision
+
+
+def _compare(kind: MaskKind, root: Path, seed: int, decisions: int | None, count: int) -> None:
+    """decisions: how many are tried, by `count` statements each; None for all."""
     rng, session = random.Random(f"{kind} {seed}"), Session(root, partitions=1 + seed % 2)
-    every = list(product(((True, True), (True, False), (False, True)), FILTERS, ROLES))
+    every = list(_hiding(kind))
     made: dict[tuple[bool, bool], list[Lake]] = {}
     answered = asked_for = 0
-    for unlike, name, role in rng.sample(every, combinations or len(every)):
-        hides_rows, masks = unlike
-        decision = _decided(_Rules(kind, FILTERS[name], rows=hides_rows or name != "a column"), role)
-        if (hides_rows and decision.row_filter is None) or (masks and not decision.masks):
-            continue  # who sees it may be told
-        if unlike not in made:
-            folders = [root / f"{hides_rows}{masks}{lake}" for lake in (0, 1)]
-            made[unlike] = [_lake(folder, lake, kind if masks else None, hides_rows=hides_rows) for lake, folder in enumerate(folders)]
-        sides = [by_name(parts(lake, decision)) for lake in made[unlike]]
+    for rows, masks, decision in rng.sample(every, decisions or len(every)):
+        if (rows, masks) not in made:
+            made[rows, masks] = [_lake(root / f"{rows}{masks}{lake}", lake, kind if masks else None, hides_rows=rows) for lake in (0, 1)]
+        sides = [by_name(parts(lake, decision)) for lake in made[rows, masks]]
         for sql in _statements(rng, count):
             used = session.names(sql)
             one, other = (asked(session, sql, [side[table] for table in used], ordered="LIMIT" in sql) for side in sides)
-            assert one == other, (name, role, unlike, sql)
+            assert one == other, (rows, masks, decision, sql)
             assert "secret" not in str(one.rows), sql
             answered, asked_for = answered + (one.problem is None), asked_for + 1
-    assert answered > asked_for // 4 > 0, "most statements fail, which probes little"
+    assert answered > asked_for // 4, "most statements fail, which probes little"
 
 
 @pytest.mark.parametrize("kind", get_args(MaskKind))
 def test_masks_of_every_type_for_every_role(kind: MaskKind, tmp_path: Path) -> None:
-    _compare(kind, tmp_path, seed=0, combinations=8, count=5)
+    _compare(kind, tmp_path, seed=0, decisions=3, count=4)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", get_args(MaskKind))
-@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_many_more_of_them(kind: MaskKind, seed: int, tmp_path: Path) -> None:
-    _compare(kind, tmp_path, seed, combinations=None, count=20)
+    _compare(kind, tmp_path, seed, decisions=None, count=12)
 
 
 @pytest.mark.parametrize("kind", ["redact", "hash", "year"])

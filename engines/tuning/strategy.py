@@ -7,7 +7,7 @@ The structure that is exploited, cheapest first:
 2. **A tenth of the rows ranks graphs.** Several are built over a share (`RUNG` of the chunks, `FLOOR` of them at least; where that is more
    than half, all are built over everything), and searched with two breadths; where the curve through both crosses the gate says what each
    would cost. A few of these span the space, then a sampler that knows every trial proposes more, until `PATIENCE` of them in a row are no
-   better than the best. Only the `BEST` are then built over everything, and what promises to be better than the best.
+   better than the best. Only the best is then built over everything, and what promises to replace it.
 3. **More links and a broader construction never find less.** A graph that fails at the greatest breadth takes all with it that have less
    of both; where the one with the most of both fails, the space is hopeless.
 
@@ -22,18 +22,17 @@ from engines.tuning.facts import Decision, Done, Facts, Refused, Suggest, Try
 from engines.tuning.space import EXACT, Graph
 from engines.tuning.view import View
 
-BEST = 3
-"""Graphs of the first rung that are built over everything."""
-CLOSE = 1.3
-"""How much more than the best of the rung one may cost there to be among them."""
-PATIENCE = 4
+BEST = 1
+"""Graphs of the first rung that are built over everything. A second one takes as much as fifteen more on the rung, and of what these and
+that find, these find the better."""
+PATIENCE = 6
 """Graphs without an improvement after which the search ends."""
 MOST_POINTS = 7
 """Breadths of one graph."""
 MOST_REFUSALS = 4
 """Graphs refused in a row after which what is left is taken to be refused as well."""
-_RUNG_COST = 4
-"""A graph of the rung for so many trials of the limit: half of them go there at most."""
+_RUNG_COST = 3
+"""A graph of the rung for so many trials of the limit: two thirds of them go there at most."""
 _SAMPLED = "the sampler proposes it by what is known"
 _OVERHEAD = 1.25, 3.0
 """Measuring beside building, as a share of it, and seconds besides."""
@@ -103,7 +102,7 @@ def _whole(facts: Facts, view: View) -> Iterator[tuple[Graph, str]]:
     if view.rung is None:
         found += [(graph, "where the search begins") for graph in facts.space.design()]
     else:
-        found += [(graph, f"{view.place(graph)} on a share of the rows") for graph in view.ranked(BEST, CLOSE)]
+        found += [(graph, f"{view.place(graph)} on a share of the rows") for graph in view.ranked(BEST)]
     return (pair for pair in found if not view.tried(pair[0]) and not view.left(pair[0]))
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
-from engines.trials.choice import passes, sure_recall
+from engines.trials.choice import FASTER, passes, sure_recall
 from engines.trials.objective import LEAST, depends_on_breadth, score
 from engines.tuning import curve
 from engines.tuning.curve import Point, least_passing, reaches
@@ -134,16 +134,19 @@ class View:
         """Of a search of all rows; None where there is nothing more to find."""
         return curve.next_breadth(self._full.get(graph, ()), self._facts.gate, self._bounds(graph), self._guess(graph))
 
-    def ranked(self, most: int, close: float) -> list[Graph]:
-        """Graphs of the rung that are worth building over everything, by what they would cost at the gate: until there are so many, those
-        that cost up to so many times the least; then those that promise to be better than the best."""
-        costs = {graph: cost for graph in self.on_rung if (cost := self._cost(graph)) < math.inf}
-        near = (graph for graph in costs if costs[graph] <= close * min(costs.values()))
-        first = sorted(near, key=lambda graph: math.log(costs[graph]) + _DOUBLE_BUILD * math.log2(self.predictor.cpu_seconds(graph)))
-        if len(self._full) < most:
-            return first[:most]
+    def ranked(self, most: int) -> list[Graph]:
+        """Graphs of the rung that are worth building over everything, by what they would cost at the gate: until so many of them were
+        built and anything passes, the best; then those that promise to be so much better than what passes that they would replace it."""
+        costs = {graph: cost for graph in self.on_rung if (cost := self._cost(graph)) < math.inf and not self.left(graph)}
+        fresh = sorted((graph for graph in costs if not self.tried(graph)), key=lambda graph: self._worth(graph, costs[graph]))
+        built = len(costs) - len(fresh)
+        if built < most or math.isinf(self.best):
+            return fresh[: max(1, most - built)]
         ratio = self._ratio()
-        return [graph for graph in sorted(costs, key=lambda graph: costs[graph]) if ratio is not None and costs[graph] * ratio < self.best]
+        return [graph for graph in fresh if ratio is not None and costs[graph] * ratio < FASTER * self.best]
+
+    def _worth(self, graph: Graph, cost: float) -> float:
+        return math.log(cost) + _DOUBLE_BUILD * math.log2(self.predictor.cpu_seconds(graph))
 
     def place(self, graph: Graph) -> str:
         """Its rank on the rung, in words."""

@@ -51,6 +51,31 @@ def test_a_share_ranks_first_then_few_are_built_over_everything() -> None:
     assert [move.goes_on for move in run.moves if move.fidelity >= 1].count(False) == len(set(whole)), "one build serves all breadths"
 
 
+def test_what_others_measured_over_everything_is_not_what_the_share_ranked() -> None:
+    """Builds of generations, none of them above the gate, are known when it begins: it goes on to builds of its own."""
+    world = World()
+    known = [world.trial(Graph("hnsw", m, 20), 10, 1.0) for m in (9, 10, 11)]
+    run = Run(world, suggest=suggest, trials=known)
+    done = run.to_end()
+    assert any(move.fidelity >= 1 for move in run.moves)
+    assert not done.hopeless
+    assert run.best.p95_us <= 1.12 * world.best(WIDE, run.gate)
+
+
+def test_the_next_of_the_share_is_built_where_those_before_it_cannot_be() -> None:
+    run = Run(World(noise=noisy), suggest=suggest)
+    while (move := run.step().move) and isinstance(move, Try) and move.fidelity < 1:
+        pass
+    assert isinstance(move, Try)
+    failed = [attempt.graph for attempt in run.attempts if attempt.fidelity >= 1]
+    run.trials = [trial for trial in run.trials if trial.fidelity < 1]
+    run.attempts = [attempt for attempt in run.attempts if attempt.fidelity < 1] + [Attempt(graph, 1.0, "other") for graph in failed]
+    run.to_end()
+    whole = {attempt.graph for attempt in run.attempts if attempt.fidelity >= 1 and attempt.cause is None}
+    assert len(whole) >= BEST
+    assert not whole & set(failed)
+
+
 @pytest.mark.parametrize(("chunks", "fidelity"), [(100_000, 0.1), (30_000, 0.1), (10_000, 0.2), (4_000, 0.5), (3_999, 1.0), (400, 1.0)])
 def test_the_rung_has_a_floor(chunks: int, fidelity: float) -> None:
     move = decide(Run(World(chunks)).facts(), suggest).move

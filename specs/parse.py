@@ -19,7 +19,7 @@ from specs.model import Part, Spec
 from specs.registry import API_VERSION, KINDS, digest_of, references_of, transformation_of
 from specs.resource import Key, Origin, Resource
 from specs.scalars import DNS_LABEL
-from specs.suggestions import did_you_mean, nearest
+from specs.suggestions import did_you_mean, is_slip, nearest
 from specs.validation import Problem, place, problems_under, validate
 from specs.wording import found, quoted
 from specs.yaml_source import MAX_CHARACTERS, MAX_FAULTS, Document, read_documents
@@ -30,6 +30,8 @@ MAX_ERRORS = MAX_FAULTS
 """Errors reported of one document; the rest is counted."""
 MAX_FILE_ERRORS = 1_000
 """Errors kept of one file; the rest is counted, so that no file of broken documents fills the memory."""
+MAX_KINDS = 100
+"""Kinds that a text which cannot be read is looked through for; each is compared with all that there are."""
 _FIELDS = ("apiVersion", "kind", "metadata", "spec")
 _NAME = re.compile(DNS_LABEL)
 _KIND, _DATASET = (re.compile(rf"\b{word}[\"']?[ \t]*:[ \t]*[\"']?([\w-]+)") for word in ("kind", "dataset"))
@@ -92,7 +94,7 @@ def parse_file(path: str, text: bytes) -> ParsedFile:
         return ParsedFile(path, (), (_not_utf8(path, text, error.start),))
     resources: list[Resource] = []
     errors: list[SpecError] = []
-    more = 0
+    more, governed = 0, dict[str, None]()
     for document in read_documents(decoded, MAX_DOCUMENT_BYTES):
         resource, wrong = _read(path, document)
         if resource is not None:
@@ -100,9 +102,12 @@ def parse_file(path: str, text: bytes) -> ParsedFile:
         kept = wrong[: MAX_FILE_ERRORS - len(errors)]
         errors.extend(kept)
         more += len(wrong) - len(kept)
+        governed |= dict.fromkeys(name for error in wrong[len(kept) :] for name in error.governs)
     if more:
         # of no object: any former document of the file may be meant
-        errors.append(SpecError(path, errors[-1].line, errors[-1].column, f"and {more:,} more errors in this file"))
+        errors.append(
+            SpecError(path, errors[-1].line, errors[-1].column, f"and {more:,} more errors in this file", governs=tuple(governed))
+        )
     return ParsedFile(path, tuple(resources), tuple(errors))
 
 
@@ -119,8 +124,9 @@ def duplicates(files: Iterable[ParsedFile]) -> tuple[SpecError, ...]:
 
 def declared_twice(resource: Resource, stands: Origin) -> SpecError:
     """The error of a resource whose key stands elsewhere already."""
-    message = f"already declared at {stands}, which stands"
-    return SpecError(resource.origin.path, resource.origin.line, 1, message, "remove one of the two, or rename it", resource.key)
+    message, origin = f"already declared at {stands}, which stands", resource.origin
+    governs = tuple(key.name for key in resource.references if key.kind == "Dataset") if resource.key.kind == "Policy" else ()
+    return SpecError(origin.path, origin.line, 1, message, "remove one of the two, or rename it", resource.key, governs)
 
 
 def _not_utf8(path: str, text: bytes, at: int) -> SpecError:
@@ -131,7 +137,6 @@ def _not_utf8(path: str, text: bytes, at: int) -> SpecError:
 
 
 def _read(path: str, document: Document) -> tuple[Resource | None, list[SpecError]]:
-    key, governs = _readable_key(document.data), _governs(document)
     wrong = {(f.line, f.column, f.message, f.hint) for f in document.faults}
     built: list[Part] = []
     if not document.broken:
@@ -139,6 +144,7 @@ def _read(path: str, document: Document) -> tuple[Resource | None, list[SpecErro
             line, column = place(document.mark, problem)
             wrong.add((line, column, problem.message, problem.hint))
     if wrong:
+        key, governs = _readable_key(document.data), _governs(document)
         ordered = [SpecError(path, *item, key, governs) for item in sorted(wrong, key=lambda item: (item[0], item[1], item[2]))]
         if len(ordered) > MAX_ERRORS:
             last = ordered[MAX_ERRORS]
@@ -166,17 +172,28 @@ def _readable_key(data: object) -> Key | None:
 
 
 def _governs(document: Document) -> tuple[str, ...]:
-    """The Datasets of what is meant to be a Policy. Where the syntax ends a document early, by its text as well."""
-    match document.data:
-        case {"kind": str(kind), "spec": {"dataset": str(dataset)}} | {"kind": str(kind), "dataset": str(dataset)} if _is_policy(kind):
-            return (_dataset(dataset),)
+    """The Datasets of what is meant to be a Policy, also where a field's name is mistaken; by its text where the syntax ends it early."""
+    data = document.data
+    if isinstance(data, dict) and any(map(_is_policy, _texts(data, "kind"))):
+        parts = (data, *(part for part in data.values() if isinstance(part, dict)))
+        if found := [_dataset(name) for part in parts for name in _texts(part, "dataset")]:
+            return tuple(dict.fromkeys(found))
     return policies_meant(document.text) if document.broken else ()
+
+
+def _texts(part: Mapping[Any, Any], field: str) -> Iterator[str]:
+    """What stands under the field, or one that was to be it: a text, or a list of them."""
+    for name, value in part.items():
+        if isinstance(name, str) and is_slip(name, field):
+            yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str))
 
 
 def policies_meant(text: str) -> tuple[str, ...]:
     """The Datasets that a text names which cannot be read as YAML and seems to hold Policies: rather one too many, since what nobody can
     read governs nothing, and would leave them open."""
-    if not any(_is_policy(found[1]) for found in _KIND.finditer(text)):
+    text = text.replace("\0", "")  # of UTF-16, its letters are left
+    kinds = {found[1] for found in _KIND.finditer(text)}
+    if len(kinds) <= MAX_KINDS and not any(map(_is_policy, kinds)):
         return ()
     return tuple(dict.fromkeys(_dataset(found[1]) for found in _DATASET.finditer(text)))
 

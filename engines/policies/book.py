@@ -137,7 +137,7 @@ class PolicyBook:
     def _made(self, dataset: str, parts: _MadeOf) -> Standing:
         held = tuple(name for name, _ in parts.held)
         if parts.faulty:
-            faults = dict.fromkeys(parts.faulty, "its document does not parse, see `lakectl status`")
+            faults = dict.fromkeys(parts.faulty, "its document is refused, see `lakectl status`")
             return Standing(_not_applied(dataset, faults), faults, held)
         if why := _why_closed(parts):
             return Standing(_closed(dataset, why), held=held, source=parts.source)

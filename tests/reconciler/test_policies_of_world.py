@@ -8,7 +8,7 @@ from small_lake import Past, dataset, index
 from reconciler.blob_cache import BlobCache
 from reconciler.policies import WorldSpecs
 from reconciler.world import World
-from specs.parse import MAX_DOCUMENT_BYTES, MAX_FILE_BYTES, ParsedFile, parse_file
+from specs.parse import MAX_DOCUMENT_BYTES, MAX_FILE_BYTES, MAX_FILE_ERRORS, MAX_KINDS, ParsedFile, parse_file
 
 FILE = "specs/p.yaml"
 GOOD = "apiVersion: lakehouse/v1\nkind: Policy\nmetadata: {name: p}\nspec: {dataset: x, rows: [{roles: a, where: 'true'}]}\n"
@@ -31,10 +31,15 @@ def specs_of(*revisions: str) -> WorldSpecs:
         (GOOD.replace("kind: Policy", "kind: policy"), FILE),
         (GOOD.replace("dataset: x, ", "").replace("kind: Policy", "kind: Policy\ndataset: x"), "p"),
         (GOOD.replace("dataset: x", "dataset: X"), "p"),
+        (GOOD.replace("dataset: x", "datset: x"), "p"),
+        (GOOD.replace("dataset: x", "datasets: [x]"), "p"),
+        (GOOD.replace("kind: Policy", "kin: Policy"), FILE),
         (GOOD.replace("metadata: {name: p}", "metadata: {name: p"), FILE),  # whose `spec` is never reached
         ("spec: [\n" + GOOD, FILE),
         ("%YAML 1.2\n" + GOOD, FILE),
         (GOOD.replace("name: p", "name: p\x07"), FILE),
+        ("\0".join(GOOD), FILE),
+        ("".join(f"kind: a{number}\n" for number in range(MAX_KINDS + 1)) + "dataset: x\nkind: [", FILE),  # too many to be compared
         (dataset("x") + "---\n\t" + GOOD.replace("dataset: x", '"dataset" : "x"'), FILE),
     ],
 )
@@ -65,12 +70,25 @@ def test_but_not_a_dataset_that_is_new_in_what_nobody_can_read() -> None:
 
 
 def test_text_that_is_no_policy_closes_nothing() -> None:
-    assert specs_of("spec: [\n" + index("i", "x")).faulty("x") == ()
+    for text in ("spec: [\n" + index("i", "x"), index("i", "x").replace("text:", "texts:")):
+        assert specs_of(text).faulty("x") == ()
+
+
+def test_one_that_is_declared_twice() -> None:
+    """The first stands; what the other was to govern is closed."""
+    specs = specs_of(f"{GOOD}---\n{GOOD.replace('dataset: x', 'dataset: y')}---\n{GOOD}")
+    assert (specs.faulty("x"), specs.faulty("y")) == ((), ("p",))
+
+
+def test_one_whose_errors_are_counted_only() -> None:
+    specs = specs_of("---\nkind: [\n" * MAX_FILE_ERRORS + "---\n" + GOOD.replace("'true'", "3"))
+    assert specs.faulty("x") == (FILE,)
 
 
 def test_a_file_of_which_nothing_is_read() -> None:
     for content in (
         GOOD.encode() + b"# \xff",
+        GOOD.encode("utf-16"),
         b"#" * MAX_FILE_BYTES + b"\n" + GOOD.encode(),
         b"#" * MAX_DOCUMENT_BYTES + b"\n" + GOOD.encode(),
     ):

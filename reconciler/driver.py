@@ -295,12 +295,12 @@ class Driver:
         while True:
             self._asked.clear()
             await self._despite_storage(self._answer)
-            self._obeyed = True
             await self._wait(self._asked, _REQUESTS_EVERY)
 
     async def _answer(self) -> None:
         keys = await self._in_thread(self._answer_all)
         self.enqueue(keys)
+        self._obeyed = True
         if keys:
             self._look.set()
 

@@ -29,7 +29,7 @@ from specs.resource import Key
 from state import failpoints, reasons
 from state.catalog.catalog import Catalog
 from state.catalog.log import WriterId
-from state.errors import DiskFull, LeaseLost
+from state.errors import BucketUnavailable, DiskFull, LeaseLost
 from state.requests import Request
 from state.status import Status
 from state.streams.ids import Ulids
@@ -342,6 +342,21 @@ class TestWaking:
                 monkeypatch.setattr(driving, "_AFTER_ANSWER", 0.01)
                 await driver._answer()
                 await at_work.until(lambda: held.entered.get(X) == 1)
+
+        asyncio.run(scenario())
+
+    def test_requests_that_could_not_be_looked_at_are_not_obeyed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def away() -> tuple[Key, ...]:
+            raise BucketUnavailable("primary", "list", "the network is gone")
+
+        async def scenario() -> None:
+            async with self.driver(tmp_path, Held()) as (driver, _):
+                with monkeypatch.context() as patched:
+                    patched.setattr(driver._parts.operator, "answer", away)
+                    await driver._despite_storage(driver._answer)
+                assert not driver.obeyed
+                await driver._despite_storage(driver._answer)
+                assert driver.obeyed
 
         asyncio.run(scenario())
 

@@ -190,7 +190,7 @@ class Access(Facts):
         self._first = await self._audit.durable(self._row("begun", None))
 
     def begin_blocking(self) -> None:
-        """As `begin`, for a command."""
+        """As `begin`, in a thread or a command."""
         self._first = self._audit.durable_blocking(self._row("begun", None))
 
     async def end(self) -> None:

@@ -80,12 +80,18 @@ class Observed:
 
     @property
     def problem(self) -> Waiting | Stalled | None:
-        """What is in the way: what only another spec mends goes before what comes by itself, and a declaration that is missing before
-        what is not ready. All of that sort are named, by the first one's reason."""
-        problems = [bound.problem for bound in self.bound if bound.problem is not None]
-        if not problems:
-            return None
-        return _together([one for one in problems if _urgency(one) == _urgency(min(problems, key=_urgency))])
+        """What is in the way."""
+        return _in_the_way(self.bound)
+
+
+def _in_the_way(bound: Sequence[Bound]) -> Waiting | Stalled | None:
+    """What only another spec mends goes before what comes by itself, and a declaration that is missing before what is not ready. All of
+    that sort are named, by the first one's reason."""
+    problems = [one.problem for one in bound if one.problem is not None]
+    if not problems:
+        return None
+    first = min(map(_urgency, problems))
+    return _together([one for one in problems if _urgency(one) == first])
 
 
 def _urgency(problem: Waiting | Stalled) -> int:
@@ -223,7 +229,7 @@ def _readable(spec: ProfileSpec, observed: Observed) -> Aspect:
 
 
 def _bound_aspect(kind: Literal["TablesBound", "IndexesBound"], bound: Sequence[Bound], words: Sequence[str]) -> Aspect:
-    problem = Observed(tuple(bound)).problem
+    problem = _in_the_way(bound)
     if problem is not None:
         return Aspect(kind, False, problem.reason, problem.message)
     return Aspect(kind, True, "Succeeded", "; ".join(words) or "none, and so none is seen")

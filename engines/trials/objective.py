@@ -18,7 +18,7 @@ OBJECTIVES: Mapping[Objective, str] = {"latencyP95": "p95_us", "buildSeconds": "
 beside others, takes longer and costs the same."""
 
 Weights = Mapping[Objective, float]
-"""One measure is a weight of 1."""
+"""None is below 0, and one at least above; one measure is a weight of 1."""
 LATENCY: Weights = {"latencyP95": 1.0}
 
 LEAST = 1e-9
@@ -43,16 +43,13 @@ def score(trial: Trial, weights: Weights) -> float:
     In the measure's own unit where there is one. Of several none counts as less than a microsecond, a hundredth of a second or a MiB.
     Infinite where one was not measured.
     """
-    total = sum(weights.values())
-    if total <= 0:
-        return 1.0
     wanted = [name for name, weight in weights.items() if weight > 0]
     if len(wanted) == 1:
         return cost(trial, wanted[0])
     costs = {name: max(cost(trial, name), _ALIKE[name]) for name in wanted}
     if any(map(math.isinf, costs.values())):
         return math.inf
-    return math.exp(sum(weights[name] * math.log(value) for name, value in costs.items()) / total)
+    return math.exp(sum(weights[name] * math.log(value) for name, value in costs.items()) / sum(weights.values()))
 
 
 def depends_on_breadth(weights: Weights) -> bool:

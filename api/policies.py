@@ -15,6 +15,7 @@ from pydantic import Field
 
 from api.bodies import JSON, Document, answer, read_body, read_parameters
 from api.endpoints import Endpoint
+from api.reader import READER
 from api.threads import Threads
 from engines.policies.testing import Queries
 
@@ -25,8 +26,8 @@ class AccessSource(Protocol):
     def explain(self, verb: Literal["query", "search", "describe"], name: str, who: str) -> Mapping[str, Any]:
         """As `AccessAnswer`. Blocking. Raises TableUnknown, IndexUnknown."""
 
-    async def test(self, policy: str | None, queries: Queries) -> Mapping[str, Any]:
-        """As `TestsAnswer`. Raises PolicyUnknown."""
+    async def test(self, policy: str | None, queries: Queries, asked_by: str | None) -> Mapping[str, Any]:
+        """As `TestsAnswer`. asked_by: the token of whoever runs the cases, which the audit names. Raises PolicyUnknown."""
 
 
 class AccessParameters(Document):
@@ -117,7 +118,7 @@ class PolicyRoutes:
     async def test(self, request: web.Request) -> web.StreamResponse:
         """All cases, one after the other."""
         asked = await read_body(request, TestBody)
-        return answer(await self.access.test(asked.policy, self.queries))
+        return answer(await self.access.test(asked.policy, self.queries, request[READER].token))
 
 
 def endpoints(access: AccessSource, queries: Queries, threads: Threads) -> tuple[Endpoint, ...]:

@@ -259,9 +259,8 @@ class Access(Facts):
 
 
 def _who(action: Action, reader: Reader) -> dict[str, Any]:
-    return {
-        "reader": reader.token or NOBODY, "profile": reader.profile, "role": reader.role, "action": action, "bucket": reader.bucket,
-    }  # fmt: skip
+    who = reader.token or reader.asked_by or NOBODY
+    return {"reader": who, "profile": reader.profile, "role": reader.role, "action": action, "bucket": reader.bucket}
 
 
 def _uncounted(row: Mapping[str, Any], fault: Exception) -> None:

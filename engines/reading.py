@@ -56,6 +56,7 @@ class Reader:
         rules: the policies that were in force when it came.
         at: the version or the instant of its world, None for the present.
         trusted: whether it has the wider limits.
+        asked_by: the token of the operator who reads as this one, for the audit alone: nothing is decided by it.
     """
 
     token: str | None = None
@@ -68,6 +69,7 @@ class Reader:
     rules: Rules = field(default=NO_RULES, compare=False, repr=False)
     at: int | str | None = None
     trusted: bool = False
+    asked_by: str | None = None
 
 
 ANONYMOUS = Reader(operator=True, trusted=True)

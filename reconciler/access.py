@@ -43,8 +43,8 @@ class Access:
             found["why"] = [*found["why"], f"There is no profile `{who}`, and no policy or profile names such a role."]
         return {"verb": verb, **speaks_for, **found, "answer": summary(found)}
 
-    async def test(self, policy: str | None, queries: Queries) -> dict[str, Any]:
-        """The cases of one policy, or of all. Raises PolicyUnknown."""
+    async def test(self, policy: str | None, queries: Queries, asked_by: str | None = None) -> dict[str, Any]:
+        """The cases of one policy, or of all. asked_by: the token of whoever runs them. Raises PolicyUnknown."""
         resources = sorted(self._world.resources("Policy"), key=lambda each: each.key)
         if policy is not None and all(each.key.name != policy for each in resources):
             hint = did_you_mean(policy, [each.key.name for each in resources])
@@ -54,7 +54,7 @@ class Access:
         for resource in resources:
             if policy in (None, resource.key.name):
                 spec = resource.spec_as(PolicySpec)
-                results = await run_cases(spec, self._book.now(), queries)
+                results = await run_cases(spec, self._book.now(), queries, asked_by)
                 told = [each.to_dict() for each in results]
                 warnings = [each.said for each in self._book.standing(spec.dataset).unfit.get(resource.key.name, ())]
                 tested.append({"policy": resource.key.name, "dataset": spec.dataset, "cases": told, "warnings": warnings})

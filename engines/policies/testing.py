@@ -55,19 +55,19 @@ class CaseResult:
         return known | ({} if self.passed else {"expected": plain(self.case.rows), "got": self.got, "error": self.error})
 
 
-def reader_of(case: PolicyTest, rules: Rules) -> Reader:
-    """Who asks."""
-    return Reader(role=case.role, attributes=case.attributes, rules=rules)
+def reader_of(case: PolicyTest, rules: Rules, asked_by: str | None = None) -> Reader:
+    """Who asks. asked_by: the token of whoever runs the case."""
+    return Reader(role=case.role, attributes=case.attributes, rules=rules, asked_by=asked_by)
 
 
-async def run_cases(spec: PolicySpec, rules: Rules, queries: Queries) -> tuple[CaseResult, ...]:
-    """One after the other, so that they take one worker."""
+async def run_cases(spec: PolicySpec, rules: Rules, queries: Queries, asked_by: str | None = None) -> tuple[CaseResult, ...]:
+    """One after the other, so that they take one worker. asked_by: as of `reader_of`."""
     results = []
     for number, case in enumerate(spec.tests, start=1):
         got, error = None, None
         try:
             request = QueryRequest(case.sql, max_rows=len(case.rows) + _MORE)
-            answer = await queries.run(request, reader_of(case, rules))
+            answer = await queries.run(request, reader_of(case, rules, asked_by))
             got = [list(row.values()) for row in answer.rows()]
         except LakehouseError as refused:
             error = refused.explain()

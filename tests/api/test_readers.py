@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +11,11 @@ import pytest
 from api.app import endpoints
 from api.reader import BUCKET
 from api.threads import RequestThreads
-from engines.reading import Binding
+from engines.audited import AuditedQueries
+from engines.errors import QueryInvalid
+from engines.policies.testing import run_cases
+from engines.reading import NO_RULES, Binding
+from specs.kinds.policy import PolicySpec
 from specs.kinds.profile import ProfileSpec
 from state.tokens import PROFILE_HEADER
 
@@ -54,6 +59,25 @@ async def test_every_route_but_the_probes_asks_for_a_token(client: Any, guarded:
 @pytest.mark.parametrize("path", ["/nothing", "/healthz/", "/healthz%2f", "/HEALTHZ"])
 async def test_a_path_that_nobody_knows_asks_too(client: Any, guarded: Any, path: str) -> None:
     assert await problem(await client.get(path)) == (401, "token-refused")
+
+
+class Cases:
+    """One case of a clerk."""
+
+    async def test(self, policy: str | None, queries: Any, asked_by: str | None) -> Mapping[str, Any]:
+        spec = PolicySpec.model_validate({"dataset": "people", "tests": [{"role": "clerk", "sql": "SELECT 1", "rows": [[1]]}]})
+        await run_cases(spec, NO_RULES, queries, asked_by)
+        return {"policies": [], "cases": 1, "failed": 1}
+
+
+async def test_cases_of_policies_are_in_the_audit_as_those_of_who_ran_them(opened: Any, guarded: Any) -> None:
+    guarded.queries.error = QueryInvalid("no")
+    async with opened(queries=AuditedQueries(guarded.queries, guarded.parts.audit), access=Cases()) as client:
+        assert (await client.post("/policies/test", json={}, headers=bearer(OPS))).status == 200
+    (reader,) = guarded.queries.readers
+    assert (reader.token, reader.role, reader.operator) == (None, "clerk", False)
+    (row,) = guarded.streams.read("audit")
+    assert (row["reader"], row["role"], row["action"]) == ("ops", "clerk", "query")
 
 
 async def test_a_token_names_its_reader(client: Any, guarded: Any) -> None:

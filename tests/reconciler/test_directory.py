@@ -256,13 +256,14 @@ class TestChanges:
         readers = [
             directory.reader_of(bearer(ADA), None),
             directory.reader_of(bearer(ROLE), None),
-            Reader(role="case", rules=guarded.rules),
+            Reader(role="case", rules=guarded.rules, asked_by="ops"),
         ]
         guarded.rules = Policies("closed now")
         for reader in readers:
             assert decide(reader, TableName("candidates", "primary"), "read").allowed
             assert decide(directory.current(reader), TableName("candidates", "primary"), "read").closed == "closed now"
         assert directory.reader_of(bearer(ADA), None).rules is guarded.rules
+        assert directory.current(readers[-1]) == readers[-1]
 
     def test_the_operator_of_this_process_stays_it(self, guarded: Lake) -> None:
         assert guarded.open().current(ANONYMOUS) is ANONYMOUS

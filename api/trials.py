@@ -53,6 +53,9 @@ class IndexCatalog(Protocol):
     def get(self, name: str) -> ObjectState | None:
         """An object by "Kind/name"."""
 
+    def objects(self, kind: str) -> Mapping[str, ObjectState]:
+        """Every object of a kind, by "Kind/name"."""
+
 
 class TrialParameters(Document):
     """Which trials; the newest hundred without."""
@@ -180,10 +183,19 @@ class TrialRoutes:
     def _trials(self, name: str, reader: Reader) -> tuple[tuple[Trial, ...], IndexRecord]:
         state = self.catalog.get(f"Index/{name}")
         if state is None or state.gone or not index_seen(reader, state):
-            raise _unknown(name)
+            raise self._unknown(name, reader)
         if not index_whole(reader, state):
             raise ReadRefused(f"Trials of index {name} are measured over rows that policies hide from you.")
         return trials_of(self.source.read(STREAM), name), state.index or IndexRecord(name)
+
+    def _unknown(self, name: str, reader: Reader) -> IndexUnknown:
+        """The same for a profile that is none, one that has nothing of the index for itself, and one that is another reader's."""
+        index, owned, owner = name.partition(MARK)
+        if not owned:
+            known = self.catalog.objects("Index").values()
+            return IndexUnknown.among(name, [state.name for state in known if not state.gone and index_seen(reader, state)])
+        remedy = "One that asks for no other model, engine or bucket shares the index's builds, whose trials are there without `profile`."
+        return IndexUnknown(f"Profile {owner!r} has nothing of an index {index!r} for itself.", remedy=remedy)
 
 
 _Asked = TypeVar("_Asked", TrialParameters, BestParameters)
@@ -195,15 +207,6 @@ def _named(asked: _Asked, index: str) -> tuple[_Asked, str]:
         return asked, index
     eval_set = asked.eval_set and own_name(asked.eval_set, asked.profile)
     return asked.model_copy(update={"eval_set": eval_set}), own_name(index, asked.profile)
-
-
-def _unknown(name: str) -> IndexUnknown:
-    """The same for a profile that is none, one that has nothing of the index for itself, and one that is another reader's."""
-    index, owned, owner = name.partition(MARK)
-    if not owned:
-        return IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
-    remedy = "One that asks for no other model, engine or bucket shares the index's builds, whose trials are there without `profile`."
-    return IndexUnknown(f"Profile {owner!r} has nothing of an index {index!r} for itself.", remedy=remedy)
 
 
 def page(trials: tuple[Trial, ...], asked: TrialParameters) -> dict[str, Any]:

@@ -54,10 +54,11 @@ Next: `specs/errors.py` for the root, `engines/files/` for who raises the first 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 from specs.errors import LakehouseError
+from specs.suggestions import or_meant
 
 
 class EngineError(LakehouseError):
@@ -268,6 +269,11 @@ class IndexUnknown(EngineError):
     """No index has this name, or none that this reader may know of."""
 
     slug = "index-unknown"
+
+    @classmethod
+    def among(cls, name: str, known: Iterable[str]) -> Self:
+        """With the nearest of those that whoever asks may know of."""
+        return cls(or_meant(f"There is no index {name!r}", name, known), remedy="`lakectl get indexes` lists them.")
 
 
 class PolicyUnknown(EngineError):

@@ -19,7 +19,7 @@ from specs.kinds.index import IndexSpec
 from specs.kinds.policy import PolicySpec
 from specs.kinds.profile import ProfileSpec
 from specs.resource import Key
-from specs.suggestions import did_you_mean
+from specs.suggestions import or_meant
 from state.catalog.catalog import Catalog
 
 Verb = Literal["query", "search", "describe"]
@@ -47,8 +47,8 @@ class Access:
         """The cases of one policy, or of all. asked_by: the token of whoever runs them. Raises PolicyUnknown."""
         resources = sorted(self._world.resources("Policy"), key=lambda each: each.key)
         if policy is not None and all(each.key.name != policy for each in resources):
-            hint = did_you_mean(policy, [each.key.name for each in resources])
-            raise PolicyUnknown(f"There is no Policy {policy!r}{f'; {hint}' if hint else '.'}", remedy="`lakectl get policies` lists them.")
+            said = or_meant(f"There is no Policy {policy!r}", policy, [each.key.name for each in resources])
+            raise PolicyUnknown(said, remedy="`lakectl get policies` lists them.")
         tested: list[dict[str, Any]] = []
         cases: list[dict[str, Any]] = []
         for resource in resources:
@@ -80,16 +80,15 @@ class Access:
         known = name.startswith(SYSTEM) or self._catalog.get(f"Dataset/{dataset}") is not None
         if not known and self._world.resource(Key("Dataset", dataset)) is None:
             names = [each.key.name for each in self._world.resources("Dataset")]
-            hint = did_you_mean(dataset, names)
-            raise TableUnknown(f"There is no dataset `{name}`{f'; {hint}' if hint else '.'}", remedy="`lakectl get datasets` lists them.")
+            said = or_meant(f"There is no dataset `{name}`", dataset, names)
+            raise TableUnknown(said, remedy="`lakectl get datasets` lists them.")
         named = self._named(name if name.startswith(SYSTEM) else sql_name(dataset))
         return of_table(reader, named, "describe" if verb == "describe" else "read", self._book.standing(dataset))
 
     def _index(self, name: str, reader: Reader) -> dict[str, Any]:
         resource = self._world.resource(Key("Index", name))
         if resource is None:
-            hint = did_you_mean(name, [each.key.name for each in self._world.resources("Index")])
-            raise IndexUnknown(f"There is no index {name!r}{f'; {hint}' if hint else '.'}", remedy="`lakectl get indexes` lists them.")
+            raise IndexUnknown.among(name, [each.key.name for each in self._world.resources("Index")])
         spec, table = resource.spec_as(IndexSpec), self._named(sql_name(resource.spec_as(IndexSpec).dataset))
         held = self._catalog.table(spec.dataset)
         made_of = (*spec.text, *(held.primary_key if held is not None else ()))

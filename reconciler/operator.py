@@ -24,6 +24,7 @@ from specs.durations import DurationInvalid
 from specs.errors import LakehouseError
 from specs.kinds.dataset import DatasetSpec
 from specs.resource import Key
+from specs.suggestions import or_meant
 from state import reasons
 from state.catalog.catalog import Catalog
 from state.catalog.entry import Approved, Asked, Resumed, Suspended
@@ -321,7 +322,9 @@ class Operator:
     def _wanted(self, request: Request) -> Key:
         key = Key.parse(request.object)
         if key not in self._world.objects:
-            raise Refused(f"{key} is not declared by any spec.", remedy="`lakectl status` lists what is.")
+            names = [known.name for known in self._world.objects if known.kind == key.kind]
+            said = or_meant(f"{key} is not declared by any spec", key.name, names)
+            raise Refused(said, remedy="`lakectl status` lists what is.")
         if request.digest is not None and request.digest != self._world.objects[key].digest:
             raise Refused(f"{key} has changed since this was decided.", remedy="Look at it and ask again.")
         return key

@@ -29,6 +29,12 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str | None:
     return f"did you mean `{near}`?" if near else None
 
 
+def or_meant(said: str, word: str, valid: Iterable[str]) -> str:
+    """What is said of a name that is none of `valid`, as a sentence: `There is no index 'resume'; did you mean \\`resumes\\`?`."""
+    hint = did_you_mean(word, valid)
+    return f"{said}; {hint}" if hint else f"{said}."
+
+
 def is_slip(word: str, other: str) -> bool:
     """Whether one is so close to the other that no other place need be thought of: `efsearch`, `bukcet`."""
     return difflib.SequenceMatcher(None, _fold(word), _fold(other)).ratio() >= _SLIP

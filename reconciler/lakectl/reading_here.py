@@ -198,7 +198,7 @@ def _trials_here(session: Session, name: str) -> "tuple[tuple[Trial, ...], Index
     if record is None:
         from engines.errors import IndexUnknown
 
-        raise IndexUnknown(f"There is no index {name!r}.", remedy="`lakectl get indexes` lists them.")
+        raise IndexUnknown.among(name, [known.name for known in state.catalog.objects("Index").values() if not known.gone])
     return trials_of(state.streams.read(STREAM), name), record
 
 

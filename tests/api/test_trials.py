@@ -39,12 +39,14 @@ class Catalog:
     """One index, in bucket lake, and one that was dropped."""
 
     def objects(self, kind: str) -> dict[str, ObjectState]:
-        return {}
+        return self._known() if kind == "Index" else {}
 
     def get(self, name: str) -> ObjectState | None:
+        return self._known().get(name)
+
+    def _known(self) -> dict[str, ObjectState]:
         record = IndexRecord("resumes", {"c": CORPUS}, truths={"e": EvalTruth("e", "t", "c", CORPUS.ref, 10, 500)})
-        known = {"Index/resumes": ObjectState("Index/resumes", index=record), "Index/gone": ObjectState("Index/gone")}
-        return known.get(name)
+        return {"Index/resumes": ObjectState("Index/resumes", index=record), "Index/gone": ObjectState("Index/gone")}
 
 
 @pytest.fixture
@@ -133,6 +135,9 @@ async def test_names_that_are_none(ask: Any, path: str, status: int, remedy: str
 async def test_there_is_no_such_index(ask: Any, path: str) -> None:
     status, problem = await ask(path)
     assert (status, problem["type"]) == (404, "urn:lakehouse:problem:index-unknown")
+    assert ("did you mean `resumes`?" in problem["detail"]) == ("gone" not in path)
+    hidden = await ask(path, **{"X-Lakehouse-Bucket": "far"})
+    assert "resumes`" not in str(hidden[1])
 
 
 async def test_a_profile_that_has_none_of_its_own_is_answered_as_one_that_is_none(ask: Any) -> None:

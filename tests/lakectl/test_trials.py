@@ -140,7 +140,7 @@ def test_nothing_was_measured(here: Lakehouse, lakectl: Lakectl) -> None:
     assert lakectl("trials", "about").all == "--- stderr\nno trials\n--- exit 0\n"
     said = lakectl("trials", "abuot")
     assert said.code != 0
-    assert "There is no index 'abuot'" in said.err
+    assert "There is no index 'abuot'; did you mean `about`?" in said.err
 
 
 def test_a_single_trial_has_a_picture(here: Lakehouse, lakectl: Lakectl) -> None:

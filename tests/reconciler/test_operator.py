@@ -233,6 +233,11 @@ class TestRefusals:
         assert lake.operator.answer() == ()
         assert ended(lake, request)["message"] == "Dataset/nobody is not declared by any spec. `lakectl status` lists what is."
 
+    def test_of_what_is_nearly_declared(self, lake: Bench) -> None:
+        request = ask(lake, "resume", f"{X}z")
+        lake.operator.answer()
+        assert ended(lake, request)["message"].startswith(f"{X}z is not declared by any spec; did you mean `{X.name}`?")
+
     @pytest.mark.parametrize("verb", ["reconcile", "suspend", "resume", "resync"])
     def test_of_a_stale_decision(self, lake: Bench, verb: str) -> None:
         decided_on = lake.world.objects[X].digest

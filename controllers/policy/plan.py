@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from controllers.outcome import Aspect, Outcome, Ready, Stalled, Waiting
 from controllers.step import Work
-from engines.policies.governed import PolicyRules, Unfit
+from engines.policies.governed import NO_ROW, PolicyRules, Unfit
 from specs.kinds.policy import PolicySpec
 from specs.resource import Resource
 from state import reasons
@@ -94,8 +94,8 @@ def conclude(resource: Resource, observed: Observed) -> Outcome:
         message = f"{spec.dataset} is closed to all but operators until this is corrected: {observed.fault}"
         return Stalled(reasons.POLICY_FAULTY, message, also=())
     masked = sorted({column for rule in observed.rules.masks for column in rule.columns})
-    roles = sorted({role for rule in observed.rules.rows for role in rule.roles})
-    rows = f"rows for {', '.join(roles)}" if spec.rows else "all rows"
+    roles = sorted({role for rule in observed.rules.rows if rule.where != NO_ROW for role in rule.roles})
+    rows = f"rows for {', '.join(roles)}" if roles else "no row" if spec.rows else "all rows"
     beside = f"; {observed.closed}" if observed.closed is not None else f", beside {', '.join(observed.others)}" if observed.others else ""
     detail: dict[str, object] = {"dataset": spec.dataset, "roles": roles, "masked": masked, "others": list(observed.others)}
     waits = observed.tried is not None and observed.of is not None and observed.tried.of != observed.of

@@ -147,7 +147,7 @@ class PolicyBook:
         assert parts.state is not None
         assert parts.description is not None
         columns = columns_of(parts.state, parts.spec, parts.description)
-        faults, unfit = {}, {}
+        faults, unfit, never = {}, {}, {}
         rules = tuple(sorted((compiled(name, spec, columns) for name, spec in (*parts.own, *parts.held)), key=lambda each: each.name))
         for name, spec in (*parts.own, *parts.held):
             own = next(each for each in rules if each.name == name)
@@ -157,6 +157,8 @@ class PolicyBook:
                 faults[name] = checked.fault
             elif checked.unfit:
                 unfit[name] = checked.unfit
+            never[name] = checked.never
+        rules = tuple(each.without(never[each.name]) for each in rules)
         governed = _not_applied(dataset, faults) if faults else Governed(rules)
         return Standing(governed, faults, held, parts.description.complete, rules, unfit=unfit)
 

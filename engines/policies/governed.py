@@ -9,7 +9,7 @@ Pure. It refuses to know how a filter or a mask is applied (`engines/sql/barrier
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 MaskKind: TypeAlias = Literal["null", "constant", "redact", "hash", "expression", "year", "firstFour", "lastFour"]
@@ -30,7 +30,7 @@ class Mask:
 
 NOTHING = Mask("null")
 NO_ROW = "false"
-"""The condition of rows for a role that no rule permits."""
+"""The condition of rows for a role that no rule permits, and of a rule that permits none."""
 _EVERY_ROW = "true"
 """That of a rule that permits all of them: it is no filter, so that what it lets pass is whole."""
 
@@ -67,6 +67,12 @@ class PolicyRules:
     rows: tuple[RowRule, ...] = ()
     masks: tuple[MaskRule, ...] = ()
 
+    def without(self, never: Collection[str]) -> PolicyRules:
+        """The same rules; those whose condition is one of these permit no row, as if their roles had none."""
+        if not never:
+            return self
+        return replace(self, rows=tuple(replace(rule, where=NO_ROW) if rule.where in never else rule for rule in self.rows))
+
 
 class Unfit(NamedTuple):
     """A column whose mask has nothing to show of its type, and for operators why, with what helps."""
@@ -76,10 +82,12 @@ class Unfit(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What was found in a policy over the columns of its table. fault: why it cannot be applied; unfit: of one that can."""
+    """What was found in a policy over the columns of its table. fault: why it cannot be applied; unfit: of one that can; never: its
+    conditions that hold for no row, whatever is in it."""
 
     fault: str | None = None
     unfit: tuple[Unfit, ...] = ()
+    never: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,7 @@ class Governed:
 
 
 def _rows(policy: PolicyRules, role: str | None) -> str:
-    permitting = [rule.where for rule in policy.rows if role in rule.roles]
+    permitting = [rule.where for rule in policy.rows if role in rule.roles and rule.where != NO_ROW]
     if any(where.strip().lower() == _EVERY_ROW for where in permitting):
         return _EVERY_ROW
     return " OR ".join(f"({where})" for where in permitting) or NO_ROW

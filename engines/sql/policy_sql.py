@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import pyarrow as pa
 from datafusion import DataFrame, Expr, SessionConfig, SessionContext
+from datafusion.expr import EmptyRelation
 
 from engines.errors import QueryInvalid
 from engines.files.types import arrow_type
@@ -46,7 +47,10 @@ def fault(rules: PolicyRules, columns: Mapping[str, str]) -> str | None:
 def check(rules: PolicyRules, columns: Mapping[str, str]) -> Checked:
     """All there is to say of a policy over columns, our types by name."""
     found = fault(rules, columns)
-    return Checked(found) if found is not None else Checked(None, tuple(_unfit(rules, columns)))
+    if found is not None:
+        return Checked(found)
+    shape = tuple(columns.items())
+    return Checked(None, tuple(_unfit(rules, columns)), frozenset(rule.where for rule in rules.rows if _never(rule.where, shape)))
 
 
 def _unfit(rules: PolicyRules, columns: Mapping[str, str]) -> Iterator[Unfit]:
@@ -100,8 +104,7 @@ def _wrong(sql: str, shape: tuple[tuple[str, str], ...], kind: str) -> str | Non
     if len(sql) > LONGEST:
         return _too_long(sql)
     said = f"`{sql}`"
-    context = SessionContext(SessionConfig().with_target_partitions(1).with_default_catalog_and_schema(CATALOG, "public"))
-    row = context.from_arrow(pa.table({name: pa.array([], arrow_type(type_)) for name, type_ in shape}), _ROW)
+    context, row = _row_of(shape)
     try:
         _parse(row, sql)
         values = dict.fromkeys(parameters_of(sql), pa.scalar(None, pa.string()))
@@ -114,6 +117,23 @@ def _wrong(sql: str, shape: tuple[tuple[str, str], ...], kind: str) -> str | Non
         if problem.problem == "unknown-table":
             return f"{said} reads the table `{problem.message}`, and looks beyond the row"
         return f"{said} cannot be planned: {_plain(error)}"
+
+
+@lru_cache(maxsize=1_000)
+def _never(sql: str, shape: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a condition without a fault is false or null by its constants alone, as the optimizer finds."""
+    context, _ = _row_of(shape)
+    try:
+        plan = context.sql(f'SELECT 1 FROM "{_ROW}" WHERE ({sql})').optimized_logical_plan()
+    except Exception:  # noqa: BLE001 - of a parameter that has no type before its value is known
+        return False
+    return isinstance(plan.to_variant(), EmptyRelation)
+
+
+def _row_of(shape: tuple[tuple[str, str], ...]) -> tuple[SessionContext, DataFrame]:
+    """A session with nothing but an empty table of these columns, and that table."""
+    context = SessionContext(SessionConfig().with_target_partitions(1).with_default_catalog_and_schema(CATALOG, "public"))
+    return context, context.from_arrow(pa.table({name: pa.array([], arrow_type(type_)) for name, type_ in shape}), _ROW)
 
 
 def _parse(row: DataFrame, sql: str) -> None:

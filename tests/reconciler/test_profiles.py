@@ -120,6 +120,7 @@ POLICY = "apiVersion: lakehouse/v1\nkind: Policy\nmetadata: {name: rules}\nspec:
     [
         (POLICY % ("recruiter", '"id > 1"', ""), ""),
         (POLICY % ("admin", '"true"', ""), "x, i"),
+        (POLICY % ("recruiter", '"1 = 2"', ""), "x, i"),
         (POLICY % ("recruiter", '"nothing > 1"', ""), "x, i"),
         (POLICY % ("recruiter", '"true"', ", columns: [{columns: text, mask: hash}]"), "i"),
     ],

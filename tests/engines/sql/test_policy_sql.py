@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engines.policies.compiling import Columns, compiled
+from engines.policies.governed import NO_ROW, Governed, PolicyRules, RowRule
 from engines.sql.policy_sql import check, fault, fault_alone
 from specs.kinds.policy import PolicySpec
 
@@ -63,6 +64,26 @@ def test_what_can_be_no_condition(where: str, said: str) -> None:
     assert said in found
     assert found.startswith("`where` ")
     assert told(spec_of(where)) is not None
+
+
+@pytest.mark.parametrize(
+    "where", ["false", " FALSE ", "(false)", "1 = 2", "1 = null", "id = 1 AND false", "name = $role AND 'a' = 'b' OR false"]
+)
+def test_conditions_that_hold_for_no_row(where: str) -> None:
+    rules = compiled("p", spec_of(where), Columns(COLUMNS))
+    found = check(rules, COLUMNS)
+    assert (found.fault, found.never) == (None, {where})
+    assert Governed((rules.without(found.never),)).shown_to("r").row_filter == NO_ROW
+
+
+@pytest.mark.parametrize("where", ["true", "id = 1", "$role = 'a'", "length($role) > 3", "id = 1 OR false", "id > 1 AND id < 0"])
+def test_conditions_that_may_hold(where: str) -> None:
+    assert not check(compiled("p", spec_of(where), Columns(COLUMNS)), COLUMNS).never
+
+
+def test_a_rule_that_permits_no_row_takes_none_from_another() -> None:
+    rules = PolicyRules("p", (RowRule(frozenset("r"), "1 = 2"), RowRule(frozenset("r"), "id = 1"))).without({"1 = 2"})
+    assert Governed((rules,)).shown_to("r").row_filter == "(id = 1)"
 
 
 @pytest.mark.parametrize("where", ["name", "nobody = 1", "id IN (SELECT id FROM people)", "name > born AND id > 'x'"])

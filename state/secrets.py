@@ -88,13 +88,14 @@ class SecretsProvider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a file says. tokens: never in a `repr`."""
+    """What a file says. tokens: never in a `repr`; lines: see `_headers`."""
 
     secrets: Mapping[str, Secret]
     tokens: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    lines: Mapping[tuple[str, ...], int]
 
 
-_EMPTY = _Content({}, {})
+_EMPTY = _Content({}, {}, {})
 
 
 class SecretsFile:
@@ -113,6 +114,11 @@ class SecretsFile:
     def tokens(self) -> Mapping[str, Mapping[str, Any]]:
         """The tables under `tokens`, as they are written; the same object as long as the file did not change. Raises SecretsFileRefused."""
         return self._content().tokens
+
+    def refused_token(self, name: str, reason: str, remedy: str) -> SecretsFileRefused:
+        """The error for a fault in the table of a token, as it was read last, with its line."""
+        lines = {} if self._read is None else self._read[1].lines
+        return self._refused(_at(lines.get((_TOKENS, name))) + reason, remedy)
 
     def check(self) -> None:
         """Raises SecretsFileRefused where the file is there and not as it must be."""
@@ -150,23 +156,52 @@ class SecretsFile:
 
     def _parse(self, content: bytes) -> _Content:
         try:
-            document = tomllib.loads(content.decode())
+            text = content.decode()
+            document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             # its message names a place and never repeats the text; its context would
             told = str(error).replace("(at end of document)", f"(at line {len(content.splitlines())}, where it ends)")
             raise self._refused(f"it is no TOML: {told}", "Correct the file.") from None
         except UnicodeDecodeError:
             raise self._refused("it is not UTF-8", "Correct the file.") from None
-        tokens = document.pop(_TOKENS, {})
+        tokens, lines = document.pop(_TOKENS, {}), _headers(text)
         if not isinstance(tokens, dict) or not all(isinstance(table, dict) for table in tokens.values()):
-            raise self._refused(f"`{_TOKENS}` is no table of tables", f'Write each as [{_TOKENS}.NAME] and a line value = "…".')
+            where = _at(lines.get((_TOKENS,)))
+            raise self._refused(f"{where}`{_TOKENS}` is no table of tables", f'Write each as [{_TOKENS}.NAME] and a line value = "…".')
         for name, table in document.items():
             if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-                raise self._refused(f"`{name}` is no table of strings", f'Write it as [{name}] and lines such as access_key_id = "…".')
-        return _Content({name: Secret(name, table) for name, table in document.items()}, tokens)
+                where = _at(lines.get((name,)))
+                raise self._refused(
+                    f"{where}`{name}` is no table of strings", f'Write it as [{name}] and lines such as access_key_id = "…".'
+                )
+        return _Content({name: Secret(name, table) for name, table in document.items()}, tokens, lines)
 
     def _refused(self, reason: str, remedy: str | None = None) -> SecretsFileRefused:
         return SecretsFileRefused(self.path, reason, remedy=remedy)
+
+
+def _headers(text: str) -> dict[tuple[str, ...], int]:
+    """The lines of tables' headers by their names, from 1, which `tomllib` does not tell. None of a name that has several: a line of a
+    string may look like one."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.lstrip().startswith("["):
+            continue
+        try:
+            table = tomllib.loads(line.strip())
+        except tomllib.TOMLDecodeError:
+            continue
+        path: list[str] = []
+        while isinstance(table, dict) and table:
+            ((key, table),) = table.items()
+            path.append(key)
+        found.setdefault(tuple(path), []).append(number)
+    return {name: numbers[0] for name, numbers in found.items() if len(numbers) == 1}
+
+
+def _at(line: int | None) -> str:
+    """How a fault begins whose line is known."""
+    return "" if line is None else f"line {line}: "
 
 
 class EnvironmentSecrets:

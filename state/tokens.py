@@ -98,49 +98,55 @@ class TokenFile:
         for token in found.values():
             other = first.setdefault(token.digest, token.name)
             if other != token.name:
-                raise self._refused(f"`tokens.{other}` and `tokens.{token.name}` have the same value", "Give each a value of its own.")
+                raise self._refused(
+                    token.name, f"`tokens.{other}` and `tokens.{token.name}` have the same value", "Give each a value of its own."
+                )
         return Tokens(found)
 
     def _token(self, name: str, table: Mapping[str, Any]) -> Token:
         """Never repeats what is in the table but names of fields."""
         if not _NAME.fullmatch(name):
-            raise self._refused(f"`tokens.{name}` is no name of a token", "Use lower-case letters, digits, hyphens and dots.")
+            raise self._refused(name, f"`tokens.{name}` is no name of a token", "Use lower-case letters, digits, hyphens and dots.")
         if name == NOBODY:
-            raise self._refused(f"`tokens.{name}` is called as the audit calls whoever shows no token", "Give it another name.")
+            raise self._refused(name, f"`tokens.{name}` is called as the audit calls whoever shows no token", "Give it another name.")
         here = f"`tokens.{name}`"
         for key in table:
             if key not in _FIELDS:
-                raise self._refused(f"{here} has the unknown field `{key}`", f"Its fields are {', '.join(_FIELDS)}.")
+                raise self._refused(name, f"{here} has the unknown field `{key}`", f"Its fields are {', '.join(_FIELDS)}.")
         attributes = table.get("attributes", {})
         if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
-            raise self._refused(f"{here} has attributes that are no table of strings", 'Write them as in attributes = {region = "EU"}.')
+            raise self._refused(
+                name, f"{here} has attributes that are no table of strings", 'Write them as in attributes = {region = "EU"}.'
+            )
         for key in attributes:
             if not _ATTRIBUTE.fullmatch(key) or key in _TAKEN:
                 reason = f"{here} has the attribute `{key}`, which no policy could call so"
-                raise self._refused(reason, "Use letters, digits and underscores, and neither role nor profile.")
+                raise self._refused(name, reason, "Use letters, digits and underscores, and neither role nor profile.")
         texts = {key: table[key] for key in _FIELDS[:3] if key in table}
         if not all(isinstance(text, str) and text for text in texts.values()):
-            raise self._refused(f"value, profile and role of {here} are texts, and not empty", 'Write them as in role = "recruiter".')
+            raise self._refused(name, f"value, profile and role of {here} are texts, and not empty", 'Write them as in role = "recruiter".')
         token = Token(name, _digest(texts.get("value", "")), texts.get("profile"), texts.get("role"), MappingProxyType(dict(attributes)))
         self._judge(here, texts.get("value"), token)
         return token
 
     def _judge(self, here: str, value: str | None, token: Token) -> None:
         if value is None:
-            raise self._refused(f"{here} has no value", _MAKE_ONE)
+            raise self._refused(token.name, f"{here} has no value", _MAKE_ONE)
         if not _B64TOKEN.fullmatch(value):
-            raise self._refused(f"the value of {here} has characters that no header of a token has", _MAKE_ONE)
+            raise self._refused(token.name, f"the value of {here} has characters that no header of a token has", _MAKE_ONE)
         if len(value) < SHORTEST or len(set(value)) < _FEWEST_KINDS:
             reason = f"the value of {here} is weak: it needs {SHORTEST} characters, and {_FEWEST_KINDS} different ones"
-            raise self._refused(reason, _MAKE_ONE)
+            raise self._refused(token.name, reason, _MAKE_ONE)
         if token.profile is None and token.role is None:
-            raise self._refused(f"{here} has neither profile nor role", f'Name one, or write role = "{OPERATOR}" for the lake\'s operator.')
+            raise self._refused(
+                token.name, f"{here} has neither profile nor role", f'Name one, or write role = "{OPERATOR}" for the lake\'s operator.'
+            )
         if token.operator and token.profile is not None:
             reason = f"{here} is the operator's and has a profile"
-            raise self._refused(reason, f"Leave the profile out; it may look as any with the header {PROFILE_HEADER}.")
+            raise self._refused(token.name, reason, f"Leave the profile out; it may look as any with the header {PROFILE_HEADER}.")
 
-    def _refused(self, reason: str, remedy: str) -> SecretsFileRefused:
-        return SecretsFileRefused(self.path, reason, remedy=remedy)
+    def _refused(self, name: str, reason: str, remedy: str) -> SecretsFileRefused:
+        return self._file.refused_token(name, reason, remedy)
 
 
 def _digest(value: str) -> bytes:

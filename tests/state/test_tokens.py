@@ -122,6 +122,26 @@ def test_a_fault_closes_the_file_and_repeats_no_value(path: Path, text: str, rea
     assert len(file.current()) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f'[tokens.a]\n{VALUE}\nrole = "r"\n\n  [ tokens . "b" ]  # his\nvalue = "short"', "line 5: "),
+        (f'[tokens.a]\r\n{VALUE}\r\nrole = "r"\r\n[tokens.b]\r\nrole = "s"', "line 4: "),
+        (f'[tokens.a]\n{VALUE}\nrole = "r"\n[tokens.b]\n{VALUE}\nrole = "s"', "line 4: "),
+        ("# mine\n[keys]\nid = 5", "line 2: "),
+        ('[tokens]\na = {role = "r"}', ""),
+        ('[x]\ny = """\n[tokens.a]\n"""\n[tokens.a]\nrole = "r"', ""),
+    ],
+)
+def test_a_fault_names_the_line_of_its_table(path: Path, text: str, line: str) -> None:
+    path.write_text(text)
+    with pytest.raises(SecretsFileRefused) as caught:
+        TokenFile(SecretsFile(path)).current()
+    told = str(caught.value).partition(" is refused: ")[2]
+    assert told.startswith(line)
+    assert line or "line" not in told
+
+
 def test_a_file_that_others_can_read_closes(path: Path) -> None:
     file = TokenFile(SecretsFile(path))
     path.chmod(0o640)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from reconciler.lakectl.terminal import Terminal
 from state import reasons
-from state.status import Status
+from state.status import ConditionType, Status, Truth
 from state.timestamps import from_iso
 
 Standing = Literal["ready", "waiting", "failed", "stalled", "held", "unknown"]
@@ -24,6 +24,14 @@ FAILED = frozenset({
     reasons.EMBED_FAILED, reasons.BUILD_FAILED, reasons.JOB_FAILED, reasons.MODEL_UNAVAILABLE, reasons.MODEL_DRIFT, reasons.CONFLICT,
 })  # fmt: skip
 HELD = frozenset({reasons.SUSPENDED, reasons.PRUNE_HELD, reasons.AWAITING_APPROVAL})
+
+
+_BUT: Mapping[ConditionType, tuple[Truth, str]] = {
+    "Readable": ("False", "closed"),
+    "MasksUnfit": ("True", "masks unfit"),
+    "TestsFailing": ("True", "tests fail"),
+}
+"""Conditions of what is Ready and does not do what is meant, by the status that says so, in a word or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +84,12 @@ def reason_words(reason: str) -> str:
 
 
 def state_words(status: Status) -> str:
-    """State and reason: `Stalled: file refused`, `Ready`."""
+    """State and reason: `Stalled: file refused`, `Ready`, `Ready, closed`."""
     word = LOOKS[standing(status)].word
     reason = reason_words(status.reason)
     if status.reason == reasons.SUCCEEDED or reason == word.lower():
-        return word
+        said = {condition.type: condition.status for condition in status.conditions}
+        return ", ".join([word, *(short for kind, (truth, short) in _BUT.items() if said.get(kind) == truth)])
     if status.reason == reasons.SUCCEEDED_WITH_REFUSALS:
         return f"{word}, with refusals"
     return f"{word}: {reason}"

@@ -92,12 +92,13 @@ class Lakehouse:
     def put(self, object_: str, reason: str, message: str, **facts: Any) -> None:
         ready = "True" if reason in (reasons.SUCCEEDED, reasons.SUCCEEDED_WITH_REFUSALS) else "False"
         stalled = facts.pop("stalled", False)
-        detail = facts.pop("detail", {})
+        detail, also = facts.pop("detail", {}), facts.pop("also", ())
         revision = facts.pop("revision", FIRST)
         applied = facts.pop("applied", revision if ready == "True" else None)
         holds: dict[ConditionType, bool] = {"Ready": ready == "True", "Reconciling": ready != "True" and not stalled, "Stalled": stalled}
-        conditions = tuple(
-            Condition(kind, "True" if truth else "False", reason, message, "", "d" * 32, revision) for kind, truth in holds.items()
+        conditions = (
+            *(Condition(kind, "True" if truth else "False", reason, message, "", "d" * 32, revision) for kind, truth in holds.items()),
+            *also,
         )
         self.book.put(
             Status(object_, ready, reason, message, revision, applied, iso(self.now), "d" * 32, conditions, detail)  # type: ignore[arg-type]

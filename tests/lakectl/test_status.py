@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from reconciler.lakectl.terminal import text_width
 from reconciler.lakectl.words import FAILED, HELD, WAITING, age, reason_words, span
 from specs.registry import KINDS
 from state import reasons
+from state.status import Condition
 
 if TYPE_CHECKING:
     from conftest import Lakehouse, Said
@@ -78,6 +80,31 @@ def test_names_of_budgets_are_whole_beside_long_recipes(alive: Lakehouse) -> Non
     assert "docs-tuning" in lines[1]
     assert "0.986" in lines[1]
     assert recipe in alive.call("get", "trialbudgets", "-o", "wide", width=80).out
+
+
+def test_what_is_ready_and_does_not_do_what_is_meant_says_so(alive: Lakehouse) -> None:
+    bound = {"tables": 2, "indexes": 1, "own": 0, "at": "latest", "active": True}
+    closed = Condition("Readable", "False", reasons.CLOSED_TO_ROLE, "candidates is closed to role recruiter")
+    alive.put("Profile/staffing-recruiter", reasons.SUCCEEDED, "binds 2 tables", detail=bound, also=(closed,))
+    alive.put("Profile/docs-assistant", reasons.SUCCEEDED, "binds nothing", detail=bound, also=(replace(closed, status="True"),))
+    unfit = Condition("MasksUnfit", "True", reasons.MASK_UNFIT, "mask year shows nothing of `city`")
+    failing = Condition("TestsFailing", "True", reasons.TESTS_FAILED, "case 1 returns other rows")
+    rules = {"dataset": "candidates", "roles": ["admin", "recruiter", "visitor", "auditor"]}
+    alive.put("Policy/candidates-access", reasons.SUCCEEDED, "in force", detail=rules, also=(unfit, failing))
+    profiles, policies = (alive.call("get", kind, width=80).out.splitlines() for kind in ("profiles", "policies"))
+    assert profiles[1].split()[-1] == "Ready"
+    assert profiles[2].endswith("  Ready, closed")
+    assert policies[1].endswith("  Ready, masks unfit, tests fail")
+    assert "candidates-access" in policies[1]
+    assert max(map(len, profiles + policies)) <= 80
+
+
+def test_a_warning_is_told_whole(alive: Lakehouse) -> None:
+    message = f"{' '.join(f'word-{number}' for number in range(60))} Remove the table."
+    alive.event("Source/daemon", reasons.TOKENS_REFUSED, message, "Warning")
+    lines = alive.call("events", width=80).out.splitlines()
+    assert message in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
 
 
 def test_rows_that_are_counted_before_merging_are_shown_as_the_most_there_can_be(alive: Lakehouse) -> None:

@@ -37,7 +37,10 @@ _DETAILS: Mapping[str, tuple[tuple[str, str], ...]] = {
 _SHARES = frozenset({"recallLow"})
 """Details of which the third decimal counts."""
 _LONGEST_NAME, _SHORTEST_NAME = 30, 8
+_SHORTEST_WORDS = 6
 _STATE_WIDTH = 16
+_AROUND = 5
+"""Of what is before a name and behind it."""
 
 
 def options(parser: Parser) -> None:
@@ -76,9 +79,11 @@ def _table(kind: str, shown: Observation, session: Session, *, wide: bool) -> No
     heads = ("NAME", *[head for head, _ in details], "SEEN")
     figures = [(*[_detail(s, name, terminal) for _, name in details], age(session.clock(), s.observed_at)) for s in shown.statuses]
     widest = max((text_width(status.name) for status in shown.statuses), default=0)
-    spare = terminal.width - _STATE_WIDTH - min(widest, _LONGEST_NAME)
+    said = [text_width(state_words(status)) for status in shown.statuses if status.ready == "True"]
+    state = max([_STATE_WIDTH, *(width + _AROUND for width in said)])
+    spare = terminal.width - state - min(widest, _LONGEST_NAME)
     figures = figures if wide else _cut(figures, heads[1:], spare, terminal)
-    beside = sum(width + 2 for width in columns([heads[1:], *figures])) + _STATE_WIDTH
+    beside = sum(width + 2 for width in columns([heads[1:], *figures])) + state
     longest = max(min(_LONGEST_NAME, terminal.width - beside), _SHORTEST_NAME)
     rows = [(s.name if wide else terminal.cut(s.name, longest), *cells) for s, cells in zip(shown.statuses, figures, strict=True)]
     widths = columns([heads, *rows])
@@ -93,13 +98,13 @@ def _table(kind: str, shown: Observation, session: Session, *, wide: bool) -> No
 
 
 def _cut(rows: list[tuple[str, ...]], heads: tuple[str, ...], width: int, terminal: Terminal) -> list[tuple[str, ...]]:
-    """The longest column gives way, if it is of words, so that names are whole: what it says stands in `-o wide` as well."""
+    """Columns of words give way, the longest first, so that names are whole: what they say stands in `-o wide` as well."""
     widths = columns([heads, *rows])
-    at = max(range(len(widths)), key=lambda column: widths[column])
-    most = max(widths[at] - max(0, sum(widths) + 2 * len(widths) - width), _SHORTEST_NAME)
-    if all(_counts(row[at]) for row in rows):
-        return rows
-    return [(*row[:at], terminal.cut(row[at], most), *row[at + 1 :]) for row in rows]
+    words = [at for at in range(len(heads)) if not all(_counts(row[at]) for row in rows)]
+    for at in sorted(words, key=lambda column: -widths[column]):
+        over = max(0, sum(widths) + 2 * len(widths) - width)
+        widths[at] = max(widths[at] - over, min(widths[at], _SHORTEST_WORDS), text_width(heads[at]))
+    return [tuple([terminal.cut(cell, most) for cell, most in zip(row, widths, strict=True)]) for row in rows]
 
 
 def _counts(cell: str) -> bool:

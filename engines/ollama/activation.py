@@ -205,7 +205,7 @@ class ModelRuntime:
         try:
             seen = self._look(wants)
         except ModelUnavailable as error:
-            self._tell(self._stand({want.model: ModelState("absent", _plain(error)) for want in wants}), wants)
+            self._tell(self._stand({want.model: ModelState("absent", _plain(error)) for want in wants}))
             return _LOOK
         chosen = choose(wants, seen, self._budget)
         action = next_action(chosen, seen, self._budget)
@@ -216,8 +216,8 @@ class ModelRuntime:
                 return 0.0  # somebody was told that a model is loaded since these were asked, which may be the one to go
             for owner, want in self._wants.items():
                 self._wants[owner] = replace(want, granted=want.model in chosen.targets and (want.granted or want in wants))
-            otherwise = self._stand(states)
-        self._tell(otherwise, wants)
+            owners = self._stand(states)
+        self._tell(owners)
         if action is None or blocked is not None:
             return _LOOK if blocked is None else max(_POLL, min(_LOOK, self._until(action)))
         return self._act(action, seen, chosen)
@@ -331,16 +331,15 @@ class ModelRuntime:
         self._failed.pop(model, None)
         self._again.pop(model, None)
 
-    def _stand(self, states: Mapping[str, ModelState]) -> set[str]:
-        """From now on models stand so; gives those that stand otherwise than before."""
+    def _stand(self, states: Mapping[str, ModelState]) -> list[str]:
+        """From now on models stand so. Gives who wants one that stood otherwise, also those who came while the server was looked at."""
         with self._turn:
             otherwise = {name for name in states.keys() | self._states.keys() if states.get(name) != self._states.get(name)}
             self._states = dict(states)
             self._turn.notify_all()
-        return otherwise
+            return sorted(want.owner for want in self._wants.values() if want.model in otherwise and not want.owner.startswith("call "))
 
-    def _tell(self, otherwise: Collection[str], wants: Iterable[Want]) -> None:
-        owners = sorted(want.owner for want in wants if want.model in otherwise and not want.owner.startswith("call "))
+    def _tell(self, owners: Collection[str]) -> None:
         if owners:
             self._news.changed(owners)
 

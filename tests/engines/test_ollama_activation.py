@@ -243,6 +243,24 @@ def test_nor_is_it_taken_from_one_who_came_while_the_server_was_looked_at(ollama
     assert ollama.most["embedding"] == 1
 
 
+def test_one_who_came_while_the_server_was_looked_at_is_told_what_was_seen(ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(ollama)
+    world.runtime.want("Index/a", "e")
+    assert [world.runtime.step(), world.states("e")] == [0.0, ["loading"]], "it is loaded, and not seen to be yet"
+    looked = world.models.client.loaded
+    answers: list[ModelState] = []
+
+    def looking() -> object:
+        answers.append(world.runtime.want("Index/b", "e"))
+        return looked()
+
+    world.news.changes.clear()
+    monkeypatch.setattr(world.models.client, "loaded", looking)
+    world.settle()
+    assert answers[0] == ModelState("loading")
+    assert world.news.changes == ["Index/a", "Index/b"]
+
+
 def test_what_is_stopping_is_waited_for(ollama: OllamaServer) -> None:
     world = World(ollama)
     world.runtime.want("Profile/x", "a")

@@ -174,7 +174,7 @@ def dead(lakehouse: Lakehouse) -> Lakehouse:
     return lakehouse
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lakectl() -> Callable[..., Said]:
     """`lakectl` called in the current folder."""
     return call

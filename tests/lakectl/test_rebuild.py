@@ -71,26 +71,41 @@ ORDER BY 1, 2, 3
 @pytest.fixture
 def made(in_folder: Path) -> Repository:
     """A repository of one bucket, and a data file."""
-    repository = Repository(in_folder)
+    return begun(in_folder)
+
+
+def begun(folder: Path) -> Repository:
+    repository = Repository(folder)
     repository.commit(bucket=BUCKET)
     repository.write("data/people/a.csv", PEOPLE)
     return repository
 
 
-@pytest.fixture
-def lake(made: Repository, lakectl: Lakectl) -> Repository:
+@pytest.fixture(scope="module")
+def three_applies(tmp_path_factory: pytest.TempPathFactory, lakectl: Lakectl) -> Path:
     """An appended, an upserted and a replaced table, each of several files and with former contents."""
+    made = begun(tmp_path_factory.mktemp("made"))
     made.commit(people=DATASET, orders=UPSERTED)
-    for name in ("orders", "prices"):
-        (made.path / "data" / name).mkdir(parents=True)
+
+    def apply() -> None:
+        said = lakectl("--repo", str(made.path), "apply")
+        assert said.code == 0, said
+
     for step in ("1,old\n2,old\n", "2,new\n3,new\n"):
         for name in ("orders", "prices"):
-            (made.path / "data" / name / "a.csv").write_text("id,text\n" + step)
-        assert lakectl("apply").code == 0
-    (made.path / "data/orders/b.csv").write_text("id,text,more\n3,newest,x\n")
-    (made.path / "data/people/b.csv").write_text(PEOPLE.replace("Boston", "Paris"))
-    assert lakectl("apply").code == 0
-    return made
+            made.write(f"data/{name}/a.csv", "id,text\n" + step)
+        apply()
+    made.write("data/orders/b.csv", "id,text,more\n3,newest,x\n")
+    made.write("data/people/b.csv", PEOPLE.replace("Boston", "Paris"))
+    apply()
+    return made.path
+
+
+@pytest.fixture
+def lake(three_applies: Path, in_folder: Path) -> Repository:
+    """Its copy."""
+    shutil.copytree(three_applies, in_folder, dirs_exist_ok=True)
+    return Repository(in_folder)
 
 
 def rows(lakectl: Lakectl) -> list[Any]:

@@ -152,7 +152,7 @@ def recorded_models(catalog: Catalog) -> Mapping[str, Sequence[str]]:
 
 
 class AuditedCalls:
-    """Model calls that leave a row each; see `engines.ollama.calls.Calls`."""
+    """Model calls that leave a row each, a chat one of its beginning besides; see `engines.ollama.calls.Calls`."""
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit

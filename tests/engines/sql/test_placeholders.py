@@ -12,6 +12,7 @@ from engines.sql.placeholders import placeholders
     [
         ("SELECT $a, $b_1 FROM t WHERE x = $a", {"a", "b_1"}),
         ("SELECT '$a', \"$b\", E'\\'$c', 'it''s $d' -- $e", set()),
+        ("SELECT date'ends with \\', $a", {"a"}),  # no text with escapes, though an `e` stands before it
         ("/* $a */ SELECT $b", {"b"}),
         ("SELECT $$ $a $$, $t$ $b $$ $t$, $c", {"c"}),
         ("SELECT x$a, @$b, $c", {"c"}),

@@ -15,8 +15,8 @@ from controllers.step import Step
 from engines.jobs.executor import Executor
 from engines.policies.book import PolicyBook
 from engines.vectors.embedding_cache import NO_CACHE
-from reconciler.assembly import make_kinds, make_world, source_files
 from reconciler.checking import errors, folders, unfit, warnings
+from reconciler.kinds import make_kinds, make_world, source_files
 from reconciler.loop import failed, held, with_errors
 from reconciler.models import connected
 from reconciler.opening import open_state

@@ -22,11 +22,11 @@ from controllers.outcome import Outcome
 from engines.jobs.executor import Executor, JobLimits
 from engines.live_recall import Live
 from engines.vectors.embedding_cache import EmbeddingCache
-from reconciler.assembly import make_kinds
 from reconciler.blob_cache import BlobCache
 from reconciler.collecting import alone, garbage, guard
 from reconciler.errors import RevisionUnknown
 from reconciler.follow import Follower, Pending
+from reconciler.kinds import make_kinds
 from reconciler.loop import Reconciler
 from reconciler.opening import State
 from reconciler.operator import Chores, Operator

@@ -117,7 +117,7 @@ class Follower:
             return self._all(self._globs(self._world.objects))
         touched = change.changed | change.removed
         dependents = {key for each in touched for key in self._world.dependents(each)}
-        governed = change.referred if any(key.kind == "Policy" for key in touched) else ()
+        governed = change.meant | (change.referred if any(key.kind == "Policy" for key in touched) else frozenset())
         quiet = tuple(sorted((change.referred | self._readers(governed)) - change.changed - dependents))
         return Pending(self._ordered(change.changed | dependents), quiet, self._globs(change.changed | change.removed))
 

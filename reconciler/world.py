@@ -53,18 +53,20 @@ def _identity(resource: Resource | None, errors: tuple[SpecError, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WorldChange:
-    """What a new revision changed: keys to look at, keys that nobody wants any more, and what both refer or referred to."""
+    """What a new revision changed: keys to look at, keys that nobody wants any more, and what both refer or referred to. meant: Datasets
+    that documents among them which cannot be read mean, or meant, to govern."""
 
     revision: str
     changed: frozenset[Key]
     removed: frozenset[Key]
     referred: frozenset[Key]
+    meant: frozenset[Key]
 
     def and_then(self, later: "WorldChange") -> "WorldChange":
         """Both changes as one: what came back is changed, what went away is removed."""
         changed = (self.changed - later.removed) | later.changed
         removed = (self.removed - later.changed) | later.removed
-        return WorldChange(later.revision, changed, removed, self.referred | later.referred)
+        return WorldChange(later.revision, changed, removed, self.referred | later.referred, self.meant | later.meant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,9 @@ class World:
         changed = {key for key, was in before.items() if key in self.objects and (was is None or was.digest != self.objects[key].digest)}
         self._cache.save()
         referred = {reference for key in changed | removed for reference in _referred(key, before[key], self.objects.get(key))}
-        return WorldChange(revision, frozenset(changed), frozenset(removed), frozenset(referred & self.objects.keys()))
+        meant = {dataset for key in changed | removed for one in (before[key], self.objects.get(key)) for dataset in _meant(one)}
+        there = self.objects.keys()
+        return WorldChange(revision, frozenset(changed), frozenset(removed), frozenset(referred & there), frozenset(meant & there))
 
     def desired(self, key: Key) -> Desired | None:
         """The object as wanted, None if nobody wants it."""
@@ -298,6 +302,12 @@ def _referred(key: Key, was: Desired | None, is_: Desired | None) -> frozenset[K
     """What a change concerns beside its own object. A reader changes nothing about what it goes on binding."""
     before, after = (frozenset(one.resource.references if one is not None and one.resource is not None else ()) for one in (was, is_))
     return before ^ after if key.kind == "Profile" else before | after
+
+
+def _meant(desired: Desired | None) -> Iterator[Key]:
+    """The Datasets that what cannot be read of it means to govern."""
+    for error in desired.errors if desired is not None else ():
+        yield from (Key("Dataset", name) for name in error.governs)
 
 
 def _in_force(parsed: ParsedFile, former: Mapping[Key, Resource]) -> dict[Key, Resource]:

@@ -84,9 +84,7 @@ class Sketched:
         """Of both contents together."""
         both = None if self.hashes is None or other.hashes is None else merge(self.hashes, other.hashes)
         hashes = None if both is None else array("Q", islice((value for value, _ in groupby(both)), SKETCH))
-        findings = {**other.findings, **self.findings}
-        for entity in self.findings.keys() & other.findings.keys():
-            findings[entity] = _together(self.findings[entity], other.findings[entity])
+        findings = _all_found(self.findings, other.findings)
         examples = tuple(islice(dict.fromkeys((*self.examples, *other.examples)), EXAMPLES)) if not findings else ()
         return Sketched(self.rows + other.rows, self.nulls + other.nulls, hashes, examples, findings)
 
@@ -98,6 +96,12 @@ class Sketched:
         if self.hashes is None or len(self.hashes) < SKETCH:
             return None if self.hashes is None else len(self.hashes)
         return round((SKETCH - 1) * _HASHES / self.hashes[-1])
+
+
+def _all_found(one: Mapping[str, Finding], other: Mapping[str, Finding]) -> dict[str, Finding]:
+    """By entity."""
+    both = {entity: _together(one[entity], other[entity]) for entity in one.keys() & other.keys()}
+    return {**other, **one, **both}
 
 
 def _together(one: Finding, other: Finding) -> Finding:
@@ -238,9 +242,9 @@ class Profiles:
             each[sha256] = {column: told.findings for column, told in columns.items() if told.findings}
         with self._lock:
             self._former.put(name, frozenset(each), each)
-        found: dict[str, dict[str, Finding]] = {}
+        found: dict[str, Mapping[str, Finding]] = {}
         for column, findings in (one for content in each.values() for one in content.items()):
-            found.setdefault(column, {}).update(findings)
+            found[column] = _all_found(found.get(column, {}), findings)
         return found, each.keys() == refs.keys()
 
     def _read(self, refs: Iterable[ObjectRef]) -> Iterator[tuple[str, Mapping[str, Sketched]]]:

@@ -195,8 +195,9 @@ def test_what_cannot_be_read_says_nothing_and_is_tried_again() -> None:
 def test_what_only_a_former_version_holds_is_found_in_its_column_as_long_as_that_is_kept() -> None:
     objects = Objects()
     ledgers = objects.add("content1", (1,)), objects.add("content2", (2,)), objects.add("gone", (3,), share=1.0, sampled=4)
-    removed = replace(part(9), source="gone", columns={})
-    then = Former(2, "2026-02-01T00:00:00.000Z", 1, ("id",), removed=(removed,))
+    ledgers = (*ledgers, objects.add("less clear", (4,), share=0.5, sampled=8))
+    removed = tuple(replace(part(9), source=source, columns={}) for source in ("gone", "less clear"))
+    then = Former(2, "2026-02-01T00:00:00.000Z", 1, ("id",), removed=removed)
     profiles, table = Profiles(objects), replace(TABLE, ledgers=ledgers, former=(then,))
     told = profiles.of(table)
     assert (told.columns["mail"].distinct, told.columns["mail"].findings, told.complete) == (2, {}, True)

@@ -21,7 +21,7 @@ from engines.jobs.job import Progress
 from state.buckets import job_store
 from state.errors import ObjectCorrupt, ObjectExists, ObjectMissing
 from state.failures import failures_here
-from state.local_store import storage_error
+from state.local_files import storage_error
 from state.mirrors import Copy
 from state.objects import ObjectStore
 from state.places import BucketConfig

@@ -7,7 +7,7 @@ folder that is made is fsynced into its parent first. At every instant the key h
 Below the root no symlink is followed and none is listed: an object is what was put, not what somebody points to. (Checked before
 each access; someone who can swap folders during one owns the data anyway.) Names that can be no key are not listed either.
 Empty folders are not objects and stay. A root that had something in it and is gone, or empty as a mount point is without its disk, is
-never made anew: neither read nor written, until something is in it again. Next: `staging.py`, `objects.py`.
+never made anew: neither read nor written, until something is in it again. Next: `local_files.py`, `staging.py`, `objects.py`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from state.errors import NO_SPACE, BucketUnavailable, DiskFull, KeyInvalid, ObjectExists, ObjectMissing, StateError
+from state.errors import BucketUnavailable, KeyInvalid, ObjectExists, ObjectMissing, StateError
 from state.failpoints import declare, hit
+from state.local_files import is_empty, make_durable, storage_error, sync, write_durably
 from state.objects import PIECE, ObjectInfo, OpenObject, check_key, key_fault
 from state.staging import Staging, discard
 
@@ -30,14 +31,6 @@ STAGED = declare("local-store.staged")
 LINKED = declare("local-store.linked")
 
 STAGING_FOLDER = ".tmp"
-_REMEDIES = {
-    errno.EACCES: "Check the folder's owner and permissions.",
-    errno.EPERM: "Check the folder's owner and permissions.",
-    errno.EROFS: "Mount the file system for writing, or move the bucket to another.",
-    errno.EMFILE: "Raise this process's limit of open files (ulimit -n).",
-    errno.ENFILE: "Raise the machine's limit of open files (sysctl fs.file-max).",
-    errno.EIO: "Check the disk: the kernel's log (dmesg) tells more.",
-}
 
 
 class LocalStore:
@@ -68,7 +61,7 @@ class LocalStore:
                 self._refuse_existing(key, target)
             staged = self._new_staged()
             try:
-                _write_durably(staged, data)
+                write_durably(staged, data)
                 self._publish(key, staged, target, if_absent)
             finally:
                 discard(staged)
@@ -85,7 +78,7 @@ class LocalStore:
         try:
             target = self._locate(key)
             with self._translated("put", target):
-                _sync(staged, os.O_RDONLY)
+                sync(staged, os.O_RDONLY)
                 self._publish(key, staged, target, if_absent)
         except BaseException:
             discard(staged)
@@ -179,7 +172,7 @@ class LocalStore:
                 if not target.parent.is_dir():
                     self._check_root("delete")
                     return
-            _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
 
     def path(self, key: str) -> Path | None:
         """The file itself. Treat it as read-only."""
@@ -209,7 +202,7 @@ class LocalStore:
             self._make_folder(target.parent)
             self._move(key, staged, target, if_absent)
         hit(LINKED)
-        _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         self._inhabited = True
 
     def _move(self, key: str, staged: Path, target: Path, if_absent: bool) -> None:
@@ -225,7 +218,7 @@ class LocalStore:
         """The loser may act on the winner's object at once, so it must be durable before the loser hears of it."""
         if target.is_dir():
             raise KeyInvalid(self._name, key, "longer keys begin with it")
-        _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         raise ObjectExists(self._name, key)
 
     def _make_folder(self, folder: Path) -> None:
@@ -244,7 +237,7 @@ class LocalStore:
                 self._folders.clear()
                 self._make_folder(folder.parent)
                 folder.mkdir(exist_ok=True)
-            _sync(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+            sync(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
         self._folders.add(known)
 
     # -- reading
@@ -300,7 +293,7 @@ class LocalStore:
 
         A new one in its place would pass for a bucket that lost everything, and lie below the disk that is mounted again.
         """
-        if self._inhabited and _is_empty(self.root):
+        if self._inhabited and is_empty(self.root):
             remedy = (
                 "Mount or restore it, and work goes on by itself. If it is lost for good: where it held the state, stop the daemon and run "
                 f"`lakectl rebuild`; elsewhere `mkdir -p {self.root}/datasets`, and what has its source is made again."
@@ -334,43 +327,6 @@ class LocalStore:
             raise storage_error(error, bucket=self._name, operation=operation, path=path) from error
 
 
-def make_durable(folder: Path) -> None:
-    """Makes a folder that no power cut takes away. Raises OSError.
-
-    The names of all folders above it are synced, whoever made them: somebody may have been killed before that, or never cared. Ends where
-    another file system begins, or this user may not look.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    device = folder.stat().st_dev
-    for parent in folder.parents:
-        try:
-            if parent.stat().st_dev != device:
-                return
-            _sync(parent, os.O_RDONLY | os.O_DIRECTORY)
-        except PermissionError:
-            return
-
-
-def storage_error(error: OSError, *, bucket: str, operation: str, path: Path) -> StateError:
-    """One of ours for an OSError on a local disk. Engines that write into a staged file themselves use it, too."""
-    if error.errno in NO_SPACE:
-        return DiskFull(bucket, str(path))
-    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-        return KeyInvalid(bucket, str(path), "a key that begins with it, or that it begins with, is taken")
-    return BucketUnavailable(bucket, operation, f"{error.strerror or error} ({path})", remedy=_REMEDIES.get(error.errno or 0))
-
-
-def _is_empty(folder: Path) -> bool:
-    """Whether nothing is there, not even the folder; of one that cannot be looked at nobody knows."""
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is None
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-
-
 def _entries(folder: Path) -> list[str]:
     """Names in key order, those of folders with a slash: `a.b` comes before `a/b`, as it does among keys."""
     names = []
@@ -398,22 +354,3 @@ def _lstat_if_there(path: Path) -> os.stat_result | None:
 
 def _info(key: str, found: os.stat_result) -> ObjectInfo:
     return ObjectInfo(key, found.st_size, found.st_mtime, f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}")
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(handle, view) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

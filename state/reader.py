@@ -24,7 +24,7 @@ from state.buckets import Buckets
 from state.digest_file import sha256_bytes, sha256_file
 from state.errors import BucketUnavailable, BucketUnknown, ObjectCorrupt, ObjectMissing, SecretError, StateError
 from state.failures import FAULTS, BucketFailure, Trial
-from state.local_store import storage_error
+from state.local_files import storage_error
 from state.objects import Found, ObjectInfo, ObjectRef, ObjectStore, OpenObject
 from state.staging import Staging
 from state.turns import Turns

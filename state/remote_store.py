@@ -24,7 +24,7 @@ from obstore import exceptions as sdk
 from obstore.store import MemoryStore
 
 from state.errors import BucketUnavailable, ObjectExists, ObjectMissing
-from state.local_store import storage_error
+from state.local_files import storage_error
 from state.objects import PIECE, ObjectInfo, OpenObject, check_key, key_fault
 from state.places import Service, ServiceKind
 from state.secrets import Secrets

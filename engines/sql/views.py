@@ -26,7 +26,7 @@ from engines.sql.source import SEQUENCE, Folder, FormerFiles, LakeTable
 from state.catalog.data_files import DataFile, Scalar
 from state.catalog.tables import Table
 from state.failures import BucketFailure
-from state.local_store import storage_error
+from state.local_files import storage_error
 from state.objects import Found, ObjectRef
 
 MERGED = "merged.arrow"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from state.digest_file import sha256_file
-from state.local_store import storage_error
+from state.local_files import storage_error
 from state.objects import ObjectRef, ObjectStore
 
 

@@ -26,7 +26,7 @@ import orjson
 
 from state.errors import ObjectExists, StateError
 from state.failpoints import declare, hit
-from state.local_store import storage_error
+from state.local_files import storage_error
 from state.objects import ObjectStore
 from state.streams import reading, segments
 from state.streams.chains import Chains, Heads, heads_in

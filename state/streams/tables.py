@@ -25,7 +25,7 @@ from state.catalog.fold import ObjectState
 from state.catalog.log import Unreadable
 from state.descriptions import Describe
 from state.errors import ObjectMissing
-from state.local_store import storage_error
+from state.local_files import storage_error
 from state.status_book import StatusBook
 from state.streams import ids, reading
 from state.streams.arrow import distinct, from_lines, from_rows, joined

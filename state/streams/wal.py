@@ -24,7 +24,7 @@ from zlib import crc32
 
 from state.errors import StateError
 from state.failpoints import declare, hit
-from state.local_store import make_durable, storage_error
+from state.local_files import make_durable, storage_error
 from state.streams.ids import is_id
 
 _log = logging.getLogger(__name__)

@@ -1,11 +1,12 @@
-"""What a worker does with a statement: find its names, plan it read-only over exactly the tables it was given, stream its result.
+"""What a worker does with a statement: find its names, plan it over exactly the tables it was given, stream its result.
 
 One DataFusion context serves all queries of a worker, so that footers and statistics of files, which never change, are read once. What a
 query can see is only what its catalog provider answers, and that is emptied after each; nothing else in a context can be changed by
 statements that only read. Parameters are values, never text. A statement that comes again over the same tables is run by the same plan:
 for short ones, planning is most of their time.
 
-It refuses to know readers and versions: the daemon chose the tables. Next: `merge.py` for tables, `results.py` for what goes back.
+It refuses to know readers and versions: the daemon chose the tables. Next: `planner.py` for plans, `merge.py` for tables,
+`results.py` for what goes back.
 """
 
 from __future__ import annotations
@@ -17,21 +18,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
-from datafusion import DataFrame, RuntimeEnvBuilder, SessionConfig, SessionContext, SQLOptions
-from datafusion.catalog import CatalogProvider, SchemaProvider, Table
+from datafusion import DataFrame, RuntimeEnvBuilder, SessionConfig, SessionContext
+from datafusion.catalog import Table
 from datafusion.plan import LogicalPlan
 
 from engines.row_keys import identity_columns
-from engines.sql.barrier import CARRIED, PERMITTED, holds
-from engines.sql.describing import with_own_types
+from engines.sql.barrier import CARRIED
 from engines.sql.hot import HotTask, Opened, Snapshot, TooLarge, build
 from engines.sql.hot_shown import ShownTask, show
 from engines.sql.merge import check_files, open_held, open_table
-from engines.sql.placeholders import placeholders
-from engines.sql.problems import CATALOG, QueryProblem, invalid, same_names, translate, translated
+from engines.sql.planner import Planner, Seen, check_locks, check_parameters, planner_config
+from engines.sql.problems import QueryProblem, translated
 from engines.sql.readings import quote
 from engines.sql.restricted import refuse_explain
 from engines.sql.shown_tables import ShownTables
@@ -45,25 +45,12 @@ PLANNED_AHEAD = 4
 KEPT_STATEMENTS = 64
 """Statements whose names and plans are known. What is kept is what they ask, never an answer."""
 
-_READ_ONLY = SQLOptions().with_allow_ddl(False).with_allow_dml(False).with_allow_statements(False)
-
-BATCH_ROWS = 16 * 1024
-"""Rows that operators pass on at once. Joins over a million rows gain a tenth by twice DataFusion's own; others lose nothing."""
-
 _OUTER = re.compile(r"\b(left|right|full)\b", re.IGNORECASE)
 """DataFusion 55.0, when it swaps the sides of an outer join, may apply the filter above it to columns of the same names on the other
 side, and lose rows: statements that may have one are planned with the sides as they are written."""
 
 _OF_NOW = re.compile(r"now|current_|today", re.IGNORECASE)
 """Functions that optimizing replaces by their value: the plan is good for that moment only. A sign too many costs nothing but the time."""
-
-
-def _config(partitions: int | None) -> SessionConfig:
-    config = SessionConfig().with_create_default_catalog_and_schema(False).with_default_catalog_and_schema(CATALOG, "public")
-    # Filters that a join finds at run time are matched by name, too, and drop rows: https://github.com/apache/datafusion/issues/25244
-    config = config.set("datafusion.optimizer.enable_dynamic_filter_pushdown", "false")
-    config = config.with_batch_size(BATCH_ROWS)
-    return config if partitions is None else config.with_target_partitions(partitions)
 
 
 class Session:
@@ -77,29 +64,19 @@ class Session:
         if memory is not None:
             runtime = runtime.with_fair_spill_pool(memory)
         self._workshop = SessionContext(SessionConfig(), runtime)  # where deltas are merged, out of any statement's sight
-        self._seen = _Seen()
-        self._planner = _Planner(lambda: SessionContext(_config(partitions), runtime), self._seen)
-        as_written = _config(partitions).set("datafusion.optimizer.join_reordering", "false")
-        self._planner_of_outer_joins = _Planner(lambda: SessionContext(as_written, runtime), self._seen)
+        self._seen = Seen()
+        self._planner = Planner(lambda: SessionContext(planner_config(partitions), runtime), self._seen)
+        as_written = planner_config(partitions).set("datafusion.optimizer.join_reordering", "false")
+        self._planner_of_outer_joins = Planner(lambda: SessionContext(as_written, runtime), self._seen)
         self._tables: OrderedDict[Hashable, _Opened] = OrderedDict()
         self._mapped = Opened()
         self._plans: OrderedDict[tuple[str, tuple[tuple[str, int], ...]], _Planned] = OrderedDict()
-        self._names = lru_cache(KEPT_STATEMENTS)(self._find_names)
+        self._names = lru_cache(KEPT_STATEMENTS)(self._planner.names)
         self._shown = ShownTables(self)
 
     def names(self, sql: str) -> list[str]:
         """Every table that the statement touches, `system.` before those of that schema. Raises QueryProblem if it is none."""
         return list(self._names(sql))
-
-    def _find_names(self, sql: str) -> list[str]:
-        self._seen.asked.clear()
-        try:
-            self._planner.context.sql_with_options(sql, _READ_ONLY)
-        except Exception as error:
-            if not self._seen.asked:
-                raise translate(error) from error
-        # A public table with a dot in its quoted name would be taken for one of another schema; there is none, so it stays unknown.
-        return sorted({name if schema == "public" else f"{schema}.{name}" for schema, name in self._seen.asked if "." not in name})
 
     @contextmanager
     def frame(self, sql: str, parameters: Mapping[str, pa.Scalar], sources: Sequence[TableSource]) -> Iterator[DataFrame]:
@@ -134,11 +111,11 @@ class Session:
             return known
         check_parameters(sql, parameters)
         planner = self._planner_of_outer_joins if _OUTER.search(sql) else self._planner
-        with self._showing(tables):
+        with self._seen.showing(tables):
             plan = planner.plan(sql, parameters)
         closer = self._shown.narrowed(plan, sources)
         if closer:
-            with self._showing({**tables, **closer}):
+            with self._seen.showing({**tables, **closer}):
                 plan = planner.plan(sql, parameters)
         check_locks(plan, planner.frame(plan))
         planned = _Planned(planner, plan, tuple(tables.values()), tuple(closer.values()))
@@ -158,7 +135,7 @@ class Session:
             yield self._identities(source, self._open(source, identity=wanted), condition, wanted)
 
     def _identities(self, source: TableSource, table: Table, condition: str | None, wanted: Sequence[str]) -> DataFrame:
-        with self._showing({source.name: table}):
+        with self._seen.showing({source.name: table}):
             frame = self._planner.context.table(quote(source.name))
             if condition is not None:
                 named = [quote(name) for name in frame.schema().names if not name.startswith(CARRIED)]
@@ -241,16 +218,6 @@ class Session:
 
             return self._shown.over_copies(problem, [source], self.scratch, again, wanted)
 
-    @contextmanager
-    def _showing(self, tables: Mapping[str, Table]) -> Iterator[None]:
-        for full_name, table in tables.items():
-            schema, _, name = full_name.rpartition(".")
-            self._seen.tables[schema or "public", name] = table
-        try:
-            yield
-        finally:
-            self._seen.tables.clear()
-
     def open(self, source: TableSource) -> Table:
         """The table as the reader may see it. Raises QueryProblem, OSError."""
         return self._open(source, identity=())
@@ -316,94 +283,10 @@ class _Opened(NamedTuple):
     hot: str | None
 
 
-class _Planner:
-    """Makes plans with the planner's rules, and runs them as they were made, without going through the rules once more."""
-
-    def __init__(self, made: Callable[[], SessionContext], seen: _Seen) -> None:
-        self.context, self._running = made(), made()
-        self.context.register_catalog_provider(CATALOG, _Catalog(seen))
-        for rule in _rules():
-            self._running.remove_optimizer_rule(rule)
-
-    def plan(self, sql: str, parameters: Mapping[str, pa.Scalar]) -> LogicalPlan:
-        """Raises QueryProblem, and DataFusion's errors."""
-        frame = self.context.sql_with_options(sql, _READ_ONLY, param_values=dict(parameters))
-        names = frame.schema().names
-        if len(set(names)) < len(names):
-            raise same_names([name for name in names if names.count(name) > 1])
-        return with_own_types(frame.optimized_logical_plan())
-
-    def frame(self, plan: LogicalPlan) -> DataFrame:
-        """To be run."""
-        return self._running.create_dataframe_from_logical_plan(plan)
-
-
-@lru_cache
-def _rules() -> tuple[str, ...]:
-    """Names of the optimizer's rules, and of the analyzer's, as DataFusion tells them."""
-    steps = SessionContext().sql("EXPLAIN VERBOSE SELECT 1").to_pydict()["plan_type"]
-    prefix = "logical_plan after "
-    return tuple(dict.fromkeys(step.removeprefix(prefix) for step in steps if step.startswith(prefix)))
-
-
-def check_locks(plan: LogicalPlan, frame: DataFrame) -> None:
-    """Raises QueryProblem where a barrier of an optimized plan would not be whole in the plan that is run. frame: to be run."""
-    said = plan.display_indent()
-    if PERMITTED not in said:
-        return
-    refuse_explain(plan)
-    if not holds(said, frame.execution_plan().display_indent()):
-        raise QueryProblem("forbidden", "The statement cannot be planned over a part of a table.", "Write it in another way.")
-
-
 class _Planned(NamedTuple):
     """A statement over tables that were open, which lets nobody else have their identity."""
 
-    planner: _Planner
+    planner: Planner
     plan: LogicalPlan
     tables: tuple[Table, ...]
     closer: tuple[Table, ...] = ()
-
-
-def check_parameters(sql: str, parameters: Mapping[str, object]) -> None:
-    """Raises QueryProblem unless exactly the statement's parameters have values."""
-    used = placeholders(sql)
-    if missing := sorted(used - parameters.keys()):
-        raise invalid(f"No value is given for the parameter ${missing[0]}.", "Give one in `params`.")
-    if unused := sorted(parameters.keys() - used):
-        known = ", ".join(f"${name}" for name in sorted(used)) or "none"
-        raise invalid(f"The statement has no parameter ${unused[0]}.", f"It has: {known}.")
-
-
-class _Seen:
-    """What the current statement asked for, and what it is shown."""
-
-    def __init__(self) -> None:
-        self.asked: set[tuple[str, str]] = set()
-        self.tables: dict[tuple[str, str], Table] = {}
-
-
-class _Schema(SchemaProvider):
-    def __init__(self, name: str, seen: _Seen) -> None:
-        self._name, self._seen = name, seen
-
-    def table_names(self) -> set[str]:
-        return {name for schema, name in self._seen.tables if schema == self._name}
-
-    def table(self, name: str) -> Table | None:
-        self._seen.asked.add((self._name, name))
-        return self._seen.tables.get((self._name, name))
-
-    def table_exist(self, name: str) -> bool:
-        return (self._name, name) in self._seen.tables
-
-
-class _Catalog(CatalogProvider):
-    def __init__(self, seen: _Seen) -> None:
-        self._seen = seen
-
-    def schema_names(self) -> set[str]:
-        return {"public", "system"}
-
-    def schema(self, name: str) -> Any:
-        return _Schema(name, self._seen)

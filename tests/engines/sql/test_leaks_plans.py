@@ -139,7 +139,7 @@ def test_a_plan_whose_barrier_is_gone_is_not_run(lake: Lake, monkeypatch: pytest
     assert not holds("Filter: __permitted\nFilter: __permitted", "FilterExec: __permitted@3")
     assert not holds("Filter: __permitted", "FilterExec: __permitted@3 AND x@1 > 3")
     session = Session()
-    monkeypatch.setattr("engines.sql.session.holds", lambda logical, physical: False)
+    monkeypatch.setattr("engines.sql.planner.holds", lambda logical, physical: False)
     with (
         pytest.raises(QueryProblem, match="cannot be planned"),
         session.frame("SELECT id FROM visits", {}, [sources(lake, session)["visits"]]),

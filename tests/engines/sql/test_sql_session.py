@@ -7,8 +7,9 @@ import datafusion
 import pyarrow as pa
 import pytest
 
+from engines.sql.planner import check_parameters
 from engines.sql.problems import QueryProblem, translate
-from engines.sql.session import KEPT_STATEMENTS, Session, check_parameters
+from engines.sql.session import KEPT_STATEMENTS, Session
 
 NAMES: list[tuple[str, list[str]]] = [
     ("SELECT 1", []),

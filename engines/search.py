@@ -5,7 +5,7 @@ the table version that it comes from. By default that is what serves; a search m
 
 A short text is embedded by a quick model (0.02 ms) and a small search done (0.15 ms) right on the event loop: by a thread, the same search
 takes 0.08 ms and a third more CPU, and two cores answer no more of them a second. Everything else, filters and long texts among it, runs in
-threads behind one limiter.
+threads that readers share fairly.
 
 It computes nothing itself: `search_answer.py` asks models and engines, the query service says which rows pass a filter. It does not decide
 what serves: the catalog does.
@@ -36,6 +36,7 @@ from engines.errors import (
     SearchInvalid,
     TableUnknown,
 )
+from engines.fair_shares import FairThreads, share_of
 from engines.hit_places import HitPlaces
 from engines.index_memory import Room
 from engines.judgments import Judgments, Query
@@ -113,7 +114,7 @@ class SearchService:
         self.tally = SearchTally()
         self._recall = recall
         self._current = current
-        self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 1))
+        self._threads = FairThreads(max(2, os.cpu_count() or 1))
 
     async def search(self, request: SearchRequest, reader: Reader = ANONYMOUS) -> SearchResult:
         """The hits, best first.
@@ -150,7 +151,7 @@ class SearchService:
         record, _ = await self._record(self._of(request.index, reader), reader)
         if request.text is None or not reader.operator:
             return {}
-        return await anyio.to_thread.run_sync(self._judgments.of, record, (request.text, request.filter), limiter=self._limiter)
+        return await self._threads.run(share_of(reader), self._judgments.of, record, (request.text, request.filter))
 
     async def queries(self, index: str, eval_set: str, reader: Reader = ANONYMOUS) -> Mapping[Query, frozenset[str]]:
         """The queries of an EvalSet of the index, each with the keys of its relevant rows. Raises SearchInvalid, and as `search`."""
@@ -160,7 +161,7 @@ class SearchService:
         if truth is None:
             names = ", ".join(sorted(truths)) or "none"
             raise SearchInvalid(f"Index {index} has no answers of an EvalSet {eval_set}; it has {names}.")
-        return await anyio.to_thread.run_sync(self._judgments.queries, truth, limiter=self._limiter)
+        return await self._threads.run(share_of(reader), self._judgments.queries, truth)
 
     async def _search(self, request: SearchRequest, reader: Reader) -> SearchResult:
         serving = await self._serving(request, reader)
@@ -179,12 +180,12 @@ class SearchService:
         recall = self._recall if self._recall is not None and self._recall.wants(request.index, serving) else None
         if request.filter is not None:
             keys = await self._filters.keys(dataset, request.filter, reader)
-            return await anyio.to_thread.run_sync(self._answer(reader), request, serving, keys, None, recall, limiter=self._limiter)
+            return await self._threads.run(share_of(reader), self._answer(reader), request, serving, keys, None, recall)
         plain = request.ranking.plain and mode_of(request.ranking, serving, request.text) == "vector"
         short = request.text is None or (len(request.text) <= SHORT_TEXT and serving.embeds_quickly())
         if plain and serving.quick(request.k) and short:
             return self._answer(reader)(request, serving, recall=recall)
-        return await anyio.to_thread.run_sync(self._answer(reader), request, serving, None, None, recall, limiter=self._limiter)
+        return await self._threads.run(share_of(reader), self._answer(reader), request, serving, None, None, recall)
 
     async def _permitted(self, request: SearchRequest, at: At | None, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
         """The hits for a reader from whom policies hide rows or values; see `permitted.py`."""
@@ -202,7 +203,7 @@ class SearchService:
                 moments = {table.version: None} | ({held: held} if held != table.version else {})
                 serving = seen_through(serving, await self._permits.of(serving, table, shown, reader, moments, still))
             keys = None if request.filter is None else await self._filters.keys(dataset, request.filter, reader)
-            result = await anyio.to_thread.run_sync(self._answer(reader), request, serving, keys, limiter=self._limiter)
+            result = await self._threads.run(share_of(reader), self._answer(reader), request, serving, keys)
         return result if table.primary_key else without_keys(result)
 
     async def _at(self, request: SearchRequest, at: At, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
@@ -233,7 +234,7 @@ class SearchService:
         keys = None
         if request.filter is not None:
             keys = await self._filters.keys(facts.dataset, request.filter, reader, choice.table.version)
-        result = await anyio.to_thread.run_sync(self._answer(reader), request, serving, keys, without, limiter=self._limiter)
+        result = await self._threads.run(share_of(reader), self._answer(reader), request, serving, keys, without)
         return replace(result, versions={facts.dataset: choice.table.version}, coverage=coverage)
 
     def _answer(self, reader: Reader) -> Callable[..., SearchResult]:

@@ -3,8 +3,8 @@
 A worker belongs to one conversation at a time. If the conversation ends while the worker still works on it, because of time, memory, or a
 caller that left, the worker is killed: nothing short of that stops a query for certain. One that has grown is let go as well.
 
-Callers of a share have all workers but one at most, and half of the queue, so that no flood is in the way of somebody else; a worker that
-becomes free goes to the share that has the fewest. The operator, who is of no share, may have them all.
+Callers of a share have all workers but one at most, and half of the queue, so that no flood is in the way of somebody else; to whom a
+worker goes that becomes free is said in `engines/fair_shares.py`. The operator, who is of no share, may have them all.
 
 It refuses to know what is said: that is `service.py`. Next: `process.py` for one worker.
 """
@@ -12,7 +12,6 @@ It refuses to know what is said: that is `service.py`. Next: `process.py` for on
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineError, QueryCancelled, WorkersBusy
+from engines.fair_shares import Shares
 from engines.sql.limits import MIB
 from engines.sql.process import WorkerProcess
 
@@ -58,7 +58,7 @@ class WorkerPool:
         self._live: set[WorkerProcess] = set()
         self._starting = 0
         self._waiting: list[_Waiting] = []
-        self._held: Counter[str | None] = Counter()
+        self._shares = Shares()
         self._tasks: set[asyncio.Task[None]] = set()
         self._trim: asyncio.TimerHandle | None = None
         self._closed = False
@@ -158,18 +158,16 @@ class WorkerPool:
             raise WorkersBusy(f"All query workers are busy and {waiting} queries wait already.", remedy="Try again in a moment.")
 
     def _may_have_more(self, share: str | None) -> bool:
-        return share is None or self._held[share] < max(self._size.most - 1, 1)
+        return share is None or self._shares.held(share) < max(self._size.most - 1, 1)
 
     def _handed(self, worker: WorkerProcess, share: str | None) -> WorkerProcess:
-        self._held[share] += 1
+        self._shares.take(share)
         if share is not None:
             self._provide()  # one more to be there for somebody else
         return worker
 
     def _give_back(self, worker: WorkerProcess, share: str | None) -> None:
-        self._held[share] -= 1
-        if not self._held[share]:
-            del self._held[share]
+        self._shares.give_back(share)
         if worker.busy or worker.ended or self._closed or worker.memory() > self._size.retire:
             self._discard(worker)
             self._serve()
@@ -184,16 +182,16 @@ class WorkerPool:
             self._trim = asyncio.get_running_loop().call_later(self._size.idle, self._let_go)
 
     def _serve(self) -> None:
-        """Idle workers go to those who wait and may have one: first to the share that has the fewest, of those to who came first."""
+        """Idle workers go to those who wait and may have one."""
         while self._idle:
-            able = [waiting for waiting in self._waiting if not waiting.future.done() and self._may_have_more(waiting.share)]
-            if not able:
+            able = (waiting for waiting in self._waiting if not waiting.future.done() and self._may_have_more(waiting.share))
+            first = self._shares.first(able)
+            if first is None:
                 return
             worker = self._idle.pop()
             if not worker.alive:
                 self._discard(worker)
                 continue
-            first = min(able, key=lambda waiting: self._held[waiting.share])
             self._waiting.remove(first)
             first.future.set_result(self._handed(worker, first.share))
 
@@ -205,7 +203,7 @@ class WorkerPool:
     def _provide(self) -> None:
         """Start as many workers as are asked for and allowed; beside those of shares one that nobody has."""
         live = len(self._live) + self._starting
-        spare = 1 if not self._idle and any(share is not None for share in self._held) else 0
+        spare = 1 if not self._idle and self._shares.by_readers() else 0
         wanted = max(self.waiting - self._starting, self._size.warm - live, spare - self._starting, 0)
         for _ in range(0 if self._closed else min(wanted, self._size.most - live)):
             self._starting += 1

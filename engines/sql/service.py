@@ -29,6 +29,7 @@ from engines.errors import (
     TableUnknown,
     WorkerCrashed,
 )
+from engines.fair_shares import share_of
 from engines.reading import ANONYMOUS, Action, Reader, TableName
 from engines.sql.admission import admitted
 from engines.sql.hot_cache import HotCache
@@ -353,13 +354,6 @@ class QueryService:
 
     async def _unknown(self, name: str, reader: Reader) -> TableUnknown:
         return await asyncio.to_thread(lambda: unknown(name, self._tables.names(), reader))
-
-
-def share_of(reader: Reader) -> str | None:
-    """As whose a reader's queries are counted where workers are shared: its profile's, or its token's; of none, the operator's."""
-    if reader.operator:
-        return None
-    return f"profile {reader.profile}" if reader.profile is not None else f"token {reader.token}"
 
 
 def _touched(answer: Frame, sources: Sequence[TableSource]) -> list[str]:

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from engines.errors import QueryInvalid, QueryMemory, QueryTimeout, QueryTooLarge, WorkerCrashed, WorkersBusy
+from engines.fair_shares import share_of
 from engines.reading import ANONYMOUS, Reader
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.query_request import QueryRequest
-from engines.sql.service import QueryService, share_of
+from engines.sql.service import QueryService
 
 pytestmark = pytest.mark.anyio
 

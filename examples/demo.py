@@ -51,7 +51,7 @@ WHERE c.title ILIKE '%java dev%' AND lower(trim(c.city)) = 'chicago'
                   WHERE p.candidate_id = c.candidate_id)
 GROUP BY 1, 2, 3, 4 HAVING count(*) >= 5
 ORDER BY calls DESC, id LIMIT 8"""
-QUESTION = "rotate an encryption key every year"
+QUESTION = "rotate encryption keys yearly"
 
 GENERATION = """\
 apiVersion: lakehouse/v1

@@ -30,8 +30,9 @@ CHANGED = """
 SELECT entity, field, old, new, actor, at FROM system.journal
 WHERE dataset = 'team-runs' AND field = 'hours' ORDER BY at"""
 ORIGIN = """
-SELECT dataset, origin FROM system.datasets
+SELECT dataset, split_part(origin, '"', 4) AS place FROM system.datasets
 WHERE dataset IN ('articles', 'team-runs') ORDER BY dataset"""
+ORIGINS = "SELECT string_agg(origin, ' ') FROM system.datasets"
 REVIEWED = """UPDATE team_runs SET hours = hours + 1.5
 WHERE team = 'sns' AND kind = 'operation'"""
 WRITTEN = "INSERT INTO articles (id, team, kind, title, body) VALUES ('sns/night', 'sns', 'service', 'Night shift', %s)"
@@ -83,7 +84,7 @@ def follow(daemon: Daemon, server: PostgresServer) -> None:
     console.print(f"   [green]✔[/] in SQL, journal and search after {seconds(began)}")
     show("query", CHANGED)
     show("query", ORIGIN)
-    origins = daemon.one(f"SELECT string_agg(origin, ' ') FROM ({ORIGIN})")
+    origins = daemon.one(ORIGINS)
     if READER in origins or "postgresql://" not in origins:
         raise Unexpected(f"the origin is {origins}")
     console.print("   [green]✔[/] where rows came from, without user and password")

@@ -47,8 +47,10 @@ def test_the_demo_works_and_leaves_nothing_running(tmp_path: Path, options: tupl
         "in SQL, journal and search after",
         "without user and password",
         "There is no table `candidates`.",
-        "staffing-recruiter  candidates  done",
-        "docs-assistant      candidates  refused",
+        "There is no index 'resumes'.",
+        "candidates(phone, status)",
+        "query refused: table-unknown",
+        "index docs docs(text)",
         "in good order",
     ):
         assert shown in done.stdout

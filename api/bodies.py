@@ -51,6 +51,10 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
 
+class NoParameters(Document):
+    """A route without parameters."""
+
+
 Model = TypeVar("Model", bound=Document)
 
 

@@ -15,8 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from pydantic import Field
 
-from api.bodies import JSON, Document, encoded, read_parameters
-from api.datasets import NoParameters
+from api.bodies import JSON, Document, NoParameters, encoded, read_parameters
 from api.endpoints import Endpoint
 from api.threads import Threads
 from engines.embedding.cache_stats import CacheStats

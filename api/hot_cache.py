@@ -12,8 +12,7 @@ from typing import Any, Protocol
 from aiohttp import web
 from pydantic import Field
 
-from api.bodies import JSON, Document, answer, read_parameters
-from api.datasets import NoParameters
+from api.bodies import JSON, Document, NoParameters, answer, read_parameters
 from api.endpoints import Endpoint
 from api.reader import READER, may
 from engines.reading import TableName

@@ -13,8 +13,7 @@ from typing import Any, Literal, Protocol
 from aiohttp import web
 from pydantic import Field
 
-from api.bodies import JSON, Document, answer, read_parameters
-from api.datasets import NoParameters
+from api.bodies import JSON, Document, NoParameters, answer, read_parameters
 from api.endpoints import Endpoint
 from api.errors import ModelUnknown
 from api.reader import READER, may

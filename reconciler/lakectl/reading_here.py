@@ -84,7 +84,7 @@ def dataset_document(session: Session, name: str) -> dict[str, Any] | None:
                 return None
             raise
         return answered
-    from api.datasets import document, note_values, sight_of
+    from api.dataset_documents import document, note_values, sight_of
     from engines.audit import Audit
     from engines.reading import TableName, decide
     from engines.sql.tables import sql_name

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from small_lake import BUCKET, Bench, dataset, generation, index
 
-from api.datasets import document
+from api.dataset_documents import document
 from api.search import SearchBody, answered
 from api.search import document as search_document
 from engines.at import at_from

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from anyio import to_thread
+from harness_secrets import write_private
 
 from api.access import endpoints
 from api.problems import problems
@@ -115,8 +116,7 @@ async def test_an_operator_who_keeps_to_a_bucket(ask: Ask, monkeypatch: pytest.M
 
 
 async def test_whoever_is_not_let_in_has_a_row(client: TestClient[Any, Any], world: Any) -> None:
-    world.secrets.touch(0o600)
-    world.secrets.write_text('[tokens.ops]\nvalue = "ops-0123456789abcdef"\nrole = "operator"\n')
+    write_private(world.secrets, '[tokens.ops]\nvalue = "ops-0123456789abcdef"\nrole = "operator"\n')
     for path in ("/status", "/nothing/zz", "/storage/buckets/zz/objects/zz"):
         async with client.get(path, headers={"Authorization": "Bearer wrong-0123456789abcdef"}) as answer:
             assert answer.status == 401

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from harness_secrets import write_private
 
 from api.app import endpoints
 from api.reader import BUCKET
@@ -28,8 +29,7 @@ QUERY = {"sql": "SELECT 1"}
 
 @pytest.fixture
 def guarded(world: Any) -> Any:
-    world.secrets.touch(0o600)
-    world.secrets.write_text(TOKENS)
+    write_private(world.secrets, TOKENS)
     world.profiles["recruiting"] = ProfileSpec.model_validate({"datasets": ["job-orders"], "role": "recruiter"})
     return world
 

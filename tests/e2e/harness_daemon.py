@@ -105,6 +105,7 @@ def lakectl(repository: Repository, *words: str) -> tuple[int, Any]:
 class Answer:
     status: int
     document: Any
+    headers: Mapping[str, str]
 
     @property
     def problem(self) -> str:
@@ -158,7 +159,8 @@ class Daemon:
             response = connection.getresponse()
             content = response.read()
             is_json = "json" in response.headers.get("Content-Type", "")
-            return Answer(response.status, json.loads(content) if is_json else content.decode())
+            document = json.loads(content) if is_json else content.decode(errors="replace")
+            return Answer(response.status, document, response.headers)
         finally:
             connection.close()
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_daemon import Daemon, Daemons, lakectl, wait_for
+from harness_daemon import Answer, Daemon, Daemons, lakectl, wait_for
+from harness_secrets import write_secrets
 from harness_shop import Shop, stocked
 
 ADA, OPS, WRONG = "ada-8f14e45fceea167a", "ops-c9f0f895fb98ab91", "wrong-45c48cce2e2d7fbd"
@@ -26,15 +27,8 @@ SAID = ("zzliteral", "zzparameter", "zzcomment", "zzidentifier", "zzlooked", "zz
 """What was asked with; nothing of it is data."""
 
 
-def ask(daemon: Daemon, token: str, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(daemon.url.removeprefix("http://"), timeout=60)
-    try:
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        connection.request(method, path, None if body is None else json.dumps(body), headers)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
+def ask(daemon: Daemon, token: str, method: str, path: str, body: Any = None) -> Answer:
+    return daemon.request(method, path, body, Authorization=f"Bearer {token}")
 
 
 @pytest.fixture
@@ -43,11 +37,8 @@ def daemon(tmp_path: Path, daemons: Daemons, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     found = daemons.start(stocked(tmp_path / "repository"))
     found.wait_settled()
-    secrets = tmp_path / "config/lakehouse/secrets.toml"
-    secrets.parent.mkdir(parents=True)
-    secrets.touch(0o600)
-    secrets.write_text(TOKENS)
-    wait_for(lambda: ask(found, WRONG, "GET", "/status")[0] == 401, "it asks for tokens")
+    write_secrets(TOKENS)
+    wait_for(lambda: ask(found, WRONG, "GET", "/status").status == 401, "it asks for tokens")
     return found
 
 
@@ -64,10 +55,10 @@ def test_who_read_what_and_nothing_of_what_they_said(daemon: Daemon) -> None:
     ]  # fmt: skip
     for path, token, body in questions:
         ask(daemon, token, "POST", path, body)
-    assert ask(daemon, WRONG, "POST", "/query", {"sql": "SELECT 'zzliteral'"})[0] == 401
-    assert ask(daemon, OPS, "GET", f"/storage/buckets/primary/objects/{keys[0]}")[0] == 200
-    told = json.loads(ask(daemon, OPS, "GET", "/access/audit?since=2000-01-01")[1])["rows"]
-    own = json.loads(ask(daemon, ADA, "GET", "/access/audit")[1])["rows"]
+    assert ask(daemon, WRONG, "POST", "/query", {"sql": "SELECT 'zzliteral'"}).status == 401
+    assert ask(daemon, OPS, "GET", f"/storage/buckets/primary/objects/{keys[0]}").status == 200
+    told = ask(daemon, OPS, "GET", "/access/audit?since=2000-01-01").document["rows"]
+    own = ask(daemon, ADA, "GET", "/access/audit").document["rows"]
     assert {row["reader"] for row in own} == {"ada"}
     assert daemon.stop() == 0
     rows = [row for row in lakectl(daemon.repository, "audit")[1]["rows"] if row["reader"] in ("ops", "ada")]

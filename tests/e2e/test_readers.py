@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-from harness_daemon import Daemon, Daemons, Repository, lakectl, wait_for
+from harness_daemon import Answer, Daemon, Daemons, Repository, lakectl, wait_for
+from harness_secrets import write_private, write_secrets
 from harness_shop import BUCKET
 
 ADA, OPS = "ada-0123456789abcdef", "ops-0123456789abcdef"
@@ -38,21 +36,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     return made
 
 
-def write_tokens(text: str) -> None:
-    path = Path(os.environ["XDG_CONFIG_HOME"], "lakehouse", "secrets.toml")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(0o600)
-    path.write_text(text)
-
-
-def ask(daemon: Daemon, sql: str, **headers: str) -> tuple[int, Any, Any]:
-    connection = http.client.HTTPConnection(daemon.url.removeprefix("http://"), timeout=60)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request("POST", "/query", json.dumps({"sql": sql}), {"Content-Type": "application/json", **named})
-    response = connection.getresponse()
-    document = json.loads(response.read())
-    connection.close()
-    return response.status, document, response.headers
+def ask(daemon: Daemon, sql: str, **headers: str) -> Answer:
+    return daemon.request("POST", "/query", {"sql": sql}, **headers)
 
 
 def settled(daemon: Daemon) -> None:
@@ -69,21 +54,21 @@ def test_readers_by_header_where_no_token_is_asked_for(repository: Repository, d
     settled(daemon)
     assert "asks for no token: whoever reaches it is its operator" in daemon.said
     recruiting = {"X_Lakehouse_Profile": "recruiting"}
-    assert [ask(daemon, sql)[0] for sql in (PEOPLE, SALARIES)] == [200, 200]
-    assert ask(daemon, PEOPLE, **recruiting)[1]["rows"] == [{"n": 2}]
+    assert [ask(daemon, sql).status for sql in (PEOPLE, SALARIES)] == [200, 200]
+    assert ask(daemon, PEOPLE, **recruiting).document["rows"] == [{"n": 2}]
     for sql in (SALARIES, "SELECT * FROM nothing"):
-        status, problem, _ = ask(daemon, sql, **recruiting)
-        assert (status, problem["type"]) == (404, "urn:lakehouse:problem:table-unknown")
-        assert "salaries" not in json.dumps(problem).replace(SALARIES, "").replace("`salaries`", "")
-    status, problem, headers = ask(daemon, PEOPLE, **recruiting)
-    assert (status, problem["type"], headers["Retry-After"].isdigit()) == (429, "urn:lakehouse:problem:quota-exceeded", True)
-    assert ask(daemon, PEOPLE)[0] == 200
+        answer = ask(daemon, sql, **recruiting)
+        assert (answer.status, answer.problem) == (404, "table-unknown")
+        assert "salaries" not in json.dumps(answer.document).replace(SALARIES, "").replace("`salaries`", "")
+    answer = ask(daemon, PEOPLE, **recruiting)
+    assert (answer.status, answer.problem, answer.headers["Retry-After"].isdigit()) == (429, "quota-exceeded", True)
+    assert ask(daemon, PEOPLE).status == 200
     refused = "SELECT outcome AS o FROM system.audit WHERE profile = 'recruiting' AND reason = 'quota-exceeded'"
     wait_for(lambda: daemon.query(refused) == [{"o": "refused"}], "the refusal is in the audit")
     assert daemon.stop() == 0
     again = daemons.start(repository)
     settled(again)
-    assert ask(again, PEOPLE, **recruiting)[0] == 429
+    assert ask(again, PEOPLE, **recruiting).status == 429
     assert again.stop() == 0
 
 
@@ -91,27 +76,25 @@ def test_tokens(repository: Repository, daemons: Daemons, tmp_path: Path) -> Non
     repository.commit(recruiting=PROFILE.replace("queriesPerMinute: 3", "queriesPerMinute: 100"))
     daemon = daemons.start(repository)
     settled(daemon)
-    write_tokens(TOKENS)
-    assert ask(daemon, PEOPLE)[0] == 401
-    assert ask(daemon, PEOPLE, **bearer(ADA))[1]["rows"] == [{"n": 2}]
-    assert ask(daemon, SALARIES, **bearer(ADA))[0] == 404
-    assert ask(daemon, SALARIES, **bearer(OPS))[0] == 200
-    assert ask(daemon, SALARIES, **bearer(OPS), X_Lakehouse_Profile="recruiting")[0] == 404
+    write_secrets(TOKENS)
+    assert ask(daemon, PEOPLE).status == 401
+    assert ask(daemon, PEOPLE, **bearer(ADA)).document["rows"] == [{"n": 2}]
+    assert ask(daemon, SALARIES, **bearer(ADA)).status == 404
+    assert ask(daemon, SALARIES, **bearer(OPS)).status == 200
+    assert ask(daemon, SALARIES, **bearer(OPS), X_Lakehouse_Profile="recruiting").status == 404
 
     # lakectl finds the operator's token beside this repository's daemon, and looks as a profile by it
     assert lakectl(repository, "query", SALARIES)[1]["rows"] == [{"n": 2}]
     assert lakectl(repository, "--as", "recruiting", "query", PEOPLE)[1]["rows"] == [{"n": 2}]
-    held = tmp_path / "token"
-    held.touch(0o600)
-    held.write_text(ADA + "\n")
+    held = write_private(tmp_path / "token", ADA + "\n")
     assert lakectl(repository, "--url", daemon.url, "--token-file", str(held), "query", PEOPLE)[1]["rows"] == [{"n": 2}]
 
-    write_tokens(TOKENS.replace(ADA, "next-0123456789abcdef"))
-    assert ask(daemon, PEOPLE, **bearer(ADA))[0] == 401
-    write_tokens(TOKENS + "[tokens.weak]\nvalue = 'weak'\nrole = 'r'\n")
-    assert ask(daemon, PEOPLE, **bearer(OPS))[0] == 503
-    write_tokens(TOKENS)
-    assert ask(daemon, PEOPLE, **bearer(OPS))[0] == 200
+    write_secrets(TOKENS.replace(ADA, "next-0123456789abcdef"))
+    assert ask(daemon, PEOPLE, **bearer(ADA)).status == 401
+    write_secrets(TOKENS + "[tokens.weak]\nvalue = 'weak'\nrole = 'r'\n")
+    assert ask(daemon, PEOPLE, **bearer(OPS)).status == 503
+    write_secrets(TOKENS)
+    assert ask(daemon, PEOPLE, **bearer(OPS)).status == 200
     assert daemon.stop() == 0
 
     said = daemon.said

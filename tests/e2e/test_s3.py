@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from harness_daemon import BUCKET, Daemon, Gone, Repository, lakectl, wait_for
+from harness_secrets import keep_keys
 from harness_shop import ITEMS, ROWS, Shop
 
 from examples.s3_server import S3Server
@@ -25,15 +25,6 @@ spec:
   timeout: 5s
   retention: 1s
 """
-
-
-def keep(access: str, secret: str) -> Path:
-    """Puts the keys into this user's file."""
-    path = Path(os.environ["XDG_CONFIG_HOME"], "lakehouse", "secrets.toml")
-    path.parent.mkdir(exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(f'[lake-keys]\naccess_key_id = "{access}"\nsecret_access_key = "{secret}"\n')
-    return path
 
 
 ARCHIVE = """
@@ -83,7 +74,7 @@ def prefix() -> str:
 def repository(tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, prefix: str) -> Repository:
     """State and data are to be on the server, below a prefix of their own."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    keep(s3_server.access_key, s3_server.secret_key)
+    keep_keys(s3_server.access_key, s3_server.secret_key)
     made = Repository(tmp_path / "repository")
     made.write("data/items/1.csv", ROWS)
     made.commit("first", bucket=PRIMARY.format(endpoint=s3_server.endpoint, prefix=prefix), items=ITEMS)
@@ -146,7 +137,7 @@ def test_upkeep_and_repair_on_s3(shop: Shop, tmp_path: Path, s3_server: S3Server
 
 
 def test_wrong_keys_are_told_and_right_ones_followed_without_a_restart(tmp_path: Path, s3_server: S3Server, here: Repository) -> None:
-    keep(s3_server.access_key, "wrong")
+    keep_keys(s3_server.access_key, "wrong")
     daemon = Daemon(here, tmp_path / "log").up()
     try:
         here.write("data/far/1.csv", "a\n1\n")
@@ -155,7 +146,7 @@ def test_wrong_keys_are_told_and_right_ones_followed_without_a_restart(tmp_path:
         assert "403 Forbidden (SignatureDoesNotMatch)" in denied["message"]
         assert "credentials" in denied["message"]
         assert daemon.value("SELECT 1") == 1
-        keep(s3_server.access_key, s3_server.secret_key)
+        keep_keys(s3_server.access_key, s3_server.secret_key)
         daemon.wait_settled()
         assert daemon.value("SELECT count(*) FROM far") == 1
     finally:
@@ -164,7 +155,7 @@ def test_wrong_keys_are_told_and_right_ones_followed_without_a_restart(tmp_path:
 
 def test_a_server_that_is_killed_and_comes_back(tmp_path: Path, here: Repository) -> None:
     with S3Server(tmp_path / "s3", ("lake",)) as server:
-        keep(server.access_key, server.secret_key)
+        keep_keys(server.access_key, server.secret_key)
         here.write("data/far/1.csv", "a\n1\n")
         here.commit("far", archive=ARCHIVE.format(endpoint=server.endpoint, prefix="x"))
         daemon = Daemon(here, tmp_path / "log").up()
@@ -204,7 +195,7 @@ def test_a_mirror_answers_for_a_lake_that_is_gone(tmp_path: Path, s3_server: S3S
 
 
 def test_a_secrets_file_that_others_can_read_is_refused_at_the_start(repository: Repository, tmp_path: Path, s3_server: S3Server) -> None:
-    path = keep(s3_server.access_key, s3_server.secret_key)
+    path = keep_keys(s3_server.access_key, s3_server.secret_key)
     path.chmod(0o644)
     with pytest.raises(Gone) as gone:
         Daemon(repository, tmp_path / "log").up()

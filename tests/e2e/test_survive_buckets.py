@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 from harness_daemon import Daemons, Gone, Repository, lakectl, wait_for
 from harness_facts import doubled_events
 from harness_proxy import Fault, Proxy
+from harness_secrets import keep_keys
 from harness_shop import ITEMS, ROWS, Shop, dataset
 
 from examples.s3_server import S3Server
@@ -47,20 +47,12 @@ spec: {local: {path: lake}}
 """
 
 
-def keep(access: str, secret: str) -> None:
-    """Puts the keys into this user's file."""
-    path = Path(os.environ["XDG_CONFIG_HOME"], "lakehouse", "secrets.toml")
-    path.parent.mkdir(exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(f'[lake-keys]\naccess_key_id = "{access}"\nsecret_access_key = "{secret}"\n')
-
-
 def known(server: S3Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """Daemons and tests have its keys."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
     monkeypatch.setenv("LAKEHOUSE_SECRET__MINE__ACCESS_KEY_ID", server.access_key)
     monkeypatch.setenv("LAKEHOUSE_SECRET__MINE__SECRET_ACCESS_KEY", server.secret_key)
-    keep(server.access_key, server.secret_key)
+    keep_keys(server.access_key, server.secret_key)
     return server
 
 
@@ -166,7 +158,7 @@ def test_wrong_keys_of_the_state_refuse_the_start_and_do_not_end_a_daemon(
     repository = Repository(tmp_path / "repository")
     repository.write("data/items/1.csv", ROWS)
     repository.commit("first", bucket=LAKE.format(endpoint=lasting.endpoint, prefix=prefix), items=ITEMS)
-    keep(lasting.access_key, "wrong")
+    keep_keys(lasting.access_key, "wrong")
     refused = daemons.begin(repository)
     with pytest.raises(Gone) as gone:
         refused.up()
@@ -174,15 +166,15 @@ def test_wrong_keys_of_the_state_refuse_the_start_and_do_not_end_a_daemon(
     for words in ("bucket-unavailable", "403 Forbidden", "credentials"):
         assert words in refused.said
     assert "Traceback" not in refused.said
-    keep(lasting.access_key, lasting.secret_key)
+    keep_keys(lasting.access_key, lasting.secret_key)
     daemon = daemons.start(repository)
     daemon.wait_settled()
-    keep(lasting.access_key, "wrong")
+    keep_keys(lasting.access_key, "wrong")
     repository.write("data/items/2.csv", "id,title\n4,a white door\n")
     wait_for(lambda: "403 Forbidden" in daemon.said, "it is told")
     assert daemon.alive
     assert daemon.value("SELECT count(*) FROM items") == 3
-    keep(lasting.access_key, lasting.secret_key)
+    keep_keys(lasting.access_key, lasting.secret_key)
     wait_for(lambda: daemon.value("SELECT count(*) FROM items") == 4, "it goes on")
     daemon.wait_settled()
     assert daemon.stop() == 0

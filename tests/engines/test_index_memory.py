@@ -304,47 +304,57 @@ class Slow(Filters):
         return await super().keys(dataset, filter_sql, reader)
 
 
-@pytest.mark.anyio
-async def test_the_graph_is_waited_for_until_a_slow_filter_ends_and_the_loader_is_free_meanwhile(world: Held) -> None:
+@dataclass
+class SlowSearch:
+    """One that goes on in a graph, and the build that is to serve next."""
+
+    filters: Slow
+    older: Build
+    newer: Build
+    searching: asyncio.Task[list[tuple[str, str]]]
+
+
+async def slowly_found(world: Held) -> SlowSearch:
     filters = Slow()
     world.service = world.service_of(filters)
     older, newer = world.build(engine="hnsw"), world.build(TEXTS[:3], "hnsw", version=4, generation="g2")
     world.serve(older)
     searching = asyncio.create_task(world.find(filter="recipe"))
     await filters.begun.wait()
+    return SlowSearch(filters, older, newer, searching)
+
+
+@pytest.mark.anyio
+async def test_the_graph_is_waited_for_until_a_slow_filter_ends_and_the_loader_is_free_meanwhile(world: Held) -> None:
+    slow = await slowly_found(world)
     opened = world.opened
-    world.serve(newer)
+    world.serve(slow.newer)
     world.service.follow(["Index/resumes"])
     await until(lambda: world.held.stands_in)
-    assert (await world.builds.with_tail(world.held, world.held.manifest)).build == older
-    assert (world.held.build, world.opened) == (older, opened), "two graphs are not to be in memory"
-    filters.ends.set()
-    assert [key for key, _ in await searching] == ["[3]", "[2]"]
-    del searching
-    await until(lambda: world.held.build == newer)
+    assert (await world.builds.with_tail(world.held, world.held.manifest)).build == slow.older
+    assert (world.held.build, world.opened) == (slow.older, opened), "two graphs are not to be in memory"
+    slow.filters.ends.set()
+    assert [key for key, _ in await slow.searching] == ["[3]", "[2]"]
+    del slow.searching
+    await until(lambda: world.held.build == slow.newer)
 
 
 @pytest.mark.anyio
 async def test_a_build_that_waits_for_room_is_not_loaded_once_the_pointer_went_back(world: Held) -> None:
-    filters = Slow()
-    world.service = world.service_of(filters)
-    older, newer = world.build(engine="hnsw"), world.build(TEXTS[:3], "hnsw", version=4, generation="g2")
-    world.serve(older)
-    searching = asyncio.create_task(world.find(filter="recipe"))
-    await filters.begun.wait()
-    world.serve(newer)
+    slow = await slowly_found(world)
+    world.serve(slow.newer)
     world.service.follow(["Index/resumes"])
     await until(lambda: world.held.stands_in)
     waiting = world.builds._loading[SLOT].done
-    world.serve(older)
+    world.serve(slow.older)
     world.service.follow(["Index/resumes"])
     await until(lambda: not world.held.stands_in)
     opened = world.opened
-    filters.ends.set()
-    await searching
-    del searching
-    assert (await waiting).build == older
-    assert (world.held.build, world.opened) == (older, opened)
+    slow.filters.ends.set()
+    await slow.searching
+    del slow.searching
+    assert (await waiting).build == slow.older
+    assert (world.held.build, world.opened) == (slow.older, opened)
 
 
 @pytest.mark.anyio

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness_secrets import write_private
 
 from reconciler.daemon import _check_listener
 from reconciler.errors import SettingsInvalid
@@ -32,11 +33,7 @@ URL = "http://127.0.0.1:1"
 @pytest.fixture
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    path = tmp_path / "lakehouse/secrets.toml"
-    path.parent.mkdir()
-    path.touch(0o600)
-    path.write_text(TOKENS)
-    return path
+    return write_private(tmp_path / "lakehouse/secrets.toml", TOKENS)
 
 
 def session(**fields: Any) -> Session:
@@ -48,9 +45,7 @@ def daemon_at(url: str, pid: int | None = None) -> DaemonAddress:
 
 
 def test_a_token_from_a_file_or_a_variable(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.touch(0o600)
-    path.write_text(f"{ADA}\n")
+    path = write_private(tmp_path / "token", f"{ADA}\n")
     assert given_token(session()) is None
     assert given_token(session(token=OPS)) == OPS
     assert given_token(session(token=OPS, token_file=path)) == ADA
@@ -124,7 +119,7 @@ def test_a_daemon_that_lets_nobody_in_has_its_owner_told_what_is_wrong_with_the_
     ours, others = client_here(session(), daemon_at(here), 1.0), client_here(session(), daemon_at(here, pid=4_194_305), 1.0)
     assert told(ours) == "Nobody is let in. Look there."
     secrets.write_text(f'{TOKENS}[tokens.b]\nvalue = "{ADA}"')
-    assert f"The secrets file {secrets} is refused: `tokens.b` has neither profile nor role" in told(ours)
+    assert f"The secrets file {secrets} is refused: line 7: `tokens.b` has neither profile nor role" in told(ours)
     secrets.write_text(f'{TOKENS}value = "{ADA}')
     assert "it is no TOML" in told(ours)
     assert "at line 7" in told(ours)

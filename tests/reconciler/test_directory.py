@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness_secrets import write_private
 
 from engines.errors import ProfileUnknown, ReaderRefused, ReadersClosed, TokenRefused
 from engines.policies.governed import Governed
@@ -62,8 +63,7 @@ class Lake:
         )
 
     def write(self, text: str) -> None:
-        self.path.touch(0o600)
-        self.path.write_text(text)
+        write_private(self.path, text)
 
 
 def profile(**fields: Any) -> ProfileSpec:

@@ -82,13 +82,18 @@ def test_the_same_again_writes_no_status(served: Bench) -> None:
     assert len(list(served.streams.read("status"))) == written
 
 
-def test_a_drop_is_remembered_by_the_next_process_and_told_once(served: Bench) -> None:
+def drop_and_restart(served: Bench) -> None:
+    """The next process has measured nothing yet."""
     served.live["i"] = BAD
     condition(served)
     served.live.clear()
     served.close()
     served.open()
     served.follower.advance()
+
+
+def test_a_drop_is_remembered_by_the_next_process_and_told_once(served: Bench) -> None:
+    drop_and_restart(served)
     found = condition(served)
     assert found is not None
     assert found[0] == "True"
@@ -118,12 +123,7 @@ def test_what_an_earlier_process_found_ends_with_the_build_it_was_found_on(now: 
 
 
 def test_another_build_after_a_restart_is_not_held_for_the_one_before(served: Bench) -> None:
-    served.live["i"] = BAD
-    condition(served)
-    served.live.clear()
-    served.close()
-    served.open()
-    served.follower.advance()
+    drop_and_restart(served)
     served.commit(BUCKET, dataset("x"), index("i", "x"), generation("g", "i", "hnsw: {m: 8}"))
     found = condition(served)
     assert found is not None

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from harness_secrets import write_private
 
 from state.errors import SecretFieldMissing, SecretMissing, SecretsFileRefused
 from state.secrets import EnvironmentSecrets, Secret, Secrets, SecretsFile, check_secrets, secrets_here, secrets_path
@@ -18,10 +19,7 @@ TEXT = f'[archive-keys]\naccess_key_id = "AK"\nsecret_access_key = "{CANARY}"\n'
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    made = tmp_path / "secrets.toml"
-    made.write_text(TEXT)
-    made.chmod(0o600)
-    return made
+    return write_private(tmp_path / "secrets.toml", TEXT)
 
 
 class TestFile:

@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import pytest
+from harness_secrets import write_private
 
 from examples.s3_server import S3Server
 from state.buckets import open_store, probe
@@ -22,10 +23,7 @@ def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This user's file of secrets."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr("state.secrets.SYSTEM_FILE", tmp_path / "none")
-    path = tmp_path / "lakehouse" / "secrets.toml"
-    path.parent.mkdir()
-    path.touch(mode=0o600)
-    return path
+    return write_private(tmp_path / "lakehouse" / "secrets.toml", "")
 
 
 def keep(path: Path, access: str, secret: str) -> None:

@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from harness_secrets import write_private
 
 from state.errors import SecretsFileRefused
 from state.secrets import SecretsFile
@@ -31,10 +32,7 @@ role = "operator"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    made = tmp_path / "secrets.toml"
-    made.write_text(GOOD)
-    made.chmod(0o600)
-    return made
+    return write_private(tmp_path / "secrets.toml", GOOD)
 
 
 def test_a_token_by_its_value(path: Path) -> None:

@@ -16,9 +16,12 @@ from examples import demo_knowledge_base
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LAKECTL = Path(sys.executable).parent / "lakectl"
+PATIENCE = 200
+"""Seconds for all of the demo: twenty commands, each a process, which other tests hold up."""
 
 
 @pytest.mark.skipif(not LAKECTL.exists(), reason="the demo needs the project to be installed")
+@pytest.mark.timeout(PATIENCE + 20)
 @pytest.mark.parametrize(
     ("options", "shows"),
     [
@@ -33,7 +36,7 @@ def test_the_demo_works_and_leaves_nothing_running(tmp_path: Path, options: tupl
     shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "examples" / "demo.py"), *options], capture_output=True, text=True, check=False, timeout=100,
+        [sys.executable, str(tmp_path / "examples" / "demo.py"), *options], capture_output=True, text=True, check=False, timeout=PATIENCE,
         # the copy, before what is installed
         env={**environment, "COLUMNS": "80", "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controllers.eval_set.measuring import Wanted, measure_job, trials_from
-from controllers.index.builds import Builds, trial_owner
+from controllers.index.builds import Builds
+from controllers.index.jobs import trial_owner
 from controllers.index.models import in_force
 from controllers.jobs import Bounds
 from controllers.step import Started

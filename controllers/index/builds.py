@@ -1,6 +1,7 @@
 """How an index's corpora and builds come about: digests of what is wanted, jobs for what is missing, entries for what is done.
 
-Shared by Index, which embeds and may build the recommended recipe, and IndexGeneration, which builds its own.
+Shared by Index, which embeds and may build the recommended recipe, and IndexGeneration, which builds its own. Next: `jobs.py` for what a
+job is given.
 """
 
 import logging
@@ -11,31 +12,24 @@ from functools import partial
 from pathlib import Path
 
 from controllers.index.following import Lag, current_tail, lag, most_told, near
+from controllers.index.jobs import IndexJobs, digest_of, model_of, wanted_corpus
 from controllers.index.model_turns import ModelTurns
 from controllers.index.sharing import Sharing
 from controllers.index.steps import Base, Candidate
-from controllers.jobs import Bounds, job_weight, run_job
+from controllers.jobs import Bounds, run_job
 from controllers.step import Started
-from engines.embedding.chunking import Chunking
-from engines.embedding.registry import fingerprint, for_job
-from engines.errors import AuditUnavailable, CorpusUnsound, EngineError, ModelUnavailable, QueryInvalid
+from engines.embedding.registry import fingerprint
+from engines.errors import AuditUnavailable, CorpusUnsound, EngineError, ModelUnavailable
 from engines.jobs.executor import Executor
 from engines.jobs.job import Job
-from engines.lexical.job import LexicalTask, lexical_digest
-from engines.sql.tables import sql_name
-from engines.sql.version_pair import Pair, scopes
-from engines.sql.version_pair import weight as comparison_weight
-from engines.sql.views import make_view
+from engines.lexical.job import lexical_digest
 from engines.vectors.builds import BuildTask, build_digest
-from engines.vectors.corpus import CorpusTask, corpus_digest
-from engines.vectors.corpus_file import read_facts
 from engines.vectors.embedding_cache import EmbeddingCache
 from engines.vectors.engine import Recipe
 from engines.vectors.recommend import recommend, recommend_graph
 from engines.vectors.registry import open_engine
-from engines.vectors.tail import TailTask
 from specs.errors import LakehouseError
-from specs.kinds.index import IndexSpec, ModelObject, model_name
+from specs.kinds.index import IndexSpec
 from specs.kinds.index_generation import IndexGenerationSpec
 from specs.model import dump
 from specs.resource import MARK, Key, Resource, base_name
@@ -56,32 +50,12 @@ _BEFORE_CORPUS = declare("index.before-corpus-entry")
 _BEFORE_LEXICAL = declare("index.before-lexical-entry")
 _BEFORE_BUILD = declare("index.before-build-entry")
 _AFTER_BUILD = declare("index.after-build-entry")
-_ROW_BYTES = 256
 
 _log = logging.getLogger(__name__)
 
 
-def wanted_corpus(spec: IndexSpec, table: Table) -> str:
-    """Digest of the corpus of the present rows."""
-    return _digest_of(spec, table.snapshot)
-
-
-def _digest_of(spec: IndexSpec, snapshot: str) -> str:
-    return corpus_digest(spec.dataset, snapshot, spec.text, _chunking(spec), fingerprint(_model(spec)))
-
-
 def _nobody(_: Sequence[str]) -> None:
     return None
-
-
-def trial_owner(index: str) -> str:
-    """Whose jobs those of trials are that somebody asked for: of no object, since each visit of one ends the jobs that it does not want."""
-    return f"TrialRun/{index}"
-
-
-def text_weight(table: Table) -> int:
-    """Bytes of text that embedding reads, about: what Parquet holds may be a tenth of it."""
-    return max(table.size, table.rows * _ROW_BYTES)
 
 
 class Builds:
@@ -98,15 +72,13 @@ class Builds:
         embeddings: EmbeddingCache,
         models: ModelTurns,
     ) -> None:
-        """cache: a local folder for views of tables and for checkpoints of jobs. embeddings: what all indexes share.
-        models: whose turn it is to have one in memory."""
+        """cache, embeddings: see IndexJobs. models: whose turn it is to have one in memory."""
         self._catalog = catalog
         self._buckets = buckets
         self._discards = discards
         self._objects = objects
         self._executor = executor
-        self._cache = cache
-        self._embeddings = embeddings
+        self._jobs = IndexJobs(catalog, buckets, objects, cache, embeddings)
         self.sharing = Sharing(catalog, self.whole)
         self._models = models
         self._embedding: dict[str, Job] = {}
@@ -159,7 +131,7 @@ class Builds:
         if record is None:
             return ()
         tails, share = self.sound(record), spec.rebuild_share
-        own = [corpus for corpus in record.corpora.values() if corpus.digest == _digest_of(spec, corpus.snapshot)]
+        own = [corpus for corpus in record.corpora.values() if corpus.digest == digest_of(spec, corpus.snapshot)]
         self._far.difference_update([(corpus.digest, most_told(corpus, share)) for corpus in own if corpus.snapshot == table.snapshot])
         here = (corpus for corpus in own if (corpus.digest, most_told(corpus, share)) not in self._far and self.whole(corpus.own_refs))
         found = sorted((corpus for corpus in here if near(corpus, table, tails, share)), key=lambda corpus: -corpus.table_version)
@@ -193,11 +165,11 @@ class Builds:
             self._catalog.commit((CorpusAdded(name, shared),), actor="daemon", reason=why, revision=revision)
             return None
         job = self._embedding.get(name)
-        if job is None or not self._executor.has(job.id) or not self._is_of(job, spec):
-            job = self._embedding[name] = self._embed_job(index, spec)
+        if job is None or not self._executor.has(job.id) or not self._jobs.embeds(job, spec):
+            job = self._embedding[name] = self._jobs.embed(index, spec)
         run = partial(run_job, self._executor, job, reasons.EMBEDDING, "embedding", beside=("tail",), unit="texts")
         try:
-            result = self._models.run(job, _model(spec), run, begun=self._executor.has(job.id))
+            result = self._models.run(job, model_of(spec), run, begun=self._executor.has(job.id))
         except LakehouseError:
             del self._embedding[name]
             raise
@@ -216,77 +188,20 @@ class Builds:
         table = self._catalog.table(spec.dataset)
         return None if table is None else self.sharing.corpus(index.key.name, wanted_corpus(spec, table), spec.bucket or table.bucket)
 
-    def _is_of(self, job: Job, spec: IndexSpec) -> bool:
-        return job.id == _job_id("embed", _digest_of(spec, job.arguments["snapshot"]), job.arguments["index"])
-
-    def _embed_job(self, index: Resource, spec: IndexSpec) -> Job:
-        table = self._catalog.table(spec.dataset)
-        assert table is not None
-        record = self._catalog.index(index.key.name)
-        refs = [] if record is None else [corpus.ref for corpus in record.corpora.values()] + [tail.ref for tail in record.tails]
-        known = [ref for ref in refs if self.whole([ref])]
-        task = CorpusTask(
-            index=index.key.name,
-            dataset=spec.dataset,
-            source=make_view(table, self._cache / "views", self._objects, sql_name(spec.dataset)).table.to_dict(),
-            snapshot=table.snapshot,
-            table_version=table.version,
-            rows=table.rows,
-            text=tuple(spec.text),
-            chunk=_chunking(spec),
-            model=_model(spec),
-            target=self._buckets.configs()[spec.bucket or table.bucket],
-            key_prefix=f"indexes/{index.key.name}/corpora",
-            work=str(self._work(index.key.name) / model_name(spec.embed.model)),  # one that is interrupted by another goes on later
-            reuse=tuple(str(self._objects.path(ref)) for ref in known),
-            table_at=table.at,
-            cache=self._embeddings,
-        )
-        weight = job_weight(text_weight(table), task.target)
-        job_id = _job_id("embed", wanted_corpus(spec, table), index.key.name)
-        return Job(job_id, "embed", "engines.vectors.jobs:embed", for_job(task.to_dict()), weight, str(index.key))
-
     def follow(self, index: Resource, behind: Lag, manifest: ServingManifest) -> Started | ServingManifest | None:
         """What became of the rows since, embedded: the manifest with it. None where too much did, or the table moved on since: the next
         visit sees to it. Raises what the job raised."""
-        spec = index.spec_as(IndexSpec)
-        table, base, former = self._catalog.table(spec.dataset), behind.base, behind.former
+        table, base = self._catalog.table(index.spec_as(IndexSpec).dataset), behind.base
         if table is None or behind.version not in dict(table.versions):
             return None
-        base_path = self._objects.path(base.ref)
-        try:
-            sides = scopes(table.as_of(behind.version), table)
-            comparable = {column.name for column in table.columns}.issuperset(read_facts(base_path).text)
-        except QueryInvalid:  # its key is another one now
-            comparable = False
-        if not comparable:
+        job = self._jobs.follow(index, table, behind)
+        if job is None:
             self._far.add((base.digest, behind.most))
             return None
-        aside = base.aside if former is None else former.aside
-        former_view, view = (make_view(side, self._cache / "views", self._objects, sql_name(spec.dataset)).table for side in sides)
-        task = TailTask(
-            base=base,
-            base_path=str(base_path),
-            pair=Pair(former_view, view, table.primary_key, distinct=table.write == "upsert" or not table.primary_key),
-            snapshot=table.snapshot,
-            table_version=table.version,
-            table_at=table.at,
-            most=behind.most,
-            target=self._buckets.configs()[base.ref.bucket],
-            key_prefix=f"indexes/{index.key.name}/tails",
-            work=str(self._work(index.key.name)),
-            former=former,
-            former_path=None if former is None else str(self._objects.path(former.ref)),
-            aside_path=None if aside is None else str(self._objects.path(aside.ref)),
-            cache=self._embeddings,
-        )
-        weight = job_weight(comparison_weight(*sides), task.target)
-        job_id = _job_id("tail", task.digest, index.key.name)
-        job = Job(job_id, "tail", "engines.vectors.jobs:follow", for_job(task.to_dict()), weight, str(index.key))
         doing, beside = "embedding what changed", ("embed", "build")
         run = partial(run_job, self._executor, job, reasons.EMBEDDING, doing, beside=beside, unit="texts")
         try:
-            result = self._models.run(job, base.model, run, begun=self._executor.has(job_id))
+            result = self._models.run(job, base.model, run, begun=self._executor.has(job.id))
         except (ModelUnavailable, AuditUnavailable):
             raise
         except EngineError as error:  # whatever cannot be compared or embedded as it was, can be embedded anew
@@ -327,18 +242,7 @@ class Builds:
             why = f"the index that it is of has this {candidate.engine} build"
             self._catalog.commit((added,), actor="daemon", reason=why, revision=revision)
             return None
-        task = BuildTask(
-            corpus=corpus,
-            corpus_path=str(self._objects.path(corpus.ref)),
-            generation=candidate.generation,
-            engine=candidate.engine,
-            parameters=dict(candidate.parameters),
-            target=self._buckets.configs()[corpus.ref.bucket],
-            key_prefix=f"indexes/{index.key.name}/builds",
-        )
-        weight = job_weight(weight, task.target)
-        job_id = _job_id("build", task.digest, index.key.name)
-        job = Job(job_id, "build", "engines.vectors.jobs:build", task.to_dict(), weight, wanted_by)
+        job = self._jobs.build(index, candidate, corpus, weight, wanted_by)
         job = job if bounds is None else bounds.around(job)
         try:
             result = run_job(self._executor, job, reasons.BUILDING, f"building {candidate.engine}", beside=("tail", *beside))
@@ -350,7 +254,8 @@ class Builds:
             return result
         hit(_BEFORE_BUILD)
         build = Build.from_dict(result)
-        with self._discards.after(str(index.key), set(self._others(task, build)) - self.sharing.kept_by_others(index.key.name)):
+        others = set(self._others(BuildTask.from_dict(job.arguments), build)) - self.sharing.kept_by_others(index.key.name)
+        with self._discards.after(str(index.key), others):
             self._record(BuildAdded(str(index.key), build), job, f"{candidate.engine} was built", revision)
         hit(_AFTER_BUILD)
         return None
@@ -364,16 +269,7 @@ class Builds:
 
     def index_words(self, index: Resource, corpus: Corpus, weight: int, revision: str) -> Started | None:
         """Makes a corpus's keyword index: the job, then the entry. Raises what the job raised."""
-        task = LexicalTask(
-            corpus=corpus.digest,
-            corpus_path=str(self._objects.path(corpus.ref)),
-            chunks=corpus.chunks,
-            target=self._buckets.configs()[corpus.ref.bucket],
-            key_prefix=f"indexes/{index.key.name}/lexical",
-        )
-        weight = job_weight(weight, task.target)
-        job_id = _job_id("lexical", lexical_digest(corpus.digest), index.key.name)
-        job = Job(job_id, "lexical", "engines.lexical.job:run", task.to_dict(), weight, str(index.key))
+        job = self._jobs.index_words(index, corpus, weight)
         result = run_job(self._executor, job, reasons.BUILDING, "building the keyword index", beside=("tail", "build"))
         if isinstance(result, Started):
             return result
@@ -394,20 +290,11 @@ class Builds:
 
     def forget(self, index: str) -> None:
         """Removes what unfinished embedding of an index of this name has left here."""
-        shutil.rmtree(self._work(index), ignore_errors=True)
-
-    def _work(self, index: str) -> Path:
-        return self._cache / "corpora" / index
+        shutil.rmtree(self._jobs.work(index), ignore_errors=True)
 
     def _record(self, change: Change, job: Job, why: str, revision: str) -> None:
         self._catalog.commit((change,), actor="daemon", reason=why, revision=revision)
         self._executor.forget(job.id)
-
-
-def _job_id(kind: str, inputs: str, index: str) -> str:
-    """By the digest of its inputs; what a profile makes for itself of the same inputs lies elsewhere, and is a job of its own."""
-    profile = index.partition(MARK)[2]
-    return f"{kind}-{inputs}-{profile}" if profile else f"{kind}-{inputs}"
 
 
 def recipe_of(spec: IndexGenerationSpec) -> Recipe:
@@ -446,12 +333,3 @@ def fault_of(model: str) -> EngineError | None:
 def opens(corpus: Corpus) -> bool:
     """Whether the model that made these vectors is here: one that changed under the same name is another."""
     return unopened(corpus.model) is None and fingerprint(corpus.model) == corpus.fingerprint
-
-
-def _model(spec: IndexSpec) -> str | dict[str, str]:
-    model = spec.embed.model
-    return {"ollama": model.ollama} if isinstance(model, ModelObject) and model.ollama is not None else model_name(model)
-
-
-def _chunking(spec: IndexSpec) -> Chunking:
-    return Chunking(spec.chunk.tokens, spec.chunk.overlap, spec.chunk.by)

@@ -10,7 +10,8 @@ from typing import assert_never
 
 from controllers.events import Events
 from controllers.index import plan as planning
-from controllers.index.builds import Builds, fault_of, text_weight, trial_owner, unopened, wanted_corpus
+from controllers.index.builds import Builds, fault_of, unopened
+from controllers.index.jobs import text_weight, trial_owner, wanted_corpus
 from controllers.index.measured import Measured, measured
 from controllers.index.models import beside, former, in_force, kept
 from controllers.index.pointer import Cause, Pointer, cause_of

@@ -38,9 +38,9 @@ from engines.vectors.set_aside import FAULT, bad, first_pieces, good, ledger_row
 from engines.vectors.vector_memory import VectorMemory
 from specs.digests import digest
 from state.buckets import job_store
-from state.catalog.indexes import Corpus
+from state.catalog.indexes import Aside, Corpus
 from state.failpoints import declare, hit
-from state.objects import ObjectStore
+from state.objects import ObjectRef, ObjectStore
 from state.places import BucketConfig
 from state.timestamps import Clock
 
@@ -139,15 +139,7 @@ def make_corpus(
             checkpoints.add(pending, maker.schema, covered)
 
         total = _embed_rows(maker, rows, task.rows, checkpoints, keep, progress)
-    staged, schema, at = store.stage(), schema_of(facts), clock()
-    try:
-        with storing(store.name, staged):
-            count = write_corpus_file(staged, facts, (good(part, schema) for part in checkpoints.batches()))
-            told = (ledger_rows(bad(part), facts, at) for part in checkpoints.batches() if part.column(FAULT).null_count < len(part))
-            aside = publish_ledger(store, f"{task.key_prefix}/{facts.digest}.quarantine.parquet", told)
-        reference = publish(store, f"{task.key_prefix}/{facts.digest}.parquet", staged)
-    finally:
-        staged.unlink(missing_ok=True)
+    reference, count, aside = _store(task, facts, checkpoints, store, clock())
     hit(STORED)
     with_text = sum(map(first_pieces, checkpoints.batches()))
     checkpoints.remove()
@@ -164,6 +156,21 @@ def make_corpus(
         aside=aside,
         textless=total - with_text,
     )
+
+
+def _store(
+    task: CorpusTask, facts: Facts, checkpoints: Checkpoints, store: ObjectStore, at: datetime
+) -> tuple[ObjectRef, int, Aside | None]:
+    """All parts as one object, the number of its chunks, and the ledger of those that were set aside, if any were."""
+    staged, schema = store.stage(), schema_of(facts)
+    try:
+        with storing(store.name, staged):
+            count = write_corpus_file(staged, facts, (good(part, schema) for part in checkpoints.batches()))
+            told = (ledger_rows(bad(part), facts, at) for part in checkpoints.batches() if part.column(FAULT).null_count < len(part))
+            aside = publish_ledger(store, f"{task.key_prefix}/{facts.digest}.quarantine.parquet", told)
+        return publish(store, f"{task.key_prefix}/{facts.digest}.parquet", staged), count, aside
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _facts(task: CorpusTask, model: Embedder) -> Facts:

@@ -24,6 +24,7 @@ from engines.judgments import Query
 from engines.ranking import Mode, Ranking
 from engines.reading import Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
+from engines.sql.facets import LONGEST_NAME, MOST_FACETS, MOST_VALUES
 
 MOST_DIMENSIONS = 16_384
 
@@ -42,6 +43,7 @@ class SearchService(Protocol):
 
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 
 
 _ONE_QUESTION: list[JsonValue] = [
@@ -109,6 +111,11 @@ class SearchBody(Document):
     diversity: Number = Field(0.0, ge=0, le=1, description="How much a hit is to be unlike those before it: maximal marginal relevance.")
     rerank: Literal["builtin"] | None = Field(None, description="`builtin`: the best are judged again, token by token.")
     explain: bool = Field(False, description="Whether the answer tells each stage's candidates and scores.")
+    facets: list[ColumnName] | None = Field(
+        None,
+        max_length=MOST_FACETS,
+        description="Columns of the dataset: how often their values come among the rows of the index that pass `filter`.",
+    )
 
     @model_validator(mode="after")
     def _one_question(self) -> Self:
@@ -118,6 +125,8 @@ class SearchBody(Document):
             raise ValueError("Exactly one of `text` and `vector` is needed.")
         if self.ab is not None and (self.model is not None or self.ab[0] == self.ab[1]):
             raise ValueError("`ab` names two different models or generations, in the place of `model`.")
+        if self.ab is not None and self.facets:
+            raise ValueError("`facets` are those of one answer: leave them out, or `ab`.")
         return self
 
 
@@ -158,7 +167,7 @@ class SearchStage(Document):
 
     model_config = ConfigDict(extra="allow")
 
-    stage: str = Field(description="filter, vector, lexical, fusion, threshold, group, rerank or diversity, in this order.")
+    stage: str = Field(description="filter, vector, lexical, fusion, threshold, group, rerank, diversity or facets, in this order.")
     candidates: list[SearchCandidate] = Field(description="Best first, with the stage's own scores.")
 
 
@@ -167,6 +176,21 @@ class SearchCoverage(Document):
 
     version: int = Field(description="The version whose texts the build that answered holds.")
     missing: int = Field(description="Rows of the wanted version that this build lacks, or has with another text: they cannot be found.")
+
+
+class SearchFacetValue(Document):
+    """A value of a column."""
+
+    value: JsonValue = Field(description="As the reader is shown it, in the form that `POST /query` gives it.")
+    count: int = Field(description="Rows that have it.")
+
+
+class SearchFacet(Document):
+    """How often the values of a column come among the rows that could be found, whatever is looked for."""
+
+    values: list[SearchFacetValue] = Field(description=f"The {MOST_VALUES} that most rows have; equal counts by value, null last.")
+    rows: int = Field(description="Rows of the index that pass `filter`, as far as the reader may see them.")
+    distinct: int = Field(description="Different values of these rows, null among them.")
 
 
 class SearchAnswer(Document):
@@ -181,6 +205,7 @@ class SearchAnswer(Document):
     coverage: SearchCoverage | None = Field(None, description="With `at`: what of that version was searched.")
     rescues: list[str] = Field(default_factory=list, description=RESCUES)
     stages: list[SearchStage] | None = Field(None, description="With `explain`: the stages of the ranking.")
+    facets: dict[str, SearchFacet] | None = Field(None, description="With `facets`: by column.")
 
 
 class Agreement(Document):
@@ -287,6 +312,7 @@ def request_of(body: SearchBody) -> SearchRequest:
         model=body.model,
         at=None if body.at is None else at_from(body.at),
         ranking=ranking,
+        facets=tuple(dict.fromkeys(body.facets or ())),
     )
 
 
@@ -302,6 +328,8 @@ def document(result: SearchResult) -> dict[str, Any]:
         content["rescues"] = list(result.rescues)
     if result.stages is not None:
         content["stages"] = [stage.to_dict() for stage in result.stages]
+    if result.facets is not None:
+        content["facets"] = {column: facet.to_dict() for column, facet in result.facets.items()}
     return content
 
 

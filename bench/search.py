@@ -234,7 +234,7 @@ def _service(world: World, search: Mapping[str, Any]) -> SearchService:
             return {}
 
     class Filters:
-        async def keys(self, dataset: str, filter_sql: str, reader: object) -> pa.Array:
+        async def keys(self, dataset: str, filter_sql: str, reader: object, moment: object = None) -> pa.Array:
             return pa.array([], pa.string())
 
     return SearchService(Catalog(), ObjectReader(buckets, CACHE, 0), Filters())

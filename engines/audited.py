@@ -133,23 +133,25 @@ class AuditedSearches:
         model = request.version or request.model
         async with self.audit.access("search", reader, index=request.index[:LONGEST_NAME]) as access:
             access.model = model and model[:LONGEST_NAME]
-            access.detail = _asked(request, self.texts)
+            access.detail = asked = _asked(request, self.texts)
             if request.filter is not None:
                 access.statement = shape(request.filter, "unread").text
             with speaking_for(reader), plainly(reader):
                 result = await self.searches.search(request, reader)
             (dataset,) = result.versions
             table = sql_name(dataset)
-            access.tables, access.versions, access.rows = (table,), result.versions, len(result.hits)
+            access.tables, access.versions, access.rows = (table,), result.versions, result.given
             access.decisions = {} if result.decision is None else {table: result.decision}
             access.model, access.generation = result.model, result.generation
-            access.columns, access.columns_known = {table: result.text}, True
+            access.columns, access.columns_known = {table: tuple(dict.fromkeys((*result.text, *request.facets)))}, True
+            if request.facets:  # by now these are names of columns
+                access.detail = asked | {"facets": list(request.facets)}
             if request.filter is not None:
                 await self._note_filter(request.filter, table, access)
             return result
 
     async def _note_filter(self, condition: str, table: str, facts: Facts) -> None:
-        """The columns of a filter beside those that are searched."""
+        """The columns of a filter beside those that are searched or counted."""
         said = shape(condition, "answered")
         facts.statement = said.text
         searched = (facts.columns or {}).get(table, ())

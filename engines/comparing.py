@@ -114,6 +114,8 @@ def _check(request: SearchRequest, names: Sequence[str]) -> None:
         raise SearchInvalid(f"Two different models or generations are compared, not {' and '.join(names) or 'none'}.")
     if request.model is not None:
         raise SearchInvalid("A comparison names its models itself.", remedy="Leave `model` out.")
+    if request.facets:
+        raise SearchInvalid("A comparison has no facets.", remedy="Ask for them with one model.")
     if request.k > MOST_COMPARED:
         raise SearchInvalid(f"k must be at most {MOST_COMPARED} in a comparison, not {request.k}.")
 

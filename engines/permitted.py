@@ -131,6 +131,7 @@ def seen_through(serving: Serving, permit: Permit) -> Serving:
         tail_words=permit.tail_words,
         judged_by=permit.sample,
         by_key=permit.keyed,
+        permitted=permit.build,
         measured={},
     )
 

@@ -211,7 +211,7 @@ class RationedSearches:
         """See `SearchService.search`. Raises QuotaExceeded besides."""
         async with self.quotas.granted(reader) as use:
             result = await self.inner.search(request, reader)
-            use.rows = len(result.hits)
+            use.rows = result.given
             return result
 
     async def queries(self, index: str, eval_set: str, reader: Reader = ANONYMOUS) -> Mapping[Query, frozenset[str]]:

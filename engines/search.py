@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -45,10 +45,11 @@ from engines.open_builds import OpenBuilds
 from engines.permitted import Permits, check_masks, seen_through
 from engines.ranking import mode_of
 from engines.reading import ANONYMOUS, Decision, IndexName, Reader, TableName, decide
-from engines.search_answer import SearchRequest, SearchResult, answer, check, without_keys
+from engines.search_answer import SearchRequest, SearchResult, answer, check, reach, with_facets, without_keys
 from engines.search_at import Versions, changes, choose, coverage_of, manifest_of, moment_in
 from engines.search_tally import Of, SearchTally
 from engines.serving import Files, Serving, without_tail
+from engines.sql.facets import Counted
 from specs.resource import own_name
 from specs.suggestions import nearest
 from state.catalog.fold import ObjectState
@@ -78,6 +79,11 @@ class Filters(Versions, Protocol):
 
     async def keys(self, dataset: str, filter_sql: str, reader: Reader, moment: Moment = None) -> pa.Array:
         """The keys of the rows that pass, a string array. Raises FilterInvalid."""
+
+    async def facets(
+        self, dataset: str, columns: Sequence[str], reach: pa.Array, filter_sql: str | None, reader: Reader, moment: Moment = None
+    ) -> Counted:
+        """The facets of these columns over the rows with these keys that pass. Raises SearchInvalid, FilterInvalid."""
 
 
 class SearchService:
@@ -178,14 +184,34 @@ class SearchService:
         if at is not None:
             return await self._at(request, at, serving, reader, shown)
         recall = self._recall if self._recall is not None and self._recall.wants(request.index, serving) else None
-        if request.filter is not None:
-            keys = await self._filters.keys(dataset, request.filter, reader)
-            return await self._threads.run(share_of(reader), self._answer(reader), request, serving, keys, None, recall)
-        plain = request.ranking.plain and mode_of(request.ranking, serving, request.text) == "vector"
-        short = request.text is None or (len(request.text) <= SHORT_TEXT and serving.embeds_quickly())
-        if plain and serving.quick(request.k) and short:
-            return self._answer(reader)(request, serving, recall=recall)
-        return await self._threads.run(share_of(reader), self._answer(reader), request, serving, None, None, recall)
+        if request.filter is None and not request.facets:
+            plain = request.ranking.plain and mode_of(request.ranking, serving, request.text) == "vector"
+            short = request.text is None or (len(request.text) <= SHORT_TEXT and serving.embeds_quickly())
+            if plain and serving.quick(request.k) and short:
+                return self._answer(reader)(request, serving, recall=recall)
+        return await self._passing(request, serving, reader, recall=recall)
+
+    async def _passing(
+        self,
+        request: SearchRequest,
+        serving: Serving,
+        reader: Reader,
+        moment: Moment = None,
+        without: pa.Array | None = None,
+        recall: LiveRecall | None = None,
+    ) -> SearchResult:
+        """The hits among the rows that pass the filter at a moment, and their facets. without, recall: see `answer`."""
+        dataset, keys, counted = serving.table.facts.dataset, None, None
+        begun = self._clock()
+        if request.facets:
+            found = await self._threads.run(share_of(reader), reach, serving, without)
+            counted = await self._filters.facets(dataset, request.facets, found, request.filter, reader, moment)
+            keys = counted.keys
+        elif request.filter is not None:
+            keys = await self._filters.keys(dataset, request.filter, reader, moment)
+        took = self._clock() - begun
+        result = await self._threads.run(share_of(reader), self._answer(reader), request, serving, keys, without, recall)
+        return result if counted is None else with_facets(result, counted.facets, took)
 
     async def _permitted(self, request: SearchRequest, at: At | None, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
         """The hits for a reader from whom policies hide rows or values; see `permitted.py`."""
@@ -202,8 +228,7 @@ class SearchService:
                 still = partial(self._shows, reader, dataset, shown)
                 moments = {table.version: None} | ({held: held} if held != table.version else {})
                 serving = seen_through(serving, await self._permits.of(serving, table, shown, reader, moments, still))
-            keys = None if request.filter is None else await self._filters.keys(dataset, request.filter, reader)
-            result = await self._threads.run(share_of(reader), self._answer(reader), request, serving, keys)
+            result = await self._passing(request, serving, reader)
         return result if table.primary_key else without_keys(result)
 
     async def _at(self, request: SearchRequest, at: At, serving: Serving, reader: Reader, shown: Decision) -> SearchResult:
@@ -231,10 +256,7 @@ class SearchService:
             version, still = choice.table.version, partial(self._shows, reader, facts.dataset, shown)
             permit = await self._permits.of(serving, table, shown, reader, {version: version}, still, changed)
             serving, without, coverage = seen_through(serving, permit), None, replace(coverage, missing=permit.missing)
-        keys = None
-        if request.filter is not None:
-            keys = await self._filters.keys(facts.dataset, request.filter, reader, choice.table.version)
-        result = await self._threads.run(share_of(reader), self._answer(reader), request, serving, keys, without)
+        result = await self._passing(request, serving, reader, choice.table.version, without)
         return replace(result, versions={facts.dataset: choice.table.version}, coverage=coverage)
 
     def _answer(self, reader: Reader) -> Callable[..., SearchResult]:

@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engines.at import At
 from engines.embedding.builtin import NAME as BUILTIN
@@ -24,6 +25,7 @@ from engines.ranking import PLAIN, Mode, Ranker, Ranking, Stage, depth_of, mode_
 from engines.reading import Decision
 from engines.search_at import Coverage
 from engines.serving import Serving
+from engines.sql.facets import MOST_FACETS, Facet
 from engines.vectors.chunk_table import Row
 from engines.vectors.engine import Ids, Mask, Vectors
 
@@ -35,7 +37,7 @@ LONGEST_TEXT = 64 * 1024  # characters, as a statement has; they take some 20 ms
 class SearchRequest:
     """What is looked for: exactly one of text and vector. filter: a SQL condition over the dataset's columns. model: whose vectors, where
     not those that serve. at: a former version of the dataset. ranking: by vectors, words or both, and what becomes of candidates.
-    version: a model, or a generation that is built, by its name."""
+    version: a model, or a generation that is built, by its name. facets: columns of the dataset whose values are counted."""
 
     index: str
     text: str | None = None
@@ -46,6 +48,7 @@ class SearchRequest:
     at: At | None = None
     ranking: Ranking = PLAIN
     version: str | None = None
+    facets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class SearchResult:
 
     rescues: buckets that gave files of the build in another's place. coverage: of a former version, which `versions` names then.
     mode: that answered. stages: with `explain`, of the ranking. text: the columns of the dataset whose text is searched. decision: what the
-    reader was shown of the dataset.
+    reader was shown of the dataset. facets: by column, of the rows that could be found; None where none was asked for.
     """
 
     hits: tuple[Hit, ...]
@@ -84,6 +87,12 @@ class SearchResult:
     model: str = BUILTIN
     text: tuple[str, ...] = ()
     decision: Decision | None = None
+    facets: Mapping[str, Facet] | None = None
+
+    @property
+    def given(self) -> int:
+        """Hits, and values of facets: what was told of rows."""
+        return len(self.hits) + sum(len(facet.values) for facet in (self.facets or {}).values())
 
 
 def check(request: SearchRequest, serving: Serving) -> None:
@@ -96,6 +105,8 @@ def check(request: SearchRequest, serving: Serving) -> None:
         raise SearchInvalid("The text to look for is empty.")
     if request.text is not None and len(request.text) > LONGEST_TEXT:
         raise SearchInvalid(f"The text to look for has {len(request.text)} characters; at most {LONGEST_TEXT} are taken.")
+    if len(request.facets) > MOST_FACETS:
+        raise SearchInvalid(f"{len(request.facets)} facets are asked for; at most {MOST_FACETS} are counted.")
 
 
 def answer(
@@ -113,11 +124,8 @@ def answer(
     (1, dimension) of a text by a model.
     """
     mode = mode_of(request.ranking, serving, request.text)
-    table, tail = serving.table, serving.tail
-    allowed: Mask | None = table.of_rows(keys) if keys is not None else None
-    for others in (None if without is None else ~table.of_rows(without), None if tail is None else tail.current):
-        if others is not None:
-            allowed = others if allowed is None else allowed & others
+    table = serving.table
+    allowed = _allowed(serving, None if keys is None else table.of_rows(keys), without)
     stages: tuple[Stage, ...] | None = None
     ids: Ids | None
     query = cache(lambda: _query(request, serving, vector_of))
@@ -141,6 +149,29 @@ def answer(
     generation, model = serving.manifest.generation, serving.model_name
     text = table.facts.text
     return SearchResult(hits, request.index, generation, serving.versions, rescues, mode=mode, stages=stages, model=model, text=text)
+
+
+def reach(serving: Serving, without: pa.Array | None = None) -> pa.Array:
+    """The keys of the rows of which a search may find a chunk, whatever it looks for; a string array. without: as of `answer`. Blocking."""
+    found = serving.table.keys(_allowed(serving, serving.permitted, without))
+    keys = found.chunks if serving.tail is None else [*found.chunks, serving.tail.keys]
+    return pc.unique(pa.chunked_array(keys, pa.string()))
+
+
+def with_facets(result: SearchResult, facets: Mapping[str, Facet], seconds: float) -> SearchResult:
+    """The same hits beside facets, which took so long."""
+    stage = Stage("facets", {"columns": list(facets), "seconds": round(seconds, 6)})
+    return replace(result, facets=facets, stages=None if result.stages is None else (*result.stages, stage))
+
+
+def _allowed(serving: Serving, among: Mask | None, without: pa.Array | None) -> Mask | None:
+    """Which of the build's chunks count; None for all. among: the only ones that may."""
+    table, tail = serving.table, serving.tail
+    allowed = among
+    for others in (None if without is None else ~table.of_rows(without), None if tail is None else tail.current):
+        if others is not None:
+            allowed = others if allowed is None else allowed & others
+    return allowed
 
 
 def _nearest(query: Vectors, k: int, serving: Serving, allowed: Mask | None, keys: pa.Array | None) -> tuple[Ids, list[tuple[Row, float]]]:

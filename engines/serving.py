@@ -22,7 +22,7 @@ from engines.lexical.terms import terms
 from engines.vectors.builds import open_build
 from engines.vectors.chunk_table import ChunkTable
 from engines.vectors.corpus_file import Facts
-from engines.vectors.engine import Ids, VectorIndex, Vectors
+from engines.vectors.engine import Ids, Mask, VectorIndex, Vectors
 from engines.vectors.matrix import open_matrix
 from engines.vectors.tail_index import TailIndex, open_tail
 from state.catalog.indexes import Build, Lexical, ServingManifest, model_of
@@ -64,6 +64,7 @@ class Serving:
         stands_in: whether it has let its own index go for another build to be loaded, and answers without; see `index_memory.py`.
         judged_by: places of the vectors by whose pairs a threshold is judged; None for all.
         by_key: whether equal scores are ordered by key and number, wherever chunks lie.
+        permitted: of the build's chunks, those that a reader may find; None for all.
     """
 
     manifest: ServingManifest
@@ -82,6 +83,7 @@ class Serving:
     stands_in: bool = False
     judged_by: Ids | None = None
     by_key: bool = False
+    permitted: Mask | None = None
     measured: dict[float, float] = field(default_factory=dict, hash=False, compare=False)
 
     @property

@@ -6,10 +6,11 @@ What a text is not known for is still an answer: the innermost cause, without th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from engines.sql.protocol import Problem
+from specs.suggestions import nearest
 from state.errors import NO_SPACE
 
 LONGEST = 600
@@ -123,6 +124,12 @@ def _invalid(cause: str) -> QueryProblem:
 def _own_types(text: str) -> str:
     """With the names that types have in a spec, but for what is quoted."""
     return _LAYOUT.sub(lambda found: _LAYOUTS[found[1]] if found[1] else found[0], text)
+
+
+def no_column(name: str, columns: Sequence[str]) -> QueryProblem:
+    """A name that is none of these columns'."""
+    near = nearest(name, columns)
+    return invalid(f"There is no column `{name}`.", _listed(f"Did you mean `{near}`?" if near else None, ", ".join(columns)))
 
 
 def same_names(names: object) -> QueryProblem:

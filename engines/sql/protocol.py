@@ -6,6 +6,8 @@
                        drop                                  instead of sources: the query is given up, nothing is answered
     worker -> daemon   result   rows, text, truncated        body: Arrow IPC stream; of a large one `shared`, `size` instead (`shared.py`)
     daemon -> worker   keys     source, filter, limits, restricted    answered by a result with one column of row keys
+    daemon -> worker   facets   the same, and columns        body: row keys, those of the only rows that count; answered by a result
+                                                             with `facets`, by column, and, of a filter, the keys of those that pass
     daemon -> worker   changed  pair, columns, limits        answered by a result: row keys that differ, and whether they are there
     daemon -> worker   merge    source                       have the table ready: its deltas merged, for every worker; opened in this one
     worker -> daemon   merged                                it is
@@ -32,9 +34,9 @@ import orjson
 
 _LENGTHS = struct.Struct(">IQ")
 
-Problem: TypeAlias = Literal["invalid", "forbidden", "unknown-table", "too-large", "memory", "disk", "storage", "policy"]
+Problem: TypeAlias = Literal["invalid", "forbidden", "unknown-table", "too-large", "memory", "disk", "storage", "policy", "facet"]
 """What went wrong with a query in a worker that lives on. storage: a file could not be read, which the daemon looks into; policy: what the
-reader is shown of a table cannot be told."""
+reader is shown of a table cannot be told; facet: there is none of a column."""
 
 
 class Frame(NamedTuple):

@@ -26,12 +26,14 @@ from engines.errors import (
     QueryInvalid,
     QueryTimeout,
     QueryTooLarge,
+    SearchInvalid,
     TableUnknown,
     WorkerCrashed,
 )
 from engines.fair_shares import share_of
 from engines.reading import ANONYMOUS, Action, Reader, TableName
 from engines.sql.admission import admitted
+from engines.sql.facets import Counted, Facet
 from engines.sql.hot_cache import HotCache
 from engines.sql.hot_shown import ShownForms
 from engines.sql.limits import MIB, Limits
@@ -212,12 +214,30 @@ class QueryService:
 
         Raises FilterInvalid, TableUnknown, VersionUnknown, and the limits' errors as `run` does.
         """
-        granted = self._limits_of(reader)
-        self._check_length(filter_sql, granted)
-        if names := sorted(placeholders(filter_sql)):
-            raise FilterInvalid(
-                f"A filter has no parameters; this one names ${names[0]}.", remedy="Write the value itself, a text in quotes."
-            )
+        return _keys_of(await self._of_rows(dataset, Frame({"op": "keys", "filter": filter_sql}), reader, moment))
+
+    async def facets(
+        self,
+        dataset: str,
+        columns: Sequence[str],
+        reach: pa.Array,
+        filter_sql: str | None = None,
+        reader: Reader = ANONYMOUS,
+        moment: Moment = None,
+    ) -> Counted:
+        """How often each value of these columns comes among the rows of a Dataset that have one of these keys and satisfy a condition.
+
+        Raises SearchInvalid for what is no column, or has several values a row, and as `keys`.
+        """
+        asked = {"op": "facets", "columns": list(columns), "filter": filter_sql}
+        answer = await self._of_rows(dataset, Frame(asked, await asyncio.to_thread(_encode_keys, reach)), reader, moment)
+        told = answer.header["facets"]
+        return Counted({column: Facet.from_dict(told[column]) for column in columns}, None if filter_sql is None else _keys_of(answer))
+
+    async def _of_rows(self, dataset: str, asked: Frame, reader: Reader, moment: Moment) -> Frame:
+        """A worker's result on the rows that satisfy the condition of what is asked. Raises as `facets` does."""
+        granted, condition = self._limits_of(reader), asked.header["filter"]
+        self._check_filter(condition, granted)
         name, at = self._tables.named(sql_name(dataset)), At(reader.at if moment is None else moment)
         for fresh in (False, True):
             source = await self._whole(partial(asyncio.to_thread, self._shown.resolve, name, reader, at, "search", fresh=fresh))
@@ -228,18 +248,20 @@ class QueryService:
                 await self._merges.wait(missing, granted.seconds)
                 source = await asyncio.to_thread(self._shown.found, source)
             async with self._conversation(granted, share_of(reader)) as worker:
-                limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES}
-                asked = {"filter": filter_sql, "limits": limits, "restricted": not reader.operator}
-                answer = await worker.ask({"op": "keys", "source": source.to_dict(), **asked})
+                limits = {"rows": MOST_KEYS, "bytes": MOST_KEY_BYTES, "told": granted.bytes}
+                more = {"source": source.to_dict(), "limits": limits, "restricted": not reader.operator}
+                answer = await worker.ask({**asked.header, **more}, asked.body)
                 worker.finish()
             if await self._decided_otherwise([name.name], reader, now := self._current(reader), "search"):
-                return await self.keys(dataset, filter_sql, now, moment)
+                return await self._of_rows(dataset, asked, now, moment)
             if answer.op == "result":
                 if answer.header["truncated"]:
                     raise QueryTooLarge(f"More than {answer.header['rows']} rows pass the filter.", remedy="Make it narrower.")
-                return pa.ipc.open_stream(answer.body).read_all().column(0).combine_chunks()
+                return answer
             if answer.header["problem"] != "storage":
                 break
+        if answer.header["problem"] == "facet":
+            raise SearchInvalid(answer.header["message"], remedy=answer.header["remedy"])
         if answer.header["problem"] in ("invalid", "unknown-table", "forbidden"):
             message = answer.header["message"]
             unreadable = answer.header["problem"] == "unknown-table"
@@ -342,6 +364,13 @@ class QueryService:
     def _limits_of(self, reader: Reader) -> Limits:
         return self._limits if reader.trusted else self._untrusted
 
+    def _check_filter(self, condition: str | None, limits: Limits) -> None:
+        self._check_length(condition or "", limits)
+        if names := sorted(placeholders(condition or "")):
+            raise FilterInvalid(
+                f"A filter has no parameters; this one names ${names[0]}.", remedy="Write the value itself, a text in quotes."
+            )
+
     def _check_length(self, sql: str, limits: Limits) -> None:
         if len(sql) > limits.text:
             message = f"The statement has {len(sql)} characters; {limits.text} are allowed."
@@ -354,6 +383,19 @@ class QueryService:
 
     async def _unknown(self, name: str, reader: Reader) -> TableUnknown:
         return await asyncio.to_thread(lambda: unknown(name, self._tables.names(), reader))
+
+
+def _encode_keys(keys: pa.Array) -> bytes:
+    """An Arrow stream with one column."""
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch([keys], names=["key"])
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _keys_of(answer: Frame) -> pa.Array:
+    return pa.ipc.open_stream(answer.body).read_all().column(0).combine_chunks()
 
 
 def _touched(answer: Frame, sources: Sequence[TableSource]) -> list[str]:

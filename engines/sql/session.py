@@ -27,6 +27,7 @@ from datafusion.plan import LogicalPlan
 
 from engines.row_keys import identity_columns
 from engines.sql.barrier import CARRIED
+from engines.sql.facets import check_facets
 from engines.sql.hot import HotTask, Opened, Snapshot, TooLarge, build
 from engines.sql.hot_shown import ShownTask, show
 from engines.sql.merge import check_files, open_held, open_table
@@ -127,20 +128,29 @@ class Session:
 
     @contextmanager
     def identities(
-        self, source: TableSource, condition: str | None, primary_key: Sequence[str], extra: Sequence[str] = ()
+        self,
+        source: TableSource,
+        condition: str | None,
+        primary_key: Sequence[str],
+        extra: Sequence[str] = (),
+        facets: Sequence[str] = (),
     ) -> Iterator[DataFrame]:
-        """The identity columns, and others, of the rows that satisfy a condition: one boolean expression and nothing else."""
+        """The identity columns, and others, of the rows that satisfy a condition: one boolean expression and nothing else. facets: columns
+        besides as the reader is shown them, each under its `facet_name`."""
         wanted = tuple(dict.fromkeys((*identity_columns(primary_key), *extra)))
         with translated():
-            yield self._identities(source, self._open(source, identity=wanted), condition, wanted)
+            yield self._identities(source, self._open(source, identity=wanted), condition, wanted, facets)
 
-    def _identities(self, source: TableSource, table: Table, condition: str | None, wanted: Sequence[str]) -> DataFrame:
+    def _identities(
+        self, source: TableSource, table: Table, condition: str | None, wanted: Sequence[str], facets: Sequence[str]
+    ) -> DataFrame:
         with self._seen.showing({source.name: table}):
             frame = self._planner.context.table(quote(source.name))
+            shown = frame.select(*(quote(name) for name in frame.schema().names if not name.startswith(CARRIED)))
+            check_facets(facets, shown.schema())
             if condition is not None:
-                named = [quote(name) for name in frame.schema().names if not name.startswith(CARRIED)]
-                frame = frame.filter(frame.select(*named).parse_sql_expr(condition))
-            chosen = self._shown.carried(frame, wanted)
+                frame = frame.filter(shown.parse_sql_expr(condition))
+            chosen = self._shown.carried(frame, wanted, facets)
             if source.shown is not None:
                 check_locks(chosen.optimized_logical_plan(), chosen)
             return chosen
@@ -201,11 +211,18 @@ class Session:
                 problem, sources, self.scratch, lambda copies: work(self.planned(sql, parameters, sources, {**tables, **copies}))
             )
 
-    def keys(self, source: TableSource, condition: str, primary_key: Sequence[str], work: Callable[[DataFrame], T]) -> T:
+    def keys(
+        self,
+        source: TableSource,
+        condition: str | None,
+        primary_key: Sequence[str],
+        work: Callable[[DataFrame], T],
+        facets: Sequence[str] = (),
+    ) -> T:
         """What `work` makes of `identities`, for a reader who is no operator: as `run`."""
         planned = False
         try:
-            with self.identities(source, condition, primary_key) as frame:
+            with self.identities(source, condition, primary_key, facets=facets) as frame:
                 planned = True
                 return work(frame)
         except QueryProblem as problem:
@@ -214,7 +231,7 @@ class Session:
             wanted = identity_columns(primary_key)
 
             def again(copies: Mapping[str, Table]) -> T:
-                return work(self._identities(source, copies[source.name], condition, wanted))
+                return work(self._identities(source, copies[source.name], condition, wanted, facets))
 
             return self._shown.over_copies(problem, [source], self.scratch, again, wanted)
 

@@ -20,6 +20,7 @@ from engines.sql.arrow_files import write_arrow
 from engines.sql.barrier import HIDDEN, barrier, carried_name, fails, visible_schema
 from engines.sql.careful import Careful
 from engines.sql.conjuncts import safe_condition
+from engines.sql.facets import facet_name
 from engines.sql.merge import open_arrow
 from engines.sql.problems import QueryProblem, translated
 from engines.sql.readings import quote
@@ -63,11 +64,13 @@ class ShownTables:
         assert opened is not None
         return opened
 
-    def carried(self, frame: DataFrame, wanted: Sequence[str]) -> DataFrame:
-        """The columns that were to be carried, under their names, of a table that was opened with them."""
+    def carried(self, frame: DataFrame, wanted: Sequence[str], facets: Sequence[str] = ()) -> DataFrame:
+        """The columns that were to be carried, under their names, of a table that was opened with them; facets: columns besides as they
+        are shown, each under its `facet_name`."""
         there = frozenset(frame.schema().names)
         names = {name: carried_name(name) if carried_name(name) in there else name for name in wanted}
-        return frame.select(*(column(quote(found)).alias(name) for name, found in names.items()))
+        shown = (column(quote(name)).alias(facet_name(number)) for number, name in enumerate(facets))
+        return frame.select(*(column(quote(found)).alias(name) for name, found in names.items()), *shown)
 
     def narrowed(self, plan: LogicalPlan, sources: Sequence[TableSource]) -> Mapping[str, Table]:
         """Of an optimized plan over the sources: the table that it reads through the one barrier, with less behind that."""

@@ -26,6 +26,7 @@ from datafusion import DataFrame
 from engines.errors import EngineError
 from engines.row_keys import row_keys
 from engines.sql.diff import CHANGED, changed_keys
+from engines.sql.facets import Facet, counted
 from engines.sql.hot import HotTask
 from engines.sql.hot_shown import ShownTask
 from engines.sql.problems import QueryProblem
@@ -73,6 +74,8 @@ def _answer(session: Session, asked: Frame, connection: socket.socket) -> bytes 
             return pack({"op": "shown", "bytes": session.show(ShownTask.from_dict(asked.header["task"]))})
         case "keys":
             return _keys(session, asked)
+        case "facets":
+            return _facets(session, asked)
         case "changed":
             return _changed(session, asked)
         case _:
@@ -116,6 +119,30 @@ def _keys(session: Session, asked: Frame) -> Encoded:
         return session.keys(source, asked.header["filter"], primary_key, encoded)
     with session.identities(source, asked.header["filter"], primary_key) as frame:
         return encoded(frame)
+
+
+def _facets(session: Session, asked: Frame) -> bytes:
+    source, columns, limits = source_from_dict(asked.header["source"]), asked.header["columns"], asked.header["limits"]
+    condition = asked.header["filter"]
+    primary_key = source.primary_key if isinstance(source, LakeTable) else ()
+    reach = pa.ipc.open_stream(asked.body).read_all().column(0).combine_chunks()
+
+    def among(frame: DataFrame) -> tuple[dict[str, Facet], pa.Array]:
+        with contextlib.closing(_batches(frame)) as batches:
+            return counted(batches, primary_key, columns, reach)
+
+    if asked.header["restricted"]:
+        facets, rows = session.keys(source, condition, primary_key, among, columns)
+    else:
+        with session.identities(source, condition, primary_key, facets=columns) as frame:
+            facets, rows = among(frame)
+    told = {column: facet.to_dict() for column, facet in facets.items()}
+    if len(orjson.dumps(told)) > limits["told"]:
+        message = f"The facets' values are longer than a result may be ({limits['told']} bytes)."
+        raise QueryProblem("too-large", message, "Name columns of shorter values.")
+    passing = [] if condition is None else [pa.record_batch([rows], schema=KEY)]
+    keys = encode(KEY, passing, limits["rows"], limits["bytes"])
+    return pack({**_facts(keys), "facets": told}, keys.ipc)
 
 
 def _changed(session: Session, asked: Frame) -> Encoded:

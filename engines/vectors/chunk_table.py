@@ -47,6 +47,11 @@ class ChunkTable:
         """Of all chunks."""
         return pa.chunked_array(self._texts, pa.string())
 
+    def keys(self, allowed: Mask | None = None) -> pa.ChunkedArray:
+        """Of the rows of these chunks, a string for each chunk; None: of all."""
+        found = pa.chunked_array(self._keys, pa.string())
+        return found if allowed is None else found.filter(pa.array(allowed))
+
     def of_rows(self, keys: pa.Array) -> Mask:
         """bool (size,): True for the chunks of the source rows with one of these keys, a string array."""
         # as one column: each call makes a hash table of all keys

@@ -41,6 +41,11 @@ class TailIndex:
         """The exact k best as `VectorIndex.search` gives them, of the rows with these keys; None allows all."""
         return nearest(self.vectors, query, k, self.of_rows(keys))
 
+    @property
+    def keys(self) -> pa.Array:
+        """Of the rows of its chunks, a string for each chunk."""
+        return self._keys
+
     def of_rows(self, keys: pa.Array | None) -> Mask | None:
         """bool (size,): True for the chunks of the rows with one of these keys; None, for all, without keys."""
         if keys is None:

@@ -132,11 +132,26 @@ def hits_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     caveats(answer, terminal)
 
 
+def facets_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
+    """The values of each facet, with how many rows have them, and how many other values there are."""
+    for column, facet in answer.get("facets", {}).items():
+        name, counts = one_line(column), [one["count"] for one in facet["values"]]
+        cells = [(_text(one["value"]), str(one["count"])) for one in facet["values"]]
+        right = max(text_width(count) for _, count in [("", "rows"), *cells])
+        left = min(max(text_width(value) for value, _ in [(name, ""), *cells]), terminal.width - right - _GAP)
+        rows = [[[terminal.cut(value, left)], [count]] for value, count in cells]
+        terminal.line()
+        _table([name, "rows"], rows, [left, right], [False, True], terminal)
+        others = facet["distinct"] - len(cells)
+        rest = f"; {number(others, 'other value')} in {number(facet['rows'] - sum(counts), 'row')}" if others else ""
+        terminal.line(terminal.style(f"{number(facet['rows'], 'row')}{rest}", "dim"))
+
+
 def stages_table(answer: Mapping[str, Any], terminal: Terminal) -> None:
     """What each stage of a ranking did: its facts, and its best candidates."""
     for stage in answer.get("stages", ()):
         facts = [f"{name} {_text(value)}" for name, value in stage.items() if name not in ("stage", "candidates")]
-        if stage["stage"] != "filter":
+        if stage["stage"] not in ("filter", "facets"):
             facts.append(number(len(stage["candidates"]), "candidate"))
         terminal.line()
         terminal.line(f"{terminal.style(stage['stage'], 'bold')}: {', '.join(facts)}")

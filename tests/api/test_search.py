@@ -10,6 +10,7 @@ from engines import comparing, errors
 from engines.ranking import Ranking, Stage
 from engines.reading import Reader
 from engines.search_answer import SearchRequest, SearchResult
+from engines.sql.facets import Facet
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +60,10 @@ async def test_a_vector_is_asked_as_given(client: Any, world: Any) -> None:
         ({"index": "resumes", "text": "a", "ab": ["a", "b"], "model": "a"}, "in the place of `model`"),
         ({"index": "resumes", "evalSet": "e"}, "`evalSet` goes with `ab`"),
         ({"index": "resumes", "evalSet": "e", "ab": ["a", "b"], "text": "a"}, "in the place of `text`, `vector` and `filter`"),
+        ({"index": "resumes", "text": "a", "ab": ["a", "b"], "facets": ["city"]}, "leave them out, or `ab`"),
+        ({"index": "resumes", "text": "a", "facets": ["a"] * 9}, "at most 8 items"),
+        ({"index": "resumes", "text": "a", "facets": [""]}, "facets.0"),
+        ({"index": "resumes", "text": "a", "facets": "city"}, "facets"),
         ({"index": "resumes", "evalSet": "e", "ab": ["a", "b"], "filter": "a"}, "in the place of `text`, `vector` and `filter`"),
     ],
 )
@@ -93,6 +98,21 @@ async def test_stages_are_told_where_they_are_asked_for(client: Any, world: Any,
         {"stage": "filter", "chunks": 3, "candidates": []},
         {"stage": "vector", "weight": 1.0, "candidates": [{"key": '["C-1"]', "chunk": 0, "rank": 1, "score": 0.75}]},
     ]
+
+
+async def test_facets_are_told_where_they_are_asked_for(client: Any, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    await client.post("/search", json={"index": "resumes", "text": "java", "facets": ["city", "open", "city"]})
+    assert world.searches.asked[0].facets == ("city", "open")
+    facets = {"city": Facet((("Berlin", 12), (None, 2)), 15, 3)}
+
+    async def search(request: SearchRequest, reader: Reader) -> SearchResult:
+        return SearchResult((), "resumes", None, {}, facets=facets)
+
+    monkeypatch.setattr(world.searches, "search", search)
+    answer = await (await client.post("/search", json={"index": "resumes", "text": "java", "facets": ["city"]})).json()
+    SearchAnswer.model_validate(answer)
+    values = [{"value": "Berlin", "count": 12}, {"value": None, "count": 2}]
+    assert answer["facets"] == {"city": {"values": values, "rows": 15, "distinct": 3}}
 
 
 async def test_two_versions_answer_side_by_side(client: Any, world: Any) -> None:

@@ -18,6 +18,7 @@ from engines.errors import AuditUnavailable, QueryTimeout, QuotaExceeded, TableU
 from engines.policies.governed import Mask
 from engines.reading import ANONYMOUS, Decision, Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
+from engines.sql.facets import Facet
 from engines.sql.query_request import QueryRequest
 from engines.sql.query_result import QueryResult
 from engines.sql.touched import Touched
@@ -367,7 +368,9 @@ class Searches:
         if self.error is not None:
             raise self.error
         hits = (Hit("1", 0, "a secret text", 0.5),)
-        return SearchResult(hits, request.index, "notes-g1", {"my-notes": 3}, model="mini", text=("title", "body"), decision=MASKED)
+        facets = {name: Facet((("a secret", 2), (None, 1)), 3, 2) for name in request.facets}
+        found = {"text": ("title", "body"), "decision": MASKED, "facets": facets or None}
+        return SearchResult(hits, request.index, "notes-g1", {"my-notes": 3}, model="mini", **found)
 
 
 class TestSearches:
@@ -390,6 +393,17 @@ class TestSearches:
         assert text.keys() == {"characters", "digest"}
         assert text["characters"] == 13
         assert not {"Bob", "Chicago", "secret"} & set(str(row).replace("'", " ").split())
+
+    @pytest.mark.parametrize("condition", [None, "city = 'Chicago'"])
+    async def test_facets_are_columns_that_were_read(self, audit: Audit, journal: Journal, condition: str | None) -> None:
+        request = SearchRequest("notes", "a", filter=condition, facets=("title", "year"))
+        row = await self.asked(audit, journal, Searches(), request, Texts())
+        assert set(row["columns"]["my_notes"]) == {"title", "body", "year"} | ({"city"} if condition else set())
+        assert (row["rows"], row["detail"]["facets"]) == (1 + 4, ["title", "year"])
+
+    async def test_facets_of_a_refused_search_may_be_anything(self, audit: Audit, journal: Journal) -> None:
+        request = SearchRequest("notes", "a", facets=("Bob",))
+        assert "Bob" not in str(await self.asked(audit, journal, Searches(TableUnknown("no")), request, Texts()))
 
     async def test_equal_texts_have_equal_digests_under_one_key(self) -> None:
         one, other = Texts(b"1" * 32), Texts(b"2" * 32)

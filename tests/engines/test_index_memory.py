@@ -298,7 +298,7 @@ class Slow(Filters):
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     ends: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def keys(self, dataset: str, filter_sql: str, reader: Reader) -> pa.Array:
+    async def keys(self, dataset: str, filter_sql: str, reader: Reader, moment: object = None) -> pa.Array:
         self.begun.set()
         await self.ends.wait()
         return await super().keys(dataset, filter_sql, reader)

@@ -107,7 +107,7 @@ class Files:
 class Filters:
     """Passes the rows whose key contains the filter's text."""
 
-    async def keys(self, dataset: str, filter_sql: str, reader: Reader) -> pa.Array:
+    async def keys(self, dataset: str, filter_sql: str, reader: Reader, moment: object = None) -> pa.Array:
         assert (dataset, reader) == ("candidates", ANONYMOUS)
         if filter_sql == "nonsense":
             raise FilterInvalid("No such column: nonsense.")

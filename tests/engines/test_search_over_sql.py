@@ -15,9 +15,11 @@ from engines.at import at_from
 from engines.embedding.chunking import Chunking
 from engines.errors import FilterInvalid, SearchInvalid, VersionUnknown
 from engines.files.ingest import run
+from engines.ranking import Ranking
 from engines.search import SearchService
 from engines.search_answer import SearchRequest
 from engines.search_at import Coverage, choose
+from engines.sql.facets import Facet
 from engines.sql.pool import WorkerPool
 from engines.sql.service import QueryService
 from engines.sql.tables import CatalogTables
@@ -138,6 +140,16 @@ async def test_a_file_is_found_by_meaning_and_by_sql(stage: tuple[Stage, SearchS
         ('["C-3"]', "pastry chef and baker"),
     ]
     assert (await service.search(SearchRequest("resumes", "java", filter="city = 'Nowhere'"))).hits == ()
+    asked = SearchRequest("resumes", "java engineer", k=1, facets=("city", "resume"), ranking=Ranking(explain=True))
+    counted = await service.search(asked)
+    assert counted.facets is not None
+    assert counted.facets["city"] == Facet((("Chicago", 2), ("Boston", 1)), 3, 2), "one has no text, so nobody finds it"
+    assert counted.facets["resume"].distinct == 3
+    assert counted.stages is not None
+    assert (counted.stages[-1].name, counted.stages[-1].facts["columns"]) == ("facets", ["city", "resume"])
+    both = await service.search(replace(asked, k=9, filter="city = 'Chicago'"))
+    assert both.facets is not None
+    assert (len(both.hits), both.facets["city"].values, both.given) == (2, (("Chicago", 2),), 2 + 1 + 2)
     with pytest.raises(FilterInvalid, match="nonsense"):
         await service.search(SearchRequest("resumes", "java", filter="nonsense = 1"))
 
@@ -148,6 +160,10 @@ async def test_a_file_is_found_by_meaning_and_by_sql(stage: tuple[Stage, SearchS
     while (result := await service.search(SearchRequest("resumes", "retired", k=1))).versions != {"candidates": 2}:
         await to_thread.run_sync(lambda: None)
     assert [(hit.key, hit.text) for hit in result.hits] == [('["C-1"]', "retired")]
+    with pytest.raises(SearchInvalid, match="There is no column `town`"):
+        await service.search(replace(asked, facets=("town",)))
+    with pytest.raises(SearchInvalid, match="at most 8"):
+        await service.search(replace(asked, facets=tuple("abcdefghi")))
 
 
 async def test_a_former_version_is_searched_in_the_build_of_it(stage: tuple[Stage, SearchService]) -> None:
@@ -168,6 +184,10 @@ async def test_a_former_version_is_searched_in_the_build_of_it(stage: tuple[Stag
     assert {key for key, _ in hits} == {'["C-1"]', '["C-2"]', '["C-3"]'}
     assert ('["C-1"]', "java developer with kafka") in hits
     assert (version, coverage) == (1, Coverage(1, 0))
+    counted = await service.search(SearchRequest("resumes", "java developer", at=at_from(1), facets=("city",)))
+    present = await service.search(SearchRequest("resumes", "java developer", facets=("city",)))
+    assert counted.facets == {"city": Facet((("Chicago", 2), ("Boston", 1)), 3, 2)}
+    assert present.facets == {"city": Facet((("Chicago", 2), ("Boston", 1), ("Denver", 1)), 4, 3)}
     hits, _, _ = await found({"candidates": 1}, "city = 'Chicago'")
     assert {key for key, _ in hits} == {'["C-1"]', '["C-3"]'}
     assert (await found(2))[2] == Coverage(2, 0)
@@ -189,6 +209,8 @@ async def test_a_version_without_a_build_is_searched_in_the_nearest(stage: tuple
         return {hit.key for hit in result.hits}, result.coverage
 
     assert await found(2) == ({'["C-2"]', '["C-3"]'}, Coverage(1, 1))
+    counted = await service.search(SearchRequest("resumes", "java", at=at_from(2), facets=("id",)))
+    assert counted.facets == {"id": Facet((("C-2", 1), ("C-3", 1)), 2, 2)}, "as many as can be found"
     assert await found(3) == ({'["C-3"]'}, Coverage(1, 2))
     await to_thread.run_sync(made.ingest, "id,city,resume\nC-1,Denver,java developer with kafka\n")
     assert await found(4) == ({'["C-1"]', '["C-3"]'}, Coverage(1, 1))

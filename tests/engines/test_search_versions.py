@@ -309,6 +309,7 @@ async def test_judgments_that_cannot_be_read_say_so(service: SearchService, worl
         (("builtin", "g9"), {}, "has neither a model nor a build of a generation g9; it has builtin, builtin-64, g1, g2"),
         (("builtin", "g1"), {"model": "builtin"}, "names its models itself"),
         (("builtin", "g1"), {"k": 1_001}, "k must be at most 1000 in a comparison"),
+        (("builtin", "g1"), {"facets": ("city",)}, "A comparison has no facets"),
     ],
 )
 async def test_what_cannot_be_compared_is_refused(service: SearchService, names: tuple[str, ...], given: dict[str, Any], says: str) -> None:

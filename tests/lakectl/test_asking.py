@@ -207,6 +207,21 @@ def test_stages_are_shown_below_the_hits(daemon: Daemon, lakectl: Callable[..., 
     )
 
 
+def test_facets_are_shown_below_the_hits(daemon: Daemon, lakectl: Callable[..., Said], golden: Any) -> None:
+    long = {"value": "a street with a name that is much longer than a terminal is wide, so that it has to be cut", "count": 1000}
+    facets = {
+        "city": {"values": [{"value": "Berlin", "count": 1200}, {"value": None, "count": 7}], "rows": 1219, "distinct": 5},
+        "open": {"values": [{"value": True, "count": 1}], "rows": 1, "distinct": 1},
+        "street": {"values": [long], "rows": 1000, "distinct": 1},
+        "nobody": {"values": [], "rows": 0, "distinct": 0},
+    }
+    daemon.answers["/search"] = {**HITS, "facets": facets}
+    words = ("search", "resumes", "kafka", "--facet", "city", "--facet", "open")
+    golden.check("search-facets.txt", lakectl("--url", daemon.url, *words).out)
+    assert daemon.asked[-1][1]["facets"] == ["city", "open"]
+    assert lakectl("--url", daemon.url, *words, "-o", "json").document["facets"] == facets
+
+
 def test_a_share_that_nothing_beats_is_told_as_a_cosine(daemon: Daemon, lakectl: Callable[..., Said]) -> None:
     stages = [{"stage": "threshold", "cosine": 0.3125, "dropped": 3, "candidates": []}]
     daemon.answers["/search"] = {**HITS, "hits": [], "stages": stages}

@@ -177,8 +177,25 @@ def test_searches(lakes: list[Bench]) -> None:
     assert modes == {None: "hybrid", "vector": "vector", "hybrid": "hybrid", "lexical": "lexical"}
 
 
+def test_facets_count_what_is_seen(lakes: list[Bench]) -> None:
+    async def ask(lake: Bench, readers: Readers) -> Any:
+        found = []
+        for name, at in (("i", None), ("i", at_from(1)), ("j", None)):
+            request = SearchRequest(name, "java developer", k=1, at=at, facets=("status", "phone") if name == "i" else ("phone", "note"))
+            found.append(search_document(await readers.searches.search(request, reader(lake)))["facets"])
+        return found
+
+    present, former, masked = alike(lakes, ask)
+    assert present["status"] == {"values": [{"value": "open", "count": 20}], "rows": 20, "distinct": 1}
+    assert {one["value"] for one in present["phone"]["values"]} < {f"{row[0]:04}" for row in SEEN} | {"0003"}
+    assert "0006" not in str(present["phone"])
+    assert (present["phone"]["rows"], present["phone"]["distinct"]) == (20, 20) == (former["phone"]["rows"], former["phone"]["distinct"])
+    assert (masked["phone"]["rows"], masked["phone"]["distinct"], masked["note"]["distinct"]) == (20, 1, 5)
+
+
 WORDS = ("java", "developer", "city", "secret", "no more", "nurse", "bread", "cake", "closed", "4", "qqq")
 MODELS = ("builtin", "g", "no-such")
+FACETS = (["status"], ["phone", "status"], ["note", "id"], ["phone"], ["id"], ["status", "_file"])
 CONDITIONS = (
     *FILTERS[1:],
     *(
@@ -219,6 +236,7 @@ def bodies(seed: int, count: int) -> Iterator[SearchBody]:
             "weights": maybe(0.2, {"vector": rng.random(), "lexical": rng.choice((0, 1, 2))}), "threshold": maybe(0.3, threshold),
             "groupBy": maybe(0.2, "row"), "diversity": rng.choice((0, 0, 0.3, 1)), "rerank": maybe(0.2, "builtin"),
             "explain": rng.random() < 0.5, "at": maybe(0.2, rng.choice((1, 2, 9))),
+            "facets": None if "ab" in more else maybe(0.4, rng.choice(FACETS)),
         }  # fmt: skip
         yield SearchBody.model_validate({name: value for name, value in {**found, **more, **ways}.items() if value is not None})
 
@@ -229,6 +247,8 @@ async def compared(lake: Bench, readers: Readers, seed: int, count: int) -> list
         for who in (reader(lake), reader(lake, datasets=(), at=1)):
             try:
                 answer: Any = await answered(readers.searches, body, who)
+                for stage in answer.get("stages", ()):
+                    stage.pop("seconds", None)
             except LakehouseError as error:
                 answer = type(error).__name__, error.explain()
             found.append((body.model_dump(exclude_defaults=True), who.role, answer))
@@ -236,7 +256,7 @@ async def compared(lake: Bench, readers: Readers, seed: int, count: int) -> list
 
 
 def test_requests_made_up_at_random(lakes: list[Bench]) -> None:
-    found = alike(lakes, lambda lake, readers: compared(lake, readers, 5, 24))
+    found = alike(lakes, lambda lake, readers: compared(lake, readers, 11, 24))
     hits = [answer for _, _, answer in found if isinstance(answer, dict) and answer.get("hits")]
     assert len(hits) > len(found) // 8, "most requests find nothing, which probes little"
     assert not any("secret java" in str(answer) or "bread and cake" in str(answer) for _, _, answer in found)

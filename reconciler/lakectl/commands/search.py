@@ -8,7 +8,7 @@ from reconciler.lakectl.given_text import given_text
 from reconciler.lakectl.options import Parser, add_output, count
 from reconciler.lakectl.output import emit
 from reconciler.lakectl.reading_here import search_document
-from reconciler.lakectl.result_table import caveats, hits_table, stages_table
+from reconciler.lakectl.result_table import caveats, facets_table, hits_table, stages_table
 from reconciler.lakectl.session import Session
 from reconciler.lakectl.side_by_side import side_by_side
 
@@ -17,8 +17,9 @@ DESCRIPTION = """
 Find the texts of an index that are nearest in meaning to TEXT (`-` reads it from standard input).
 The score is the cosine similarity: higher is better, 1 is equal. An index with `lexical: true` is
 searched by words as well, and hits are scored by their ranks: 1 is first in both. --mode takes one
-of the two alone. --filter takes an SQL condition over the columns of the index's dataset. With --at
-hits are rows and texts of a former version of it, searched in the kept build that is nearest; rows
+of the two alone. --filter takes an SQL condition over the columns of the index's dataset; --facet
+tells how many of the rows that pass it, and that the index has, have which value of a column,
+whatever TEXT is. With --at hits are rows and texts of a former version of it, searched in the kept build that is nearest; rows
 of that version that this build lacks are counted.
 
 An index may have several models: --model searches another than the one that serves. --ab shows two
@@ -28,6 +29,7 @@ correlation, and nDCG where an EvalSet has relevant rows for this very TEXT.
 EXAMPLES = """
 lakectl search resumes "java developer who knows kubernetes"
 lakectl search resumes "warehouse work" -k 3 --filter "city = 'Chicago'"
+lakectl search resumes "warehouse work" --facet city --facet status
 lakectl search resumes "warehouse work" --at 2026-01-31
 lakectl search resumes "ISO 9001 auditor" --mode lexical --by-row --explain
 lakectl search resumes "warehouse work" --ab builtin minilm
@@ -40,6 +42,7 @@ def options(parser: Parser) -> None:
     parser.add_argument("text", metavar="TEXT", help="what to look for")
     parser.add_argument("-k", type=count, metavar="N", default=10, help="how many hits (default: 10)")
     parser.add_argument("--filter", metavar="SQL", help="only rows for which this holds")
+    parser.add_argument("--facet", metavar="COLUMN", action="append", help="count the values of this column among those rows; repeatable")
     parser.add_argument("--mode", choices=("vector", "lexical", "hybrid"), help="by meaning, words or both (default: what the index has)")
     parser.add_argument("--weights", type=_weights, metavar="V:L", help="of meaning and words in mode hybrid (default: 1:1)")
     parser.add_argument("--threshold", type=_threshold, metavar="X", help="the least cosine; or P%%, the share of unrelated pairs to beat")
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     name = args.index.partition("/")[2] if args.index.lower().startswith("index/") else args.index
     asked = {"index": name, "text": text, "k": args.k, "filter": args.filter, "model": args.model, "at": args.at}
     asked |= {"mode": args.mode, "weights": args.weights, "threshold": args.threshold, "diversity": args.diversity, "rerank": args.rerank}
-    asked |= {"groupBy": "row" if args.by_row else None, "explain": args.explain or None, "ab": args.ab}
+    asked |= {"groupBy": "row" if args.by_row else None, "explain": args.explain or None, "ab": args.ab, "facets": args.facet}
     if isinstance(args.threshold, dict) and args.ab is None and args.output == "table":
         asked["explain"] = True  # which tells the cosine that the share comes to
     answer = search_document(session, asked)
@@ -76,6 +79,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     else:
         session.terminal.line(f"nothing was found{_below(answer, args.threshold)}")
         caveats(answer, session.terminal)
+    if args.output == "table" and args.ab is None:
+        facets_table(answer, session.terminal)
     if args.output == "table" and args.explain and args.ab is None:
         stages_table(answer, session.terminal)
     return 0

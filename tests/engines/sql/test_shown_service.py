@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 
 from engines.at import At
-from engines.errors import FilterInvalid, QueryForbidden, QueryInvalid, VersionUnknown
+from engines.errors import FilterInvalid, QueryForbidden, QueryInvalid, SearchInvalid, VersionUnknown
 from engines.policies.governed import Governed, Mask, MaskRule, PolicyRules, RowRule
 from engines.reading import Decision, Reader, Rules, TableName, decide
 from engines.sql import shown_sources
+from engines.sql.facets import Facet
 from engines.sql.hot import build
 from engines.sql.hot_cache import HotCache
 from engines.sql.pool import WorkerPool
@@ -227,6 +228,26 @@ async def test_keys_of_rows_that_are_shown(lake: Lake, pool: WorkerPool, key: Se
 
 
 @pytest.mark.parametrize("key", [("id",), ()])
+async def test_facets_of_what_is_shown(lake: Lake, pool: WorkerPool, key: Sequence[str]) -> None:
+    fill(lake, key)
+    queries, one = service(lake, pool), reader(Book(POLICY))
+    every = await queries.keys("people", "true")
+    facets = (await queries.facets("people", ["status", "phone", "region"], every, None, one)).facets
+    assert facets["status"] == Facet((("active", 20), ("new", 20)), 40, 2)
+    assert facets["region"] == Facet((("north", 40),), 40, 1)
+    assert facets["phone"].values[:2] == (("0000", 1), ("0002", 1))
+    one_row = await queries.facets("people", ["phone"], every, "phone = '0002'", one)
+    assert (one_row.facets["phone"].values, len(one_row.keys or ())) == ((("0002", 1),), 1)
+    redacted = reader(Book(PolicyRules("keys", (), (MaskRule(frozenset({"id", "phone"}), Mask("redact"), ROLE),))))
+    for column in ("id", "phone"):
+        counted = (await queries.facets("people", [column], every, None, redacted)).facets[column]
+        assert (counted.rows, counted.distinct) == (120, 1), "as it is shown, though keys are made of it"
+    for name in ("__permitted", "__carried_id", "__carried__file", "_file", "__facet_0", "nope"):
+        with pytest.raises(SearchInvalid, match=f"There is no column `{name}`"):
+            await queries.facets("people", [name], every, None, one)
+
+
+@pytest.mark.parametrize("key", [("id",), ()])
 @pytest.mark.parametrize("hidden", [0, 1, 120])
 async def test_filters_under_a_policy_that_fails_on_rows(lake: Lake, pool: WorkerPool, key: Sequence[str], hidden: int) -> None:
     """On none, on one or on many that are hidden: keys, numbers of rows and errors are the same."""
@@ -239,6 +260,8 @@ async def test_filters_under_a_policy_that_fails_on_rows(lake: Lake, pool: Worke
     queries, one = service(lake, pool), reader(Book(policy))
     for condition, count in (("true", 80), ("phone = '0004'", 0), ("phone LIKE '%0005'", 1), ("id LIKE 'H%'", 0), ("id < 'P003'", 2)):
         assert len(await queries.keys("people", condition, one)) == count, condition
+    counted = await queries.facets("people", ["status"], await queries.keys("people", "true"), None, one)
+    assert counted.facets["status"] == Facet((("active", 40), ("new", 40)), 80, 2)
     assert (await queries.run(QueryRequest("SELECT count(*) AS n FROM people"), one)).rows() == [{"n": 80}]
     with pytest.raises(FilterInvalid, match="The statement fails on a row that it reads"):
         await queries.keys("people", "1 / (length(phone) - 4) > 0", one)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from engines import reading
@@ -24,12 +25,14 @@ from engines.errors import (
     QueryMemory,
     QueryTimeout,
     QueryTooLarge,
+    SearchInvalid,
     TableUnknown,
     WorkerCrashed,
     WorkersBusy,
 )
 from engines.reading import Decision, Reader
 from engines.sql import refusals, shown_sources, system_sight
+from engines.sql.facets import Facet
 from engines.sql.limits import MIB, Limits
 from engines.sql.pool import PoolSize, WorkerPool
 from engines.sql.query_request import QueryRequest
@@ -304,6 +307,39 @@ async def test_keys_of_the_rows_that_pass(service: QueryService) -> None:
     with pytest.raises(TableUnknown) as unknown:
         await service.keys("peple", "true")
     assert unknown.value.remedy == "Did you mean `people`?"
+
+
+async def test_facets_of_the_rows_that_a_search_may_find(service: QueryService) -> None:
+    reach = pa.array([f'["P-{n:03d}"]' for n in range(12)] + ['["X-1"]'])
+    counted = await service.facets("people", ["city", "age"], reach)
+    assert counted.facets["city"] == Facet((("Boston", 4), ("Chicago", 4), (None, 4)), 12, 3)
+    assert counted.facets["age"] == Facet(tuple((n, 1) for n in range(10)), 12, 12), "ten of them, by value"
+    some = await service.facets("people", ["city", "id"], reach, "age > 9")
+    assert (some.facets["city"].values, some.keys.to_pylist()) == ((("Boston", 1), (None, 1)), ['["P-010"]', '["P-011"]'])
+    assert some.facets["id"].values == (("P-010", 1), ("P-011", 1)), "though keys are made of it"
+    assert (await service.facets("people", ["city"], reach, "false")).facets == {"city": Facet((), 0, 0)}
+    by_place = await service.facets("job-orders", ["salary"], pa.array(["digest0:19"]))
+    assert by_place.facets == {"salary": Facet(((19000.0, 1),), 1, 1)}
+
+
+@pytest.mark.parametrize(("table", "columns", "wrong"), [("people", ["city", "citty"], "citty"), ("job-orders", ["_row"], "_row")])
+async def test_facets_that_there_are_none_of(service: QueryService, table: str, columns: list[str], wrong: str) -> None:
+    reach = pa.array([], pa.string())
+    with pytest.raises(SearchInvalid, match=f"There is no column `{wrong}`") as unknown:
+        await service.facets(table, columns, reach)
+    assert ("Did you mean `city`?" in str(unknown.value.remedy), "_file" in str(unknown.value.remedy)) == (wrong == "citty", False)
+    with pytest.raises(FilterInvalid, match="no column"):
+        await service.facets(table, columns[:0], reach, "nope = 1")
+
+
+async def test_facets_of_lists_and_of_long_values_are_refused(lake: Any, pool: WorkerPool) -> None:
+    lake.create("things", {"k": "string", "tags": "list<string>", "v": "string"}, ["k"])
+    lake.add("things", [{"k": f"{n}", "tags": ["a"], "v": f"{n}" * 3000} for n in range(9)])
+    service, reach = QueryService(lake.resolver, pool, Limits(bytes=20_000)), pa.array([f'["{n}"]' for n in range(9)])
+    with pytest.raises(SearchInvalid, match=r"There is no facet of `tags`, which is list<string>\."):
+        await service.facets("things", ["k", "tags"], reach)
+    with pytest.raises(QueryTooLarge, match="longer than a result may be"):
+        await service.facets("things", ["v"], reach)
 
 
 async def test_a_lost_link_is_mended_and_a_lost_file_is_named(new_lake: Any, tmp_path: Path, pool: WorkerPool) -> None:

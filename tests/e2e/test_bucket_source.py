@@ -7,7 +7,7 @@ from secrets import token_hex
 
 import pytest
 from harness_daemon import BUCKET, Daemons, Repository, lakectl, wait_for
-from test_s3 import keep
+from harness_secrets import keep_keys
 
 from examples.s3_server import S3Server
 from state.buckets import open_store
@@ -34,7 +34,7 @@ def prefix() -> str:
 @pytest.fixture
 def landing(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str) -> ObjectStore:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    keep(s3_server.access_key, s3_server.secret_key)
+    keep_keys(s3_server.access_key, s3_server.secret_key)
     return open_store(BucketConfig("landing", "s3", prefix=prefix, service=Service("lake", s3_server.endpoint, secret="lake-keys")))
 
 

@@ -1,9 +1,10 @@
 """Whether a Dataset is governed, by specs and catalog: named by a Policy, now or before, or made of one that is.
 
     specs say `policy: none`, and no Policy names it     not governed
-    a Policy names it, or one whose removal waits        governed, also where its document does not parse
+    a Policy names it, or one whose removal waits        governed
     a Policy named it once                               governed: the catalog remembers, whatever became of it since
     its query reads what is governed                     governed, however many datasets lie between
+    a document that does not parse means to govern it    closed while that is so, with what is made of it, and not governed by that alone
 
 From memory. It refuses to say by what rules: that is `book.py`, where to read next.
 """
@@ -60,7 +61,7 @@ class Governing:
         self._specs = specs
         self._catalog = catalog
         self._waiting: tuple[object, View, Mapping[str, tuple[Named, ...]]] | None = None
-        self._known: tuple[object, View, dict[str, bool]] | None = None
+        self._known: tuple[object, View, Mapping[bool, dict[str, bool]]] | None = None
 
     def waiting(self) -> Mapping[str, tuple[Named, ...]]:
         """Policies without a spec whose removal waits for an approval, by Dataset: until then their rules hold."""
@@ -80,14 +81,25 @@ class Governing:
         return found
 
     def is_governed(self, dataset: str) -> bool:
-        """See above. Iterative, whatever the length of a chain."""
-        known = self._answers()
+        """See above: what the catalog is to remember."""
+        return self._find(dataset, meant=False)
+
+    def source_of(self, dataset: str) -> str | None:
+        """A Dataset that this one is made of, by what its spec says, or by the rows that it has, and that is governed or meant to be."""
+        state = self._catalog.view().peek(f"Dataset/{dataset}")
+        made_of = _reads(self._specs.dataset(dataset), state.table if state is not None else None)
+        return next((name for name in sorted(made_of - {dataset}) if self._find(name, meant=True)), None)
+
+    def _find(self, dataset: str, *, meant: bool) -> bool:
+        """Whether a Dataset is governed, or, with `meant`, a document that does not parse means it to be. Iterative, whatever the length
+        of a chain."""
+        known = self._answers()[meant]
         seen, waiting = {dataset}, [dataset]
         while waiting:
             name = waiting.pop()
             here = known.get(name)
             if here is None:
-                here, made_of = self._look(name)
+                here, made_of = self._look(name, meant=meant)
                 waiting += sorted(made_of - seen)
                 seen |= made_of
             if here:
@@ -96,16 +108,10 @@ class Governing:
         known |= dict.fromkeys(seen, False)
         return False
 
-    def source_of(self, dataset: str) -> str | None:
-        """A governed Dataset that this one is made of, by what its spec says, or by the rows that it has."""
-        state = self._catalog.view().peek(f"Dataset/{dataset}")
-        made_of = _reads(self._specs.dataset(dataset), state.table if state is not None else None)
-        return next((name for name in sorted(made_of - {dataset}) if self.is_governed(name)), None)
-
-    def _look(self, dataset: str) -> tuple[bool, frozenset[str]]:
-        """Whether a Dataset is governed by itself; where it is not, what it is made of."""
-        named = any(True for own in (self._specs.policies(dataset), self._specs.faulty(dataset)) for _ in own)
-        if named or dataset in self.waiting():
+    def _look(self, dataset: str, *, meant: bool) -> tuple[bool, frozenset[str]]:
+        """Whether a Dataset is governed by itself, or, with `meant`, is to be; where it is not, what it is made of."""
+        naming = (self._specs.policies(dataset), self._specs.faulty(dataset) if meant else ())
+        if any(True for own in naming for _ in own) or dataset in self.waiting():
             return True, frozenset()
         spec, state = self._specs.dataset(dataset), self._catalog.view().peek(f"Dataset/{dataset}")
         if spec is not None and spec.policy == "none":
@@ -114,11 +120,11 @@ class Governing:
             return True, frozenset()
         return False, _reads(spec, state.table if state is not None else None)
 
-    def _answers(self) -> dict[str, bool]:
-        """What was asked since specs or catalog changed."""
+    def _answers(self) -> Mapping[bool, dict[str, bool]]:
+        """What was asked since specs or catalog changed, without and with what is only meant."""
         stamp, view = self._specs.stamp, self._catalog.view()
         if self._known is None or self._known[0] is not stamp or self._known[1] is not view:
-            self._known = stamp, view, {}
+            self._known = stamp, view, {False: {}, True: {}}
         return self._known[2]
 
 

@@ -171,6 +171,29 @@ class TestOnceGoverned:
         lake.commit(BUCKET, dataset("x"))
         assert governed(lake) is None, "what was released is governed by the next policy only"
 
+    def test_by_what_nobody_can_read_only_while_it_is_there(self, lake: Bench) -> None:
+        copy, unreadable = derived("mid", "SELECT id FROM x"), {"specs/p.yaml": "spec: [\n" + policy()}
+        lake.commit(BUCKET, dataset("x"), copy)
+        lake.commit(BUCKET, dataset("x"), copy, **unreadable)
+        lake.open()
+        lake.follower.advance()
+        lake.commit(BUCKET, dataset("x", ", write: append"), copy, **unreadable)
+        assert {name: (closed(lake, name), remembered(lake, name)) for name in ("x", "mid")} == {"x": (True, False), "mid": (True, False)}
+        lake.commit(BUCKET, dataset("x"), copy)
+        assert (governed(lake), governed(lake, "mid")) == (None, None)
+        assert not lake.events(reasons.GOVERNED)
+
+    def test_nor_does_that_release_what_was_governed_before(self, lake: Bench) -> None:
+        unreadable = {"specs/q.yaml": "spec: [\n" + policy("q")}
+        lake.commit(BUCKET, dataset("x"), policy())
+        lake.commit(BUCKET, dataset("x"), **unreadable)
+        lake.open()
+        lake.follower.advance()
+        lake.commit(BUCKET, dataset("x"))
+        approve(lake)
+        assert closed(lake)
+        assert remembered(lake)
+
     def test_one_of_several_goes_on_restricting_until_its_removal_is_approved(self, lake: Bench) -> None:
         lake.commit(BUCKET, dataset("x"), policy(), policy("q", spec="columns: [{columns: mail, mask: hash}]"))
         lake.commit(BUCKET, dataset("x"), policy("q", spec="columns: [{columns: mail, mask: hash}]"))

@@ -41,6 +41,7 @@ from api.problems import expectations, problems
 from api.reader import Directory, Listener, guard
 from api.threads import RequestThreads
 from engines.audit import Audit
+from engines.quotas import Quotas
 from state.descriptions import Describe
 from state.failure_query import Remembered
 
@@ -65,6 +66,7 @@ class Parts:
     buckets: storage.BucketSource
     objects: objects.ObjectSource
     audit: Audit
+    quotas: Quotas
     notified: notifications.Notified
     missing: health.Readiness
     daemon: status.Daemon
@@ -112,7 +114,7 @@ def endpoints(parts: Parts, threads: RequestThreads) -> Sequence[Endpoint]:
         *hot_cache.endpoints(parts.hot),
         *embedding_cache.endpoints(parts.embeddings, parts.registry, threads.storage),
         *trials.endpoints(parts.events, parts.catalog, parts.limits.page, threads.storage),
-        *datasets.endpoints(parts.catalog, parts.describe, parts.audit, threads.storage),
+        *datasets.endpoints(parts.catalog, parts.describe, parts.audit, parts.quotas, threads.storage),
         *storage.endpoints(parts.buckets, threads.storage),
         *notifications.endpoints(parts.notified, bucket_names),
         *storage_errors.endpoints(failures, bucket_names, parts.limits.page, threads.storage),

@@ -24,6 +24,8 @@ from api.sight import dataset_seen
 from api.threads import Threads, Wanted
 from engines.audit import Audit, Facts
 from engines.audited import LONGEST_NAME
+from engines.errors import ReaderRefused
+from engines.quotas import Quotas
 from engines.reading import Reader
 from engines.sql.tables import sql_name
 from state.catalog.fold import ObjectState
@@ -49,6 +51,7 @@ class DatasetRoutes:
     catalog: DatasetCatalog
     describe: Describe
     audit: Audit
+    quotas: Quotas
     threads: Threads
     answers: _Answers = field(default_factory=lambda: _Answers())
 
@@ -58,11 +61,12 @@ class DatasetRoutes:
         return encoded(await self.threads.run(lambda wanted: self.all(request[READER], wanted)))
 
     async def handle_one(self, request: web.Request) -> web.StreamResponse:
-        """Raises DatasetUnknown, for a forbidden one as well: its very name may be a secret; AuditUnavailable."""
+        """Raises DatasetUnknown, for a forbidden one as well: its very name may be a secret; QuotaExceeded; AuditUnavailable."""
         read_parameters(request, NoParameters)
         name, reader = request.match_info["name"], request[READER]
-        async with self.audit.access("describe", reader, refusals=(ApiError,)) as access:
+        async with self.audit.access("describe", reader, refusals=(ApiError, ReaderRefused)) as access:
             access.tables = (sql_name(name)[:LONGEST_NAME],)
+            await self.quotas.described(reader)
             return encoded(await self.threads.run(lambda wanted: self.one(name, reader, access)))
 
     def all(self, reader: Reader, wanted: Wanted) -> bytes:
@@ -112,12 +116,14 @@ def _visible(reader: Reader, state: ObjectState) -> bool:
     return state.table is not None and dataset_seen(reader, state.name, state)
 
 
-def endpoints(catalog: DatasetCatalog, describe: Describe, audit: Audit, threads: Threads) -> tuple[Endpoint, ...]:
+def endpoints(catalog: DatasetCatalog, describe: Describe, audit: Audit, quotas: Quotas, threads: Threads) -> tuple[Endpoint, ...]:
     """The routes of the catalog."""
-    routes = DatasetRoutes(catalog, describe, audit, threads)
+    routes = DatasetRoutes(catalog, describe, audit, quotas, threads)
     path, summary = "/catalog/datasets", "Every dataset with its figures"
     one, detail = "/catalog/datasets/{name}", "One dataset: description, columns with their profile, files, sources, lineage"
     return (
         Endpoint("GET", path, summary, routes.handle_all, {JSON: DatasetsAnswer}, problems=(400,), readers="scoped"),
-        Endpoint("GET", one, detail, routes.handle_one, {JSON: DatasetAnswer}, problems=(400, 404, 503), readers="scoped", audited=True),
-    )
+        Endpoint(
+            "GET", one, detail, routes.handle_one, {JSON: DatasetAnswer}, problems=(400, 404, 429, 503), readers="scoped", audited=True,
+        ),
+    )  # fmt: skip

@@ -1,5 +1,6 @@
 """Quotas of profiles, and of tokens that have none: queries and searches a minute, at the same time, and rows a day. What is over is
-refused at once, never queued.
+refused at once, never queued. A description of a dataset is one of the queries of a minute, since it leaves a row of the audit as they do,
+and no more than that: who may query once at a time may look at a table meanwhile.
 
 There is no book of it beside the audit: what a profile had before this process began is read from the rows of the audit, once, when the
 first one asks, and counted on in memory from there. A minute is the last sixty seconds; a day is one of UTC. A query that is under way when
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,7 @@ from state.timestamps import from_iso
 from state.tokens import NOBODY
 
 MINUTE = timedelta(seconds=60)
-_COUNTED = frozenset({"query", "search"})
+_COUNTED = frozenset({"query", "search", "describe"})
 _SOON = 1
 
 Past = Callable[[datetime], Iterable[Mapping[str, Any]]]
@@ -46,6 +47,10 @@ class _Had:
     running: int = 0
     rows: int = 0
     day: datetime | None = None
+
+
+_Check = Callable[[str, Quota, _Had, datetime], None]
+"""Of one number of a quota: holder, quota, what it had, the present. Raises QuotaExceeded."""
 
 
 @dataclass(slots=True)
@@ -74,17 +79,10 @@ class Quotas:
     async def granted(self, reader: Reader) -> AsyncIterator[Use]:
         """One query or search, from here to the end of the block. Raises QuotaExceeded, and StateError where the past cannot be read."""
         use = Use()
-        holder = None if reader.operator else _holder(reader.profile, reader.token)
-        if holder is None:
+        had = await self._begin(reader, (_check_day, _check_minute, _check_running))
+        if had is None:
             yield use
             return
-        await self._know_the_past()
-        had, now = self._had[holder], self._clock()
-        self._forget(had, now)
-        quota = self._of_tokens if reader.profile is None else self._quota(reader.profile)
-        if quota is not None:
-            _check(holder, quota, had, now)
-        had.begun.append(now)
         had.running += 1
         try:
             yield use
@@ -92,6 +90,25 @@ class Quotas:
             had.running -= 1
             self._forget(had, self._clock())
             had.rows += use.rows
+
+    async def described(self, reader: Reader) -> None:
+        """One description, about to be made. Raises as `granted`."""
+        await self._begin(reader, (_check_minute,))
+
+    async def _begin(self, reader: Reader, checks: Sequence[_Check]) -> _Had | None:
+        """What whoever has a quota had, with what begins now; None for others. Raises as `granted`."""
+        holder = None if reader.operator else _holder(reader.profile, reader.token)
+        if holder is None:
+            return None
+        await self._know_the_past()
+        had, now = self._had[holder], self._clock()
+        self._forget(had, now)
+        quota = self._of_tokens if reader.profile is None else self._quota(reader.profile)
+        if quota is not None:
+            for check in checks:
+                check(holder, quota, had, now)
+        had.begun.append(now)
+        return had
 
     async def _know_the_past(self) -> None:
         """Once; tried again by the next one that asks where it failed."""
@@ -144,13 +161,21 @@ def _sums(past: Past, now: datetime) -> tuple[Mapping[str, list[datetime]], Mapp
     return begun, rows
 
 
-def _check(holder: str, quota: Quota, had: _Had, now: datetime) -> None:
+def _check_day(holder: str, quota: Quota, had: _Had, now: datetime) -> None:
     """Raises QuotaExceeded."""
     if quota.rows_per_day is not None and had.rows >= quota.rows_per_day:
         tomorrow = _day(now) + timedelta(days=1)
         raise _exceeded(holder, f"{quota.rows_per_day} rows a day", tomorrow - now)
+
+
+def _check_minute(holder: str, quota: Quota, had: _Had, now: datetime) -> None:
+    """Raises QuotaExceeded."""
     if quota.queries_per_minute is not None and len(had.begun) >= quota.queries_per_minute:
         raise _exceeded(holder, f"{quota.queries_per_minute} queries a minute", had.begun[-quota.queries_per_minute] + MINUTE - now)
+
+
+def _check_running(holder: str, quota: Quota, had: _Had, now: datetime) -> None:
+    """Raises QuotaExceeded."""
     if quota.concurrent is not None and had.running >= quota.concurrent:
         raise _exceeded(holder, f"{quota.concurrent} queries at the same time", timedelta(seconds=_SOON))
 

@@ -171,6 +171,7 @@ def _api(state: State, assembly: Assembly, readers: Readers, directory: Director
         buckets=state.buckets,
         objects=state.objects,
         audit=readers.audit,
+        quotas=readers.quotas,
         notified=assembly.bucket_watch.notified,
         missing=lambda: (*directory.missing(), *_missing(assembly)),
         daemon=facts,

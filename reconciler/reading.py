@@ -54,11 +54,13 @@ _OF_QUERIES = 64
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """What answers reads; each leaves a row in `audit`, which writes those of others, too. warming: keeps what profiles bind ready."""
+    """What answers reads; each leaves a row in `audit`, which writes those of others, too, and counts in `quotas`. warming: keeps what
+    profiles bind ready."""
 
     queries: AuditedQueries
     searches: AuditedSearches
     audit: Audit
+    quotas: Quotas
     hot: HotCache
     query_vectors: QueryCache
     tally: SearchTally
@@ -103,7 +105,7 @@ async def reading(
         async with _following(state, settings, hot, queries, searches, fills=pinned is not None):
             rationed = RationedQueries(queries, quotas), RationedSearches(searches, quotas)
             audited = AuditedQueries(rationed[0], audit), AuditedSearches(rationed[1], audit, texts)
-            yield Readers(*audited, audit, hot, vectors, searches.tally, warming, listed)
+            yield Readers(*audited, audit, quotas, hot, vectors, searches.tally, warming, listed)
     finally:
         warming.close()
         searches.close()

@@ -95,7 +95,9 @@ class UntrustedLimits(Part):
     memory_bytes: int = Field(default=512 << 20, gt=0, description="Resident memory at which its worker is ended. Restart.")
     rows: int = Field(default=5_000, gt=0, description="Most rows of its result; it is cut there, and says so. Restart.")
     bytes: int = Field(default=16 << 20, gt=0, description="Largest result, in bytes; it is cut there, and says so. Restart.")
-    queries_per_minute: int = Field(default=600, gt=0, description="Queries and searches a minute of a token without a profile. Restart.")
+    queries_per_minute: int = Field(
+        default=600, gt=0, description="Queries, searches and descriptions of datasets a minute of a token without a profile. Restart."
+    )
     concurrent: int = Field(default=4, gt=0, description="Queries and searches at the same time of a token without a profile. Restart.")
     rows_per_day: int = Field(default=1_000_000, gt=0, description="Rows returned in a day to a token without a profile. Restart.")
 

@@ -2,5 +2,5 @@
 
 VERSION = "0.1.0"
 
-PARSER_VERSION = f"{VERSION}-18"
+PARSER_VERSION = f"{VERSION}-19"
 """Names the code that parses: raised when a record, a digest or what a document may say changes, so that caches are left behind."""

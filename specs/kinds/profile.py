@@ -39,7 +39,7 @@ class Engine(Part):
 class Quota(Part):
     """What the reader may ask for; what is left out is unlimited."""
 
-    queries_per_minute: Opt[Count] = Field(default=None, description="Queries and searches in a minute.")
+    queries_per_minute: Opt[Count] = Field(default=None, description="Queries, searches and descriptions of datasets in a minute.")
     concurrent: Opt[Count] = Field(default=None, description="Queries and searches at the same time.")
     rows_per_day: Opt[Count] = Field(default=None, description="Rows returned in a day.")
 

@@ -21,10 +21,11 @@ from api.app import Parts, build_app
 from api.embedding_cache import EmbeddingCaches
 from api.server import runner_of
 from api.status import Daemon
-from engines.audit import Audit
+from engines.audit import STREAM, Audit
 from engines.embedding.query_cache import QueryCache
 from engines.errors import EngineError, TableUnknown
 from engines.model_list import ModelRow
+from engines.quotas import Quotas
 from engines.reading import Reader
 from engines.search_answer import Hit, SearchRequest, SearchResult
 from engines.sql.hot_cache import HotCache
@@ -48,6 +49,7 @@ from state.status import Status
 from state.streams.stream import Streams
 from state.tokens import TokenFile
 
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 PEOPLE = [{"city": "Chicago", "people": 3, "note": None}, {"city": 'New "York"', "people": 2, "note": ""}]
 
 
@@ -229,7 +231,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def streams(tmp_path: Path) -> Iterator[Streams]:
-    opened = Streams(LocalStore(tmp_path / "state"), tmp_path / "wal", lambda: datetime(2026, 11, 22, tzinfo=UTC))
+    opened = Streams(LocalStore(tmp_path / "state"), tmp_path / "wal", lambda: NOW)
     yield opened
     opened.close()
 
@@ -268,6 +270,9 @@ def world(tmp_path: Path, streams: Streams) -> World:
         buckets,
         objects,
         Audit(streams),
+        Quotas(
+            lambda name: profiles[name].quota if name in profiles else None, lambda since: streams.read(STREAM, since=since), lambda: NOW
+        ),
         notified,
         lambda: missing,
         daemon,

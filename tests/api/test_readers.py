@@ -102,6 +102,23 @@ async def test_a_profile_by_the_header_where_no_token_is_asked_for(client: Any, 
     assert await problem(twice) == (404, "profile-unknown")
 
 
+async def test_descriptions_are_queries_of_a_minute(opened: Any, guarded: Any) -> None:
+    guarded.profiles["recruiting"] = ProfileSpec.model_validate({"datasets": ["job-orders"], "quota": {"queriesPerMinute": 2}})
+    paths = ("job-orders", "nothing", "job-orders")
+    async with opened() as client:
+        answers = [await client.get(f"/catalog/datasets/{name}", headers=bearer(ADA)) for name in paths]
+        assert [answer.status for answer in answers] == [200, 404, 429]
+        assert answers[2].headers["Retry-After"] == "60"
+        assert (await client.get("/catalog/datasets/job-orders", headers=bearer(OPS))).status == 200
+    rows = [(row["reader"], row["action"], row["outcome"], row.get("reason")) for row in guarded.streams.read("audit")]
+    assert rows == [
+        ("ada", "describe", "done", None),
+        ("ada", "describe", "refused", "dataset-unknown"),
+        ("ada", "describe", "refused", "quota-exceeded"),
+        ("ops", "describe", "done", None),
+    ]
+
+
 async def test_another_profile_is_refused_whether_there_is_one_or_not(client: Any, guarded: Any) -> None:
     guarded.profiles["hr"] = ProfileSpec()
     answers = [await client.get("/status", headers=bearer(ADA, **{PROFILE_HEADER: name})) for name in ("hr", "nobody")]

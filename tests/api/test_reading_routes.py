@@ -120,7 +120,7 @@ async def test_a_dataset_is_shown_in_full(client: Any) -> None:
 def test_an_answer_is_kept_for_the_state_that_it_is_of(world: Any) -> None:
     states = dict(world.catalog.objects("Dataset"))
     threads: Any = None  # `one` runs in the caller's
-    routes, read = DatasetRoutes(Stated(states), world.parts.describe, world.parts.audit, threads), Facts()
+    routes, read = DatasetRoutes(Stated(states), world.parts.describe, world.parts.audit, world.parts.quotas, threads), Facts()
     first = routes.one("job-orders", ANONYMOUS, read)
     assert routes.one("job-orders", ANONYMOUS, read) is first
     state = states["Dataset/job-orders"]

@@ -97,6 +97,22 @@ async def test_at_the_same_time(anyio_backend: str) -> None:
     await one(quotas)
 
 
+async def test_a_description_is_one_of_a_minute_and_no_more(anyio_backend: str) -> None:
+    lake = Lake(ada=quota(queriesPerMinute=3, concurrent=1, rowsPerDay=5))
+    quotas = lake.open()
+    async with quotas.granted(ADA) as use:
+        await quotas.described(ADA)
+        use.rows = 5
+    await quotas.described(ADA)
+    with pytest.raises(QuotaExceeded, match="is 3 queries a minute") as caught:
+        await quotas.described(ADA)
+    assert caught.value.retry_after == 60
+    await quotas.described(BOB)
+    await quotas.described(Reader("ops", profile="ada", operator=True))
+    lake.now += timedelta(minutes=1)
+    await quotas.described(ADA)
+
+
 async def test_one_that_fails_or_is_cancelled_is_over(anyio_backend: str) -> None:
     quotas = Lake(ada=quota(concurrent=1)).open()
     for error in (QueryInvalid("x"), asyncio.CancelledError()):
@@ -152,20 +168,21 @@ async def test_each_token_without_a_profile_has_the_quota_of_such_tokens(anyio_b
 
 
 async def test_what_was_had_before_this_process(anyio_backend: str) -> None:
-    lake = Lake(ada=quota(queriesPerMinute=3, rowsPerDay=100))
+    lake = Lake(ada=quota(queriesPerMinute=4, rowsPerDay=100))
     lake.had(13 * 3600, rows=90)  # yesterday
     lake.had(3600, rows=50)
     lake.had(61)
     lake.had(59, duration_ms=2000.0)  # began more than a minute ago
     lake.had(30, reason="quota-exceeded", outcome="refused", rows=None)
     lake.had(20, reason="query-invalid", outcome="refused", rows=None)
+    lake.had(15, action="describe", rows=None)
     lake.had(10, action="search", rows=7)
     lake.had(5, action="object", rows=None)
     lake.had(5, profile="bob", rows=99)
     lake.had(5, profile=None)
     quotas = lake.open()
     await one(quotas)
-    with pytest.raises(QuotaExceeded, match="3 queries a minute") as caught:
+    with pytest.raises(QuotaExceeded, match="4 queries a minute") as caught:
         await one(quotas)
     assert caught.value.retry_after == 40
     assert lake.asked == [NOON.replace(hour=0)]

@@ -178,7 +178,7 @@ def endpoints(service: QueryService, most_rows: int) -> tuple[Endpoint, ...]:
             {JSON: QueryAnswer, ARROW: None, CSV: None},
             body=QueryBody,
             headers=headers,
-            problems=(400, 403, 404, 406, 413, 415, 422, 503, 504),
+            problems=(400, 403, 404, 406, 413, 415, 422, 429, 503, 504),
             readers="scoped",
             audited=True,
         ),

@@ -352,7 +352,7 @@ def endpoints(service: SearchService, most_hits: int) -> tuple[Endpoint, ...]:
             body=body,
             parameters=SearchParameters,
             headers=HEADERS,
-            problems=(400, 403, 404, 413, 415, 422, 501, 503, 504),
+            problems=(400, 403, 404, 413, 415, 422, 429, 501, 503, 504),
             readers="scoped",
             audited=True,
         ),

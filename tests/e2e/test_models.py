@@ -102,7 +102,7 @@ def test_a_lake_whose_server_comes_later(lake: Repository, ollama: OllamaServer,
 
     wait_for(lambda: model() == ("absent", ["Index/people"]), "the model is told to be absent")
     ollama.start()
-    lakectl(lake, "reconcile", "Index/people")
+    wait_for(lambda: model()[0] != "absent", "whoever asks for models has the server asked again")
     for index in ("people", "others"):
         daemon.wait_status(f"Index/{index}", "Succeeded")
     daemon.wait_settled()

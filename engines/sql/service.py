@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import NoReturn, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
@@ -33,6 +33,7 @@ from engines.errors import (
 from engines.fair_shares import share_of
 from engines.reading import ANONYMOUS, Action, Reader, TableName
 from engines.sql.admission import admitted
+from engines.sql.bodies import decode_keys, encode_keys, encode_parameters
 from engines.sql.facets import Counted, Facet
 from engines.sql.hot_cache import HotCache
 from engines.sql.hot_shown import ShownForms
@@ -214,7 +215,8 @@ class QueryService:
 
         Raises FilterInvalid, TableUnknown, VersionUnknown, and the limits' errors as `run` does.
         """
-        return _keys_of(await self._of_rows(dataset, Frame({"op": "keys", "filter": filter_sql}), reader, moment))
+        answer = await self._of_rows(dataset, Frame({"op": "keys", "filter": filter_sql}), reader, moment)
+        return decode_keys(answer.body)
 
     async def facets(
         self,
@@ -230,9 +232,10 @@ class QueryService:
         Raises SearchInvalid for what is no column, or has several values a row, and as `keys`.
         """
         asked = {"op": "facets", "columns": list(columns), "filter": filter_sql}
-        answer = await self._of_rows(dataset, Frame(asked, await asyncio.to_thread(_encode_keys, reach)), reader, moment)
+        answer = await self._of_rows(dataset, Frame(asked, await asyncio.to_thread(encode_keys, reach)), reader, moment)
         told = answer.header["facets"]
-        return Counted({column: Facet.from_dict(told[column]) for column in columns}, None if filter_sql is None else _keys_of(answer))
+        keys = None if filter_sql is None else decode_keys(answer.body)
+        return Counted({column: Facet.from_dict(told[column]) for column in columns}, keys)
 
     async def _of_rows(self, dataset: str, asked: Frame, reader: Reader, moment: Moment) -> Frame:
         """A worker's result on the rows that satisfy the condition of what is asked. Raises as `facets` does."""
@@ -385,42 +388,9 @@ class QueryService:
         return await asyncio.to_thread(lambda: unknown(name, self._tables.names(), reader))
 
 
-def _encode_keys(keys: pa.Array) -> bytes:
-    """An Arrow stream with one column."""
-    sink = pa.BufferOutputStream()
-    batch = pa.record_batch([keys], names=["key"])
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _keys_of(answer: Frame) -> pa.Array:
-    return pa.ipc.open_stream(answer.body).read_all().column(0).combine_chunks()
-
-
 def _touched(answer: Frame, sources: Sequence[TableSource]) -> list[str]:
     """Names of the tables that an answer is about."""
     names = [source.name for source in sources]
     if answer.op != "result" and answer.header["problem"] == "unknown-table":
         names.append(answer.header["message"])
     return names
-
-
-def encode_parameters(params: Mapping[str, Any]) -> bytes:
-    """The values as one Arrow row. Raises QueryInvalid for what is neither a scalar nor a list of scalars of one type."""
-    if not params:
-        return b""
-    arrays = []
-    for name, value in params.items():
-        parts = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(part, list | tuple | dict | set) for part in parts):
-            raise QueryInvalid(f"The parameter ${name} is neither a value nor a list of values.")
-        try:
-            arrays.append(pa.array([list(value) if isinstance(value, tuple) else value]))
-        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-            raise QueryInvalid(f"The parameter ${name} has no type that SQL knows, or values of several.") from error
-    row = pa.RecordBatch.from_arrays(arrays, names=list(params))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, row.schema) as writer:
-        writer.write_batch(row)
-    return bytes(sink.getvalue().to_pybytes())

@@ -25,6 +25,7 @@ from datafusion import DataFrame
 
 from engines.errors import EngineError
 from engines.row_keys import row_keys
+from engines.sql.bodies import decode_keys, decode_parameters
 from engines.sql.diff import CHANGED, changed_keys
 from engines.sql.facets import Facet, counted
 from engines.sql.hot import HotTask
@@ -89,7 +90,7 @@ def _query(session: Session, asked: Frame, connection: socket.socket) -> Encoded
     allowed = receive_blocking(connection)
     if allowed.op == "drop":
         return None
-    sources, parameters = [source_from_dict(data) for data in allowed.header["sources"]], _parameters(asked.body)
+    sources, parameters = [source_from_dict(data) for data in allowed.header["sources"]], decode_parameters(asked.body)
 
     def encoded(frame: DataFrame) -> Encoded:
         with contextlib.closing(_batches(frame)) as batches:
@@ -125,7 +126,7 @@ def _facets(session: Session, asked: Frame) -> bytes:
     source, columns, limits = source_from_dict(asked.header["source"]), asked.header["columns"], asked.header["limits"]
     condition = asked.header["filter"]
     primary_key = source.primary_key if isinstance(source, LakeTable) else ()
-    reach = pa.ipc.open_stream(asked.body).read_all().column(0).combine_chunks()
+    reach = decode_keys(asked.body)
 
     def among(frame: DataFrame) -> tuple[dict[str, Facet], pa.Array]:
         with contextlib.closing(_batches(frame)) as batches:
@@ -163,14 +164,6 @@ def _batches(frame: DataFrame) -> Generator[pa.RecordBatch]:
             yield batch.to_pyarrow()
     finally:
         del stream  # which the traceback of an error would hold, and the threads that compute it would go on
-
-
-def _parameters(body: bytes | memoryview) -> dict[str, Any]:
-    """Values by name, from the one row of an Arrow stream."""
-    if not body:
-        return {}
-    row = pa.ipc.open_stream(body).read_next_batch()
-    return {name: row.column(position)[0] for position, name in enumerate(row.schema.names)}
 
 
 def _leave_when_alone(connection: socket.socket) -> None:

@@ -1,7 +1,7 @@
 """Which engine to take at which size: what was measured, and what follows from it for another size. Pure.
 
-`MEASURED` is a table of data: a line for each recipe and size that a benchmark was run at, to be added to or replaced by its newest
-results. From the nearest line of a recipe, by vectors times numbers, others are extrapolated:
+`MEASURED` is a table of data: a line for each kind of index and size that a benchmark was run at, to be added to or replaced by its newest
+results. From the nearest line of a kind, by vectors times numbers, others are extrapolated:
 
 | figure                   | grows with                                                                         |
 |--------------------------|------------------------------------------------------------------------------------|
@@ -34,9 +34,9 @@ _FLOAT = 4
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a recipe took: CPU seconds to build, None where nobody measured them, milliseconds of one query at a time, bytes beside what is
-    mapped. source: of the line."""
+    mapped. kind: of index, whatever its parameters, its engine first. links: of a graph, what its recipe calls m. source: of the line."""
 
-    engine: str
+    kind: str
     recipe: str
     vectors: int
     dimension: int
@@ -46,28 +46,45 @@ class Measured:
     memory_bytes: int
     disk_bytes: int
     source: str
+    links: int = 0
+
+    @property
+    def engine(self) -> str:
+        """As a recipe names it."""
+        return self.kind.partition(" ")[0]
 
 
 _MIB = 1 << 20
-_GRAPH = "hnsw: {m: 32, efConstruction: 80, efSearch: 100}"
-_LINKS = {_GRAPH: 32}
 _DOCUMENTATION = "101 809 chunks of documentation (docs/vectors.md)"
 _EXACT = "100 000 synthetic vectors (bench/results/exact_search.json)"
+_AT_EQUAL_RECALL = "100 000 and 1 000 000 texts at a recall of 0.97 (bench/results/lance.json)"
+_MILLION = "1 000 000 texts (bench/results/million.json)"
+_SMALL_GRAPH = "hnsw: {m: 32, efConstruction: 80, efSearch: 75}"
+_LARGE_GRAPH = "hnsw: {m: 32, efConstruction: 160, efSearch: 42}"
+_SMALL_SQ = "lance: {type: IVF_HNSW_SQ, m: 20, efConstruction: 300, refineFactor: 3, ef: 33}"
+_LARGE_SQ = "lance: {type: IVF_HNSW_SQ, m: 20, efConstruction: 300, refineFactor: 3, ef: 40}"
+_SMALL_RQ = "lance: {type: IVF_RQ, refineFactor: 5, nprobes: 22}"
+_LARGE_RQ = "lance: {type: IVF_RQ, refineFactor: 50, nprobes: 68}"
 MEASURED = (
     Measured("flat", "flat: {}", 101_809, 256, 1.0, 0.5, 3.0, 0, 99 * _MIB, _DOCUMENTATION),
     Measured("flat", "flat: {}", 100_000, 768, 1.0, None, 8.3, 0, 293 * _MIB, _EXACT),
-    Measured("flat", "flat: {precision: int8}", 101_809, 256, 1.0, 0.6, 1.5, 0, 125 * _MIB, _DOCUMENTATION),
-    Measured("hnsw", _GRAPH, 101_809, 256, 0.980, 34, 0.11, 126 * _MIB, 225 * _MIB, _DOCUMENTATION),
-    Measured("lance", "lance: {type: IVF_HNSW_SQ}", 101_809, 256, 0.980, 20, 2.0, 47 * _MIB, 239 * _MIB, _DOCUMENTATION),
-    Measured("lance", "lance: {type: IVF_RQ}", 101_809, 256, 0.986, 1.5, 1.3, 5 * _MIB, 203 * _MIB, _DOCUMENTATION),
+    Measured("flat int8", "flat: {precision: int8}", 101_809, 256, 1.0, 0.6, 1.5, 0, 125 * _MIB, _DOCUMENTATION),
+    Measured("flat int8", "flat: {precision: int8}", 1_000_000, 256, 1.0, 1.7, 38.7, 0, 1228 * _MIB, _MILLION),
+    Measured("hnsw", _SMALL_GRAPH, 100_000, 256, 0.973, 22.6, 0.20, 124 * _MIB, 222 * _MIB, _AT_EQUAL_RECALL, links=32),
+    Measured("hnsw", _LARGE_GRAPH, 1_000_000, 256, 0.973, 732, 0.24, 1240 * _MIB, 2217 * _MIB, _AT_EQUAL_RECALL, links=32),
+    Measured("lance IVF_HNSW_SQ", _SMALL_SQ, 100_000, 256, 0.971, 109, 3.2, 41 * _MIB, 240 * _MIB, _AT_EQUAL_RECALL),
+    Measured("lance IVF_HNSW_SQ", _LARGE_SQ, 1_000_000, 256, 0.973, 1556, 5.2, 394 * _MIB, 2411 * _MIB, _AT_EQUAL_RECALL),
+    Measured("lance IVF_RQ", _SMALL_RQ, 100_000, 256, 0.972, 2.7, 4.0, 8 * _MIB, 200 * _MIB, _AT_EQUAL_RECALL),
+    Measured("lance IVF_RQ", _LARGE_RQ, 1_000_000, 256, 0.971, 34.6, 8.4, 56 * _MIB, 1998 * _MIB, _AT_EQUAL_RECALL),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a recipe takes at a size. build_seconds: None where nobody measured them. measured: whether it was run at about this size; else
-    extrapolated from `source`."""
+    """What a kind of index takes at a size, by a recipe. build_seconds: None where nobody measured them. measured: whether it was run at
+    about this size; else extrapolated from `source`."""
 
+    kind: str
     recipe: str
     build_seconds: float | None
     query_ms: float
@@ -79,7 +96,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """recipe: the one to take, and why; predictions: of all recipes that can be had at this size."""
+    """recipe: the one to take, and why; predictions: of all kinds that can be had at this size."""
 
     recipe: str
     why: str
@@ -89,14 +106,15 @@ class Advice:
 def advise(vectors: int, dimension: int, memory: int, table: Sequence[Measured] = MEASURED) -> Advice:
     """vectors, dimension >= 1. memory: bytes that a graph may take."""
     found = tuple(predict(line, vectors, dimension) for line in _nearest(table, vectors * dimension) if _possible(line, dimension))
-    by_engine = {name: [one for one in found if one.recipe.startswith(f"{name}:")] for name in ("flat", "hnsw", "lance")}
+    by_engine = {name: [one for one in found if one.kind.split()[0] == name] for name in ("flat", "hnsw", "lance")}
     if vectors <= FLAT_UP_TO:
         best = by_engine["flat"][0]
         return Advice(best.recipe, f"up to {FLAT_UP_TO:,} vectors exact search is fast enough, and has nothing to build or to miss", found)
     graph = min(by_engine["hnsw"], key=lambda one: one.query_ms)
     if graph.memory_bytes <= memory:
         return Advice(graph.recipe, "its graph fits into memory, and nothing answers faster", found)
-    disk = min(by_engine["lance"], key=lambda one: one.query_ms)
+    fitting = [one for one in by_engine["lance"] if one.memory_bytes <= memory]
+    disk = min(fitting, key=lambda one: one.query_ms) if fitting else min(by_engine["lance"], key=lambda one: one.memory_bytes)
     return Advice(disk.recipe, "a graph does not fit into memory; this one stays on disk", found)
 
 
@@ -107,12 +125,13 @@ def predict(line: Measured, vectors: int, dimension: int) -> Prediction:
     memory, query, build = line.memory_bytes * more * wider, more * wider, more * wider
     match line.engine:
         case "hnsw":
-            memory, query = graph_bytes(vectors, dimension, _LINKS[line.recipe]), deeper * wider
+            memory, query = graph_bytes(vectors, dimension, line.links), deeper * wider
             build = build_work(max(vectors, 2), dimension) / build_work(line.vectors, line.dimension)
         case "lance":
             query = sqrt(more) * wider
     near = dimension == line.dimension and 1 / NEAR <= more <= NEAR
     return Prediction(
+        kind=line.kind,
         recipe=line.recipe,
         build_seconds=None if line.build_seconds is None else line.build_seconds * build,
         query_ms=line.query_ms * query,
@@ -124,12 +143,12 @@ def predict(line: Measured, vectors: int, dimension: int) -> Prediction:
 
 
 def _nearest(table: Sequence[Measured], size: int) -> list[Measured]:
-    """One line for each recipe, in the order of the table."""
+    """One line for each kind, in the order of the table."""
     found: dict[str, Measured] = {}
     for line in table:
-        known = found.get(line.recipe)
+        known = found.get(line.kind)
         if known is None or _distance(line, size) < _distance(known, size):
-            found[line.recipe] = line
+            found[line.kind] = line
     return list(found.values())
 
 
@@ -139,4 +158,4 @@ def _distance(line: Measured, size: int) -> float:
 
 def _possible(line: Measured, dimension: int) -> bool:
     """A bit for each number fills whole bytes."""
-    return "IVF_RQ" not in line.recipe or dimension % 8 == 0
+    return line.kind != "lance IVF_RQ" or dimension % 8 == 0

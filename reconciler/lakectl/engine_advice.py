@@ -13,7 +13,7 @@ from reconciler.lakectl.words import size
 
 ROWS, DIMENSIONS = 100_000, 256
 _SIZE = "SELECT count, dimension FROM system.builds WHERE index = $index ORDER BY serving DESC, count DESC LIMIT 1"
-_COLUMNS = (("recipe", "string"), ("build", "string"), ("query", "string"), ("memory", "string"), ("disk", "string"), ("", "string"))
+_COLUMNS = (("kind", "string"), ("build", "string"), ("query", "string"), ("memory", "string"), ("disk", "string"), ("", "string"))
 
 
 def explain_engine(args: argparse.Namespace, session: Session) -> int:
@@ -34,7 +34,7 @@ def explain_engine(args: argparse.Namespace, session: Session) -> int:
         return 0
     shown = [
         {
-            "recipe": one.recipe,
+            "kind": one.kind,
             "build": _seconds(one.build_seconds),
             "query": f"{one.query_ms:.2g} ms" if one.query_ms < 100 else f"{one.query_ms:,.0f} ms",
             "memory": size(one.memory_bytes),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from engines.vectors.advice import MEASURED, NEAR, Prediction, advise, predict
 from engines.vectors.engine import Parts
@@ -15,7 +17,9 @@ from engines.vectors.registry import open_engine
 from specs.parse import parse_file
 
 GIB = 1 << 30
+MIB = 1 << 20
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "bench" / "results"
 
 
 @pytest.mark.parametrize(
@@ -25,9 +29,10 @@ ROOT = Path(__file__).parents[2]
         (FLAT_UP_TO, 256, GIB, "flat"),
         (FLAT_UP_TO + 1, 256, GIB, "hnsw"),
         (1_000_000, 256, 2 * GIB, "hnsw"),
-        (1_000_000, 256, GIB, "lance: {type: IVF_RQ}"),
-        (5_000_000, 768, 4 * GIB, "lance: {type: IVF_RQ}"),
-        (5_000_000, 767, 4 * GIB, "lance: {type: IVF_HNSW_SQ}"),
+        (1_000_000, 256, GIB, "lance: {type: IVF_HNSW_SQ"),
+        (5_000_000, 768, 8 * GIB, "lance: {type: IVF_HNSW_SQ"),
+        (5_000_000, 768, 4 * GIB, "lance: {type: IVF_RQ"),
+        (5_000_000, 767, 4 * GIB, "lance: {type: IVF_HNSW_SQ"),
         (100_000, 256, 0, "lance"),
     ],
 )
@@ -47,10 +52,17 @@ def test_what_was_measured_is_told_as_it_was() -> None:
         assert found.disk_bytes == pytest.approx(line.disk_bytes, rel=0.02)
 
 
+def parameters(recipe: str) -> set[tuple[str, Any]]:
+    """What it names."""
+    [values] = yaml.safe_load(f"{{{recipe}}}").values()
+    return set(values.items())
+
+
 def test_every_line_is_of_a_table_or_a_result_that_is_there() -> None:
     page = (ROOT / "docs" / "vectors.md").read_text(encoding="utf-8")
     table = {cells[1].strip(" `"): cells for row in page.splitlines() if len(cells := row.split("|")) == 9}
-    exact = json.loads((ROOT / "bench" / "results" / "exact_search.json").read_text(encoding="utf-8"))
+    names = ("exact_search", "lance", "million")
+    exact, lance, million = (json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in names)
     for line in MEASURED:
         if "exact_search.json" in line.source:
             assert exact["data"] == f"{line.vectors} random vectors of {line.dimension} numbers"
@@ -59,6 +71,17 @@ def test_every_line_is_of_a_table_or_a_result_that_is_there() -> None:
             )
             assert line.build_seconds is None
             assert line.disk_bytes == pytest.approx(4 * line.vectors * line.dimension, rel=0.01)
+        elif "lance.json" in line.source:
+            of_size = lance["figures"]["sizes"][f"{line.vectors}"][line.kind]
+            assert parameters(line.recipe) == {**of_size["parameters"], **of_size["search"]}.items() - {("seed", 100)}
+            held = of_size["disk_mib" if line.engine == "hnsw" else "memory_mib"]
+            figures = (of_size["recall_at_10"], of_size["build_cpu_seconds"], of_size["p50_us"] / 1000, held * MIB)
+            assert (line.recall, line.build_seconds, line.query_ms, line.memory_bytes) == pytest.approx(figures, rel=0.05)
+            assert line.disk_bytes == pytest.approx(4 * line.vectors * line.dimension + of_size["disk_mib"] * MIB, rel=0.01)
+        elif "million.json" in line.source:
+            exact_codes = million["figures"]["ours_int8"]
+            figures = (exact_codes["recall_at_10"], exact_codes["build_cpu_seconds"], exact_codes["p50_us"] / 1000)
+            assert (line.recall, line.build_seconds, line.query_ms) == pytest.approx(figures, rel=0.05)
         else:
             build, recall, query, disk = (table[line.recipe][column].split()[0] for column in (2, 4, 5, 7))
             told = (f"{line.build_seconds:g}", f"{line.recall:g}", f"{line.query_ms:g}", f"{line.disk_bytes / (1 << 20):g}")

@@ -48,7 +48,11 @@ def test_an_index_is_explained_by_what_is_built(lakehouse: Lakehouse, lakectl: L
     changes = (CorpusAdded("Index/about", corpus), BuildAdded("Index/about", build), Served("Index/about", ServingManifest("b", None)))
     catalog.commit(changes, actor="a", reason="r")
     found = lakectl("explain", "engine", "Index/about", "--memory", "1GiB", "-o", "json").document
-    assert (found["vectors"], found["dimensions"], found["recipe"]) == (2_000_000, 384, "lance: {type: IVF_RQ}")
+    assert (found["vectors"], found["dimensions"], found["recipe"]) == (
+        2_000_000,
+        384,
+        "lance: {type: IVF_RQ, refineFactor: 50, nprobes: 68}",
+    )
     assert lakectl("explain", "engine", "abuot").err.startswith("error: There is no build of an index 'abuot'")
 
 

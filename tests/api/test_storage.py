@@ -301,7 +301,8 @@ async def test_an_object_in_pieces_has_a_row_before_the_first_and_one_at_the_end
     content = bytes(2 * PIECE + 1)
     await to_thread.run_sync(world.buckets.store("lake").put, "large", content)
     async with opened() as client, client.get("/storage/buckets/lake/objects/large") as answer:
-        assert [row["outcome"] for row in await audited(world)] == ["begun"]
+        first = (await audited(world))[0]  # the sockets may have taken all of it by now, and the last row be there
+        assert first["outcome"] == "begun"
         assert await answer.read() == content
         while len(rows := await audited(world)) < 2:
             pass  # the client is still there

@@ -3,15 +3,17 @@
 Trials compare while they are by the same answers, over one corpus, at full fidelity. Where several eval sets measure an index, a build that
 is searched in one way counts once all of them have measured it, and is as good as the worst of them says (`Word`). The gate is recall's
 lower bound. A winner is chosen by one half of the queries and confirmed by the other, since the luckiest of many looks better than it is:
-both halves have to be above the gate, each by its own lower bound.
+both halves have to be above the gate, each by its own lower bound. Of one build the narrowest search that passes counts: a broader one
+takes longer by its nature, so where it was measured to be faster, the clock was disturbed.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engines.trials.objective import LATENCY, Weights, score
+from engines.trials.objective import LATENCY, Weights, depends_on_breadth, score
 from specs.digests import canonical_json
 from state.trials import Trial
 
@@ -30,6 +32,35 @@ def sure_recall(recall_low: float, detail: Mapping[str, Any]) -> float:
 def passes(trial: Trial, gate: float = GATE) -> bool:
     """Whether it may serve."""
     return sure_recall(trial.recall_low, trial.detail) >= gate
+
+
+def narrowest(trials: Iterable[Trial], weights: Weights) -> list[Trial]:
+    """Those that may be the cheapest: without any that searches a build more broadly than another of these does."""
+    by_build: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_build[_build(trial)].append(trial)
+    return [trial for group in by_build.values() for trial in group if not narrower(trial, group, weights)]
+
+
+def narrower(trial: Trial, others: Iterable[Trial], weights: Weights) -> list[Trial]:
+    """Those of others that search the same build and look at less, by one parameter at least, and by none at more; none where the
+    breadth of a search costs nothing."""
+    if not depends_on_breadth(weights):
+        return []
+    return [other for other in others if _build(other) == _build(trial) and _broader(_search(trial), _search(other))]
+
+
+def _broader(search: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    both = search != other and search.keys() == other.keys()
+    return both and all(isinstance(value, int) and isinstance(other[name], int) and value >= other[name] for name, value in search.items())
+
+
+def _build(trial: Trial) -> str:
+    return str(trial.detail.get("build", trial.trial))
+
+
+def _search(trial: Trial) -> Mapping[str, Any]:
+    return dict(trial.detail.get("search", {}))
 
 
 class Word(NamedTuple):
@@ -85,7 +116,9 @@ def newest_words(trials: Sequence[Trial], eval_sets: Collection[str]) -> list[Wo
 
 def best(said: Iterable[Word], weights: Weights = LATENCY, gate: float = GATE) -> Word | None:
     """The cheapest that passes the gate; None where none does."""
-    return min((word for word in said if word.sure_recall >= gate), key=lambda word: word.cost(weights), default=None)
+    passing = {word.weakest.trial: word for word in said if word.sure_recall >= gate}
+    narrow = narrowest((word.weakest for word in passing.values()), weights)
+    return min((passing[trial.trial] for trial in narrow), key=lambda word: word.cost(weights), default=None)
 
 
 def front(said: Iterable[Word], weights: Weights = LATENCY) -> list[Word]:

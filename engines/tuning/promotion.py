@@ -4,6 +4,7 @@
 2. **Beside what serves**, at the same queries: the recall of what serves, and what the other gains over it at the least, by a bootstrap of
    the differences, are above the gate together. Queries that both find easy say nothing then.
 3. **Hysteresis.** It costs at most `FASTER` of what serves does; unless that is below the gate.
+4. **Of one build** the narrowest search that passes all of this, whatever a disturbed clock said of a broader one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engines.trials.choice import FASTER, passes, sure_recall
+from engines.trials.choice import FASTER, narrower, narrowest, passes, sure_recall
 from engines.trials.intervals import paired
 from engines.trials.measure import AT
 from engines.trials.objective import LEAST, Weights, score
@@ -32,19 +33,25 @@ def judge(trials: Sequence[Trial], incumbent: Trial | None, gate: float, weights
     passing = sorted((trial for trial in trials if passes(trial, gate)), key=lambda trial: score(trial, weights))
     if not passing:
         return Verdict(None, f"nothing that was measured has a recall of {gate:g} beyond doubt")
+    cheapest = min(narrowest(passing, weights), key=lambda trial: score(trial, weights))
     if incumbent is None:
-        return Verdict(passing[0], f"nothing serves yet; {_recall(passing[0])}")
+        return Verdict(cheapest, f"nothing serves yet; {_recall(cheapest)}")
     if not passes(incumbent, gate):
         low = sure_recall(incumbent.recall_low, incumbent.detail)
-        return Verdict(passing[0], f"what serves is below the gate of {gate:g} ({low:.3f}); {_recall(passing[0])}")
+        return Verdict(cheapest, f"what serves is below the gate of {gate:g} ({low:.3f}); {_recall(cheapest)}")
     now, refused = max(LEAST, score(incumbent, weights)), ""
+
+    def falls_short(trial: Trial) -> float | None:
+        gain = _gain(trial, incumbent)
+        return None if gain is None or incumbent.recall_at_10 + gain >= gate else -gain
+
     for trial in passing:
         if trial.trial == incumbent.trial or max(LEAST, score(trial, weights)) > FASTER * now:
             break
-        gain = _gain(trial, incumbent)
-        if gain is None or incumbent.recall_at_10 + gain >= gate:
+        if (less := falls_short(trial)) is not None:
+            refused = refused or f"; {trial.trial[:8]} would be, and may find {less:.3f} less at the same queries, which is below the gate"
+        elif all(falls_short(other) is not None for other in narrower(trial, passing, weights)):
             return Verdict(trial, f"it costs {score(trial, weights) / now:.0%} of what serves, by the objective; {_recall(trial)}")
-        refused = refused or f"; {trial.trial[:8]} would be, and may find {-gain:.3f} less at the same queries, which is below the gate"
     return Verdict(None, f"nothing is better than what serves by a tenth{refused}")
 
 

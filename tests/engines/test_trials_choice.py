@@ -53,6 +53,29 @@ def test_the_cheapest_above_the_gate(trials: list[Trial], objective: Any, gate: 
     assert (found and found.weakest.trial) == name
 
 
+def searched(name: str, build: str, recall: float, p95: float, **search: int) -> Trial:
+    found = trial(name, recall, p95, build_cpu_seconds=p95)
+    return replace(found, detail={**found.detail, "build": build, "search": search})
+
+
+@pytest.mark.parametrize(
+    ("trials", "objective", "name"),
+    [
+        ([searched("narrow", "g", 0.95, 90, efSearch=40), searched("broad", "g", 0.97, 80, efSearch=60)], "latencyP95", "narrow"),
+        ([searched("narrow", "g", 0.85, 90, efSearch=40), searched("broad", "g", 0.97, 80, efSearch=60)], "latencyP95", "broad"),
+        ([searched("narrow", "g", 0.95, 90, efSearch=40), searched("broad", "h", 0.97, 80, efSearch=60)], "latencyP95", "broad"),
+        ([searched("few", "g", 0.95, 90, nprobes=9, ef=9), searched("more", "g", 0.95, 80, nprobes=9, ef=10)], "latencyP95", "few"),
+        ([searched("one", "g", 0.95, 90, nprobes=9, ef=9), searched("other", "g", 0.95, 80, nprobes=8, ef=10)], "latencyP95", "other"),
+        ([searched("narrow", "g", 0.95, 90, efSearch=40), searched("broad", "g", 0.97, 80, efSearch=60)], "buildSeconds", "broad"),
+    ],
+)
+def test_of_one_build_the_narrowest_that_passes_whatever_the_clock_said(trials: list[Trial], objective: str, name: str) -> None:
+    for order in (trials, trials[::-1]):
+        found = best(alone(*order), weights_of(objective), 0.89)
+        assert found is not None
+        assert found.weakest.trial == name
+
+
 @pytest.mark.parametrize(
     ("halves", "sure"),
     [

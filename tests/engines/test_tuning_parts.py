@@ -206,6 +206,20 @@ class TestJudgement:
         alike = self.trial(51, 0.92, [6] * 20 + [10] * 80)
         assert judge([worse, alike], serves, 0.9, P95).trial == alike
 
+    def test_of_one_build_the_narrowest_whatever_the_clock_said(self) -> None:
+        narrow = self.trial(60, 0.95, [6] * 20 + [10] * 80, build="g", search={"efSearch": 40})
+        broad = self.trial(50, 0.96, [6] * 20 + [10] * 80, build="g", search={"efSearch": 60})
+        for incumbent in (None, self.trial(10, 0.8), self.trial(100, 0.92, [6] * 20 + [10] * 80)):
+            assert judge([narrow, broad], incumbent, 0.9, P95).trial == narrow
+        assert judge([narrow, broad], narrow, 0.9, P95).trial is None
+        assert judge([narrow, broad], None, 0.9, {"memory": 1.0}).trial in (narrow, broad)
+
+    def test_a_broader_one_where_the_narrower_finds_too_little_of_what_serves_finds(self) -> None:
+        serves = self.trial(100, 0.92, [6] * 20 + [10] * 80)
+        narrow = self.trial(40, 0.92, [10] * 80 + [6] * 20, build="g", search={"efSearch": 40})
+        broad = self.trial(50, 0.96, [6] * 20 + [10] * 80, build="g", search={"efSearch": 60})
+        assert judge([narrow, broad], serves, 0.9, P95).trial == broad
+
     def test_widths_of_filtered_queries_count(self) -> None:
         serves = self.trial(100, 0.95, [2] * 50)
         same = self.trial(50, 0.95, [2] * 50, widths=[2] * 50)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,10 +55,23 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 @pytest.fixture(autouse=True)
 def _few_open_files() -> Iterator[None]:
-    """A lake that a test leaves behind is let go of with its cycles of references, and its files with it, before `select` has too many."""
+    """A lake that a test leaves behind is let go of with its cycles of references, and its files with it, before `select` has too many.
+
+    Collecting takes as long as a few tests, so files that it cannot close are a failure: every later test would collect in vain.
+    """
     yield
-    if sum(1 for _ in Path("/proc/self/fd").iterdir()) > MOST_OPEN_FILES:
+    if len(open_files()) > MOST_OPEN_FILES:
         gc.collect()
+        assert len(left := open_files()) <= MOST_OPEN_FILES, f"files that nobody closes: {sorted(left)[-10:]}"
+
+
+def open_files() -> list[str]:
+    """Of this process, by what they are."""
+    found = []
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the folder itself
+            found.append(str(handle.readlink()))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -113,9 +113,12 @@ def _translated(error: OSError, operation: str, path: Path) -> StateError:
     return storage_error(error, bucket="write-ahead", operation=operation, path=path)
 
 
+_RELEASED = -1
+
+
 @dataclass(slots=True)
 class WalFile:
-    """A file that this process has locked."""
+    """A file that this process has locked; who forgets it unlocks it."""
 
     path: Path
     descriptor: int
@@ -149,8 +152,13 @@ class WalFile:
         self.release()
 
     def release(self) -> None:
-        """Unlocks; from now on another process may adopt the file."""
-        os.close(self.descriptor)
+        """Unlocks; from now on another process may adopt the file. Once is enough."""
+        descriptor, self.descriptor = self.descriptor, _RELEASED
+        if descriptor != _RELEASED:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.release()
 
 
 def orphans(folder: Path) -> Iterator[WalFile]:

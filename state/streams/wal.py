@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -113,16 +114,19 @@ def _translated(error: OSError, operation: str, path: Path) -> StateError:
     return storage_error(error, bucket="write-ahead", operation=operation, path=path)
 
 
-_RELEASED = -1
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class WalFile:
     """A file that this process has locked; who forgets it unlocks it."""
 
     path: Path
     descriptor: int
     size: int = 0
+    _close: Callable[[], object] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        close = weakref.finalize(self, os.close, self.descriptor)
+        close.atexit = False  # a process that ends unlocks it after its last thread
+        self._close = close
 
     @property
     def unlinked(self) -> bool:
@@ -153,12 +157,7 @@ class WalFile:
 
     def release(self) -> None:
         """Unlocks; from now on another process may adopt the file. Once is enough."""
-        descriptor, self.descriptor = self.descriptor, _RELEASED
-        if descriptor != _RELEASED:
-            os.close(descriptor)
-
-    def __del__(self) -> None:
-        self.release()
+        self._close()
 
 
 def orphans(folder: Path) -> Iterator[WalFile]:

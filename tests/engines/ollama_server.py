@@ -142,6 +142,7 @@ class OllamaServer:
         self.on_unload: Callable[[str], None] = lambda name: None
         self._busy: Counter[str] = Counter()
         self._port = 0
+        gc.freeze()  # so that `close` looks through what came since
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -173,6 +174,7 @@ class OllamaServer:
         with warnings.catch_warnings():  # of connections that were half accepted when it was killed
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
+        gc.unfreeze()
 
     def load(self, name: str) -> None:
         """As another client does."""

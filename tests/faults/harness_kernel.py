@@ -20,6 +20,7 @@ from harness_disk import Disk
 from harness_turns import Killed, Process, Schedule
 
 import state.staging
+import state.streams.wal
 
 FAILS = {
     "open": errno.ENOSPC,
@@ -57,6 +58,7 @@ class Kernel:
             patch.multiple(os, **calls, getpid=self._getpid),
             patch.object(fcntl, "flock", self._flock),
             patch.object(state.staging, "weakref", _NoFinalizers),
+            patch.object(state.streams.wal, "weakref", _NoFinalizers),
             patch.object(state.staging, "secrets", self._random_names()),
         ):
             yield

@@ -6,10 +6,11 @@ Data, build and queries are those of `bench.search`. Filters pass a random share
 passes the half that is farthest from it, one a tenth around another text. hnswlib's filter is a callback; it gets the fastest there is,
 the `__getitem__` of bytes. Recall is that at 10 against exact search.
 
-Comparing by hand multiplies what it gathered by BLAS, which takes 12 ns a vector of 256 numbers where a product of each row by itself takes
-16, by which equal vectors have equal scores (`engines/vectors/matrix.py`). At 1 % that is 4 of 55 microseconds, all that ours takes more;
-to find candidates by BLAS and compare these again costs as much as it saves, and faiss's products by index, which copy no row, take as
-long.
+Comparing by hand multiplies what it gathered by BLAS, which takes three quarters of the time of a product of each row by itself, by which
+equal vectors have equal scores, whatever else passes: what a policy hides must not show in the last digit of what it does not
+(`engines/vectors/matrix.py`). At 1 % that is all that ours takes more. `steps` has what each part takes there, and what was tried instead:
+to find candidates by BLAS and compare these again costs about what it saves, and more within the engine; groups of rows by BLAS keep their
+scores by grace of its kernels only; faiss's products by index, which copy no row, take as long.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from bench.report import write
 from bench.search import SEED, SHARES, K, World, bare_graph, in_turns, make_world, recall
 from engines.embedding.registry import open_embedder
 from engines.vectors.engine import Ids, Mask, Vectors
-from engines.vectors.matrix import nearest, open_matrix
+from engines.vectors.filtering import listed_if_few
+from engines.vectors.matrix import ROUNDING, best_of, kth_best, nearest, open_matrix
 from engines.vectors.recommend import recommend
 
 SLOW = 0.02  # share below which hnswlib's filter is asked a few times only: it takes 20 ms and more
 FEW = 20
+FEW_PASS = 0.01
+BLOCK, GROUP = 512, 32
 ROUNDS = 5
 
 
@@ -49,7 +53,14 @@ def main() -> None:
     filters = {f"{share:.1%} at random": measure(world, matrix, queries, [allowed] * len(queries)) for share, allowed in random.items()}
     for name, masks in correlated(matrix, queries[:FEW]).items():
         filters[name] = measure(world, matrix, queries[:FEW], masks)
-    results = {"chunks": len(matrix), "dimension": matrix.shape[1], "recipe": {**recipe.build, **recipe.search}, "filters": filters}
+    steps = steps_of(matrix, queries, random[FEW_PASS])
+    results = {
+        "chunks": len(matrix),
+        "dimension": matrix.shape[1],
+        "recipe": {**recipe.build, **recipe.search},
+        "filters": filters,
+        "steps": steps,
+    }
     write("filtered_search", results, bars=bars(filters), seed=SEED, data=f"{len(matrix)} chunks of botocore's documentation", threads=1)
 
 
@@ -95,6 +106,32 @@ def measure(world: World, matrix: Vectors, queries: Vectors, masks: Sequence[Mas
         "callback": callback,
         "over_better": round(ours["p50_us"] / better, 3),
     }
+
+
+def steps_of(matrix: Vectors, queries: Vectors, allowed: Mask) -> dict[str, float]:
+    """Microseconds at p50, of the best round, of what comparing few takes, part by part, and of what else it could be made of."""
+    ids = np.flatnonzero(allowed)
+    blocks = [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]
+    gathered = [matrix.take(block, axis=0) for block in blocks]
+    grouped = [rows[: len(rows) // GROUP * GROUP].reshape(-1, GROUP, rows.shape[1]) for rows in gathered]
+    steps: dict[str, Callable[[int], object]] = {
+        "list what passes": lambda at: listed_if_few(allowed),
+        "list it by numpy": lambda at: np.flatnonzero(allowed),
+        "gather, in blocks": lambda at: [matrix.take(block, axis=0) for block in blocks],
+        "gather, all": lambda at: matrix.take(ids, axis=0),
+        "products, each row by itself": lambda at: [np.vecdot(rows, queries[at]) for rows in gathered],
+        "products, by BLAS": lambda at: [rows @ queries[at] for rows in gathered],
+        "products, groups by BLAS": lambda at: [np.matvec(rows, queries[at]) for rows in grouped],
+        "all but listing": lambda at: best_of(matrix, queries[at], K, ids),
+        "all but listing, candidates by BLAS": lambda at: _compared_again(matrix, queries[at], ids),
+    }
+    times = one_after_the_other(*((range(len(queries)), step) for step in steps.values()))
+    return {name: time["p50_us"] for name, time in zip(steps, times, strict=True)}
+
+
+def _compared_again(matrix: Vectors, query: Vectors, ids: Ids) -> tuple[Ids, Vectors]:
+    scores = np.concatenate([matrix.take(ids[start : start + BLOCK], axis=0) @ query for start in range(0, len(ids), BLOCK)])
+    return best_of(matrix, query, K, ids[scores >= kth_best(scores, K) - 2 * ROUNDING])
 
 
 def one_after_the_other(*asked: tuple[range, Callable[[int], object]]) -> list[dict[str, float]]:

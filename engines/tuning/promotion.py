@@ -52,6 +52,8 @@ def judge(trials: Sequence[Trial], incumbent: Trial | None, gate: float, weights
             refused = refused or f"; {trial.trial[:8]} would be, and may find {less:.3f} less at the same queries, which is below the gate"
         elif all(falls_short(other) is not None for other in narrower(trial, passing, weights)):
             return Verdict(trial, f"it costs {score(trial, weights) / now:.0%} of what serves, by the objective; {_recall(trial)}")
+        else:
+            refused = refused or f"; {trial.trial[:8]} was measured to be, but a narrower search of its build, which passes too, was not"
     return Verdict(None, f"nothing is better than what serves by a tenth{refused}")
 
 

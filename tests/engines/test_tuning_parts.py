@@ -213,6 +213,9 @@ class TestJudgement:
             assert judge([narrow, broad], incumbent, 0.9, P95).trial == narrow
         assert judge([narrow, broad], narrow, 0.9, P95).trial is None
         assert judge([narrow, broad], None, 0.9, {"memory": 1.0}).trial in (narrow, broad)
+        neither = judge([narrow, broad], self.trial(62, 0.95, [6] * 20 + [10] * 80), 0.9, P95)
+        assert neither.trial is None
+        assert "a narrower search of its build" in neither.why
 
     def test_a_broader_one_where_the_narrower_finds_too_little_of_what_serves_finds(self) -> None:
         serves = self.trial(100, 0.92, [6] * 20 + [10] * 80)

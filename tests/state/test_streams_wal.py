@@ -116,6 +116,17 @@ def test_a_torn_last_line_is_dropped(ahead: WriteAhead, tmp_path: Path, cut: int
     assert content.damaged == 0
 
 
+def test_what_is_forgotten_is_unlocked(tmp_path: Path) -> None:
+    forgotten = WriteAhead(tmp_path / "wal", "me")
+    forgotten.append(line(0))
+    assert list(orphans(tmp_path / "wal")) == []
+    del forgotten
+    (file,) = orphans(tmp_path / "wal")
+    assert [record.id for record in file.content().records] == IDS[:1]
+    file.remove()
+    file.release()  # once is enough
+
+
 def test_a_damaged_line_costs_no_other(ahead: WriteAhead, tmp_path: Path) -> None:
     ahead.append(line(0) + line(1) + line(2))
     (path,) = wal_paths(tmp_path / "wal")
